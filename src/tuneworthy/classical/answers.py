@@ -29,8 +29,7 @@ class CopyRulesAnswer:
         leaves: list[dict[tuple[str, ...], Any]] = [{(ANSWER,): r.answer.strip()} for r in rows]
         self._field: Field = learn_fields(texts, leaves)[0]
         self._rules = CopyRules()
-        spans = align(self._field, texts, leaves)
-        pairs = [(t, s[0]) for t, s in zip(texts, spans, strict=True) if s]
+        pairs = [(t, s[0]) for t, s in zip(texts, align(self._field, texts, leaves), strict=True) if s]
         if self._field.copied:
             self._rules.fit([t for t, _ in pairs], [s for _, s in pairs])
         self.identity = make_identity(

@@ -106,7 +106,7 @@ def candidates(kind: TaskKind) -> list[str]:
     """Return the names of the classical baselines for a `kind` of task, from simple to strong.
 
     Raises:
-        ValueError: `kind` is none of the four.
+        ValueError: `kind` is not one of the four.
     """
     if kind not in get_args(TaskKind):
         raise ValueError(f"expected one of {', '.join(get_args(TaskKind))}, got {kind!r}")

@@ -13,6 +13,7 @@ import orjson
 
 from tuneworthy.classical import messages
 from tuneworthy.classical.base import QuestionAnswer
+from tuneworthy.classical.labels import most_frequent
 from tuneworthy.classical.spans import Span, Text, choose_occurrences
 from tuneworthy.errors import Undecided
 
@@ -43,7 +44,7 @@ def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str
     """Return the questions and objects of the rows whose answer is a JSON object.
 
     Raises:
-        Undecided: There is none.
+        Undecided: No answer is a JSON object.
     """
     pairs = [(Text(r.question), read_object(r.answer)) for r in rows]
     readable = [(text, value) for text, value in pairs if value is not None]
@@ -132,7 +133,7 @@ class Field:
             number = float(text.replace(",", ""))
         except ValueError:
             return None
-        if not abs(number) <= MAX_NUMBER:
+        if not abs(number) <= MAX_NUMBER:  # nan is not either
             return None
         return int(number) if number.is_integer() else number
 
@@ -154,7 +155,7 @@ def _learn_field(path: Path, texts: Sequence[Text], leaves: Sequence[Mapping[Pat
         many=sum(isinstance(v, list) for v in values) * 2 > len(values),
         number=bool(values) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values),
         case=_usual_case([pair for pair, copied in zip(filled, found, strict=True) if copied]),
-        empty=_first_of_most(unfilled or [write(v) for v in values]),
+        empty=most_frequent(unfilled or [write(v) for v in values]),
     )
 
 
@@ -167,11 +168,6 @@ def _usual_case(copied: Sequence[tuple[Text, Any]]) -> str:
     return max(CASES, key=lambda name: hits[name])
 
 
-def _first_of_most(texts: Sequence[str]) -> str:
-    counts = Counter(texts)
-    return min(counts, key=lambda t: (-counts[t], t))
-
-
 def align(field: Field, texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[list[Span] | None]:
     """Return the spans that a copied field takes in each question: [] if it is empty there, None if not found."""
     wanted = [words_of(row[field.path]) if is_filled(row.get(field.path)) else [] for row in leaves]
@@ -182,7 +178,7 @@ def align(field: Field, texts: Sequence[Text], leaves: Sequence[Mapping[Path, An
         columns.append(choose_occurrences(texts, options))
     aligned: list[list[Span] | None] = []
     for i, row in enumerate(leaves):
-        spans = [columns[k][i] for k in range(len(wanted[i]))]
-        lost = None in spans or (is_filled(row.get(field.path)) and not spans)
-        aligned.append(None if lost else [s for s in spans if s is not None])
+        spans = [span for k in range(len(wanted[i])) if (span := columns[k][i]) is not None]
+        lost = len(spans) < len(wanted[i]) or (is_filled(row.get(field.path)) and not spans)
+        aligned.append(None if lost else spans)
     return aligned

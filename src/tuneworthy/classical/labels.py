@@ -67,8 +67,7 @@ class NearestIndex:
 
         found: list[list[int]] = []
         for start in range(0, len(questions), BLOCK):
-            block = self.features.transform(questions[start : start + BLOCK])
-            similarity = (block @ self._matrix.T).toarray()
+            similarity = (self.features.transform(questions[start : start + BLOCK]) @ self._matrix.T).toarray()
             top = similarity.max(axis=1, keepdims=True)
             found += [np.flatnonzero(row).tolist() for row in similarity >= top - TIE]
         return found

@@ -179,8 +179,10 @@ def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> ND
     for i, group in enumerate(groups):
         first.setdefault(group, i)
     order = [list(first)[i] for i in rng.permutation(len(first))]
-    dealt = order[: max(1, round(len(order) * min(1.0, MAX_CV_ROWS / len(answers))))]
-    by_label = sorted(dealt, key=lambda group: answers[first[group]])
+    by_label = sorted(
+        order[: max(1, round(len(order) * min(1.0, MAX_CV_ROWS / len(answers))))],
+        key=lambda group: answers[first[group]],
+    )
     fold_of = {group: i % N_FOLDS for i, group in enumerate(by_label)}
     return np.array([fold_of.get(group, -1) for group in groups])
 
@@ -193,10 +195,11 @@ class LinearSvm:
 
     def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
         self._features = TextFeatures()
-        matrix = self._features.fit_transform([r.question for r in rows])
-        answers = [r.answer.strip() for r in rows]
-        groups = [" ".join(r.question.casefold().split()) for r in rows]
-        self._classifier = LinearSvmClassifier(seed).fit(matrix, answers, groups)
+        self._classifier = LinearSvmClassifier(seed).fit(
+            self._features.fit_transform([r.question for r in rows]),
+            [r.answer.strip() for r in rows],
+            [" ".join(r.question.casefold().split()) for r in rows],
+        )
         self.labels = self._classifier.labels
         self.identity = make_identity(
             "linear", rows, seed, **self._features.parameters, **self._classifier.parameters, model="LinearSVC"

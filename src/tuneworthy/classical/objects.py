@@ -210,7 +210,7 @@ def literal_targets(
 
 
 def copy_value(field: Field, text: Text, found: Sequence[tuple[float, Span]]) -> Any:
-    """Return the value of a copied field: all spans of a list, else the surest; None if there is none."""
+    """Return the value of a copied field: all spans of a list, else the surest; None if no span was found."""
     if not found:
         return None
     spans = [span for _, span in found] if field.many else [max(found, key=lambda f: (f[0], -f[1][0]))[1]]

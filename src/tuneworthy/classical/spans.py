@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import islice
 
 Span = tuple[int, int]
 
@@ -32,12 +33,7 @@ class Text:
     @cached_property
     def offsets(self) -> list[Span]:
         """Start and end of each token, characters."""
-        found = []
-        for match in _TOKEN.finditer(self.raw):
-            found.append(match.span())
-            if len(found) == MAX_TOKENS:
-                break
-        return found
+        return [match.span() for match in islice(_TOKEN.finditer(self.raw), MAX_TOKENS)]
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -129,12 +125,10 @@ class CopyRules:
         every = 1 + sum(len(text.tokens) for text in texts) // MAX_RULE_TOKENS
         for text, (start, end) in zip(texts[::every], spans[::every], strict=True):
             for i in range(len(text.tokens)):
-                for context in self._start_contexts(text, i):
-                    self._places[context] += 1
-                    self._hits[context] += i == start
-                for context in self._end_contexts(text, i):
-                    self._places[context] += 1
-                    self._hits[context] += i == end - 1
+                for contexts, place in ((self._start_contexts, start), (self._end_contexts, end - 1)):
+                    for context in contexts(text, i):
+                        self._places[context] += 1
+                        self._hits[context] += i == place
             self._lengths[end - start] += 1
         return self
 

@@ -32,7 +32,7 @@ IMPOSSIBLE = -30.0  # log probability of a tag that no training row has
 
 
 def word_features(token: str) -> list[str]:
-    """Return what a word says by itself."""
+    """Return the features of a word on its own."""
     low = token.casefold()
     return [
         f"w={low}",
@@ -48,7 +48,8 @@ def text_features(text: Text) -> list[list[str]]:
     """Return the features of each token of `text`; windows end at the border of the token's segment."""
     segments = split_segments(text.raw)
     settings = _segment_settings([text.raw[a:b] for a, b in segments])
-    numbers = _segment_numbers(text, segments)
+    starts = [start for start, _ in segments]
+    numbers = [bisect_right(starts, start) - 1 for start, _ in text.offsets]
     rows: list[list[str]] = []
     for number, tokens in groupby(zip(numbers, text.tokens, strict=True), key=lambda pair: pair[0]):
         rows += _window_features([token for _, token in tokens], settings[number])
@@ -68,8 +69,7 @@ def _window_features(tokens: Sequence[str], settings: Sequence[str]) -> list[lis
             row += [f"-{k}s={around[at - k][1]}", f"+{k}s={around[at + k][1]}"]
         (before2, _), (before, _), (own, own_shape), (after, _) = around[at - 2 : at + 2]
         row += [f"-1w0w={before} {own}", f"0w+1w={own} {after}", f"-1w0s={before} {own_shape}"]
-        row.append(f"-2w-1w={before2} {before}")
-        rows.append(row)
+        rows.append([*row, f"-2w-1w={before2} {before}"])
     return rows
 
 
@@ -79,13 +79,7 @@ def split_segments(raw: str) -> list[Span]:
     >>> [raw[a:b] for raw in ['{"asked": "date", "text": "on Monday"}'] for a, b in split_segments(raw)]
     ['{', '"asked": "date", ', '"text": "on Monday"}']
     """
-    cuts = [0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]
-    return [(a, b) for a, b in pairwise(cuts) if a < b]
-
-
-def _segment_numbers(text: Text, segments: Sequence[Span]) -> list[int]:
-    starts = [start for start, _ in segments]
-    return [bisect_right(starts, start) - 1 for start, _ in text.offsets]
+    return [(a, b) for a, b in pairwise([0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]) if a < b]
 
 
 def _segment_settings(segments: Sequence[str]) -> list[list[str]]:
@@ -138,8 +132,9 @@ class Tagger:
         targets = np.array([t for text, row in zip(texts, shared, strict=True) for t in self._tags(text, row)])
         if len(set(targets.tolist())) < 2:
             return self
-        matrix = self._matrix([row for text in texts for row in text_features(text)], learn=True)
-        self._model = LogisticRegression(C=self.c, tol=1e-3, max_iter=150).fit(matrix, targets)
+        self._model = LogisticRegression(C=self.c, tol=1e-3, max_iter=150).fit(
+            self._matrix([row for text in texts for row in text_features(text)], learn=True), targets
+        )
         self._transitions = allowed_transitions(1 + 2 * len(self._kinds))
         return self
 
@@ -156,8 +151,7 @@ class Tagger:
         if not text.tokens:
             return found
         scores = np.full((len(text.tokens), len(self._transitions)), IMPOSSIBLE)
-        matrix = self._matrix(text_features(text), learn=False)
-        scores[:, self._model.classes_] = self._model.predict_log_proba(matrix)
+        scores[:, self._model.classes_] = self._model.predict_log_proba(self._matrix(text_features(text), learn=False))
         path = best_path(scores, self._transitions)
         for start, end, kind in _runs(path):
             sure = float(np.mean(scores[range(start, end), path[start:end]]))

@@ -66,8 +66,7 @@ def entropy(shares: Sequence[float]) -> float:
     >>> round(entropy([0.5, 0.25]), 3)
     1.04
     """
-    rest = max(0.0, 1.0 - sum(shares))
-    return -sum(share * math.log(share) for share in (*shares, rest) if share > 1e-12)
+    return -sum(share * math.log(share) for share in (*shares, max(0.0, 1.0 - sum(shares))) if share > 1e-12)
 
 
 def signals(tokens: Sequence[Token]) -> dict[str, float]:

@@ -60,8 +60,10 @@ class Sampling:
         for name, value in self.set_values().items():
             low, high = _SPANS[name]
             if not low <= value <= high:
-                message = messages.say("parameter_range", name=name, low=low, high=high, value=value)
-                raise UserError(message, hint=messages.say("set_in_range", name=name))
+                raise UserError(
+                    messages.say("parameter_range", name=name, low=low, high=high, value=value),
+                    hint=messages.say("set_in_range", name=name),
+                )
 
     @classmethod
     def of(cls, decoding: Mapping[str, Any]) -> Sampling:
@@ -150,7 +152,7 @@ def engine_of(name: str) -> SamplingEngine:
     """Return the engine called `name`.
 
     Raises:
-        UserError: There is none of this name.
+        UserError: No engine has this name.
     """
     if name not in engines():
         raise UserError(messages.say("unknown_engine", name=name, names=", ".join(engines())))
@@ -192,11 +194,9 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"
-    values.pop("do_sample", None)
-    origins.pop("do_sample", None)
     return Resolved(
-        values=values,
-        origins=origins,
+        values={name: value for name, value in values.items() if name != "do_sample"},
+        origins={name: origin for name, origin in origins.items() if name != "do_sample"},
         greedy=greedy,
         ignored=tuple(name for name in chosen if name in engine.lacks),
     )

@@ -1,6 +1,6 @@
 """Sampling parameters for six kinds of use, per engine and model; every value with its source and how far to trust it.
 
-The values are data (`presets.json`). What an engine would set by itself is set to neutral, and min_p is translated for
+The values are data (`presets.json`). What an engine would set on its own is set to neutral, and min_p is translated for
 llama.cpp, which cuts before the temperature. A model without sampling parameters gets a level of effort.
 """
 
@@ -112,12 +112,11 @@ def presets() -> dict[str, Preset]:
     table = orjson.loads(files(__package__).joinpath("presets.json").read_bytes())
     found = {}
     for row in table["presets"]:
-        values = {name: Value(**one) for name, one in row["values"].items()}
         found[row["name"]] = Preset(
             name=row["name"],
             title=row["title"],
             kinds=tuple(row["kinds"]),
-            values=values,
+            values={name: Value(**one) for name, one in row["values"].items()},
             effort=Value(**row["effort"]),
         )
     return found
@@ -127,7 +126,7 @@ def preset_of(name: str) -> Preset:
     """Return the preset called `name`.
 
     Raises:
-        UserError: There is none.
+        UserError: No preset has this name.
     """
     if name not in presets():
         raise UserError(messages.say("unknown_preset", name=name, names=", ".join(presets())))

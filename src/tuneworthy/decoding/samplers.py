@@ -142,7 +142,7 @@ def ranked(logits: np.ndarray) -> Candidates:
     Of tokens that tie, the one with the larger number comes first, as in an upward sort read backwards.
 
     Raises:
-        UserError: There is none.
+        UserError: No logit is finite.
     """
     start = np.asarray(logits, dtype=np.float64)
     if start.ndim != 1 or not len(start) or np.isnan(start).any() or not np.isfinite(start.max()):
@@ -181,7 +181,7 @@ def explain(
         The steps.
 
     Raises:
-        UserError: A value is refused, or the logits are none.
+        UserError: A value is refused, or no logit is finite.
     """
     start = logits if isinstance(logits, Candidates) else ranked(logits)
     resolved = resolve(sampling, engine, generation_config)
@@ -280,14 +280,12 @@ def _top_k(logits: np.ndarray, k: int, *, ties: bool) -> int:
 
 def _top_p_up(logits: np.ndarray, p: float) -> int:
     """Return how many top_p keeps, summed from the unlikeliest up (HF, vLLM): those above a mass of 1 - p."""
-    upward = np.cumsum(softmax(logits)[::-1])
-    return max(1, len(logits) - int(np.searchsorted(upward, 1 - p, side="right")))
+    return max(1, len(logits) - int(np.searchsorted(np.cumsum(softmax(logits)[::-1]), 1 - p, side="right")))
 
 
 def _top_p_down(logits: np.ndarray, p: float) -> int:
     """Return how many top_p keeps, summed from the likeliest down (llama.cpp): the first to reach p is the last."""
-    downward = np.cumsum(softmax(logits))
-    return min(len(logits), int(np.searchsorted(downward, p, side="left")) + 1)
+    return min(len(logits), int(np.searchsorted(np.cumsum(softmax(logits)), p, side="left")) + 1)
 
 
 def _min_p(logits: np.ndarray, m: float) -> int:

@@ -56,8 +56,7 @@ class Comparison:
 
     def shown(self, most: int) -> list[int]:
         """Return the likeliest tokens, at most `most`."""
-        first = next(iter(self.trails.values()))
-        return [int(token) for token in first.steps[0].left.ids[:most]]
+        return [int(token) for token in next(iter(self.trails.values())).steps[0].left.ids[:most]]
 
     def apart(self) -> dict[tuple[str, str], float]:
         """Return for each pair of engines the share of draws that would have to change (total variation, 0 to 1)."""
@@ -97,8 +96,7 @@ def _trail(trail: Trail, tokens: Sequence[int]) -> dict[str, Any]:
 def steps_of(trail: Trail, tokens: Sequence[int]) -> Iterator[tuple[str, float, str, int, list[float]]]:
     """Yield name, value, origin, number of tokens kept, and the probabilities of `tokens`, for each step."""
     for step in trail.steps:
-        shares = step.left.distribution[list(tokens)].tolist()
-        yield step.name, step.value, step.origin, len(step.left), shares
+        yield step.name, step.value, step.origin, len(step.left), step.left.distribution[list(tokens)].tolist()
 
 
 def compare_engines(
@@ -118,8 +116,12 @@ def compare_engines(
         )
         for name in engines
     }
-    notes = [*_unset(trails), *_relations(sampling, position, [*prompt, *written], trails)]
-    return Comparison(position=position, sampling=sampling, trails=trails, notes=notes)
+    return Comparison(
+        position=position,
+        sampling=sampling,
+        trails=trails,
+        notes=[*_unset(trails), *_relations(sampling, position, [*prompt, *written], trails)],
+    )
 
 
 def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:

@@ -116,8 +116,10 @@ class ShotPool:
 
         if self._index is None:
             self._index = bm25s.BM25()
-            corpus = bm25s.tokenize([e.question for e in self.examples], stopwords=None, show_progress=False)
-            self._index.index(corpus, show_progress=False)
+            self._index.index(
+                bm25s.tokenize([e.question for e in self.examples], stopwords=None, show_progress=False),
+                show_progress=False,
+            )
         for query in bm25s.tokenize(list(texts), stopwords=None, show_progress=False, return_ids=False):
             rows, _ = self._index.retrieve([query], k=k, show_progress=False)
             yield rows[0]

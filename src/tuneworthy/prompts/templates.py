@@ -21,8 +21,10 @@ def _compile(source: str) -> Any:
     try:
         return environment.from_string(source)
     except TemplateSyntaxError as error:
-        message = messages.say("bad_template", template=source[:60], line=error.lineno, error=error.message)
-        raise UserError(message, hint=messages.say("fix_template")) from None
+        raise UserError(
+            messages.say("bad_template", template=source[:60], line=error.lineno, error=error.message),
+            hint=messages.say("fix_template"),
+        ) from None
 
 
 @lru_cache(maxsize=256)
@@ -51,9 +53,10 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
     try:
         return str(_compile(source).render(variables))
     except TemplateError as error:
-        names = ", ".join(sorted(variables))
-        message = messages.say("missing_variable", template=source[:60], error=error, names=names)
-        raise UserError(message, hint=messages.say("fix_variable")) from None
+        raise UserError(
+            messages.say("missing_variable", template=source[:60], error=error, names=", ".join(sorted(variables))),
+            hint=messages.say("fix_variable"),
+        ) from None
 
 
 def question(user: str, case_input: str | Mapping[str, Any]) -> str:
@@ -63,7 +66,7 @@ def question(user: str, case_input: str | Mapping[str, Any]) -> str:
     (as in a log, or where a teacher answered), or else the only one of them.
 
     Raises:
-        UserError: See `render`; a text is none of that.
+        UserError: See `render`; or a text does not fit the template.
 
     >>> question("Q: {{ question }}", "Why?"), question("Q: {{ question }}", "Q: Why?")
     ('Q: Why?', 'Q: Why?')
@@ -123,8 +126,7 @@ def chat(
         asked = question(variant.user, case.input if case.input is not None else "")
         turns.append({"role": "user", "content": asked})
     if passages:
-        cite = variant.retrieval is not None and variant.retrieval.cite
-        turns[-1] = with_passages(turns[-1], passages, cite=cite)
+        turns[-1] = with_passages(turns[-1], passages, cite=variant.retrieval is not None and variant.retrieval.cite)
     return tuple(turns)
 
 

@@ -31,8 +31,10 @@ def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, An
     Source: Anthropic, "Use XML tags to structure your prompts".
     """
     system = f"<instructions>\n{variant.system or 'Answer the input.'}\n</instructions>"
-    user = f"<input>\n{variant.user}\n</input>" if "<input>" not in variant.user else variant.user
-    return replace(_with_system(variant, system), user=user)
+    return replace(
+        _with_system(variant, system),
+        user=f"<input>\n{variant.user}\n</input>" if "<input>" not in variant.user else variant.user,
+    )
 
 
 def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
@@ -68,8 +70,9 @@ def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema:
     """Let the model think before it answers; the answer is what follows the marker."""
     ask = f"Think step by step in one short sentence. Then answer on a line that begins with `{COT_MARKER}`."
     system = "\n\n".join(filter(None, [variant.system, ask]))
-    tokens = variant.max_tokens + COT_TOKENS
-    return replace(_with_system(variant, system), answer_after=COT_MARKER, max_tokens=tokens, stop=())
+    return replace(
+        _with_system(variant, system), answer_after=COT_MARKER, max_tokens=variant.max_tokens + COT_TOKENS, stop=()
+    )
 
 
 TRANSFORMS: dict[str, Transform] = {

@@ -82,11 +82,14 @@ def page_of(card: DatasetCard, review: str = "") -> CardPage:
 def _funnel(card: DatasetCard) -> Table:
     columns = [Column("check", "check", "name"), *(Column(key, key) for key in
                ("in", "dropped", "masked", "reported", "stay", "seconds"))]  # fmt: skip
-    rows = []
-    for step in card.funnel:
-        numbers = [step.n_in, step.dropped, step.masked, step.reported, step.n_out]
-        seconds = NONE if step.seconds is None else f"{step.seconds:.2f}"
-        rows.append([clean(step.check), *(count(number) for number in numbers), seconds])
+    rows = [
+        [
+            clean(step.check),
+            *map(count, (step.n_in, step.dropped, step.masked, step.reported, step.n_out)),
+            NONE if step.seconds is None else f"{step.seconds:.2f}",
+        ]
+        for step in card.funnel
+    ]
     share = percent(card.n_rows / card.n_read) if card.n_read else NONE
     return Table("Rows, check by check", columns, rows, messages.say("card_share", share=share))
 
@@ -142,15 +145,21 @@ def _cells(shown: CardRow | None) -> list[str]:
 def render_html(card: DatasetCard, review: str = "") -> str:
     """Return the page as HTML."""
     page = page_of(card, review)
-    figures = [
-        {"title": part.title, "note": part.note, "alt": _alt(part), "image": address(bars(part))}
-        for part in page.distributions
-    ]
-    return render_page("card.html.j2", title=page.title, kind="dataset card", page=page, figures=figures)
-
-
-def _alt(part: RowCounts) -> str:
-    return f"{part.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in part.counts)
+    return render_page(
+        "card.html.j2",
+        title=page.title,
+        kind="dataset card",
+        page=page,
+        figures=[
+            {
+                "title": part.title,
+                "note": part.note,
+                "alt": f"{part.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in part.counts),
+                "image": address(bars(part)),
+            }
+            for part in page.distributions
+        ],
+    )
 
 
 def bars(part: RowCounts) -> str:

@@ -148,12 +148,10 @@ def figures(record: RunRecord) -> list[Figure]:
     points = points_of(record)
     if not points:
         return []
-    found = []
-    axis = axis_of(points)
-    if axis is not None:
-        found.append(_tradeoff_figure(record, [p for p in points if getattr(p, axis.key) is not None], axis))
-    found.append(_ladder_figure(record, points))
-    return found
+    ladder, axis = _ladder_figure(record, points), axis_of(points)
+    if axis is None:
+        return [ladder]
+    return [_tradeoff_figure(record, [p for p in points if getattr(p, axis.key) is not None], axis), ladder]
 
 
 def axis_of(points: Sequence[Point]) -> Axis | None:
@@ -181,8 +179,9 @@ def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
 def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> Figure:
     against = "price" if axis.key == "cost" else "time"
     title = _tradeoff_title(record, points, axis)
-    target = numbers.percent(record.target)
-    caption = messages.say("tradeoff_caption", where=_where(record), against=against, target=target)
+    caption = messages.say(
+        "tradeoff_caption", where=_where(record), against=against, target=numbers.percent(record.target)
+    )
     caption += messages.say("classical_band") if any(p.rung == "classical" for p in points) else ""
     caption += messages.say("no_prices") if axis.key == "time" else ""
     alt_points = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
@@ -200,10 +199,16 @@ def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> s
         return messages.say("needs_no_model", name=best.name, share=share, unit=unit)
     if best.score >= top.score:
         return messages.say("scores_highest", name=best.name, share=share, unit=unit)
-    but = messages.say("breaks_constraint") if top.role == "violates constraint" else messages.say("not_shown_better")
-    top_share = numbers.percent(top.score)
     return messages.say(
-        "is_the_choice", name=best.name, share=share, unit=unit, top=top.name, top_share=top_share, but=but
+        "is_the_choice",
+        name=best.name,
+        share=share,
+        unit=unit,
+        top=top.name,
+        top_share=numbers.percent(top.score),
+        but=messages.say("breaks_constraint")
+        if top.role == "violates constraint"
+        else messages.say("not_shown_better"),
     )
 
 
@@ -214,8 +219,14 @@ def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
         title = messages.say("ladder_quick")
     elif len(path) > 1:
         first, last = numbers.percent(path[0].score), numbers.percent(path[-1].score)
-        noun = "steps" if len(steps) > 1 else "step"
-        title = messages.say("ladder_path", n=len(path) - 1, steps=len(steps), noun=noun, first=first, last=last)
+        title = messages.say(
+            "ladder_path",
+            n=len(path) - 1,
+            steps=len(steps),
+            noun="steps" if len(steps) > 1 else "step",
+            first=first,
+            last=last,
+        )
     else:
         title = messages.say("ladder_none", n=len(steps)) if len(steps) > 1 else messages.say("ladder_one")
     line, target = "" if record.quick else messages.say("blue_line"), numbers.percent(record.target)
@@ -252,18 +263,25 @@ def _tradeoff(record: RunRecord, points: Sequence[Point], axis: Axis, width: int
     rows: list[dict[str, Any]] = [
         {"x": axis.at(getattr(p, axis.key)), "score": p.score, "lo": p.lo, "hi": p.hi, "role": p.role} for p in points
     ]
-    across = alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False)
-    x = alt.X("x:Q", scale=across, title=axis.title, axis=_cost_axis(axis, width))
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False),
+        title=axis.title,
+        axis=_cost_axis(axis, width),
+    )
     y = alt.Y("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=_score_axis())
     base = alt.Chart(inline(rows))
     colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
-    layers = [
-        *_references(record, points, "y"),
-        base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=x, y=alt.Y("lo:Q"), y2="hi:Q", color=colour),
-        _symbols(base, points, width).encode(x=x, y=y),
-        *_names(points, placed),
-    ]
-    return svg_of(layers, width, height)
+    return svg_of(
+        [
+            *_references(record, points, "y"),
+            base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=x, y=alt.Y("lo:Q"), y2="hi:Q", color=colour),
+            _symbols(base, points, width).encode(x=x, y=y),
+            *_names(points, placed),
+        ],
+        width,
+        height,
+    )
 
 
 def _score_axis() -> alt.Axis:
@@ -368,11 +386,9 @@ def _ladder(record: RunRecord, points: Sequence[Point], width: int) -> str:
     base = alt.Chart(inline(rows))
     colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
     path = [row for row, point in zip(rows, points, strict=True) if point.path]
-    name = base.mark_text(align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK)
-    name = name.encode(x=alt.value(0 if narrow else -12), y=y, text="name:N")
-    if narrow:
-        name = base.mark_text(align="left", baseline="middle", fontSize=12.5, color=INK, dy=-19)
-        name = name.encode(x=alt.value(3), y=y, text="name:N")
+    name = base.mark_text(
+        align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK, dy=-19 if narrow else 0
+    )
     text = base.mark_text(align="left", baseline="middle", fontSize=12.5, fontWeight="bold", color=INK, dx=7)
     halo = base.mark_text(
         align="left", baseline="middle", fontSize=12.5, fontWeight="bold", dx=7, stroke="white", strokeWidth=5
@@ -386,7 +402,7 @@ def _ladder(record: RunRecord, points: Sequence[Point], width: int) -> str:
         _symbols(base, points, width).encode(x=x, y=y),
         halo.encode(x="hi:Q", y=y, text="label:N"),
         text.encode(x="hi:Q", y=y, text="label:N"),
-        name,
+        name.encode(x=alt.value(3 if narrow else -12), y=y, text="name:N"),
     ]
     return svg_of(layers, width if narrow else width - 110, height)
 
@@ -403,13 +419,13 @@ def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[
         layers.append(line.encode(**{along: "score:Q"}))
     goal = alt.Chart(inline([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
     layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))
-    if along == "y":
-        label = goal.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=11.5, color=TARGET)
-        layers.append(label.encode(x=alt.value(0), y="score:Q", text="label:N"))
-    else:
-        label = goal.mark_text(align="center", baseline="bottom", dy=-4, fontSize=11.5, color=TARGET)
-        layers.append(label.encode(x="score:Q", y=alt.value(0), text="label:N"))
-    return layers
+    upright = along == "y"
+    dx, dy = (4, -3) if upright else (0, -4)
+    label = goal.mark_text(
+        align="left" if upright else "center", baseline="bottom", dx=dx, dy=dy, fontSize=11.5, color=TARGET
+    )
+    x, y = (alt.value(0), "score:Q") if upright else ("score:Q", alt.value(0))
+    return [*layers, label.encode(x=x, y=y, text="label:N")]
 
 
 def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:
@@ -422,11 +438,10 @@ def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:
 
 
 def _legend(width: int) -> alt.Legend:
-    columns = 2 if width == NARROW else len(COLOURS)
     return alt.Legend(
         title=None,
         orient="bottom",
-        columns=columns,
+        columns=2 if width == NARROW else len(COLOURS),
         symbolSize=110,
         symbolStrokeWidth=0,
         symbolOpacity=1,

@@ -108,8 +108,10 @@ def steps_table(comparison: Comparison) -> Table:
 def page(comparison: Comparison) -> str:
     """Return picture, steps and notes as one HTML page that needs nothing else."""
     settings = ", ".join(f"{name} {value:g}" for name, value in comparison.sampling.set_values().items())
-    counts = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values())
-    answer = messages.say("tokens_kept", counts=counts)
+    answer = messages.say(
+        "tokens_kept",
+        counts="; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values()),
+    )
     return render_page(
         "decoding.html.j2",
         title=settings or messages.say("nothing_set"),

@@ -125,19 +125,20 @@ def _answer(record: RunRecord) -> str:
     if record.quick:
         return _quick_answer(record)
     if best is None or best.score is None:
-        broken = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
-        names = "; ".join(broken)
+        names = "; ".join([f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated])
         return messages.say("nothing_eligible", names=names) if names else messages.say("nothing_measured")
     if best.rung == "classical" and model and model.score is not None:
         return _classical_answer(record, best, model)
     if best.rung == "baseline":
         tried = sum(1 for rung in record.rungs if rung.score is not None and rung.rung not in REFERENCES)
-        others = (
-            [messages.say("nothing_else"), messages.say("one_step")][tried]
+        return messages.say(
+            "today_is_best",
+            name=clean(best.name),
+            score=_scores(record, best),
+            others=[messages.say("nothing_else"), messages.say("one_step")][tried]
             if tried < 2
-            else messages.say("no_step", n=tried)
+            else messages.say("no_step", n=tried),
         )
-        return messages.say("today_is_best", name=clean(best.name), score=_scores(record, best), others=others)
     today = ""
     if baseline and baseline.score is not None and measured(baseline):
         today = messages.say(
@@ -146,8 +147,13 @@ def _answer(record: RunRecord) -> str:
             score=numbers.percent(baseline.score),
             eligible=_eligible(baseline),
         )
-    step = messages.STEP_NAMES.get(best.rung, messages.say("best_step"))
-    sentence = messages.say("best", step=step, name=clean(best.name), score=_scores(record, best), today=today)
+    sentence = messages.say(
+        "best",
+        step=messages.STEP_NAMES.get(best.rung, messages.say("best_step")),
+        name=clean(best.name),
+        score=_scores(record, best),
+        today=today,
+    )
     return sentence + _swap(record, best)
 
 
@@ -227,9 +233,11 @@ def _cost_number(best: RungRecord, requests_per_month: float | None) -> KeyNumbe
     price = numbers.dollars(best.usd_per_1k)
     if not requests_per_month:
         return KeyNumber(messages.say("price_1k"), price, half)
-    month = numbers.dollars(best.usd_per_1k * requests_per_month / 1000)
-    behind = messages.say("requests_at", requests=numbers.count(requests_per_month), price=price, time=half)
-    return KeyNumber(messages.say("price_month"), month, behind)
+    return KeyNumber(
+        messages.say("price_month"),
+        numbers.dollars(best.usd_per_1k * requests_per_month / 1000),
+        messages.say("requests_at", requests=numbers.count(requests_per_month), price=price, time=half),
+    )
 
 
 def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
@@ -238,8 +246,8 @@ def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
     shown = [
         (messages.say("classical_number"), leads.get("classical")),
         (messages.say("today_number"), leads.get("baseline")),
+        (messages.say("step_number"), max(others, key=lambda lead: lead.score, default=None)),
     ]
-    shown.append((messages.say("step_number"), max(others, key=lambda lead: lead.score, default=None)))
     return [
         KeyNumber(label, numbers.percent(lead.score), _behind(lead.name, lead.ci95, lead.n, messages.say("behind_dev")))
         for label, lead in shown
@@ -361,8 +369,11 @@ def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
         return ""
     price, month, time = messages.say("per_1k", price=numbers.dollars(best.usd_per_1k)), "", ""
     if best.usd_per_1k and requests_per_month:
-        bill = numbers.dollars(best.usd_per_1k * requests_per_month / 1000)
-        month = messages.say("a_month", price=bill, requests=numbers.count(requests_per_month))
+        month = messages.say(
+            "a_month",
+            price=numbers.dollars(best.usd_per_1k * requests_per_month / 1000),
+            requests=numbers.count(requests_per_month),
+        )
     if best.latency_p50_ms is not None and best.latency_p95_ms is not None:
         p50, p95 = numbers.milliseconds(best.latency_p50_ms), numbers.milliseconds(best.latency_p95_ms)
         time = messages.say("latency", p50=p50, p95=p95)

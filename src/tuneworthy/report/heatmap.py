@@ -72,18 +72,26 @@ def areas_table(report: UncertaintyReport) -> Table:
     columns = [Column("signal", "signal", "name"), Column("words", "what it is", "text"), Column("area", "AUROC"),
                Column("interval", "interval"), Column("level", "coverage")]  # fmt: skip
     found = report.calibration
-    groups = messages.say("in_groups", n=found.n_groups) if found.n_groups < found.n else ""
-    note = messages.say("read_signals", n=found.n, groups=groups, wrong=found.n_wrong, signal=PRIMARY)
-    return Table("Which signal tells wrong answers", columns, rows, note)
+    return Table(
+        "Which signal tells wrong answers",
+        columns,
+        rows,
+        messages.say(
+            "read_signals",
+            n=found.n,
+            groups=messages.say("in_groups", n=found.n_groups) if found.n_groups < found.n else "",
+            wrong=found.n_wrong,
+            signal=PRIMARY,
+        ),
+    )
 
 
 def reliability_table(report: UncertaintyReport) -> Table:
     """Return how often answers are wrong, by the signal that decides."""
-    rows = [(f"{mean:.3f}", percent(share), str(n)) for mean, share, n in report.calibration.reliability]
     return Table(
         "Reliability: wrong answers by the signal",
         [Column("mean", f"mean {PRIMARY}"), Column("wrong", "wrong"), Column("n", "answers")],
-        rows,
+        [(f"{mean:.3f}", percent(share), str(n)) for mean, share, n in report.calibration.reliability],
     )
 
 

@@ -84,8 +84,9 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
         finalize=_finalize,
     )
     environment.globals.clear()
-    policy = Markup(POLICY.format(style=f"sha256-{digest}"))
-    return environment.get_template(template).render(style=Markup(style), policy=policy, **content)
+    return environment.get_template(template).render(
+        style=Markup(style), policy=Markup(POLICY.format(style=f"sha256-{digest}")), **content
+    )
 
 
 def _finalize(value: Any) -> Any:

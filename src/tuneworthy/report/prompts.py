@@ -75,7 +75,11 @@ def _ablation(found: AblationDetail) -> Table:
         Column("unscored", "unscored"),
         Column("cut", "", "text"),
     ]
-    note = messages.say(
-        "read_ablation", cut=found.cut, paragraphs=found.paragraphs, saved=found.tokens_saved, tokens=found.tokens
+    return Table(
+        "Paragraphs of the prompt, left out one by one",
+        columns,
+        rows,
+        messages.say(
+            "read_ablation", cut=found.cut, paragraphs=found.paragraphs, saved=found.tokens_saved, tokens=found.tokens
+        ),
     )
-    return Table("Paragraphs of the prompt, left out one by one", columns, rows, note)

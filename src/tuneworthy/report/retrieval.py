@@ -82,8 +82,7 @@ def _oracle(found: RetrievalDetail) -> Table | None:
     ]
     note = messages.say("read_oracle")
     if oracle.cut_share is not None:
-        share = numbers.percent(oracle.cut_share)
-        note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=share)
+        note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=numbers.percent(oracle.cut_share))
     return Table("What a perfect search would give", columns, rows, note)
 
 
@@ -115,7 +114,9 @@ def _documents(found: RetrievalDetail) -> Table:
     ]
     rows += [[f"in {clean(name)}", clean(text)] for name, text in list(documents.injected.items())[:MOST_NAMED]]
     if cited := found.citations:
-        rows.append(["answers on dev that cite", f"{cited.cite} of {cited.n}"])
-        rows.append(["that cite a document they were not shown", numbers.count(cited.cite_unseen)])
-        rows.append(["whose words all stand in a cited document", numbers.count(cited.supported)])
+        rows += [
+            ["answers on dev that cite", f"{cited.cite} of {cited.n}"],
+            ["that cite a document they were not shown", numbers.count(cited.cite_unseen)],
+            ["whose words all stand in a cited document", numbers.count(cited.supported)],
+        ]
     return Table("Documents", [Column("what", "what", "text"), Column("value", "value", "text")], rows)

@@ -6,7 +6,7 @@ Invariant: every cell is cleaned (one line, no control characters) and holds not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
@@ -53,8 +53,13 @@ class Table:
     def only(self, *keys: str) -> Table:
         """Return the table with the columns `keys` alone, in that order."""
         places = [next(i for i, column in enumerate(self.columns) if column.key == key) for key in keys]
-        rows = [[row[place] for place in places] for row in self.rows]
-        return Table(self.title, [self.columns[place] for place in places], rows, self.note, self.best)
+        return Table(
+            self.title,
+            [self.columns[place] for place in places],
+            [[row[place] for place in places] for row in self.rows],
+            self.note,
+            self.best,
+        )
 
     def filled(self) -> Table:
         """Return the table without the columns that hold no number in any row."""
@@ -89,11 +94,14 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         Column("p95", "p95 ms"),
         Column("tokens", "tokens in / out"),
     ]
-    rows = [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs]
-    table = Table(f"{clean(record.task)}: {clean(record.primary)} on {where}", columns, rows, _reading(record, shared))
     best = record.best.variant if record.best else None
-    marked = next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None)
-    table = replace(table, best=marked)
+    table = Table(
+        f"{clean(record.task)}: {clean(record.primary)} on {where}",
+        columns,
+        [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs],
+        _reading(record, shared),
+        next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
+    )
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
@@ -163,21 +171,19 @@ def reasons_table(record: RunRecord) -> Table:
 
 def candidates_table(record: RunRecord) -> Table:
     """Return all candidates that were tried on dev, with what became of them."""
-    rows = []
-    for rung in record.rungs:
-        most = max((candidate.n for candidate in rung.candidates), default=0)
-        for place, candidate in enumerate(rung.candidates):
-            rows.append(
-                [
-                    clean(rung.rung),
-                    clean(candidate.name),
-                    numbers.score(candidate.score),
-                    numbers.interval(candidate.ci95),
-                    numbers.count(candidate.n),
-                    numbers.dollars(candidate.cost_usd).removeprefix("$"),
-                    _fate(record, rung, place, candidate, most),
-                ]
-            )
+    rows = [
+        [
+            clean(rung.rung),
+            clean(candidate.name),
+            numbers.score(candidate.score),
+            numbers.interval(candidate.ci95),
+            numbers.count(candidate.n),
+            numbers.dollars(candidate.cost_usd).removeprefix("$"),
+            _fate(record, rung, place, candidate),
+        ]
+        for rung in record.rungs
+        for place, candidate in enumerate(rung.candidates)
+    ]
     return Table(
         "All candidates",
         [
@@ -224,12 +230,12 @@ def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
     return [name, *counts, numbers.percent(saved / full), numbers.dollars(usd).removeprefix("$") if usd else ""]
 
 
-def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult, most: int) -> str:
+def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult) -> str:
     """Say what became of a candidate."""
     if candidate.variant == rung.variant if rung.variant else place == 0:
         status = rung.status.value.replace("_", " ")
         return messages.FATES["leads"] if record.quick else messages.FATES["tested"].format(status=status)
-    if candidate.n == most and not candidate.dropped:
+    if not candidate.dropped and candidate.n == max(other.n for other in rung.candidates):
         return messages.FATES["lost"]
     why = messages.FATES.get(candidate.dropped, "").format(unscored=candidate.unscored)
     return messages.FATES["dropped"].format(n=candidate.n) + why
@@ -272,11 +278,15 @@ def graders_table(record: RunRecord) -> Table | None:
         return None
     columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
     columns += [Column(f"g{i}", clean(name) + (" (primary)" if i == 0 else "")) for i, name in enumerate(names)]
-    rows = [
-        [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
-        for rung in tested
-    ]
-    return Table("Every grader, by rung", columns, rows, messages.say("read_graders", n=record.n_test))
+    return Table(
+        "Every grader, by rung",
+        columns,
+        [
+            [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
+            for rung in tested
+        ],
+        messages.say("read_graders", n=record.n_test),
+    )
 
 
 def fields_table(record: RunRecord) -> Table | None:
@@ -303,14 +313,13 @@ def errors_table(record: RunRecord) -> Table | None:
         return None
     columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
     columns += [Column(f"e{i}", clean(name)) for i, name in enumerate(names)]
-    rows = [
-        [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
-        for rung in explored
-    ]
     return Table(
         "Why answers were wrong",
         columns,
-        rows,
+        [
+            [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
+            for rung in explored
+        ],
         messages.say("read_errors"),
     )
 
@@ -343,10 +352,11 @@ def provenance_table(record: RunRecord) -> Table:
     for rung in record.rungs:
         variant = record.variant_of(rung)
         if variant is not None:
-            rows.append([f"variant {clean(rung.name)}", clean(variant.id)])
-            rows.append(
-                [f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(variant.model_identity)))]
-            )
+            identity = ", ".join(f"{name} {value}" for name, value in _flat(variant.model_identity))
+            rows += [
+                [f"variant {clean(rung.name)}", clean(variant.id)],
+                [f"model of {clean(rung.name)}", clean(identity)],
+            ]
     return Table(
         "Versions, seeds and hashes",
         [Column("what", "what", "text"), Column("value", "value", "name")],

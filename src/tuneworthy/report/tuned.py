@@ -38,25 +38,16 @@ def first_tokens_table(detail: TunedDetail) -> Table:
         Column("first_entropy", "entropy of the first, bits"),
         Column("first_top1", "likeliest first token"),
     ]
-    note = messages.say("read_sureness", other=clean(detail.compared_with))
-    return Table("How sure base and tuned model are of their first tokens", columns, rows, note)
+    return Table(
+        "How sure base and tuned model are of their first tokens",
+        columns,
+        rows,
+        messages.say("read_sureness", other=clean(detail.compared_with)),
+    )
 
 
 def regressions_table(detail: TunedDetail) -> Table:
     """Return what each regression set says."""
-    rows = [
-        [
-            clean(row.name),
-            row.status,
-            numbers.count(row.n),
-            numbers.score(row.base),
-            numbers.score(row.tuned),
-            numbers.NONE if row.lower is None else f"{row.lower:+.3f}",
-            f"{row.margin:g}",
-            numbers.count(row.needs),
-        ]
-        for row in detail.regressions
-    ]
     return Table(
         "Regression sets of the tuned model",
         [
@@ -69,6 +60,18 @@ def regressions_table(detail: TunedDetail) -> Table:
             Column("margin", "margin"),
             Column("needs", "cases that would show it"),
         ],
-        rows,
+        [
+            [
+                clean(row.name),
+                row.status,
+                numbers.count(row.n),
+                numbers.score(row.base),
+                numbers.score(row.tuned),
+                numbers.NONE if row.lower is None else f"{row.lower:+.3f}",
+                f"{row.margin:g}",
+                numbers.count(row.needs),
+            ]
+            for row in detail.regressions
+        ],
         messages.say("read_regressions"),
     )

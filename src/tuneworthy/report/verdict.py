@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import EconomicsResult, Outcome, Verdict
+from tuneworthy.verdict.base import EconomicsResult, Outcome
 from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.savings import savings_sentence
 
@@ -41,15 +41,17 @@ def section(stored: StoredVerdict) -> VerdictSection:
     verdict = stored.verdict
     answer = messages.ANSWERS[verdict.outcome]
     if not stored.holds:
-        reasons = [
-            messages.say("verdict_was", answer=answer[0].lower() + answer[1:]),
-            messages.say("since_then", changes="; ".join(stored.changed)),
-        ]
         return _section(
-            "stale", messages.say("verdict_stale"), reasons, [(messages.say("next"), messages.say("decide_again"))]
+            "stale",
+            messages.say("verdict_stale"),
+            [
+                messages.say("verdict_was", answer=answer[0].lower() + answer[1:]),
+                messages.say("since_then", changes="; ".join(stored.changed)),
+            ],
+            [(messages.say("next"), messages.say("decide_again"))],
         )
     following, changes = verdict.next_action, " ".join(verdict.would_change)
-    if _not_begun(verdict):
+    if verdict.outcome is Outcome.FINE_TUNE and all(g.is_open for g in verdict.gates if g.stage == "to_train"):
         following = messages.say("begin_training")
     facts = [(messages.say("money"), _money(verdict.economics)), (messages.say("next"), following)]
     facts += [(messages.say("would_change"), changes), (messages.say("valid_until"), verdict.valid_until)]
@@ -71,14 +73,12 @@ def in_a_sentence(stored: StoredVerdict | None) -> str:
     if stored is None or not stored.holds:
         return ""
     result, until = section(stored), stored.verdict.valid_until
-    valid = messages.say("until", date=until) if until else ""
-    return messages.say("verdict_line", valid=valid, answer=result.answer, reason=result.reasons[0])
-
-
-def _not_begun(verdict: Verdict) -> bool:
-    """Return whether training is worth a try and no gate before training passes yet."""
-    gates = [gate for gate in verdict.gates if gate.stage == "to_train"]
-    return verdict.outcome is Outcome.FINE_TUNE and all(gate.is_open for gate in gates)
+    return messages.say(
+        "verdict_line",
+        valid=messages.say("until", date=until) if until else "",
+        answer=result.answer,
+        reason=result.reasons[0],
+    )
 
 
 def _money(result: EconomicsResult) -> str:

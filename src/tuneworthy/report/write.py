@@ -44,8 +44,9 @@ def write(
     try:
         write_atomic(path, content.encode())
     except OSError as error:
-        fault = messages.say("not_written", path=path, reason=error.strerror)
-        raise UserError(fault, hint=messages.say("other_out")) from None
+        raise UserError(
+            messages.say("not_written", path=path, reason=error.strerror), hint=messages.say("other_out")
+        ) from None
     return path
 
 

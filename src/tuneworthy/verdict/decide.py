@@ -132,8 +132,12 @@ def _target_met(situation: Situation) -> Ruling | None:
     reached = messages.say("reaches", name=top.label, score=top.score_on(situation.evidence.n_test))
     template = messages.say("target_met_classical") if situation.top_is_classical else messages.say("target_met")
     code = "target_met_by_classical" if situation.top_is_classical else "target_met"
-    action = messages.say("serve_best", name=top.label)
-    return Ruling(Outcome.DO_NOT_FINE_TUNE, code, template.format(target=target, reached=reached), action)
+    return Ruling(
+        Outcome.DO_NOT_FINE_TUNE,
+        code,
+        template.format(target=target, reached=reached),
+        messages.say("serve_best", name=top.label),
+    )
 
 
 def _not_a_training_problem(situation: Situation) -> Ruling | None:
@@ -153,17 +157,21 @@ def _another_lever(situation: Situation) -> Ruling | None:
     if finding is None:
         return None
     lever = messages.LEVERS[finding.fixed_by]
-    sentence = messages.say("cheaper_lever", share=messages.error_share(finding), lever=lever)
-    action = messages.say("lever_then_run", lever=lever)
-    return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{finding.name}", sentence, action)
+    return Ruling(
+        Outcome.DO_NOT_FINE_TUNE,
+        f"errors_{finding.name}",
+        messages.say("cheaper_lever", share=messages.error_share(finding), lever=lever),
+        messages.say("lever_then_run", lever=lever),
+    )
 
 
 def _never_pays(situation: Situation) -> Ruling | None:
     gate = situation.gate("economics")
     if gate.status != "fail":
         return None
-    sentence = messages.say("never_pays", detail=gate.message)
-    return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics", sentence, _keep(situation))
+    return Ruling(
+        Outcome.DO_NOT_FINE_TUNE, "economics", messages.say("never_pays", detail=gate.message), _keep(situation)
+    )
 
 
 def _unresolved(situation: Situation) -> Ruling | None:
@@ -191,17 +199,24 @@ def _open_lever(situation: Situation) -> Ruling | None:
     finding = situation.open_lever
     if finding is None:
         return None
-    sentence = messages.say("lever_open", share=messages.error_share(finding))
-    action = messages.say("lever_or_cases", lever=messages.LEVERS[finding.fixed_by])
-    return Ruling(Outcome.UNDECIDED, "errors_unresolved", sentence, action)
+    return Ruling(
+        Outcome.UNDECIDED,
+        "errors_unresolved",
+        messages.say("lever_open", share=messages.error_share(finding)),
+        messages.say("lever_or_cases", lever=messages.LEVERS[finding.fixed_by]),
+    )
 
 
 def _fine_tune(situation: Situation) -> Ruling:
     top, best = situation.evidence.top, messages.say("nothing_may_serve")
     if top:
         best = messages.say("best_is", name=top.label, score=top.score_on(situation.evidence.n_test))
-    sentence = messages.say("worth_a_pilot", target=situation.evidence.target, best=best)
-    return Ruling(Outcome.FINE_TUNE, "levers_exhausted", sentence, messages.say("train"))
+    return Ruling(
+        Outcome.FINE_TUNE,
+        "levers_exhausted",
+        messages.say("worth_a_pilot", target=situation.evidence.target, best=best),
+        messages.say("train"),
+    )
 
 
 _TABLE: tuple[Callable[[Situation], Ruling | None], ...] = (

@@ -89,8 +89,11 @@ class Bills:
     @property
     def cheapest(self) -> Option | None:
         """The cheapest billed option that meets the target in time, at its measured price."""
-        meeting = [o for o in self.options if o.billed and o.target == "met" and not too_slow(self.limits, o.p95_ms)]
-        return min(meeting, key=lambda option: (option.usd_per_1k or 0.0, option.name), default=None)
+        return min(
+            [o for o in self.options if o.billed and o.target == "met" and not too_slow(self.limits, o.p95_ms)],
+            key=lambda option: (option.usd_per_1k or 0.0, option.name),
+            default=None,
+        )
 
     @property
     def reference(self) -> Option | None:
@@ -229,7 +232,8 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     >>> money_sentence(EconomicsResult(status="unknown"))
     'Whether training pays is not known.'
     """
-    requests, months = (_number(result, name) for name in ("requests_per_month", "horizon_months"))
+    values = [result.assumptions.get(name, Fact(None)).value for name in ("requests_per_month", "horizon_months")]
+    requests, months = (value if isinstance(value, float | int) else None for value in values)
     traffic = messages.say("at_traffic", requests=requests) if requests else ""
     within = messages.say("within", months=months) if months else ""
     answer = {
@@ -239,11 +243,6 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
         "unknown": "" if result.why else messages.say("money_unknown"),
     }[result.status]
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
-
-
-def _number(result: EconomicsResult, name: str) -> float | None:
-    value = result.assumptions.get(name, Fact(None)).value
-    return value if isinstance(value, float | int) else None
 
 
 def bills_of(project: Project, record: RunRecord, *, gain: float | None = None) -> Bills:
@@ -265,9 +264,8 @@ def bills_of(project: Project, record: RunRecord, *, gain: float | None = None) 
 
 
 @cache
-def _sources() -> dict[str, Any]:
-    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("economics.json").read_bytes())
-    return table
+def _sources() -> Any:
+    return orjson.loads(files(__package__).joinpath("economics.json").read_bytes())
 
 
 def _option(project: Project, record: RunRecord, row: RungRecord) -> Option:
@@ -331,11 +329,11 @@ def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
     facts["gain"] = Fact(
         bills.gain, messages.say("no_pilot") if bills.gain is None else messages.say("gain_source"), "measured"
     )
-    facts["compared_with"] = Fact(None, messages.say("nothing_run"), "measured")
+    compared, price, text = None, None, messages.say("nothing_run")
     if reference:
+        compared, price = "cheapest_hosted" if bills.cheapest else "best_upstream", reference.usd_with(numbers)
         text = messages.say("reference", name=reference.name, target=reference.target)
-        facts["compared_with"] = Fact("cheapest_hosted" if bills.cheapest else "best_upstream", text, "measured")
-    price = reference.usd_with(numbers) if reference else None
+    facts["compared_with"] = Fact(compared, text, "measured")
     facts[PRICE] = Fact(price, messages.say("price_source", date=table_date()), "measured")
     missing = messages.say("not_measured", names="; ".join(bills.unmeasured))
     rival = bills.cheapest.name if bills.cheapest else None
@@ -362,8 +360,8 @@ def _sensitivity(numbers: Economics, reference: Option, gain: float | None) -> l
         Sensitivity(name=name, value=value, halved=volume(name, 0.5), doubled=volume(name, 2.0))
         for name, value in [*values.items(), (PRICE, reference.usd_with(numbers))]
     ]
-    return sorted((row for row in rows if row.halved != row.doubled), key=_weight, reverse=True)
-
-
-def _weight(row: Sensitivity) -> float:
-    return abs(log(row.halved / row.doubled)) if row.halved and row.doubled else inf
+    return sorted(
+        (row for row in rows if row.halved != row.doubled),
+        key=lambda row: abs(log(row.halved / row.doubled)) if row.halved and row.doubled else inf,
+        reverse=True,
+    )

@@ -271,13 +271,6 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
     lower, upper = row.bounds95 or (None, None)
     variant = record.variant_of(row)
     name = variant.model if variant else ""
-    violated = row.violated or constraints.violation(
-        project.constraints,
-        model=name,
-        hosted=name in project.models and project.models[name].hosted,
-        p95_ms=row.latency_p95_ms,
-        usd_per_1k=row.usd_per_1k,
-    )
     return RungEvidence(
         rung=row.rung,
         status=row.status,
@@ -293,7 +286,14 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         unscored=row.unscored,
         latency_p95_ms=row.latency_p95_ms,
         usd_per_1k=row.usd_per_1k,
-        violated=violated,
+        violated=row.violated
+        or constraints.violation(
+            project.constraints,
+            model=name,
+            hosted=name in project.models and project.models[name].hosted,
+            p95_ms=row.latency_p95_ms,
+            usd_per_1k=row.usd_per_1k,
+        ),
         compared_to=row.compared_to,
         delta=row.delta,
         delta_ci=row.delta_ci,
@@ -302,8 +302,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
 
 def without_tuned(record: RunRecord, project: Project) -> RunRecord:
     """Return a run as it was before tuned models, with the best of it (see `best_eligible`)."""
-    rungs = [row for row in record.rungs if row.rung != TUNED]
-    return with_eligible_best(replace(record, rungs=rungs), project)
+    return with_eligible_best(replace(record, rungs=[row for row in record.rungs if row.rung != TUNED]), project)
 
 
 def search_of(record: RunRecord) -> SearchEvidence | None:

@@ -182,8 +182,7 @@ def _predict(points: Sequence[PilotPoint], size: int, seed: int) -> tuple[float,
     y = np.array([point.score for point in points], dtype=np.float64)
     seeds = np.array([point.seed for point in points])
     x, at = _features(n), _features(np.array([float(size)]))[:, 0]
-    ones = np.ones((1, y.size))
-    level, slope, rss = _fit(x, y, ones)
+    level, slope, rss = _fit(x, y, np.ones((1, y.size)))
     weights = _weigh(rss, y.size)[0]
     each = (level + slope * at)[0]
     expected = float(weights @ each)
@@ -282,6 +281,5 @@ def _bootstrap(
     level, slope, rss = _fit(x, y, counts)
     weights = _weigh(rss, y.size)
     drawn = rng.choice(residuals, len(counts)) * (y.size / freedom) ** 0.5
-    found = (weights * (level + slope * at)).sum(axis=1) + drawn
-    low, high = np.quantile(found, [0.025, 0.975])
+    low, high = np.quantile((weights * (level + slope * at)).sum(axis=1) + drawn, [0.025, 0.975])
     return float(low), float(high)

@@ -40,8 +40,12 @@ def gather(session: Session) -> Evidence:
     record = read_record(session.folder)
     if record is None:
         raise Undecided(messages.say("no_run"), hint=messages.say("run"))
-    now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
-    stale = changed_since(record, project, now, identities(project, session.models))
+    stale = changed_since(
+        record,
+        project,
+        provenance(project, session.split, session.graders, session.pool.hash, session.library),
+        identities(project, session.models),
+    )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     before, forecast = without_tuned(record, project), evidence.forecast
     errors, errors_stale = errors_of(session, before)

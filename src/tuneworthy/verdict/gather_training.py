@@ -22,7 +22,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
+from tuneworthy.store.artifacts import Kind, latest_artifact
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, content_hash
 from tuneworthy.verdict import messages
@@ -74,7 +74,9 @@ def training_of(
         tuned=tuned,
         regressions=regressions,
         sets_missing=sets_missing,
-        changed=_made_since(tuned, adapter),
+        changed=[]
+        if tuned is None or adapter is None or tuned.adapter in {None, adapter.id}
+        else [messages.say("adapter_since", adapter=adapter.id, tested=tuned.adapter)],
     ), outlook
 
 
@@ -170,20 +172,16 @@ def _pilot(
     if version is None or found.dataset != version.id:
         current = version.id if version is not None else "this one"
         changed.append(messages.say("pilot_other_data", found=found.dataset, version=current))
-    if base is not None and found.base not in _names(base):
+    source = (base.manifest.get("source") or {}) if base is not None else {}
+    if base is not None and found.base not in {base.id, str(source.get("spec", "")), str(source.get("sha256", ""))}:
         changed.append(messages.say("pilot_other_base", found=found.base, base=base.id))
     gained = built_against_raw(found.points)
-    built_gain = (gained.gain, gained.ci95) if gained else None
-    pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_gain)
+    pilot = PilotEvidence(
+        n=len(found.points), changed=changed, built_gain=(gained.gain, gained.ci95) if gained else None
+    )
     if changed:
         return pilot, Forecast(status="unknown", cost=cost(n))
     return pilot, forecast(found.points, found.n_examples, found.baseline, seed=project.split.seed, cost=cost)
-
-
-def _names(base: Artifact) -> set[str]:
-    """Return what a pilot may call this base."""
-    source = base.manifest.get("source") or {}
-    return {base.id, str(source.get("spec", "")), str(source.get("sha256", ""))}
 
 
 def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[str]) -> ProofEvidence | None:
@@ -199,8 +197,9 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
         proof = TypeAdapter(ProofDocument).validate_python(_of_model(document, made))
     except (AttributeError, TypeError, ValidationError):
         command, path = "parity" if name == PARITY else "serve", f"{store.path / name}.json"
-        fault = messages.say("not_a_proof", path=path, command=command)
-        raise UserError(fault, hint=messages.say("proof_again", command=command)) from None
+        raise UserError(
+            messages.say("not_a_proof", path=path, command=command), hint=messages.say("proof_again", command=command)
+        ) from None
     ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
     subject = messages.say("tested_is") if tuned else messages.say("made_is")
     changed = []
@@ -251,9 +250,3 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
     ]
     asked = {row.name for row in found if not row.changed}
     return [row for row in found if row.name in now], [name for name in now if name not in asked]
-
-
-def _made_since(tuned: TunedDetail | None, adapter: Artifact | None) -> list[str]:
-    if not tuned or adapter is None or tuned.adapter in {None, adapter.id}:
-        return []
-    return [messages.say("adapter_since", adapter=adapter.id, tested=tuned.adapter)]

@@ -86,5 +86,8 @@ def row(problem: str) -> Row:
 
 
 def _row(content: Mapping[str, Any]) -> Row:
-    cells = {name: Cell(**content[name]) for name in ("primary", "backup", "helps")}
-    return Row(problem=content["problem"], name=content["name"], **cells)
+    return Row(
+        problem=content["problem"],
+        name=content["name"],
+        **{name: Cell(**content[name]) for name in ("primary", "backup", "helps")},
+    )

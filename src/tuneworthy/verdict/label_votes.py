@@ -126,16 +126,11 @@ class ClassifierVotes:
         if not cases:
             return voter
         found = self.classical.probabilities([case.text for case in cases])
-        sure = np.where(found >= self.thresholds, found, -1.0)
-        for case, row in zip(cases, sure, strict=True):
-            label = self.labels[int(row.argmax())]
-            vote = GIVEN if label in _labels_of(case) else label
-            voter.votes[case.id] = vote if row.max() >= 0 else ""
+        for case, row in zip(cases, np.where(found >= self.thresholds, found, -1.0), strict=True):
+            label = self.labels[int(row.argmax())] if row.max() >= 0 else ""
+            expected = case.expected if isinstance(case.expected, list) else [case.expected]
+            voter.votes[case.id] = GIVEN if label and label in map(str, expected) else label
         return voter
-
-
-def _labels_of(case: Case) -> list[str]:
-    return [str(answer) for answer in case.expected] if isinstance(case.expected, list) else [str(case.expected)]
 
 
 def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) -> tuple[NDArray[np.float64], float]:
@@ -158,5 +153,4 @@ def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) 
             if answer in columns:
                 total[column[answer]] += row[columns[answer]]
                 count[column[answer]] += 1
-    thresholds = np.where(count > 0, total / np.maximum(count, 1), 1.0)
-    return thresholds, (hits + 1) / (len(examples) + 2)
+    return np.where(count > 0, total / np.maximum(count, 1), 1.0), (hits + 1) / (len(examples) + 2)

@@ -65,8 +65,9 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     try:
         verdict = TypeAdapter(Verdict).validate_python(document)
     except ValidationError:
-        fault = messages.say("not_a_verdict", path=f"{folder.path / FILE}.json")
-        raise UserError(fault, hint=messages.say("decide_again")) from None
+        raise UserError(
+            messages.say("not_a_verdict", path=f"{folder.path / FILE}.json"), hint=messages.say("decide_again")
+        ) from None
     then, now = document.get("of", {}), _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]

@@ -164,8 +164,15 @@ class _Part:
     look: Callable[[str, _Part, ProjectState, Gates], Step] | None = None
 
     def step(self, name: str, status: StepStatus, evidence: str, do: str = "", cost: Cost | None = None) -> Step:
-        title = messages.STEP_TITLES[name]
-        return Step(step=name, day=self.day, title=title, status=status, evidence=evidence, do=do, cost=cost)
+        return Step(
+            step=name,
+            day=self.day,
+            title=messages.STEP_TITLES[name],
+            status=status,
+            evidence=evidence,
+            do=do,
+            cost=cost,
+        )
 
 
 def checklist(state: ProjectState) -> Checklist:
@@ -185,8 +192,10 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
     ready = [step for step in steps if step.status is OPEN and not (needless and step.step in LEVERS)]
     if not ready or ready[0].step not in LEVERS:
         return ready[0] if ready else None
-    levers = [step for step in ready if step.step in LEVERS]
-    return min(levers, key=lambda step: step.cost.order if step.cost else (float("inf"),) * 3)
+    return min(
+        [step for step in ready if step.step in LEVERS],
+        key=lambda step: step.cost.order if step.cost else (float("inf"),) * 3,
+    )
 
 
 def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:

@@ -57,7 +57,7 @@ async def analyse_errors(
     probing = _Probing(session, variant, probes)
     await probing.begin(most)
     for name in PROBES:
-        if name in probes and probing.open:
+        if name in probing.made and name in probes and probing.open:  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
     session.folder.write(FILE, report.to_dict())
@@ -80,7 +80,6 @@ class _Probing:
         self.calls = 0
         self.cost_usd = 0.0
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
-            "refusal": self._refusal,
             "format": self._format,
             "label_or_grader": self._label_or_grader,
             "knowledge": self._knowledge,
@@ -128,7 +127,6 @@ class _Probing:
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
         skipped = {name: messages.say("switched_off") for name in PROBES if name not in self.probes} | self.not_probed
-        voters = (self._others or {}).items()
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
@@ -139,7 +137,7 @@ class _Probing:
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             not_probed=skipped,
-            stronger=[name for name, voter in voters if voter.stronger],
+            stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
             pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
             calls=self.calls,
@@ -167,9 +165,6 @@ class _Probing:
             ]
             for index, case in enumerate(cases)
         ]
-
-    async def _refusal(self) -> None:
-        """Nothing to ask: the grader has said it."""
 
     async def _format(self) -> None:
         """Look at the form of the answers; ask the malformed ones again with the output constrained."""
@@ -202,8 +197,9 @@ class _Probing:
         voters = [own, *others.values(), *([classical.voter(self.open)] if classical else [])]
         n_answers = len(self.session.task.labels)
         for case in self.open:
-            votes = [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters]
-            self.failed[case.id].suspected = other_answer(votes, n_answers)
+            self.failed[case.id].suspected = other_answer(
+                [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters], n_answers
+            )
 
     async def _knowledge(self) -> None:
         """Hand over the document that the case names."""
@@ -259,7 +255,7 @@ class _Probing:
             control = random.Random(project.split.seed).sample(control, MOST_CASES)
         self._others = {}
         for name in names:
-            with suppress(ModelError):  # one that is not there has no say
+            with suppress(ModelError):  # a model that is not there has no vote
                 self._others[name] = await self._other_model(name, control)
         return self._others
 
@@ -293,9 +289,7 @@ class _Probing:
 
     def _vote(self, case: Case, text: str, *, right: bool) -> str:
         """Return the answer that a text votes for: the label, another answer, or "" for none."""
-        if right:
-            return GIVEN
-        return answer_key(text, self.session.task.kind, self.session.task.labels)
+        return GIVEN if right else answer_key(text, self.session.task.kind, self.session.task.labels)
 
 
 def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
@@ -305,12 +299,10 @@ def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
     ('red', '')
     """
     if kind == "json":
-        found = find_object(text)
-        return "" if found is None else canonical(found).decode()
+        value = find_object(text)
+        return "" if value is None else canonical(value).decode()
     key = normalise(text)
-    if kind == "label":
-        return next((label for label in labels if normalise(label) == key), "")
-    return key
+    return key if kind != "label" else next((label for label in labels if normalise(label) == key), "")
 
 
 def form(

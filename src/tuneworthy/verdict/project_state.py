@@ -72,8 +72,11 @@ def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
     if facts.data is None:
         return None
     ladder = facts.project.ladder.model_copy(update={"rungs": rungs})
-    models = {name: model for name, (model, _) in facts.opened.items() if model}
-    return estimate_run(facts.project.model_copy(update={"ladder": ladder}), facts.data, models)
+    return estimate_run(
+        facts.project.model_copy(update={"ladder": ladder}),
+        facts.data,
+        {name: model for name, (model, _) in facts.opened.items() if model},
+    )
 
 
 def _less(whole: tuple[float, float], part: tuple[float, float]) -> tuple[float, float]:
@@ -90,8 +93,11 @@ def _stale(facts: Facts, record: RunRecord) -> list[str]:
     graders = {name: grader for name, grader in built if grader and name != "judge"}
     opened = {name: model.provider.identity for name, (model, _) in facts.opened.items() if model}
     try:
-        library = open_library(facts.project)
-        now = provenance(facts.project, split, graders, ShotPool(split.shots).hash, library)
-        return changed_since(record, facts.project, now, opened)
+        return changed_since(
+            record,
+            facts.project,
+            provenance(facts.project, split, graders, ShotPool(split.shots).hash, open_library(facts.project)),
+            opened,
+        )
     except UserError as error:
         return [error.message]

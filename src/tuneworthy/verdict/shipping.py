@@ -41,7 +41,12 @@ def decide_shipping(evidence: Evidence) -> Verdict:
         economics=evidence.economics,
         next_action=_next_action(still_open),
         valid_until=min((date for date, _ in evidence.expires), default=""),
-        would_change=_would_change(evidence, still_open),
+        would_change=[
+            messages.say("gates_pass", gates=", ".join(result.gate for result in still_open))
+            if still_open
+            else messages.say("other_adapter"),
+            *expiries(evidence),
+        ],
         stale=[*evidence.errors_stale, *_changed(evidence)],
     )
 
@@ -60,8 +65,12 @@ def _code(tuned: RungEvidence) -> str:
 def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult]) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.top
-    against = messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else ""
-    reached = messages.say("tuned_reaches", name=tuned.label, score=tuned.score_on(n), against=against)
+    reached = messages.say(
+        "tuned_reaches",
+        name=tuned.label,
+        score=tuned.score_on(n),
+        against=messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else "",
+    )
     if not still_open:
         return [join_sentences(messages.say("ship"), messages.sentence(tuned.reason)), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
@@ -75,11 +84,6 @@ def _next_action(still_open: Sequence[GateResult]) -> str:
     first = still_open[0]
     waive = "" if first.gate in NEVER_WAIVED else messages.say("or_waive", gate=first.gate)
     return join_sentences(first.fix or first.message, waive)
-
-
-def _would_change(evidence: Evidence, still_open: Sequence[GateResult]) -> list[str]:
-    names = ", ".join(result.gate for result in still_open)
-    return [messages.say("gates_pass", gates=names) if names else messages.say("other_adapter"), *expiries(evidence)]
 
 
 def _changed(evidence: Evidence) -> list[str]:

@@ -31,9 +31,9 @@ def _uncut(use: Use) -> bool:
 def unset_sampling(use: Use) -> Iterator[Finding]:
     """Nothing is set where that means temperature 1 and the whole vocabulary, or whatever the model's file says.
 
-    OpenAI samples at temperature 1 with no cut; vLLM takes what the model's generation_config.json says and that only
-    if there is none; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes no sampling
-    parameters, its effort is what can be set.
+    OpenAI samples at temperature 1 with no cut; vLLM takes what the model's generation_config.json says, and does the
+    same if there is no such file; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes
+    no sampling parameters, its effort is what can be set.
     """
     sampled = use.can_be_greedy and use.value("temperature", 1) >= 1 and _uncut(use)
     if use.engine in {"openai", "vllm"} and sampled:
@@ -56,8 +56,9 @@ def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     """
     temperature = use.value("temperature", 1)
     if use.purpose == "creative" and temperature > 1:
-        tail = float(at_temperature(_TIGHT, temperature)[1:].sum())
-        message = messages.say("creative_temperature", temperature=temperature, tail=tail)
+        message = messages.say(
+            "creative_temperature", temperature=temperature, tail=float(at_temperature(_TIGHT, temperature)[1:].sum())
+        )
         yield Finding(message=message, fix=messages.say("creative_temperature_fix"))
 
 

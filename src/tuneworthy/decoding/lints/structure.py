@@ -35,8 +35,10 @@ def sampled_structure(use: Use) -> Iterator[Finding]:
     """
     temperature = use.value("temperature", 1)
     if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
-        shown = f"{temperature:g}" if "temperature" in use.decoding else messages.say("temperature_unset")
-        message = messages.say("sampled_structure", temperature=shown)
+        message = messages.say(
+            "sampled_structure",
+            temperature=f"{temperature:g}" if "temperature" in use.decoding else messages.say("temperature_unset"),
+        )
         yield Finding(message=message, fix=messages.say("sampled_structure_fix"))
 
 

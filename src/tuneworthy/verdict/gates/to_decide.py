@@ -40,8 +40,12 @@ def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
     subject = evidence.rungs.get("baseline")
     if evidence.stale:
-        message = messages.say("run_stale", changes="; ".join(evidence.stale))
-        return says("unknown", message, messages.say("run"), stale=list(evidence.stale))
+        return says(
+            "unknown",
+            messages.say("run_stale", changes="; ".join(evidence.stale)),
+            messages.say("run"),
+            stale=list(evidence.stale),
+        )
     if subject is None or subject.score is None:
         return says("unknown", messages.say("baseline_missing"), messages.say("run"))
     return says("pass", messages.say("baseline_score", score=subject.score), score=subject.score)
@@ -89,8 +93,9 @@ def prompt(evidence: Evidence) -> Finding:
         missing.append(messages.say("at_least_shots", n=FEWEST_SHOTS))
     missing += [] if halved else [messages.say("half_prompt")]
     if missing:
-        message = messages.say("prompt_untried", missing=", ".join(missing))
-        return says("unknown", message, messages.say("run"), **numbers)
+        return says(
+            "unknown", messages.say("prompt_untried", missing=", ".join(missing)), messages.say("run"), **numbers
+        )
     return says("pass", messages.say("prompt_tried", shots=shots), **numbers)
 
 
@@ -133,8 +138,12 @@ def retrieval(evidence: Evidence) -> Finding:
     measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
     numbers = {**subject.numbers, **measured}
     if search.lower > 0.5:
-        message = messages.say("search_fails", lost=search.not_retrieved, failed=search.failed)
-        return says("fail", message, messages.say("fix_search"), **numbers)
+        return says(
+            "fail",
+            messages.say("search_fails", lost=search.not_retrieved, failed=search.failed),
+            messages.say("fix_search"),
+            **numbers,
+        )
     oracle = "" if search.oracle is None else messages.say("oracle_score", score=search.oracle)
     return says("pass", join_sentences(subject.message, oracle), **numbers)
 
@@ -155,8 +164,12 @@ def _tested(evidence: Evidence, name: str) -> Finding:
     if subject is None or subject.score is None:
         why = f" ({subject.reason})" if subject is not None and subject.reason else ""
         return says("unknown", messages.say("rung_missing", rung=name, reason=why), fix)
-    message = messages.say("rung_score", name=subject.name, score=subject.score, status=subject.status)
-    return says("pass", message, score=subject.score, status=subject.status)
+    return says(
+        "pass",
+        messages.say("rung_score", name=subject.name, score=subject.score, status=subject.status),
+        score=subject.score,
+        status=subject.status,
+    )
 
 
 @GATES.rule("judge", group=STAGE)
@@ -257,8 +270,9 @@ _REASONS: Final[dict[str, Callable[[Evidence], Finding]]] = {
 def economics(evidence: Evidence) -> Finding:
     """Training pays within the horizon, or a hard constraint decides."""
     subject = evidence.economics
-    numbers = {
-        "break_even_requests_per_month": subject.break_even_requests_per_month,
-        "month": subject.break_even_month,
-    }
-    return says(_MONEY_STATUS[subject.status], money_sentence(subject), **numbers)
+    return says(
+        _MONEY_STATUS[subject.status],
+        money_sentence(subject),
+        break_even_requests_per_month=subject.break_even_requests_per_month,
+        month=subject.break_even_month,
+    )

@@ -39,7 +39,9 @@ def improvement(evidence: Evidence) -> Finding:
         why = messages.say("trained_on_cases", detail=overlaps.message)
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
     if evidence.best == "classical":
-        return says("fail", f"{message} {_classical_as_good(evidence.rungs.get('classical'))}", **numbers)
+        winner = evidence.rungs.get("classical")
+        score = f" ({winner.name}, {winner.score:.1%})" if winner is not None and winner.score is not None else ""
+        return says("fail", f"{message} {messages.say('classical_as_good', score=score)}", **numbers)
     rival = _open_classical(evidence, tuned)
     if rival is not None and rival.score is not None:
         why = messages.say("classical_open", name=rival.label, score=rival.score)
@@ -90,8 +92,7 @@ def serving(evidence: Evidence) -> Finding:
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
-        message = messages.say("embedded_engine", file=tuned.gguf)
-        return says("pass", message, engine="llama_cpp", artifact=tuned.gguf)
+        return says("pass", messages.say("embedded_engine", file=tuned.gguf), engine="llama_cpp", artifact=tuned.gguf)
     return _proof(subject.serving, messages.say("serving_missing"), "serve --engine vllm --check")
 
 
@@ -99,12 +100,6 @@ def serving(evidence: Evidence) -> Finding:
 def shadow(evidence: Evidence) -> Finding:
     """Real traffic was sent to the tuned model as well, and it did no worse."""
     return says("unknown", messages.say("no_shadow"), messages.say("do_shadow"))
-
-
-def _classical_as_good(classical: RungEvidence | None) -> str:
-    known = classical is not None and classical.score is not None
-    score = f" ({classical.name}, {classical.score:.1%})" if classical is not None and known else ""
-    return messages.say("classical_as_good", score=score)
 
 
 def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | None:
