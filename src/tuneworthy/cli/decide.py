@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
@@ -47,10 +47,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     verdict = asyncio.run(
         decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note)
     )
-    if as_json:
-        print_json(verdict.to_dict())
-    else:
-        _show(verdict)
+    print_result(as_json, verdict.to_dict(), _show, verdict)
     return EXIT[verdict.outcome]
 
 
