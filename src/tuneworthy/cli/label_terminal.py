@@ -99,7 +99,7 @@ def judge_on_terminal(
     project = load(root)
     with open_answers(project) as answers:
         items = answers.to_judge(rungs, n=n, command="cases label --judge")
-        rubric = answers.rubric
+        rubric = answers.judge.rubric
     path = labels or verdicts_path(project)
     shown = [Case(id=item.id, input=_sheet(item)) for item in items]
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
@@ -188,7 +188,7 @@ def parse_json(line: str) -> Any:
     """Return the JSON that `line` is.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not JSON.
     """
     try:
         return orjson.loads(line)

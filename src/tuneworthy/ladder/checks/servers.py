@@ -66,7 +66,7 @@ async def _one(name: str, config: OpenAI) -> ServerAnswer:
 
 
 def _listed(body: bytes) -> tuple[str, ...]:
-    """Return the ids of a list of models; empty if it is none."""
+    """Return the ids of a list of models; empty for any other JSON."""
     try:
         document: Any = orjson.loads(body)
         return tuple(str(row["id"]) for row in document["data"])
