@@ -141,11 +141,8 @@ def _as_text(case: Case) -> Case:
 
 def _example_of(case: Case) -> Example:
     turns = list(case.messages) or [{"role": "user", "content": case.text}]
-    return _example([*turns, {"role": "assistant", "content": answer_text(case.expected)}], "")
-
-
-def _example(messages: list[dict[str, Any]], source: str) -> Example:
-    return Example(messages=tuple(messages), id=content_hash(messages), source=source)
+    turns.append({"role": "assistant", "content": answer_text(case.expected)})
+    return Example(messages=tuple(turns), id=content_hash(turns), source="")
 
 
 def _schema(cases: Sequence[Case], rows: Sequence[Example]) -> dict[str, Any] | None:

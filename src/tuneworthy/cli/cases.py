@@ -1,5 +1,6 @@
 """`tuneworthy cases`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -213,10 +214,10 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
-            print_result(as_json, failures.to_dict(), _show_failures, failures)
-            return
-        found = answers.of_case(case_id, variant, reveal_test=reveal_test)
-    print_result(as_json, found.to_dict(), _show_case, found)
+            print_result(as_json, asdict(failures), _show_failures, failures)
+        else:
+            shown = answers.of_case(case_id, variant, reveal_test=reveal_test)
+            print_result(as_json, asdict(shown), _show_case, shown)
 
 
 def _show_case(found: CaseAnswers) -> None:

@@ -1,6 +1,7 @@
 """`tuneworthy compare`."""
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -35,7 +36,7 @@ def command(
       tuneworthy compare baseline current --gate
     """
     result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
-    print_result(as_json, result.to_dict(), _show, result)
+    print_result(as_json, asdict(result), _show, result)
     if not gate or result.answer in {ComparisonOutcome.BETTER, ComparisonOutcome.NO_WORSE}:
         return 0
     return 3 if result.answer is ComparisonOutcome.WORSE else 4

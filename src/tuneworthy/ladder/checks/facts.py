@@ -79,14 +79,14 @@ class Facts:
 
     @cached_property
     def _case_file(self) -> tuple[CaseFile | None, list[DataError]]:
-        file, error = _attempt(DataError, lambda: read_cases(self.project.root / self.project.cases.path))
+        file, error = attempt(DataError, lambda: read_cases(self.project.root / self.project.cases.path))
         return file, _each(error)
 
     @cached_property
     def _example_file(self) -> tuple[ExampleFile | None, list[DataError]]:
         if (examples := self.project.examples) is None:
             return None, []
-        file, error = _attempt(DataError, lambda: read_examples(self.project.root / examples.path))
+        file, error = attempt(DataError, lambda: read_examples(self.project.root / examples.path))
         return file, _each(error)
 
     @property
@@ -130,7 +130,7 @@ class Facts:
     def _data(self) -> tuple[TaskData | None, UserError | None]:
         if not self.labelled or self.example_faults:
             return None, None
-        return _attempt(UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples)))
+        return attempt(UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples)))
 
     @property
     def data(self) -> TaskData | None:
@@ -165,7 +165,7 @@ class Facts:
         shots = self.data.split.shots if self.data else self.examples
         context = GradingContext(root=self.project.root, examples=shots, labels=labels)
         return [
-            (config, *_attempt(TuneworthyError, partial(make_grader, config, context)))
+            (config, *attempt(TuneworthyError, partial(make_grader, config, context)))
             for config in self.project.graders
         ]
 
@@ -173,7 +173,7 @@ class Facts:
     def opened(self) -> dict[str, tuple[OpenModel | None, TuneworthyError | None]]:
         """Each model, opened but not started, or why it cannot be."""
         return {
-            name: _attempt(TuneworthyError, partial(open_model, name, config, self.project.root))
+            name: attempt(TuneworthyError, partial(open_model, name, config, self.project.root))
             for name, config in self.project.models.items()
         }
 
@@ -234,7 +234,7 @@ class Facts:
         )
 
 
-def _attempt(kind: type[E], make: Callable[[], T]) -> tuple[T | None, E | None]:
+def attempt(kind: type[E], make: Callable[[], T]) -> tuple[T | None, E | None]:
     """Return what `make` returns, or None and the error of `kind` that it raised."""
     try:
         return make(), None

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -68,10 +68,6 @@ class CaseAnswers:
     answers: Sequence[StoredAnswer] = ()
     hidden: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
@@ -91,10 +87,6 @@ class Failures:
     n: int
     failed: Sequence[StoredAnswer]
     reasons: Mapping[str, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
 
 
 class StoredAnswers:
