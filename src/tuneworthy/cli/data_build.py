@@ -39,7 +39,8 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
     progress = _before_asking(project, max_usd, yes) if project.data.judge else None
     with store.lock(note):
         done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
-    print_result(as_json, _document(done), _say, done)
+    frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
+    print_result(as_json, {**frozen, "failed_gates": list(done.failed), **done.recipe}, _say, done)
     return 0 if done.version else 3
 
 
@@ -49,11 +50,6 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
     fetch_models(project, judge)
     agree_to_spend(project, max_usd, yes, judge)
     return AnswerProgress()
-
-
-def _document(done: BuildResult) -> dict[str, Any]:
-    frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
-    return {**frozen, "failed_gates": list(done.failed), **done.recipe}
 
 
 def _say(done: BuildResult) -> None:

@@ -1,7 +1,6 @@
 """`tuneworthy decide`."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -51,16 +50,6 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     return EXIT[verdict.outcome]
 
 
-def _forecast_and_savings(verdict: Verdict) -> Iterator[str]:
-    """Yield the forecast of a pilot, and what a tuned answer saves."""
-    found = verdict.forecast
-    if found.gain is not None and found.ci95 is not None:
-        low, high = found.ci95
-        yield f"Forecast: {100 * found.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] at {found.n_examples:,} examples."
-    if words := savings_sentence(verdict.economics.saved):
-        yield f"Saved: {words}"
-
-
 def _show(verdict: Verdict) -> None:
     """Print the answer first, then what it rests on."""
     click.echo(f"{_TITLES.get(verdict.outcome, verdict.outcome)}.")
@@ -70,8 +59,15 @@ def _show(verdict: Verdict) -> None:
     if verdict.would_change:
         click.echo(messages.say("would_change", changes=" ".join(verdict.would_change)))
     click.echo(messages.say("valid_until", date=verdict.valid_until))
-    for line in _forecast_and_savings(verdict):
-        click.echo(line)
+    forecast = verdict.forecast
+    if forecast.gain is not None and forecast.ci95 is not None:
+        low, high = forecast.ci95
+        click.echo(
+            f"Forecast: {100 * forecast.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+            f" at {forecast.n_examples:,} examples."
+        )
+    if savings := savings_sentence(verdict.economics.saved):
+        click.echo(f"Saved: {savings}")
     width = max(len(result.gate) for result in verdict.gates)
     for result in verdict.gates:
         click.echo(f"  {result.gate:<{width}}  {result.status:<14}  {result.detail}")

@@ -62,18 +62,17 @@ def _show(report: SweepReport) -> None:
     if found.paired is None:
         click.echo(messages.say("nothing_better"))
     else:
-        pair = found.paired
         click.echo(
             messages.say(
                 "sweep_winner",
                 setting=label(found.setting),
                 outcome="adopted" if found.adopted else "not adopted",
                 n=found.n_confirm,
-                delta=pair.delta,
-                low=pair.ci[0],
-                high=pair.ci[1],
-                p_value=pair.p_value,
-                objective=pair.a,
+                delta=found.paired.delta,
+                low=found.paired.ci[0],
+                high=found.paired.ci[1],
+                p_value=found.paired.p_value,
+                objective=found.paired.a,
             )
         )
     for name, parts in (("in use", report.before), ("winner", report.after)):
@@ -82,8 +81,7 @@ def _show(report: SweepReport) -> None:
                 "sweep_parts", name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity
             )
             click.echo(line + messages.failed_answers(parts.failed))
-    if report.flips:
-        flips = report.flips
+    if flips := report.flips:
         line = messages.say("flips", rate=flips.rate, n=flips.cases, repeats=flips.repeats, share=flips.share)
         click.echo(f"{line}{messages.failed_answers(flips.failed)}.")
     else:

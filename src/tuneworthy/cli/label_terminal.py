@@ -109,12 +109,10 @@ def judge_on_terminal(
 
 
 def _sheet(item: Item) -> str:
-    expected = "" if not item.case.labelled else f"\nreference: {_shown(item.case.expected)}"
-    return f"question: {clean(item.case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
-
-
-def _shown(expected: Any) -> str:
-    return messages.say("declining_is_right") if expected is None else clean(expected, 0)
+    case = item.case
+    reference = messages.say("declining_is_right") if case.expected is None else clean(case.expected, 0)
+    expected = f"\nreference: {reference}" if case.labelled else ""
+    return f"question: {clean(case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
 
 
 def parse_verdict(line: str) -> bool:

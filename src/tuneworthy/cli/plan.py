@@ -1,9 +1,8 @@
 """`tuneworthy plan`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -73,8 +72,8 @@ def command(
         return _lint(configs, as_json)
     planned = plan_project(load(root), gpu_memory, base)
     emitted = _emit(planned, form, out) if form else None
-    document = {**planned.to_dict(), "emitted": _emitted(emitted)}
-    print_result(as_json, document, _show, planned, emitted, out)
+    files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
+    print_result(as_json, {**planned.to_dict(), "emitted": files}, _show, planned, emitted, out)
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
@@ -92,10 +91,6 @@ def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     return made
 
 
-def _emitted(made: Emitted | None) -> Mapping[str, Any] | None:
-    return None if made is None else {"files": made.files, "command": list(made.command), "notes": list(made.notes)}
-
-
 def _show_emitted(made: Emitted, out: Path | None) -> None:
     if out is None:
         click.echo("\n" + made.main)
@@ -108,17 +103,15 @@ def _show_emitted(made: Emitted, out: Path | None) -> None:
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
     findings = [(path, finding) for path in configs for finding in lint_config(read(path))]
-    print_result(
-        as_json, {"findings": [_finding_row(path, finding) for path, finding in findings]}, _show_findings, findings
-    )
+    rows = [
+        {
+            "path": str(path), "line": finding.line, "code": finding.rule, "severity": finding.severity,
+            "message": finding.message, "fix": finding.fix, "source": finding.source,
+        }
+        for path, finding in findings
+    ]  # fmt: skip
+    print_result(as_json, {"findings": rows}, _show_findings, findings)
     return 3 if any(finding.severity == "error" for _, finding in findings) else 0
-
-
-def _finding_row(path: Path, finding: Finding) -> Mapping[str, Any]:
-    return {
-        "path": str(path), "line": finding.line, "code": finding.rule, "severity": finding.severity,
-        "message": finding.message, "fix": finding.fix, "source": finding.source,
-    }  # fmt: skip
 
 
 def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
