@@ -113,12 +113,12 @@ def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list
     """Draw `n` cases, stratified by answer where answers recur; return them and the rest."""
     if n is None or n >= len(cases):
         return cases, []
-    counts = Counter(answer_text(case.expected) if case.labelled else "" for case in cases)
+    answers = [answer_text(case.expected) if case.labelled else "" for case in cases]
+    counts = Counter(answers)
     units = units_of(cases)
     for unit in units:
         for index in unit.members:
-            answer = answer_text(cases[index].expected) if cases[index].labelled else ""
-            unit.strata[answer if counts[answer] > 1 else ""] += 1
+            unit.strata[answers[index] if counts[answers[index]] > 1 else ""] += 1
     chosen = {index for unit in draw(units, n, seed=seed, at_least=False) for index in unit.members}
     return [c for i, c in enumerate(cases) if i in chosen], [c for i, c in enumerate(cases) if i not in chosen]
 
@@ -141,11 +141,8 @@ def _as_text(case: Case) -> Case:
 
 def _example_of(case: Case) -> Example:
     turns = list(case.messages) or [{"role": "user", "content": case.text}]
-    return _example([*turns, {"role": "assistant", "content": answer_text(case.expected)}], "")
-
-
-def _example(messages: list[dict[str, Any]], source: str) -> Example:
-    return Example(messages=tuple(messages), id=content_hash(messages), source=source)
+    turns.append({"role": "assistant", "content": answer_text(case.expected)})
+    return Example(messages=tuple(turns), id=content_hash(turns), source="")
 
 
 def _schema(cases: Sequence[Case], rows: Sequence[Example]) -> dict[str, Any] | None:

@@ -114,7 +114,7 @@ def test_a_missing_api_key_is_named(folder: Folder, capsys: pytest.CaptureFixtur
     PLANTED["missing_key"][0](folder)
     status, errors = check(folder, capsys, "--offline")
     assert (status, len(errors)) == (2, 1)
-    assert f"expected an API key in the environment variable {KEY}_NOT_SET, got none" in errors[0]
+    assert f"the environment variable {KEY}_NOT_SET holds no API key" in errors[0]
 
 
 @pytest.mark.parametrize("name", ["cases.jsonl", "examples.jsonl"])

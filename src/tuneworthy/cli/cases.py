@@ -1,5 +1,6 @@
 """`tuneworthy cases`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal
-from tuneworthy.cli.options import json_option, note, person, print_json, project_option
+from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
@@ -63,8 +64,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
             }
         )
         return
-    for line in drawn.notes:
-        note(line)
+    note(*drawn.notes)
     click.echo(
         messages.say(
             "sampled",
@@ -214,16 +214,10 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
-            if as_json:
-                print_json(failures.to_dict())
-            else:
-                _show_failures(failures)
-            return
-        found = answers.of_case(case_id, variant, reveal_test=reveal_test)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        _show_case(found)
+            print_result(as_json, asdict(failures), _show_failures, failures)
+        else:
+            shown = answers.of_case(case_id, variant, reveal_test=reveal_test)
+            print_result(as_json, asdict(shown), _show_case, shown)
 
 
 def _show_case(found: CaseAnswers) -> None:

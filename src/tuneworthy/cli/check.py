@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, print_json, project_option
+from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.errors import join_sentences
-from tuneworthy.ladder.check import check_project
+from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.report.text import clean
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -29,13 +29,13 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
       tuneworthy check
     """
     report = check_project(root, contact=not offline)
-    if as_json:
-        print_json(report.to_dict())
-        return 2 if report.count("error") else 0
+    print_result(as_json, report.to_dict(), _show, report)
+    return 2 if report.count("error") else 0
+
+
+def _show(report: CheckReport) -> None:
     for finding in report.findings:
         severity = finding.severity or "error"
         label = click.style(severity, fg=_COLOURS[severity])
         click.echo(f"{label} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
-    n_errors, n_warnings = report.count("error"), report.count("warning")
-    click.echo(messages.check_summary(n_errors, n_warnings))
-    return 2 if n_errors else 0
+    click.echo(messages.check_summary(report.count("error"), report.count("warning")))

@@ -1,18 +1,16 @@
 """`tuneworthy compare`."""
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import AnswerProgress
-from tuneworthy.cli.run import agree_to_spend
+from tuneworthy.cli.options import json_option, print_result, project_option, spending_options
+from tuneworthy.cli.run import open_variants
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.compare import ComparisonOutcome, VariantComparison, compare_variants
-from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variant_lookup import resolve
 
 
 @click.command("compare")
@@ -38,10 +36,7 @@ def command(
       tuneworthy compare baseline current --gate
     """
     result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _show(result)
+    print_result(as_json, asdict(result), _show, result)
     if not gate or result.answer in {ComparisonOutcome.BETTER, ComparisonOutcome.NO_WORSE}:
         return 0
     return 3 if result.answer is ComparisonOutcome.WORSE else 4
@@ -50,10 +45,7 @@ def command(
 async def _run(
     project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool
 ) -> VariantComparison:
-    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
-        variants = resolve(session, a), resolve(session, b)
-        judges = {grader.model for grader in project.graders if grader.type == "judge"}
-        agree_to_spend(project, max_usd, yes, {*judges, *(variant.model for variant in variants)})
+    async with open_variants(project, [a, b], max_usd=max_usd, yes=yes) as (session, variants):
         return await compare_variants(session, *variants, on_test=on_test)
 
 

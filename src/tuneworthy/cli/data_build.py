@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
@@ -39,10 +39,8 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
     progress = _before_asking(project, max_usd, yes) if project.data.judge else None
     with store.lock(note):
         done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
-    if as_json:
-        print_json(_document(done))
-    else:
-        _say(done)
+    frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
+    print_result(as_json, {**frozen, "failed_gates": list(done.failed), **done.recipe}, _say, done)
     return 0 if done.version else 3
 
 
@@ -54,11 +52,6 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
     return AnswerProgress()
 
 
-def _document(done: BuildResult) -> dict[str, Any]:
-    frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
-    return {**frozen, "failed_gates": list(done.failed), **done.recipe}
-
-
 def _say(done: BuildResult) -> None:
     recipe = done.recipe
     click.echo(messages.say("rows_read", n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
@@ -67,10 +60,8 @@ def _say(done: BuildResult) -> None:
             click.echo(f"  {stage['check']}: {_counts(counts)} {reason} ({counts['words']})")
         for finding in stage["whole_set"]:
             click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
-    for line in recipe["notes"]:
-        note(clean(line, 0))
-    for line in done.failed:
-        note(messages.say("gate_failed", gate=clean(line, 0)))
+    note(*(clean(line, 0) for line in recipe["notes"]))
+    note(*(messages.say("gate_failed", gate=clean(line, 0)) for line in done.failed))
     if done.version is None:
         note(messages.say("not_frozen"))
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
@@ -62,10 +62,7 @@ def command(
     fetch_models(project)
     request = ImportRequest(inputs, expected, format_name)
     done = asyncio.run(_run(project, files, request, limit=limit, add=add, max_usd=max_usd, yes=yes))
-    if as_json:
-        print_json({"path": str(done.rows.folder), "calls": done.calls, **done.rows.document})
-    else:
-        _say(done)
+    print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **done.rows.document}, _say, done)
 
 
 async def _run(
@@ -99,8 +96,7 @@ def _say(done: Distillation) -> None:
             cost=made["cost_usd"],
         )
     )
-    for line in document["notes"]:
-        note(line)
+    note(*document["notes"])
     for reason, group in document["reasons"].items():
         click.echo(messages.dropped_rows(reason, group["n"], group["words"], group["first"]))
     if agreement := made["agreement"]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, version_option, writing_to
+from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.dataset.export import DatasetExport, export_version
 from tuneworthy.dataset.freeze import open_version
@@ -59,15 +59,11 @@ def command(
     seed = project.split.seed if seed is None else seed
     with writing_to(folder):
         done = export_version(version, name, folder, share=validation, seed=seed, review=state)
-    if as_json:
-        print_json({"path": str(folder), **done.manifest})
-    else:
-        _say(done)
+    print_result(as_json, {"path": str(folder), **done.manifest}, _say, done)
 
 
 def _say(done: DatasetExport) -> None:
-    for line in done.manifest["notes"]:
-        note(line)
+    note(*done.manifest["notes"])
     for reason, n in done.manifest["left_out"].items():
         click.echo(messages.say("not_in_format", n=n, reason=reason))
     click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest["n_rows"].items()))

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import ImportRequest, import_files
 from tuneworthy.report.text import clean
@@ -41,10 +41,7 @@ def command(
     store = Folder(root)
     with store.lock(note):
         done = import_files(store, files, ImportRequest(inputs, expected, format_name), note)
-    if as_json:
-        print_json({"path": str(done.folder), **done.document})
-    else:
-        _say(done)
+    print_result(as_json, {"path": str(done.folder), **done.document}, _say, done)
 
 
 def _say(done: Import) -> None:
@@ -52,8 +49,7 @@ def _say(done: Import) -> None:
     for source in document["sources"]:
         name, n = clean(source["name"], 0), source["n_kept"] + source["n_rejected"]
         click.echo(messages.say("source_read", name=name, format=source["format"], n=n, n_kept=source["n_kept"]))
-    for line in document["notes"]:
-        note(clean(line, 0))
+    note(*(clean(line, 0) for line in document["notes"]))
     for reason, group in document["reasons"].items():
         click.echo(messages.dropped_rows(reason, group["n"], clean(group["words"], 0), clean(group["first"], 0)))
     click.echo(messages.imported(done.folder / "rows.jsonl", document["n_kept"], document["n_repaired"]))

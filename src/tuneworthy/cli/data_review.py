@@ -1,14 +1,16 @@
 """`tuneworthy data review`: people judge a random sample of a frozen version."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import click
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, person, print_json, project_option, version_option
+from tuneworthy.cli.options import F, json_option, person, print_json, print_result, project_option, version_option
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
@@ -19,9 +21,9 @@ from tuneworthy.dataset.review.state import State
 from tuneworthy.report.text import clean
 from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
-from tuneworthy.types import SECOND_SHARE, Example
+from tuneworthy.types import SECOND_SHARE
 
-F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
@@ -125,7 +127,7 @@ def start(
     name = person(reviewer, "--reviewer")
     plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again)
     review_on_terminal(review, plan, name, share=share, complete=complete)
-    return STATUS[show(review, as_json=as_json)]
+    return show(review, as_json=as_json)
 
 
 @command.command("rejected")
@@ -180,7 +182,7 @@ def correct_command(
     """
     review = open_review(root, version_id)
     correct(review, person(reviewer, "--reviewer"), row, because)
-    return STATUS[show(review, as_json=as_json)]
+    return show(review, as_json=as_json)
 
 
 @command.command("status")
@@ -194,30 +196,25 @@ def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
     Example:
       tuneworthy data review status --json
     """
-    return STATUS[show(open_review(root, version_id), as_json=as_json)]
+    return show(open_review(root, version_id), as_json=as_json)
 
 
-class _VersionRows:
-    """The rows of a version, read again at each iteration."""
+@dataclass(frozen=True)
+class _Rows(Generic[T]):
+    """Rows that are read again at each iteration."""
 
-    def __init__(self, version: Version) -> None:
-        self.version = version
+    read: Callable[[], Iterator[T]]
 
-    def __iter__(self) -> Iterator[Example]:
-        return self.version.examples()
+    def __iter__(self) -> Iterator[T]:
+        return self.read()
 
 
-class _DroppedRows:
-    """The dropped rows of a version that can be read as a chat, read again at each iteration."""
-
-    def __init__(self, version: Version) -> None:
-        self.version = version
-
-    def __iter__(self) -> Iterator[Rejected]:
-        for line in self.version.rejects():
-            row = line.get("row")
-            if isinstance(row, dict) and row.get("messages"):
-                yield Rejected(example_of({"id": "", **row}), str(line["reason"]))
+def _dropped(version: Version) -> Iterator[Rejected]:
+    """Yield the dropped rows of a version that can be read as a chat."""
+    for line in version.rejects():
+        row = line.get("row")
+        if isinstance(row, dict) and row.get("messages"):
+            yield Rejected(example_of({"id": "", **row}), str(line["reason"]))
 
 
 def open_review(root: Path, version_id: str | None) -> Review:
@@ -227,17 +224,14 @@ def open_review(root: Path, version_id: str | None) -> Review:
         UserError: There is no such version.
     """
     version = open_version(Folder(root), version_id)
-    return Review(root / FILE_NAME, version.id, _VersionRows(version), _DroppedRows(version))
+    return Review(root / FILE_NAME, version.id, _Rows(version.examples), _Rows(partial(_dropped, version)))
 
 
-def show(review: Review, *, as_json: bool) -> str:
-    """Print how far the review is and return its status."""
+def show(review: Review, *, as_json: bool) -> int:
+    """Print how far the review is and return the exit status that says it."""
     state = review.state()
-    if as_json:
-        print_json(state.to_dict())
-    else:
-        _show(state)
-    return state.status
+    print_result(as_json, state.to_dict(), _show, state)
+    return STATUS[state.status]
 
 
 def _show(state: State) -> None:

@@ -1,13 +1,12 @@
 """`tuneworthy decide`."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
@@ -47,21 +46,8 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     verdict = asyncio.run(
         decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note)
     )
-    if as_json:
-        print_json(verdict.to_dict())
-    else:
-        _show(verdict)
+    print_result(as_json, verdict.to_dict(), _show, verdict)
     return EXIT[verdict.outcome]
-
-
-def _forecast_and_savings(verdict: Verdict) -> Iterator[str]:
-    """Yield the forecast of a pilot, and what a tuned answer saves."""
-    found = verdict.forecast
-    if found.gain is not None and found.ci95 is not None:
-        low, high = found.ci95
-        yield f"Forecast: {100 * found.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] at {found.n_examples:,} examples."
-    if words := savings_sentence(verdict.economics.saved):
-        yield f"Saved: {words}"
 
 
 def _show(verdict: Verdict) -> None:
@@ -73,8 +59,15 @@ def _show(verdict: Verdict) -> None:
     if verdict.would_change:
         click.echo(messages.say("would_change", changes=" ".join(verdict.would_change)))
     click.echo(messages.say("valid_until", date=verdict.valid_until))
-    for line in _forecast_and_savings(verdict):
-        click.echo(line)
+    forecast = verdict.forecast
+    if forecast.gain is not None and forecast.ci95 is not None:
+        low, high = forecast.ci95
+        click.echo(
+            f"Forecast: {100 * forecast.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+            f" at {forecast.n_examples:,} examples."
+        )
+    if savings := savings_sentence(verdict.economics.saved):
+        click.echo(f"Saved: {savings}")
     width = max(len(result.gate) for result in verdict.gates)
     for result in verdict.gates:
         click.echo(f"  {result.gate:<{width}}  {result.status:<14}  {result.detail}")

@@ -1,24 +1,21 @@
 """`tuneworthy decode explain`."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from math import exp
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import numpy as np
 import orjson
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
+from tuneworthy.cli.options import F, json_option, note, print_result, project_option, writing_to
 from tuneworthy.cli.run import agree_to_spend
-from tuneworthy.cli.tables import console
+from tuneworthy.cli.tables import console, make_table
 from tuneworthy.config import load
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.presets import preset_of
@@ -28,6 +25,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
+from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.report.text import clean
@@ -35,9 +33,7 @@ from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Case, Variant
 
-F = TypeVar("F", bound=Callable[..., Any])
 ENGINES = ("hf", "vllm", "llama_cpp")
-ALTERNATIVES = 20
 _OPTIONS: dict[str, tuple[type, str]] = {
     "temperature": (float, "Divides the logits; 0 is greedy."),
     "top_k": (int, "Keep so many tokens; 0 keeps all."),
@@ -88,22 +84,29 @@ def command(
       tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
       tuneworthy decode explain --prompt "The capital of France is" --preset chat --picture chat.html
     """
-    position = _position(root, probs, logits, (case, place), (prompt, model, yes))
-    used = tuple(engines) or ENGINES
+    if sum(source is not None for source in (probs, logits, case, prompt)) != 1:
+        raise UserError(messages.say("one_distribution"), hint=messages.say("try_probs"))
+    if case is not None:
+        position = _stored(root, case, place)
+    elif prompt is not None:
+        position = asyncio.run(_ask(root, prompt, model, yes=yes))
+    else:
+        position = _given(probs or logits or "", as_logits=logits is not None)
+    used = engines or ENGINES
     tokens = _numbers(seen, "--seen")
-    if preset:
-        found = [
+    if preset:  # each engine has values of its own
+        parts = [
             compare_engines(position, _sampling(parameters, preset, name), [name], written=tokens) for name in used
         ]
-        shown = _joined(found)
+        trails = {name: trail for part in parts for name, trail in part.trails.items()}
+        shown = replace(
+            parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes))
+        )
     else:
         shown = compare_engines(position, _sampling(parameters), used, written=tokens)
     if picture:
         _draw(shown, picture, top)
-    if as_json:
-        print_json(shown.to_dict(top))
-    else:
-        _show(shown, top)
+    print_result(as_json, shown.to_dict(top), _show, shown, top)
 
 
 def _sampling(parameters: dict[str, float | None], preset: str | None = None, engine: str = "") -> Sampling:
@@ -112,48 +115,21 @@ def _sampling(parameters: dict[str, float | None], preset: str | None = None, en
     return Sampling.of({**base, **given})
 
 
-def _joined(parts: list[Comparison]) -> Comparison:
-    """Return one comparison of engines that a preset gives values of their own."""
-    trails = {name: trail for part in parts for name, trail in part.trails.items()}
-    return replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
-
-
-def _position(
-    root: Path, probs: str | None, logits: str | None, stored: tuple[str | None, int],
-    asked: tuple[str | None, str | None, bool],
-) -> Position:  # fmt: skip
-    """Return the distribution that was named.
-
-    Raises:
-        UserError: None was named, or several.
-    """
-    given = [one for one in (probs, logits, stored[0], asked[0]) if one is not None]
-    if len(given) != 1:
-        raise UserError(messages.say("one_distribution"), hint=messages.say("try_probs"))
-    if stored[0] is not None:
-        return _stored(root, *stored)
-    if asked[0] is not None:
-        return asyncio.run(_ask(root, asked[0], asked[1], yes=asked[2]))
-    return _given(probs if probs is not None else logits or "", as_logits=logits is not None)
-
-
 def _given(text: str, *, as_logits: bool) -> Position:
-    labels, values = _read(text)
-    found = np.array(values) if as_logits else logits_of(np.array(values))
-    return Position(logits=found, labels=labels, has_offset=as_logits)
-
-
-def _read(text: str) -> tuple[list[str], list[float]]:
-    """Return labels (none if there are only numbers) and values of an option or of the JSON file that it names."""
+    """Return the distribution of an option, or of the JSON file that it names."""
     path = Path(text)
+    labels: list[str] = []
     if path.suffix != ".json":
-        return [], _numbers(text, "--probs or --logits", float)
-    try:
-        told = orjson.loads(path.read_bytes())
-        labels = list(map(str, told)) if isinstance(told, dict) else []
-        return labels, [float(value) for value in (told.values() if isinstance(told, dict) else told)]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(messages.say("not_numbers_file", path=path, error=error)) from None
+        values = _numbers(text, "--probs or --logits", float)
+    else:
+        try:
+            document = orjson.loads(path.read_bytes())
+            labels = list(document) if isinstance(document, dict) else []
+            values = [float(value) for value in (document.values() if labels else document)]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(messages.say("not_numbers_file", path=path, error=error)) from None
+    numbers = np.array(values)
+    return Position(logits=numbers if as_logits else logits_of(numbers), labels=labels, has_offset=as_logits)
 
 
 def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
@@ -163,12 +139,11 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
         raise UserError(messages.say("not_numbers", option=option, text=text)) from None
 
 
-def _stored(root: Path, case: str | None, place: int) -> Position:
+def _stored(root: Path, case: str, place: int) -> Position:
     """Return what `decode uncertainty` stored of a token."""
-    document = Folder(root).read("uncertainty") or {"answers": []}
-    answers = document["answers"]
-    exact = [one for one in answers if one["case"] == case]
-    found = exact or [one for one in answers if str(one["case"]).startswith(str(case))]
+    answers = (Folder(root).read("uncertainty") or {"answers": []})["answers"]
+    found = [answer for answer in answers if answer["case"] == case]
+    found = found or [answer for answer in answers if str(answer["case"]).startswith(case)]
     if len(found) != 1:
         raise UserError(messages.say("no_stored_case", case=case, n=len(found)), hint=messages.say("run_uncertainty"))
     tokens = found[0]["tokens"]
@@ -221,28 +196,21 @@ def _show(found: Comparison, top: int) -> None:
     tokens = found.shown(top)
     for trail in found.trails.values():
         steps = list(steps_of(trail, tokens))
-        out.print(
-            _table(
-                f"{trail.engine.label} ({trail.engine.version})",
-                steps,
-                [clean(found.position.label(token), 20) for token in tokens],
-            )
-        )
+        headings = [f"{_heading(name, value, origin)}\n{kept:,} kept" for name, value, origin, kept, _ in steps]
+        title = f"{trail.engine.label} ({trail.engine.version})"
+        table = make_table(title, ["token", *headings], numbers=range(1, len(steps) + 1))
+        for row, token in enumerate(tokens):
+            cells = [f"{shares[row]:.1%}" if shares[row] > 0 else "-" for *_, shares in steps]
+            name = clean(found.position.label(token), 20) or "(blank)"
+            table.add_row(Text(name), *cells, style="dim" if cells[-1] == "-" else "")
+        out.print(table)
     for (a, b), apart in found.apart().items():
         out.print(messages.engines_differ(a, b, apart))
     for line in found.notes:
         out.print(f"- {clean(line, 0)}", markup=False)
 
 
-def _table(title: str, steps: list[Any], names: list[str]) -> Any:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    table.add_column("token")
-    for name, value, origin, kept, _ in steps:
-        words = (
-            name if name in {"start", "greedy"} else f"{name} {value:g}" + ("" if origin == "given" else f" ({origin})")
-        )
-        table.add_column(f"{words}\n{kept:,} kept", justify="right")
-    for row, name in enumerate(names):
-        cells = [f"{shares[row]:.1%}" if shares[row] > 0 else "-" for *_, shares in steps]
-        table.add_row(Text(name or "(blank)"), *cells, style="" if cells[-1] != "-" else "dim")
-    return table
+def _heading(name: str, value: float, origin: str) -> str:
+    if name in {"start", "greedy"}:
+        return name
+    return f"{name} {value:g}" + ("" if origin == "given" else f" ({origin})")

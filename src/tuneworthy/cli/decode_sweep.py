@@ -6,15 +6,11 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import AnswerProgress
-from tuneworthy.cli.run import agree_to_spend, fetch_models
+from tuneworthy.cli.options import json_option, print_result, project_option, spending_options
+from tuneworthy.cli.run import fetch_models, open_variants
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
-from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.decoding import label
-from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.search.sweep import open_study
 
 CALLS = 1000
@@ -46,21 +42,13 @@ def command(
     open_study(0)
     fetch_models(project)
     report = asyncio.run(_run(project, variant, calls, repeats, max_usd=max_usd, yes=yes))
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        _show(report)
+    print_result(as_json, report.to_dict(), _show, report)
 
 
 async def _run(
     project: Project, word: str, calls: int, repeats: int, *, max_usd: float | None, yes: bool
 ) -> SweepReport:
-    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
-        last = read_record(session.folder)
-        word = word or ("best" if last and last.best and not last.partial else "current")
-        base = resolve(session, word)
-        judges = {grader.model for grader in project.graders if grader.type == "judge"}
-        agree_to_spend(project, max_usd, yes, {*judges, base.model})
+    async with open_variants(project, [word], max_usd=max_usd, yes=yes) as (session, (base,)):
         return await DecodingSweep(session, base, repeats).run(calls)
 
 
@@ -74,18 +62,17 @@ def _show(report: SweepReport) -> None:
     if found.paired is None:
         click.echo(messages.say("nothing_better"))
     else:
-        pair = found.paired
         click.echo(
             messages.say(
                 "sweep_winner",
                 setting=label(found.setting),
                 outcome="adopted" if found.adopted else "not adopted",
                 n=found.n_confirm,
-                delta=pair.delta,
-                low=pair.ci[0],
-                high=pair.ci[1],
-                p_value=pair.p_value,
-                objective=pair.a,
+                delta=found.paired.delta,
+                low=found.paired.ci[0],
+                high=found.paired.ci[1],
+                p_value=found.paired.p_value,
+                objective=found.paired.a,
             )
         )
     for name, parts in (("in use", report.before), ("winner", report.after)):
@@ -94,8 +81,7 @@ def _show(report: SweepReport) -> None:
                 "sweep_parts", name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity
             )
             click.echo(line + messages.failed_answers(parts.failed))
-    if report.flips:
-        flips = report.flips
+    if flips := report.flips:
         line = messages.say("flips", rate=flips.rate, n=flips.cases, repeats=flips.repeats, share=flips.share)
         click.echo(f"{line}{messages.failed_answers(flips.failed)}.")
     else:

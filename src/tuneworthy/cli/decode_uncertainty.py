@@ -5,23 +5,16 @@ import math
 from pathlib import Path
 
 import click
-from rich import box
-from rich.table import Table as RichTable
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options, writing_to
-from tuneworthy.cli.progress import AnswerProgress
-from tuneworthy.cli.run import agree_to_spend, fetch_models
-from tuneworthy.cli.tables import console
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options, writing_to
+from tuneworthy.cli.run import fetch_models, open_variants
+from tuneworthy.cli.tables import console, make_table
 from tuneworthy.config import Project, load
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, examine_threshold, measure_uncertainty
-from tuneworthy.ladder.record import read_record
-from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.heatmap import areas_table, page, ranked, reliability_table, spots_table, terminal, verdict
-from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
 from tuneworthy.store.folder import write_atomic
 
@@ -65,21 +58,14 @@ def command(
         with writing_to(out):
             write_atomic(out, page(report).encode())
         note(messages.say("written", path=out))
-    if as_json:
-        print_json(report.to_dict() | {"lints": _lints(report, threshold)})
-    else:
-        _show(report, show, _lints(report, threshold))
+    lints = _lints(report, threshold)
+    print_result(as_json, report.to_dict() | {"lints": lints}, _show, report, show, lints)
 
 
 async def _run(
     project: Project, word: str, limit: int | None, samples: int, *, max_usd: float | None, yes: bool
 ) -> UncertaintyReport:
-    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
-        last = read_record(session.folder)
-        word = word or ("best" if last and last.best and not last.partial else "current")
-        variant = resolve(session, word)
-        judges = {grader.model for grader in project.graders if grader.type == "judge"}
-        agree_to_spend(project, max_usd, yes, {*judges, variant.model})
+    async with open_variants(project, [word], max_usd=max_usd, yes=yes) as (session, (variant,)):
         return await measure_uncertainty(session, variant, limit=limit, samples=samples)
 
 
@@ -97,7 +83,9 @@ def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
     out.print(messages.say("answers_graded", variant=report.variant, n=len(report.answers), unscored=report.unscored))
     for table in (areas_table(report), reliability_table(report), spots_table(report)):
         if table.rows:
-            out.print(_table(table))
+            numbers = [place for place, column in enumerate(table.columns) if column.kind == "number"]
+            headings = [column.heading for column in table.columns]
+            out.print(make_table(table.title, headings, table.rows, numbers=numbers, caption=table.note or None))
     for one in ranked(report)[:most]:
         state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
         out.print(f"{clean(one.case, 40)} ({state}): {clean(one.question, 100)}")
@@ -105,12 +93,3 @@ def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
     out.print(f"{verdict(report)}.")
     for line in lints:
         out.print(line)
-
-
-def _table(table: Table) -> RichTable:
-    found = RichTable(box=box.SIMPLE_HEAD, title=table.title, title_justify="left", caption=table.note or None)
-    for column in table.columns:
-        found.add_column(column.heading, justify="right" if column.kind == "number" else "left")
-    for row in table.rows:
-        found.add_row(*row)
-    return found

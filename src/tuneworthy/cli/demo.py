@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages, root
-from tuneworthy.cli.options import json_option, note, print_json
+from tuneworthy.cli.options import json_option, note, print_result
 from tuneworthy.cli.report import write_report
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_run
@@ -64,11 +64,8 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
                 return status
         record = last_record(folder)
     page = write_report(project, folder / "report.html")
-    if as_json:
-        print_json(record.to_dict())
-        return 0
-    show_run(record)
-    click.echo(messages.say("report_at", path=page))
+    print_result(as_json, record.to_dict(), show_run, record)
+    click.echo(messages.say("report_at", path=page), err=as_json)
     return 0
 
 

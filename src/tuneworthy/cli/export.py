@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.export_model import gguf, ollama, quantized
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.session import open_session
@@ -41,11 +41,8 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
       tuneworthy export variant best --out winner
     """
     written = asyncio.run(_write(load(root), which, out))
-    if as_json:
-        print_json([str(path) for path in written])
-        return
-    for path in written:
-        click.echo(path)
+    paths = list(map(str, written))
+    print_result(as_json, paths, click.echo, "\n".join(paths))
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:

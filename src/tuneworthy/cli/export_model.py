@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
+from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
@@ -57,11 +57,8 @@ def gguf(
         with writing_to(out), path.open("rb") as file:
             write_atomic(out, iter(lambda: file.read(_PART), b""))
         path = out
-    if as_json:
-        print_json({"id": made.id, "path": str(path), **made.manifest})
-        return
-    click.echo(f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)")
-    click.echo(str(path))
+    shown = f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)\n{path}"
+    print_result(as_json, {"id": made.id, "path": str(path), **made.manifest}, click.echo, shown)
 
 
 @click.command("ollama")
@@ -85,11 +82,8 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     store = Folder(load(root).root)
     with writing_to(out):
         written = export_ollama(store, open_artifact(store, "gguf", which), out)
-    if as_json:
-        print_json([str(path) for path in written])
-        return
-    for path in written:
-        click.echo(path)
+    paths = list(map(str, written))
+    print_result(as_json, paths, click.echo, "\n".join(paths))
 
 
 @click.command("quantized")

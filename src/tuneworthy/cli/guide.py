@@ -1,13 +1,12 @@
 """`tuneworthy guide`."""
 
 import click
-from rich import box
-from rich.table import Table
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, print_json
-from tuneworthy.cli.tables import console
-from tuneworthy.verdict.guide import Cell, Row, load_guide, row
+from tuneworthy.cli.options import json_option, print_result
+from tuneworthy.cli.tables import console, make_table
+from tuneworthy.verdict.guide import Cell, Row, load_guide
+from tuneworthy.verdict.guide import row as row_of
 
 
 @click.command("guide")
@@ -25,17 +24,11 @@ def command(problem: str | None, as_json: bool) -> None:
       tuneworthy guide
       tuneworthy guide strict_format
     """
-    if problem is not None:
-        found = row(problem)
-        if as_json:
-            print_json(found.to_dict())
-        else:
-            _show_row(found)
-        return
-    if as_json:
-        print_json({name: found.to_dict() for name, found in load_guide().items()})
+    if problem is None:
+        print_result(as_json, {name: row.to_dict() for name, row in load_guide().items()}, _show_guide)
     else:
-        _show_guide()
+        row = row_of(problem)
+        print_result(as_json, row.to_dict(), _show_row, row)
 
 
 def _show_row(found: Row) -> None:
@@ -48,13 +41,9 @@ def _show_row(found: Row) -> None:
 
 
 def _show_guide() -> None:
-    table = Table(box=box.SIMPLE_HEAD, title="Which lever fits which problem", title_justify="left")
-    for heading in ("problem", "first", "then", "training helps"):
-        table.add_column(heading)
-    for found in load_guide().values():
-        table.add_row(found.problem, *(_short(cell) for cell in (found.primary, found.backup, found.helps)))
     out = console()
-    out.print(table)
+    rows = [(row.problem, *map(_short, (row.primary, row.backup, row.helps))) for row in load_guide().values()]
+    out.print(make_table("Which lever fits which problem", ("problem", "first", "then", "training helps"), rows))
     out.print(messages.say("unsourced_cells"))
 
 

@@ -51,6 +51,5 @@ def command(
             }
         )
         return
-    for line in made.notes:
-        note(line)
+    note(*made.notes)
     click.echo(messages.say("project_made", folder=folder, n_cases=made.n_cases, n_examples=made.n_examples))

@@ -99,7 +99,7 @@ def judge_on_terminal(
     project = load(root)
     with open_answers(project) as answers:
         items = answers.to_judge(rungs, n=n, command="cases label --judge")
-        rubric = answers.rubric
+        rubric = answers.judge.rubric
     path = labels or verdicts_path(project)
     shown = [Case(id=item.id, input=_sheet(item)) for item in items]
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
@@ -109,12 +109,10 @@ def judge_on_terminal(
 
 
 def _sheet(item: Item) -> str:
-    expected = "" if not item.case.labelled else f"\nreference: {_shown(item.case.expected)}"
-    return f"question: {clean(item.case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
-
-
-def _shown(expected: Any) -> str:
-    return messages.say("declining_is_right") if expected is None else clean(expected, 0)
+    case = item.case
+    reference = messages.say("declining_is_right") if case.expected is None else clean(case.expected, 0)
+    expected = f"\nreference: {reference}" if case.labelled else ""
+    return f"question: {clean(case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
 
 
 def parse_verdict(line: str) -> bool:
@@ -188,7 +186,7 @@ def parse_json(line: str) -> Any:
     """Return the JSON that `line` is.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not JSON.
     """
     try:
         return orjson.loads(line)

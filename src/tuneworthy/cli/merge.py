@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.ship.merge import merge
 from tuneworthy.store import Folder
@@ -30,11 +30,7 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     store = Folder(load(root).root)
     with store.lock(note):
         made = merge(store, adapter, base, say=note)
-    if as_json:
-        print_json({"id": made.id, "path": str(made.folder), **made.manifest})
-        return
-    click.echo(
-        messages.say(
-            "merged", id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
-        )
+    shown = messages.say(
+        "merged", id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
     )
+    print_result(as_json, {"id": made.id, "path": str(made.folder), **made.manifest}, click.echo, shown)

@@ -149,7 +149,9 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
         raise UnknownName("model", name, project.models)
     model = open_model(name, project.models[name], project.root)
     if model.price is not None and not yes:
-        _agree(name)
+        if not sys.stdin.isatty():
+            raise UserError(messages.say("probe_costs", name=name), hint=messages.say("add_yes"))
+        click.confirm(messages.say("confirm_probe", name=name), abort=True, err=True)
     report = asyncio.run(_probe(model, find_context))
     store_probe(Folder(project.root), name, report)
     if as_json:
@@ -160,17 +162,6 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     if report.max_context is not None:
         click.echo(f"{'context':12}  " + messages.say("context_accepted", n=report.max_context))
     click.echo(messages.say("requests_sent", n=report.calls))
-
-
-def _agree(name: str) -> None:
-    """Ask whether about 40 paid requests may be sent.
-
-    Raises:
-        UserError: Nobody can be asked.
-    """
-    if not sys.stdin.isatty():
-        raise UserError(messages.say("probe_costs", name=name), hint=messages.say("add_yes"))
-    click.confirm(messages.say("confirm_probe", name=name), abort=True, err=True)
 
 
 async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:

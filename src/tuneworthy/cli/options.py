@@ -86,9 +86,18 @@ def print_json(document: Any) -> None:
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
 
 
-def note(message: str) -> None:
-    """Print a line for a person, on stderr, so that stdout stays clean."""
-    click.echo(message, err=True)
+def print_result(as_json: bool, document: Any, show: Callable[..., object], *arguments: object) -> None:
+    """Print a result: `document` as JSON if that is wanted, else by `show` for a person."""
+    if as_json:
+        print_json(document)
+    else:
+        show(*arguments)
+
+
+def note(*lines: str) -> None:
+    """Print lines for a person, on stderr, so that stdout stays clean."""
+    for line in lines:
+        click.echo(line, err=True)
 
 
 def person(name: str | None, option: str) -> str:

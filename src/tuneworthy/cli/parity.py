@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import ParityServer, request_of
@@ -62,10 +62,7 @@ def command(
         raise UserError(messages.say("only_the_base", adapter=asked.adapter.id), hint=messages.say("merge_and_export"))
     with store.lock(note):
         document = check_parity(store, asked, say=note)
-    if as_json:
-        print_json(document)
-    else:
-        _say(document)
+    print_result(as_json, document, _say, document)
     return STATUS[document["status"]]
 
 

@@ -1,17 +1,14 @@
 """`tuneworthy plan`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
-from tuneworthy.cli.tables import console
+from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.tables import console, make_table
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding
@@ -75,11 +72,8 @@ def command(
         return _lint(configs, as_json)
     planned = plan_project(load(root), gpu_memory, base)
     emitted = _emit(planned, form, out) if form else None
-    if as_json:
-        print_json({**planned.to_dict(), "emitted": _emitted(emitted)})
-    else:
-        _show(planned)
-        _show_emitted(emitted, out)
+    files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
+    print_result(as_json, {**planned.to_dict(), "emitted": files}, _show, planned, emitted, out)
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
@@ -97,37 +91,27 @@ def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     return made
 
 
-def _emitted(made: Emitted | None) -> Mapping[str, Any] | None:
-    return None if made is None else {"files": made.files, "command": list(made.command), "notes": list(made.notes)}
-
-
-def _show_emitted(made: Emitted | None, out: Path | None) -> None:
-    if made is None:
-        return
+def _show_emitted(made: Emitted, out: Path | None) -> None:
     if out is None:
         click.echo("\n" + made.main)
         note(messages.say("emit_to_folder", rows=ROWS))
     else:
         click.echo("\n" + messages.say("emitted", folder=out, files=", ".join([*made.files, ROWS])))
     note(messages.say("run_emitted", command=" ".join(made.command)))
-    for line in made.notes:
-        note(line)
+    note(*made.notes)
 
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
     findings = [(path, finding) for path in configs for finding in lint_config(read(path))]
-    if as_json:
-        print_json({"findings": [_finding_row(path, finding) for path, finding in findings]})
-    else:
-        _show_findings(findings)
+    rows = [
+        {
+            "path": str(path), "line": finding.line, "code": finding.rule, "severity": finding.severity,
+            "message": finding.message, "fix": finding.fix, "source": finding.source,
+        }
+        for path, finding in findings
+    ]  # fmt: skip
+    print_result(as_json, {"findings": rows}, _show_findings, findings)
     return 3 if any(finding.severity == "error" for _, finding in findings) else 0
-
-
-def _finding_row(path: Path, finding: Finding) -> Mapping[str, Any]:
-    return {
-        "path": str(path), "line": finding.line, "code": finding.rule, "severity": finding.severity,
-        "message": finding.message, "fix": finding.fix, "source": finding.source,
-    }  # fmt: skip
 
 
 def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
@@ -137,27 +121,21 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     click.echo(f"{len(findings)} found." if findings else "Nothing found.")
 
 
-def _show(planned: Planned) -> None:
-    """Print settings, memory and time."""
+def _show(planned: Planned, emitted: Emitted | None, folder: Path | None) -> None:
+    """Print settings, memory and time, and what was written for another trainer."""
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
     out.print(messages.say("rows_to_train", n=rows.n_rows, n_tokens=rows.n_tokens, n_supervised=rows.n_supervised))
     for reason, n in planned.left_out.items():
         out.print(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
-    table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("setting", "value", "why", "source"):
-        table.add_column(heading)
-    for knob in planned.advice.knobs:
-        value = f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value)
-        table.add_row(knob.name, value, knob.reason, knob.source)
-    out.print(table)
-    parts = Table(title="Memory at the peak", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("part", "GiB", "what it is"):
-        parts.add_column(heading)
-    for part in memory.estimate.parts:
-        parts.add_row(part.name, f"{part.n_bytes / 2**30:.2f}", part.why)
-    out.print(parts)
+    knobs = [
+        (knob.name, f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value), knob.reason, knob.source)
+        for knob in planned.advice.knobs
+    ]
+    out.print(make_table("Settings", ("setting", "value", "why", "source"), knobs))
+    parts = [(part.name, f"{part.n_bytes / 2**30:.2f}", part.why) for part in memory.estimate.parts]
+    out.print(make_table("Memory at the peak", ("part", "GiB", "what it is"), parts))
     low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30
     where = "GPU" if planned.device == "cuda" else "machine"
     out.print(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
@@ -167,3 +145,5 @@ def _show(planned: Planned) -> None:
         out.print(f"One epoch: {duration}")
     for line in planned.advice.notes:
         out.print(line)
+    if emitted is not None:
+        _show_emitted(emitted, folder)

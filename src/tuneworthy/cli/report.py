@@ -37,7 +37,7 @@ def command(root: Path, out: Path | None) -> None:
     """
     project = load(root)
     record, verdict = _stored(project)
-    path = _write(record, out or project.root / "report.html", project, verdict)
+    path = write(record, out or project.root / "report.html", project, verdict=verdict)
     click.echo(paragraph(record, project.economics.requests_per_month, verdict))
     note(messages.say("report_at", path=path))
 
@@ -49,7 +49,7 @@ def write_report(project: Project, path: Path) -> Path:
         UserError: There is no run yet, the ending of `path` is unknown, or it cannot be written.
     """
     record, verdict = _stored(project)
-    return _write(record, path, project, verdict)
+    return write(record, path, project, verdict=verdict)
 
 
 def _stored(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
@@ -61,7 +61,3 @@ def _stored(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
     if verdict is not None:
         verdict = replace(verdict, changed=[*verdict.changed, *stale])
     return replace(record, stale=stale), verdict
-
-
-def _write(record: RunRecord, path: Path, project: Project, verdict: StoredVerdict | None) -> Path:
-    return write(record, path, project, verdict=verdict)

@@ -2,24 +2,28 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
 from tuneworthy.errors import Undecided, UserError
-from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.run import check_rungs, run_ladder
+from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
 from tuneworthy.report.text import clean
 from tuneworthy.retrieval.library import paid_servers
+from tuneworthy.types import Variant
 
 
 @click.command("run")
@@ -46,10 +50,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     agree_to_spend(project, max_usd, yes)
 
     def show(record: RunRecord) -> None:
-        if as_json:
-            print_json(record.to_dict())
-        else:
-            show_run(record)
+        print_result(as_json, record.to_dict(), show_run, record)
 
     record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show)
     show(record)
@@ -83,6 +84,23 @@ def walk(
             stopped=stopped,
         )
     )
+
+
+@asynccontextmanager
+async def open_variants(
+    project: Project, words: Sequence[str], *, max_usd: float | None, yes: bool
+) -> AsyncIterator[tuple[Session, list[Variant]]]:
+    """Open a session and the variants that `words` name, once the user agreed to what their models cost.
+
+    An empty word is the best variant of the last run; the current one if that run is not complete.
+    """
+    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
+        last = read_record(session.folder)
+        usual = "best" if last and last.best and not last.partial else "current"
+        variants = [resolve(session, word or usual) for word in words]
+        judges = {grader.model for grader in project.graders if grader.type == "judge"}
+        agree_to_spend(project, max_usd, yes, judges | {variant.model for variant in variants})
+        yield session, variants
 
 
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:

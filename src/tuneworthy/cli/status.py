@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, print_json, project_option
+from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.playbook import Checklist, checklist
@@ -29,10 +29,7 @@ def command(root: Path, as_json: bool) -> None:
       tuneworthy status
     """
     found = checklist(read_state(load(root)))
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        _show(found)
+    print_result(as_json, found.to_dict(), _show, found)
 
 
 def _show(found: Checklist) -> None:

@@ -1,5 +1,7 @@
 """Records as tables on a terminal (and as plain text elsewhere)."""
 
+from collections.abc import Collection, Iterable
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +21,23 @@ def console() -> Console:
     """Return a console on stdout; no colours and full width where that is no terminal."""
     found = Console(highlight=False, markup=False)
     return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
+
+
+def make_table(
+    title: str | None,
+    headings: Iterable[str],
+    rows: Iterable[Iterable[str | Text]] = (),
+    *,
+    numbers: Collection[int] = (),
+    caption: str | None = None,
+) -> Table:
+    """Return a table for the terminal; the columns at the places `numbers` are aligned on the right."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption=caption)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place in numbers else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def show_run(record: RunRecord) -> None:

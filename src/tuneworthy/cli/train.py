@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_json, project_option
-from tuneworthy.config import Project, load
+from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import visible
 from tuneworthy.store import Folder
@@ -25,7 +25,7 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 @click.option("--pilot", is_flag=True, help="Runs at four sizes with two seeds instead, for a forecast of the gain.")
 @project_option
 @json_option
-def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool) -> int:
+def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool) -> None:
     """Train an adapter on the frozen data.
 
     Takes the latest frozen version, with the settings of [train]. The loss covers the answers alone, their end included;
@@ -44,33 +44,25 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
     project = load(root)
     store = Folder(project.root)
     with store.lock(note):
-        return _pilot(project, store, unsafe, as_json) if pilot else _train(project, store, unsafe, lr_check, as_json)
+        if pilot:
+            from tuneworthy.train.pilot import run_pilot  # needs torch
+
+            document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
+            print_result(as_json, document, _show_pilot, document, store.path / "pilot.json")
+            return
+        done = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
+    adapter = done.adapter
+    document = {"adapter": adapter.id, "path": str(adapter.folder), "again": done.again, **adapter.manifest}
+    print_result(as_json, document, _say, done)
 
 
-def _train(project: Project, store: Folder, unsafe: bool, lr_check: bool, as_json: bool) -> int:
-    done = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
-    if as_json:
-        print_json({"adapter": done.adapter.id, "path": str(done.adapter.folder), "again": done.again,
-                    **done.adapter.manifest})  # fmt: skip
-    else:
-        _say(done)
-    return 0
-
-
-def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
-    from tuneworthy.train.pilot import run_pilot  # needs torch
-
-    document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
-    if as_json:
-        print_json(document)
-        return 0
+def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
     click.echo(messages.say("pilot_baseline", score=document["baseline"], n=document["n_dev"]))
     for point in document["points"]:
         click.echo(
             messages.say("pilot_point", **{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
         )
-    click.echo(messages.say("pilot_done", path=store.path / "pilot.json", n=document["n_examples"]))
-    return 0
+    click.echo(messages.say("pilot_done", path=path, n=document["n_examples"]))
 
 
 def _need_libraries() -> None:

@@ -53,7 +53,7 @@ class DataSection(Section):
     contamination_n: Count = 8
     """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
     contamination_coverage: Share = Field(default=0.5, lt=1)
-    """Share of the words of a case above which a row gives it away."""
+    """Share of the words of a case above which a row reveals it."""
     false_alarms: Positive = Field(default=0.02, lt=1)
     """Most rows that may be reported as paraphrases of a case, share."""
     pii_engine: PiiEngine = "patterns"

@@ -22,7 +22,7 @@ class ModelSection(Section):
     retries: int = Field(default=6, ge=0)
     """Further attempts after a failure that may pass."""
     concurrency: Count = 64
-    """Calls in flight, at most; lowered by itself when the server says that it is too much."""
+    """Calls in flight, at most; lowered when the server says that it is too much."""
     input_usd_per_mtok: NonNegative | None = None
     """Price of a million input tokens; the built-in price table if not set."""
     output_usd_per_mtok: NonNegative | None = None

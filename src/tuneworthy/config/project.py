@@ -161,21 +161,13 @@ def _known_keys(location: list[str | int]) -> list[str]:
     schema = Project.model_json_schema()
     nodes = [schema]
     for step in location[:-1]:
-        following = []
-        for node in nodes:
-            following += _children(schema, node, step)
-        nodes = following or nodes
+        nodes = [child for node in nodes for child in _children(schema, node, step)] or nodes
     return [key for node in nodes for key in node.get("properties", {})]
 
 
 def _children(schema: dict[str, Any], node: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
-    candidates = []
-    if isinstance(step, str) and step in node.get("properties", {}):
-        candidates.append(node["properties"][step])
-    for key in ("items", "additionalProperties"):
-        if isinstance(node.get(key), dict):
-            candidates.append(node[key])
-    return [leaf for candidate in candidates for leaf in _resolve(schema, candidate)]
+    candidates = [node.get("properties", {}).get(step), node.get("items"), node.get("additionalProperties")]
+    return [leaf for candidate in candidates if isinstance(candidate, dict) for leaf in _resolve(schema, candidate)]
 
 
 def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:

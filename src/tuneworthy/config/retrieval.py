@@ -191,7 +191,7 @@ class RetrievalSection(Section):
     reranker: Annotated[MaxSim | CrossEncoderReranker | RerankServer | NoReranker, Field(discriminator="type")] = (
         MaxSim()
     )
-    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`,
+    """What reorders the best of the list: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`,
     `max_tokens`), `server` (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""

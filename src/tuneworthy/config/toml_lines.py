@@ -21,10 +21,9 @@ def key_lines(text: str) -> dict[Path, int]:
     Keys inside inline tables map to the line of the outermost key.
     """
     lines: dict[Path, int] = {}
-    table: Path = ()
     counts: dict[Path, int] = {}
-    in_string = False
-    depth = 0
+    table: Path = ()
+    in_string, depth = False, 0
     for number, line in enumerate(text.splitlines(), 1):
         if not in_string and depth == 0:
             if header := _HEADER.match(line):

@@ -8,7 +8,6 @@ a model: servers that the project file names get one GET that costs nothing.
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, TuneworthyError
 from tuneworthy.ladder.checks import CHECKS
-from tuneworthy.ladder.checks.facts import Facts, Power
+from tuneworthy.ladder.checks.facts import Facts, Power, attempt
 from tuneworthy.ladder.estimate import Estimate
 from tuneworthy.rules import SEVERITIES, Finding, Rule, Severity
 
@@ -76,13 +75,12 @@ def check_project(
     rules = (CHECKS.all() if checks is None else checks).values()
     findings = [finding for rule in rules for finding in _examine(rule, facts)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity or "error"))
-    estimate: Estimate | None = None
-    power: Power | None = None
-    with suppress(TuneworthyError):  # a check has reported why
-        power = facts.power
-    with suppress(TuneworthyError):
-        estimate = facts.estimate
-    return CheckReport(task=project.task.name, findings=tuple(findings), estimate=estimate, power=power)
+    return CheckReport(
+        task=project.task.name,
+        findings=tuple(findings),
+        estimate=attempt(TuneworthyError, lambda: facts.estimate)[0],  # a check has reported the error
+        power=attempt(TuneworthyError, lambda: facts.power)[0],
+    )
 
 
 def _examine(rule: Rule[Finding], facts: Facts) -> list[Finding]:

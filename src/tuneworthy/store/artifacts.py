@@ -106,7 +106,7 @@ def write_artifact(
 
 
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
-    """Return the artifact called `identity`, or None if there is none, or nothing that names itself one."""
+    """Return the artifact called `identity`, or None if no manifest of that name is there."""
     manifest = store.read(f"models/{identity}/manifest")
     if not isinstance(manifest, dict) or not manifest.keys() >= {"kind", "parent", "times"}:
         return None
@@ -123,7 +123,7 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     """Return the artifact of `kind` whose id begins with `identity` (or the latest), checked by its hashes.
 
     Raises:
-        UserError: There is none, several begin so, or it was changed.
+        UserError: No artifact begins so, several begin so, or it was changed.
     """
     found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
     if found is None:

@@ -68,7 +68,7 @@ class Folder:
             ignore.write_text("*\n")
 
     def read(self, name: str) -> Any | None:
-        """Return the JSON document `name` (e.g. ``"split"``, ``"runs/last"``), or None if there is none.
+        """Return the JSON document `name` (e.g. ``"split"``, ``"runs/last"``), or None if it does not exist.
 
         Raises:
             UserError: The file is there and is not JSON.

@@ -34,13 +34,13 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
 
 def write_line(file: BinaryIO, row: dict[str, Any]) -> None:
     """Write one line at the end of a file that `exclusive` opened, and bring it to disk."""
-    _mend_end(file)
+    _end_line(file)
     file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     file.flush()
     os.fsync(file.fileno())
 
 
-def _mend_end(file: BinaryIO) -> None:
+def _end_line(file: BinaryIO) -> None:
     """Make the file end with a whole line."""
     end = file.seek(0, os.SEEK_END)
     if not end:

@@ -77,7 +77,7 @@ class ResponseStore:
         return f"ResponseStore({str(self.path)!r})"
 
     def _prepare(self) -> None:
-        """Set the file up; the switch to WAL does not wait for another process by itself, so this does."""
+        """Set the file up; the switch to WAL does not wait for another process, so this does."""
         deadline = time.monotonic() + _WAIT_S
         while True:
             try:
@@ -106,28 +106,22 @@ class ResponseStore:
         """Close the file; may be called twice."""
         self._db.close()
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
-        """Return what is stored under `keys`, each with its cost in US dollars."""
-        found: dict[bytes, tuple[Response | Failure, float]] = {}
+    def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
+        """Yield the rows under `keys`; SQLite takes a limited number of them in one query."""
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
-            marks = ",".join("?" * len(chunk))
+            query = f"SELECT {columns} FROM responses WHERE key IN ({','.join('?' * len(chunk))})"
             with self._explained():
-                query = f"SELECT key, body, cost_usd FROM responses WHERE key IN ({marks})"
                 rows = self._db.execute(query, chunk).fetchall()
-            for key, body, cost in rows:
-                found[key] = (_decode(body), cost)
-        return found
+            yield from rows
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
+        """Return what is stored under `keys`, each with its cost in US dollars."""
+        return {key: (_decode(body), cost) for key, body, cost in self._select("key, body, cost_usd", keys)}
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return when what is stored under `keys` was committed, seconds since the epoch."""
-        found: dict[bytes, float] = {}
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            marks = ",".join("?" * len(chunk))
-            with self._explained():
-                found |= self._db.execute(f"SELECT key, created FROM responses WHERE key IN ({marks})", chunk)
-        return found
+        return dict(self._select("key, created", keys))
 
     def put(self, key: bytes, answer: Response | Failure, cost_usd: float, note: int = 0) -> bool:
         """Commit `answer` and take the note of its call back; the first answer under a key stays.
@@ -146,10 +140,9 @@ class ResponseStore:
             UserError: The file cannot be written.
         """
         try:
-            body = _encode(answer)
+            row = (key, _encode(answer), cost_usd, time.time())
         except TypeError as error:
             raise ValueError(str(error)) from None
-        row = (key, body, cost_usd, time.time())
         with self._explained():
             if not note:
                 return self._db.execute(_INSERT, row).rowcount > 0

@@ -1,12 +1,13 @@
 """Checks of the documents: missing ones, dropped ones, and texts that give orders to the model."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from tuneworthy.config.retrieval import NO_PRICE
 from tuneworthy.errors import AuthError, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
-from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import read_key
 from tuneworthy.retrieval.library import documents_path, servers_of
@@ -55,11 +56,9 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
     its key is not set.
     """
     for name, server in servers_of(facts.project).items():
-        try:
-            check_address(server.base_url)
-        except UserError as error:
-            message = messages.say("about", name=name, error=error.message)
-            yield Finding(message=message, fix=error.hint, severity="error")
+        if fault := attempt(UserError, partial(check_address, server.base_url))[1]:
+            message = messages.say("about", name=name, error=fault.message)
+            yield Finding(message=message, fix=fault.hint, severity="error")
             continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
         yield Finding(
@@ -68,7 +67,5 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
         if not server.price_known:
             message = messages.say("no_search_price", name=name, url=server.base_url)
             yield Finding(message=message, fix=NO_PRICE, severity="error")
-        try:
-            read_key(server.api_key_env, owner=name)
-        except AuthError as error:
+        if error := attempt(AuthError, partial(read_key, server.api_key_env, owner=name))[1]:
             yield Finding(message=error.message, fix=error.hint, severity="error")

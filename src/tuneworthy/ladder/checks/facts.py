@@ -4,11 +4,11 @@ Invariant: a fact that cannot be had is None (or empty), with the reason beside 
 whatever is wrong elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, dataset_of, labels_of, read_cases, read_examples
 from tuneworthy.config.project import Project
@@ -28,6 +28,9 @@ from tuneworthy.stats.power import detectable
 from tuneworthy.stats.sizing import LOSS, cases_for_margin
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example
+
+T = TypeVar("T")
+E = TypeVar("E", bound=TuneworthyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +79,15 @@ class Facts:
 
     @cached_property
     def _case_file(self) -> tuple[CaseFile | None, list[DataError]]:
-        try:
-            return read_cases(self.project.root / self.project.cases.path), []
-        except DataError as error:
-            return None, _each(error)
+        file, error = attempt(DataError, lambda: read_cases(self.project.root / self.project.cases.path))
+        return file, _each(error)
 
     @cached_property
     def _example_file(self) -> tuple[ExampleFile | None, list[DataError]]:
-        if self.project.examples is None:
+        if (examples := self.project.examples) is None:
             return None, []
-        try:
-            return read_examples(self.project.root / self.project.examples.path), []
-        except DataError as error:
-            return None, _each(error)
+        file, error = attempt(DataError, lambda: read_examples(self.project.root / examples.path))
+        return file, _each(error)
 
     @property
     def case_faults(self) -> list[DataError]:
@@ -131,14 +130,11 @@ class Facts:
     def _data(self) -> tuple[TaskData | None, UserError | None]:
         if not self.labelled or self.example_faults:
             return None, None
-        try:
-            return settle(self.project, dataset_of(self.project, self.labelled, self.examples)), None
-        except UserError as error:
-            return None, error
+        return attempt(UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples)))
 
     @property
     def data(self) -> TaskData | None:
-        """The data as a run would have it (labelled cases only); None without such data, see `split_fault`."""
+        """The data as a run would have it (labelled cases only); None if there is no data, see `split_fault`."""
         return self._data[0]
 
     @property
@@ -158,7 +154,7 @@ class Facts:
 
     @cached_property
     def corpus(self) -> Corpus | None:
-        """The documents; None if the project has no documents."""
+        """The documents; None without documents."""
         path = documents_path(self.project)
         return read_documents(path) if path is not None and path.exists() else None
 
@@ -168,24 +164,18 @@ class Facts:
         labels = self.data.labels if self.data else labels_of(self.labelled, self.examples)
         shots = self.data.split.shots if self.data else self.examples
         context = GradingContext(root=self.project.root, examples=shots, labels=labels)
-        built: list[tuple[Any, Grader | None, TuneworthyError | None]] = []
-        for config in self.project.graders:
-            try:
-                built.append((config, make_grader(config, context), None))
-            except TuneworthyError as error:
-                built.append((config, None, error))
-        return built
+        return [
+            (config, *attempt(TuneworthyError, partial(make_grader, config, context)))
+            for config in self.project.graders
+        ]
 
     @cached_property
     def opened(self) -> dict[str, tuple[OpenModel | None, TuneworthyError | None]]:
         """Each model, opened but not started, or why it cannot be."""
-        found: dict[str, tuple[OpenModel | None, TuneworthyError | None]] = {}
-        for name, config in self.project.models.items():
-            try:
-                found[name] = open_model(name, config, self.project.root), None
-            except TuneworthyError as error:
-                found[name] = None, error
-        return found
+        return {
+            name: attempt(TuneworthyError, partial(open_model, name, config, self.project.root))
+            for name, config in self.project.models.items()
+        }
 
     @property
     def baseline_capabilities(self) -> Capabilities | None:
@@ -244,18 +234,20 @@ class Facts:
         )
 
 
-def _each(error: DataError) -> list[DataError]:
+def attempt(kind: type[E], make: Callable[[], T]) -> tuple[T | None, E | None]:
+    """Return what `make` returns, or None and the error of `kind` that it raised."""
+    try:
+        return make(), None
+    except kind as error:
+        return None, error
+
+
+def _each(error: DataError | None) -> list[DataError]:
     """Return the faults in `error`, the count of those that were not kept last."""
     if not isinstance(error, DataFaults):
-        return [error]
-    more = error.n_faults - len(error.faults)
-    rest = (
-        [
-            DataError(
-                error.path, None, messages.say("most_faults", n=len(error.faults)), messages.say("more_faults", n=more)
-            )
-        ]
-        if more
-        else []
-    )
-    return [*error.faults, *rest]
+        return [error] if error else []
+    faults: list[DataError] = list(error.faults)
+    if more := error.n_faults - len(faults):
+        message, hint = messages.say("most_faults", n=len(faults)), messages.say("more_faults", n=more)
+        faults.append(DataError(error.path, None, message, hint))
+    return faults

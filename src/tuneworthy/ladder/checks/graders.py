@@ -6,7 +6,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.apply import label_faults
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
-from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.judging import family_warnings
 from tuneworthy.regressions.sets import regression_sets
 from tuneworthy.rules import Finding, Severity
@@ -51,13 +51,11 @@ def regressions(facts: Facts) -> Iterator[Finding]:
     """A regression set cannot be used: its file is missing or wrong, a case has no right answer, or two have one name."""
     if not facts.project.regressions:
         return
-    try:
-        sets = regression_sets(facts.project)
-    except TuneworthyError as error:
+    sets, error = attempt(TuneworthyError, lambda: regression_sets(facts.project))
+    if error is not None:
         message = messages.say("about_regressions", error=error.message)
         yield Finding(message=message, fix=error.hint or messages.say("fix_regressions"))
-        return
-    for regression_set in sets:
+    for regression_set in sets or ():
         if faults := label_faults(regression_set.grader, regression_set.cases):
             case_id, reason = next(iter(faults.items()))
             message = messages.say(

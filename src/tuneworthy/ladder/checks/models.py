@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tuneworthy.errors import AuthError, ModelError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
-from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
@@ -31,46 +33,35 @@ def missing_key(facts: Facts) -> Iterator[Finding]:
             yield Finding(message=error.message, fix=error.hint)
 
 
+def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | None]]:
+    """Yield (name, model, file, why it cannot be had) of each embedded model that a run would call."""
+    for name, model in used(facts).items():
+        if model.provider == "llama_cpp":
+            yield name, model.model, *attempt(ModelError, partial(find, model.model, facts.project.root))
+
+
 @check("model_missing")
 def model_missing(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not there and cannot be fetched; a note if a run fetches it."""
-    for name, model in used(facts).items():
-        if model.provider != "llama_cpp":
-            continue
-        try:
-            path = find(model.model, facts.project.root)
-        except ModelError as error:
+    for name, model, path, error in _files(facts):
+        if error is not None:
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
-            continue
-        if path is not None:
-            continue
-        if model.model.startswith(("pypi:", "hf:")):
-            message = messages.say("model_not_here", name=name, model=model.model)
+        elif path is None and model.startswith(("pypi:", "hf:")):
+            message = messages.say("model_not_here", name=name, model=model)
             yield Finding(message=message, fix=messages.say("pull_model", name=name), severity="note")
-        else:
-            message = messages.say("no_gguf", name=name, path=facts.project.root / model.model)
+        elif path is None:
+            message = messages.say("no_gguf", name=name, path=facts.project.root / model)
             yield Finding(message=message, fix=messages.say("fix_model", name=name))
 
 
 @check("model_file")
 def model_file(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not a GGUF file, is cut off, or is a folder."""
-    for name, model in used(facts).items():
-        if model.provider != "llama_cpp":
-            continue
-        try:
-            path = find(model.model, facts.project.root)
-        except ModelError:
-            continue  # model_missing reports it
-        if path is None:
-            continue
-        if path.is_dir():
+    for name, _, path, _ in _files(facts):
+        if path is not None and path.is_dir():
             message = messages.say("gguf_is_folder", name=name, path=path)
             yield Finding(message=message, fix=messages.say("name_a_file"))
-            continue
-        try:
-            read_header(path)
-        except ModelError as error:
+        elif path is not None and (error := attempt(ModelError, partial(read_header, path))[1]):
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
 
 

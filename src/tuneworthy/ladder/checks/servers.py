@@ -7,7 +7,6 @@ never hold the key.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -66,9 +65,8 @@ async def _one(name: str, config: OpenAI) -> ServerAnswer:
 
 
 def _listed(body: bytes) -> tuple[str, ...]:
-    """Return the ids of a list of models; empty if the answer is not such a list."""
+    """Return the ids of a list of models; empty for any other JSON."""
     try:
-        document: Any = orjson.loads(body)
-        return tuple(str(row["id"]) for row in document["data"])
+        return tuple(str(row["id"]) for row in orjson.loads(body)["data"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return ()

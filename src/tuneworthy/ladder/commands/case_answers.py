@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,11 +20,11 @@ from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.judging import Item, Judging
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.reveal import record_reveal
 from tuneworthy.ladder.session import Session, read_data
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Score, Trace, Variant
+from tuneworthy.types import Case, Variant
 
 COMMAND = "cases show"
 
@@ -68,10 +68,6 @@ class CaseAnswers:
     answers: Sequence[StoredAnswer] = ()
     hidden: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
@@ -91,10 +87,6 @@ class Failures:
     n: int
     failed: Sequence[StoredAnswer]
     reasons: Mapping[str, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
 
 
 class StoredAnswers:
@@ -127,12 +119,12 @@ class StoredAnswers:
         case = self._case(word)
         side = self._sides[case.id]
         wanted = [self._rung(rung)] if rung else [row.rung for row in self.record.rungs if row.variant]
-        shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case), hidden="")
+        shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case))
         if side == "test" and not reveal_test:
-            return _with(shown, hidden=messages.say("test_hidden"))
+            return replace(shown, hidden=messages.say("test_hidden"))
         if side == "test":
             record_reveal(self.session.folder, [case.id], COMMAND)
-        return _with(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
+        return replace(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
 
     def failed(self, rung: str | None = None, *, reveal_test: bool = False) -> Failures:
         """Return the failed dev cases of the best variant (or of `rung`'s); those of test too if they are revealed.
@@ -172,24 +164,19 @@ class StoredAnswers:
         tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
         names = [self._rung(name) for name in rungs] or tested
         traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
-        items = Judging(project, split, self._judge).items(traces, n)
+        items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError(messages.say("no_test_answers"), hint=messages.say("run_without_quick"))
         record_reveal(self.session.folder, (item.case.id for item in items), command)
         return items
 
-    @property
-    def rubric(self) -> str:
-        """What makes an answer good, as the judge is told.
+    @cached_property
+    def judge(self) -> JudgeGrader:
+        """The primary grader, without a model: people need none.
 
         Raises:
             UserError: The primary grader is no judge.
         """
-        return self._judge.rubric
-
-    @cached_property
-    def _judge(self) -> JudgeGrader:
-        """The primary grader, without a model: people need none."""
         config = self.session.project.graders[0]
         if config.type != "judge":
             raise UserError(messages.say("no_judge", type=config.type))
@@ -214,8 +201,9 @@ class StoredAnswers:
         if not rungs:
             raise UserError(messages.say("empty_run"), hint=messages.say("run_ladder_again"))
         if word == "best":
-            best = self.record.best
-            return best.rung if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
+            candidates = [row for row in rungs.values() if row.rung != "classical"] or list(rungs.values())
+            best = self.record.best or max(candidates, key=lambda row: row.candidates[0].score if row.candidates else 0)
+            return best.rung
         if word not in rungs:
             raise UnknownName(messages.say("rung_of_last_run"), word, ["best", *rungs])
         return word
@@ -232,22 +220,21 @@ class StoredAnswers:
         variant = self._variant(rung)
         traces = self.session.runner.stored(variant, cases, repeats=range(row.repeats))
         _, _, scores = asyncio.run(self.session.score(traces, cases))
-        return [self._judged(rung, variant, *pair) for pair in zip(traces, scores, strict=True)]
-
-    def _judged(self, rung: str, variant: Variant, trace: Trace, score: Score) -> StoredAnswer:
-        reason = score.reason or score.unscored
-        return StoredAnswer(
-            case=trace.case_id,
-            rung=rung,
-            name=variant.name,
-            repeat=trace.repeat,
-            expected=_plain(self._cases[trace.case_id]),
-            text=trace.text,
-            score=score.value,
-            reason=reason,
-            thinking=trace.thinking,
-            detail=dict(score.detail),
-        )
+        return [
+            StoredAnswer(
+                case=trace.case_id,
+                rung=rung,
+                name=variant.name,
+                repeat=trace.repeat,
+                expected=_plain(self._cases[trace.case_id]),
+                text=trace.text,
+                score=score.value,
+                reason=score.reason or score.unscored,
+                thinking=trace.thinking,
+                detail=dict(score.detail),
+            )
+            for trace, score in zip(traces, scores, strict=True)
+        ]
 
 
 @contextmanager
@@ -280,27 +267,8 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
             session.library.close()
 
 
-def _with(shown: CaseAnswers, *, hidden: str = "", answers: Sequence[StoredAnswer] = ()) -> CaseAnswers:
-    return CaseAnswers(
-        case=shown.case,
-        side=shown.side,
-        question=shown.question,
-        expected=shown.expected,
-        answers=answers,
-        hidden=hidden,
-    )
-
-
 def _plain(case: Case) -> Any:
-    """Return the expected answer, or what stands for it where it is missing."""
+    """Return the expected answer, or what stands for a missing one."""
     if not case.labelled:
         return "(no label)"
     return "(decline)" if case.expected is None else case.expected
-
-
-def _above_classical(rungs: Mapping[str, Any]) -> list[str]:
-    return [name for name in rungs if name != "classical"] or list(rungs)
-
-
-def _dev_score(row: RungRecord) -> float:
-    return row.candidates[0].score if row.candidates else 0.0

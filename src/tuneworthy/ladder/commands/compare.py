@@ -1,8 +1,7 @@
 """Two variants, paired, on dev or (as a test comparison) on test: for people, and as a gate in CI."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 
@@ -52,10 +51,6 @@ class VariantComparison:
     cost_usd: float
     paired: PairedResult
     unvalidated: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
 
 
 async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> VariantComparison:

@@ -117,9 +117,7 @@ class UncertaintyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `decode explain --case` reads the tokens."""
-        found = asdict(replace(self, answers=()))
-        found["answers"] = [_answer(one) for one in self.answers]
-        return found
+        return asdict(replace(self, answers=())) | {"answers": [_answer(answer) for answer in self.answers]}
 
 
 def _answer(one: AnswerSignals) -> dict[str, Any]:
@@ -152,7 +150,9 @@ async def measure_uncertainty(
         Undecided: The model gives no log-probabilities.
         UserError: `[models]` names another model now than the one that the variant was measured with.
     """
-    cases = _drawn(session, limit)
+    dev = session.split.dev
+    order = np.random.default_rng(session.project.split.seed).permutation(len(dev))
+    cases = [dev[place] for place in sorted(order[:limit])]
     if "logprobs" not in session.models[variant.model].provider.supports:
         raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("other_model"))
     traces = await session.ask(variant, cases, logprobs=ALTERNATIVES)
@@ -164,24 +164,16 @@ async def measure_uncertainty(
     ]
     if not any(one.tokens for one in answers):
         raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("run_probe"))
-    calibration = calibrate(answers, seed=session.project.split.seed)
     report = UncertaintyReport(
         variant=variant.name,
         answers=answers,
-        calibration=calibration,
+        calibration=calibrate(answers, seed=session.project.split.seed),
         spots=hot_spots(answers),
         samples=samples,
         unscored=sum(one.wrong is None for one in answers),
     )
     session.folder.write("uncertainty", report.to_dict())
     return report
-
-
-def _drawn(session: Session, limit: int | None) -> Sequence[Case]:
-    """Return that many cases of dev, all of it where there is no limit, in its order."""
-    dev = session.split.dev
-    order = np.random.default_rng(session.project.split.seed).permutation(len(dev))
-    return [dev[place] for place in sorted(order[:limit])]
 
 
 async def _sampled(session: Session, variant: Variant, cases: Sequence[Case], samples: int) -> dict[str, list[str]]:
@@ -234,17 +226,14 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration
         for name, column in columns.items()
     }
     main, values = areas[PRIMARY], columns[PRIMARY]
-    refused = ""
-    if main.lo <= 0.5:
-        refused = messages.say(
-            "signal_fails", signal=PRIMARY, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
-        )
+    found = replace(found, areas=areas, reliability=reliability(values, wrong))
+    if main.lo > 0.5:
+        return replace(found, threshold=_threshold(values, wrong, groups, seed))
     return replace(
         found,
-        areas=areas,
-        threshold=None if refused else _threshold(values, wrong, groups, seed),
-        refused=refused,
-        reliability=reliability(values, wrong),
+        refused=messages.say(
+            "signal_fails", signal=PRIMARY, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
+        ),
     )
 
 
@@ -325,21 +314,21 @@ def hot_spots(answers: Sequence[AnswerSignals]) -> list[Spot]:
         return []
     bound = float(np.quantile(every, 0.9))
     places: dict[str, list[tuple[AnswerSignals, Token]]] = {}
-    for one in answers:
-        for token in one.tokens:
+    for answer in answers:
+        for token in answer.tokens:
             if token.entropy >= bound and token.entropy > 0:
-                places.setdefault(token.text.strip().lower() or token.text, []).append((one, token))
-    spots = [_spot(text, found) for text, found in places.items()]
+                places.setdefault(token.text.strip().lower() or token.text, []).append((answer, token))
+    spots = []
+    for text, hits in places.items():
+        instead = Counter(other for _, token in hits for other, _ in token.top if other != token.text)
+        spots.append(
+            Spot(
+                text=text,
+                in_wrong=sum(answer.wrong is True for answer, _ in hits),
+                in_right=sum(answer.wrong is False for answer, _ in hits),
+                entropy=float(np.mean([token.entropy for _, token in hits])),
+                instead=[other for other, _ in instead.most_common(3)],
+                cases=list(dict.fromkeys(answer.case for answer, _ in hits if answer.wrong))[:5],
+            )
+        )
     return sorted(spots, key=lambda spot: (-spot.in_wrong, -spot.entropy))[:MOST_SPOTS]
-
-
-def _spot(text: str, found: Sequence[tuple[AnswerSignals, Token]]) -> Spot:
-    instead = Counter(other for _, token in found for other, _ in token.top if other != token.text)
-    return Spot(
-        text=text,
-        in_wrong=sum(one.wrong is True for one, _ in found),
-        in_right=sum(one.wrong is False for one, _ in found),
-        entropy=float(np.mean([token.entropy for _, token in found])),
-        instead=[other for other, _ in instead.most_common(3)],
-        cases=list(dict.fromkeys(one.case for one, _ in found if one.wrong))[:5],
-    )
