@@ -86,8 +86,9 @@ def read_tensors(path: Path) -> dict[str, Place]:
             length = _header_length(path, file.read(8), size)
             text = file.read(length)
     except OSError as error:
-        message = messages.say("unreadable", path=path, reason=error.strerror or error)
-        raise ModelError(message, hint=messages.say("download_again")) from None
+        raise ModelError(
+            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
+        ) from None
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
