@@ -203,7 +203,7 @@ def test_an_index_that_names_what_is_not_there_is_refused(tmp_path: Path) -> Non
 def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + (2**60).to_bytes(8, "little"))
-    with pytest.raises(ModelError, match="at most"):
+    with pytest.raises(ModelError, match="keys, more than 4096"):
         check_model(path)
 
 
