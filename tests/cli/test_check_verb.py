@@ -153,7 +153,7 @@ def test_a_model_file_that_is_not_one(folder: Folder, capsys: pytest.CaptureFixt
     PLANTED["model_file"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert "tiny.gguf: expected a GGUF file, got other bytes at its start" in errors[0]
+    assert "tiny.gguf is not a valid model file: it does not begin as a GGUF file does" in errors[0]
 
 
 def test_a_model_file_that_is_cut_off(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

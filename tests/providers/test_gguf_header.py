@@ -102,10 +102,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_planted_bad_file_is_a_model_error_in_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ModelError, match="expected") as caught:
+    with pytest.raises(ModelError, match=r"model\.gguf is not a valid model file: \S") as caught:
         read_header(write(tmp_path, BAD[name]))
     assert "\n" not in str(caught.value)
-    assert "got" in str(caught.value)
 
 
 def test_a_missing_file_and_a_folder_are_model_errors(tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_a_missing_file_and_a_folder_are_model_errors(tmp_path: Path) -> None:
 
 def test_the_cap_on_strings_bounds_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gguf, "MAX_STRINGS", 5)
-    with pytest.raises(ModelError, match="at most 5 strings"):
+    with pytest.raises(ModelError, match="more than 5 strings"):
         read_header(write(tmp_path, make_gguf({**VALUES, "a": ["x"] * 3, "b": ["x"] * 3})))
 
 

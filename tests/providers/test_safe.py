@@ -42,22 +42,25 @@ def good(folder: Path) -> Path:
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "pickle": (pickle.dumps({"a": 1}, protocol=2) + bytes(64), "a pickle"),
     "zip": (b"PK\x03\x04" + bytes(64), "a pickle"),
-    "empty": (b"", "got 0 other bytes"),
-    "false header length": (header({}, length=2**40), "at most"),
-    "header past the end": (header({}, length=900), "within"),
+    "empty": (b"", "does not begin as a safetensors file does"),
+    "false header length": (header({}, length=2**40), "the header has 1099511627776 bytes, more than 2\\."),
+    "header past the end": (header({}, length=900), "the header has 900 bytes, more than 2\\."),
     "no JSON": (header(b"{nonsense"), "JSON"),
     "no object": (header([1, 2]), "object"),
     "deep": (header(b"[" * 200_000), "JSON"),
-    "false length": (header({"a": tensor(0, 4)}, bytes(4)), "8 bytes"),
+    "false length": (header({"a": tensor(0, 4)}, bytes(4)), "has 4 bytes, and its shape and type need 8"),
     "past the end": (header({"a": tensor(0, 8)}, bytes(4)), "bytes"),
-    "overlap": (header({"a": tensor(0, 8), "b": tensor(0, 8)}, bytes(8)), "to begin at"),
-    "hole": (header({"a": tensor(8, 16)}, bytes(16)), "to begin at"),
+    "overlap": (header({"a": tensor(0, 8), "b": tensor(0, 8)}, bytes(8)), "begins at byte"),
+    "hole": (header({"a": tensor(8, 16)}, bytes(16)), "begins at byte"),
     "trailing": (header({"a": tensor(0, 8)}, bytes(9)), "bytes"),
     "negative": (header({"a": tensor(0, 8, shape=(-2,))}, bytes(8)), "from 0 to"),
-    "huge shape": (header({"a": tensor(0, 8, shape=(2**48, 2**48, 2**48))}, bytes(8)), "bytes of"),
+    "huge shape": (
+        header({"a": tensor(0, 8, shape=(2**48, 2**48, 2**48))}, bytes(8)),
+        "has 8 bytes, and its shape and type need",
+    ),
     "not a shape": (header({"a": tensor(0, 8, shape="x")}, bytes(8)), "lengths"),
     "header cut short": (header({"a": tensor(0, 8)}, bytes(8), length=5), "JSON"),
-    "unknown type": (header({"a": tensor(0, 8, dtype="Q4")}, bytes(8)), "known type"),
+    "unknown type": (header({"a": tensor(0, 8, dtype="Q4")}, bytes(8)), "unknown type Q4"),
     "no offsets": (header({"a": {"dtype": "F32"}}), "data_offsets"),
 }
 
@@ -74,7 +77,7 @@ def test_a_bad_safetensors_file_is_refused_with_the_reason(tmp_path: Path, data:
 
 def test_a_header_of_too_many_tensors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "MAX_TENSORS", 1)
-    with pytest.raises(ModelError, match="at most 1 tensors"):
+    with pytest.raises(ModelError, match="tensors, more than 1"):
         tensors_of(good(tmp_path))
 
 
@@ -200,7 +203,7 @@ def test_an_index_that_names_what_is_not_there_is_refused(tmp_path: Path) -> Non
 def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + (2**60).to_bytes(8, "little"))
-    with pytest.raises(ModelError, match="at most"):
+    with pytest.raises(ModelError, match="keys, more than 4096"):
         check_model(path)
 
 

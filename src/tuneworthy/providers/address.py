@@ -29,9 +29,13 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
     if parts.username or parts.password:
         raise UserError(messages.say("password_in_address", host=parts.hostname), hint=messages.say("use_key_variable"))
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        shown = (key or Key(None)).redact(url.rpartition("@")[2])
-        raise UserError(messages.say("not_an_address", address=shown), hint=messages.say("fix_address"))
+        raise UserError(
+            messages.say("not_an_address", address=(key or Key(None)).redact(url.rpartition("@")[2])),
+            hint=messages.say("fix_address"),
+        )
     if secret := _SECRET_NAMES.intersection(name.lower() for name, _ in parse_qsl(parts.query)):
-        message = messages.say("key_in_address", host=parts.hostname, names=", ".join(secret))
-        raise UserError(message, hint=messages.say("use_key_variable"))
+        raise UserError(
+            messages.say("key_in_address", host=parts.hostname, names=", ".join(secret)),
+            hint=messages.say("use_key_variable"),
+        )
     return parts

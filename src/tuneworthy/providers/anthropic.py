@@ -67,8 +67,9 @@ class AnthropicProvider:
         self.capabilities = capabilities
         self.supports = capabilities.supports
         self._model = model
-        root = base_url.rstrip("/").removesuffix("/v1")
-        self._client = HttpClient(root, headers=headers, key=api_key, timeout_s=timeout_s)
+        self._client = HttpClient(
+            base_url.rstrip("/").removesuffix("/v1"), headers=headers, key=api_key, timeout_s=timeout_s
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self.identity)!r})"
@@ -79,8 +80,13 @@ class AnthropicProvider:
         started = time.perf_counter()
         answer = await self._client.post(body, "v1/messages")
         seconds = time.perf_counter() - started
-        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        return read_message(answer, self._client, dropped=dropped, seconds=seconds, wrapped=wrapped)
+        return read_message(
+            answer,
+            self._client,
+            dropped=dropped,
+            seconds=seconds,
+            wrapped=request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema",
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -141,8 +147,12 @@ def _turn(message: Message) -> Message:
     """Write one turn in Anthropic's shape: tool calls and their results are blocks."""
     content = message.get("content")
     if message["role"] == "tool":
-        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": str(content or "")}
-        return {"role": "user", "content": [result]}
+        return {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": str(content or "")}
+            ],
+        }
     calls = message.get("tool_calls")
     if not calls:
         return {"role": message["role"], "content": content if content is not None else ""}
@@ -152,8 +162,11 @@ def _turn(message: Message) -> Message:
         try:
             arguments = orjson.loads(function["arguments"] or "{}")
         except orjson.JSONDecodeError:
-            fault = messages.say("tool_arguments_not_json", name=function["name"], arguments=function["arguments"][:80])
-            raise ProviderError(fault, code="bad_request", retryable=False) from None
+            raise ProviderError(
+                messages.say("tool_arguments_not_json", name=function["name"], arguments=function["arguments"][:80]),
+                code="bad_request",
+                retryable=False,
+            ) from None
         blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments})
     return {"role": message["role"], "content": blocks}
 
@@ -161,8 +174,11 @@ def _turn(message: Message) -> Message:
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     """Turn an OpenAI tool schema into Anthropic's."""
     function = tool.get("function", tool)
-    schema = function.get("parameters") or {"type": "object", "properties": {}}
-    return {"name": function["name"], "description": function.get("description", ""), "input_schema": schema}
+    return {
+        "name": function["name"],
+        "description": function.get("description", ""),
+        "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
+    }
 
 
 def read_message(
@@ -197,16 +213,20 @@ def read_message(
 
 def _call(block: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a tool_use block into OpenAI's shape."""
-    arguments = orjson.dumps(block["input"]).decode()
-    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
+    return {
+        "id": block["id"],
+        "type": "function",
+        "function": {"name": block["name"], "arguments": orjson.dumps(block["input"]).decode()},
+    }
 
 
 def _input_tokens(usage: Mapping[str, Any]) -> int | None:
     """Add up the prompt: their `input_tokens` leaves out what went through the cache, ours does not."""
     if usage.get("input_tokens") is None:
         return None
-    parts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return sum(usage.get(part) or 0 for part in parts)
+    return sum(
+        usage.get(part) or 0 for part in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    )
 
 
 @provider("anthropic")

@@ -181,8 +181,10 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
         value: The temperature; 0 is greedy.
         effort: What is set beside it; None is the model's own.
     """
-    dropped = filter_parameters(capabilities, {"effort": effort, "temperature": value})[1]
-    return not any(note.startswith("temperature:") for note in dropped)
+    return not any(
+        note.startswith("temperature:")
+        for note in filter_parameters(capabilities, {"effort": effort, "temperature": value})[1]
+    )
 
 
 def table_date() -> str:

@@ -110,8 +110,12 @@ def render(
     Raises:
         ModelError: The template is no Jinja, refuses a chat, reaches for what it must not, or meets a limit.
     """
-    todo = [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats]
-    answers = _answers(ChatTemplate(source=template, special_tokens=tokens or {}), todo, timeout_s, max_chars)
+    answers = _answers(
+        ChatTemplate(source=template, special_tokens=tokens or {}),
+        [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats],
+        timeout_s,
+        max_chars,
+    )
     if refused := next((answer["refused"] for answer in answers if "refused" in answer), None):
         raise _fault(messages.say("template_refuses", reason=refused[:300]))
     return [answer["text"] for answer in answers]

@@ -83,8 +83,12 @@ def is_strict(schema: Any) -> bool:
 
 def _schema_part(schema: JsonSchema, name: str, capabilities: Capabilities) -> tuple[dict[str, Any], str]:
     if capabilities.json_schema == "response_format":
-        wrapped = {"name": name, "schema": schema, "strict": is_strict(schema)}
-        return {"response_format": {"type": "json_schema", "json_schema": wrapped}}, ""
+        return {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": name, "schema": schema, "strict": is_strict(schema)},
+            }
+        }, ""
     if capabilities.json_schema == "output_config":
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}, ""
     return {}, f"output: json_schema is not enforced ({capabilities.family})"

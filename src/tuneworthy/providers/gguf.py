@@ -91,11 +91,11 @@ def read_header(path: Path) -> GgufHeader:
     """
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return _Reader(path, file, size).header()
+            return _Reader(path, file, os.fstat(file.fileno()).st_size).header()
     except OSError as error:
-        message = messages.say("unreadable", path=path, reason=error.strerror or error)
-        raise ModelError(message, hint=messages.say("download_again")) from None
+        raise ModelError(
+            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
+        ) from None
 
 
 class _Reader:
@@ -108,10 +108,10 @@ class _Reader:
 
     def header(self) -> GgufHeader:
         if self._take(4, "the magic") != MAGIC:
-            raise self._fault("a GGUF file", "other bytes at its start")
-        version = self._number(4, "I")
+            raise header_fault(self.path, messages.say("not_gguf"))
+        version = self._number(4, "the version")
         if version not in {2, 3}:
-            raise self._fault("GGUF version 2 or 3 (little-endian)", f"version {version}")
+            raise header_fault(self.path, messages.say("gguf_version", version=version))
         n_tensors = self._capped(self._number(10, "tensor count"), MAX_TENSORS, "tensors", least=24)
         n_keys = self._capped(self._number(10, "key count"), MAX_KEYS, "keys", least=13)
         values: dict[str, Scalar] = {}
@@ -119,7 +119,7 @@ class _Reader:
         for _ in range(n_keys):
             key = self._text(MAX_KEY_BYTES, "a key")
             if key in values or key in lengths:
-                raise self._fault("each key once", f"{key[:60]!r} twice")
+                raise header_fault(self.path, messages.say("key_twice", name=key[:60]))
             kind = self._number(4, f"the type of {key[:60]!r}")
             if kind == _ARRAY:
                 lengths[key] = self._skip_array(key)
@@ -131,14 +131,14 @@ class _Reader:
     def _check_tensors(self, n_tensors: int, alignment: object) -> None:
         """Hold the places of all tensors against the size of the file: finds a download that was cut off."""
         if not _is_count(alignment) or alignment > 2**20:
-            raise self._fault("a general.alignment between 1 and 1048576", f"{alignment}")
+            raise header_fault(self.path, messages.say("odd_alignment", alignment=alignment, most=2**20))
         needed = 0
         for _ in range(n_tensors):
             name = self._text(MAX_KEY_BYTES, "the name of a tensor")[:60]
             self._has_head |= name == "output.weight"
             n_dims = self._number(4, f"the shape of {name!r}")
             if n_dims > 4:
-                raise self._fault(f"at most 4 dimensions in {name!r}", f"{n_dims}")
+                raise header_fault(self.path, messages.say("too_many_dimensions", name=name, n=n_dims, most=4))
             weights = 1
             for _ in range(n_dims):
                 weights *= self._number(10, f"the shape of {name!r}")
@@ -146,21 +146,22 @@ class _Reader:
             needed = max(needed, self._number(10, f"the place of {name!r}") + -(-weights // block) * width)
         gap = -(self._size - self._rest) % alignment
         if n_tensors and needed > self._rest - gap:
-            raise self._fault(f"{needed} bytes of weights", f"{max(0, self._rest - gap)}")
+            raise header_fault(
+                self.path, messages.say("ends_early", what="the weights", needed=needed, rest=max(0, self._rest - gap))
+            )
 
     def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: dict[str, int]) -> GgufHeader:
         architecture = values.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
-            raise self._fault("the key general.architecture", "none")
+            raise header_fault(self.path, messages.say("no_architecture"))
         context, vocab = values.get(f"{architecture}.context_length"), values.get(f"{architecture}.vocab_size")
         kind, name = values.get("general.file_type"), values.get("general.name", "")
-        tokens = lengths.get("tokenizer.ggml.tokens")
         return GgufHeader(
             version=version,
             architecture=architecture,
             name=name if isinstance(name, str) else "",
             context_length=context if _is_count(context) else None,
-            vocab_size=tokens or (vocab if _is_count(vocab) else None),
+            vocab_size=lengths.get("tokenizer.ggml.tokens") or (vocab if _is_count(vocab) else None),
             chat_template=bool(values.get("tokenizer.chat_template")),
             file_type=_FILE_TYPES.get(kind, f"type {kind}") if isinstance(kind, int) else "unknown",
             n_tensors=n_tensors,
@@ -184,7 +185,7 @@ class _Reader:
             self._capped(count, MAX_ELEMENTS, f"elements of {what}", least=8)
             self._strings += count
             if self._strings > MAX_STRINGS:
-                raise self._fault(f"at most {MAX_STRINGS} strings", "more")
+                raise header_fault(self.path, messages.say("too_many_strings", most=MAX_STRINGS))
             for _ in range(count):
                 self._skip(self._number(10, what), what)
         elif kind in _SCALARS:
@@ -192,50 +193,49 @@ class _Reader:
             self._capped(count, MAX_ELEMENTS, f"elements of {what}", least=width)
             self._skip(count * width, what)
         else:
-            raise self._fault(f"numbers or strings in {what}", f"type {kind}")
+            raise header_fault(self.path, messages.say("odd_array", what=what, kind=kind))
         return count
 
     def _number(self, kind: int, what: str) -> int:
         """Read a scalar; floats are for `_value` alone, all other callers read counts."""
         layout = _SCALARS.get(kind)
         if layout is None:
-            raise self._fault(f"a known type for {what}", f"type {kind}")
+            raise header_fault(self.path, messages.say("unknown_type", what=what, kind=kind))
         number: int = layout.unpack(self._take(layout.size, what))[0]
         return number
 
     def _text(self, cap: int, what: str) -> str:
         length = self._number(10, what)
         if length > cap:
-            raise self._fault(f"at most {cap} bytes in {what}", f"{length}")
+            raise header_fault(self.path, messages.say("too_long", what=what, found=length, most=cap))
         return self._take(length, what).decode("utf-8", "replace")
 
     def _capped(self, count: int, cap: int, what: str, *, least: int) -> int:
         """Return `count` if it is at most `cap` and that many (of `least` bytes each) can still follow."""
         if count > cap:
-            raise self._fault(f"at most {cap} {what}", f"{count}")
+            raise header_fault(self.path, messages.say("too_many", what=what, count=count, most=cap))
         if count * least > self._rest:
-            raise self._fault(f"room for {count} {what}", f"{self._rest} bytes")
+            raise header_fault(self.path, messages.say("no_room", what=what, count=count, rest=self._rest))
         return count
 
     def _take(self, length: int, what: str) -> bytes:
         """Read `length` bytes (already capped by the caller)."""
-        if length > self._rest:
-            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._rest}")
-        data = self._file.read(length)
+        data = self._file.read(length) if length <= self._rest else b""
         if len(data) != length:
-            raise self._fault(f"{length} bytes for {what}", f"{len(data)}")
+            raise header_fault(self.path, messages.say("ends_early", what=what, needed=length, rest=self._rest))
         self._rest -= length
         return data
 
     def _skip(self, length: int, what: str) -> None:
         if length > self._rest:
-            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._rest}")
+            raise header_fault(self.path, messages.say("ends_early", what=what, needed=length, rest=self._rest))
         self._file.seek(length, os.SEEK_CUR)
         self._rest -= length
 
-    def _fault(self, expected: str, got: str) -> ModelError:
-        message = messages.say("header_fault", path=self.path, expected=expected, got=got)
-        return ModelError(message, hint=messages.say("download_again"))
+
+def header_fault(path: Path, reason: str) -> ModelError:
+    """Return the error for a model file whose header cannot be true."""
+    return ModelError(messages.say("header_fault", path=path, reason=reason), hint=messages.say("download_again"))
 
 
 def _is_count(value: object) -> TypeGuard[int]:

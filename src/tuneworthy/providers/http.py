@@ -56,8 +56,10 @@ class HttpProvider:
             raise of_pipeline(error) from None
         seconds = time.perf_counter() - started
         if "answer" not in answer:
-            got = self._client.excerpt("fields " + ", ".join(answer) if answer else "an empty object")
-            raise self._client.malformed('an object with "answer"', got)
+            raise self._client.malformed(
+                'an object with "answer"',
+                self._client.excerpt("fields " + ", ".join(answer) if answer else "an empty object"),
+            )
         usage = answer.get("usage")
         if not isinstance(usage, dict):
             usage = {}

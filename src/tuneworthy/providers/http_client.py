@@ -117,8 +117,9 @@ class HttpClient:
         try:
             body = None if content is None else orjson.dumps(content)
         except TypeError as error:  # a lone surrogate, or not JSON at all
-            message = messages.say("request_not_json", host=self.host, reason=error)
-            raise ProviderError(message, code="bad_request", retryable=False) from None
+            raise ProviderError(
+                messages.say("request_not_json", host=self.host, reason=error), code="bad_request", retryable=False
+            ) from None
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = URL(endpoint(self._base_url, path))
@@ -174,8 +175,9 @@ class HttpClient:
 
     def malformed(self, expected: str, got: str) -> ProviderError:
         """Return the error for an answer that is not what the protocol says."""
-        message = messages.say("not_expected", host=self.host, expected=expected, got=got)
-        return ProviderError(message, code="malformed", retryable=True)
+        return ProviderError(
+            messages.say("not_expected", host=self.host, expected=expected, got=got), code="malformed", retryable=True
+        )
 
     def excerpt(self, body: bytes | str, length: int = 200) -> str:
         """Return the start of `body` as one printable line without the key."""
@@ -210,8 +212,9 @@ class HttpClient:
             parts.append(part)
             size += len(part)
             if size > limit:
-                message = messages.say("answer_too_large", host=self.host, mib=limit >> 20)
-                raise ProviderError(message, code="malformed", retryable=False)
+                raise ProviderError(
+                    messages.say("answer_too_large", host=self.host, mib=limit >> 20), code="malformed", retryable=False
+                )
         return b"".join(parts)
 
     def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
@@ -231,8 +234,9 @@ class HttpClient:
         if (wish := headers.get("x-should-retry")) in {"true", "false"}:
             retryable = wish == "true"
         message = messages.say("refused", host=self.host, status=status, said=self.excerpt(_message_of(body), 400))
-        retry_after = retry_after_s(headers) if retryable else None
-        return ProviderError(message, code=code, retryable=retryable, retry_after_s=retry_after)
+        return ProviderError(
+            message, code=code, retryable=retryable, retry_after_s=retry_after_s(headers) if retryable else None
+        )
 
     def _fault(self, error: Exception) -> ProviderError:
         """Classify an exception of the connection."""
@@ -247,8 +251,9 @@ class HttpClient:
             template, code = messages.say("broken_answer"), "malformed"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
             retryable = False
-        said = self.excerpt(str(error) or type(error).__name__).rstrip(".")
-        message = template.format(host=self.host, said=said, limit_s=self._timeout_s)
+        message = template.format(
+            host=self.host, said=self.excerpt(str(error) or type(error).__name__).rstrip("."), limit_s=self._timeout_s
+        )
         return ProviderError(message, code=code if retryable else "refused", retryable=retryable)
 
 
@@ -348,6 +353,4 @@ def _status_of(error: Any) -> int:
 
 def _proxy_for(scheme: str, host: str) -> str | None:
     """Return the proxy that the environment names for `host`, looked up once instead of at each request."""
-    if host in {"localhost", "127.0.0.1", "::1"} or proxy_bypass(host):
-        return None
-    return getproxies().get(scheme)
+    return None if host in {"localhost", "127.0.0.1", "::1"} or proxy_bypass(host) else getproxies().get(scheme)

@@ -59,8 +59,9 @@ def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
         return Key(None)
     value = os.environ.get(variable, "").strip()
     if not value and required:
-        message = messages.say("no_key", owner=owner, variable=variable)
-        raise AuthError(message, hint=messages.say("export_key", variable=variable))
+        raise AuthError(
+            messages.say("no_key", owner=owner, variable=variable), hint=messages.say("export_key", variable=variable)
+        )
     if not value.isascii() or not value.isprintable():
         raise AuthError(messages.say("odd_key", owner=owner, variable=variable), hint=messages.say("copy_key_again"))
     return Key(value)

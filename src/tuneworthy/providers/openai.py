@@ -60,8 +60,13 @@ class OpenAIProvider:
         started = time.perf_counter()
         answer = await self._client.post(body, "chat/completions")
         seconds = time.perf_counter() - started
-        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        return read_answer(answer, self._client, dropped=dropped, seconds=seconds, wrapped=wrapped)
+        return read_answer(
+            answer,
+            self._client,
+            dropped=dropped,
+            seconds=seconds,
+            wrapped=request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema",
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -177,9 +182,7 @@ def _output_tokens(usage: Mapping[str, Any]) -> int | None:
     tokens: int | None = usage.get("completion_tokens")
     total: int | None = usage.get("total_tokens")
     prompt: int | None = usage.get("prompt_tokens")
-    if tokens is None or total is None or prompt is None:
-        return tokens
-    return max(tokens, total - prompt)
+    return tokens if tokens is None or total is None or prompt is None else max(tokens, total - prompt)
 
 
 def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
@@ -206,12 +209,11 @@ def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
     Raises:
         AuthError: The server is not on this machine, and the environment variable holds no key.
     """
-    host = urlsplit(config.base_url).hostname or ""
     return OpenAIProvider(
         base_url=config.base_url,
         model=config.model,
         api_key=read_key(config.api_key_env, owner=f"models.{name}", required=config.hosted),
         identity={"provider": "openai", "model": config.model, "base_url": config.base_url},
-        capabilities=capabilities_of("openai", config.model, host),
+        capabilities=capabilities_of("openai", config.model, urlsplit(config.base_url).hostname or ""),
         timeout_s=config.timeout_s,
     )

@@ -114,10 +114,9 @@ class Price:
             features: Whether tools or a schema are sent, for which providers add a prompt of their own.
         """
         tokens = prompt_bytes + TEMPLATE_TOKENS + (FEATURE_TOKENS if features else 0)
-        candidates = [self.rates, *(tier for above, tier in self.tiers if tokens > above)]
         return max(
             (tokens * max(rates.input, _or(rates.cache_write, 0.0)) + max_tokens * rates.output) / 1e6
-            for rates in candidates
+            for rates in [self.rates, *(tier for above, tier in self.tiers if tokens > above)]
         )
 
     def retires_within(self, days: int, today: date | None = None) -> bool:

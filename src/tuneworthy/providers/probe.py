@@ -10,6 +10,7 @@ https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/ (tem
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -111,7 +112,8 @@ async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = Fa
     prober = _Prober(provider, max(2, repeats))
     probes: dict[str, Callable[[], Awaitable[ProbeResult]]] = {
         "json_schema": prober.json_schema, "choice": prober.choice, "seed": prober.seed, "logprobs": prober.logprobs,
-        "stop": prober.stop, "min_p": prober.min_p, "top_k": prober.top_k, "top_p": prober.top_p,
+        "stop": prober.stop, "min_p": partial(prober.cut, "min_p", 1.0),
+        "top_k": partial(prober.cut, "top_k", 1), "top_p": partial(prober.cut, "top_p", 1e-4),
         "repetition_penalty": prober.repetition_penalty, "greedy": prober.greedy,
         "constraint_cost": prober.constraint_cost,
     }  # fmt: skip
@@ -123,8 +125,12 @@ async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = Fa
             findings[name] = ProbeResult(
                 outcome="unsupported" if error.code == "bad_request" else "unknown", detail=str(error)
             )
-    context = await prober.longest_prompt() if find_context else None
-    return ProbeReport(identity=provider.identity, findings=findings, max_context=context, calls=prober.calls)
+    return ProbeReport(
+        identity=provider.identity,
+        findings=findings,
+        max_context=await prober.longest_prompt() if find_context else None,
+        calls=prober.calls,
+    )
 
 
 class _Prober:
@@ -147,8 +153,9 @@ class _Prober:
     async def json_schema(self) -> ProbeResult:
         if "json_schema" not in self.provider.supports:
             return ProbeResult(outcome="unsupported", detail=messages.say("not_offered"))
-        output = OutputFormat(kind="json_schema", schema=SCHEMA)
-        answer = await self.ask("Say hello.", 64, output=output, decoding={"temperature": 0})
+        answer = await self.ask(
+            "Say hello.", 64, output=OutputFormat(kind="json_schema", schema=SCHEMA), decoding={"temperature": 0}
+        )
         if answer.finish_reason == "length":
             return ProbeResult(outcome="unknown", detail=messages.say("cut_off", text=answer.text[:60]))
         return ProbeResult(outcome="yes" if fits_schema(answer.text) else "no", detail=repr(answer.text[:80]))
@@ -167,8 +174,7 @@ class _Prober:
             return ProbeResult(outcome="unsupported", detail=dropped)
         others, _ = await self.texts([{**hot, "seed": 100 + at} for at in range(self.repeats)])
         if len(set(same)) > 1:
-            detail = messages.say("seed_differs", different=len(set(same)), n=len(same))
-            return ProbeResult(outcome="no", detail=detail)
+            return ProbeResult(outcome="no", detail=messages.say("seed_differs", different=len(set(same)), n=len(same)))
         if len({*same, *others}) == 1:
             return ProbeResult(outcome="unknown", detail=messages.say("seed_unclear"))
         return ProbeResult(outcome="yes", detail=messages.say("seed_works", n=len(same)))
@@ -180,8 +186,10 @@ class _Prober:
         if not answer.logprobs:
             return ProbeResult(outcome="no", detail=messages.say("no_logprobs"))
         right = all(entry["logprob"] <= 1e-6 and len(entry["top"]) == 2 for entry in answer.logprobs)
-        detail = messages.say("logprobs", n=len(answer.logprobs), alternatives=len(answer.logprobs[0]["top"]))
-        return ProbeResult(outcome="yes" if right else "no", detail=detail)
+        return ProbeResult(
+            outcome="yes" if right else "no",
+            detail=messages.say("logprobs", n=len(answer.logprobs), alternatives=len(answer.logprobs[0]["top"])),
+        )
 
     async def stop(self) -> ProbeResult:
         """Stop at a word that is known to come: the middle of the greedy answer."""
@@ -194,25 +202,13 @@ class _Prober:
         if any(note.startswith("stop") for note in answer.dropped):
             return ProbeResult(outcome="unsupported", detail="; ".join(answer.dropped))
         acts = word not in answer.text and len(answer.text) < len(free.text)
-        detail = messages.say("stopped", word=word, text=answer.text[-40:])
-        return ProbeResult(outcome="yes" if acts else "no", detail=detail)
-
-    async def min_p(self) -> ProbeResult:
-        """With min_p 1 only the likeliest token is left, so even a high temperature is greedy."""
-        return await self.cut("min_p", 1.0)
-
-    async def top_k(self) -> ProbeResult:
-        """So it is with top_k 1."""
-        return await self.cut("top_k", 1)
-
-    async def top_p(self) -> ProbeResult:
-        """And with a tiny top_p."""
-        return await self.cut("top_p", 1e-4)
+        return ProbeResult(
+            outcome="yes" if acts else "no", detail=messages.say("stopped", word=word, text=answer.text[-40:])
+        )
 
     async def cut(self, name: str, value: float) -> ProbeResult:
         """Whether a parameter at a value that leaves one token makes a high temperature greedy."""
-        hot = [{"temperature": 1.5, name: value, "seed": at} for at in range(self.repeats)]
-        texts, dropped = await self.texts(hot)
+        texts, dropped = await self.texts([{"temperature": 1.5, name: value, "seed": at} for at in range(self.repeats)])
         if f"{name}:" in dropped or name == dropped.partition(":")[0]:
             return ProbeResult(outcome="unsupported", detail=dropped)
         if not self.hot:
@@ -245,8 +241,7 @@ class _Prober:
         if len(seconds) < 3 or not all(seconds):
             return ProbeResult(outcome="unknown", detail=messages.say("no_timing"))
         ms = dict(zip(("first", "later", "free"), (1000 * value for value in seconds), strict=True))
-        detail = messages.say("constraint_cost", **ms, ratio=seconds[1] / seconds[2])
-        return ProbeResult(outcome="yes", detail=detail)
+        return ProbeResult(outcome="yes", detail=messages.say("constraint_cost", **ms, ratio=seconds[1] / seconds[2]))
 
     async def greedy(self) -> ProbeResult:
         texts, dropped = await self.texts([{"temperature": 0}] * max(self.repeats, 5))

@@ -72,8 +72,9 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
         raise of_pipeline(error) from None
     except Exception as error:
         if limit.expired():
-            message = messages.say("function_too_slow", limit_s=timeout_s)
-            raise ProviderError(message, code="timeout", retryable=True) from None
+            raise ProviderError(
+                messages.say("function_too_slow", limit_s=timeout_s), code="timeout", retryable=True
+            ) from None
         raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
 
 
@@ -135,5 +136,8 @@ def open_python(name: str, config: Python, root: Path) -> PythonProvider:
         UserError: The function cannot be loaded.
     """
     function = load_function(config.function, root)
-    identity = {"provider": "python", "function": config.function, "source": source_hash(function)}
-    return PythonProvider(function, identity=identity, timeout_s=config.timeout_s)
+    return PythonProvider(
+        function,
+        identity={"provider": "python", "function": config.function, "source": source_hash(function)},
+        timeout_s=config.timeout_s,
+    )

@@ -68,5 +68,8 @@ def open_scripted(name: str, config: Scripted, root: Path) -> ScriptedProvider:
         UserError: The function cannot be loaded.
     """
     function = load_function(config.function, root)
-    identity = {"provider": "scripted", "function": config.function, "source": source_hash(function)}
-    return ScriptedProvider(function, identity=identity, latency_ms=config.latency_ms)
+    return ScriptedProvider(
+        function,
+        identity={"provider": "scripted", "function": config.function, "source": source_hash(function)},
+        latency_ms=config.latency_ms,
+    )

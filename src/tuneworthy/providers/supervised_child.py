@@ -40,8 +40,9 @@ def main() -> int:
     """Start the server and watch it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it lets the leash go
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    command = sys.argv[sys.argv.index("--") + 1 :]
-    return watch(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True))
+    return watch(
+        subprocess.Popen(sys.argv[sys.argv.index("--") + 1 :], stdin=subprocess.DEVNULL, start_new_session=True)
+    )
 
 
 if __name__ == "__main__":

@@ -111,8 +111,10 @@ def folder_of(name: str, spec: str, root: Path) -> Path:
     """
     path = find(spec, root)
     if path is None or not path.is_dir():
-        message = messages.say("not_a_model_folder", name=name, model=spec, path=path or "nothing")
-        raise UserError(message, hint=messages.say("name_folder"))
+        raise UserError(
+            messages.say("not_a_model_folder", name=name, model=spec, path=path or "nothing"),
+            hint=messages.say("name_folder"),
+        )
     try:
         check_model(path)
     except ModelError as error:  # what `check` tells of model files is about those of llama.cpp

@@ -59,9 +59,8 @@ class Launch:
 
     def argv(self) -> list[str]:
         """Return the command, an argument an element."""
-        served = BASE_NAME if self.adapter else self.name
         command = [self.executable, "serve", str(self.model), "--host", "127.0.0.1", "--port", str(self.port),
-                   "--served-model-name", served, "--generation-config", "vllm",
+                   "--served-model-name", BASE_NAME if self.adapter else self.name, "--generation-config", "vllm",
                    "--max-logprobs", str(MAX_LOGPROBS)]  # fmt: skip
         if self.context is not None:
             command += ["--max-model-len", str(self.context)]

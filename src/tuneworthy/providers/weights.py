@@ -20,6 +20,7 @@ import orjson
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import messages
+from tuneworthy.providers.gguf import header_fault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,59 +86,58 @@ def read_tensors(path: Path) -> dict[str, Place]:
             length = _header_length(path, file.read(8), size)
             text = file.read(length)
     except OSError as error:
-        message = messages.say("unreadable", path=path, reason=error.strerror or error)
-        raise ModelError(message, hint=messages.say("download_again")) from None
+        raise ModelError(
+            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
+        ) from None
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _fault(path, "a header in JSON", str(error)[:120]) from None
+        raise header_fault(path, messages.say("header_not_json", reason=str(error)[:120])) from None
     if not isinstance(header, dict):
-        raise _fault(path, "a header that is a JSON object", type(header).__name__)
+        raise header_fault(path, messages.say("header_not_an_object"))
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
-        raise _fault(path, f"at most {MAX_TENSORS} tensors", str(len(header)))
+        raise header_fault(path, messages.say("too_many", what="tensors", count=len(header), most=MAX_TENSORS))
     places = {name: _place(path, name, entry, 8 + length, size) for name, entry in header.items()}
     ordered = dict(sorted(places.items(), key=lambda item: (item[1].start, item[1].end)))
     end = 8 + length
     for name, place in ordered.items():
         if place.start != end:
-            raise _fault(path, f"{name[:60]!r} to begin at byte {end}", str(place.start))
+            raise header_fault(path, messages.say("tensor_place", name=name[:60], found=place.start, needed=end))
         end = place.end
     if end != size:
-        raise _fault(path, f"{end} bytes", f"{size}")
+        raise header_fault(path, messages.say("odd_size", found=size, needed=end))
     return ordered
 
 
 def _header_length(path: Path, first: bytes, size: int) -> int:
     if first.startswith(_PICKLE):
-        raise _fault(path, "a safetensors file", "a pickle, which runs code when it is loaded")
+        raise header_fault(path, messages.say("is_pickle"))
     length = int.from_bytes(first, "little")
     if len(first) < 8 or length < 2:
-        raise _fault(path, "a safetensors file", f"{size} other bytes")
-    if length > MAX_HEADER_BYTES:
-        raise _fault(path, f"a header of at most {MAX_HEADER_BYTES} bytes", str(length))
-    if length > size - 8:
-        raise _fault(path, f"a header within the {size} bytes of the file", f"one of {length}")
+        raise header_fault(path, messages.say("not_safetensors"))
+    if length > (most := min(MAX_HEADER_BYTES, size - 8)):
+        raise header_fault(path, messages.say("too_long", what="the header", found=length, most=most))
     return length
 
 
 def _place(path: Path, name: str, entry: Any, base: int, size: int) -> Place:
     """Check what the header says of one tensor."""
-    short = repr(name[:60])
+    short = name[:60]
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise _fault(path, f"dtype, shape and data_offsets of {short}", str(entry)[:80]) from None
+        raise header_fault(path, messages.say("tensor_entry", name=short, entry=str(entry)[:80])) from None
     if dtype not in BITS:
-        raise _fault(path, f"a known type of {short}", str(dtype)[:40])
+        raise header_fault(path, messages.say("unknown_type", what=repr(short), kind=str(dtype)[:40]))
     counts = [begin, end, *shape] if isinstance(shape, list) else [None]
     if len(counts) > MAX_DIMS + 2 or any(type(count) is not int or not 0 <= count <= 2**48 for count in counts):
-        raise _fault(path, f"at most {MAX_DIMS} lengths from 0 to 2^48 in {short}", str(entry)[:120])
+        raise header_fault(path, messages.say("tensor_shape", name=short, most=MAX_DIMS, entry=str(entry)[:120]))
     needed = -(-prod(shape) * BITS[dtype] // 8)
     if end - begin != needed:
-        raise _fault(path, f"{needed} bytes of {short}", f"{end - begin}")
+        raise header_fault(path, messages.say("tensor_bytes", name=short, found=end - begin, needed=needed))
     if base + end > size:
-        raise _fault(path, f"{base + end} bytes", f"{size}")
+        raise header_fault(path, messages.say("tensor_end", name=short, end=base + end, size=size))
     return Place(path, dtype, tuple(shape), base + begin, base + end)
 
 
@@ -198,8 +198,3 @@ def from_float32(numbers: NDArray[np.float32], dtype: str) -> bytes:
         return rounded.tobytes()
     with np.errstate(over="ignore"):  # infinity, which the caller can see
         return numbers.astype(np.float16 if dtype == "F16" else np.float32).tobytes()
-
-
-def _fault(path: Path, expected: str, got: str) -> ModelError:
-    message = messages.say("header_fault", path=path, expected=expected, got=got)
-    return ModelError(message, hint=messages.say("download_again"))

@@ -82,6 +82,7 @@ class Call:
         """Store the answers, each with an equal share of the cost (US dollars) and of the time."""
         share = len(answers)
         for place, (key, text) in enumerate(answers.items(), 1):
-            answer = Response(text=text, seconds=seconds / share)
-            self._store.put(key, answer, cost_usd / share, self._note if place == share else 0)
+            self._store.put(
+                key, Response(text=text, seconds=seconds / share), cost_usd / share, self._note if place == share else 0
+            )
         self.cost_usd = cost_usd

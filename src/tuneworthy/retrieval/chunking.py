@@ -64,8 +64,7 @@ def chunk_documents(documents: Sequence[SourceDocument], size: int, overlap: int
     for document in documents:
         for section in document.sections:
             heading, text = _shortened(section, size // 2, weigh)
-            room = size - weigh(heading)
-            for piece in _cut(text, room, overlap, weigh):
+            for piece in _cut(text, size - weigh(heading), overlap, weigh):
                 yield Chunk(document.id, heading, piece)
 
 

@@ -91,5 +91,7 @@ class CrossEncoder:
         return model.eval(), tokenizer
 
     def _odd(self, reason: str) -> ModelError:
-        message = messages.say("not_a_cross_encoder", model=self._spec, reason=reason)
-        return ModelError(message, hint=messages.say("name_cross_encoder"))
+        return ModelError(
+            messages.say("not_a_cross_encoder", model=self._spec, reason=reason),
+            hint=messages.say("name_cross_encoder"),
+        )

@@ -111,15 +111,17 @@ class Corpus:
             messages.say("left_out", count=len(names), reason=reason, names=_first(names))
             for reason, names in by_reason.items()
         ]
-        shared = Counter(document.name for document in self.documents)
-        for name, count in shared.items():
-            if count > 1:
-                notes.append(messages.say("shared_name", count=count, name=name))
-        for document in self.documents:
-            if document.size >= LARGE_BYTES:
-                share = document.size / max(1, sum(other.size for other in self.documents))
-                millions = document.size / 2**20
-                notes.append(messages.say("large_document", id=document.id, millions=millions, share=share))
+        notes += [
+            messages.say("shared_name", count=count, name=name)
+            for name, count in Counter(document.name for document in self.documents).items()
+            if count > 1
+        ]
+        total = sum(document.size for document in self.documents)
+        notes += [
+            messages.say("large_document", id=document.id, millions=document.size / 2**20, share=document.size / total)
+            for document in self.documents
+            if document.size >= LARGE_BYTES
+        ]
         return notes
 
     @property
@@ -128,8 +130,12 @@ class Corpus:
         flagged = self.flagged
         if not flagged:
             return ""
-        names = _first([document.id for document in flagged])
-        return messages.say("injection", count=len(flagged), names=names, sentence=flagged[0].injection)
+        return messages.say(
+            "injection",
+            count=len(flagged),
+            names=_first([document.id for document in flagged]),
+            sentence=flagged[0].injection,
+        )
 
 
 def _first(names: Sequence[str]) -> str:
@@ -158,8 +164,11 @@ class _Reading:
         ]
         identity = self._unique(name)
         texts = (name, *(part for section in filled for part in (section.heading, section.text)))
-        injection = next(filter(None, map(find_injection, texts)), "")
-        self.documents.append(SourceDocument(id=identity, name=name, sections=filled, injection=injection))
+        self.documents.append(
+            SourceDocument(
+                id=identity, name=name, sections=filled, injection=next(filter(None, map(find_injection, texts)), "")
+            )
+        )
 
     def _unique(self, name: str) -> str:
         """Return an id that no document has: the name, else the name with a number."""
@@ -191,8 +200,9 @@ def read_documents(path: Path) -> Corpus:
         except Unreadable as error:
             reading.left_out.append((name, str(error)))
         except (OSError, RuntimeError) as error:  # links that lead in a circle
-            reason = getattr(error, "strerror", None) or error
-            reading.left_out.append((name, messages.say("not_readable", reason=reason)))
+            reading.left_out.append(
+                (name, messages.say("not_readable", reason=getattr(error, "strerror", None) or error))
+            )
     return Corpus(reading.documents, reading.left_out)
 
 
@@ -252,8 +262,10 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
                 continue
             identity = _value(row, NAME_KEYS)
             title = row.get("title")
-            section = DocumentSection(heading=title if isinstance(title, str) else "", text=text)
-            reading.add(where if identity is None else str(identity), [section])
+            reading.add(
+                where if identity is None else str(identity),
+                [DocumentSection(heading=title if isinstance(title, str) else "", text=text)],
+            )
     if len(reading.documents) + len(reading.left_out) == before:
         raise Unreadable(messages.say("empty"))
 

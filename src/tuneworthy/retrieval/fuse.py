@@ -51,8 +51,7 @@ def blend(fused: Scores, scores: Scores, weight: float) -> dict[int, float]:
         chunk: (1 - weight) * (score - low) / span + weight * (scores[chunk] - bottom) / width
         for chunk, score in head.items()
     }
-    rest = {chunk: score - 1e3 for chunk, score in fused.items() if chunk not in scores}
-    return _ordered(mixed) | rest
+    return _ordered(mixed) | {chunk: score - 1e3 for chunk, score in fused.items() if chunk not in scores}
 
 
 def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: NDArray[np.float64]) -> list[float]:

@@ -141,8 +141,10 @@ async def _build(folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | 
         await asyncio.sleep(0)  # a local encoder gives way to others, and to Ctrl-C
     if table is None:
         raise UserError(messages.say("empty_documents"), hint=messages.say("set_path"))
-    config = FTS(language=language, stem=True, remove_stop_words=True, ascii_folding=True, with_position=False)
-    table.create_index("text", config=config)
+    table.create_index(
+        "text",
+        config=FTS(language=language, stem=True, remove_stop_words=True, ascii_folding=True, with_position=False),
+    )
     table.optimize()
     write_atomic(folder / ABOUT, orjson.dumps({"n_chunks": n_chunks, "language": language}))
 

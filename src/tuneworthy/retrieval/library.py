@@ -148,8 +148,7 @@ class DocumentLibrary:
 
     def n_chunks(self, chunk_tokens: int) -> int:
         """Return about how many chunks of so many tokens there are, from the characters of the documents."""
-        fresh = chunk_tokens * (1 - self.settings.overlap)
-        return round(self._characters / chunking.BYTES_A_TOKEN / fresh)
+        return round(self._characters / chunking.BYTES_A_TOKEN / (chunk_tokens * (1 - self.settings.overlap)))
 
     @cached_property
     def _characters(self) -> int:
@@ -200,8 +199,7 @@ class DocumentLibrary:
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
         """Return the form that hands over the documents that a case names."""
-        cite = retrieval.cite if retrieval else False
-        return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=cite)
+        return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=retrieval.cite if retrieval else False)
 
     def named(self, case: Case) -> list[frozenset[str]]:
         """Return the ids behind each document name of a case, each document once; unknown names are left out."""
@@ -267,15 +265,19 @@ class DocumentLibrary:
             await searcher.timed(retrieval, missing[0], repeat=2)  # the first one loads and warms up
             return [await searcher.timed(retrieval, question) for question in missing]
 
-        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32)
-        stages = await self._once(search, [query_of(case) for case in cases], measure)
+        stages = await self._once(
+            content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32),
+            [query_of(case) for case in cases],
+            measure,
+        )
         return {case.id: seconds for case, seconds in zip(cases, stages, strict=True)}
 
     async def _stored(
         self, retrieval: Retrieval, what: int | str, questions: Sequence[str], search: _Search
     ) -> list[Any]:
-        form = content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32)
-        return await self._once(form, questions, search)
+        return await self._once(
+            content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32), questions, search
+        )
 
     async def _once(self, form: str, questions: Sequence[str], search: _Search) -> list[Any]:
         """Return the result for each question; what is not stored yet is searched for."""
@@ -316,8 +318,12 @@ class DocumentLibrary:
             encoder = self._encoder if retrieval.encoder else None
             count = self.local.tokenizer.count if retrieval.encoder.get("type") == "local" else about_tokens
             chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
-            opened = await open_index(self._folder / name, chunks, encoder, language=retrieval.language)
-            self._searchers[name] = Searcher(opened, encoder, self, self._account)
+            self._searchers[name] = Searcher(
+                await open_index(self._folder / name, chunks, encoder, language=retrieval.language),
+                encoder,
+                self,
+                self._account,
+            )
         return self._searchers[name]
 
     def close(self) -> None:
@@ -419,8 +425,7 @@ def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
     if "retrieval" not in project.ladder.rungs or documents_path(project) is None:
         return {}
     servers = project.retrieval.servers
-    hosted = any(server.hosted for server in servers.values())
-    return servers if may_serve(project.constraints, hosted=hosted) else {}
+    return servers if may_serve(project.constraints, hosted=any(server.hosted for server in servers.values())) else {}
 
 
 def paid_servers(project: Project) -> list[str]:

@@ -79,8 +79,10 @@ class Oracle:
                 chosen[key] = piece
                 room -= piece.tokens
         chunks = [chosen[key].chunk for key in sorted(chosen)]
-        passages = tuple(Passage(document=c.document, text=c.text, heading=c.heading) for c in chunks)
-        return OraclePassages(passages, min(1.0, (ROOM - room) / total))
+        return OraclePassages(
+            tuple(Passage(document=c.document, text=c.text, heading=c.heading) for c in chunks),
+            min(1.0, (ROOM - room) / total),
+        )
 
     def _in_turn(self, named: Sequence[frozenset[str]], query: set[str]) -> Iterator[_Piece]:
         """Yield the pieces of each named document, nearest first, in turn."""

@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +96,10 @@ class Searcher:
         if retrieval.encoder:
             await self.encode([question], repeat)
             at = lap("encode", at)
-        lexical, dense = self._search_words(retrieval, question), None
+        lexical, dense = self._ranked("words", retrieval, question), None
         at = lap("words", at)
         if retrieval.encoder:
-            dense = self._search_vectors(retrieval, question)
+            dense = self._ranked("vectors", retrieval, question)
             at = lap("vectors", at)
         fused = fuse(lexical, dense, retrieval.bm25_weight)
         at = lap("fuse", at)
@@ -112,8 +112,7 @@ class Searcher:
         """Encode the questions that were not encoded yet."""
         new = [question for question in dict.fromkeys(questions) if question not in self._questions]
         if new and self._encoder is not None:
-            vectors = await self._encoder.encode_questions(new, repeat)
-            self._questions |= dict(zip(new, vectors, strict=True))
+            self._questions |= dict(zip(new, await self._encoder.encode_questions(new, repeat), strict=True))
 
     def vector(self, question: str) -> NDArray[np.float32]:
         """Return the vector of a question that was encoded."""
@@ -125,20 +124,21 @@ class Searcher:
         return self._chunks
 
     async def _search(self, retrieval: Retrieval, question: str) -> list[int]:
-        dense = self._search_vectors(retrieval, question) if retrieval.encoder else None
-        fused = fuse(self._search_words(retrieval, question), dense, retrieval.bm25_weight)
+        fused = fuse(
+            self._ranked("words", retrieval, question),
+            self._ranked("vectors", retrieval, question) if retrieval.encoder else None,
+            retrieval.bm25_weight,
+        )
         return list(await self._reranked(retrieval, question, fused) if retrieval.reranker else fused)
 
-    def _search_words(self, retrieval: Retrieval, question: str) -> RankedChunks:
-        key = ("words", question, retrieval.pool)
+    def _ranked(self, kind: Literal["words", "vectors"], retrieval: Retrieval, question: str) -> RankedChunks:
+        key = (kind, question, retrieval.pool)
         if key not in self._lists:
-            self._lists[key] = self.index.search_words(question, retrieval.pool)
-        return self._lists[key]
-
-    def _search_vectors(self, retrieval: Retrieval, question: str) -> RankedChunks:
-        key = ("vectors", question, retrieval.pool)
-        if key not in self._lists:
-            self._lists[key] = self.index.search_vectors(self._questions[question], retrieval.pool)
+            self._lists[key] = (
+                self.index.search_words(question, retrieval.pool)
+                if kind == "words"
+                else self.index.search_vectors(self._questions[question], retrieval.pool)
+            )
         return self._lists[key]
 
     async def _reranked(
@@ -153,8 +153,9 @@ class Searcher:
                 values = self._max_sim(question, new)
             else:
                 chunks = self.chunks(new)
-                texts = [chunks[number].indexed for number in new]
-                values = await self._rerankers.reranker.score(question, texts, repeat)
+                values = await self._rerankers.reranker.score(
+                    question, [chunks[number].indexed for number in new], repeat
+                )
             scores |= dict(zip(new, values, strict=True))
         return blend(fused, {number: scores[number] for number in head}, float(retrieval.reranker.get("weight", 1.0)))
 
@@ -164,8 +165,9 @@ class Searcher:
                 self._chunk_tokens.clear()
                 new = list(numbers)
             chunks = self.chunks(new)
-            vectors = self._rerankers.local.encode_tokens([chunks[number].indexed for number in new])
-            self._chunk_tokens |= dict(zip(new, vectors, strict=True))
+            self._chunk_tokens |= dict(
+                zip(new, self._rerankers.local.encode_tokens([chunks[number].indexed for number in new]), strict=True)
+            )
         if question not in self._question_tokens:
             (self._question_tokens[question],) = self._rerankers.local.encode_tokens([question])
         tokens = [self._chunk_tokens[number] for number in numbers]

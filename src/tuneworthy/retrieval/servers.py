@@ -58,8 +58,9 @@ class ServerEncoder:
         def content(batch: Sequence[str]) -> Mapping[str, Any]:
             return {"model": self._config.model, "input": list(batch)}
 
-        batches = [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)]
-        vectors = await self._server.answers(batches, repeat, content, _vectors)
+        vectors = await self._server.answers(
+            [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)], repeat, content, _vectors
+        )
         rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
         if len({len(row) for row in rows}) != 1:
             raise self._server.odd_answer(messages.say("odd_widths"))
@@ -129,12 +130,18 @@ class RetrievalServer:
 
     def odd_answer(self, reason: object) -> OutsideFault:
         """Return the fault of an answer that is not what the protocol says."""
-        message = messages.say("odd_answer", base_url=self._config.base_url, path=self._path, reason=reason)
-        return OutsideFault(message, hint=messages.say("check_server"))
+        return OutsideFault(
+            messages.say("odd_answer", base_url=self._config.base_url, path=self._path, reason=reason),
+            hint=messages.say("check_server"),
+        )
 
     def _client(self) -> HttpClient:
-        key = read_key(self._config.api_key_env, owner="retrieval")
-        return HttpClient(self._config.base_url, key=key, timeout_s=self._config.timeout_s, max_body=MAX_BYTES)
+        return HttpClient(
+            self._config.base_url,
+            key=read_key(self._config.api_key_env, owner="retrieval"),
+            timeout_s=self._config.timeout_s,
+            max_body=MAX_BYTES,
+        )
 
     async def _ask(
         self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader
@@ -153,8 +160,7 @@ class RetrievalServer:
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     raise self.odd_answer(f"{error!r:.80}") from None
                 else:
-                    cost = self._config.cost_usd(_tokens(answer), ceiling)
-                    call.commit(answers, cost, time.perf_counter() - started)
+                    call.commit(answers, self._config.cost_usd(_tokens(answer), ceiling), time.perf_counter() - started)
                     return answers
             if not failure.retryable:
                 break
