@@ -246,8 +246,7 @@ def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iter
     for first in range(0, len(rows), BATCH):
         for one in check.run(rows[first : first + BATCH], context):
             if one.row != WHOLE_SET:
-                other = None if one.other is None else one.other + first
-                yield replace(one, row=one.row + first, other=other)
+                yield replace(one, row=one.row + first, other=None if one.other is None else one.other + first)
             elif (one.code, one.message) not in on_set:
                 on_set.add((one.code, one.message))
                 yield one

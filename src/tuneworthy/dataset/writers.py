@@ -165,7 +165,6 @@ def _with_objects(message: Message) -> Message:
 # --- turns --------------------------------------------------------------------------------------------------------
 
 _SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
-_TURN_KEYS: Final = ("name", "weight")
 
 
 def sharegpt_row(row: Example) -> dict[str, Any]:
@@ -194,7 +193,7 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
                 turn["tool_call_id"] = message["tool_call_id"]
             if message["tool_call_id"] in open_ids:
                 open_ids.remove(message["tool_call_id"])
-        turns.append({**turn, **{key: message[key] for key in _TURN_KEYS if key in message}})
+        turns.append({**turn, **{key: message[key] for key in ("name", "weight") if key in message}})
     tools = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in _tools(row)]
     return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
 
@@ -303,14 +302,13 @@ def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
 
 def axolotl_row(row: Example) -> dict[str, Any]:
     """Return a row for Axolotl's `chat_template`: as OpenAI's; an answer of weight 0 is marked `train: false`."""
-    converted = openai_row(row)
-    converted["messages"] = [
+    turns = [
         {key: item for key, item in message.items() if key != "weight"} | {"train": bool(message["weight"])}
         if "weight" in message
         else message
-        for message in converted["messages"]
+        for message in row.messages
     ]
-    return converted
+    return {**openai_row(row), "messages": turns}
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------------
@@ -346,8 +344,7 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     from pyarrow import parquet
 
     text = pa.string()
-    function = pa.struct([("name", text), ("arguments", text)])
-    call = pa.struct([("id", text), ("type", text), ("function", function)])
+    call = pa.struct([("id", text), ("type", text), ("function", pa.struct([("name", text), ("arguments", text)]))])
     fields = [(key, text) for key in ("role", "content", "name", "tool_call_id", "reasoning_content")]
     message = pa.struct([*fields, ("weight", pa.int64()), ("tool_calls", pa.list_(call))])
     columns = [("messages", pa.list_(message)), ("tools", text), ("group", text), ("tags", pa.list_(text))]

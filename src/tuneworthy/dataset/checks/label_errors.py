@@ -116,8 +116,7 @@ def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes
     own = probabilities[np.arange(len(codes)), codes]
     usual = np.array([own[codes == k].mean() if (codes == k).any() else np.inf for k in range(len(classes))])
     believed = np.where(probabilities >= usual, probabilities, -1.0)
-    best = believed.argmax(axis=1)
-    n_errors = int(((believed.max(axis=1) > 0) & (best != codes)).sum())
+    n_errors = int(((believed.max(axis=1) > 0) & (believed.argmax(axis=1) != codes)).sum())
     others = probabilities.copy()
     others[np.arange(len(codes)), codes] = -1
     doubted = np.flatnonzero(others.max(axis=1) > own)

@@ -164,9 +164,14 @@ async def distill(
             **_facts(answered),
         },
     }
-    seconds = time.monotonic() - started
     done = write_import(
-        store, "distill", part.rows, part.rejects, about, descriptions=part.descriptions, seconds=seconds
+        store,
+        "distill",
+        part.rows,
+        part.rejects,
+        about,
+        descriptions=part.descriptions,
+        seconds=time.monotonic() - started,
     )
     if not rows:
         hint = messages.say("reasons_in", path=done.folder / "rejects.jsonl")
@@ -264,9 +269,8 @@ async def _ask(
 
 
 def _is_labelled(row: Example, teacher: Teacher) -> bool:
-    if teacher.references == "corrected":
-        return row.meta.get("repaired") == "correction" or bool(row.meta.get("labelled"))
-    return teacher.references == "all"
+    corrected = row.meta.get("repaired") == "correction" or bool(row.meta.get("labelled"))
+    return teacher.references == "all" or (teacher.references == "corrected" and corrected)
 
 
 async def _graded(grader: Grader, traces: Sequence[Trace], cases: Sequence[Case]) -> list[Score | None]:
@@ -292,7 +296,8 @@ def _student_row(
         answer["tool_calls"] = list(response.tool_calls)
     turns = [*_prompt_turns(one.row, project, teaching.student_system), answer]
     sent = {key: value for key, value in description["parameters"].items() if key not in response.dropped}
-    teacher = {**description, "parameters": sent, "served": response.model or None, "date": _day(_date_of(one))}
+    date = next(date for trace, date in zip(one.traces, one.dates, strict=True) if trace is selection.trace)
+    teacher = {**description, "parameters": sent, "served": response.model or None, "date": _day(date)}
     if len(one.traces) > 1:
         teacher["samples"] = {"n": len(one.traces), "chosen_by": selection.how, "share": selection.share}
     meta = {**question_meta(one.row), "finish_reason": response.finish_reason, KEY: teacher}
@@ -309,10 +314,6 @@ def _prompt_turns(row: Example, project: Project, system: str | None) -> list[Me
     elif case.input is not None:
         turns = [{"role": "user", "content": case.input}]
     return [{"role": "system", "content": system}, *turns] if system else turns
-
-
-def _date_of(one: _AnsweredQuestion) -> float | None:
-    return next(date for trace, date in zip(one.traces, one.dates, strict=True) if trace is one.selection.trace)
 
 
 def _day(seconds: float | None) -> str:
@@ -339,7 +340,6 @@ def _notes(rows: Sequence[Mapping[str, Any]], *, mix: bool) -> list[str]:
 def _facts(answered: Sequence[_AnsweredQuestion]) -> dict[str, Any]:
     traces = [trace for one in answered for trace in one.traces]
     endings = sum((one.selection.endings for one in answered), Counter[str]())
-    days = sorted({_day(date) for one in answered for date in one.dates if date})
     chosen = Counter(one.selection.how for one in answered if one.selection.trace)
     return {
         "n_asked": len(answered),
@@ -347,7 +347,7 @@ def _facts(answered: Sequence[_AnsweredQuestion]) -> dict[str, Any]:
         "n_kept": chosen.total(),
         "endings": dict(sorted(endings.items())),
         "chosen_by": dict(sorted(chosen.items())),
-        "days": days,
+        "days": sorted({_day(date) for one in answered for date in one.dates if date}),
         "cost_usd": sum(trace.cost_usd for trace in traces),
         "agreement": _agreement([one.first_score for one in answered if one.first_score is not None]),
     }
@@ -381,17 +381,17 @@ def _require_same_teacher(base: Import, description: Mapping[str, Any]) -> None:
         UserError: Another teacher did.
     """
     for row in base.examples():
-        other = teacher_of(row)
-        if other is not None and not _is_same(other, description):
+        if (other := teacher_of(row)) is not None and not _is_same(other, description):
             message = messages.say("other_teacher", row=row.source, other=name_of(other), teacher=name_of(description))
             raise UserError(message, hint=messages.say("other_teacher_hint"))
 
 
 def _is_same(other: Mapping[str, Any], description: Mapping[str, Any]) -> bool:
     """Whether `other`, of a row, is the teacher; of the parameters, a row has those that were sent."""
-    sent = other.get("parameters") or {}
     alike = all(other.get(key) == description[key] for key in ("model", "identity", "prompt"))
-    return alike and all(description["parameters"].get(key) == value for key, value in sent.items())
+    return alike and all(
+        description["parameters"].get(key) == value for key, value in (other.get("parameters") or {}).items()
+    )
 
 
 def _added(base: Import, part: _ImportPart) -> _ImportPart:

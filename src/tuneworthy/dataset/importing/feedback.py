@@ -228,13 +228,9 @@ def _numbers(meta: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return float(value)
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+(\.\d+)?\s*", value):
-        return float(value)
-    return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_text = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+(\.\d+)?\s*", value)
+    return float(value) if is_number or is_text else None
 
 
 def _opinion(key: str, value: Any, scales: Scales) -> Opinion | None:
@@ -258,9 +254,8 @@ def _worse(one: Opinion, other: Opinion) -> Opinion:
 
 
 def _is_true(value: Any) -> bool:
-    if isinstance(value, str):
-        return _bare(value) not in _NEUTRAL | {"no", "false", "0", "never", "off"}
-    return bool(value)
+    no = _NEUTRAL | {"no", "false", "0", "never", "off"}
+    return _bare(value) not in no if isinstance(value, str) else bool(value)
 
 
 def _corrected_text(value: Any) -> str | None:

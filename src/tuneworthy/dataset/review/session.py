@@ -246,7 +246,7 @@ class Reviewing:
         own = {one.row for one in verdicts if one.reviewer == self.reviewer}
         others = {one.row for one in verdicts} - own
         plan = self.sample
-        open_ = self.complete or not isinstance(plan, ReviewPlan) or self._is_open(plan, ledger)
+        open_ = self.complete or not isinstance(plan, ReviewPlan) or status_of(plan, *tally(ledger, plan)) == "open"
         rows = [row for row in self._order if row not in own and (row in self._shared if row in others else open_)]
         return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
 
@@ -292,9 +292,6 @@ class Reviewing:
         """Return how many rows this reviewer has judged."""
         verdicts = Ledger.read(self.path).verdicts.get(self.sample.id, ())
         return len({one.row for one in verdicts if one.reviewer == self.reviewer})
-
-    def _is_open(self, plan: ReviewPlan, ledger: Ledger) -> bool:
-        return status_of(plan, *tally(ledger, plan)) == "open"
 
 
 def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:

@@ -143,6 +143,7 @@ def build_state(ledger: Ledger, version: str) -> State:
     plan = ledger.plan_of(version)
     tallied = n_bad, n_judged, n_refuted = tally(ledger, plan) if plan else (0, 0, 0)
     verdicts = ledger.verdicts.get(plan.id, []) if plan else []
+    rows = {*plan.rows, *plan.known} if plan else set()
     return State(
         version=version,
         status=status_of(plan, n_bad, n_judged, n_refuted),
@@ -151,7 +152,7 @@ def build_state(ledger: Ledger, version: str) -> State:
         n_judged=n_judged,
         n_bad=n_bad,
         bad_share=_share(n_bad, n_judged, plan.n if plan else 0),
-        bad=_bad_verdicts(ledger, plan),
+        bad=tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows),
         agreement=_agreement(verdicts),
         calibration=_calibration(ledger, version, plan, tallied),
         n_refuted=n_refuted,
@@ -165,13 +166,7 @@ def tally(ledger: Ledger, plan: ReviewPlan) -> tuple[int, int, int]:
     """
     bad = {row for row, good in ledger.judged().items() if not good}
     n_bad, n_judged = count(plan, ledger.judged_in(plan) | dict.fromkeys(bad, False))
-    n_known_bad = sum(row in bad for row in plan.known)
-    return n_bad, n_judged, max(0, n_known_bad - plan.n_known_bad)
-
-
-def _bad_verdicts(ledger: Ledger, plan: ReviewPlan | None) -> tuple[RowVerdict, ...]:
-    rows = {*plan.rows, *plan.known} if plan else set()
-    return tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows)
+    return n_bad, n_judged, max(0, sum(row in bad for row in plan.known) - plan.n_known_bad)
 
 
 def count(sample: ReviewSample, judged: Mapping[str, bool]) -> tuple[int, int]:
