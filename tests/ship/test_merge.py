@@ -159,7 +159,7 @@ def test_a_base_that_was_changed_since_is_refused(tmp_path: Path) -> None:
     base = base_of(store)
     adapter_of(store, base.id)
     write(base.folder, {name: value + 1 for name, value in BASE.items()}, "BF16")
-    with pytest.raises(UserError, match="expected the file as it was made"):
+    with pytest.raises(UserError, match="was changed after it was made"):
         merge(store)
 
 
@@ -205,9 +205,9 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other rank": (PAIR, {"r": 4}, "its config says 4"),
     "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "no tensor of LoRA"),
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),
-    "rank is a word": (PAIR, {"r": "many"}, "expected a number as r of the adapter, got 'many'"),
-    "scale is a list": (PAIR, {"lora_alpha": [16]}, "expected a number as lora_alpha"),
-    "patterns in a list": (PAIR, {"rank_pattern": ["q_proj"]}, "expected a table as rank_pattern"),
+    "rank is a word": (PAIR, {"r": "many"}, "r of the adapter is 'many', not a number"),
+    "scale is a list": (PAIR, {"lora_alpha": [16]}, r"lora_alpha of the adapter is \[16\], not a number"),
+    "patterns in a list": (PAIR, {"rank_pattern": ["q_proj"]}, r"rank_pattern of the adapter is \['q_proj'\], not a table"),
     "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "A pattern in rank_pattern"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),
     "empty": ({}, {}, "changes no weight"),

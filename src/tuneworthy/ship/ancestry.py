@@ -30,8 +30,10 @@ def lineage(store: Folder, adapter: str | None = None, base: str | None = None) 
     if trained.parent is None:
         raise UserError(messages.say("adapter_without_base", adapter=trained.id), hint=messages.say("train_again"))
     if base is not None and open_artifact(store, "base", base).id != trained.parent:
-        message = messages.say("not_its_base", adapter=trained.id, base=trained.parent, other=base)
-        raise UserError(message, hint=messages.say("omit_base"))
+        raise UserError(
+            messages.say("not_its_base", adapter=trained.id, base=trained.parent, other=base),
+            hint=messages.say("omit_base"),
+        )
     return trained, open_artifact(store, "base", trained.parent)
 
 

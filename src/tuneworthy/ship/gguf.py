@@ -64,8 +64,10 @@ def export_gguf(
         UserError: The architecture or tokenizer is unknown, the source file is gone, or the quantiser is missing.
     """
     if file_type not in (*WRITTEN, *K_QUANTS):
-        types = ", ".join((*WRITTEN, *K_QUANTS))
-        raise UserError(messages.say("no_file_type", file_type=file_type), hint=messages.say("file_types", types=types))
+        raise UserError(
+            messages.say("no_file_type", file_type=file_type),
+            hint=messages.say("file_types", types=", ".join((*WRITTEN, *K_QUANTS))),
+        )
     quantise = None if file_type in WRITTEN else quantiser()
     source = source_of(store, made)
     say(messages.writes_gguf(made.folder, file_type, source))
@@ -269,8 +271,10 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
         if named.get(number, token) != token:
             raise UserError(messages.say("other_token", number=number, token=named[number], base=token))
     if max([*named, len(tokens) - 1]) >= model.n_rows:
-        message = messages.say("too_few_rows", tokens=max(named) + 1, rows=model.n_rows)
-        raise UserError(message, hint=messages.say("resize_embeddings"))
+        raise UserError(
+            messages.say("too_few_rows", tokens=max(named) + 1, rows=model.n_rows),
+            hint=messages.say("resize_embeddings"),
+        )
     numbers = range(len(tokens), model.n_rows)
     return {
         _TOKENS: [named.get(number, f"[PAD{number}]") for number in numbers],

@@ -83,8 +83,10 @@ class GgufModel:
         self.config = read_config(folder / "config.json")
         named = (self.config.get("architectures") or ["none"])[0]
         if named not in ARCHITECTURES:
-            message = messages.say("no_gguf_architecture", name=named, known=", ".join(ARCHITECTURES))
-            raise UserError(message, hint=messages.say("use_converter"))
+            raise UserError(
+                messages.say("no_gguf_architecture", name=named, known=", ".join(ARCHITECTURES)),
+                hint=messages.say("use_converter"),
+            )
         self.architecture = ARCHITECTURES[named]
         self.places = tensors_of(folder)
         self._check()
@@ -155,8 +157,10 @@ class GgufModel:
                 continue
             target = names.get_name(name, try_suffixes=(".weight", ".bias"))
             if target is None:
-                message = messages.say("no_place_in_gguf", architecture=self.architecture.name, name=name[:100])
-                raise UserError(message, hint=messages.say("use_converter"))
+                raise UserError(
+                    messages.say("no_place_in_gguf", architecture=self.architecture.name, name=name[:100]),
+                    hint=messages.say("use_converter"),
+                )
             yield Tensor(target, place.shape, self._reader(name, place))
 
     @property

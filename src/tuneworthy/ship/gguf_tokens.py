@@ -104,8 +104,9 @@ def _tokens(folder: Path, document: Mapping[str, Any], n_rows: int) -> tuple[lis
         if named.get(added["id"], ("", NORMAL))[1] != UNKNOWN:
             named[added["id"]] = (added["content"], kind)
     if max(named) >= n_rows:
-        message = messages.say("too_few_rows", tokens=max(named) + 1, rows=n_rows)
-        raise UserError(message, hint=messages.say("resize_embeddings"))
+        raise UserError(
+            messages.say("too_few_rows", tokens=max(named) + 1, rows=n_rows), hint=messages.say("resize_embeddings")
+        )
     filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
     return [token for token, _ in filled], [kind for _, kind in filled]
 

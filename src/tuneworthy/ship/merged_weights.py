@@ -157,8 +157,10 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[s
             )
         first = 0 if name in lora.pairs else 1  # embeddings that were trained whole may have more rows
         if shape[first:] != tensors[name].shape[first:]:
-            message = messages.say("other_shape", name=name, shape=shape, base_shape=tensors[name].shape)
-            raise UserError(message, hint=messages.say("merge_into_own_base"))
+            raise UserError(
+                messages.say("other_shape", name=name, shape=shape, base_shape=tensors[name].shape),
+                hint=messages.say("merge_into_own_base"),
+            )
 
 
 def _fit_config(config: dict[str, Any], lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
@@ -195,8 +197,10 @@ def check_sixteen_bit(folder: Path) -> None:
         raise UserError(messages.say("quantised_base", folder=folder, kind=kind), hint=messages.say("merge_into_16bit"))
     for name, place in tensors_of(folder).items():
         if place.dtype not in FLOATS:
-            message = messages.say("quantised_weight", folder=folder, name=name[:80], dtype=place.dtype)
-            raise UserError(message, hint=messages.say("merge_into_16bit"))
+            raise UserError(
+                messages.say("quantised_weight", folder=folder, name=name[:80], dtype=place.dtype),
+                hint=messages.say("merge_into_16bit"),
+            )
 
 
 def dtype_of(folder: Path) -> str:

@@ -68,8 +68,7 @@ def export_quantized(
         trained, _ = lineage(store, merged.parent)
         chats = [Chat(messages=row.messages, tools=tools_of(row), generation_prompt=False)
                  for row in rows_of(store, trained)[:N_CALIBRATION]]  # fmt: skip
-        prompts = FolderTokenizer(merged.folder).prompt_ids(chats)
-        rows = [{"input_ids": ids[:MAX_LENGTH]} for ids in prompts if ids]
+        rows = [{"input_ids": ids[:MAX_LENGTH]} for ids in FolderTokenizer(merged.folder).prompt_ids(chats) if ids]
         calibration = {
             "dataset": Dataset.from_list(rows), "max_seq_length": MAX_LENGTH, "num_calibration_samples": len(rows),
         }  # fmt: skip

@@ -99,8 +99,9 @@ def choose(
         rank = read_adapter(made.folder).rank
         max_rank = max_rank or rank_limit(rank)
         if rank > max_rank:
-            message = messages.say("rank_above_limit", rank=rank, max_rank=max_rank)
-            raise UserError(message, hint=messages.say("omit_max_rank"))
+            raise UserError(
+                messages.say("rank_above_limit", rank=rank, max_rank=max_rank), hint=messages.say("omit_max_rank")
+            )
         launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
     return ServingChoice(
         engine=engine, what=what, artifact=made, line=launch.line(), launch=launch, context=context,

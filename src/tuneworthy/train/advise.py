@@ -127,8 +127,12 @@ class _Advisor:
         self._set("batch_size", batch, messages.say("batch_reason", n=max(1, n // batch)), sources.TML)
         self._method()
         self._rank_and_alpha()
-        reason = messages.targets_reason(self.shape.n_experts, self.shape.mlp_share)
-        self._set("target_modules", ALL_LINEAR, reason, sources.PEFT if self.shape.moe else sources.TML)
+        self._set(
+            "target_modules",
+            ALL_LINEAR,
+            messages.targets_reason(self.shape.n_experts, self.shape.mlp_share),
+            sources.PEFT if self.shape.moe else sources.TML,
+        )
         self._set("dropout", 0.0, messages.say("dropout_reason"), f"{sources.UNSLOTH}; {sources.TRL_LORA}")
         self._set("epochs", EPOCHS, messages.say("epochs_reason"), sources.EARLY_STOPPING)
         if self.settings.method == "full":
@@ -152,8 +156,12 @@ class _Advisor:
         wanted = rows.longest if rows.longest <= 2 * rows.p99 else rows.p99
         value = -(-wanted // STEP_ROUND) * STEP_ROUND
         value = min(value, most) if most else value
-        reason = messages.length_reason(rows.longest, rows.median, rows.p99, value, counted=rows.counted)
-        self._set("max_length", value, reason, f"{messages.say('the_rows')}; {sources.TRL}")
+        self._set(
+            "max_length",
+            value,
+            messages.length_reason(rows.longest, rows.median, rows.p99, value, counted=rows.counted),
+            f"{messages.say('the_rows')}; {sources.TRL}",
+        )
 
     def _method(self) -> None:
         method: Method = "lora"

@@ -121,8 +121,7 @@ def open_base(artifact: Artifact) -> Base:
         ModelError: It has no chat template, or nothing ends a turn.
     """
     tokenizer = load_tokenizer(artifact.folder)
-    template = template_of(tokenizer, artifact.folder)
-    return Base(artifact, tokenizer, template, end_ids(artifact.folder, tokenizer))
+    return Base(artifact, tokenizer, template_of(tokenizer, artifact.folder), end_ids(artifact.folder, tokenizer))
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -195,8 +194,9 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         tokenizer = AutoTokenizer.from_pretrained(place.parent, **options)
         model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        message = messages.say("unreadable_gguf", path=place, reason=str(error)[:200])
-        raise ModelError(message, hint=messages.say("use_safetensors")) from None
+        raise ModelError(
+            messages.say("unreadable_gguf", path=place, reason=str(error)[:200]), hint=messages.say("use_safetensors")
+        ) from None
     _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
     model.hf_quantizer, model.is_quantized = None, False

@@ -81,8 +81,7 @@ def run_pilot(
     store.write(FILE, document)
     version = find_version(store, material.dataset)
     raw = [row for row in raw_rows(version) if material.student.fits(row)] if version else []
-    n_rows = len(prepared.rendered.rows)
-    own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, n_rows, say)
+    own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
         if (size, seed, side) not in done:

@@ -173,13 +173,14 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
     material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
     renderer = Renderer(base.template, base.tokenizer, base.ends)
-    chats = [material.student.row(row) for row in material.train]
-    rendered = renderer.rows(chats, project.train.max_length or 2**31)
+    rendered = renderer.rows([material.student.row(row) for row in material.train], project.train.max_length or 2**31)
     settings = settings_for(project, rendered, base.artifact.folder, say)
     rendered = rendered.within(settings.max_length)
     if not rendered.n_supervised:
-        message = messages.say("all_too_long", n=len(rendered.left_out), limit=settings.max_length)
-        raise UserError(message, hint=messages.say("raise_length_or_base"))
+        raise UserError(
+            messages.say("all_too_long", n=len(rendered.left_out), limit=settings.max_length),
+            hint=messages.say("raise_length_or_base"),
+        )
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     return Prepared(base, material, settings, rendered, renderer, shown)
 
@@ -273,8 +274,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
     from tuneworthy.train.generation import answering_mode, answers
 
     student = prepared.material.student
-    chats = [student.question(case) for case in cases]
-    prompts = [ids or [] for ids in prepared.renderer.prompts(chats)]
+    prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
     if not all(prompts):
         raise UserError(messages.say("template_refuses_some"), hint=messages.say("check_template"))
     longest = max(row.n_supervised for row in prepared.rendered.rows)
@@ -335,8 +335,10 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
         write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
         shutil.rmtree(run, ignore_errors=True)
     if not any(map(isfinite, losses.values())):
-        rates = ", ".join(f"{rate:.2g}" for rate in losses)
-        raise UserError(messages.say("all_diverged", rates=rates), hint=messages.say("lower_rate"))
+        raise UserError(
+            messages.say("all_diverged", rates=", ".join(f"{rate:.2g}" for rate in losses)),
+            hint=messages.say("lower_rate"),
+        )
     return losses
 
 

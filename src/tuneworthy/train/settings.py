@@ -69,8 +69,10 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.batch_size % self.micro_batch_size:
-            message = messages.say("batch_not_multiple", batch=self.batch_size, micro=self.micro_batch_size)
-            raise UserError(message, hint=messages.say("change_batch"))
+            raise UserError(
+                messages.say("batch_not_multiple", batch=self.batch_size, micro=self.micro_batch_size),
+                hint=messages.say("change_batch"),
+            )
 
     @property
     def accumulation(self) -> int:

@@ -183,9 +183,14 @@ class Shape:
         names = {target_modules} if isinstance(target_modules, str) else set(target_modules)
         layers = [layer for layer in self.linears if layer.name in names or names == {ALL_LINEAR}]
         if not layers:
-            existing = ", ".join(layer.name for layer in self.linears)
-            message = messages.say("no_such_modules", names=", ".join(sorted(names)), existing=existing)
-            raise ModelError(message, hint=messages.say("use_all_linear"))
+            raise ModelError(
+                messages.say(
+                    "no_such_modules",
+                    names=", ".join(sorted(names)),
+                    existing=", ".join(layer.name for layer in self.linears),
+                ),
+                hint=messages.say("use_all_linear"),
+            )
         return layers
 
     def n_lora(self, rank: int, target_modules: str | Sequence[str] = ALL_LINEAR) -> int:

@@ -227,8 +227,7 @@ class RowTrainer(SFTTrainer):
 def summed_loss(model: Any, batch: dict[str, Any], attention: RowAttention) -> torch.Tensor:
     """Return the sum of the losses of the supervised tokens of a batch; the head sees their places alone."""
     prefix, filled, *lengths = batch["lengths"].tolist()
-    dtype = next(model.parameters()).dtype
-    attention.lay(Layout(prefix, tuple(lengths), filled), batch["input_ids"].device, dtype)
+    attention.lay(Layout(prefix, tuple(lengths), filled), batch["input_ids"].device, next(model.parameters()).dtype)
     logits = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
@@ -296,14 +295,16 @@ class Watcher(TrainerCallback):
         entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
                  "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
         if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
-            message = messages.say(
-                "diverged",
-                step=state.global_step,
-                loss=entry["loss"],
-                gradient=entry["grad_norm"],
-                rate=args.learning_rate,
+            raise DivergedError(
+                messages.say(
+                    "diverged",
+                    step=state.global_step,
+                    loss=entry["loss"],
+                    gradient=entry["grad_norm"],
+                    rate=args.learning_rate,
+                ),
+                hint=messages.say("lower_rate"),
             )
-            raise DivergedError(message, hint=messages.say("lower_rate"))
         self.progress.steps.append(entry)
         if time.monotonic() - self._reported > 10:
             self._reported = time.monotonic()

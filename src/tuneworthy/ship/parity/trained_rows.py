@@ -40,8 +40,9 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
     elif examples is not None and examples.is_file():
         rows = read_examples(examples).examples
     else:
-        message = messages.say("no_training_rows", dataset=name, adapter=trained.id)
-        raise UserError(message, hint=messages.say("build_and_train"))
+        raise UserError(
+            messages.say("no_training_rows", dataset=name, adapter=trained.id), hint=messages.say("build_and_train")
+        )
     prompt = trained.manifest.get("prompt")
     if not isinstance(prompt, Mapping):
         return list(rows)

@@ -78,8 +78,7 @@ def emit(plan: EmitPlan) -> Emitted:
         'if __name__ == "__main__":',
         "    main()",
     ]
-    script = "\n".join(lines) + "\n"
-    files = {"train_trl.py": script, "requirements.txt": "\n".join(pins) + "\n"}
+    files = {"train_trl.py": "\n".join(lines) + "\n", "requirements.txt": "\n".join(pins) + "\n"}
     return Emitted(files, ("python", "train_trl.py"), (messages.say("trl_stops"),))
 
 

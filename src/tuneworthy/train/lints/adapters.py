@@ -28,8 +28,11 @@ def attention_only(config: TrainerConfig) -> Iterator[Finding]:
     parameters.
     """
     if config.targets and set(config.targets) <= ATTENTION:
-        message = messages.say("attention_only", modules=", ".join(config.targets))
-        yield Finding(message=message, fix=messages.say("all_linear"), line=config.line("target_modules"))
+        yield Finding(
+            message=messages.say("attention_only", modules=", ".join(config.targets)),
+            fix=messages.say("all_linear"),
+            line=config.line("target_modules"),
+        )
 
 
 @LINTS.rule(
@@ -86,8 +89,11 @@ def experts_missed(config: TrainerConfig) -> Iterator[Finding]:
     model = str(config.get("model") or "").lower()
     is_moe = any(part in model for part in MOE_NAMES)
     if is_moe and "target_parameters" not in config.values and config.targets == ["all-linear"]:
-        message = messages.say("experts_missed", model=model)
-        yield Finding(message=message, fix=messages.say("name_experts"), line=config.line("target_modules"))
+        yield Finding(
+            message=messages.say("experts_missed", model=model),
+            fix=messages.say("name_experts"),
+            line=config.line("target_modules"),
+        )
 
 
 @LINTS.rule(
@@ -105,8 +111,11 @@ def scale_apart(config: TrainerConfig) -> Iterator[Finding]:
     """
     rank, alpha, rate = config.rank, config.alpha, config.number("learning_rate")
     if rank and alpha and not config.get("rslora") and not 0.25 <= alpha / rank <= 4:
-        message = messages.scale_apart(alpha / rank, rate)
-        yield Finding(message=message, fix=messages.say("sweep_rate"), line=config.line("alpha", "rank"))
+        yield Finding(
+            message=messages.scale_apart(alpha / rank, rate),
+            fix=messages.say("sweep_rate"),
+            line=config.line("alpha", "rank"),
+        )
 
 
 @LINTS.rule(
@@ -124,8 +133,11 @@ def rslora_rate(config: TrainerConfig) -> Iterator[Finding]:
     """
     rank, alpha = config.rank, config.alpha
     if config.get("rslora") is True and rank and alpha:
-        message = messages.say("rslora_rate", scale=alpha / math.sqrt(rank), plain=alpha / rank)
-        yield Finding(message=message, fix=messages.say("tune_rate"), line=config.line("rslora"))
+        yield Finding(
+            message=messages.say("rslora_rate", scale=alpha / math.sqrt(rank), plain=alpha / rank),
+            fix=messages.say("tune_rate"),
+            line=config.line("rslora"),
+        )
 
 
 @LINTS.rule(
@@ -143,8 +155,11 @@ def init_moves_base(config: TrainerConfig) -> Iterator[Finding]:
     """
     method = str(config.get("init") or "").lower()
     if method.startswith(("pissa", "olora", "corda", "loftq")):
-        message = messages.say("init_moves_base", method=method)
-        yield Finding(message=message, fix=messages.say("convert_adapter"), line=config.line("init"))
+        yield Finding(
+            message=messages.say("init_moves_base", method=method),
+            fix=messages.say("convert_adapter"),
+            line=config.line("init"),
+        )
 
 
 @LINTS.rule(
@@ -179,5 +194,8 @@ def dropout_habit(config: TrainerConfig) -> Iterator[Finding]:
     """
     dropout = config.values.get("dropout")
     if dropout is not None and dropout.value is not UNKNOWN and dropout.value:
-        message = messages.say("dropout_habit", dropout=dropout.value)
-        yield Finding(message=message, fix=messages.say("no_dropout"), line=dropout.line)
+        yield Finding(
+            message=messages.say("dropout_habit", dropout=dropout.value),
+            fix=messages.say("no_dropout"),
+            line=dropout.line,
+        )

@@ -54,8 +54,11 @@ def rate_high(config: TrainerConfig) -> Iterator[Finding]:
     """
     rate = config.number("learning_rate")
     if rate is not None and rate > HIGH:
-        message = messages.say("rate_high", rate=rate)
-        yield Finding(message=message, fix=messages.say("short_run"), line=config.line("learning_rate"))
+        yield Finding(
+            message=messages.say("rate_high", rate=rate),
+            fix=messages.say("short_run"),
+            line=config.line("learning_rate"),
+        )
 
 
 @LINTS.rule(
@@ -92,8 +95,11 @@ def epochs_fixed(config: TrainerConfig) -> Iterator[Finding]:
     epochs = config.number("epochs")
     stops = config.calls_of("EarlyStoppingCallback") or config.get("early_stopping") or config.get("best_at_end")
     if epochs is not None and epochs > 3 and not stops:
-        message = messages.say("epochs_fixed", epochs=epochs)
-        yield Finding(message=message, fix=messages.say("stop_early"), line=config.line("epochs"))
+        yield Finding(
+            message=messages.say("epochs_fixed", epochs=epochs),
+            fix=messages.say("stop_early"),
+            line=config.line("epochs"),
+        )
 
 
 @LINTS.rule(

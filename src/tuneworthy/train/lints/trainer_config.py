@@ -185,8 +185,7 @@ def _document(text: str, name: str) -> TrainerConfig:
         node = yaml.compose(text, Loader=yaml.SafeLoader)  # JSON is YAML
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise _refused(name, messages.say("config_syntax", reason=reason)) from None
+        raise _refused(name, messages.say("config_syntax", reason=str(error).split("\n", maxsplit=1)[0])) from None
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise _refused(name, messages.say("config_no_table"))
     if _has_more(content, MAX_VALUES):

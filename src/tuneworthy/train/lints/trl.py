@@ -123,8 +123,11 @@ def packing_cuts(config: TrainerConfig) -> Iterator[Finding]:
     """
     strategy = config.get("packing_strategy") or "bfd"
     if config.kind != "axolotl" and config.get("packing") is True and strategy != "bfd_split":
-        message = messages.say("packing_cuts", strategy=strategy)
-        yield Finding(message=message, fix=messages.say("split_rows"), line=config.line("packing"))
+        yield Finding(
+            message=messages.say("packing_cuts", strategy=strategy),
+            fix=messages.say("split_rows"),
+            line=config.line("packing"),
+        )
 
 
 @LINTS.rule(

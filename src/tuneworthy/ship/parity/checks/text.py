@@ -21,10 +21,13 @@ def template(subject: Subject) -> FormFinding:
     hashes = {form.name: template_sha256(form.template) for form in forms if form.template is not None}
     changed = [name for name, sha256 in hashes.items() if sha256 != trained]
     if changed:
-        message = messages.say(
-            "template_changed", form=changed[0], trained=trained[:12], sha256=hashes[changed[0]][:12]
+        return FormFinding(
+            message=messages.say(
+                "template_changed", form=changed[0], trained=trained[:12], sha256=hashes[changed[0]][:12]
+            ),
+            code="template_changed",
+            forms=tuple(changed),
         )
-        return FormFinding(message=message, code="template_changed", forms=tuple(changed))
     silent = [form.name for form in forms if form.template is None]
     return FormFinding(message=messages.template(trained[:12], hashes, silent), status="pass", forms=tuple(hashes))
 
@@ -39,8 +42,11 @@ def added_tokens(subject: Subject) -> FormFinding:
         for text, number in subject.plan.marks.items():
             ids = list(form.marks.get(text, ()))
             if ids != [number]:
-                message = messages.say("added_token_lost", form=form.name, text=text, number=number, ids=ids[:8])
-                return FormFinding(message=message, code="added_token_lost", forms=(form.name,))
+                return FormFinding(
+                    message=messages.say("added_token_lost", form=form.name, text=text, number=number, ids=ids[:8]),
+                    code="added_token_lost",
+                    forms=(form.name,),
+                )
     n = len(subject.plan.marks)
     return FormFinding(message=messages.say("added_tokens", n=n), status="pass", numbers={"n": n})
 
@@ -64,8 +70,9 @@ def prompt_ids(subject: Subject) -> FormFinding:
         pairs += zip(form.fact_prompt_ids, plan.fact_ids, strict=True)
         for read, trained in pairs:
             if cause := _difference(list(read), list(trained), plan.begin):
-                message = messages.prompt_ids_differ(form.name, trained, read)
-                return FormFinding(message=message, code=cause, forms=(form.name,))
+                return FormFinding(
+                    message=messages.prompt_ids_differ(form.name, trained, read), code=cause, forms=(form.name,)
+                )
     n, names = len(plan.prompt_ids), ", ".join(form.name for form in forms)
     return FormFinding(message=messages.say("prompt_ids", n=n, forms=names), status="pass", numbers={"n": n})
 
