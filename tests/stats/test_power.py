@@ -7,12 +7,10 @@ from scipy.stats import binom
 from tuneworthy.stats import mcnemar_p_value, power
 from tuneworthy.stats.power import (
     detectable,
-    fewest_discordant,
     mcnemar_mde,
     mcnemar_power,
     n_for_difference,
     n_for_non_inferiority,
-    winners_curse,
 )
 
 
@@ -50,19 +48,6 @@ def test_without_a_difference_the_power_is_at_most_alpha():
 def test_non_inferiority_sizes_are_those_of_the_facts():
     sizes = [[n_for_non_inferiority(margin, d) for d in (0.05, 0.1, 0.2)] for margin in (0.05, 0.03, 0.02)]
     assert sizes == [[124, 248, 495], [344, 687, 1374], [773, 1546, 3092]]  # the facts round 687 and 1374 up
-
-
-def test_fewest_discordant_cases():
-    assert [mcnemar_p_value(k, 0) for k in (5, 6, 8)] == [0.0625, 0.03125, 0.0078125]
-    for alpha in (0.05, 0.04 / 6, 0.01, 0.0025, 0.03125):
-        k = fewest_discordant(alpha)
-        assert mcnemar_p_value(k, 0) <= alpha < mcnemar_p_value(k - 1, 0)
-
-
-def test_winners_curse_is_that_of_the_facts():
-    curse = [[100 * winners_curse(n, k, 0.75) for k in (5, 10, 20)] for n in (50, 100)]
-    np.testing.assert_allclose(curse, [[6.9, 9.1, 10.9], [4.9, 6.5, 7.8]], atol=0.1)
-    assert winners_curse(50, 1, 0.75) == pytest.approx(0, abs=1e-12)
 
 
 def test_n_for_difference_has_the_power_and_one_less_has_not():

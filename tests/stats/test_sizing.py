@@ -1,4 +1,4 @@
-"""What n can show, what a margin needs, and which review plan is fixed before the first row."""
+"""What n can show, and what a margin needs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.stats import most_bad, operating_characteristic
-from tuneworthy.stats.sizing import cases_for_margin, review_plan, shows
+from tuneworthy.stats.sizing import cases_for_margin, shows
 
 UNHURRIED = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
@@ -49,40 +48,3 @@ def test_a_larger_margin_never_needs_more_cases(margin: float, loss: float, gain
     large = cases_for_margin(margin * 1.5, 0.05, loss=loss, gain=gain).numbers
     assert large["n_non_inferior"] <= small["n_non_inferior"]
     assert large["n_gain"] <= small["n_gain"]
-
-
-@pytest.mark.parametrize(
-    ("chance", "plan"), [(0.5, (59, 0)), (0.75, (93, 1)), (0.85, (124, 2)), (0.92, (153, 3)), (0.95, (181, 4))]
-)
-def test_plans_for_many_rows_are_those_of_facts_md(chance: float, plan: tuple[int, int]) -> None:
-    found = review_plan(10_000_000, chance=chance).numbers
-    assert (found["n"], found["c"]) == plan
-
-
-@UNHURRIED
-@given(st.integers(1, 5000), st.sampled_from([0.9, 0.95, 0.98]))
-def test_a_plan_proves_its_bound_and_with_one_row_less_it_would_not(n_rows: int, bound: float) -> None:
-    plan = review_plan(n_rows, bound, expected=0.995)
-    n, c = plan.numbers["n"], plan.numbers["c"]
-    allowed = int(n_rows * (1 - bound) + 1e-9)
-    assert n <= n_rows and most_bad(n_rows, n, c) <= allowed
-    if n < n_rows:
-        assert most_bad(n_rows, n - 1, c) > allowed
-        assert plan.numbers["accepted_if_expected"] == operating_characteristic(n, n - c, 0.995) >= 0.8
-    else:
-        assert "all" in plan.sentence and c == allowed
-
-
-def test_a_small_dataset_needs_fewer_rows_as_none_is_drawn_twice() -> None:
-    found = review_plan(20).numbers  # with 2 bad of 20, 16 rows hold none with 4 * 3 / (20 * 19) = 3 %, 15 with 5.3 %
-    assert (found["n"], found["c"]) == (16, 0)
-
-
-def test_a_tiny_dataset_is_reviewed_whole() -> None:
-    found = review_plan(5)
-    assert (found.numbers["n"], found.numbers["c"]) == (5, 0) and "all 5 rows" in found.sentence
-
-
-def test_a_plan_that_cannot_tell_good_data_from_bad_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected rows"):
-        review_plan(100, 0.95, expected=0.95)

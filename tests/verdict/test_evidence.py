@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from tuneworthy.stats import (
     clopper_pearson,
@@ -15,13 +16,18 @@ from tuneworthy.stats import (
     mcnemar_mde,
     mcnemar_power,
     operating_characteristic,
-    plan_size,
-    winners_curse,
 )
+from tuneworthy.stats.acceptance import lot_plan_size
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "evidence.md"
 FINDINGS = {"true", "wrong", "outdated", "unsupported", "incomplete", "contested", "bug"}
 WITHOUT_LINK = ("computed", "no source found", "by definition", "practice, no study", "no study")
+
+
+def winners_curse(n: int, candidates: int, rate: float) -> float:
+    """How far the best of equal candidates on n cases is expected to score above the truth."""
+    below = binom.cdf(np.arange(n), n, rate) ** candidates
+    return float((1 - below).sum() / n - rate)
 
 
 def rows() -> list[list[str]]:
@@ -77,7 +83,7 @@ def test_penalties_and_log_probabilities() -> None:
 def test_what_a_review_of_fifty_shows() -> None:
     assert clopper_pearson(48, 50)[0] == pytest.approx(0.863, abs=0.0006)
     assert lower_bound(48, 50) == pytest.approx(0.879, abs=0.0006)
-    assert [plan_size(0.95, bad=bad) for bad in range(3)] == [59, 93, 124]
+    assert [lot_plan_size(10_000_000, 500_000, bad) for bad in range(3)] == [59, 93, 124]
     assert operating_characteristic(50, 48, 0.95) == pytest.approx(0.54, abs=0.005)
 
 

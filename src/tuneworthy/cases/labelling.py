@@ -276,7 +276,7 @@ def _relabelled(path: Path, labels: dict[str, Any]) -> Iterator[dict[str, Any]]:
     journal = Journal(path)
     for _, row in open_rows(path, journal).rows:
         if row is None:
-            continue  # blank or faulty: the cases were read before, so there is none
+            continue  # blank or faulty: the cases were read before, so no row is faulty
         fields = native_fields(row, journal)
         case_id = fields.get("id") or Case.make_id(
             fields.get("input") or list(fields["messages"]), fields.get("tools", ())
@@ -324,7 +324,7 @@ def run_terminal(
         session: Whose.
         ask: Shows a prompt and returns a line; EOFError ends the session.
         say: Shows a text.
-        parse: Turns a line into a label; raises `UserError` if it is none. Text stays text if None.
+        parse: Turns a line into a label; raises `UserError` if it cannot. Text stays text if None.
         greeting: Says what to type; one of your own leaves no way to say that declining is right.
 
     Returns:

@@ -2,7 +2,7 @@
 
 Works offline with no model: e-mail addresses, phone numbers, IBANs (mod 97), payment cards (Luhn), IP addresses, keys
 and tokens by their prefixes. Names and street addresses are *not* found: that takes a model; wherever a count is
-shown, a note says so. RE2 reads a text once and says which patterns can match it, which is none for most texts.
+shown, a note says so. RE2 reads a text once and says which patterns can match it, and most texts match no pattern.
 
 Invariants: a found value never leaves this module, except masked or hashed; one value has one mask within a `Masker`,
 so that a judge can still see that answer and question name the same address. Time is linear in the text.

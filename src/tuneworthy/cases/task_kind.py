@@ -35,7 +35,7 @@ def answer_text(expected: Any) -> str:
 
 
 def parse_object(text: str) -> Any:
-    """Return the JSON object or list that `text` is, or UNLABELLED if it is none."""
+    """Return the JSON object or list that `text` is, or UNLABELLED if it is neither."""
     if text.lstrip()[:1] not in {"{", "["}:
         return UNLABELLED
     try:

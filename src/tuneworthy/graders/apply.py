@@ -91,7 +91,7 @@ def aggregate(
         order: Case ids in the order that is wanted; the order of first mention if None.
 
     Returns:
-        `num`, `den`, each `(n_cases,)`; both NaN where every repeat is unscored or there is none, so that
+        `num`, `den`, each `(n_cases,)`; both NaN where every repeat is unscored or no score exists, so that
         `np.isfinite(num)` says what was scored.
 
     >>> aggregate([Score(num=1.0), Score(), Score.failed("timeout")], ["a", "a", "b"])

@@ -38,7 +38,7 @@ class Grader:
     """Judges one answer against one case; what a grader does not set has a default.
 
     Attributes:
-        identity: Type, arguments and content hashes of files: when it changes, scores are made anew.
+        identity: Type, arguments and content hashes of files: when it changes, all answers are scored again.
         needs_expected: Whether it judges only cases whose expected answer is known; one that judges form needs none.
         unit: The `den` of one right answer.
         declined_reasons: Reasons that `refused` may replace where an answer declines; all if None.

@@ -109,7 +109,7 @@ def _numeric_matches(numbers: Counter[Atom], texts: Counter[Atom]) -> int:
 
 
 def as_number(text: str) -> float | None:
-    """Return the number that `text` is, None if it is none (nor finite).
+    """Return the number that `text` is, None if it is not a finite number.
 
     >>> as_number(" 1e3 "), as_number("13:00"), as_number("inf")
     (1000.0, None, None)

@@ -65,7 +65,7 @@ def _parse(text: str) -> Any:
 
 
 def _first_object(text: str) -> Any:
-    """Return the first object that stands in `text` by itself.
+    """Return the first object of `text` that is not a part of another one.
 
     An object inside one that is broken or cut off is a part of an answer, not the answer: it is passed over.
     """

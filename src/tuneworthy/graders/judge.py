@@ -162,7 +162,7 @@ class JudgeGrader(AnswerGrader):
 
 
 def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | None, str]:
-    """Return (the verdict, ""), or (None, why there is none); the whole answer must be one of `choices`.
+    """Return (the verdict, ""), or (None, why it cannot be read); the whole answer must be one of `choices`.
 
     >>> read_verdict(Response(text="NOT GOOD"), ("good", "bad"))
     (None, "its answer 'NOT GOOD' is neither good nor bad")

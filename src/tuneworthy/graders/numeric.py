@@ -86,7 +86,7 @@ class NumericGrader(AnswerGrader):
         self._decimal_comma = config.decimal_comma
 
     def _expected(self, expected: Any) -> list[Number] | None:
-        """Return the accepted numbers; None if one of them is none."""
+        """Return the accepted numbers; None if one of them is not a number."""
         found = []
         for one in expected if isinstance(expected, list | tuple) else [expected]:
             if isinstance(one, int | float) and not isinstance(one, bool):

@@ -79,12 +79,12 @@ class Confusion:
 
     @property
     def sensitivity(self) -> float | None:
-        """Share of the good answers that the judge calls good; None if there are none."""
+        """Share of the good answers that the judge calls good; None without good answers."""
         return self.good_good / self.n_good if self.n_good else None
 
     @property
     def specificity(self) -> float | None:
-        """Share of the bad answers that the judge calls bad; None if there are none."""
+        """Share of the bad answers that the judge calls bad; None without bad answers."""
         return self.bad_bad / self.n_bad if self.n_bad else None
 
     def sensitivity_interval(self, alpha: float = 0.05) -> tuple[float, float]:

@@ -19,14 +19,6 @@ SENTENCES: Final = Catalogue(
         "observed": "as observed",
         "assumed": "assumed, as nothing was observed yet",
         "more_than": "more than {n:,}",
-        "review_all": (
-            "Review all {n} rows and accept with at most {most} bad: no sample of so few rows proves {bound:.0%}."
-        ),
-        "review_sample": (
-            "Review {n} of {n_rows} rows, drawn at random, and accept with at most {most} bad. That proves with "
-            "{confidence:.0%} confidence that at least {bound:.0%} are good. Data that are {expected:.0%} good pass with "
-            "{accepted:.0%}. Fix the plan before the first row."
-        ),
         "used_up": "The test set is used up: {left:.2g} of alpha is left for a comparison, less than {least:g}.",
     }
 )

@@ -3,7 +3,7 @@
 `loss` is the share of cases that only A gets right, `gain` the share that only B does; together the discordance.
 """
 
-from math import ceil, floor, log1p, log2, sqrt
+from math import ceil, floor, log1p, sqrt
 
 import numpy as np
 import scipy
@@ -88,28 +88,6 @@ def n_for_non_inferiority(margin: float, discordance: float, alpha: float = 0.05
     if not (0 < margin < 1 and 0 < discordance <= 1):
         raise ValueError(f"margin and discordance are rates in (0, 1), got {margin} and {discordance}")
     return ceil(float(scipy.special.ndtri(1 - alpha) + scipy.special.ndtri(power)) ** 2 * discordance / margin**2)
-
-
-def fewest_discordant(alpha: float) -> int:
-    """Fewest discordant cases, all one way, at which the exact McNemar test rejects.
-
-    >>> fewest_discordant(0.05), fewest_discordant(0.01)
-    (6, 8)
-    """
-    return max(1, ceil(1 - log2(alpha) - 1e-12))
-
-
-def winners_curse(n: int, candidates: int, rate: float) -> float:
-    """How far the best of equal candidates on n cases is expected to score above the truth.
-
-    Args:
-        candidates: how many, all independent and all right at `rate` (correlated ones suffer less).
-
-    >>> round(winners_curse(50, 20, 0.75), 3)
-    0.109
-    """
-    below = scipy.special.bdtr(np.arange(n), n, rate) ** candidates
-    return float((1 - below).sum() / n - rate)
 
 
 def _largest_rejected(m: np.ndarray, alpha: float) -> np.ndarray:

@@ -83,7 +83,7 @@ def corrected_difference(
 
     Args:
         judge_a, judge_b: `(n_cases,)` scores of the judge, 0..1.
-        human_a, human_b: `(n_cases,)` verdicts of people, 0..1, NaN where there is none. A case counts if both
+        human_a, human_b: `(n_cases,)` verdicts of people, 0..1, NaN where a case has no verdict. A case counts if both
             variants have one.
         groups: `(n_cases,)` labels of cases that share a source.
 

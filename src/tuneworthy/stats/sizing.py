@@ -1,4 +1,4 @@
-"""How many cases or rows a question needs, and what those at hand can show; a sentence and the numbers behind it."""
+"""How many cases a question needs, and what those at hand can show; a sentence and the numbers behind it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Any
 
 from tuneworthy.stats import messages
 
-from .acceptance import most_bad, operating_characteristic, plan_size
 from .intervals import lower_bound, upper_bound
 from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferiority
 
@@ -132,74 +131,4 @@ def cases_for_target(score: float, target: float, margin: float) -> int | None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if settled(middle) else (middle, high)
-    return high
-
-
-def review_plan(
-    n_rows: int, bound: float = 0.95, *, confidence: float = 0.95, expected: float = 0.99, chance: float = 0.8
-) -> Sizing:
-    """Return the plan (n, c) for the review of a dataset, to be fixed before the first row is seen.
-
-    The fewest rows such that at most c bad ones prove a good rate of `bound`, and that data as good as `expected`
-    pass with at least `chance`. A small dataset needs fewer (no row is drawn twice), or all of its rows.
-
-    Args:
-        n_rows: Rows of the dataset, at least 1.
-        bound: Good rate that must be proven. confidence: of the proof.
-        expected: Good rate of data that should pass. chance: that they do.
-
-    Raises:
-        ValueError: `expected` is not above `bound`: no plan tells them apart.
-
-    >>> plan = review_plan(1_000_000).numbers
-    >>> plan["n"], plan["c"]
-    (124, 2)
-    """
-    if n_rows < 1 or not 0 < bound < expected <= 1:
-        raise ValueError(f"expected rows >= 1 and 0 < bound < expected <= 1, got {n_rows}, {bound}, {expected}")
-    for c in range(n_rows + 1):
-        n = _fewest(n_rows, bound, confidence, c)
-        accepted = operating_characteristic(n, max(0, n - c), expected)
-        if n >= n_rows or accepted >= chance:
-            break
-    allowed = int(n_rows * (1 - bound) + 1e-9)
-    if n >= n_rows:
-        n, c = n_rows, allowed
-        accepted = operating_characteristic(n, n - c, expected)
-        sentence = messages.say("review_all", n=n_rows, most=c, bound=bound)
-    else:
-        sentence = messages.say(
-            "review_sample",
-            n=n,
-            n_rows=n_rows,
-            most=c,
-            bound=bound,
-            confidence=confidence,
-            expected=expected,
-            accepted=accepted,
-        )
-    numbers = {
-        "n_rows": n_rows,
-        "n": n,
-        "c": c,
-        "bound": bound,
-        "confidence": confidence,
-        "expected": expected,
-        "accepted_if_expected": accepted,
-        "accepted_at_bound": operating_characteristic(n, n - c, bound),
-    }
-    return Sizing(sentence=sentence, numbers=numbers)
-
-
-def _fewest(n_rows: int, bound: float, confidence: float, c: int) -> int:
-    """Return the fewest rows to review so that at most c bad ones prove the bound; all if no sample does."""
-    allowed = int(n_rows * (1 - bound) + 1e-9)
-    enough = min(n_rows, plan_size(bound, confidence, c))  # without a finite dataset's help
-    if c > allowed or most_bad(n_rows, enough, min(c, enough), confidence) > allowed:
-        return n_rows
-    low, high = max(c, 1) - 1, enough  # low is too few, high is enough
-    while high - low > 1:
-        middle = (low + high) // 2
-        proves = middle >= c and most_bad(n_rows, middle, c, confidence) <= allowed
-        low, high = (low, middle) if proves else (middle, high)
     return high

@@ -105,7 +105,7 @@ def _name(value: Any, what: str) -> str:
 
 
 def _expect(fields: Fields, value: Any, journal: Journal) -> None:
-    """Set the expected answer of a foreign row, whose null and empty text mean that there is none."""
+    """Set the expected answer of a foreign row, whose null and empty text mean that it has no answer."""
     if value is None or value in ("", []):
         journal.note(messages.say("no_answer", what=messages.say("null") if value is None else messages.say("empty")))
     else:

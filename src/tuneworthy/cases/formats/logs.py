@@ -50,7 +50,7 @@ def asked(request: dict[str, Any]) -> tuple[Message, ...]:
     """Return the messages of a request.
 
     Raises:
-        RowFault: There are none, or they are not text.
+        RowFault: The request has no messages, or they are not text.
     """
     if "messages" in request or "input" not in request:
         return check_messages(modern(request.get("messages")), "request.messages")
