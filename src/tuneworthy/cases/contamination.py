@@ -8,7 +8,6 @@ from typing import Generic, Literal, TypeVar
 from tuneworthy.types import Case, Example
 
 R = TypeVar("R", Case, Example)
-OverlapReason = Literal["exact", "ngram", "group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Overlap(Generic[R]):
     """
 
     row: R
-    reason: OverlapReason
+    reason: Literal["exact", "ngram", "group"]
     score: float
     case_id: str
 

@@ -91,9 +91,8 @@ class LabelSession:
         first = next((label.labeller for label in labels), self.labeller)
         order = sorted(cases, key=lambda case: rank(seed, case.id))
         if first != self.labeller:
-            n_second = min(len(order), max(MIN_SECOND, round(share * len(order))))
-            order = order[:n_second]
-            order.sort(key=lambda case: rank(seed + 1, case.id))
+            n_second = max(MIN_SECOND, round(share * len(order)))
+            order = sorted(order[:n_second], key=lambda case: rank(seed + 1, case.id))
         self.assigned = tuple(case.id for case in order)
         self._queue = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
         for label in labels:
@@ -117,9 +116,8 @@ class LabelSession:
         """
         if case_id not in self._queue:
             raise UserError(messages.say("not_assigned", labeller=self.labeller, case=show(case_id)))
-        row = {"case": case_id, "labeller": self.labeller, "label": label}
-        row["time"] = datetime.now(UTC).isoformat(timespec="seconds")
-        append_line(self.path, row)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": now})
         del self._queue[case_id]
 
     def skip(self, case_id: str) -> None:

@@ -79,14 +79,13 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
 
 def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
     """Read the file as examples, else as bare questions, whose faults are then the ones to tell."""
-    if not is_text(path):
-        try:
-            examples = read_examples(path)
-        except DataError:
-            return bare_questions(path)
-        converted = [case for example in examples.examples if (case := example_case(example)) is not None]
-        return converted, examples.notes
-    return bare_questions(path)
+    if is_text(path):
+        return bare_questions(path)
+    try:
+        examples = read_examples(path)
+    except DataError:
+        return bare_questions(path)
+    return [case for example in examples.examples if (case := example_case(example)) is not None], examples.notes
 
 
 def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case], tuple[str, ...]]:
@@ -183,16 +182,10 @@ def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tu
                     chosen.append(i)
                     left[name] -= 1
         if len(chosen) == before:  # nothing more is owed to strata that have rows: the fullest fill up
-            for name in _fullest(queues, n - len(chosen)):
+            filled = (name for name, queue in queues.items() if queue)
+            for name in sorted(filled, key=lambda name: (-len(queues[name]), name))[: n - len(chosen)]:
                 left[name] += 1
-    chosen = sorted(chosen[:n], key=lambda i: rank(seed, cases[i].id))
-    return chosen, near.n_refused
-
-
-def _fullest(queues: dict[str, list[int]], short: int) -> list[str]:
-    """Return the strata that have rows left, the fullest first, at most `short` of them."""
-    full = sorted((name for name, queue in queues.items() if queue), key=lambda name: (-len(queues[name]), name))
-    return full[:short]
+    return sorted(chosen[:n], key=lambda i: rank(seed, cases[i].id)), near.n_refused
 
 
 class _NearDuplicateFilter:

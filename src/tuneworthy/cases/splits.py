@@ -110,11 +110,8 @@ def _is_case(example: Example, kind: Kind, ids: set[str]) -> bool:
 def fingerprint(case: Case) -> dict[str, str]:
     """Return the id of `case` and the hashes of what is asked and what is expected."""
     expected = "" if case.expected is UNLABELLED else content_hash(case.expected)
-    return {"id": case.id, "question": content_hash(_question(case)), "expected": expected}
-
-
-def _question(case: Case) -> Any:
-    return [case.input, list(case.messages), list(case.tools)]
+    question = content_hash([case.input, list(case.messages), list(case.tools)])
+    return {"id": case.id, "question": question, "expected": expected}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +219,12 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     pool = sorted(examples, key=lambda example: example.id)
     kind = _kind_of(labelled, pool)
     n_scorable = sum(example_case(example, kind) is not None for example in pool)
-    if n_scorable >= MIN_EXAMPLES:
-        split = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
-    else:
-        split = _from_cases(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
-    return split if len(labelled) == len(cases) else _note_unlabelled(split, len(cases) - len(labelled))
+    drawn = _from_examples if n_scorable >= MIN_EXAMPLES else _from_cases
+    split = drawn(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+    if not (n_unlabelled := len(cases) - len(labelled)):
+        return split
+    reasons = (*split.reasons, messages.say("unlabelled", n=n_unlabelled))
+    return replace(split, counts={**split.counts, "unlabelled_cases": n_unlabelled}, reasons=reasons)
 
 
 def _kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
@@ -274,8 +272,7 @@ def _from_examples(
         ),
         messages.say("dev_size", dev_size=dev_size, share=MAX_DEV_SHARE),
     )
-    side = len(gone) - len(dev)
-    if side:
+    if side := len(gone) - len(dev):
         reasons += (messages.say("set_aside", n=side),)
     split = _split(dev.values(), cases, shots, kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
@@ -360,8 +357,3 @@ def _split(
         counts=counts,
         reasons=reasons,
     )
-
-
-def _note_unlabelled(split: Split, n: int) -> Split:
-    reasons = (*split.reasons, messages.say("unlabelled", n=n))
-    return replace(split, counts={**split.counts, "unlabelled_cases": n}, reasons=reasons)

@@ -60,28 +60,21 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     n_objects = sum(_is_object(value) for value in known)
     if n_objects >= _MOST * len(known):
         return Kind("json", messages.say("json_answers", n=n_objects, total=len(known)))
-    texts = [_first_text(value) for value in known]
+    # Of several accepted answers the first counts.
+    texts = [answer_text(value[0] if isinstance(value, list) and value else value) for value in known]
     counts = Counter(text.strip() for text in texts)
     if reason := _label_reason(texts, counts):
         return Kind("label", reason, tuple(sorted(counts)))
     n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     if n_short >= _MOST * len(texts):
         return Kind("short_answer", messages.say("short_answers", n=n_short, total=len(texts), most=_SHORT_WORDS))
-    n_long = len(texts) - n_short
-    return Kind("free_text", messages.say("long_answers", n=n_long, total=len(texts), most=_SHORT_WORDS))
+    return Kind("free_text", messages.say("long_answers", n=len(texts) - n_short, total=len(texts), most=_SHORT_WORDS))
 
 
 def _is_object(value: Any) -> bool:
     if isinstance(value, str):
         value = parse_object(value)
     return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
-
-
-def _first_text(value: Any) -> str:
-    """Return the answer as text; of several accepted answers the first."""
-    if isinstance(value, list) and value:
-        value = value[0]
-    return answer_text(value)
 
 
 def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:

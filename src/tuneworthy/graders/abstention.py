@@ -13,7 +13,7 @@ _REFUSED = Score(reason="refused")
 
 
 @GRADERS.register("abstention")
-class AbstentionGrader(AnswerGrader):
+class AbstentionGrader(AnswerGrader[Abstention]):
     """Right if the case has an answer and the model gives any."""
 
     def __init__(self, config: Abstention, context: GradingContext) -> None:

@@ -75,9 +75,9 @@ async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Cas
     for start in range(0, len(traces), _TURN):
         results += [judge(trace, by_id.get(trace.case_id)) for trace in traces[start : start + _TURN]]
         await asyncio.sleep(0)
-    waiting = [one for one in results if not isinstance(one, Score)]
+    waiting = [result for result in results if not isinstance(result, Score)]
     answered = iter(await _all(waiting) if waiting else ())
-    return [one if isinstance(one, Score) else next(answered) for one in results]
+    return [result if isinstance(result, Score) else next(answered) for result in results]
 
 
 def aggregate(
@@ -101,18 +101,14 @@ def aggregate(
     if len(ids) != len(scores):
         raise ValueError(f"expected a case id for each of {len(scores)} scores, got {len(ids)}")
     position = {case_id: index for index, case_id in enumerate(dict.fromkeys(ids if order is None else order))}
-    counted = [(position[i], one.num, one.den) for i, one in zip(ids, scores, strict=True) if _counts(one, i, position)]
+    scored = ((i, score) for i, score in zip(ids, scores, strict=True) if not score.unscored and i in position)
+    counted = [(position[i], score.num, score.den) for i, score in scored]
     where, num, den = np.array(counted, dtype=np.float64).reshape(-1, 3).T
     index, size = where.astype(np.intp), len(position)
     repeats = np.bincount(index, minlength=size)
     with np.errstate(invalid="ignore"):
-        sums = (np.bincount(index, weights=column, minlength=size) / repeats for column in (num, den))
-        mean_num, mean_den = sums
+        mean_num, mean_den = (np.bincount(index, weights=column, minlength=size) / repeats for column in (num, den))
     return mean_num, mean_den
-
-
-def _counts(score: Score, case_id: object, position: Mapping[Any, int]) -> bool:
-    return not score.unscored and case_id in position
 
 
 class _Rules:
@@ -144,10 +140,9 @@ class _Rules:
 
     async def _later(self, waiting: Awaitable[Score], response: Response) -> Score:
         try:
-            score = await waiting
+            return self._explain(await waiting, response)
         except ProviderError as error:
             return _failed(error)
-        return self._explain(score, response)
 
     def _explain(self, score: Score, response: Response) -> Score:
         """Give an answer that is not fully right the reason that lies behind it."""

@@ -12,7 +12,7 @@ cases where declining is right.
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel
@@ -22,6 +22,8 @@ from tuneworthy.graders import messages
 from tuneworthy.graders.declining import Declines
 from tuneworthy.registry import Registry
 from tuneworthy.types import Case, Example, Score, Trace, Variant
+
+C = TypeVar("C", bound=BaseModel)
 
 RIGHT: Final = Score(num=1.0)
 WRONG: Final = Score(reason="wrong")
@@ -60,15 +62,17 @@ class Grader:
         raise NotImplementedError
 
 
-class AnswerGrader(Grader):
+class AnswerGrader(Grader, Generic[C]):
     """What the graders of a section of `[[graders]]` share.
 
     Args:
         config: The section of the project file.
+        context: What graders may be built from; here for those that need none of it.
         facts: What else determines a score: content hashes of files, resolved labels, library versions.
     """
 
-    def __init__(self, config: BaseModel, **facts: Any) -> None:
+    def __init__(self, config: C, context: object = None, **facts: Any) -> None:
+        self.config = config
         self.identity = {"version": GRADING_VERSION, **config.model_dump(mode="json"), **facts}
 
 

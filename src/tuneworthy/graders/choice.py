@@ -80,7 +80,7 @@ def _pattern(phrases: Iterable[str], flags: int) -> re.Pattern[str] | None:
 
 
 @GRADERS.register("choice")
-class ChoiceGrader(AnswerGrader):
+class ChoiceGrader(AnswerGrader[Choice]):
     """Right label 1, another label 0, no label or several 0 with reason `format`."""
 
     declined_reasons = frozenset({"format"})  # a label may be called "unknown"
@@ -104,8 +104,7 @@ class ChoiceGrader(AnswerGrader):
         expected, answer = case.expected, trace.text.strip()
         if isinstance(expected, str) and answer == expected and expected in self._names:
             return RIGHT
-        fault = self.label_fault(expected)
-        if fault:
+        if fault := self.label_fault(expected):
             return Score.failed(fault)
         named = self._find(answer)
         if len(named) != 1:

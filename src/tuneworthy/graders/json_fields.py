@@ -5,14 +5,14 @@ from typing import Any
 
 from tuneworthy.config.graders import JsonFields
 from tuneworthy.graders import messages
-from tuneworthy.graders.base import GRADERS, AnswerGrader, GradingContext
+from tuneworthy.graders.base import GRADERS, AnswerGrader
 from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.types import Case, Score, Trace
 
 
 @GRADERS.register("json_fields")
-class JsonFieldsGrader(AnswerGrader):
+class JsonFieldsGrader(AnswerGrader[JsonFields]):
     """``num = 2 tp`` and ``den = 2 tp + fp + fn`` over the pairs of a case.
 
     Nothing expected and nothing answered is one right pair (2 of 2). An answer that holds no JSON object
@@ -21,12 +21,6 @@ class JsonFieldsGrader(AnswerGrader):
     """
 
     unit = 2.0
-
-    def __init__(self, config: JsonFields, context: GradingContext) -> None:
-        super().__init__(config)
-        self._fields = config.fields
-        self._ignore_case = config.ignore_case
-        self._strict = config.strict
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be an object, or a text that holds one."""
@@ -37,8 +31,8 @@ class JsonFieldsGrader(AnswerGrader):
         expected = expected_object(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))
-        answered = find_object(trace.text, strict=self._strict)
-        counts = compare(expected, answered or {}, ignore_case=self._ignore_case, fields=self._fields)
+        answered = find_object(trace.text, strict=self.config.strict)
+        counts = compare(expected, answered or {}, ignore_case=self.config.ignore_case, fields=self.config.fields)
         fields = {path: [one.tp, one.fp, one.fn] for path, one in counts.items()}
         tp = sum(one[0] for one in fields.values())
         den = float(2 * tp + sum(one[1] + one[2] for one in fields.values()))

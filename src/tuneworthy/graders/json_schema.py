@@ -60,7 +60,7 @@ def _strings(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
 
 
 @GRADERS.register("json_schema")
-class JsonSchemaGrader(AnswerGrader):
+class JsonSchemaGrader(AnswerGrader[JsonSchema]):
     """Valid 1; JSON that breaks the schema 0 (`schema`); no JSON 0 (`format`)."""
 
     needs_expected = False

@@ -72,7 +72,7 @@ def _rubric(config: Judge, context: GradingContext) -> str:
 
 
 @GRADERS.register("judge")
-class JudgeGrader(AnswerGrader):
+class JudgeGrader(AnswerGrader[Judge]):
     """Right if the judge calls the answer good.
 
     Attributes:
@@ -81,7 +81,7 @@ class JudgeGrader(AnswerGrader):
     """
 
     def __init__(self, config: Judge, context: GradingContext) -> None:
-        self.config, self.model = config, config.model
+        self.model = config.model
         self.needs_expected = config.needs_expected
         self.rubric = _rubric(config, context)
         self._asker = context.asker
@@ -91,7 +91,16 @@ class JudgeGrader(AnswerGrader):
             _check_constraint(context.asker, config.model)
             facts["model_identity"] = dict(context.asker.identity(config.model))
         super().__init__(config, **facts)
-        self._judging = self._variant((GOOD, BAD))
+        self._judging = Variant(
+            name=f"judge/{self.model}",
+            model=self.model,
+            model_identity=self.identity.get("model_identity", {}),
+            system=None,
+            user="{{ input }}",
+            decoding={"temperature": 0.0},
+            output=OutputFormat(kind="choice", choices=(GOOD, BAD)),
+            max_tokens=config.max_tokens,
+        )
 
     def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
         """Judge an answer; one without a word is not sent."""
@@ -124,11 +133,9 @@ class JudgeGrader(AnswerGrader):
         body = escape(material)
         nonce = content_hash([self._seed, self.rubric, ["answer"], body])
         reference = " with a reference answer that is right" if "reference" in material else ""
-        task = _ONE.format(reference=reference)
-        system = _SYSTEM.format(task=task, rubric=self.rubric)
+        system = _SYSTEM.format(task=_ONE.format(reference=reference), rubric=self.rubric)
         user = f"<data-{nonce}>\n{body}\n</data-{nonce}>\n\nThe verdict, {GOOD} or {BAD}:"
-        messages = ({"role": "system", "content": system}, {"role": "user", "content": user})
-        return Case(id=nonce, messages=messages)
+        return Case(id=nonce, messages=({"role": "system", "content": system}, {"role": "user", "content": user}))
 
     async def _score(self, case: Case, answer: str) -> Score:
         good, why = await self.verdict(case, answer)
@@ -140,25 +147,12 @@ class JudgeGrader(AnswerGrader):
         if self._asker is None:
             raise UserError(messages.say("no_session"), hint=messages.say("open_session"))
         question = self.question(case, answer)
-        size = sum(len(message["content"]) for message in question.messages)
-        if size > MAX_CHARS:
+        if (size := sum(len(message["content"]) for message in question.messages)) > MAX_CHARS:
             return None, messages.say("too_long", size=size, most=MAX_CHARS)
         trace = await self._asker(self._judging, question)
         if trace.response is None:
             return None, f"{trace.error.code}: {trace.error.message}" if trace.error else messages.say("no_answer")
         return read_verdict(trace.response, self._judging.output.choices)
-
-    def _variant(self, choices: tuple[str, ...]) -> Variant:
-        return Variant(
-            name=f"judge/{self.model}",
-            model=self.model,
-            model_identity=self.identity.get("model_identity", {}),
-            system=None,
-            user="{{ input }}",
-            decoding={"temperature": 0.0},
-            output=OutputFormat(kind="choice", choices=choices),
-            max_tokens=self.config.max_tokens,
-        )
 
 
 def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | None, str]:
@@ -167,8 +161,7 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     >>> read_verdict(Response(text="NOT GOOD"), ("good", "bad"))
     (None, "its answer 'NOT GOOD' is neither good nor bad")
     """
-    loose = next((one for one in response.dropped if one.startswith("output:")), "")
-    if loose:
+    if loose := next((name for name in response.dropped if name.startswith("output:")), ""):
         return None, messages.say("not_enforced", parameter=loose)
     if response.finish_reason == "length":
         return None, messages.say("cut_off")

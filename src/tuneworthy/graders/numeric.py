@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneworthy.config.graders import Numeric
 from tuneworthy.graders import messages
-from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader, GradingContext
+from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader
 from tuneworthy.types import Case, Score, Trace
 
 MAX_CHARS = 20_000
@@ -77,13 +77,8 @@ def _read(match: re.Match[str]) -> Number:
 
 
 @GRADERS.register("numeric")
-class NumericGrader(AnswerGrader):
+class NumericGrader(AnswerGrader[Numeric]):
     """Reads thousands separators, percent signs, currency signs and scientific notation."""
-
-    def __init__(self, config: Numeric, context: GradingContext) -> None:
-        super().__init__(config)
-        self._tolerance = (config.tolerance_abs, config.tolerance_rel)
-        self._decimal_comma = config.decimal_comma
 
     def _expected(self, expected: Any) -> list[Number] | None:
         """Return the accepted numbers; None if one of them is not a number."""
@@ -92,7 +87,7 @@ class NumericGrader(AnswerGrader):
             if isinstance(one, int | float) and not isinstance(one, bool):
                 number: Number | None = Number(float(one))
             else:
-                number = last_number(one, decimal_comma=self._decimal_comma) if isinstance(one, str) else None
+                number = last_number(one, decimal_comma=self.config.decimal_comma) if isinstance(one, str) else None
             if number is None:
                 return None
             found.append(number)
@@ -107,9 +102,9 @@ class NumericGrader(AnswerGrader):
         expected = self._expected(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))
-        answer = last_number(trace.text, decimal_comma=self._decimal_comma)
+        answer = last_number(trace.text, decimal_comma=self.config.decimal_comma)
         if answer is None:
             return Score(reason="format")
-        if any(answer.equals(one, *self._tolerance) for one in expected):
+        if any(answer.equals(one, self.config.tolerance_abs, self.config.tolerance_rel) for one in expected):
             return RIGHT
         return Score(reason="wrong", detail={"number": answer.value} if math.isfinite(answer.value) else {})

@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneworthy.config.graders import ChrF, RougeL
 from tuneworthy.extras import require
-from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext, accepted, partial
+from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, C, GradingContext, accepted, partial
 from tuneworthy.types import Case, Score, Trace
 
 MAX_CHARS = 50_000
@@ -62,7 +62,7 @@ def rouge_l(answer: str, expected: str) -> float:
     return 2 * longest_common_subsequence(left, right) / (len(left) + len(right))
 
 
-class _OverlapGrader(AnswerGrader):
+class _OverlapGrader(AnswerGrader[C]):
     """An empty answer cannot be read; any other gets its best overlap."""
 
     def overlap(self, answer: str, expected: str) -> float:
@@ -78,11 +78,8 @@ class _OverlapGrader(AnswerGrader):
 
 
 @GRADERS.register("rouge_l")
-class RougeLGrader(_OverlapGrader):
+class RougeLGrader(_OverlapGrader[RougeL]):
     """ROUGE-L F1."""
-
-    def __init__(self, config: RougeL, context: GradingContext) -> None:
-        super().__init__(config)
 
     def overlap(self, answer: str, expected: str) -> float:
         """Return ROUGE-L's F1."""
@@ -90,7 +87,7 @@ class RougeLGrader(_OverlapGrader):
 
 
 @GRADERS.register("chrf")
-class ChrFGrader(_OverlapGrader):
+class ChrFGrader(_OverlapGrader[ChrF]):
     """Sentence chrF of sacrebleu (character 6-grams, beta 2), divided by 100."""
 
     def __init__(self, config: ChrF, context: GradingContext) -> None:

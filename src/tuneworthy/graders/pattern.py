@@ -44,7 +44,7 @@ def search(pattern: str, text: str) -> bool | None:
 
 
 @GRADERS.register("regex")
-class RegexGrader(AnswerGrader):
+class RegexGrader(AnswerGrader[Regex]):
     """The configured pattern, or one of the expected values taken as patterns, is found in the answer."""
 
     def __init__(self, config: Regex, context: GradingContext) -> None:

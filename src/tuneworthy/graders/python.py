@@ -32,7 +32,7 @@ def grading_function(spec: str, root: Path) -> Callable[..., Any]:
 
 
 @GRADERS.register("python")
-class PythonGrader(AnswerGrader):
+class PythonGrader(AnswerGrader[PythonFunction]):
     """Calls the function and checks what it returns."""
 
     def __init__(self, config: PythonFunction, context: GradingContext) -> None:

@@ -8,7 +8,7 @@ import string
 from collections import Counter
 
 from tuneworthy.config.graders import SquadExactMatch, SquadF1
-from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted, partial
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, accepted, partial
 from tuneworthy.types import Case, Score, Trace
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -32,11 +32,8 @@ def token_f1(answer: str, expected: str) -> float:
 
 
 @GRADERS.register("squad_em")
-class SquadExactMatchGrader(AnswerGrader):
+class SquadExactMatchGrader(AnswerGrader[SquadExactMatch]):
     """The normalised answer equals one of the normalised accepted answers."""
-
-    def __init__(self, config: SquadExactMatch, context: GradingContext) -> None:
-        super().__init__(config)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the normalised texts."""
@@ -45,11 +42,8 @@ class SquadExactMatchGrader(AnswerGrader):
 
 
 @GRADERS.register("squad_f1")
-class SquadF1Grader(AnswerGrader):
+class SquadF1Grader(AnswerGrader[SquadF1]):
     """Word F1 with the closest of the accepted answers."""
-
-    def __init__(self, config: SquadF1, context: GradingContext) -> None:
-        super().__init__(config)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Return the best F1."""

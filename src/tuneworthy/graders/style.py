@@ -115,22 +115,17 @@ class LexicalRules:
         """Return the rules that `text` breaks, in words, and how many rules there are."""
         n_words = len(text.split())
         folded = " ".join(text.casefold().split())
-        checks: list[tuple[str, bool]] = [
-            (messages.say("at_least", n=self._min), n_words >= (self._min or 0))
-            if self._min is not None
-            else ("", True),
-            (messages.say("at_most", n=self._max), n_words <= (self._max or 0))
-            if self._max is not None
-            else ("", True),
+        rules: list[tuple[str, bool]] = [
+            *((messages.say("at_least", n=least), n_words >= least) for least in (self._min,) if least is not None),
+            *((messages.say("at_most", n=most), n_words <= most) for most in (self._max,) if most is not None),
             *((messages.say("without", phrase=phrase), phrase not in folded) for phrase in self._banned),
             *((messages.say("matches", pattern=pattern), bool(search(pattern, text))) for pattern in self._required),
         ]
-        rules = [one for one in checks if one[0]]
         return [name for name, passed in rules if not passed], len(rules)
 
 
 @GRADERS.register("style")
-class StyleGrader(AnswerGrader):
+class StyleGrader(AnswerGrader[Style]):
     """The mean of the classifier's probability and the share of rules kept (the first alone without rules)."""
 
     needs_expected = False

@@ -7,7 +7,7 @@ import regex
 
 from tuneworthy.config.graders import Exact, Includes, NormalisedExact
 from tuneworthy.graders import messages
-from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, accepted
 from tuneworthy.types import Case, Score, Trace
 
 MAX_CHARS = 200_000
@@ -33,11 +33,8 @@ def normalise(text: str) -> str:
 
 
 @GRADERS.register("exact")
-class ExactGrader(AnswerGrader):
+class ExactGrader(AnswerGrader[Exact]):
     """The answer, stripped of outer white space, equals the expected text (one of them, if a list is given)."""
-
-    def __init__(self, config: Exact, context: GradingContext) -> None:
-        super().__init__(config)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the stripped texts."""
@@ -48,11 +45,8 @@ class ExactGrader(AnswerGrader):
 
 
 @GRADERS.register("normalised_exact")
-class NormalisedExactGrader(AnswerGrader):
+class NormalisedExactGrader(AnswerGrader[NormalisedExact]):
     """The normalised answer equals one of the normalised expected texts."""
-
-    def __init__(self, config: NormalisedExact, context: GradingContext) -> None:
-        super().__init__(config)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the normalised texts."""
@@ -63,24 +57,19 @@ class NormalisedExactGrader(AnswerGrader):
 
 
 @GRADERS.register("includes")
-class IncludesGrader(AnswerGrader):
+class IncludesGrader(AnswerGrader[Includes]):
     """The answer contains the expected text, or all of them."""
-
-    def __init__(self, config: Includes, context: GradingContext) -> None:
-        super().__init__(config)
-        self._ignore_case = config.ignore_case
 
     def label_fault(self, expected: Any) -> str:
         """An empty text is contained in every answer, so it judges nothing."""
         texts = accepted(expected)
-        filled = texts and all(one.strip() for one in texts)
-        return "" if filled else messages.say("empty_label")
+        return "" if texts and all(text.strip() for text in texts) else messages.say("empty_label")
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Look for every expected text."""
         if fault := self.label_fault(case.expected):
             return Score.failed(fault)
         answer, texts = trace.text, accepted(case.expected)
-        if self._ignore_case:
+        if self.config.ignore_case:
             answer, texts = answer.casefold(), tuple(one.casefold() for one in texts)
         return RIGHT if all(one.strip() in answer for one in texts) else WRONG

@@ -11,7 +11,7 @@ import orjson
 
 from tuneworthy.config.graders import ToolCall
 from tuneworthy.graders import messages
-from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
+from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader
 from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_json
 from tuneworthy.types import Case, Score, Trace
@@ -48,13 +48,8 @@ def expected_calls(expected: Any) -> list[Call] | None:
 
 
 @GRADERS.register("tool_call")
-class ToolCallGrader(AnswerGrader):
+class ToolCallGrader(AnswerGrader[ToolCall]):
     """All expected calls, in any order, and no others: 1; else 0 with what went wrong."""
-
-    def __init__(self, config: ToolCall, context: GradingContext) -> None:
-        super().__init__(config)
-        self._arguments = config.arguments
-        self._ignore_case = config.ignore_case
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a call or a list of calls."""
@@ -65,9 +60,8 @@ class ToolCallGrader(AnswerGrader):
         expected = expected_calls(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))
-        raw = trace.response.tool_calls if trace.response else ()
-        calls = [read_call(one) for one in raw]
-        read = [one for one in calls if one]
+        calls = [read_call(call) for call in (trace.response.tool_calls if trace.response else ())]
+        read = [call for call in calls if call]
         if len(read) < len(calls) or (not calls and expected and _written_out(trace.text)):
             return FORMAT
         if not calls and not expected:
@@ -75,23 +69,23 @@ class ToolCallGrader(AnswerGrader):
         detail = {"called": [{"name": name, "arguments": dict(arguments)} for name, arguments in read]}
         if sorted(name for name, _ in read) != sorted(name for name, _ in expected):
             return Score(reason="wrong_tool" if calls else "no_call", detail=detail)
-        if self._arguments and not self._all_match(expected, read):
+        if self.config.arguments and not self._all_match(expected, read):
             return Score(reason="wrong_arguments", detail=detail)
         return RIGHT
 
     def _all_match(self, expected: Sequence[Call], called: Sequence[Call]) -> bool:
-        left = list(called)
-        for one in expected:
-            match = next((other for other in left if self._same(one, other)), None)
+        rest = list(called)
+        for call in expected:
+            match = next((other for other in rest if self._same(call, other)), None)
             if match is None:
                 return False
-            left.remove(match)
+            rest.remove(match)
         return True
 
     def _same(self, expected: Call, called: Call) -> bool:
         if expected[0] != called[0]:
             return False
-        counts = compare(expected[1], called[1], ignore_case=self._ignore_case)
+        counts = compare(expected[1], called[1], ignore_case=self.config.ignore_case)
         return all(one.fp == one.fn == 0 for one in counts.values())
 
 

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -67,7 +68,7 @@ def auroc(values: np.ndarray, yes: np.ndarray, *, groups: np.ndarray | None = No
     inside = min(max(area, 0.5 / pairs), 1 - 0.5 / pairs)
     least = inside * (1 - inside) / pairs  # where no pair is out of order the sample shows no variance
     error = math.sqrt(max(variance, least)) / (inside * (1 - inside))
-    centre, z = math.log(inside / (1 - inside)), _normal_quantile(1 - alpha / 2)
+    centre, z = math.log(inside / (1 - inside)), float(scipy.special.ndtri(1 - alpha / 2))
     lo, hi = (1 / (1 + math.exp(-(centre + sign * z * error))) for sign in (-1, 1))
     return Auroc(area=area, lo=min(lo, area), hi=max(hi, area), n_yes=m, n_no=n, alpha=alpha)
 
@@ -96,7 +97,7 @@ class Areas:
 
 
 def _interval(value: float, variance: float, alpha: float, lowest: float) -> tuple[float, float]:
-    half = _normal_quantile(1 - alpha / 2) * max(0.0, variance) ** 0.5
+    half = float(scipy.special.ndtri(1 - alpha / 2)) * max(0.0, variance) ** 0.5
     return max(lowest, value - half), min(1.0, value + half)
 
 
@@ -163,9 +164,3 @@ def _variance(off_a: np.ndarray, off_b: np.ndarray, of_a: np.ndarray, of_b: np.n
     parts = [0.25 if k < 2 else k / (k - 1) * float(sums @ sums)
              for k, sums in ((len(np.unique(of_a)), a), (len(np.unique(of_b)), b))]  # fmt: skip
     return sum(parts) + 2 * n_groups / max(1, n_groups - 1) * float(a @ b)
-
-
-def _normal_quantile(p: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(p))

@@ -73,8 +73,8 @@ class ComparisonPlan:
     @property
     def reserve(self) -> float:
         """What is left for comparisons added later."""
-        in_all = ALPHA - self.total_alpha  # a guard against the rounding of SHARED / n
-        return max(0.0, min(RESERVE - fsum(self.added.values()), in_all))
+        # The second term guards against the rounding of SHARED / n.
+        return max(0.0, min(RESERVE - fsum(self.added.values()), ALPHA - self.total_alpha))
 
     def plan(self, names: Iterable[str]) -> ComparisonPlan:
         """Plan comparisons: the first call shares `SHARED`; later calls add the names that are new."""

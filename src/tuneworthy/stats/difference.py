@@ -25,11 +25,8 @@ def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> tupl
     z = -float(scipy.special.ndtri(alpha / 2))
     estimate = (gains - losses) / n
 
-    def reaches(delta: float, target: float) -> bool:
-        return _tango_z(gains, losses, n, delta) > target
-
-    lo = _bisect(lambda delta: reaches(delta, z), -1.0, estimate)
-    hi = _bisect(lambda delta: reaches(delta, -z), estimate, 1.0)
+    lo = _bisect(lambda delta: _tango_z(gains, losses, n, delta) > z, -1.0, estimate)
+    hi = _bisect(lambda delta: _tango_z(gains, losses, n, delta) > -z, estimate, 1.0)
     return lo, hi
 
 

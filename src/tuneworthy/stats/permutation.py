@@ -36,8 +36,7 @@ def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[f
         return 1.0, "swap_exact"
     if k <= EXACT_CLUSTERS:
         swaps = (np.arange(2**k)[:, None] >> np.arange(k)) & 1
-        extreme = _at_least_as_extreme(sums, differs, swaps)
-        return float(extreme.mean()), "swap_exact"
+        return float(_at_least_as_extreme(sums, differs, swaps).mean()), "swap_exact"
     draws = int(max(10_000, 100 / alpha))
     blocks = _random_swaps(draws, k, seed, BLOCK_BYTES)
     reached = sum(int(_at_least_as_extreme(sums, differs, swaps).sum()) for swaps in blocks)

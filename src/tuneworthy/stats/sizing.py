@@ -1,7 +1,7 @@
 """How many cases a question needs, and what those at hand can show; a sentence and the numbers behind it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -27,7 +27,7 @@ class Sizing:
     """
 
     sentence: str
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, Any]
 
 
 def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: float = 1.0) -> Sizing:

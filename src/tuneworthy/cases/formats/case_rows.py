@@ -6,7 +6,7 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_messages
-from tuneworthy.cases.formats.columns import INPUT_NAMES, Columns, find_column
+from tuneworthy.cases.formats.columns import INPUT_NAMES, columns_by_name, find_column
 from tuneworthy.cases.formats.promptfoo import test_fields
 from tuneworthy.cases.formats.registry import CASE_FORMATS, Convert, Fields, Format
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of
@@ -90,11 +90,9 @@ def _unknown(keys: Set[str]) -> None:
 
 
 def _list(value: Any, name: str) -> Sequence[Any]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list):
+    if not isinstance(value, str | list):
         raise RowFault(messages.A_LIST.at(name=name), kind_of(value))
-    return value
+    return (value,) if isinstance(value, str) else value
 
 
 def _name(value: Any, what: str) -> str:
@@ -123,13 +121,8 @@ def _foreign(row: dict[str, Any], value: Any) -> Fields:
 
 
 def _note_unread(row: dict[str, Any], read: Set[str], journal: Journal) -> None:
-    unread = sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {}))
-    if unread:
+    if unread := sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {})):
         journal.note(messages.say("unread_keys", names=", ".join(unread)))
-
-
-def _native(journal: Journal) -> Convert:
-    return lambda row: native_fields(row, journal)
 
 
 def _inspect(journal: Journal) -> Convert:
@@ -138,8 +131,7 @@ def _inspect(journal: Journal) -> Convert:
         if choices := row.get("choices"):
             if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
                 raise RowFault(messages.CHOICES, kind_of(choices))
-            listed = "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))
-            _append(fields, listed)
+            _append(fields, "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices)))
             journal.note(messages.say("listed_choices"))
         target = row.get("target")
         if target is not None and not isinstance(target, str | list):
@@ -181,35 +173,10 @@ def _langfuse(journal: Journal) -> Convert:
             raise Dropped(messages.ARCHIVED)
         fields = _foreign(row, row.get("input"))
         _expect(fields, row.get("expectedOutput", row.get("expected_output")), journal)
-        unread = {"id", "input", "expectedOutput", "expected_output", "status"}
-        _note_unread(row, unread, journal)
+        _note_unread(row, {"id", "input", "expectedOutput", "expected_output", "status"}, journal)
         return fields
 
     return convert
-
-
-def _promptfoo(journal: Journal) -> Convert:
-    return lambda row: test_fields(row, journal)
-
-
-def columns_converter(columns: Columns) -> Convert:
-    """Return the converter of rows of cells."""
-    return lambda row: native_fields(columns.native(row), columns.journal)
-
-
-def _columns_by_name(journal: Journal) -> Convert:
-    columns: list[Columns] = []
-
-    def convert(row: dict[str, Any]) -> Fields:
-        if not columns:
-            columns.append(Columns(row.keys(), journal))
-        return native_fields(columns[0].native(row), journal)
-
-    return convert
-
-
-def _has_langfuse(keys: Set[str], first: dict[str, Any]) -> bool:
-    return "input" in keys and bool({"expectedOutput", "expected_output", "datasetId", "datasetName"} & keys)
 
 
 for _format in (
@@ -217,7 +184,7 @@ for _format in (
         name="promptfoo",
         shape='{"vars": {...}, "assert": [...]}',
         detect=lambda keys, first: "vars" in keys and "input" not in keys,
-        converter=_promptfoo,
+        converter=lambda journal: lambda row: test_fields(row, journal),
         priority=0,
     ),
     Format(
@@ -230,7 +197,9 @@ for _format in (
     Format(
         name="langfuse",
         shape='{"input": ..., "expectedOutput": ...}',
-        detect=_has_langfuse,
+        detect=lambda keys, first: (
+            "input" in keys and bool({"expectedOutput", "expected_output", "datasetId", "datasetName"} & keys)
+        ),
         converter=_langfuse,
         priority=2,
     ),
@@ -245,14 +214,14 @@ for _format in (
         name="native",
         shape=NATIVE,
         detect=lambda keys, first: bool({"input", "messages"} & keys) or not keys,
-        converter=_native,
+        converter=lambda journal: lambda row: native_fields(row, journal),
         priority=4,
     ),
     Format(
         name="columns",
         shape="columns for input and expected",
         detect=lambda keys, first: find_column(first.keys(), INPUT_NAMES) is not None,
-        converter=_columns_by_name,
+        converter=lambda journal: columns_by_name(native_fields, journal),
         priority=5,
     ),
 ):

@@ -47,17 +47,14 @@ def _message(message: Any, where: str) -> Message:
         got = messages.say("no_role", message=show(message)) if role is None else kind_of(role)
         raise RowFault(fault.at(where=where, roles=", ".join(ROLES)), got)
     content = message.get("content")
+    clean = {key: item for key, item in message.items() if item is not None} if None in message.values() else message
     if type(content) is str:
-        if None in message.values():
-            return {key: item for key, item in message.items() if item is not None}
-        return message
-    clean = {key: item for key, item in message.items() if item is not None}
+        return clean
     if content is None:
         if role == "assistant" and clean.get("tool_calls"):
             return {**clean, "content": None}
         raise RowFault(messages.CONTENT.at(where=where), messages.say("none"))
-    clean["content"] = text_of_parts(content, where)
-    return clean
+    return {**clean, "content": text_of_parts(content, where)}
 
 
 def text_of_parts(content: Any, where: str) -> str:
@@ -70,13 +67,9 @@ def text_of_parts(content: Any, where: str) -> str:
         return content
     if not isinstance(content, list):
         raise RowFault(messages.NOT_TEXT.at(where=where), kind_of(content))
-    texts = []
-    for part in content:
-        text = part.get("text") if isinstance(part, dict) else None
-        if not isinstance(text, str):
-            raise RowFault(messages.TEXT_PART.at(where=where), kind_of(part))
-        texts.append(text)
-    return "\n".join(texts)
+    if bad := [part for part in content if not isinstance(part, dict) or not isinstance(part.get("text"), str)]:
+        raise RowFault(messages.TEXT_PART.at(where=where), kind_of(bad[0]))
+    return "\n".join(part["text"] for part in content)
 
 
 def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -88,14 +81,10 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     last = turns[-1]
     if last["role"] != "assistant":
         raise RowFault(messages.LAST_ANSWER, messages.say("the_role", role=last["role"]))
-    asked = False
-    for message in turns:
-        if message["role"] == "user":
-            asked = True
-        elif message["role"] == "assistant" and _says_nothing(message):
-            code = "empty_answer" if message is last else "empty_turn"
-            raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.say("an_empty_one"))
-    if not asked:
+    if empty := [message for message in turns if message["role"] == "assistant" and _says_nothing(message)]:
+        code = "empty_answer" if empty[0] is last else "empty_turn"
+        raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.say("an_empty_one"))
+    if all(message["role"] != "user" for message in turns):
         raise RowFault(messages.USER_TURN, messages.say("none"))
     return turns
 

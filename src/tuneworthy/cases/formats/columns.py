@@ -4,14 +4,16 @@ A cell that begins like JSON and is JSON is read as JSON; any other cell stays t
 column an empty cell means *not labelled* and the word ``null`` means *declining is right*.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import orjson
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.registry import Convert, Fields
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 
+Read = Callable[[dict[str, Any], Journal], Fields]
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
 EXPECTED_NAMES = (
     "expected",
@@ -40,9 +42,10 @@ def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:
 
 
 class Columns:
-    """Maps rows of cells to native rows: ``{"input" or "messages", "expected"?, "id"?, ...}``.
+    """Converts rows of cells by way of native rows: ``{"input" or "messages", "expected"?, "id"?, ...}``.
 
     Args:
+        read: What converts a native row.
         keys: The names of all columns.
         journal: Gets notes on what was guessed and what is not read.
         inputs: The input columns; several make a dict of variables. Guessed if empty.
@@ -52,6 +55,7 @@ class Columns:
 
     def __init__(
         self,
+        read: Read,
         keys: Set[str],
         journal: Journal,
         inputs: Sequence[str] = (),
@@ -59,17 +63,16 @@ class Columns:
         *,
         keep_rest: bool = False,
     ):
-        self.journal, self.keep_rest = journal, keep_rest
+        self.read, self.journal, self.keep_rest = read, journal, keep_rest
+        have = messages.say("columns", names=", ".join(sorted(keys)))
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
-                have = ", ".join(sorted(keys))
-                raise RowFault(messages.COLUMN.at(name=name), messages.say("columns", names=have))
+                raise RowFault(messages.COLUMN.at(name=name), have)
         self.messages = "messages" if "messages" in keys and not inputs else None
         guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
         self.inputs = tuple(inputs) or ((guess,) if guess else ())
         if not self.inputs and not self.messages:
-            have = ", ".join(sorted(keys))
-            raise RowFault(messages.INPUT_COLUMN, messages.say("columns", names=have))
+            raise RowFault(messages.INPUT_COLUMN, have)
         self.expected = expected or find_column(keys - set(self.inputs), EXPECTED_NAMES)
         self._note_choice(keys, guessed=not inputs)
 
@@ -82,6 +85,10 @@ class Columns:
         self.rest = tuple(sorted(unread)) if self.keep_rest else ()
         if unread and not self.rest:
             self.journal.note(messages.say("unread_columns", names=", ".join(sorted(unread))), 0)
+
+    def __call__(self, row: dict[str, Any]) -> Fields:
+        """Convert a row of cells."""
+        return self.read(self.native(row), self.journal)
 
     def native(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return `row` with the keys that the native format knows; empty cells are left out."""
@@ -111,6 +118,18 @@ class Columns:
         if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
             self.journal.note(messages.say("no_json_cell"))
         out["expected"] = None if value == "null" else value
+
+
+def columns_by_name(read: Read, journal: Journal, *, keep_rest: bool = False) -> Convert:
+    """Return a converter whose columns are guessed from the first row that it gets."""
+    columns: list[Columns] = []
+
+    def convert(row: dict[str, Any]) -> Fields:
+        if not columns:
+            columns.append(Columns(read, row.keys(), journal, keep_rest=keep_rest))
+        return columns[0](row)
+
+    return convert
 
 
 def parsed(cell: Any) -> Any:

@@ -9,8 +9,8 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats import logs
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.chats import ROLES, check_chat, check_messages, is_blank
-from tuneworthy.cases.formats.columns import EXPECTED_NAMES, INPUT_NAMES, Columns, find_column
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Convert, Fields, Format
+from tuneworthy.cases.formats.columns import EXPECTED_NAMES, INPUT_NAMES, columns_by_name, find_column
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
 from tuneworthy.cases.formats.tool_calls import call_of, modern, tools_of, with_calls, with_weights
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of, show
@@ -30,7 +30,7 @@ _FROM = {
     "function_response": "tool",
     "function_call": "assistant",
 }
-_ALPACA = frozenset({"instruction", "input", "output", "system", "history"})
+_CASE = frozenset({"input", "messages", "expected"})
 
 
 def _fields(turns: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> Fields:
@@ -40,8 +40,7 @@ def _fields(turns: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> 
         return fields
     if row.get("group") is not None:
         fields["group"] = str(row["group"])
-    if row.get("tags") is not None:
-        tags = row["tags"]
+    if (tags := row.get("tags")) is not None:
         if not isinstance(tags, str | list):
             raise RowFault(messages.TAGS, kind_of(tags))
         fields["tags"] = (tags,) if isinstance(tags, str) else tuple(str(tag) for tag in tags)
@@ -86,22 +85,18 @@ def _messages(row: dict[str, Any]) -> Fields:
 def _openai_log(row: dict[str, Any]) -> Fields:
     """Convert a logged request and its response; feedback and the like are kept in `meta`."""
     request = logs.request_of(row)
-    asked = logs.asked(request)
-    response = logs.response_of(row)
+    asked, response = logs.asked(request), logs.response_of(row)
     turn, ending = logs.answered(response)
     facts = {
         "model": response.get("model") or request.get("model"),
         "finish_reason": ending,
         "tools": request.get("tools") or request.get("functions"),
     }
-    rest = {key: value for key, value in row.items() if key not in _LOGGED}
+    read = {"request", "response", "request_body", "response_body", "messages"}
     if "request" not in row and "request_body" not in row:
-        rest.pop("tools", None)
-        rest.pop("model", None)
+        read |= {"tools", "model"}
+    rest = {key: value for key, value in row.items() if key not in read}
     return _fields((*asked, turn), {**{k: v for k, v in facts.items() if v is not None}, **rest}, frozenset())
-
-
-_LOGGED = frozenset({"request", "response", "request_body", "response_body", "messages"})
 
 
 def _sharegpt(row: dict[str, Any]) -> Fields:
@@ -154,15 +149,18 @@ def _alpaca(row: dict[str, Any]) -> Fields:
     parts = (_text(row, "instruction"), _text(row, "input", optional=True))
     question = "\n\n".join(part for part in parts if part.strip())
     chat = _chat(_text(row, "system", optional=True), question, _text(row, "output"))
-    return _fields((*chat[:-2], *_history(row.get("history")), *chat[-2:]), row, _ALPACA)
+    return _fields(
+        (*chat[:-2], *_history(row.get("history")), *chat[-2:]),
+        row,
+        {"instruction", "input", "output", "system", "history"},
+    )
 
 
 def _history(value: Any) -> tuple[Message, ...]:
     if value is None:
         return ()
-    pairs = value if isinstance(value, list) else [value]
     turns: list[Message] = []
-    for pair in pairs:
+    for pair in value if isinstance(value, list) else [value]:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise RowFault(messages.HISTORY, kind_of(pair))
         turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
@@ -188,37 +186,16 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
     Variables become one text, a line each (`variables_text`), as `init` writes them into cases.
     """
     if "messages" in row and row.get("expected", UNLABELLED) in (UNLABELLED, ""):
-        rest = {key: value for key, value in row.items() if key != "expected"}
-        return _messages(rest)
-    case = native_fields({key: value for key, value in row.items() if key in _CASE_KEYS}, journal)
+        return _messages({key: value for key, value in row.items() if key != "expected"})
+    case = native_fields({key: value for key, value in row.items() if key in _CASE}, journal)
     if "expected" not in case or case["expected"] is None:
         raise Dropped(messages.NOT_LABELLED)
     question = case.get("input")
     if isinstance(question, dict):
         question = variables_text(question)
-    expected = case["expected"]
-    answer = expected if isinstance(expected, str) else show(expected, 10**9)
+    answer = case["expected"] if isinstance(case["expected"], str) else show(case["expected"], 10**9)
     before = case.get("messages") or ({"role": "user", "content": question},)
-    return _fields((*before, {"role": "assistant", "content": answer}), row, {"input", "messages", "expected"})
-
-
-_CASE_KEYS = frozenset({"input", "messages", "expected"})
-
-
-def example_columns_converter(columns: Columns) -> Convert:
-    """Return the converter of rows of cells."""
-    return lambda row: native_example(columns.native(row), columns.journal)
-
-
-def _columns_by_name(journal: Journal) -> Convert:
-    columns: list[Columns] = []
-
-    def convert(row: dict[str, Any]) -> Fields:
-        if not columns:
-            columns.append(Columns(row.keys(), journal, keep_rest=True))
-        return native_example(columns[0].native(row), journal)
-
-    return convert
+    return _fields((*before, {"role": "assistant", "content": answer}), row, _CASE)
 
 
 def _two_columns(keys: Set[str], first: dict[str, Any]) -> bool:
@@ -226,15 +203,13 @@ def _two_columns(keys: Set[str], first: dict[str, Any]) -> bool:
     return question is not None and find_column(first.keys() - {question}, EXPECTED_NAMES) is not None
 
 
-def _is_log(keys: Set[str], first: dict[str, Any]) -> bool:
-    return ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
-
-
 for _format in (
     Format(
         name="openai_log",
         shape='{"request": {"messages": [...]}, "response": {"choices": [...]}}',
-        detect=_is_log,
+        detect=lambda keys, first: (
+            ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
+        ),
         converter=lambda journal: _openai_log,
         priority=0,
     ),
@@ -277,7 +252,7 @@ for _format in (
         name="columns",
         shape="two columns, question and answer",
         detect=_two_columns,
-        converter=_columns_by_name,
+        converter=lambda journal: columns_by_name(native_example, journal, keep_rest=True),
         priority=6,
     ),
 ):

@@ -110,18 +110,16 @@ def answered(response: dict[str, Any]) -> tuple[Message, str | None]:
             )
         (turn,) = modern([message])
     if not turn.get("content") and not turn.get("tool_calls"):
-        if turn.get("refusal"):
-            raise Dropped(messages.REFUSED)
-        raise Dropped(messages.EMPTY_RESPONSE)
+        raise Dropped(messages.REFUSED if turn.get("refusal") else messages.EMPTY_RESPONSE)
     answer = {key: turn[key] for key in ("content", "tool_calls") if turn.get(key) is not None}
     return check_messages([{"role": "assistant", **answer}], "response")[0], ending
 
 
 def _of_output(response: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     output = response["output"]
-    parts = [part for item in output if isinstance(item, dict) for part in _parts(item)]
-    refusals = [part for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
-    if refusals:
+    contents = [item.get("content") for item in output if isinstance(item, dict)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    if any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts):
         return {"refusal": True}, None
     turns = _turns(output, "response.output")
     if not turns:
@@ -131,8 +129,3 @@ def _of_output(response: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     why = (response.get("incomplete_details") or {}).get("reason")
     calls = "tool_calls" if turns[0].get("tool_calls") else "stop"
     return turns[0], calls if why is None else _ENDINGS.get(why, str(why))
-
-
-def _parts(item: dict[str, Any]) -> list[Any]:
-    content = item.get("content")
-    return content if isinstance(content, list) else []

@@ -1,6 +1,7 @@
 """Tools and calls of tools, brought to the OpenAI shape: ids on every call, arguments as the text of a JSON object."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -33,15 +34,13 @@ def modern(value: Any) -> Any:
     """Return messages in which OpenAI's first shape of calls (`function_call`, role `function`) is the present one."""
     if not isinstance(value, list):
         return value
-    out = []
-    for message in value:
-        new = message
-        if isinstance(message, dict) and isinstance(call := message.get("function_call"), dict):
-            new = {**{key: item for key, item in message.items() if key != "function_call"}, "tool_calls": [call]}
-        elif isinstance(message, dict) and message.get("role") == "function":
-            new = {**message, "role": "tool"}
-        out.append(new)
-    return out
+    return [_modern(message) if isinstance(message, dict) else message for message in value]
+
+
+def _modern(message: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(call := message.get("function_call"), dict):
+        return {**{key: item for key, item in message.items() if key != "function_call"}, "tool_calls": [call]}
+    return {**message, "role": "tool"} if message.get("role") == "function" else message
 
 
 def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
@@ -110,12 +109,11 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
     if not isinstance(name, str) or not name.strip():
         raise RowFault(messages.CALL.at(where=where), kind_of(value))
     arguments = function.get("arguments")
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        arguments = {}
     if isinstance(arguments, str):
-        try:
-            arguments = orjson.loads(arguments) if arguments.strip() else {}
-        except orjson.JSONDecodeError:
-            arguments = function["arguments"]
-    arguments = {} if arguments is None else arguments
+        with suppress(orjson.JSONDecodeError):
+            arguments = orjson.loads(arguments)
     if not isinstance(arguments, dict):
         raise RowFault(messages.ARGUMENTS.at(where=where), kind_of(arguments))
     identity = call.get("id")

@@ -103,8 +103,7 @@ class Journal:
     def raise_faults(self) -> None:
         """Raise `DataFaults` if there is any fault."""
         if self._faults:
-            self._faults.sort(key=lambda fault: fault.line or 0)
-            raise DataFaults(self._faults, self.n_faults)
+            raise DataFaults(sorted(self._faults, key=lambda fault: fault.line or 0), self.n_faults)
 
 
 class Rejects(Journal):

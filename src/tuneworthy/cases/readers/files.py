@@ -80,19 +80,16 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
     if suffix in {".yaml", ".yml"}:
         return RowSource("yaml", _yaml(path, journal), packed)
     if suffix not in {".jsonl", ".ndjson"} and _is_one_document(head):
-        whole = _whole_json(path)
-        if whole is not None:
+        if (whole := _whole_json(path)) is not None:
             return RowSource("json", _document(whole, journal), packed)
-        prefix = _list_prefix(path)
-        if prefix is not None:
+        if (prefix := _list_prefix(path)) is not None:
             return RowSource("json", _list(path, prefix, journal), packed)
     return RowSource("jsonl", _jsonl(path, journal), packed)
 
 
 def _suffix(path: Path) -> str:
     """Return the last suffix in lower case, that of the compression aside."""
-    bare = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return bare.suffix.lower()
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def _is_gzip(path: Path) -> bool:
@@ -237,7 +234,8 @@ def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
             while raw := file.readline(MAX_LINE + 1):
                 line += 1
                 if len(raw) > MAX_LINE and raw[-1:] != b"\n":
-                    _too_long(len(raw) + _pass_over(file), line, journal, raw)
+                    got = messages.say("too_large", size=(len(raw) + _pass_over(file)) / 2**20)
+                    journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, raw[:1024])
                     yield line, None
                 else:
                     yield line, raw.removeprefix(BOM)  # where files were put together, also in the middle
@@ -247,35 +245,27 @@ def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
 
 def _pass_over(file: BinaryIO) -> int:
     """Read on to the end of the line, holding little; return how many bytes that were."""
-    size = 0
-    while part := file.readline(2**20):
+    size, part = 0, b""
+    while part[-1:] != b"\n" and (part := file.readline(2**20)):
         size += len(part)
-        if part[-1:] == b"\n":
-            break
     return size
-
-
-def _too_long(size: int, line: int, journal: Journal, raw: bytes) -> None:
-    got = messages.say("too_large", size=size / 2**20)
-    journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, raw[:1024])
 
 
 def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
     """Journal where a damaged file ends: what stood before it is kept."""
-    ends = isinstance(error, EOFError)
-    got = messages.say("ends_early") if ends else messages.say("damaged", error=show(str(error), 60))
+    early = isinstance(error, EOFError)
+    got = messages.say("ends_early") if early else messages.say("damaged", error=show(str(error), 60))
     journal.fault(line, messages.WHOLE_GZIP, got)
     return line, None
 
 
 def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
-    loads = orjson.loads
     for line, raw in _lines(path, journal):
         if raw is None:
             yield line, None
             continue
         try:
-            row = loads(raw)
+            row = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             if raw.strip():
                 _bad_json(raw, line, error, journal)
@@ -291,10 +281,10 @@ def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Jou
         text = raw.decode().strip()
     except UnicodeDecodeError as bad:
         _not_utf8(raw, line, bad, journal)
-        return
-    reason = error.msg.split(": line ")[0]
-    got = messages.say("bad_json_at", error=reason, column=error.colno, text=show(text, 50))
-    journal.fault(line, messages.JSON_LINE, got, raw)
+    else:
+        reason = error.msg.split(": line ")[0]
+        got = messages.say("bad_json_at", error=reason, column=error.colno, text=show(text, 50))
+        journal.fault(line, messages.JSON_LINE, got, raw)
 
 
 def _not_utf8(raw: bytes, line: int, bad: UnicodeDecodeError, journal: Journal) -> None:
@@ -304,13 +294,17 @@ def _not_utf8(raw: bytes, line: int, bad: UnicodeDecodeError, journal: Journal) 
 def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
     """Lines of a text file; a byte that is not UTF-8 is journalled and replaced."""
     for line, raw in _lines(path, journal):
-        if raw is None:
-            continue
-        try:
-            yield raw.decode()
-        except UnicodeDecodeError as bad:
-            _not_utf8(raw, line, bad, journal)
-            yield raw.decode(errors="replace")
+        if raw is not None:
+            yield _decoded(raw, line, journal)[0]
+
+
+def _decoded(raw: bytes, line: int, journal: Journal) -> tuple[str, bool]:
+    """Return the text of a line and whether all of it is UTF-8; journal the first byte that is not."""
+    try:
+        return raw.decode(), True
+    except UnicodeDecodeError as bad:
+        _not_utf8(raw, line, bad, journal)
+        return raw.decode(errors="replace"), False
 
 
 class _CsvLines:
@@ -332,15 +326,10 @@ class _CsvLines:
             self._again = False
             return self.first
         line, raw = next(self.lines)
-        if raw is None:
+        text, whole = ("\n", False) if raw is None else _decoded(raw, line, self.journal)
+        if not whole:
             self.faulty = line
-            return "\n"
-        try:
-            return raw.decode()
-        except UnicodeDecodeError as bad:
-            _not_utf8(raw, line, bad, self.journal)
-            self.faulty = line
-            return raw.decode(errors="replace")
+        return text
 
     def was_faulty(self) -> int:
         """Return the last line that was faulty since the last call, or 0."""
@@ -359,8 +348,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
         yield line, None
         return
     names = [name.strip() for name in header]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
         journal.fault(1, messages.CSV_HEADER, messages.say("twice", name=show(repeated[0])))
         yield 1, None
         return

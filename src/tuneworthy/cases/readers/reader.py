@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.case_rows import columns_converter
-from tuneworthy.cases.formats.columns import Columns, parsed
-from tuneworthy.cases.formats.example_rows import example_columns_converter
+from tuneworthy.cases.formats.case_rows import native_fields
+from tuneworthy.cases.formats.columns import Columns, Read, parsed
+from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.promptfoo import expand
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
 from tuneworthy.cases.readers.faults import Dropped, DroppedRow, Journal, Rejects, RowFault, show
@@ -23,6 +23,10 @@ from tuneworthy.cases.readers.files import Row, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
 from tuneworthy.types import UNLABELLED, Case, Example, canonical, content_hash
+
+R = TypeVar("R", Case, Example)
+Converted = Iterator[tuple[int, Fields | None]]
+"""Lines with the fields of a row; None where the journal got the row."""
 
 _PEEK = 100
 _PEEK_FAULTS = 1000
@@ -68,7 +72,7 @@ class ExampleStream:
     """
 
     format: str
-    rows: Iterator[tuple[int, Fields | None]]
+    rows: Converted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +80,14 @@ class _Noun:
     """What differs between reading cases and reading examples."""
 
     formats: Registry[Format]
-    columns: Callable[[Columns], Convert]
+    read: Read
     noun: str
     keep_rest: bool
+    at_least_one: messages.Fault
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadOptions:
-    """What the caller said about the file: input columns, expected column, format."""
-
-    inputs: tuple[str, ...]
-    expected: str | None
-    format: str | None
-
-
-_CASES = _Noun(CASE_FORMATS, columns_converter, "cases", keep_rest=False)
-_EXAMPLES = _Noun(EXAMPLE_FORMATS, example_columns_converter, "examples", keep_rest=True)
+_CASES = _Noun(CASE_FORMATS, native_fields, "cases", False, messages.NO_CASE)
+_EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", True, messages.NO_EXAMPLE)
 
 
 def read_cases(
@@ -112,16 +108,8 @@ def read_cases(
     Raises:
         DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
     """
-    journal = Journal(Path(path))
-    with _no_collection():
-        name, rows = _opened(journal, _CASES, _ReadOptions(_names(input_column), expected_column, format))
-        cases = _collect_cases(rows, journal)
-    journal.raise_faults()
-    if not cases:
-        raise DataError(
-            path, None, messages.NO_CASE.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
-        )
-    return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
+    read = _read_whole(path, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format)
+    return CaseFile(*read)
 
 
 def read_examples(
@@ -136,15 +124,8 @@ def read_examples(
     The id of an example is the content hash of its messages; its `source` is ``file name:line``.
     Rows with the same messages are read once.
     """
-    journal = Journal(Path(path))
-    with _no_collection():
-        name, rows = _opened(journal, _EXAMPLES, _ReadOptions(_names(input_column), expected_column, format))
-        examples = _collect_examples(rows, journal)
-    journal.raise_faults()
-    if not examples:
-        hint = "; ".join(journal.notes())
-        raise DataError(path, None, messages.NO_EXAMPLE.expected, messages.say("none_usable"), hint=hint)
-    return ExampleFile(tuple(examples), name, journal.notes(), tuple(journal.dropped))
+    read = _read_whole(path, _EXAMPLES, _collect_examples, inputs=input_column, expected=expected_column, format=format)
+    return ExampleFile(*read)
 
 
 def stream_examples(
@@ -163,8 +144,28 @@ def stream_examples(
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
     """
-    options = _ReadOptions(_names(input_column), expected_column, format)
-    return ExampleStream(*_opened(journal, _EXAMPLES, options))
+    return ExampleStream(*_opened(journal, _EXAMPLES, input_column, expected_column, format))
+
+
+def _read_whole(
+    path: Path | str,
+    kind: _Noun,
+    collect: Callable[[Converted, Journal], list[R]],
+    *,
+    inputs: str | Sequence[str] | None,
+    expected: str | None,
+    format: str | None,
+) -> tuple[tuple[R, ...], str, tuple[str, ...], tuple[DroppedRow, ...]]:
+    """Return the rows of a file, its format, the notes and what was dropped; errors as in `read_cases`."""
+    journal = Journal(Path(path))
+    with _no_collection():
+        name, converted = _opened(journal, kind, inputs, expected, format)
+        rows = collect(converted, journal)
+    journal.raise_faults()
+    if not rows:
+        hint = "; ".join(journal.notes())
+        raise DataError(path, None, kind.at_least_one.expected, messages.say("none_usable"), hint=hint)
+    return tuple(rows), name, journal.notes(), tuple(journal.dropped)
 
 
 @contextmanager
@@ -179,21 +180,19 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
-    return () if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
-
-
-def _opened(journal: Journal, kind: _Noun, options: _ReadOptions) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
+def _opened(
+    journal: Journal, kind: _Noun, inputs: str | Sequence[str] | None, expected: str | None, format: str | None
+) -> tuple[str, Converted]:
     """Open the file, recognise the format of its rows and return its name and the converted rows."""
     source = open_rows(journal.path, journal)
     lines, head = _peek(source)
     if not head:
         return f"{source.name}/unknown", _without_rows(journal, lines)
     try:
-        name, convert = _converter(journal, kind, options, source, head)
-    except RowFault as fault:
-        wrong = fault.fault
-        raise DataError(journal.path, head[0][0], wrong.expected, fault.got, hint=wrong.hint) from None
+        columns = (inputs,) if isinstance(inputs, str) else tuple(inputs or ())
+        name, convert = _converter(journal, kind, source, head, inputs=columns, expected=expected, format=format)
+    except RowFault as error:
+        raise DataError(journal.path, head[0][0], error.fault.expected, error.got, hint=error.fault.hint) from None
     if journal.after:
         with suppress(RowFault, Dropped):
             convert(head[0][1])  # what a converter learns from the first row
@@ -248,22 +247,26 @@ def _is_chat(value: Any) -> bool:
 
 
 def _converter(
-    journal: Journal, kind: _Noun, options: _ReadOptions, source: RowSource, head: list[tuple[int, dict[str, Any]]]
+    journal: Journal,
+    kind: _Noun,
+    source: RowSource,
+    head: list[tuple[int, dict[str, Any]]],
+    *,
+    inputs: tuple[str, ...],
+    expected: str | None,
+    format: str | None,
 ) -> tuple[str, Convert]:
     """Choose the format of the rows: the one asked for, columns that are named, or one that is recognised."""
     keys = {key for _, row in head for key in row}
-    if options.format is not None:
-        return options.format, kind.formats.get(options.format).converter(journal)
-    if options.inputs or options.expected:
-        return "columns", kind.columns(
-            Columns(keys, journal, options.inputs, options.expected, keep_rest=kind.keep_rest)
-        )
-    first = head[0][1]
-    found = _table_format(kind, keys, first) if source.is_table else detect(kind.formats, keys, first)
-    if found is not None:
-        return found.name, found.converter(journal)
-    if source.is_table:
-        return "columns", kind.columns(Columns(keys, journal, keep_rest=kind.keep_rest))
+    if format is not None:
+        return format, kind.formats.get(format).converter(journal)
+    if not inputs and not expected:
+        first = head[0][1]
+        recognised = _table_format(kind, keys, first) if source.is_table else detect(kind.formats, keys, first)
+        if recognised is not None:
+            return recognised.name, recognised.converter(journal)
+    if inputs or expected or source.is_table:
+        return "columns", Columns(kind.read, keys, journal, inputs, expected, keep_rest=kind.keep_rest)
     shown = ", ".join(sorted(keys)[:12]) or messages.say("none")
     names = ", ".join(sorted(kind.formats))
     raise RowFault(messages.KNOWN_FORMAT.at(noun=kind.noun, names=names), messages.say("keys", names=shown))
@@ -271,19 +274,18 @@ def _converter(
 
 def _table_format(kind: _Noun, keys: set[str], first: dict[str, Any]) -> Format | None:
     """Recognise a table that is more than columns: cells that hold lists (Parquet), or a format's own columns."""
-    found = detect(kind.formats, keys, first)
-    if found is None or found.name in {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}:
+    recognised = detect(kind.formats, keys, first)
+    plain = {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}
+    if recognised is None or recognised.name in plain:
         return None
-    if found.name in {"alpaca", "prompt_completion"}:
-        return found
-    return found if any(isinstance(first.get(key), list | dict) for key in (*_NESTED, "vars")) else None
+    nested = any(isinstance(first.get(key), list | dict) for key in (*_NESTED, "vars"))
+    return recognised if nested or recognised.name in {"alpaca", "prompt_completion"} else None
 
 
-def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Iterator[tuple[int, Fields | None]]:
+def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Converted:
     """Convert the rows; None takes the place of one that the journal got."""
-    after = journal.after
     for line, row in rows:
-        if line <= after:
+        if line <= journal.after:
             continue
         fields = None
         if row is not None:
@@ -296,7 +298,7 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Itera
         yield line, fields
 
 
-def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Case]:
+def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
     cases: list[Case] = []
     places: dict[str, tuple[int, int, bool]] = {}
     make_id = Case.make_id
@@ -337,10 +339,9 @@ def canonical_or_none(expected: Any) -> bytes | None:
     return None if expected is UNLABELLED else canonical(expected)
 
 
-def _collect_examples(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Example]:
+def _collect_examples(rows: Converted, journal: Journal) -> list[Example]:
     examples: list[Example] = []
     ids: set[str] = set()
-    name = journal.path.name
     for line, fields in rows:
         if fields is None:
             continue
@@ -349,5 +350,5 @@ def _collect_examples(rows: Iterator[tuple[int, Fields | None]], journal: Journa
             journal.drop(line, messages.SAME_MESSAGES)
             continue
         ids.add(identity)
-        examples.append(Example(id=identity, source=f"{name}:{line}", **fields))
+        examples.append(Example(id=identity, source=f"{journal.path.name}:{line}", **fields))
     return examples
