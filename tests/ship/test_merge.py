@@ -207,7 +207,11 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),
     "rank is a word": (PAIR, {"r": "many"}, "r of the adapter is 'many', not a number"),
     "scale is a list": (PAIR, {"lora_alpha": [16]}, r"lora_alpha of the adapter is \[16\], not a number"),
-    "patterns in a list": (PAIR, {"rank_pattern": ["q_proj"]}, r"rank_pattern of the adapter is \['q_proj'\], not a table"),
+    "patterns in a list": (
+        PAIR,
+        {"rank_pattern": ["q_proj"]},
+        r"rank_pattern of the adapter is \['q_proj'\], not a table",
+    ),
     "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "A pattern in rank_pattern"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),
     "empty": ({}, {}, "changes no weight"),
