@@ -39,8 +39,11 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     module = _module_of_file(place, root) if place.endswith(".py") else _module_of_name(place)
     function = getattr(module, name, None)
     if function is None:
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UnknownName(messages.say("function_of", place=place), name, names)
+        raise UnknownName(
+            messages.say("function_of", place=place),
+            name,
+            [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")],
+        )
     if not callable(function):
         raise UserError(messages.say("not_callable", spec=spec, kind=type(function).__name__))
     return function  # type: ignore[no-any-return]
@@ -99,8 +102,9 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        failure = messages.say("import_failed", place=place, error=last_line(error))
-        raise UserError(failure, hint=messages.say("fix_file")) from error
+        raise UserError(
+            messages.say("import_failed", place=place, error=last_line(error)), hint=messages.say("fix_file")
+        ) from error
     return module
 
 
@@ -108,5 +112,6 @@ def _module_of_name(place: str) -> ModuleType:
     try:
         return import_module(place)
     except (Exception, SystemExit) as error:
-        failure = messages.say("import_failed", place=place, error=last_line(error))
-        raise UserError(failure, hint=messages.say("function_form")) from error
+        raise UserError(
+            messages.say("import_failed", place=place, error=last_line(error)), hint=messages.say("function_form")
+        ) from error

@@ -80,8 +80,7 @@ def make_project(
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
-    cases = [_as_text(case) for case in found.cases]
-    drawn, rest = _draw(cases, n_cases, seed)
+    drawn, rest = _draw([_as_text(case) for case in found.cases], n_cases, seed)
     notes = list(found.notes)
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)

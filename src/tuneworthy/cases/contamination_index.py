@@ -32,20 +32,20 @@ Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
 _MIN_WORDS: Final = 4
+# Words of a case that one changed word does not hide; it leaves n-grams of a longer one whole.
 _MAX_WORDS: Final = 60
-"""Words of a case that one changed word does not hide; it leaves n-grams of a longer one whole."""
+# An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10).
 COMMON = 20
-"""An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10)."""
+# Characters that are read at once. No result depends on it.
 _PORTION: Final = 1 << 18
-"""Characters that are read at once. No result depends on it."""
 
 _PLACE: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SALTS: Final = np.array([0x94D049BB133111EB, 0xD6E8FEB86659FD93], np.uint64)
 
 Gram = tuple[str, ...]
 Reason = Literal["exact", "group", "ngram", "edit"]
+# Reason, score and cases of an `OverlapHit`.
 Match = tuple[Reason, float, tuple[str, ...]]
-"""Reason, score and cases of an `OverlapHit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +243,7 @@ class ContaminationIndex:
         """Yield the rows that overlap with a case, in order; of several reasons the first one named in `OverlapHit`."""
         first = 0
         for portion in _portions(rows) if self.cases else ():
-            questions = [question for _, question in portion]
-            hashes, starts, ends = self._read(questions)
+            hashes, starts, ends = self._read([question for _, question in portion])
             found = self._one_word_apart(hashes, starts, ends) | self._covering(hashes, ends)
             for number, (row, question) in enumerate(portion):
                 if row.group is not None and (case_id := self._groups.get(row.group)) is not None:

@@ -62,8 +62,9 @@ def read_labels(path: Path | str) -> list[Label]:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             if number == len(lines) and not line.endswith(b"\n"):
                 break
-            got = show(line.decode(errors="replace").strip())
-            raise DataError(file, number, messages.LABEL_LINE.expected, got) from None
+            raise DataError(
+                file, number, messages.LABEL_LINE.expected, show(line.decode(errors="replace").strip())
+            ) from None
     return labels
 
 
@@ -288,24 +289,19 @@ class LabellingQueue(Protocol):
     @property
     def assigned(self) -> Sequence[str]:
         """The ids of all that this person gets."""
-        ...
 
     @property
     def n_done(self) -> int:
         """How many of them are done."""
-        ...
 
     def next(self) -> Case | None:
         """Return what is shown next; None if all is done."""
-        ...
 
     def submit(self, case_id: str, label: Any) -> None:
         """Take what was said."""
-        ...
 
     def skip(self, case_id: str) -> None:
         """Put it last."""
-        ...
 
 
 def run_terminal(

@@ -52,8 +52,8 @@ _EXACT = _TranslateTable(None, split=False)
 _WORDS = _TranslateTable(" ", split=True)
 _LINES = _TranslateTable(" ", split=True)
 _LINES[10] = 10
+# Ends a text among the words of several; no word is that.
 END = "."
-"""Ends a text among the words of several; no word is that."""
 _DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
 _LOWER = bytes(range(256)).lower()
 

@@ -25,8 +25,8 @@ import re2
 from stdnum import luhn, numdb
 from stdnum.iso7064 import mod_97_10
 
+# In the order in which they are looked for: a stretch that is one is not taken for the next.
 KINDS: Final = ("key", "email", "iban", "card", "ip", "phone")
-"""In the order in which they are looked for: a stretch that is one is not taken for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,10 @@ def is_card(digits: str) -> bool:
 
 
 _DIGITS = re.compile("[0-9]+")
+# Start and end of each value in a stretch of a text, and whether it counts: not if its checksum is wrong.
 Spans = Iterator[tuple[int, int, bool]]
-"""Start and end of each value in a stretch of a text, and whether it counts: not if its checksum is wrong."""
+# How the digits of a card are written in groups.
 _GROUPED = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
-"""How the digits of a card are written in groups."""
 
 
 def _cards(text: str, start: int, end: int) -> Spans:
@@ -216,6 +216,7 @@ class _Pattern(NamedTuple):
     spans: Callable[[str], Spans]
 
 
+# In the order in which they are looked for.
 _PATTERNS: Final = (
     _Pattern(
         "key",
@@ -232,7 +233,6 @@ _PATTERNS: Final = (
     ),
     _Pattern("phone", r"[0-9](?:[ ./()-]{0,4}[0-9]){6}", _matches(_PHONE, _phone_end)),
 )  # fmt: skip
-"""In the order in which they are looked for."""
 _ANCHORS: Final = tuple(_anchor(pattern.anchor) for pattern in _PATTERNS)
 _ANY: Final = _anchor("|".join(f"(?:{pattern.anchor})" for pattern in _PATTERNS))
 

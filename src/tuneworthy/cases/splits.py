@@ -255,8 +255,7 @@ def _from_examples(
         distinct = {case.id: case for i in unit.members if (case := converted[i]) is not None}
         unit.strata.update(_stratum(case, kind) for case in distinct.values())
     take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
-    chosen = draw(units, take, seed=seed, at_least=False)
-    gone = {i for unit in chosen for i in unit.members}
+    gone = {i for unit in draw(units, take, seed=seed, at_least=False) for i in unit.members}
     dev = _dev_pool((pool[i] for i in gone), kind)
     if not dev:
         raise UserError(messages.say("no_dev_examples", n=len(pool), take=take), hint=messages.say("more_dev"))

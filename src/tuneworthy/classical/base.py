@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# What the answers of a task are: one of few labels, a JSON object, a few words, prose.
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
-"""What the answers of a task are: one of few labels, a JSON object, a few words, prose."""
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 
@@ -47,11 +47,9 @@ class ClassicalModel(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """All that the predictions depend on."""
-        ...
 
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Answer each question as text (JSON text where the task is JSON)."""
-        ...
 
 
 @runtime_checkable
@@ -65,11 +63,9 @@ class ProbabilisticModel(ClassicalModel, Protocol):
     @property
     def labels(self) -> Sequence[str]:
         """The labels that occur in the training rows, sorted."""
-        ...
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
         """Return the probability of each label, shape ``(n_questions, n_labels)``; rows sum to 1."""
-        ...
 
 
 class ClassicalFactory(Protocol):
@@ -83,9 +79,9 @@ class ClassicalFactory(Protocol):
 
     def __call__(self, rows: Sequence[QuestionAnswer], seed: int) -> ClassicalModel:
         """Fit on at least one row."""
-        ...
 
 
+# Name to module, from simple to strong.
 BUILTINS: dict[str, str] = {
     "majority": "tuneworthy.classical.labels",
     "nearest": "tuneworthy.classical.labels",
@@ -96,10 +92,9 @@ BUILTINS: dict[str, str] = {
     "copy_rules": "tuneworthy.classical.answers",
     "answer_tagger": "tuneworthy.classical.answers",
 }
-"""Name to module, from simple to strong."""
 
+# Name to factory ``(rows, seed) -> ClassicalModel``, e.g. a class with `kinds`; register it by name.
 CLASSICAL_MODELS: Registry[ClassicalFactory] = Registry("classical_models", BUILTINS)
-"""Name to factory ``(rows, seed) -> ClassicalModel``, e.g. a class with `kinds`; register it by name."""
 
 
 def candidates(kind: TaskKind) -> list[str]:

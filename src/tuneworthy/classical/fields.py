@@ -140,8 +140,7 @@ class Field:
 
 def learn_fields(texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[Field]:
     """Describe every field that occurs, in the order of first occurrence."""
-    paths = dict.fromkeys(path for row in leaves for path in row)
-    return [_learn_field(path, texts, leaves) for path in paths]
+    return [_learn_field(path, texts, leaves) for path in dict.fromkeys(path for row in leaves for path in row)]
 
 
 def _learn_field(path: Path, texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> Field:

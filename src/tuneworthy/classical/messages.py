@@ -17,6 +17,7 @@ SENTENCES: Final = Catalogue(
 say = SENTENCES.say
 
 
+# Name of each method at the head of a sentence.
 METHODS: Final[Mapping[str, str]] = {
     "majority": "The majority class",
     "constant": "A fixed answer",
@@ -27,4 +28,3 @@ METHODS: Final[Mapping[str, str]] = {
     "answer_tagger": "A sequence tagger",
     "copy_rules": "A set of copying rules",
 }
-"""Name of each method at the head of a sentence."""

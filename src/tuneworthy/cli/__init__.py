@@ -14,6 +14,7 @@ from tuneworthy.cli.lazy import LazyGroup
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.report.text import visible
 
+# Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`.
 VERBS: dict[str, str] = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
@@ -35,7 +36,6 @@ VERBS: dict[str, str] = {
     "serve": "Serve the tuned model until Ctrl-C.",
     "models": "List, download and probe models.",
 }
-"""Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`."""
 
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,6 +4,7 @@ import click
 
 from tuneworthy.cli.lazy import LazyGroup
 
+# Subcommand to the line that `--help` shows, in the order of the work.
 PARTS: dict[str, str] = {
     "import": "Import logs and data files as examples.",
     "distill": "Let a teacher answer questions, as training rows.",
@@ -12,7 +13,6 @@ PARTS: dict[str, str] = {
     "card": "Write the card of a frozen version.",
     "export": "Write a frozen version in the format of a trainer.",
 }
-"""Subcommand to the line that `--help` shows, in the order of the work."""
 
 
 @click.group("data", cls=LazyGroup, parts=PARTS, prefix="data_")

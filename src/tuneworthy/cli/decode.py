@@ -4,12 +4,12 @@ import click
 
 from tuneworthy.cli.lazy import LazyGroup
 
+# Subcommand to the line that `--help` shows.
 PARTS: dict[str, str] = {
     "explain": "Show which tokens survive each sampler, engine by engine.",
     "sweep": "Tune the sampling parameters on dev.",
     "uncertainty": "Find where a model is unsure, and whether that predicts errors.",
 }
-"""Subcommand to the line that `--help` shows."""
 
 
 @click.group("decode", cls=LazyGroup, parts=PARTS, prefix="decode_")

@@ -20,8 +20,9 @@ from tuneworthy.report.stored import last_record
 from tuneworthy.store import write_atomic
 from tuneworthy.verdict.run import decide_project
 
+# The project file last: where it exists, all others do.
 FILES = ("cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md", "tuneworthy.toml")
-"""The project file last: where it exists, all others do."""
+# The further steps of `--train`: the same verbs that a user would run, in this order.
 STEPS: Sequence[tuple[str, ...]] = (
     ("data", "build"),
     ("train",),
@@ -31,9 +32,8 @@ STEPS: Sequence[tuple[str, ...]] = (
     ("run", "--rung", "fine_tune"),
     ("decide",),
 )
-"""The further steps of `--train`: the same verbs that a user would run, in this order."""
+# Verbs whose "no" is an answer, after which the demo goes on.
 GOES_ON = frozenset({"parity", "decide"})
-"""Verbs whose "no" is an answer, after which the demo goes on."""
 
 
 @click.command("demo")

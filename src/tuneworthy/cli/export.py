@@ -40,8 +40,7 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
     Example:
       tuneworthy export variant best --out winner
     """
-    written = asyncio.run(_write(load(root), which, out))
-    paths = list(map(str, written))
+    paths = list(map(str, asyncio.run(_write(load(root), which, out))))
     print_result(as_json, paths, click.echo, "\n".join(paths))
 
 

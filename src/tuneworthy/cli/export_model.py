@@ -17,8 +17,8 @@ from tuneworthy.store.artifacts import open_artifact
 from tuneworthy.store.folder import write_atomic
 
 GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
+# Bytes copied at a time.
 _PART = 1 << 22
-"""Bytes copied at a time."""
 SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
 
 

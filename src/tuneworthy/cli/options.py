@@ -77,8 +77,9 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        failure = messages.say("cannot_write", path=path, reason=error.strerror)
-        raise UserError(failure, hint=messages.say("choose_path")) from None
+        raise UserError(
+            messages.say("cannot_write", path=path, reason=error.strerror), hint=messages.say("choose_path")
+        ) from None
 
 
 def print_json(document: Any) -> None:

@@ -15,8 +15,8 @@ from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store import Folder
 
 FORMS = ("merged", "gguf")
+# Exit status.
 STATUS = {"pass": 0, "fail": 3, "unknown": 4}
-"""Exit status."""
 
 
 @click.command("parity")

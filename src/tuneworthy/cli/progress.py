@@ -9,8 +9,8 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, Time
 from tuneworthy.cli import messages
 
 PLAIN_EVERY_S = 10.0
+# The rate, and with it the time left, comes from the answers of the last seconds.
 WINDOW_S = 30.0
-"""The rate, and with it the time left, comes from the answers of the last seconds."""
 
 
 class AnswerProgress:

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from tuneworthy.config.base import Count, Positive, Section, Share
 
+# What becomes of a row that a check finds: it leaves, it stays as the check changes it, or it stays as it is.
 Policy = Literal["drop", "mask", "report"]
-"""What becomes of a row that a check finds: it leaves, it stays as the check changes it, or it stays as it is."""
 SemanticMethod = Literal["two_stage", "semdedup"]
 PiiEngine = Literal["patterns", "presidio"]
 Similarity = Annotated[float, Field(gt=0, le=1)]

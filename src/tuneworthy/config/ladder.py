@@ -8,8 +8,8 @@ from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 from tuneworthy.config.strangers import open_name
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
+# The built-in rungs in the order of the ladder.
 RUNGS: Final = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
-"""The built-in rungs in the order of the ladder."""
 RungName = open_name("rungs", "rung", RUNGS)
 
 

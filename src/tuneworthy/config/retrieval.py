@@ -11,10 +11,10 @@ from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 from tuneworthy.config.models import LOOPBACK
 from tuneworthy.errors import UserError
 
+# What the user can do about an unknown price.
 NO_PRICE = "Give usd_per_mtok or usd_per_call (0 if it is free)."
-"""What the user can do about an unknown price."""
+# Tokens that a server may add to a text, at most.
 TEXT_TOKENS = 16
-"""Tokens that a server may add to a text, at most."""
 
 Language = Literal[
     "Arabic",
@@ -88,8 +88,7 @@ class _Server(Section):
         """
         if not self.price_known:
             raise UserError(messages.say("no_server_price", url=self.base_url), hint=NO_PRICE)
-        size = sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts)
-        return self.usd(size)
+        return self.usd(sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts))
 
     def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:
         """Return what a call did cost, US dollars; its ceiling if the server does not tell the tokens."""

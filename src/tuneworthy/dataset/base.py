@@ -23,11 +23,11 @@ from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, Rule, RuleBook
 from tuneworthy.types import Case, Example
 
+# What a finding asks for: drop the row, keep it as the check's `repair` changes it, or keep it and report.
 Action = Literal["drop", "mask", "report"]
-"""What a finding asks for: drop the row, keep it as the check's `repair` changes it, or keep it and report."""
 
+# The `row` of a finding that is about all rows together; its action is `report`.
 WHOLE_SET: Final = -1
-"""The `row` of a finding that is about all rows together; its action is `report`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,6 @@ class Auditor(Protocol):
             UserError: It calls a worthless answer good, so its opinions are worth nothing.
             TuneworthyError: Budget spent, key refused, provider down.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +133,9 @@ class CheckContext:
     seed: int = 0
 
 
+# The built-in checks in the order in which they run: what is cheap and certain first.
+# Overlaps with the cases leave before duplicates do. Otherwise an overlapping row would be dropped as the duplicate
+# of a row that stays, or a clean row as the duplicate of one that overlaps.
 MODULES: Final = tuple(
     f"tuneworthy.dataset.checks.{name}"
     for name in (
@@ -152,11 +154,6 @@ MODULES: Final = tuple(
         "teachers",
     )
 )
-"""The built-in checks in the order in which they run: what is cheap and certain first.
-
-Overlaps with the cases leave before duplicates do. Otherwise an overlapping row would be dropped as the duplicate of a
-row that stays, or a clean row as the duplicate of one that overlaps.
-"""
 
 DATA_CHECKS: Final[RuleBook[RowFinding]] = RuleBook("data_checks", MODULES, DataCheck)
 

@@ -17,10 +17,10 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.types import Example
 
+# Rows that are shown for each reason.
 EXAMPLES: Final = 3
-"""Rows that are shown for each reason."""
+# Characters of a question or an answer that are shown.
 SHOWN: Final = 160
-"""Characters of a question or an answer that are shown."""
 TOP: Final = 10
 _LABEL: Final = 60
 _BOUNDS: Final = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
@@ -165,8 +165,8 @@ def card_of(version: Version) -> DatasetCard:
     )
 
 
+# Finds personal data in a text (see `Masker`).
 Look = Callable[[str], list[PiiMatch]]
-"""Finds personal data in a text (see `Masker`)."""
 
 
 def look_of(recipe: Mapping[str, Any]) -> Look:
@@ -188,8 +188,7 @@ class _DroppedRowScan:
         for one in rejects:
             some = self.examples.setdefault((one["reason"], "drop"), [])
             if len(some) < EXAMPLES:
-                row = Example(id=one["id"], messages=tuple(one["row"]["messages"]))
-                some.append(_shown(one, row, look))
+                some.append(_shown(one, Example(id=one["id"], messages=tuple(one["row"]["messages"])), look))
             if "other" in one:
                 self.repeated[one["other"]["source"]] += 1
 

@@ -27,11 +27,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Example
 
+# Rows that a check gets at a time if it does not need all of them.
 BATCH: Final = 20_000
-"""Rows that a check gets at a time if it does not need all of them."""
 Say = Callable[[str], None]
+# Check and row to the row as the check may see it.
 View = Callable[[str, Example], Example]
-"""Check and row to the row as the check may see it."""
 
 
 @dataclass(frozen=True, slots=True)

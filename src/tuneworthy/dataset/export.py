@@ -29,8 +29,8 @@ from tuneworthy.store import write_atomic
 from tuneworthy.types import Example
 
 MANIFEST: Final = "manifest.json"
+# Folder in that of an export where its files are written before they are moved to their places.
 SCRATCH: Final = ".export"
-"""Folder in that of an export where its files are written before they are moved to their places."""
 FORMAT: Final = 1
 
 
@@ -66,8 +66,9 @@ def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArra
     for unit in chosen:
         held_out[unit.members] = True
     if not held_out.any() or held_out.all():
-        message = messages.say("one_sided_split", groups=len(units), n=len(rows))
-        raise UserError(message, hint=messages.say("one_sided_split_hint"))
+        raise UserError(
+            messages.say("one_sided_split", groups=len(units), n=len(rows)), hint=messages.say("one_sided_split_hint")
+        )
     return numbers[~held_out], numbers[held_out]
 
 

@@ -35,8 +35,8 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, content_hash
 
+# Rows that are judged concurrently.
 BLOCK: Final = 1_000
-"""Rows that are judged concurrently."""
 _SHOWN: Final = 200
 _CANARY_ROWS: Final = 50
 _RUBRIC: Final = """\

@@ -314,6 +314,7 @@ def remaining(listed: str) -> str:
 
 # --- distil ---------------------------------------------------------------------------------------------------------
 
+# Reason to description, for all that can be wrong with a teacher's answer.
 TEACHER_REASONS: Final = {
     "truncated": "the teacher's answer hit the token limit",
     "teacher_refused": "the teacher refused",
@@ -325,7 +326,6 @@ TEACHER_REASONS: Final = {
     "unscored": "the grader could not score the teacher's answer",
     "disagreement": "too few of the teacher's answers agree",
 }
-"""Reason to description, for all that can be wrong with a teacher's answer."""
 BEYOND_LIMIT: Final = {"beyond_limit": "not drawn"}
 
 
@@ -348,6 +348,7 @@ def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
 
 # --- export ---------------------------------------------------------------------------------------------------------
 
+# What becomes of tools and their calls, by format.
 TOOL_CALLS: Final = {
     "openai": "Tools and their calls keep OpenAI's own shape.",
     "trl": "Tools and their calls are kept, arguments as objects; the loss is on the last message only.",
@@ -360,7 +361,6 @@ TOOL_CALLS: Final = {
     "axolotl": "Tools and their calls keep OpenAI's own shape.",
     "parquet": "Tools and their calls are kept, tools as JSON text.",
 }
-"""What becomes of tools and their calls, by format."""
 
 # --- review ---------------------------------------------------------------------------------------------------------
 

@@ -150,5 +150,4 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
 
     spec = SPEC if spec == "auto" else spec
     say(messages.say("encoder", spec=spec))
-    path = store.path / "vectors" / f"{content_hash(spec)}.bin"
-    return CachedEncoder(load_encoder(spec), path), spec
+    return CachedEncoder(load_encoder(spec), store.path / "vectors" / f"{content_hash(spec)}.bin"), spec

@@ -346,8 +346,12 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     text = pa.string()
     call = pa.struct([("id", text), ("type", text), ("function", pa.struct([("name", text), ("arguments", text)]))])
     fields = [(key, text) for key in ("role", "content", "name", "tool_call_id", "reasoning_content")]
-    message = pa.struct([*fields, ("weight", pa.int64()), ("tool_calls", pa.list_(call))])
-    columns = [("messages", pa.list_(message)), ("tools", text), ("group", text), ("tags", pa.list_(text))]
+    columns = [
+        ("messages", pa.list_(pa.struct([*fields, ("weight", pa.int64()), ("tool_calls", pa.list_(call))]))),
+        ("tools", text),
+        ("group", text),
+        ("tags", pa.list_(text)),
+    ]
     schema = pa.schema([*columns, ("meta", text)])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")

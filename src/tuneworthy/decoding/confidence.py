@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Signals of an answer, all of them higher where the model is less certain; the first is the one that decides.
 SIGNALS: Mapping[str, str] = {
     "mean_surprise": "mean of -log p over the tokens",
     "max_surprise": "largest -log p of a token",
@@ -19,7 +20,6 @@ SIGNALS: Mapping[str, str] = {
     "max_entropy": "largest entropy of the alternatives",
     "min_margin": "1 less the smallest gap between the two likeliest tokens",
 }
-"""Signals of an answer, all of them higher where the model is less certain; the first is the one that decides."""
 PRIMARY = "mean_surprise"
 
 

@@ -19,10 +19,10 @@ from tuneworthy.errors import UserError
 
 EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
+# Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there.
 ASKS_TO_SAMPLE = frozenset({"temperature", "top_k", "top_p", "min_p"})
-"""Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there."""
+# What leaves every token as likely as it is.
 NEUTRAL: Mapping[str, float] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
-"""What leaves every token as likely as it is."""
 _SPANS: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, float("inf")),
     "top_k": (-1, float("inf")),
@@ -186,8 +186,9 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
         values[name], origins[name] = engine.defaults[name], "default"
     temperature = values["temperature"]
     if engine.most_temperature is not None and temperature > engine.most_temperature:
-        most = engine.most_temperature
-        raise UserError(messages.say("temperature_too_high", engine=engine.label, most=most, value=temperature))
+        raise UserError(
+            messages.say("temperature_too_high", engine=engine.label, most=engine.most_temperature, value=temperature)
+        )
     if engine.engine == "vllm" and values["top_p"] <= 0:
         raise UserError(messages.say("top_p_not_positive", engine=engine.label, value=values["top_p"]))
     sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or of_model.get("do_sample"))

@@ -68,8 +68,7 @@ def depth(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> 
     items = schema.get("items")
     below = [*schema.get("properties", {}).values(), *([items] if isinstance(items, Mapping) else [])]
     inner = max((depth(one, root, seen + 1) for one in below), default=0)
-    beside = max((depth(schema, root, seen + 1) for schema in same), default=0)
-    return min(_DEEPEST, max(1 + inner, beside))
+    return min(_DEEPEST, max(1 + inner, max((depth(schema, root, seen + 1) for schema in same), default=0)))
 
 
 def shortest(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> str:

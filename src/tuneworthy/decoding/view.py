@@ -12,8 +12,8 @@ from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
 from tuneworthy.decoding.samplers import Trail, explain, min_p_at_one, penalty_by_offset, ranked
 from tuneworthy.errors import UserError
 
+# Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
-"""Tokens that the unknown mass is spread over, at most."""
 OFFSETS = (-12.0, 0.0, 12.0)
 
 

@@ -85,11 +85,9 @@ class PassageFinder(Protocol):
 
     async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
         """Return the passages of each case, by case id."""
-        ...
 
     async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
         """Return how long the search for each case takes alone, seconds, by case id."""
-        ...
 
 
 class SilentProgress:

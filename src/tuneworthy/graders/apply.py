@@ -25,8 +25,8 @@ ANSWERED_UNANSWERABLE = Score(reason="answered_unanswerable")
 NO_LABEL = Score.failed(messages.say("no_label"))
 NO_CASE = Score.failed(messages.say("no_case"))
 
+# Traces graded before other tasks of the event loop get their turn.
 _TURN = 512
-"""Traces graded before other tasks of the event loop get their turn."""
 
 
 def make_grader(config: Any, context: GradingContext | None = None) -> Grader:

@@ -29,11 +29,11 @@ RIGHT: Final = Score(num=1.0)
 WRONG: Final = Score(reason="wrong")
 FORMAT: Final = Score(reason="format")
 
+# Reasons that a stricter output format removes.
 FORM_REASONS: Final = frozenset({"format", "truncated", "schema"})
-"""Reasons that a stricter output format removes."""
 
+# Raised whenever the semantics of a grader change: part of every identity, so all answers are scored again.
 GRADING_VERSION: Final = 1
-"""Raised whenever the semantics of a grader change: part of every identity, so all answers are scored again."""
 
 
 class Grader:
@@ -81,15 +81,12 @@ class ModelCaller(Protocol):
 
     def identity(self, model: str) -> Mapping[str, Any]:
         """Return what the model `model` of `[models]` resolves to."""
-        ...
 
     def supports(self, model: str) -> frozenset[str]:
         """Return the features that the model accepts (see `Provider.supports`)."""
-        ...
 
     async def __call__(self, variant: Variant, case: Case) -> Trace:
         """Call the model; calls that are made at the same time go out together."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +150,7 @@ def _compact(value: Any) -> str:
         return str(value)
 
 
+# Name to factory ``(config section, GradingContext) -> Grader``; register with ``@GRADERS.register(name)``.
 GRADERS: Registry[Any] = Registry(
     "graders",
     {
@@ -175,4 +173,3 @@ GRADERS: Registry[Any] = Registry(
         "judge": "tuneworthy.graders.judge",
     },
 )
-"""Name to factory ``(config section, GradingContext) -> Grader``; register with ``@GRADERS.register(name)``."""

@@ -10,11 +10,11 @@ from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.types import Case, Score, Trace
 
+# Labels are looked for in the first so many characters of an answer.
 MAX_CHARS = 20_000
-"""Labels are looked for in the first so many characters of an answer."""
 
+# Scripts that write no spaces between words, where a label has no word boundary.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
-"""Scripts that write no spaces between words, where a label has no word boundary."""
 
 
 def fold(label: str) -> str:

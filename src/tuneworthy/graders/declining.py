@@ -15,8 +15,8 @@ import orjson
 from tuneworthy.graders.json_text import find_json
 from tuneworthy.types import Response, content_hash
 
+# Declining stands at the beginning: what comes later is not searched for built-in phrases.
 HEAD_CHARS = 300
-"""Declining stands at the beginning: what comes later is not searched for built-in phrases."""
 MAX_PHRASE_CHARS = 20_000
 
 _DECLINED_FINISH = frozenset({"refusal", "content_filter"})

@@ -7,6 +7,7 @@ import re
 
 from tuneworthy.graders import messages
 
+# Family to a pattern of the names of its models; a model made of another keeps the other's name in its own.
 FAMILIES = {
     "anthropic": r"claude",
     "openai": r"gpt|chatgpt|o[1-9](?![0-9a-z])|davinci|codex",
@@ -26,7 +27,6 @@ FAMILIES = {
     "ai2": r"olmo|tulu",
     "tii": r"falcon",
 }
-"""Family to a pattern of the names of its models; a model made of another keeps the other's name in its own."""
 
 _PATTERNS = {family: re.compile(rf"(?<![a-z])(?:{pattern})") for family, pattern in FAMILIES.items()}
 
@@ -37,8 +37,7 @@ def families_of(model: str) -> frozenset[str]:
     >>> sorted(families_of("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"))
     ['deepseek', 'qwen']
     """
-    name = model.lower()
-    return frozenset(family for family, pattern in _PATTERNS.items() if pattern.search(name))
+    return frozenset(family for family, pattern in _PATTERNS.items() if pattern.search(model.lower()))
 
 
 def same_family(judge: str, judged: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+# A comparable value: ("s", folded text), ("n", number), ("b", bool) or ("o", canonical bytes).
 Atom = tuple[str, Any]
-"""A comparable value: ("s", folded text), ("n", number), ("b", bool) or ("o", canonical bytes)."""
 
 
 @dataclass(slots=True)

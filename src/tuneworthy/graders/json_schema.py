@@ -35,16 +35,17 @@ def load_schema(data: bytes, name: str) -> Any:
     except orjson.JSONDecodeError as error:
         raise UserError(messages.say("no_json", name=name, error=error), hint=messages.say("fix_schema")) from None
     except (SchemaError, RecursionError, AttributeError, TypeError) as error:
-        what = getattr(error, "message", str(error))
         raise UserError(
-            messages.say("no_schema", name=name, error=str(what)[:200]), hint=messages.say("fix_schema")
+            messages.say("no_schema", name=name, error=str(getattr(error, "message", str(error)))[:200]),
+            hint=messages.say("fix_schema"),
         ) from None
     own = set(_strings(schema, ("$id", "id")))
     for reference in _strings(schema, _REFERENCES):
         base = urldefrag(reference)[0]
         if base and base not in own:
-            message = messages.say("outside_reference", name=name, reference=reference)
-            raise UserError(message, hint=messages.say("copy_reference"))
+            raise UserError(
+                messages.say("outside_reference", name=name, reference=reference), hint=messages.say("copy_reference")
+            )
     return schema
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 
 MAX_CHARS: Final = 1_000_000
+# How many opening braces are tried before an answer counts as unreadable.
 MAX_STARTS: Final = 32
-"""How many opening braces are tried before an answer counts as unreadable."""
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _START = re.compile(r'\{\s*["}]')
@@ -26,8 +26,8 @@ class _Nothing:
         return "NOTHING"
 
 
+# No JSON was found (None is JSON's null).
 NOTHING: Final = _Nothing()
-"""No JSON was found (None is JSON's null)."""
 
 
 def find_json(text: str, *, strict: bool = False) -> Any:

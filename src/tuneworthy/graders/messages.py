@@ -89,6 +89,7 @@ say = SENTENCES.say
 
 
 # Why an answer was not right
+# Every reason that a built-in grader gives; prompt search shows them to a model, so a new wording is a new prompt.
 REASONS: Final[Mapping[str, str]] = {
     "wrong": "readable, and wrong",
     "partial": "partly right",
@@ -101,7 +102,6 @@ REASONS: Final[Mapping[str, str]] = {
     "wrong_tool": "another tool, or another number of calls",
     "wrong_arguments": "the right tool with other arguments",
 }
-"""Every reason that a built-in grader gives; prompt search shows them to a model, so a new wording is a new prompt."""
 
 
 def choices(values: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader
 from tuneworthy.types import Case, Score, Trace
 
+# The number is looked for in the last so many characters of an answer.
 MAX_CHARS = 20_000
-"""The number is looked for in the last so many characters of an answer."""
 
 _SPACES = "\u00a0\u2009\u202f'’_"
 _NUMBER = r"""

@@ -31,8 +31,9 @@ def compile_pattern(pattern: str) -> Any:
         re.compile(pattern)
         return regex.compile(pattern, regex.VERSION0)
     except (re.error, regex.error, RecursionError, OverflowError) as error:
-        message = messages.say("bad_pattern", pattern=pattern[:200], error=error)
-        raise UserError(message, hint=messages.say("fix_pattern")) from None
+        raise UserError(
+            messages.say("bad_pattern", pattern=pattern[:200], error=error), hint=messages.say("fix_pattern")
+        ) from None
 
 
 def search(pattern: str, text: str) -> bool | None:

@@ -19,8 +19,8 @@ from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContex
 from tuneworthy.graders.pattern import compile_pattern, search
 from tuneworthy.types import Case, Score, Trace, content_hash
 
+# Fewest texts of each kind that a classifier is trained on.
 MIN_TEXTS = 20
-"""Fewest texts of each kind that a classifier is trained on."""
 MAX_CHARS = 20_000
 FOLDS = 5
 SEED = 7
@@ -135,8 +135,10 @@ class StyleGrader(AnswerGrader[Style]):
         generic = _distinct(read_generic(context.file(config.generic, messages.say("generic_texts"))))
         brand = _distinct(example.answer for example in context.examples)
         if min(len(brand), len(generic)) < MIN_TEXTS:
-            message = messages.say("style_texts", least=MIN_TEXTS, n_answers=len(brand), n_generic=len(generic))
-            raise UserError(message, hint=messages.say("add_texts"))
+            raise UserError(
+                messages.say("style_texts", least=MIN_TEXTS, n_answers=len(brand), n_generic=len(generic)),
+                hint=messages.say("add_texts"),
+            )
         hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
         super().__init__(config, **hashes, sklearn=version("scikit-learn"))
         self._classifier = StyleClassifier(brand, generic)

@@ -10,8 +10,8 @@ from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, accepted
 from tuneworthy.types import Case, Score, Trace
 
+# Longest part of an answer that is normalised; what follows cannot make a wrong answer right.
 MAX_CHARS = 200_000
-"""Longest part of an answer that is normalised; what follows cannot make a wrong answer right."""
 
 _APOSTROPHES = regex.compile(r"['’ʼ`´]")
 _INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\u00ad]")

@@ -19,10 +19,10 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
 from tuneworthy.types import Case, canonical
 
+# Fewest answers with a verdict of people, of each variant of a comparison.
 MIN_HUMAN = 50
-"""Fewest answers with a verdict of people, of each variant of a comparison."""
+# Largest share of judgements that may be missing.
 MOST_UNREAD = 0.02
-"""Largest share of judgements that may be missing."""
 
 Status = Literal["pass", "fail", "unknown"]
 

@@ -375,8 +375,7 @@ def _distinct(variants: Sequence[Variant]) -> list[Variant]:
 
 def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:
     if unavailable:
-        reason = "; ".join(unavailable)
-        return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
+        return RungRecord(rung=name, status=RungStatus.FAILED, reason="; ".join(unavailable), reason_code="unavailable")
     return RungRecord(
         rung=name,
         status=RungStatus.VIOLATES_CONSTRAINT if proposal.skip_code == "constraint" else RungStatus.SKIPPED,

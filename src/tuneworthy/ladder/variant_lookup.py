@@ -88,8 +88,10 @@ def _from_file(path: Path) -> Variant:
     try:
         return restore(orjson.loads(path.read_bytes()), str(path))
     except OSError as error:
-        fault = messages.say("variant_file_missing", path=path, fault=error.strerror)
-        raise UserError(fault, hint=messages.say("variant_file_hint")) from None
+        raise UserError(
+            messages.say("variant_file_missing", path=path, fault=error.strerror),
+            hint=messages.say("variant_file_hint"),
+        ) from None
     except orjson.JSONDecodeError as error:
         raise UserError(
             messages.say("variant_unreadable", where=path, fault=error), hint=messages.say("variant_unreadable_hint")

@@ -87,8 +87,7 @@ def _last_citation(text: str, names: Mapping[str, str]) -> tuple[str, list[str]]
 def _ids(part: str, names: Mapping[str, str]) -> list[str]:
     """Return the ids in a citation: the whole, if that is a name, else what commas part."""
     parts = [part] if part.strip(_AROUND) in names else part.split(",")
-    bare = filter(None, (one.strip(_AROUND) for one in parts))
-    return [names.get(one, one) for one in bare]
+    return [names.get(one, one) for one in filter(None, (one.strip(_AROUND) for one in parts))]
 
 
 def _is_json(text: str) -> bool:

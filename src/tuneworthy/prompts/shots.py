@@ -18,7 +18,6 @@ class ShotEncoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return `(n_texts, width)` rows of length 1."""
-        ...
 
 
 class ShotPool:

@@ -75,6 +75,7 @@ def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema:
     )
 
 
+# By name; the first is the one that is preregistered where dev is too small to explore.
 TRANSFORMS: dict[str, Transform] = {
     "xml_contract": xml_contract,
     "contract": contract,
@@ -83,7 +84,6 @@ TRANSFORMS: dict[str, Transform] = {
     "half": half,
     "chain_of_thought": chain_of_thought,
 }
-"""By name; the first is the one that is preregistered where dev is too small to explore."""
 
 
 def asks_to_think(*templates: str) -> bool:

@@ -25,6 +25,7 @@ from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.types import Message, Request, Response
 
 VERSION = "2023-06-01"
+# Anthropic's reason to ours; any other keeps its name.
 FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -33,9 +34,8 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "refusal",
 }
-"""Anthropic's reason to ours; any other keeps its name."""
+# English text; only decides whether asking for the cache is worth it.
 _BYTES_PER_TOKEN = 4
-"""English text; only decides whether asking for the cache is worth it."""
 
 
 class AnthropicProvider:
@@ -207,8 +207,10 @@ def read_message(
             seconds=seconds,
         )
     except (KeyError, TypeError, AttributeError) as error:
-        got = f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"
-        raise client.malformed("a message with content and stop_reason", client.excerpt(got)) from None
+        raise client.malformed(
+            "a message with content and stop_reason",
+            client.excerpt(f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"),
+        ) from None
 
 
 def _call(block: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,11 +31,9 @@ class Provider(Protocol):
         Raises:
             ProviderError: The call failed; `code` and `retryable` say how.
         """
-        ...
 
     async def close(self) -> None:
         """Free connections and child processes; may be called twice."""
-        ...
 
 
 def outgoing(request: Request) -> dict[str, Any]:
@@ -52,8 +50,8 @@ def outgoing(request: Request) -> dict[str, Any]:
     }
 
 
+# ``(name, config, root) -> Provider``: the key in `[models]`, its section, the project folder.
 Factory = Callable[[str, Any, Path], Provider]
-"""``(name, config, root) -> Provider``: the key in `[models]`, its section, the project folder."""
 
 PROVIDERS: Registry[Factory] = Registry(
     "providers",

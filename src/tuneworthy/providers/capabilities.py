@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import orjson
 
+# Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
+# begin with). Only what is used is paid for.
 THINKING_TOKENS: Mapping[str, int] = {
     "none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 24576,
 }  # fmt: skip
-"""Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
-begin with). Only what is used is paid for."""
+# The effort that a model which thinks without being asked is taken to have, where its own is not known.
 THINKS_BY_ITSELF = "medium"
-"""The effort that a model which thinks without being asked is taken to have, where its own is not known."""
 
 ChoiceStyle = Literal["none", "grammar", "structured_outputs", "wrapped_schema"]
 SchemaStyle = Literal["none", "response_format", "output_config"]

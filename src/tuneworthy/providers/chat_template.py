@@ -22,16 +22,16 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.types import Message
 
+# Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
 TIMEOUT_S: Final = 5.0
-"""Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are."""
+# Wall time over processor time, at most: a machine may be busy, and a template cannot sleep.
 WALL: Final = 20.0
-"""Wall time over processor time, at most: a machine may be busy, and a template cannot sleep."""
 EACH_S: Final = 0.05
 MOST_S: Final = 300.0
+# Of one rendered chat.
 MAX_CHARS: Final = 2**22
-"""Of one rendered chat."""
+# Of all chats that one child renders: they come back into this process.
 MAX_ALL_CHARS: Final = 2**30
-"""Of all chats that one child renders: they come back into this process."""
 MAX_MEMORY: Final = 2**30
 
 

@@ -14,8 +14,8 @@ from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.grammar import choice_grammar
 from tuneworthy.types import JsonSchema, OutputFormat
 
+# The one field of a wrapped choice.
 FIELD = "label"
-"""The one field of a wrapped choice."""
 
 
 def constraint(output: OutputFormat, capabilities: Capabilities) -> tuple[dict[str, Any], str]:

@@ -19,8 +19,8 @@ from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers import messages
 
 MAX_MEMBERS = 10_000
+# What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs.
 SAFE_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model"]
-"""What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs."""
 _CHUNK = 2**20
 
 

@@ -24,23 +24,23 @@ MAGIC = b"GGUF"
 MAX_KEYS = 4096
 MAX_TENSORS = 200_000
 MAX_KEY_BYTES = 4096
+# Longest string value; chat templates of real models stay below 100 kB.
 MAX_STRING_BYTES = 4 * 2**20
-"""Longest string value; chat templates of real models stay below 100 kB."""
+# Longest array; the largest vocabulary in use has 262,144 entries and as many merges again.
 MAX_ELEMENTS = 2_000_000
-"""Longest array; the largest vocabulary in use has 262,144 entries and as many merges again."""
+# Strings in all arrays together: what bounds the time.
 MAX_STRINGS = 8_000_000
-"""Strings in all arrays together: what bounds the time."""
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _SCALARS: Final[Mapping[int, struct.Struct]] = {
     kind: struct.Struct("<" + letter)
     for kind, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIifBQqd", strict=True)
 }
+# Weights and bytes of a block of each tensor type; a type that is not here counts as one byte at least.
 _BLOCKS: Final[Mapping[int, tuple[int, int]]] = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 20: (32, 18),
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2),
 }  # fmt: skip
-"""Weights and bytes of a block of each tensor type; a type that is not here counts as one byte at least."""
 _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",

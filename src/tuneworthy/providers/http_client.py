@@ -28,8 +28,8 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import Key
 
+# Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
-"""Largest answer that is read unless a client sets its own limit, bytes."""
 _CONNECT_S = 15.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left

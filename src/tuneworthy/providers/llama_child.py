@@ -13,8 +13,8 @@ import signal
 import sys
 from typing import Any, NotRequired, TypedDict
 
+# Exit status after ``{"error"}``.
 LOAD_FAILED = 3
-"""Exit status after ``{"error"}``."""
 _PR_SET_PDEATHSIG = 1
 
 

@@ -40,15 +40,15 @@ from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import LANES, Request, Response, content_hash
 
+# Limit of loading a model, seconds.
 START_S = 120.0
-"""Limit of loading a model, seconds."""
+# So many children that died without one answer are a fault of the engine or the machine.
 MAX_CRASHES_IN_A_ROW = 5
-"""So many children that died without one answer are a fault of the engine or the machine."""
+# A request that was in flight at so many crashes, of which all but the first with no other suspect, is the culprit.
 MAX_CRASHES_OF_REQUEST = 3
-"""A request that was in flight at so many crashes, of which all but the first with no other suspect, is the culprit."""
+# Share of the machine's memory for prompts that no slot holds any more: a rung that only samples otherwise asks the
+# same questions again, and with examples in the prompt reading them is most of the work.
 CACHE_SHARE = 1 / 6
-"""Share of the machine's memory for prompts that no slot holds any more: a rung that only samples otherwise asks the
-same questions again, and with examples in the prompt reading them is most of the work."""
 MAX_LOG_BYTES = 2**20
 _NUMBERS = count(1)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)

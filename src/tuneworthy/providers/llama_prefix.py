@@ -26,11 +26,11 @@ from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key
 from tuneworthy.types import Request, content_hash
 
+# A shorter beginning is read as fast as it is copied.
 MIN_CHARACTERS = 800
-"""A shorter beginning is read as fast as it is copied."""
 _MEMORY = Path("/dev/shm")
+# Beginnings that are remembered.
 MAX_BEGINNINGS = 256
-"""Beginnings that are remembered."""
 
 
 class SharedPrefix:

@@ -18,19 +18,19 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import Place, read_tensors
 
+# Of a config; real ones stay below 100 kB.
 MAX_JSON_BYTES: Final = 4 * 2**20
-"""Of a config; real ones stay below 100 kB."""
+# Of a tokenizer.json; the largest in use has 35 MB.
 MAX_TOKENIZER_BYTES: Final = 128 * 2**20
-"""Of a tokenizer.json; the largest in use has 35 MB."""
 MAX_TEMPLATE_CHARS: Final = 2**20
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".pt2"})
+# Keys of a config that make a library run code of the model's own.
 CODE_KEYS: Final = ("auto_map", "trust_remote_code", "custom_pipelines")
-"""Keys of a config that make a library run code of the model's own."""
 INDEX: Final = "model.safetensors.index.json"
+# Endings of the files that are taken out of a model folder.
 LOADABLE: Final = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
-"""Endings of the files that are taken out of a model folder."""
+# JSON that maps words or tensors to numbers: it may be long, and any word may be a key of it.
 _TABLES: Final = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", INDEX})
-"""JSON that maps words or tensors to numbers: it may be long, and any word may be a key of it."""
 _CONFIGS: Final = ("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json",
                    "special_tokens_map.json", "processor_config.json", "preprocessor_config.json")  # fmt: skip
 

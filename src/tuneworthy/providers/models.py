@@ -29,8 +29,8 @@ from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.store.folder import write_atomic
 
+# Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
-"""Called now and then while a model is fetched: bytes so far, bytes in all if known."""
 _HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
 
 

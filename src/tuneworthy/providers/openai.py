@@ -166,8 +166,10 @@ def read_answer(
             seconds=seconds,
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        got = f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"
-        raise client.malformed("a chat completion with choices", client.excerpt(got)) from None
+        raise client.malformed(
+            "a chat completion with choices",
+            client.excerpt(f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"),
+        ) from None
 
 
 def _joined(parts: Any) -> str:

@@ -18,12 +18,12 @@ import orjson
 
 from tuneworthy.providers import messages
 
+# Tokens that a chat template may add to a prompt, at most.
 TEMPLATE_TOKENS = 128
-"""Tokens that a chat template may add to a prompt, at most."""
+# Tokens that a provider may add for tools or a schema, at most.
 FEATURE_TOKENS = 1024
-"""Tokens that a provider may add for tools or a schema, at most."""
+# What the user can do about an unknown price.
 NO_PRICE = messages.say("set_prices")
-"""What the user can do about an unknown price."""
 _LOCAL = frozenset({"llama_cpp", "python", "scripted", "vllm"})
 _VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}
 
@@ -125,8 +125,8 @@ class Price:
         return self.retires is not None and (self.retires - now).days <= days
 
 
+# The price of what runs on this machine.
 FREE = Price(rates=TokenRates(input=0.0, output=0.0), source="local", mark="V")
-"""The price of what runs on this machine."""
 
 
 def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | None = None) -> Price | None:

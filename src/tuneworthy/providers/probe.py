@@ -29,8 +29,8 @@ SCHEMA = {
     "required": ["zip_code", "colour"],
     "additionalProperties": False,
 }
+# Answers that no model gives on its own.
 CHOICES = ("zq_alpha", "zq_beta")
-"""Answers that no model gives on its own."""
 COSTED = {
     "type": "object",
     "properties": {"colours": {"type": "array", "items": {"type": "string"}, "minItems": 6, "maxItems": 12}},
@@ -39,8 +39,8 @@ COSTED = {
 }
 REPEAT = "Repeat this word ten times: sea sea sea sea sea sea sea sea"
 FILLER = "word "
+# Tokens of the longest prompt that is tried.
 MAX_FILLER = 400_000
-"""Tokens of the longest prompt that is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

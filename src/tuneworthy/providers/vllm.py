@@ -18,8 +18,8 @@ from tuneworthy.providers.vllm_server import Launch, VllmServer, free_port, rank
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import Request, Response
 
+# So many ends of the server are a fault of the engine or the machine.
 MAX_STARTS: Final = 3
-"""So many ends of the server are a fault of the engine or the machine."""
 
 
 class VllmProvider:

@@ -25,8 +25,8 @@ from tuneworthy.errors import OutsideFault, ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.http_client import send_once
 
+# What `--max-lora-rank` may be. Source: vLLM vllm/config/lora.py.
 RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What `--max-lora-rank` may be. Source: vLLM vllm/config/lora.py."""
 START_S: Final = 600.0
 HEALTH_S: Final = 5.0
 MAX_LOGPROBS: Final = 200

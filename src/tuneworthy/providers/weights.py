@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# A model of 100,000 tensors has a header of about 10 MB.
 MAX_HEADER_BYTES: Final = 16 * 2**20
-"""A model of 100,000 tensors has a header of about 10 MB."""
 MAX_TENSORS: Final = 200_000
 MAX_DIMS: Final = 8
 BITS: Final[Mapping[str, int]] = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
 }  # fmt: skip
+# Types that weights are computed in here.
 FLOATS: Final = ("F32", "F16", "BF16")
-"""Types that weights are computed in here."""
 _PICKLE: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 

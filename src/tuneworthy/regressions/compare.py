@@ -16,8 +16,8 @@ from tuneworthy.stats.sizing import cases_for_margin
 from tuneworthy.types import MOST_UNSCORED
 
 Floats = NDArray[np.float64]
+# One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due.
 ALPHA = 0.05
-"""One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due."""
 FEWEST = 8
 
 

@@ -20,8 +20,8 @@ from tuneworthy.regressions import messages
 from tuneworthy.types import Case, content_hash
 
 GENERAL = "general"
+# Its cases can show no less: 62 of which 10% differ show a loss below 10 points (Nam 1997).
 GENERAL_MARGIN = 0.1
-"""Its cases can show no less: 62 of which 10% differ show a loss below 10 points (Nam 1997)."""
 GENERAL_TOKENS = 64
 
 
@@ -80,8 +80,10 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
         cases = read_cases(project.root / source.path).cases
         unlabelled = [case.id for case in cases if not case.labelled]
         if unlabelled:
-            message = messages.say("unlabelled", n=len(unlabelled), path=source.path, first=unlabelled[0])
-            raise UserError(message, hint=messages.say("label_them"))
+            raise UserError(
+                messages.say("unlabelled", n=len(unlabelled), path=source.path, first=unlabelled[0]),
+                hint=messages.say("label_them"),
+            )
         if not cases:
             raise UserError(messages.say("no_cases", path=source.path))
         sets[source.name] = RegressionSet(

@@ -19,11 +19,9 @@ class SpendingLimit(Protocol):
 
     def take(self, ceiling_usd: float) -> None:
         """Reserve the most that a call can cost; raises `BudgetSpent` if it could exceed the limit."""
-        ...
 
     def settle(self, ceiling_usd: float, cost_usd: float) -> None:
         """Replace the reservation by what the call cost."""
-        ...
 
 
 class Account:
@@ -36,8 +34,8 @@ class Account:
 
     def __init__(self, store: ResponseStore, budget: SpendingLimit) -> None:
         self._store, self._budget = store, budget
+        # Seconds that answers took when they were paid for, and that taking them from the store saved.
         self.saved_s = 0.0
-        """Seconds that answers took when they were paid for, and that taking them from the store saved."""
 
     def stored(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """Return the answers that are stored under `keys`."""

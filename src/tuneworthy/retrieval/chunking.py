@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from tuneworthy.retrieval.documents import SourceDocument
 from tuneworthy.retrieval.parsing import DocumentSection
 
+# Raised whenever chunks come out otherwise: indexes are then built again.
 VERSION = 2
-"""Raised whenever chunks come out otherwise: indexes are then built again."""
 BYTES_A_TOKEN = 4
+# A token counts for as many characters at most: text of which a vocabulary knows no word is long as well.
 CHARACTERS_A_TOKEN = 8
-"""A token counts for as many characters at most: text of which a vocabulary knows no word is long as well."""
 _ENDS = re.compile(r"(?:[\n\v\f\x85\u2028\u2029]|[.!?][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*)\s*")
 _WORD = re.compile(r"\S{1,200}\s{0,200}|\s{1,200}")
 

@@ -20,8 +20,8 @@ from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.injections import find_injection
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
 
+# A larger document is reported: it alone makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
-"""A larger document is reported: it alone makes thousands of chunks."""
 MOST_LINE = 64 * 2**20
 MOST_NAMED = 5
 TEXT_KEYS = ("text", "content", "contents", "body", "page_content")

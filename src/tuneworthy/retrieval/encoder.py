@@ -53,7 +53,6 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, width) rows of length 1."""
-        ...
 
 
 def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> SentenceEncoder:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tuneworthy.retrieval.encoder import TokenVectors
 from tuneworthy.retrieval.index import RankedChunks
 
+# By number of chunk.
 Scores = Mapping[int, float]
-"""By number of chunk."""
 
 
 def fuse(lexical: RankedChunks, dense: RankedChunks | None, weight: float) -> dict[int, float]:

@@ -22,10 +22,10 @@ from tuneworthy.store import write_atomic
 
 TABLE = "chunks"
 ABOUT = "about.json"
+# Chunks that are encoded and written at once.
 BLOCK = 1024
-"""Chunks that are encoded and written at once."""
+# Chunks that tell how common a word is.
 SAMPLE = 5000
-"""Chunks that tell how common a word is."""
 
 
 class ChunkEncoder(Protocol):
@@ -33,11 +33,9 @@ class ChunkEncoder(Protocol):
 
     async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, width)."""
-        ...
 
     async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
         """Return (n, width); each repeat is asked for separately where a server encodes."""
-        ...
 
 
 def lancedb_missing() -> str:

@@ -21,8 +21,8 @@ _PATTERNS = (
 )
 _INSTRUCTION = re.compile("|".join(_PATTERNS), re.IGNORECASE)
 _UNSEEN = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
+# Characters of one step, with `_SHARED` more of what follows.
 _PART = 2**20
-"""Characters of one step, with `_SHARED` more of what follows."""
 _SHARED = 2**12
 
 

@@ -42,19 +42,19 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Retrieval, content_hash
 
 DEFAULT = "documents"
+# Passages of a search that are stored: k may be as large, and measures look as far.
 DEEPEST = 10
-"""Passages of a search that are stored: k may be as large, and measures look as far."""
+# Words of a turn that are enough for a search; before a shorter one, earlier turns are searched for as well.
 MIN_QUERY_WORDS = 6
-"""Words of a turn that are enough for a search; before a shorter one, earlier turns are searched for as well."""
+# Most chunks, estimated, with dense vectors: each search is exhaustive.
 MOST_ENCODED = 100_000
-"""Most chunks, estimated, with dense vectors: each search is exhaustive."""
+# Full chunks that the local encoder takes in a second on one core, measured.
 ENCODED_A_SECOND = 12
-"""Full chunks that the local encoder takes in a second on one core, measured."""
+# From here on the number of chunks is reported before they are encoded.
 MANY_ENCODED = 10_000
-"""From here on the number of chunks is reported before they are encoded."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
+# Returns the results for questions that are not stored yet.
 _Search = Callable[[Sequence[str]], Awaitable[list[Any]]]
-"""Returns the results for questions that are not stored yet."""
 
 
 class DocumentLibrary:

@@ -13,10 +13,10 @@ from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
 from tuneworthy.retrieval.documents import SourceDocument
 from tuneworthy.types import Passage
 
+# Most tokens of all passages together.
 ROOM = 1024
-"""Most tokens of all passages together."""
+# Size of the passages of documents that are too long.
 PIECE_TOKENS = 128
-"""Size of the passages of documents that are too long."""
 
 
 @dataclass(frozen=True, slots=True)

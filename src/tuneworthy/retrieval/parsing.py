@@ -168,6 +168,7 @@ def _decoded(content: bytes) -> str:
         raise Unreadable(messages.say("not_utf8")) from None
 
 
+# By ending; `.jsonl` holds a document a line and is read by `documents`.
 PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
     ".txt": parse_text,
     ".md": parse_markdown,
@@ -176,4 +177,3 @@ PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
     ".htm": parse_html,
     ".pdf": parse_pdf,
 }
-"""By ending; `.jsonl` holds a document a line and is read by `documents`."""

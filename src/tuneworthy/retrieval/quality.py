@@ -7,8 +7,8 @@ import math
 from collections.abc import Collection, Sequence
 
 MEASURES = ("recall@1", "recall@3", "recall@5", "recall@10", "mrr", "ndcg@10")
+# Documents of a ranked list that are looked at.
 DEEPEST = 10
-"""Documents of a ranked list that are looked at."""
 
 
 def quality(ranked: Sequence[str], right: Sequence[Collection[str]]) -> dict[str, float]:

@@ -16,10 +16,10 @@ from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import ChunkEncoder, ChunkIndex, RankedChunks
 from tuneworthy.types import Passage, Retrieval
 
+# Chunks at the head of the fused list that a reranker orders.
 RERANKED = 20
-"""Chunks at the head of the fused list that a reranker orders."""
+# Most bytes of token vectors in memory; above it all are dropped.
 TOKEN_BYTES = 512 * 2**20
-"""Most bytes of token vectors in memory; above it all are dropped."""
 
 
 class Reranker(Protocol):
@@ -27,7 +27,6 @@ class Reranker(Protocol):
 
     async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; each repeat is asked for separately."""
-        ...
 
 
 class Rerankers(Protocol):
@@ -36,12 +35,10 @@ class Rerankers(Protocol):
     @property
     def local(self) -> SentenceEncoder:
         """Gives token vectors."""
-        ...
 
     @property
     def reranker(self) -> Reranker:
         """Scores chunks."""
-        ...
 
 
 class Searcher:

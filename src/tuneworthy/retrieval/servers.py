@@ -23,15 +23,15 @@ from tuneworthy.types import canonical
 
 BATCH = 64
 TRIES = 3
+# Before the second try, seconds; doubled before each further one.
 PAUSE_S = 0.5
-"""Before the second try, seconds; doubled before each further one."""
 MAX_BYTES = 256 * 2**20
 MAYBE_BILLED = frozenset({"timeout", "connection", "malformed"})
 
+# Returns what is sent for some texts.
 Content = Callable[[Sequence[str]], Mapping[str, Any]]
-"""Returns what is sent for some texts."""
+# Returns the answers in the order of the texts, given what came and how many are expected.
 Reader = Callable[[Any, int], list[str]]
-"""Returns the answers in the order of the texts, given what came and how many are expected."""
 
 
 class ServerEncoder:

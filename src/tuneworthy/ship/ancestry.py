@@ -9,10 +9,10 @@ from tuneworthy.ship import messages
 from tuneworthy.store.artifacts import Artifact, find_artifact, open_artifact
 from tuneworthy.store.folder import Folder
 
+# Tokens that a chat has room for at least, if the model can read as many.
 LEAST: Final = 4096
-"""Tokens that a chat has room for at least, if the model can read as many."""
+# Longer contexts are rounded up to a multiple of it.
 ROUND: Final = 1024
-"""Longer contexts are rounded up to a multiple of it."""
 
 
 def lineage(store: Folder, adapter: str | None = None, base: str | None = None) -> tuple[Artifact, Artifact]:

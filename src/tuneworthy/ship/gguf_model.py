@@ -42,6 +42,7 @@ class Architecture:
     own_head_size: bool = False
 
 
+# Class of a model, as its config names it.
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "LlamaForCausalLM": Architecture("llama", permute=True),
     "MistralForCausalLM": Architecture("llama", permute=True),
@@ -50,7 +51,6 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "GemmaForCausalLM": Architecture("gemma", norm_offset=1.0, own_head_size=True),
     "Gemma2ForCausalLM": Architecture("gemma2", norm_offset=1.0, own_head_size=True),
 }
-"""Class of a model, as its config names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.ship import messages
 
+# llama.cpp's types of tokens.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-"""llama.cpp's types of tokens."""
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Regular expression of a pre-tokenizer to the name that llama.cpp knows it by.
 _RULES: Final[Mapping[str, str]] = {_LETTERS + "{1,3}" + _REST: "llama-bpe", _LETTERS + _REST: "qwen2"}
-"""Regular expression of a pre-tokenizer to the name that llama.cpp knows it by."""
 _SPACE: Final = "\u2581"
 _BYTE_TOKEN: Final = re.compile("<0x..>", re.DOTALL)
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Time to match a pattern, which a stranger's config may write so that it never ends.
 PATTERN_S: Final = 1.0
-"""Time to match a pattern, which a stranger's config may write so that it never ends."""
 _PREFIX: Final = "base_model.model."
 _PART: Final = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(\.weight)?"
 )
+# Where PEFT keeps what differs from layer to layer.
 _PATTERNS: Final = {"r": "rank_pattern", "lora_alpha": "alpha_pattern"}
-"""Where PEFT keeps what differs from layer to layer."""
 
 
 @dataclass(frozen=True, slots=True)

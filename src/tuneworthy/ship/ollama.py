@@ -26,9 +26,9 @@ from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.types import Message
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
+# Of generation_config.json, as Ollama calls them.
 _SAMPLING: Final = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
                     "repetition_penalty": "repeat_penalty"}  # fmt: skip
-"""Of generation_config.json, as Ollama calls them."""
 
 
 @dataclass(frozen=True, slots=True)

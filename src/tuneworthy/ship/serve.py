@@ -33,8 +33,8 @@ from tuneworthy.store.folder import Folder
 Engine = Literal["vllm", "llama_cpp"]
 What = Literal["merged", "adapter", "gguf"]
 NAME: Final = "tuned"
+# Requests that the embedded llama.cpp answers together.
 SLOTS: Final = 4
-"""Requests that the embedded llama.cpp answers together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ from tuneworthy.store.folder import Folder
 
 NOTE: Final = "served"
 TIMEOUT_S: Final = 5.0
+# Largest answer that is read.
 MOST_BYTES: Final = 4 * 2**20
-"""Largest answer that is read."""
 
 
 @contextmanager

@@ -116,8 +116,7 @@ def areas(scores: Floats, positive: NDArray[np.bool_]) -> Areas:
         raise ValueError(f"expected at least 2 rows of each class, got {m} and {n}")
     above = np.array([_placements(row[positive], row[~positive]) for row in scores])
     below = np.array([1 - _placements(row[~positive], row[positive]) for row in scores])
-    covariance = np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n
-    return Areas(above.mean(axis=1), covariance)
+    return Areas(above.mean(axis=1), np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n)
 
 
 def fold_areas(scores: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> Areas:

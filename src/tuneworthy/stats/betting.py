@@ -5,8 +5,8 @@ Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by b
 
 import numpy as np
 
+# Shares of the capital that are staked each time; an equal part of it begins at each.
 BETS = np.linspace(0.1, 0.9, 9)
-"""Shares of the capital that are staked each time; an equal part of it begins at each."""
 
 
 def wager(differences: np.ndarray) -> float:

@@ -101,7 +101,6 @@ def _estimate(sums: Floats, n_cases: int) -> tuple[float, float, int]:
     influence = linearised(sums)
     difference = influence + delta
     n_differing = int((np.abs(difference) > 1e-12).sum())
-    typical = float((difference**2).sum() + 1) / (n_differing + 1)
-    added = max(typical, (n / n_cases) ** 2)
+    added = max(float((difference**2).sum() + 1) / (n_differing + 1), (n / n_cases) ** 2)
     variance = float((influence**2).sum()) / max(1, n - 1) / n + 2 * added / (n + 2) ** 2
     return delta, sqrt(variance), max(1, n - 1)

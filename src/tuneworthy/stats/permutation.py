@@ -13,12 +13,12 @@ import numpy as np
 from .ratios import Floats
 
 EXACT_CLUSTERS = 14
+# Most memory that one block of random swaps takes.
 BLOCK_BYTES = 2**26
-"""Most memory that one block of random swaps takes."""
 _PAIRS = [(i, j) for i in range(4) for j in range(i, 4)]
 _SWAP = [2, 3, 0, 1]
+# Of one swap's moments and what is computed of them, beside its 9 bytes a cluster (a bit, and the same as a float).
 _ROW_BYTES = 8 * 40
-"""Of one swap's moments and what is computed of them, beside its 9 bytes a cluster (a bit, and the same as a float)."""
 
 
 def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[float, str]:

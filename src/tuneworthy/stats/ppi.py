@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 from .paired import NonInferiority, PairedResult
 from .ratios import Floats, cluster_sums, shared_sources
 
+# Fewest cases with verdicts of people that anything is computed from; a decision wants more (see `grade.validate`).
 FEWEST = 8
-"""Fewest cases with verdicts of people that anything is computed from; a decision wants more (see `grade.validate`)."""
 
 
 @dataclass(frozen=True)

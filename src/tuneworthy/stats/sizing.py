@@ -11,10 +11,10 @@ from .intervals import lower_bound, upper_bound
 from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferiority
 
 POWER = 0.8
+# Share of cases that a change makes wrong, where it was not observed.
 LOSS = 0.05
-"""Share of cases that a change makes wrong, where it was not observed."""
+# More cases than this nobody labels: it is then said that it takes more.
 MOST_CASES = 100_000
-"""More cases than this nobody labels: it is then said that it takes more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,13 +21,13 @@ from tuneworthy.store.frozen import changed, freeze_folder
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 Kind = Literal["base", "adapter", "merged", "gguf"]
+# Kind to the verb of the command line that makes it.
 MADE_BY: Final[Mapping[str, str]] = {
     "base": "train",
     "adapter": "train",
     "merged": "merge",
     "gguf": "export gguf",
 }
-"""Kind to the verb of the command line that makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ class Artifact:
             UserError: Something was changed or is gone.
         """
         if (path := changed(self.folder, MANIFEST)) is not None:
-            hint = messages.say("make_artifact", verb=MADE_BY[self.kind])
-            raise UserError(messages.say("file_changed", path=path), hint=hint)
+            raise UserError(
+                messages.say("file_changed", path=path), hint=messages.say("make_artifact", verb=MADE_BY[self.kind])
+            )
 
     @property
     def whole(self) -> bool:
@@ -128,8 +129,7 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
     if found is None:
         text = messages.say("no_artifact") if identity is None else messages.say("no_such_artifact")
-        hint = messages.say("make_artifact", verb=MADE_BY[kind])
-        raise UserError(text.format(kind=kind, start=identity), hint=hint)
+        raise UserError(text.format(kind=kind, start=identity), hint=messages.say("make_artifact", verb=MADE_BY[kind]))
     found.verify()
     return found
 

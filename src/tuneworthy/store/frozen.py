@@ -22,8 +22,8 @@ from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import sync_folder
 from tuneworthy.types import content_hash
 
+# Writes the files into an empty folder; may return what the record is to say of a file beside its hash and size.
 Fill = Callable[[Path], Mapping[str, Mapping[str, Any]] | None]
-"""Writes the files into an empty folder; may return what the record is to say of a file beside its hash and size."""
 
 
 def freeze_folder(

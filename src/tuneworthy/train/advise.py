@@ -20,8 +20,8 @@ from tuneworthy.train.shape import Shape
 
 RANKS: Final = (16, 32, 64, 128, 256)
 ALPHA: Final = 32.0
+# Exponent of the fit of the learning rate over the width, by family.
 FIT: Final[Mapping[str, float]] = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
-"""Exponent of the fit of the learning rate over the width, by family."""
 FULL_RATE: Final = 5e-5
 LORA_TIMES: Final = 10
 MAX_RATE: Final = 1e-3
@@ -31,8 +31,8 @@ PLAIN_RATE: Final = 2e-4
 MAX_BATCH: Final = 31
 EPOCHS: Final = 3.0
 REHEARSAL: Final = 0.05
+# Lengths are rounded up to a multiple of it.
 STEP_ROUND: Final = 8
-"""Lengths are rounded up to a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 NAME: Final = "tuneworthy_rows"
+# Rows are padded to a multiple of this many tokens, so that few sizes occur.
 ROUNDED: Final = 16
-"""Rows are padded to a multiple of this many tokens, so that few sizes occur."""
 _PECULIAR: Final = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size", "layer_types", "sinks")
 
 

@@ -29,8 +29,8 @@ from tuneworthy.train.shape import read_shape
 Say = Callable[[str], None]
 SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
 LIBRARIES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "gguf", "bitsandbytes")
+# Pre-tokenisers of GGUF files that take digits one by one. Source: llama.cpp, src/llama-vocab.cpp.
 DIGITS_APART: Final = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
-"""Pre-tokenisers of GGUF files that take digits one by one. Source: llama.cpp, src/llama-vocab.cpp."""
 
 
 @dataclass(frozen=True, slots=True)

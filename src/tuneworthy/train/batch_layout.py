@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 IGNORED = -100
+# Tokens and supervised places of a batch are filled up to a multiple of these: kernels are compiled for each new size
+# of a matrix, which takes a third of a step on a processor.
 TOKENS_ROUNDED, SUPERVISED_ROUNDED = 64, 32
-"""Tokens and supervised places of a batch are filled up to a multiple of these: kernels are compiled for each new size
-of a matrix, which takes a third of a step on a processor."""
 
 
 @dataclass(frozen=True, slots=True)

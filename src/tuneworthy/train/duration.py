@@ -17,14 +17,14 @@ from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
+# Share of the peak that training uses.
 USED: Final[Mapping[Device, tuple[float, float]]] = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
-"""Share of the peak that training uses."""
+# How many times longer products with NF4 weights take.
 DEQUANTISING: Final = (1.0, 2.0)
-"""How many times longer products with NF4 weights take."""
+# Seconds that products are timed for.
 SAMPLE_S: Final = 0.2
-"""Seconds that products are timed for."""
+# Rows and columns of the matrices that are multiplied.
 SIDE: Final = 512
-"""Rows and columns of the matrices that are multiplied."""
 
 
 @dataclass(frozen=True, slots=True)

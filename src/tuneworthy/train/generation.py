@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH = 32
+# Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
 MOST_TOKENS = 16_384
-"""Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit."""
+# Share of the probability that the tokens to draw from hold.
 NUCLEUS = 0.95
-"""Share of the probability that the tokens to draw from hold."""
 
 
 @contextmanager

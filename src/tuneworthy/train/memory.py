@@ -19,16 +19,17 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
 Device = Literal["cpu", "cuda"]
+# Bytes of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 ·
+# 256.
 NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-"""Bytes of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 · 256."""
+# Largest tile of TRL's fused output head.
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
-"""Largest tile of TRL's fused output head."""
+# Bytes of temporaries for each number of the tile in its backward pass; Triton works in place.
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
-"""Bytes of temporaries for each number of the tile in its backward pass; Triton works in place."""
+# What a run takes beside its tensors: on a CPU what loads on first use; on a GPU the context and gaps, 0.5 to 2 GB.
 FIXED: Final[Mapping[Device, int]] = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
-"""What a run takes beside its tensors: on a CPU what loads on first use; on a GPU the context and gaps, 0.5 to 2 GB."""
+# Gaps that the C library's allocator leaves between what layers keep, as a share of it; on a GPU part of `fixed`.
 GAPS: Final[Mapping[Device, float]] = {"cpu": 0.15, "cuda": 0.0}
-"""Gaps that the C library's allocator leaves between what layers keep, as a share of it; on a GPU part of `fixed`."""
 BAND: Final[Mapping[Device, tuple[float, float]]] = {"cpu": (0.90, 1.10), "cuda": (0.85, 1.15)}
 DTYPE_BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 

@@ -287,6 +287,7 @@ def micro_batch_reason(needed: float, most: float, available: float, accumulated
 
 
 # Memory
+# Part of the peak to what it is.
 PARTS: Final[Mapping[str, str]] = {
     "weights": "{n:.3f}B weights of {bytes} bytes",
     "weights_nf4": "linear layers, {bits:.3f} bits a weight",
@@ -301,7 +302,6 @@ PARTS: Final[Mapping[str, str]] = {
     "logits": "the output head, one tile at a time, with its gradient",
     "fixed": "libraries, context and fragmentation",
 }
-"""Part of the peak to what it is."""
 
 
 def reconciliation(measured: float, estimated: float, low: float, high: float, error: float, *, inside: bool) -> str:

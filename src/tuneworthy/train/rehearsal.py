@@ -23,22 +23,22 @@ from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.types import content_hash
 
+# Version of how rows are written: with another one they are written again.
 VERSION: Final = 1
-"""Version of how rows are written: with another one they are written again."""
+# No template that is meant well puts more before a user's turn.
 OPENING_TOKENS: Final = 1024
-"""No template that is meant well puts more before a user's turn."""
+# A question that has not ended by then is left out.
 QUESTION_TOKENS: Final = 64
-"""A question that has not ended by then is left out."""
+# An answer that has not ended by then is cut: its end is not supervised then.
 ANSWER_TOKENS: Final = 96
-"""An answer that has not ended by then is cut: its end is not supervised then."""
+# Tokens of a row, about: question, answer and what the template adds.
 LONGEST: Final = 256
-"""Tokens of a row, about: question, answer and what the template adds."""
+# Questions that are drawn at once.
 DRAWN: Final = 32
-"""Questions that are drawn at once."""
+# Questions beside those that are wanted: now and then the template refuses one, or nothing answers it.
 SPARE: Final = 8
-"""Questions beside those that are wanted: now and then the template refuses one, or nothing answers it."""
+# Draws for each row that is wanted, at most: some models write few questions that end.
 DRAWS_A_ROW: Final = 4
-"""Draws for each row that is wanted, at most: some models write few questions that end."""
 
 Say = Callable[[str], None]
 

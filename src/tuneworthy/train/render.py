@@ -20,10 +20,10 @@ from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
 from tuneworthy.types import Message
 
+# Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
-"""Around what is supervised, where colours cannot be shown."""
+# Stands for what a user says, to find what the template writes around it.
 MARK: Final = "what-the-user-says"
-"""Stands for what a user says, to find what the template writes around it."""
 REASONS: Final = messages.LEFT_OUT_REASONS
 
 

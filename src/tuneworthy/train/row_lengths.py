@@ -11,10 +11,10 @@ from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, RowChat
 from tuneworthy.types import Message
 
+# Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
 BYTES_A_TOKEN: Final = 3.0
-"""Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows."""
+# What a chat template puts around a turn: role, markers, line breaks.
 TURN_TOKENS: Final = 6
-"""What a chat template puts around a turn: role, markers, line breaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

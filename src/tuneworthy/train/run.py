@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran
 
 Say = Callable[[str], None]
+# Rows whose text and mask are shown and stored.
 SHOWN: Final = 3
-"""Rows whose text and mask are shown and stored."""
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
+# Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less.
 RATE_STEPS: Final = 40
-"""Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less."""
+# Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong.
 ANSWER_SLACK: Final = 2
-"""Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong."""
 
 
 @dataclass(frozen=True, slots=True)

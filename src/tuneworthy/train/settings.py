@@ -16,11 +16,11 @@ Method = Literal["lora", "qlora", "full"]
 Schedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
+# PEFT's word for every linear layer except the output head.
 ALL_LINEAR: Final = "all-linear"
-"""PEFT's word for every linear layer except the output head."""
 
+# Rows that a base writes itself, about, however many rows the task has.
 MOST_REHEARSAL: Final = 512
-"""Rows that a base writes itself, about, however many rows the task has."""
 
 _MEMORY: Final = frozenset({"micro_batch_size", "gradient_checkpointing"})
 

@@ -23,14 +23,14 @@ from tuneworthy.train import messages
 from tuneworthy.train.settings import ALL_LINEAR
 
 MAX_CONFIG_BYTES: Final = 4 * 2**20
+# Largest number that a width or a vocabulary may be.
 MAX_SIZE: Final = 2**24
-"""Largest number that a width or a vocabulary may be."""
+# Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130.
 MAX_COUNT: Final = 4096
-"""Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130."""
+# Architectures that GGUF files call otherwise than config.json.
 GGUF_NAMES: Final[Mapping[str, str]] = {
     "gemma3": "gemma3_text", "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gptneox": "gpt_neox",
 }  # fmt: skip
-"""Architectures that GGUF files call otherwise than config.json."""
 GGUF_KEYS: Final[Mapping[str, str]] = {
     "block_count": "num_hidden_layers", "embedding_length": "hidden_size", "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads", "attention.head_count_kv": "num_key_value_heads",

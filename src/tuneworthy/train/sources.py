@@ -19,5 +19,5 @@ UNSLOTH: Final = "https://docs.unsloth.ai/get-started/fine-tuning-llms-guide/lor
 TINKER: Final = "https://tinker-docs.thinkingmachines.ai/lora-primer"
 VLLM_LORA: Final = "https://docs.vllm.ai/en/latest/features/lora.html"
 REMOTE_CODE: Final = "CVE-2026-5241"
+# The repository under its right name.
 LLAMA_NAMES: Final = "https://huggingface.co/unsloth/Llama-3.3-70B-Instruct-bnb-4bit"
-"""The repository under its right name."""

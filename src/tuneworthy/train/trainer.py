@@ -32,13 +32,13 @@ from tuneworthy.train.render import TokenRow
 from tuneworthy.train.settings import TrainingSettings
 
 EVALS_PER_EPOCH: Final = 2.0
+# The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
+# of two epochs can end early.
 PATIENCE: Final = 2
-"""The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
-of two epochs can end early."""
+# Most that the loss of the first rows may differ between our batches and plain ones, as a share of it.
 LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
-"""Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
+# About as many are written in a run, beside those at each evaluation.
 CHECKPOINTS: Final = 20
-"""About as many are written in a run, beside those at each evaluation."""
 
 
 class DivergedError(UserError):

@@ -28,8 +28,8 @@ from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, con
 
 HELD_OUT_MOST: Final = 128
 HELD_OUT_SHARE: Final = 0.1
+# Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
 HELD_OUT_FEWEST: Final = 20
-"""Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end."""
 
 
 class GateFailed(TuneworthyError):

@@ -166,8 +166,9 @@ def _pilot(
     try:
         found = TypeAdapter(PilotDocument).validate_python(document)
     except ValidationError:
-        path = f"{store.path / PILOT}.json"
-        raise UserError(messages.say("not_a_pilot", path=path), hint=messages.say("pilot_again")) from None
+        raise UserError(
+            messages.say("not_a_pilot", path=f"{store.path / PILOT}.json"), hint=messages.say("pilot_again")
+        ) from None
     changed, base = [], latest_artifact(store, "base")
     if version is None or found.dataset != version.id:
         current = version.id if version is not None else "this one"

@@ -282,8 +282,7 @@ def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Jou
     except UnicodeDecodeError as bad:
         _not_utf8(raw, line, bad, journal)
     else:
-        reason = error.msg.split(": line ")[0]
-        got = messages.say("bad_json_at", error=reason, column=error.colno, text=show(text, 50))
+        got = messages.say("bad_json_at", error=error.msg.split(": line ")[0], column=error.colno, text=show(text, 50))
         journal.fault(line, messages.JSON_LINE, got, raw)
 
 
@@ -341,8 +340,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
     lines = _CsvLines(path, journal)
     # A limit of the module, not of a reader; one above any sane cell stays in force.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
-    reader = csv.reader(lines, delimiter=_delimiter(path, lines.first), strict=True)
-    rows = _csv_rows(reader, lines, journal)
+    rows = _csv_rows(csv.reader(lines, delimiter=_delimiter(path, lines.first), strict=True), lines, journal)
     line, header = next(rows, (1, None))
     if header is None:
         yield line, None

@@ -25,8 +25,8 @@ from tuneworthy.registry import Registry
 from tuneworthy.types import UNLABELLED, Case, Example, canonical, content_hash
 
 R = TypeVar("R", Case, Example)
+# Lines with the fields of a row; None where the journal got the row.
 Converted = Iterator[tuple[int, Fields | None]]
-"""Lines with the fields of a row; None where the journal got the row."""
 
 _PEEK = 100
 _PEEK_FAULTS = 1000
@@ -163,8 +163,9 @@ def _read_whole(
         rows = collect(converted, journal)
     journal.raise_faults()
     if not rows:
-        hint = "; ".join(journal.notes())
-        raise DataError(path, None, kind.at_least_one.expected, messages.say("none_usable"), hint=hint)
+        raise DataError(
+            path, None, kind.at_least_one.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
+        )
     return tuple(rows), name, journal.notes(), tuple(journal.dropped)
 
 
@@ -228,8 +229,9 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
     if reject is None and not journal.n_faults:
         raise DataError(journal.path, None, messages.NO_ROW.expected, messages.say("none"), hint=messages.NO_ROW.hint)
     if reject is not None and len(lines) == _PEEK_FAULTS:
-        got = messages.say("only_faults", n=_PEEK_FAULTS, got=reject.got)
-        raise DataError(journal.path, reject.line, reject.words, got)
+        raise DataError(
+            journal.path, reject.line, reject.words, messages.say("only_faults", n=_PEEK_FAULTS, got=reject.got)
+        )
     return ((line, None) for line, _ in lines)
 
 
@@ -268,8 +270,10 @@ def _converter(
     if inputs or expected or source.is_table:
         return "columns", Columns(kind.read, keys, journal, inputs, expected, keep_rest=kind.keep_rest)
     shown = ", ".join(sorted(keys)[:12]) or messages.say("none")
-    names = ", ".join(sorted(kind.formats))
-    raise RowFault(messages.KNOWN_FORMAT.at(noun=kind.noun, names=names), messages.say("keys", names=shown))
+    raise RowFault(
+        messages.KNOWN_FORMAT.at(noun=kind.noun, names=", ".join(sorted(kind.formats))),
+        messages.say("keys", names=shown),
+    )
 
 
 def _table_format(kind: _Noun, keys: set[str], first: dict[str, Any]) -> Format | None:

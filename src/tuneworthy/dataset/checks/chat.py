@@ -10,8 +10,8 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.types import Example, Message
 
+# NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252.
 _BROKEN = re.compile("[\x00\ud800-\udfff\ufffd]|Ã[\x80-\xbf©¤¶¼]|â€[™œ\x9d\u201c\u201d¦]")
-"""NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252."""
 
 
 def chat_fault(turns: Sequence[Message]) -> tuple[str, str] | None:

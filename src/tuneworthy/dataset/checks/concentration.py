@@ -23,12 +23,12 @@ from tuneworthy.types import Example
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Questions among which topics are looked for: seconds, and 100 MB.
 SAMPLE = 4_000
-"""Questions among which topics are looked for: seconds, and 100 MB."""
+# Least likeness of a question to the centre of its topic: of characters, and in meaning.
 MIN_COSINE, ENCODER_COSINE = 0.4, 0.65
-"""Least likeness of a question to the centre of its topic: of characters, and in meaning."""
+# Fewer rows have no distribution worth a word.
 MIN_ROWS = 50
-"""Fewer rows have no distribution worth a word."""
 _SPREADS = 6
 _BLOCK = 2_048
 _CLIP = 1_000

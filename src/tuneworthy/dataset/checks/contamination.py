@@ -13,10 +13,10 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.types import Example
 
+# Words of a question from which another one, one word apart, is dropped and not only reported.
 LONG: Final = 8
-"""Words of a question from which another one, one word apart, is dropped and not only reported."""
+# Code of a row that may well mean something else than the case: no gate bars it.
 SHORT_EDIT: Final = "overlap_short_edit"
-"""Code of a row that may well mean something else than the case: no gate bars it."""
 
 
 @DATA_CHECKS.rule(
@@ -44,5 +44,6 @@ class Contamination:
         for hit in ContaminationIndex(context.cases, n=self.n, threshold=self.threshold).find(rows):
             short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
             code, action = (SHORT_EDIT, self.short_edit) if short else (f"overlap_{hit.reason}", "drop")
-            message = messages.say("case", case=hit.case_id)
-            yield RowFinding(row=hit.row, code=code, message=message, score=hit.score, action=action)
+            yield RowFinding(
+                row=hit.row, code=code, message=messages.say("case", case=hit.case_id), score=hit.score, action=action
+            )

@@ -8,8 +8,8 @@ from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example
 
+# Labelled cases from which their share of unanswerable questions means something.
 MIN_CASES = 30
-"""Labelled cases from which their share of unanswerable questions means something."""
 
 
 @DATA_CHECKS.rule("declined_share", codes=messages.REASONS["declined_share"], whole=True)

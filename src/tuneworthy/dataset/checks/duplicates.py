@@ -14,8 +14,8 @@ from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFindin
 from tuneworthy.extras import require
 from tuneworthy.types import Example, content_hash
 
+# Words of an answer up to which it must be the same, and may not only be like the other one.
 SHORT = 12
-"""Words of an answer up to which it must be the same, and may not only be like the other one."""
 
 
 def answer_text(row: Example) -> str:
@@ -84,8 +84,13 @@ class NearCheck:
         for row in sorted(of):
             other, score = of[row]
             other = of[other][0] if other in of else other
-            message = messages.say("similarity", score=score)
-            yield RowFinding(row=row, code="near_duplicate", message=message, other=other, score=score)
+            yield RowFinding(
+                row=row,
+                code="near_duplicate",
+                message=messages.say("similarity", score=score),
+                other=other,
+                score=score,
+            )
 
 
 def _marked(text: str, answer: int) -> str:
@@ -142,7 +147,11 @@ class SemanticCheck:
             both = other >= 0 and free[row] and free[other]
             if both or (other >= 0 and normalise(answers[row]) == normalise(answers[other])):
                 score = float(same.score[row])
-                message = messages.say("cosine", score=score)
                 yield RowFinding(
-                    row=row, code="semantic_duplicate", message=message, other=other, score=score, action=self.action
+                    row=row,
+                    code="semantic_duplicate",
+                    message=messages.say("cosine", score=score),
+                    other=other,
+                    score=score,
+                    action=self.action,
                 )

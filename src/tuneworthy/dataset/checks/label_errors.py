@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDS = 4
+# Rows of a label; of rarer ones nothing can be learnt from the other folds.
 MIN_OF_A_LABEL = 4
-"""Rows of a label; of rarer ones nothing can be learnt from the other folds."""
 _TEMPERATURE = 4.0
 _C = 1.0
 
@@ -155,7 +155,10 @@ class LabelErrors:
         judged = [number for number, row in enumerate(rows) if row.answer.strip() in task_labels]
         texts, labels = [rows[i].question for i in judged], [rows[i].answer.strip() for i in judged]
         for doubt in find_doubts(texts, labels, context.encoder, context.seed):
-            message = messages.say("more_like", label=doubt.suggested)
             yield RowFinding(
-                row=judged[doubt.row], code="label_error", message=message, score=doubt.score, action=self.action
+                row=judged[doubt.row],
+                code="label_error",
+                message=messages.say("more_like", label=doubt.suggested),
+                score=doubt.score,
+                action=self.action,
             )

@@ -19,8 +19,8 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.types import Example
 
+# Rows from which the usual length and language can be estimated.
 MIN_ROWS = 50
-"""Rows from which the usual length and language can be estimated."""
 _SCRIPTS = (
     "LATIN", "CYRILLIC", "ARABIC", "HEBREW", "GREEK", "DEVANAGARI", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK",
 )  # fmt: skip
@@ -142,5 +142,9 @@ class Language:
             if row in rare:
                 yield RowFinding(row=row, code="rare_language", message=question, action=self.action)
             elif question and answer and question != answer and counts[question, answer] <= most:
-                message = messages.say("answered_in", answer=answer, question=question)
-                yield RowFinding(row=row, code="answered_in_another", message=message, action=self.action)
+                yield RowFinding(
+                    row=row,
+                    code="answered_in_another",
+                    message=messages.say("answered_in", answer=answer, question=question),
+                    action=self.action,
+                )

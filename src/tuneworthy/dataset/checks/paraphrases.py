@@ -25,13 +25,13 @@ from tuneworthy.types import Case, Example
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Rows that each row is compared with, at most: drawn, seeded.
 CONTROLS: Final = 10_000
-"""Rows that each row is compared with, at most: drawn, seeded."""
+# Below it MiniLM takes two questions for strangers.
 MIN_COSINE: Final = 0.5
-"""Below it MiniLM takes two questions for strangers."""
 MIN_OF_A_FILE: Final = 20
+# Probability that any file without an overlap is reported.
 DOUBT: Final = 0.01
-"""Probability that any file without an overlap is reported."""
 _BATCH: Final = 20_000
 _BLOCK: Final = 1_024
 
@@ -193,5 +193,10 @@ def _leaning_files(near: Nearness, files: NDArray[np.str_]) -> Iterator[RowFindi
         own = files == name
         off, z = leaning(near.lean[own], near.case[own])
         if z > ndtri(1 - DOUBT / len(names)):
-            message = messages.say("leaning_file", file=name, n=int(own.sum()), share=0.5 + off, z=z)
-            yield RowFinding(row=WHOLE_SET, code="leaning_file", message=message, score=0.5 + off, action="report")
+            yield RowFinding(
+                row=WHOLE_SET,
+                code="leaning_file",
+                message=messages.say("leaning_file", file=name, n=int(own.sum()), share=0.5 + off, z=z),
+                score=0.5 + off,
+                action="report",
+            )

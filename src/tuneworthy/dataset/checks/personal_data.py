@@ -23,7 +23,6 @@ class PiiEngine(Protocol):
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield the number of each text that holds any, with what it holds, in order and without overlaps."""
-        ...
 
 
 class Presidio:

@@ -37,8 +37,12 @@ class TeacherMix:
                 names.setdefault(key, name_of(teacher))
         if len(counts) > 1:
             code = "teachers_mixed_as_asked" if self.allowed else "teachers_mixed"
-            message = messages.teachers([(n, names[key]) for key, n in counts.most_common()])
-            yield RowFinding(row=WHOLE_SET, code=code, message=message, action="report")
+            yield RowFinding(
+                row=WHOLE_SET,
+                code=code,
+                message=messages.teachers([(n, names[key]) for key, n in counts.most_common()]),
+                action="report",
+            )
 
 
 @DATA_CHECKS.rule("teacher_drift", codes=messages.REASONS["teacher_drift"], whole=True)
@@ -70,8 +74,12 @@ def _compare_groups(rows: Sequence[Example], groups: Sequence[str], seed: int) -
         code = "answers_drift" if one.drifts else "answers_steady"
         yield RowFinding(row=WHOLE_SET, code=code, message=str(one), score=one.auc, action="report")
     if not comparisons:
-        message = messages.too_few_answers(MIN_ROWS, Counter(groups).most_common())
-        yield RowFinding(row=WHOLE_SET, code="too_few_answers", message=message, action="report")
+        yield RowFinding(
+            row=WHOLE_SET,
+            code="too_few_answers",
+            message=messages.too_few_answers(MIN_ROWS, Counter(groups).most_common()),
+            action="report",
+        )
 
 
 def _week(day: str) -> str:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tuneworthy.dataset.dedup.minhash import Hashes, band_keys, shingles
 from tuneworthy.dataset.dedup.packed import pack
 
+# Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT: Final = 256
-"""Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable."""
+# Places in `UniqueRows.counts`.
 ROWS, SHINGLES, CUT = 0, 1, 2
-"""Places in `UniqueRows.counts`."""
 _U = np.uint64
 
 

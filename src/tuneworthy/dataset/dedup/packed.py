@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import folded, spaced
 
+# What `cases.normalize.words` makes of a character: nothing, a gap, a word of its own, a part of a word.
 DROP, GAP, ALONE, LETTER = 1, 2, 3, 4
-"""What `cases.normalize.words` makes of a character: nothing, a gap, a word of its own, a part of a word."""
+# Rows a buffer. No result depends on it.
 CHUNK = 4096
-"""Rows a buffer. No result depends on it."""
 
 
 @dataclass(frozen=True, slots=True)

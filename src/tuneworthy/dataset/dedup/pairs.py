@@ -19,10 +19,10 @@ from scipy.sparse import csr_matrix
 
 from tuneworthy.cases.normalize import words
 
+# How much of the agreement of all words is taken off that of the rare ones.
 COMMON = 0.7
-"""How much of the agreement of all words is taken off that of the rare ones."""
+# What the looked-up words must add to the cosine at least; a smaller one looks up more words.
 _HEAD = 0.25
-"""What the looked-up words must add to the cosine at least; a smaller one looks up more words."""
 _BLOCK = 4096
 _PAIRS = 1 << 17
 

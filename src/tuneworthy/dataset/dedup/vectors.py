@@ -10,8 +10,8 @@ from xxhash import xxh3_128_digest
 
 from tuneworthy.retrieval.encoder import Encoder
 
+# Texts that are encoded at a time; what was encoded before the process died stays.
 CHUNK: Final = 2048
-"""Texts that are encoded at a time; what was encoded before the process died stays."""
 
 
 class CachedEncoder:
@@ -28,8 +28,7 @@ class CachedEncoder:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.truncate(file.tell() // self._record.itemsize * self._record.itemsize)
-        keys = np.array(self._records()["key"])
-        self._places = {key.tobytes(): place for place, key in enumerate(keys)}
+        self._places = {key.tobytes(): place for place, key in enumerate(np.array(self._records()["key"]))}
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors, ``(n_texts, dim)``."""

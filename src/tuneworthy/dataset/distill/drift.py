@@ -20,10 +20,10 @@ from tuneworthy.dataset import messages
 from tuneworthy.stats.auroc import Areas, fold_areas
 
 FOLDS: Final = 5
+# Least number of rows of a group that is compared with the others.
 MIN_ROWS: Final = 40
-"""Least number of rows of a group that is compared with the others."""
+# Rows of either side that are used, a seeded draw.
 MAX_ROWS: Final = 1000
-"""Rows of either side that are used, a seeded draw."""
 MAX_GROUPS: Final = 6
 _STYLE_WEIGHT: Final = 0.5
 _SENTENCE = re.compile(r"[.!?…]+(?=\s|$)")
@@ -94,8 +94,7 @@ def _drift(
     positive = inside[rows]
     texts = [[side[row] for row in rows] for side in (answers, questions)]
     folds = _folds(texts[1], positive, seed)
-    scores = np.stack([_out_of_fold(side, positive, folds) for side in texts])
-    areas = fold_areas(scores, positive, folds)
+    areas = fold_areas(np.stack([_out_of_fold(side, positive, folds) for side in texts]), positive, folds)
     return Drift(
         group=name,
         n=int(positive.sum()),

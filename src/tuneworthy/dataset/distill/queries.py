@@ -28,10 +28,10 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash
 
+# Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
 SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near", "semantic")
-"""Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked."""
+# Replaces a row's own answer: only questions are compared.
 _ANSWER: Final = {"role": "assistant", "content": "-"}
-"""Replaces a row's own answer: only questions are compared."""
 _SENT_KEYS: Final[frozenset[str]] = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 _QUESTION_META: Final = ("tools", "licence", "license")
 

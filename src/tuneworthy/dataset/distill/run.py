@@ -382,8 +382,10 @@ def _require_same_teacher(base: Import, description: Mapping[str, Any]) -> None:
     """
     for row in base.examples():
         if (other := teacher_of(row)) is not None and not _is_same(other, description):
-            message = messages.say("other_teacher", row=row.source, other=name_of(other), teacher=name_of(description))
-            raise UserError(message, hint=messages.say("other_teacher_hint"))
+            raise UserError(
+                messages.say("other_teacher", row=row.source, other=name_of(other), teacher=name_of(description)),
+                hint=messages.say("other_teacher_hint"),
+            )
 
 
 def _is_same(other: Mapping[str, Any], description: Mapping[str, Any]) -> bool:

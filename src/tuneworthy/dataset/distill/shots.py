@@ -7,8 +7,8 @@ from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Shots
 
+# Shots drawn beyond those needed, as those that ask the same question are removed.
 SPARE = 8
-"""Shots drawn beyond those needed, as those that ask the same question are removed."""
 
 
 class TeacherShots(ShotPool):

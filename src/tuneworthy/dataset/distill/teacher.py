@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from tuneworthy.dataset import messages
 from tuneworthy.types import Example, Variant, content_hash
 
+# Where a row's `meta` holds the teacher.
 KEY: Final = "teacher"
-"""Where a row's `meta` holds the teacher."""
 _NOT_PROMPT: Final = ("name", "notes", "model", "model_identity", "decoding", "max_tokens")
 _PIN: Final = ("model", "identity", "prompt", "parameters", "served")
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]

@@ -54,8 +54,8 @@ _RANK: Final[dict[Opinion, int]] = {"none": 0, "good": 1, "unclear": 2, "bad": 3
 _STARS: Final = frozenset({"stars", "csat"})
 _TOPS: Final = (1.0, 5.0, 10.0, 100.0)
 SETTLED: Final = "feedback_settled"
+# Where `meta` keeps the ratings of single turns that could not be judged yet; a list of objects.
 TURNS: Final = "feedback_of_turns"
-"""Where `meta` keeps the ratings of single turns that could not be judged yet; a list of objects."""
 _OWN: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 
 

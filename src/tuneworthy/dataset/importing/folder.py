@@ -27,8 +27,8 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import sync_folder
 from tuneworthy.types import Example, content_hash
 
+# Raise it whenever the same files give another import.
 VERSION: Final = 2
-"""Raise it whenever the same files give another import."""
 ROWS, REJECTS = "rows.jsonl", "rejects.jsonl"
 
 

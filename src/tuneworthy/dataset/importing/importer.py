@@ -33,8 +33,8 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Message, content_hash
 
 MAX_SHOWN_ROW: Final = 64 * 1024
+# Rows whose ratings set the scales of a file.
 PEEK: Final = 1000
-"""Rows whose ratings set the scales of a file."""
 _SAY_EVERY: Final = 20_000
 _KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 _INVISIBLE = tuple(chr(code) for code in (0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0x202A, 0x202F)))
@@ -87,8 +87,7 @@ def import_files(
     """
     paths = list(dict.fromkeys(paths))
     sources = source_files(paths)
-    key = [VERSION, __version__, [asdict(source) for source in sources], asdict(request)]
-    identity = content_hash(key)
+    identity = content_hash([VERSION, __version__, [asdict(source) for source in sources], asdict(request)])
     done = finished_import(store, identity)
     if done is None:
         started = time.monotonic()
@@ -105,8 +104,10 @@ def import_files(
     if latest:
         store.write("imports/latest", {"id": identity})
     if not done.document["n_kept"]:
-        hint = messages.say("reasons_in", path=done.folder / REJECTS)
-        raise UserError(messages.say("no_usable_row", n=done.document["n_read"]), hint=hint)
+        raise UserError(
+            messages.say("no_usable_row", n=done.document["n_read"]),
+            hint=messages.say("reasons_in", path=done.folder / REJECTS),
+        )
     return done
 
 

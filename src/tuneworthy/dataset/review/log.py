@@ -17,8 +17,8 @@ from tuneworthy.dataset import messages
 from tuneworthy.errors import DataError
 from tuneworthy.types import Example, content_hash
 
+# In the project folder and not in the tool's own: it is people's work.
 FILE_NAME: Final = "reviews.jsonl"
-"""In the project folder and not in the tool's own: it is people's work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +131,12 @@ class Ledger:
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
                 if number == len(lines) and not line.endswith(b"\n"):
                     break
-                expected = messages.say("review_line", kinds=", ".join(KINDS))
-                raise DataError(path, number, expected, show(line.decode(errors="replace").strip())) from None
+                raise DataError(
+                    path,
+                    number,
+                    messages.say("review_line", kinds=", ".join(KINDS)),
+                    show(line.decode(errors="replace").strip()),
+                ) from None
         return ledger
 
     def _add(self, row: dict[str, Any]) -> None:

@@ -280,8 +280,9 @@ class Reviewing:
             if (one.row, one.reviewer) == (row, self.reviewer)
         ]
         if own and (good or not own[-1]):
-            message = messages.say("judged_before", reviewer=self.reviewer, row=row)
-            raise UserError(message, hint=messages.say("judged_before_hint"))
+            raise UserError(
+                messages.say("judged_before", reviewer=self.reviewer, row=row), hint=messages.say("judged_before_hint")
+            )
         verdict = RowVerdict(
             sample=self.sample.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
         )
@@ -333,8 +334,10 @@ def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
     fixed = {**asdict(sample), "n": len(sample.rows)}
     for name, value in options.items():
         if value is not None and fixed[name] != value:
-            message = messages.say("fixed_before", name=name.replace("_", "-"), fixed=fixed[name], value=value)
-            raise UserError(message, hint=messages.say("fixed_before_hint"))
+            raise UserError(
+                messages.say("fixed_before", name=name.replace("_", "-"), fixed=fixed[name], value=value),
+                hint=messages.say("fixed_before_hint"),
+            )
 
 
 def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
@@ -345,6 +348,8 @@ def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
             tools = {"tools": row.meta["tools"]} if "tools" in row.meta else {}
             picked[name] = Example(messages=row.messages, id=name, meta=tools)
     if len(picked) < len(names):
-        message = messages.say("sample_gone", n=len(names), version=sample.version, found=len(picked))
-        raise UserError(message, hint=messages.say("sample_gone_hint"))
+        raise UserError(
+            messages.say("sample_gone", n=len(names), version=sample.version, found=len(picked)),
+            hint=messages.say("sample_gone_hint"),
+        )
     return picked

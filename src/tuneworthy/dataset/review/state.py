@@ -18,8 +18,8 @@ from tuneworthy.stats.intervals import clopper_pearson
 ALPHA: Final = 0.05
 CONFIDENCE: Final = 1 - ALPHA
 Status = Literal["no_plan", "open", "accepted", "rejected"]
+# An interval, 95 % unless said otherwise.
 Share = tuple[float, float]
-"""An interval, 95 % unless said otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

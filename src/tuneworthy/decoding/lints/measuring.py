@@ -48,5 +48,6 @@ def uncalibrated_threshold(use: Use) -> Iterator[Finding]:
             if possible
             else messages.say("threshold_impossible")
         )
-        message = messages.say("threshold", threshold=use.threshold, share=share)
-        yield Finding(message=message, fix=messages.say("threshold_fix"))
+        yield Finding(
+            message=messages.say("threshold", threshold=use.threshold, share=share), fix=messages.say("threshold_fix")
+        )

@@ -13,8 +13,8 @@ from tuneworthy.rules import Finding
 
 HIGHEST_PENALTY = 1.1
 _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
+# Parameters of which `models probe` finds whether they act.
 PROBED = ("min_p", "seed", "top_k", "top_p", "repetition_penalty", "stop")
-"""Parameters of which `models probe` finds whether they act."""
 
 
 def _uncut(use: Use) -> bool:
@@ -56,10 +56,14 @@ def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     """
     temperature = use.value("temperature", 1)
     if use.purpose == "creative" and temperature > 1:
-        message = messages.say(
-            "creative_temperature", temperature=temperature, tail=float(at_temperature(_TIGHT, temperature)[1:].sum())
+        yield Finding(
+            message=messages.say(
+                "creative_temperature",
+                temperature=temperature,
+                tail=float(at_temperature(_TIGHT, temperature)[1:].sum()),
+            ),
+            fix=messages.say("creative_temperature_fix"),
         )
-        yield Finding(message=message, fix=messages.say("creative_temperature_fix"))
 
 
 @LINTS.rule(
@@ -77,8 +81,10 @@ def repetition_penalty_high(use: Use) -> Iterator[Finding]:
     """
     penalty = use.value("repetition_penalty", 1)
     if penalty > HIGHEST_PENALTY:
-        message = messages.say("penalty_high", penalty=penalty, highest=HIGHEST_PENALTY)
-        yield Finding(message=message, fix=messages.say("penalty_high_fix"))
+        yield Finding(
+            message=messages.say("penalty_high", penalty=penalty, highest=HIGHEST_PENALTY),
+            fix=messages.say("penalty_high_fix"),
+        )
 
 
 @LINTS.rule(
@@ -97,8 +103,9 @@ def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
     repeated = {"json_schema": messages.say("repeats_keys"), "choice": messages.say("copies_label")}.get(use.output, "")
     must = messages.say("quotes") if use.retrieved else repeated
     if penalty != 1 and must:
-        message = messages.say("penalty_repeats", penalty=penalty, must=must)
-        yield Finding(message=message, fix=messages.say("penalty_repeats_fix"))
+        yield Finding(
+            message=messages.say("penalty_repeats", penalty=penalty, must=must), fix=messages.say("penalty_repeats_fix")
+        )
 
 
 @LINTS.rule(
@@ -139,8 +146,10 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
     if lacking:
         values = ", ".join(f"{name} {engine.defaults[name]:g}" for name in lacking)
         neutral = ", ".join(f"{name} = {off[name]:g}" for name in lacking)
-        message = messages.say("min_p_not_alone", engine=engine.label, values=values)
-        yield Finding(message=message, fix=messages.say("set", values=neutral))
+        yield Finding(
+            message=messages.say("min_p_not_alone", engine=engine.label, values=values),
+            fix=messages.say("set", values=neutral),
+        )
 
 
 @LINTS.rule(

@@ -100,8 +100,10 @@ def schema_nesting(use: Use) -> Iterator[Finding]:
     """A schema is nested deeper than the engine accepts."""
     most = engine_limits(use.engine).nesting
     if use.schema is not None and most is not None and (levels := depth(use.schema)) > most:
-        message = messages.say("schema_too_deep", levels=levels, engine=use.engine, most=most)
-        yield Finding(message=message, fix=messages.say("schema_too_deep_fix"))
+        yield Finding(
+            message=messages.say("schema_too_deep", levels=levels, engine=use.engine, most=most),
+            fix=messages.say("schema_too_deep_fix"),
+        )
 
 
 @LINTS.rule(
@@ -127,8 +129,10 @@ def truncated_structure(use: Use) -> Iterator[Finding]:
         return
     least = len(shortest(use.schema)) / BYTES_A_TOKEN
     if least > use.max_tokens:
-        message = messages.say("limit_too_low", least=least, most=use.max_tokens)
-        yield Finding(message=message, fix=messages.say("limit_too_low_fix"))
+        yield Finding(
+            message=messages.say("limit_too_low", least=least, most=use.max_tokens),
+            fix=messages.say("limit_too_low_fix"),
+        )
 
 
 @LINTS.rule(

@@ -4,8 +4,8 @@ from typing import Final
 
 from tuneworthy.rules import Finding, RuleBook
 
+# Modules of the built-in checks, in the order in which their findings are shown.
 AREAS: Final = ("prompt", "data", "documents", "graders", "models", "decoding", "plan")
-"""Modules of the built-in checks, in the order in which their findings are shown."""
 
 CHECKS: Final = RuleBook[Finding]("checks", [f"{__name__}.{area}" for area in AREAS])
 check = CHECKS.rule

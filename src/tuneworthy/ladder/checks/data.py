@@ -10,8 +10,8 @@ from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding
 
+# What the reader of cases expects where an id occurs twice.
 DUPLICATE = "an id that no other row has"
-"""What the reader of cases expects where an id occurs twice."""
 MIN_GROUPS = 10
 
 
@@ -49,14 +49,16 @@ def unlabelled(facts: Facts) -> Iterator[Finding]:
     """Cases have no right answer. (`"expected": null` is one: declining is right.)"""
     missing = [case.id for case in facts.cases if not case.labelled]
     if missing:
-        message = messages.say(
-            "unlabelled",
-            n=len(missing),
-            total=len(facts.cases),
-            path=facts.project.cases.path,
-            ids=messages.listed(missing),
+        yield Finding(
+            message=messages.say(
+                "unlabelled",
+                n=len(missing),
+                total=len(facts.cases),
+                path=facts.project.cases.path,
+                ids=messages.listed(missing),
+            ),
+            fix=messages.say("label_them"),
         )
-        yield Finding(message=message, fix=messages.say("label_them"))
 
 
 def _unknown_labels(facts: Facts) -> dict[str, str]:
@@ -100,10 +102,12 @@ def unseen_labels(facts: Facts) -> Iterator[Finding]:
     expected = {*labels_of((), facts.examples), *_unknown_labels(facts)}
     counts = Counter(label for case in facts.labelled for label in labels_of([case]) if label not in expected)
     if counts:
-        message = messages.say(
-            "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
+        yield Finding(
+            message=messages.say(
+                "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
+            ),
+            fix=messages.say("add_examples"),
         )
-        yield Finding(message=message, fix=messages.say("add_examples"))
 
 
 @check("contamination", severity="warning")
@@ -120,8 +124,10 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
     for side in ("cases", "dev"):
         counts = facts.data.dataset.contamination.counts[side]
         if total := sum(counts.values()):
-            message = messages.say("overlapping", total=total, n_examples=len(facts.examples), side=side, **counts)
-            yield Finding(message=message, fix=fix)
+            yield Finding(
+                message=messages.say("overlapping", total=total, n_examples=len(facts.examples), side=side, **counts),
+                fix=fix,
+            )
 
 
 @check("dev_near_test", severity="note")
@@ -134,8 +140,10 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
         return
     counts = facts.data.dataset.contamination.counts["dev_test"]
     if total := sum(counts.values()):
-        message = messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts)
-        yield Finding(message=message, fix=messages.say("set_groups"))
+        yield Finding(
+            message=messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts),
+            fix=messages.say("set_groups"),
+        )
 
 
 @check("reader_notes", severity="note")
@@ -166,16 +174,19 @@ def edited_cases(facts: Facts) -> Iterator[Finding]:
 def small_test(facts: Facts) -> Iterator[Finding]:
     """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
     if facts.data and len(facts.data.split.test) < MIN_TEST:
-        message = messages.say("small_test", n=len(facts.data.split.test), least=MIN_TEST)
-        yield Finding(message=message, fix=messages.say("add_cases"))
+        yield Finding(
+            message=messages.say("small_test", n=len(facts.data.split.test), least=MIN_TEST),
+            fix=messages.say("add_cases"),
+        )
 
 
 @check("small_dev", severity="warning")
 def small_dev(facts: Facts) -> Iterator[Finding]:
     """Dev has fewer than 50 cases: nothing is explored, each rung compares one candidate, fixed beforehand."""
     if facts.data and not facts.data.split.explore:
-        message = messages.say("small_dev", n=len(facts.data.split.dev), least=MIN_DEV)
-        yield Finding(message=message, fix=messages.say("add_dev"))
+        yield Finding(
+            message=messages.say("small_dev", n=len(facts.data.split.dev), least=MIN_DEV), fix=messages.say("add_dev")
+        )
 
 
 @check("few_groups", severity="warning")
@@ -185,5 +196,6 @@ def few_groups(facts: Facts) -> Iterator[Finding]:
         return
     groups = {case.source for case in facts.data.split.test}
     if len(groups) < MIN_GROUPS:
-        message = messages.say("few_groups", n=len(groups), least=MIN_GROUPS)
-        yield Finding(message=message, fix=messages.say("add_groups"))
+        yield Finding(
+            message=messages.say("few_groups", n=len(groups), least=MIN_GROUPS), fix=messages.say("add_groups")
+        )

@@ -40,8 +40,11 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
 
 def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
     for lint in lints:
-        message = messages.say("lint", where=where, message=lint.message, code=lint.rule)
-        yield Finding(message=message, fix=lint.fix, severity=lint.severity)
+        yield Finding(
+            message=messages.say("lint", where=where, message=lint.message, code=lint.rule),
+            fix=lint.fix,
+            severity=lint.severity,
+        )
 
 
 def _constraint(facts: Facts) -> OutputFormat:

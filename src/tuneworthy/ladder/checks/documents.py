@@ -30,8 +30,10 @@ def documents_named(facts: Facts) -> Iterator[Finding]:
         return
     missing = list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one])))
     if missing:
-        message = messages.say("documents_named", n=len(missing), names=messages.listed(missing))
-        yield Finding(message=message, fix=messages.say("add_documents"))
+        yield Finding(
+            message=messages.say("documents_named", n=len(missing), names=messages.listed(missing)),
+            fix=messages.say("add_documents"),
+        )
 
 
 @check("documents_read", severity="note")

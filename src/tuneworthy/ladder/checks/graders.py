@@ -19,8 +19,10 @@ def grader(facts: Facts) -> Iterator[Finding]:
         return  # labels and texts are not known
     for number, (config, _, error) in enumerate(facts.graders, 1):
         if error:
-            message = messages.say("about_grader", number=number, type=config.type, error=error.message)
-            yield Finding(message=message, fix=error.hint or messages.say("fix_graders"))
+            yield Finding(
+                message=messages.say("about_grader", number=number, type=config.type, error=error.message),
+                fix=error.hint or messages.say("fix_graders"),
+            )
 
 
 @check("grader_labels")

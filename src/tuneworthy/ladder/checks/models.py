@@ -59,8 +59,7 @@ def model_file(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not a GGUF file, is cut off, or is a folder."""
     for name, _, path, _ in _files(facts):
         if path is not None and path.is_dir():
-            message = messages.say("gguf_is_folder", name=name, path=path)
-            yield Finding(message=message, fix=messages.say("name_a_file"))
+            yield Finding(message=messages.say("gguf_is_folder", name=name, path=path), fix=messages.say("name_a_file"))
         elif path is not None and (error := attempt(ModelError, partial(read_header, path))[1]):
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
 
@@ -87,8 +86,10 @@ def server(facts: Facts) -> Iterator[Finding]:
     for name, answer in facts.servers.items():
         if answer.status is None or answer.status >= 500:
             reason = answer.fault or f"status {answer.status}"
-            message = messages.say("server_down", name=name, url=answer.url, reason=reason)
-            yield Finding(message=message, fix=messages.say("start_server"))
+            yield Finding(
+                message=messages.say("server_down", name=name, url=answer.url, reason=reason),
+                fix=messages.say("start_server"),
+            )
 
 
 @check("key_refused")
@@ -99,8 +100,10 @@ def key_refused(facts: Facts) -> Iterator[Finding]:
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
             text = messages.say("key_refused") if has_key else messages.say("key_needed")
-            message = text.format(name=name, url=answer.url, variable=variable, status=answer.status)
-            yield Finding(message=message, fix=messages.say("set_key"))
+            yield Finding(
+                message=text.format(name=name, url=answer.url, variable=variable, status=answer.status),
+                fix=messages.say("set_key"),
+            )
 
 
 @check("model_unknown", severity="warning")
@@ -110,8 +113,10 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
             listed = ", ".join(answer.models[:5])
-            message = messages.say("model_unknown", name=name, url=answer.url, model=model, listed=listed)
-            yield Finding(message=message, fix=messages.say("check_model_name"))
+            yield Finding(
+                message=messages.say("model_unknown", name=name, url=answer.url, model=model, listed=listed),
+                fix=messages.say("check_model_name"),
+            )
 
 
 @check("on_device", severity="warning")
@@ -124,8 +129,9 @@ def on_device(facts: Facts) -> Iterator[Finding]:
         if not facts.excluded(name):
             continue
         if name == facts.project.ladder.baseline:
-            message = messages.say("baseline_hosted", name=name)
-            yield Finding(message=message, fix=messages.say("other_baseline"), severity="error")
+            yield Finding(
+                message=messages.say("baseline_hosted", name=name), fix=messages.say("other_baseline"), severity="error"
+            )
         else:
             yield Finding(message=messages.say("model_hosted", name=name), fix=messages.say("drop_constraint"))
 
@@ -136,8 +142,7 @@ def price_unknown(facts: Facts) -> Iterator[Finding]:
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
             label = getattr(model, "model", model.provider)
-            message = messages.say("no_price", name=name, date=table_date(), model=label)
-            yield Finding(message=message, fix=NO_PRICE)
+            yield Finding(message=messages.say("no_price", name=name, date=table_date(), model=label), fix=NO_PRICE)
 
 
 @check("model_retires", severity="warning")
@@ -146,8 +151,10 @@ def model_retires(facts: Facts) -> Iterator[Finding]:
     for name, model in used(facts).items():
         price = price_for(model)
         if price and price.retires_within(RETIRES_DAYS):
-            message = messages.say("retires", name=name, model=getattr(model, "model", ""), date=price.retires)
-            yield Finding(message=message, fix=messages.say("choose_successor"))
+            yield Finding(
+                message=messages.say("retires", name=name, model=getattr(model, "model", ""), date=price.retires),
+                fix=messages.say("choose_successor"),
+            )
 
 
 @check("thinking_cut", severity="warning")
@@ -160,5 +167,7 @@ def thinking_cut(facts: Facts) -> Iterator[Finding]:
     limit, name = facts.project.prompt.max_tokens, facts.project.ladder.baseline
     capabilities = facts.baseline_capabilities
     if capabilities is not None and capabilities.thinking_tokens() and limit < THINKING_TOKENS:
-        message = messages.say("thinking_cut", limit=limit, name=name, least=THINKING_TOKENS)
-        yield Finding(message=message, fix=messages.say("raise_max_tokens"))
+        yield Finding(
+            message=messages.say("thinking_cut", limit=limit, name=name, least=THINKING_TOKENS),
+            fix=messages.say("raise_max_tokens"),
+        )

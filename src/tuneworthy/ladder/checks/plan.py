@@ -25,8 +25,7 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
     paid = _paid(facts)
     if paid and facts.project.ladder.budget_usd is None:
-        message = messages.say("budget_missing", names=", ".join(paid))
-        yield Finding(message=message, fix=messages.say("set_budget"))
+        yield Finding(message=messages.say("budget_missing", names=", ".join(paid)), fix=messages.say("set_budget"))
 
 
 @check("budget_short", severity="warning")
@@ -36,8 +35,9 @@ def budget_short(facts: Facts) -> Iterator[Finding]:
     if budget is None or facts.estimate is None or facts.estimate.usd[1] <= budget:
         return
     low, high = facts.estimate.usd
-    message = messages.say("budget_short", budget=budget, low=low, high=high)
-    yield Finding(message=message, fix=messages.say("raise_budget"))
+    yield Finding(
+        message=messages.say("budget_short", budget=budget, low=low, high=high), fix=messages.say("raise_budget")
+    )
 
 
 @check("power", severity="note")
@@ -64,8 +64,11 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
         yield Finding(message=messages.say("power_enough", power=text, margin=100 * power.margin))
         return
     needed = f"About {power.n_for_margin:,}" if power.n_for_margin else f"More than {MOST_CASES:,}"
-    message = messages.say("power_short", power=text, margin=100 * power.margin)
-    yield Finding(message=message, fix=messages.say("more_cases", n=needed), severity="warning")
+    yield Finding(
+        message=messages.say("power_short", power=text, margin=100 * power.margin),
+        fix=messages.say("more_cases", n=needed),
+        severity="warning",
+    )
 
 
 @check("estimate", severity="note")
@@ -91,5 +94,4 @@ def waiver(facts: Facts) -> Iterator[Finding]:
     """A gate is waived that cannot be: `test_set`, `baseline`, `contamination`, `judge` or `parity`."""
     for entry in facts.project.waivers:
         if entry.gate in NEVER_WAIVED:
-            message = messages.say("never_waived", gate=entry.gate)
-            yield Finding(message=message, fix=messages.say("remove_waiver"))
+            yield Finding(message=messages.say("never_waived", gate=entry.gate), fix=messages.say("remove_waiver"))

@@ -109,10 +109,12 @@ def answer_limit(facts: Facts) -> Iterator[Finding]:
         if case.expected is not None and (size := len(answer_text(case.expected).encode()) / BYTES_A_TOKEN) > limit
     ]
     if longer:
-        message = messages.say(
-            "answer_too_long", limit=limit, n=len(longer), total=len(facts.labelled), longest=round(max(longer))
+        yield Finding(
+            message=messages.say(
+                "answer_too_long", limit=limit, n=len(longer), total=len(facts.labelled), longest=round(max(longer))
+            ),
+            fix=messages.say("raise_max_tokens"),
         )
-        yield Finding(message=message, fix=messages.say("raise_max_tokens"))
 
 
 @check("context", severity="warning")
@@ -132,8 +134,10 @@ def context(facts: Facts) -> Iterator[Finding]:
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
         if model.provider == "llama_cpp" and most > model.context:
-            message = messages.say("context_too_short", name=name, context=model.context, needed=round(most))
-            yield Finding(message=message, fix=messages.say("raise_context"))
+            yield Finding(
+                message=messages.say("context_too_short", name=name, context=model.context, needed=round(most)),
+                fix=messages.say("raise_context"),
+            )
 
 
 @check("nothing_searched", severity="warning")

@@ -25,8 +25,8 @@ from tuneworthy.search.space import space
 from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, halves, sweep
 from tuneworthy.types import Case, Score, Trace, Variant
 
+# Of consistency, and of validity, against 1 of the score.
 WEIGHT = 0.1
-"""Of consistency, and of validity, against 1 of the score."""
 GREEDY_REPEATS, GREEDY_CASES = 5, 20
 OUTPUT_WEIGHT = 4
 

@@ -43,8 +43,10 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
         found = resolve(session, teacher.variant or "best")
         _check(session, teacher, found.model)
         if canonical(dict(found.model_identity)) != session.models[found.model].identity:
-            message = messages.say("teacher_changed", model=found.model, name=found.name)
-            raise UserError(message, hint=messages.say("run_ladder_again"))
+            raise UserError(
+                messages.say("teacher_changed", model=found.model, name=found.name),
+                hint=messages.say("run_ladder_again"),
+            )
     decoding = {**found.decoding, **teacher.parameters}
     return replace(found, decoding=decoding, max_tokens=teacher.max_tokens or found.max_tokens)
 

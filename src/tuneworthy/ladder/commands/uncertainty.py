@@ -23,8 +23,8 @@ from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.types import Case, Trace, Variant
 
 ALPHA = 0.05
+# Groups with wrong and with right answers, at least, for a threshold; a case without a group is one of its own.
 FEWEST_OF_A_KIND = 10
-"""Groups with wrong and with right answers, at least, for a threshold; a case without a group is one of its own."""
 FOLDS, BINS = 5, 5
 ALTERNATIVES = 20
 SAMPLED_AT = 1.0
@@ -299,8 +299,7 @@ def _threshold(values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: 
 
 def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, float, int]]:
     """Return bins of as many cases each by rising value: mean value, share wrong, n."""
-    order = np.argsort(values, kind="stable")
-    parts = [part for part in np.array_split(order, BINS) if len(part)]
+    parts = [part for part in np.array_split(np.argsort(values, kind="stable"), BINS) if len(part)]
     return [(float(values[part].mean()), float(wrong[part].mean()), len(part)) for part in parts]
 
 

@@ -68,5 +68,4 @@ def _token(token: dict[str, Any]) -> tuple[float, float] | None:
     if not shares:
         return None
     rest = max(0.0, 1.0 - sum(shares))
-    entropy = -sum(share * log2(share) for share in (*shares, rest) if share > 0)
-    return max(0.0, entropy), max(shares)
+    return max(0.0, -sum(share * log2(share) for share in (*shares, rest) if share > 0)), max(shares)

@@ -13,14 +13,14 @@ from typing import Final
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.types import Example
 
+# Most likely tokens that a form is asked for; the others are one bucket.
 TOP: Final = 200
-"""Most likely tokens that a form is asked for; the others are one bucket."""
+# Tokens that a greedy answer may be longer than the longest one that was trained on.
 SLACK: Final = 16
-"""Tokens that a greedy answer may be longer than the longest one that was trained on."""
+# Rows whose next tokens are compared; all are answered, since right and wrong say less.
 COMPARED: Final = 100
-"""Rows whose next tokens are compared; all are answered, since right and wrong say less."""
+# Least probability of the bucket: it is a difference of rounded numbers.
 _LEAST: Final = 1e-9
-"""Least probability of the bucket: it is a difference of rounded numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from tuneworthy.train.base_model import end_ids
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.types import Example
 
+# Rows that are asked: of equal forms whose right and wrong differ in 3 % of them, 97 % pass (at 100: 71 %).
 N_PROMPTS: Final = 200
-"""Rows that are asked: of equal forms whose right and wrong differ in 3 % of them, 97 % pass (at 100: 71 %)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,8 @@ from tuneworthy.store.folder import Folder
 
 Say = Callable[[str], None]
 MAX_FACTS: Final = 10
+# The check without which parity is not shown.
 SCORE: Final = "score"
-"""The check without which parity is not shown."""
 
 
 def check_parity(

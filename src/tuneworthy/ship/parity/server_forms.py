@@ -14,8 +14,8 @@ from tuneworthy.ship import messages
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 
 TIMEOUT_S: Final = 300.0
+# Log-probabilities that a vLLM server gives unless it was started with more.
 VLLM_TOP: Final = 20
-"""Log-probabilities that a vLLM server gives unless it was started with more."""
 
 
 class ServerForm(ModelForm):

@@ -64,8 +64,8 @@ LIMITS: Final[Mapping[str, FormLimits]] = {
     "f16": FormLimits(0.02, 0.9),
     "q8_0": FormLimits(0.05, 0.8),
 }
+# Limits of anything below 8 bits, where the score decides.
 COARSE: Final = FormLimits(0.3, 0.5)
-"""Limits of anything below 8 bits, where the score decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

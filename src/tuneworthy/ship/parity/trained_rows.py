@@ -17,8 +17,8 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.train.training_rows import Student
 from tuneworthy.types import Example, Message, Variant
 
+# In an adapter's folder: its first rows in stretches of text, each with whether it is supervised.
 RENDERED: Final = "rendered.json"
-"""In an adapter's folder: its first rows in stretches of text, each with whether it is supervised."""
 
 
 def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> list[Example]:

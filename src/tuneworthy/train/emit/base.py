@@ -12,15 +12,15 @@ from tuneworthy.errors import UserError
 from tuneworthy.train import messages
 from tuneworthy.train.settings import TrainingSettings
 
+# Format to the module whose `emit` writes it.
 FORMATS: Final[Mapping[str, str]] = {
     "trl": "tuneworthy.train.emit.trl",
     "unsloth": "tuneworthy.train.emit.unsloth",
     "axolotl": "tuneworthy.train.emit.axolotl",
     "accelerate": "tuneworthy.train.emit.accelerate",
 }
-"""Format to the module whose `emit` writes it."""
+# The file of rows beside what is written.
 ROWS: Final = "rows.jsonl"
-"""The file of rows beside what is written."""
 
 
 @dataclass(frozen=True, slots=True)

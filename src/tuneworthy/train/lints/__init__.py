@@ -6,10 +6,10 @@ from typing import Final
 from tuneworthy.rules import SEVERITIES, Finding, RuleBook
 from tuneworthy.train.lints.trainer_config import TrainerConfig
 
+# Rules on a `TrainerConfig`; `bad` and `good` are the ending of a file and its text.
 LINTS: Final[RuleBook[Finding]] = RuleBook(
     "train_lints", [f"tuneworthy.train.lints.{name}" for name in ("adapters", "rates", "trl", "serving")]
 )
-"""Rules on a `TrainerConfig`; `bad` and `good` are the ending of a file and its text."""
 
 
 def lint_config(config: TrainerConfig, only: Collection[str] | None = None) -> list[Finding]:

@@ -9,8 +9,8 @@ from tuneworthy.train import messages, sources
 from tuneworthy.train.lints import LINTS
 from tuneworthy.train.lints.trainer_config import TrainerConfig
 
+# vLLM's default of max_lora_rank.
 SERVED_RANK: Final = 16
-"""vLLM's default of max_lora_rank."""
 _FLAG: Final = re.compile(r"--max-lora-rank[ =\"',]+(\d+)")
 _IMPORT: Final = re.compile(r"(?:from|import)\s+(unsloth|trl|transformers|peft)\b")
 _SAVE = "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_{n}bit')"

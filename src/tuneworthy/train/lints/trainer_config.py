@@ -15,11 +15,12 @@ from tuneworthy.train import messages
 
 Kind = Literal["peft", "trl", "unsloth", "axolotl"]
 MAX_BYTES: Final = 2 * 2**20
+# Most values of a config; an alias of YAML counts wherever it stands.
 MAX_VALUES: Final = 100_000
-"""Most values of a config; an alias of YAML counts wherever it stands."""
+# A value that is set, but cannot be read without running the source.
 UNKNOWN: Final = object()
-"""A value that is set, but cannot be read without running the source."""
 
+# Key of a library to the name that lints use.
 NAMES: Final[Mapping[str, str]] = {
     "r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout",
     "target_modules": "target_modules", "lora_target_modules": "target_modules",
@@ -37,7 +38,6 @@ NAMES: Final[Mapping[str, str]] = {
     "enable_lora": "enable_lora", "eval_strategy": "eval_strategy", "load_best_model_at_end": "best_at_end",
     "early_stopping_patience": "early_stopping",
 }  # fmt: skip
-"""Key of a library to the name that lints use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +230,8 @@ def _normal(raw: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
 
 # --- Python ---------------------------------------------------------------------------------------------------------
 
+# Calls whose arguments win over those of the same name elsewhere.
 _MAIN: Final = frozenset({"LoraConfig", "SFTConfig", "TrainingArguments", "get_peft_model", "from_pretrained"})
-"""Calls whose arguments win over those of the same name elsewhere."""
 
 
 def _python(text: str, name: str) -> TrainerConfig:

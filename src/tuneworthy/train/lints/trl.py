@@ -9,13 +9,14 @@ from tuneworthy.train import messages, sources
 from tuneworthy.train.lints import LINTS
 from tuneworthy.train.lints.trainer_config import TrainerConfig, called_name
 
+# Arguments that SFTTrainer no longer takes, and where they went.
 REMOVED: Final[Mapping[str, str]] = {
     "tokenizer": "processing_class=",
     "max_seq_length": "args=SFTConfig(max_length=...)",
     "packing": "args=SFTConfig(packing=...)",
     "dataset_text_field": "args=SFTConfig(dataset_text_field=...)",
 }
-"""Arguments that SFTTrainer no longer takes, and where they went."""
+# Fields of the arguments that transformers 5.24 renamed or dropped, and what to write instead.
 GONE: Final[Mapping[str, str]] = {
     "warmup_ratio": "warmup_steps, where a value below 1 is a ratio",
     "group_by_length": 'train_sampling_strategy="group_by_length"',
@@ -26,7 +27,6 @@ GONE: Final[Mapping[str, str]] = {
     "no_cuda": "use_cpu",
     "overwrite_output_dir": "",
 }
-"""Fields of the arguments that transformers 5.24 renamed or dropped, and what to write instead."""
 _TRL = "from trl import SFTTrainer, SFTConfig\n"
 _CHATS = _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\n"
 _COLLATOR = (

@@ -11,14 +11,14 @@ from tuneworthy.ship.parity.measure import FormAnswers, Greedy, divergence
 from tuneworthy.ship.parity.subject import Scores, Subject
 from tuneworthy.stats import paired
 
+# Smallest median probability that an answer which was trained on ends where it ended.
 MIN_END: Final = 0.3
-"""Smallest median probability that an answer which was trained on ends where it ended."""
+# Smallest mean KL between adapter and base, nats: below it, training taught nothing or nothing is applied.
 MIN_ACT: Final = 0.01
-"""Smallest mean KL between adapter and base, nats: below it, training taught nothing or nothing is applied."""
+# Smallest share of the adapter's distance from the base that a form must keep.
 MIN_SHARE: Final = 0.5
-"""Smallest share of the adapter's distance from the base that a form must keep."""
+# Largest distance from the adapter, as a share of the adapter's own distance from the base.
 MAX_SHARE: Final = 0.1
-"""Largest distance from the adapter, as a share of the adapter's own distance from the base."""
 
 
 def distances(p: FormAnswers, q: FormAnswers) -> list[float]:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Weights that are compared, spread over the model.
 SAMPLE: Final = 16
-"""Weights that are compared, spread over the model."""
+# Weights that share a scale in 4-bit formats.
 BLOCK: Final = 64
-"""Weights that share a scale in 4-bit formats."""
+# Values that such a block can hold.
 LEVELS: Final = 16
-"""Values that such a block can hold."""
+# Smallest share of weights that are what base plus adapter rounds to; the order of additions may change the rest.
 EQUAL: Final = 0.98
-"""Smallest share of weights that are what base plus adapter rounds to; the order of additions may change the rest."""
 
 
 @PARITY_CHECKS.rule(
