@@ -1,10 +1,8 @@
 """Sentences of the modules at the top of the package: errors, registry, functions, rules, scaffold."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # names
         "unknown_name": "There is no {kind} {name!r}.",
@@ -45,5 +43,4 @@ SENTENCES: Final = Catalogue(
             "before you run."
         ),
     }
-)
-say = SENTENCES.say
+).say

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "name_tests": "Name the file of the tests itself.",
         "damaged_from_start": "a gzip file that is damaged from its start ({error})",
@@ -126,8 +126,7 @@ SENTENCES: Final = Catalogue(
         "position": "\n[{number} of {total}]\n{text}",
         "done": "{n} of {total} labelled.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 class Fault(NamedTuple):

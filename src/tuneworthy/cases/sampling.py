@@ -128,7 +128,6 @@ def _lines(path: Path) -> list[Case]:
 
 
 def _strata(cases: Sequence[Case], seed: int) -> tuple[str, list[str]]:
-    """Return by what the cases are stratified, and the stratum of each."""
     labels = guess_kind(case.expected for case in cases)
     if labels.name == "label" and sum(case.labelled for case in cases) >= len(cases) / 2:
         return "label", [answer_text(case.expected) if case.labelled else "none" for case in cases]

@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "no_example": "A classical baseline needs at least one example.",
         "add_examples": "Add rows to [examples].",
@@ -13,8 +13,7 @@ SENTENCES: Final = Catalogue(
         "fix_answers": "Use another kind of classical baseline, or fix the answers of [examples].",
         "sizes": "Sizes of a learning curve must be from 1 to {n}, the number of examples, not {sizes}.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # Name of each method at the head of a sentence.

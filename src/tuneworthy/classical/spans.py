@@ -149,7 +149,6 @@ class CopyRules:
         return None if found is None else (-found[1], -found[1] - found[2])
 
     def _log_share(self, contexts: Sequence[tuple[str, ...]]) -> float:
-        """Return the log of the share of hits, the longest context smoothed by the next shorter one."""
         share = 0.01
         for context in contexts:
             share = (self._hits[context] + self.smoothing * share) / (self._places[context] + self.smoothing)

@@ -188,7 +188,6 @@ class Tagger:
 
 
 def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ...]]:
-    """Return the numbers of the fields that take each span, longest span first."""
     fields: dict[Span, list[int]] = {}
     for number, of_field in enumerate(spans):
         for span in dict.fromkeys(of_field):
@@ -230,7 +229,6 @@ def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> 
 
 
 def _runs(path: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and kind of each span of a path."""
     i = 0
     while i < len(path):
         if path[i] == OUTSIDE:

@@ -210,7 +210,6 @@ class _Rows(Generic[T]):
 
 
 def _dropped(version: Version) -> Iterator[Rejected]:
-    """Yield the dropped rows of a version that can be read as a chat."""
     for line in version.rejects():
         row = line.get("row")
         if isinstance(row, dict) and row.get("messages"):

@@ -51,7 +51,6 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 
 def _show(verdict: Verdict) -> None:
-    """Print the answer first, then what it rests on."""
     click.echo(f"{_TITLES.get(verdict.outcome, verdict.outcome)}.")
     for reason in verdict.reasons:
         click.echo(f"  {reason}")

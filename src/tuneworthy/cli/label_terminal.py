@@ -133,7 +133,6 @@ def parse_verdict(line: str) -> bool:
 
 
 def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bool]:
-    """Return the labels to offer, and whether there can be no others."""
     project = files.project
     if project is None:
         return (), False

@@ -1,10 +1,8 @@
 """Sentences that the command line prints."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # how a command ended
         "error": "Error: {error}",
@@ -201,8 +199,7 @@ SENTENCES: Final = Catalogue(
         "flips_unknown": "How often answers change at temperature 0 is unknown: the model takes no such temperature.",
         "sweep_cost": "{n} of {budget} calls, ${cost:.4f}.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # check

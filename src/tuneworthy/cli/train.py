@@ -66,7 +66,6 @@ def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
 
 
 def _need_libraries() -> None:
-    """Raise an error that names the missing libraries, before anything is read."""
     missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
     if missing:
         raise UserError(messages.say("missing_libraries", names=", ".join(missing)), hint=messages.say("install_train"))

@@ -1,10 +1,8 @@
 """Sentences about the project file."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # the file
         "no_file": "There is no project file at {path}.",
@@ -29,5 +27,4 @@ SENTENCES: Final = Catalogue(
         "write_template": "Write it, or fix [prompt].",
         "no_server_price": "The price of {url} in [retrieval] is unknown.",
     }
-)
-say = SENTENCES.say
+).say

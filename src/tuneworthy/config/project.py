@@ -136,7 +136,6 @@ def load(root: Path | str) -> Project:
 
 
 def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
-    """One line for one of pydantic's errors."""
     location = list(item["loc"])
     line = line_of(lines, location)
     where = f"{path}:{line}" if line else f"{path}"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "turn_of": "messages[{number}] of {role}",
         "result_without_call": "messages[{number}] is a tool result without a call",
@@ -182,8 +182,7 @@ SENTENCES: Final = Catalogue(
         "licence_of_some": "{n} rows state: {licence}.",
         "terms_of_teachers": "Terms of the teachers ({status}): {reason}.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # --- what data checks find: check, code, description ----------------------------------------------------------------

@@ -152,7 +152,6 @@ def trl_row(row: Example) -> dict[str, Any]:
 
 
 def _with_objects(message: Message) -> Message:
-    """Return a message whose calls hold their arguments as objects."""
     if not message.get("tool_calls"):
         return message
     calls = [

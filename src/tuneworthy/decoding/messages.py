@@ -1,10 +1,8 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Engines and presets
         "unknown_engine": "There is no engine called {name!r}. The engines are {names}.",
@@ -102,5 +100,4 @@ SENTENCES: Final = Catalogue(
             "Serve the model with an engine that does (llama_cpp, vllm), or fix the server and run `tuneworthy models probe`."
         ),
     }
-)
-say = SENTENCES.say
+).say

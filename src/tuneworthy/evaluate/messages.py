@@ -1,10 +1,8 @@
 """All sentences that the runner shows to people."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Models
         "unknown_model": "There is no model {name!r} in [models].",
@@ -37,5 +35,4 @@ SENTENCES: Final = Catalogue(
         "documents_missing_hint": "Restore them, or fix [documents] path.",
         "judge_not_asked": "the judge has not seen this answer; a run shows it",
     }
-)
-say = SENTENCES.say
+).say

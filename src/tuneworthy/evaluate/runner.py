@@ -390,7 +390,6 @@ class Runner:
                 self.budget.settle(ceiling, cost)
 
     def _keep(self, model: OpenModel, batch: Batch, job: Job, answer: Response, *, cost: float, note: int) -> None:
-        """Commit an answer, then count it."""
         committed: Response | Failure = answer
         try:
             if not self.store.put(job.key, answer, cost, note):  # somebody else was first: all see the same answer

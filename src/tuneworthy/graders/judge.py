@@ -61,7 +61,6 @@ def _code(match: re.Match[str]) -> str:
 
 
 def _rubric(config: Judge, context: GradingContext) -> str:
-    """Return the rubric's text, read from the file that it names if it names one."""
     if "\n" not in config.rubric and " " not in config.rubric and config.rubric.endswith((".md", ".txt")):
         text = context.file(config.rubric, messages.say("rubric")).read_text(encoding="utf-8-sig")
     else:

@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Why an answer is unscored
         "no_label": "the case has no label",
@@ -84,8 +84,7 @@ SENTENCES: Final = Catalogue(
         "without": "without {phrase!r}",
         "matches": "matches {pattern!r}",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # Why an answer was not right

@@ -145,7 +145,6 @@ def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list
 
 
 def _canary(row: dict[str, Any], cases: Sequence[Case]) -> Canary:
-    """Put one canary to the first case that it is no right answer to."""
     for case in cases:
         other = next(one for one in cases if canonical(one.expected) != canonical(case.expected))
         answer = _filled(row["answer"], question=case.text, other=accepted(other.expected)[0])

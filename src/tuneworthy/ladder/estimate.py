@@ -310,7 +310,6 @@ class _Estimating:
         return ends[0], ends[1]
 
     def _read(self, variant: Variant) -> float:
-        """Return the mean tokens of a prompt."""
         mean, _ = prompt_tokens(variant, (self.split.dev or self.split.test)[:SAMPLED_CASES])
         return mean + passage_tokens(variant) + (variant.shots.k * self.shot if variant.shots else 0.0)
 

@@ -7,7 +7,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 from tuneworthy.classical.messages import METHODS
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Records of runs
         "no_such_variant": "no such variant",
@@ -319,8 +319,7 @@ SENTENCES: Final = Catalogue(
         "one_repeat": "Consistency needs at least 2 repeats, not {n}.",
         "nothing_to_sweep": "{model} has neither sampling parameters nor levels of effort.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 MOST_NAMED: Final = 5

@@ -105,7 +105,6 @@ def changed_since(
 
 
 def _incomplete(record: RunRecord) -> list[str]:
-    """Name a run that was cut short, and rungs that were half run."""
     half = [
         messages.say("rung_half_run", rung=row.rung, n=row.n, n_test=record.n_test)
         for row in record.rungs

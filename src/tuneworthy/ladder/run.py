@@ -100,7 +100,6 @@ async def run_ladder(
 
 
 def _has_whole(session: Session, *, quick: bool) -> bool:
-    """Whether the record of a whole run of this kind is stored."""
     with suppress(UserError):
         last = read_record(session.folder, "quick" if quick else "run")
         return last is not None and not last.partial
@@ -263,7 +262,6 @@ class LadderRun:
         return float(differences(ours, best).sum()) > 0
 
     async def _test(self, record: RungRecord, winner: Variant) -> RungRecord:
-        """Compare the winner on test, and decide."""
         best, name = self.leader, record.rung
         alpha = None
         if best and name not in REFERENCE_RUNGS:
@@ -366,7 +364,6 @@ class LadderRun:
 
 
 def _distinct(variants: Sequence[Variant]) -> list[Variant]:
-    """Return the variants, of equal ones the first."""
     first: dict[str, Variant] = {}
     for variant in variants:
         first.setdefault(variant.id, variant)

@@ -1,10 +1,8 @@
 """Every sentence of this folder that a person reads at run time; what a model is sent stands in its module."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Templates
         "bad_template": "The template {template!r} has a Jinja error in line {line}: {error}.",
@@ -17,5 +15,4 @@ SENTENCES: Final = Catalogue(
         "restore_shots": "Put the examples back, or run the ladder again with `tuneworthy run`.",
         "no_encoder": "Shots are chosen with the sentence encoder {name}, which cannot be opened here.",
     }
-)
-say = SENTENCES.say
+).say

@@ -156,7 +156,6 @@ def _start() -> str:
 
 
 def _lines(done: subprocess.CompletedProcess[bytes], n_chats: int) -> list[dict[str, str]]:
-    """Return the lines of a child that ended."""
     answers = [json.loads(line) for line in done.stdout.split(b"\n")[:-1]]
     if answers and "fault" in answers[-1]:
         raise _fault(messages.say("template_refuses", reason=answers[-1]["fault"][:300]))

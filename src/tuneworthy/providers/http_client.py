@@ -218,7 +218,6 @@ class HttpClient:
         return b"".join(parts)
 
     def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Classify an answer that refuses."""
         retryable = status in _RETRYABLE or status >= 500
         if status == 401:
             code = "auth"
@@ -239,7 +238,6 @@ class HttpClient:
         )
 
     def _fault(self, error: Exception) -> ProviderError:
-        """Classify an exception of the connection."""
         template, code, retryable = messages.say("broken_connection"), "connection", True
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             template = messages.say("no_connection")

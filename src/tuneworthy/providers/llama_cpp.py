@@ -177,7 +177,6 @@ class Engine:
         return log
 
     def _status(self) -> str:
-        """Return how the process ended."""
         code = self._process.poll() if self._process else None
         if code is None:
             return messages.say("no_status")

@@ -1,10 +1,8 @@
 """Every sentence of this folder that a person reads."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Connections
         "request_not_json": "{host}: the request cannot be written as JSON: {reason}.",
@@ -176,5 +174,4 @@ SENTENCES: Final = Catalogue(
         ),
         "different": "{different} different answers in {n} calls",
     }
-)
-say = SENTENCES.say
+).say

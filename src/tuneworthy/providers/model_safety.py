@@ -131,7 +131,6 @@ def _refuse_code(path: Path, document: Any) -> None:
 
 
 def _keys(node: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield every key of a nested value with its path and its value."""
     stack = [("", node)]
     while stack:
         where, node = stack.pop()

@@ -122,7 +122,6 @@ def _header_length(path: Path, first: bytes, size: int) -> int:
 
 
 def _place(path: Path, name: str, entry: Any, base: int, size: int) -> Place:
-    """Check what the header says of one tensor."""
     short = name[:60]
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]

@@ -1,10 +1,10 @@
 """Sentences about regression sets."""
 
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "duplicate_name": "[[regressions]]: two sets are called {name!r}.",
         "rename_one": "Rename one of them.",
@@ -13,8 +13,7 @@ SENTENCES: Final = Catalogue(
         "label_them": "Label them.",
         "unscored": "{unscored} of {n} cases lack a score of either model, so the set shows nothing",
     }
-)
-say = SENTENCES.say
+).say
 
 
 def outcome(  # noqa: PLR0917

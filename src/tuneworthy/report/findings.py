@@ -331,7 +331,6 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
 
 
 def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
-    """List scores with their intervals, each variant once."""
     scores: dict[str, str] = {}
     for label, rung in shown:
         if rung is None or rung.score is None or rung.ci95 is None or rung.rung in scores:

@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "verdict_stale": "The last verdict no longer holds",
         "verdict_was": "It was: {answer}.",
@@ -243,8 +243,7 @@ SENTENCES: Final = Catalogue(
         "other_out": "Choose another `--out`.",
         "unknown_ending": "{name!r} does not end in {endings}.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # The verdict

@@ -140,7 +140,6 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
 
 
 def _reading(record: RunRecord, alpha: float | None) -> str:
-    """Say how to read the ladder table."""
     if record.quick:
         return messages.say("read_quick")
     repeats = max((rung.repeats for rung in record.rungs), default=1)
@@ -221,7 +220,6 @@ def savings_table(record: RunRecord) -> Table | None:
 
 
 def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
-    """Return a row of what racing saved."""
     calls, full = sum(rung.calls for rung in rungs), sum(rung.calls_full for rung in rungs)
     examined = sum(rung.examined for rung in rungs)
     usd = sum(rung.saved_usd - rung.examined_usd for rung in rungs)
@@ -231,7 +229,6 @@ def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
 
 
 def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult) -> str:
-    """Say what became of a candidate."""
     if candidate.variant == rung.variant if rung.variant else place == 0:
         status = rung.status.value.replace("_", " ")
         return messages.FATES["leads"] if record.quick else messages.FATES["tested"].format(status=status)
@@ -366,7 +363,6 @@ def provenance_table(record: RunRecord) -> Table:
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return nested keys as dotted ones."""
     rows: list[tuple[str, Any]] = []
     for name, value in document.items():
         key = f"{prefix}{name}"

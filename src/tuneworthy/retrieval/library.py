@@ -293,7 +293,6 @@ class DocumentLibrary:
 
     @property
     def _alone(self) -> asyncio.Lock:
-        """The lock of the running event loop."""
         loop = asyncio.get_running_loop()
         if self._lock is None or self._lock[0] is not loop:
             self._lock = loop, asyncio.Lock()
@@ -388,7 +387,6 @@ def query_of(case: Case) -> str:
 
 
 def _text_of(message: Mapping[str, Any]) -> str:
-    """Return the text of a turn, whose content may come in parts."""
     content = message.get("content") or ""
     parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]
     return "\n".join(filter(None, parts)).strip()

@@ -1,10 +1,8 @@
 """Every sentence of this folder that a person reads."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # What is not installed or not there
         "no_lancedb": "The search index needs LanceDB.",
@@ -64,8 +62,7 @@ SENTENCES: Final = Catalogue(
         "not_a_document_row": "not a JSON object with a text",
         "not_utf8": "not UTF-8",
     }
-)
-say = SENTENCES.say
+).say
 
 
 def remaining(n: int) -> str:

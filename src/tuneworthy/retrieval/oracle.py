@@ -98,7 +98,6 @@ class Oracle:
             yield from filter(None, turn)
 
     def _pieces(self, identity: str) -> list[_Piece]:
-        """Return a document in pieces, in its order."""
         if identity not in self._cut:
             chunks = chunk_documents([self._documents[identity]], PIECE_TOKENS, 0, about_tokens)
             self._cut[identity] = [

@@ -1,10 +1,8 @@
 """All sentences of the searches on dev."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Prompt optimisation
         "gepa_missing": "GEPA is not installed (pip install 'tuneworthy[optimise]')",
@@ -24,5 +22,4 @@ SENTENCES: Final = Catalogue(
         "calls_used": "the calls that are left are too few for another batch and the comparison after it",
         "all_tried": "every setting was tried",
     }
-)
-say = SENTENCES.say
+).say

@@ -199,7 +199,6 @@ class GgufModel:
         return factors.astype(np.float32)
 
     def _check(self) -> None:
-        """Refuse settings that would be lost."""
         config = self.config
         wanted = "gelu" if self.architecture.name.startswith("gemma") else "silu"
         activation = str(config.get("hidden_activation") or config.get("hidden_act") or wanted)

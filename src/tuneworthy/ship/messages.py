@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # What an artifact was made from
         "adapter_without_base": "The adapter {adapter} does not name its base.",
@@ -160,8 +160,7 @@ SENTENCES: Final = Catalogue(
         "judge_grades": "the first grader is a judge, which would have to be asked",
         "no_case_asked": "none of the rows is a case of the task ({kind})",
     }
-)
-say = SENTENCES.say
+).say
 
 
 UNMERGEABLE_SETTINGS: Final[Mapping[str, str]] = {

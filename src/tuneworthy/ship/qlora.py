@@ -59,7 +59,6 @@ def choose_route(
 def _next_tokens(
     folder: Path, tokenizer: FolderTokenizer, plan: ParityPlan, *, adapter: Path | None = None
 ) -> list[NextToken]:
-    """Return what follows each prompt, and each prompt with its answer."""
     model = load(folder, TORCH_DTYPES[dtype_of(folder)])
     try:
         if adapter is not None:

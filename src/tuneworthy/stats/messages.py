@@ -1,10 +1,8 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "nothing_detectable": "{n} cases cannot show any difference at alpha {alpha:.3g}.",
         "detectable": (
@@ -21,5 +19,4 @@ SENTENCES: Final = Catalogue(
         "more_than": "more than {n:,}",
         "used_up": "The test set is used up: {left:.2g} of alpha is left for a comparison, less than {least:g}.",
     }
-)
-say = SENTENCES.say
+).say

@@ -41,7 +41,6 @@ def write_line(file: BinaryIO, row: dict[str, Any]) -> None:
 
 
 def _end_line(file: BinaryIO) -> None:
-    """Make the file end with a whole line."""
     end = file.seek(0, os.SEEK_END)
     if not end:
         return

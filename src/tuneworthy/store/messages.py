@@ -1,10 +1,8 @@
 """Sentences about stored files."""
 
-from typing import Final
-
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "not_json": "{path} is not valid JSON: {error}.",
         "move_file_away": "Move the file away and run again.",
@@ -18,5 +16,4 @@ SENTENCES: Final = Catalogue(
         "no_such_artifact": "No single {kind} model has an id that begins with {start}.",
         "make_artifact": "Run `tuneworthy {verb}`.",
     }
-)
-say = SENTENCES.say
+).say

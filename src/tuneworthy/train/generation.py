@@ -137,7 +137,6 @@ def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iter
 
 
 def _answer(tokenizer: Any, ids: list[int], end: int | None, stop: Sequence[str]) -> tuple[str, str]:
-    """Return the text up to its end, and why it ended."""
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
     if cuts:

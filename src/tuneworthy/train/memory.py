@@ -195,7 +195,6 @@ class _RunMemory:
         return self.tokens * (norms + attended + inner + self._inputs())
 
     def _inputs(self) -> float:
-        """Return what is kept of the inputs of the linear layers of a layer, bytes a token."""
         chosen, layers = self.settings, self.shape.adapted(self.settings.target_modules)
         if self.full:
             cost: float = sum(layer.n * layer.d_in for layer in self.shape.linears) * self.width * self.mixed

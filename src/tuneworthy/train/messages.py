@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         # Configs that `plan --lint` reads
         "config_hint": "Pass a PEFT, TRL, Unsloth or Axolotl config: .json, .yaml, .yml or .py.",
@@ -212,8 +212,7 @@ SENTENCES: Final = Catalogue(
         "batch_not_multiple": "batch_size ({batch}) is not a multiple of micro_batch_size ({micro}).",
         "change_batch": "Change one of them.",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # Rows

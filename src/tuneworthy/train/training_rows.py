@@ -236,7 +236,6 @@ def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Ki
 
 
 def _variant(project: Project) -> Variant:
-    """Return the prompt of the project as it is today, which is what the trained model will be asked with."""
     return Variant(
         name="student",
         model=project.ladder.baseline,

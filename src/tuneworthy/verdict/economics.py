@@ -142,7 +142,6 @@ class Money:
         return work + self.settings.train_hours * self.settings.gpu_usd_per_hour
 
     def _fixed_usd(self, requests: float) -> float:
-        """Return what servers and upkeep cost in a month with so many requests."""
         servers = max(1.0, requests / self.settings.serve_capacity_per_month)
         return self.settings.serve_usd_per_month * servers + self.settings.upkeep_usd_per_month
 
@@ -210,7 +209,6 @@ def economics(bills: Bills, settings: Economics | None = None) -> EconomicsResul
 
 
 def _answer(money: Money, traffic: float | None, *, has_bill: bool) -> tuple[EconomicsStatus, int | None]:
-    """Return the status and the month in which it has paid back."""
     if traffic is None or not has_bill:
         return "unknown", None
     months = money.payback_months(traffic)

@@ -161,7 +161,6 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
 
 
 def _expires(project: Project, today: date) -> list[tuple[str, str]]:
-    """Return the dates on which something in the evidence ends."""
     dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), messages.say("look_again"))]
     for name, model in project.models.items():
         price = price_for(model)

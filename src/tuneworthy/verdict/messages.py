@@ -7,7 +7,7 @@ from tuneworthy.catalogue import Catalogue
 from tuneworthy.errors import join_sentences
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
-SENTENCES: Final = Catalogue(
+say = Catalogue(
     {
         "classical_label": "a classical baseline without a language model",
         "score": "{score:.1%} ({bounds}{n} test cases)",
@@ -279,8 +279,7 @@ SENTENCES: Final = Catalogue(
         "proof_again": "Run `tuneworthy {command}` again.",
         "valid_until": "it was valid until {date}",
     }
-)
-say = SENTENCES.say
+).say
 
 
 # Names

@@ -234,7 +234,6 @@ class _Probing:
             self.failed[case.id].passes = sum(good[own:])
 
     async def _reasoning(self) -> None:
-        """Ask the models that are stronger on dev."""
         stronger = [voter for voter in (await self._other_models()).values() if voter.stronger]
         if not stronger:
             self.not_probed["reasoning"] = (
@@ -260,7 +259,6 @@ class _Probing:
         return self._others
 
     async def _other_model(self, name: str, control: Sequence[Case]) -> Voter:
-        """Ask one model."""
         failed = self.open
         provider = self.session.models[name].provider
         variant = replace(on_model(self.variant, name, provider), name=f"probe/{name}", notes=("probe",))

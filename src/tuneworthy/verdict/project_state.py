@@ -68,7 +68,6 @@ def rung_costs(facts: Facts) -> dict[str, Cost]:
 
 
 def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
-    """Estimate a run of these rungs and the baseline."""
     if facts.data is None:
         return None
     ladder = facts.project.ladder.model_copy(update={"rungs": rungs})

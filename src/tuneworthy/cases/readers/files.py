@@ -98,7 +98,6 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _unpacked(path: Path) -> BinaryIO:
-    """Open a file, or what is in it if it is gzip by its first bytes."""
     return cast(BinaryIO, gzip.open(path, "rb")) if _is_gzip(path) else path.open("rb")
 
 
@@ -147,7 +146,6 @@ def _is_one_document(head: bytes) -> bool:
 
 
 def _whole_json(path: Path) -> Any:
-    """Return the document, or None if it is not JSON or larger than what is read whole."""
     content = _whole(path)
     try:
         return None if content is None else orjson.loads(content)
@@ -156,7 +154,6 @@ def _whole_json(path: Path) -> Any:
 
 
 def _whole(path: Path) -> bytes | None:
-    """Return the content of a file, or None if there is more than should be held, or it is damaged."""
     with _reading(path), _unpacked(path) as file:
         try:
             content = file.read(_MAX_WHOLE + 1)

@@ -103,7 +103,6 @@ def _marked(text: str, answer: int) -> str:
 
 
 def _jaccard(text: str, other: str) -> float:
-    """Return the similarity of the word triples of two texts (of the words, if there are fewer than three)."""
     one, two = (_triples(words(text)) for text in (text, other))
     return len(one & two) / len(one | two) if one or two else 1.0
 

@@ -124,7 +124,6 @@ def _earliest_kept(
 def _spherical_k_means(
     vectors: NDArray[np.float32], k: int, rng: np.random.Generator, rounds: int = 20
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the cluster of each row, and its cosine to the centre."""
     n = len(vectors)
     labels, nearness = np.zeros(n, np.int64), np.zeros(n)
     centres = vectors[np.sort(rng.choice(n, k, replace=False))]

@@ -424,7 +424,6 @@ def _descriptions(done: Import) -> dict[str, str]:
 
 
 def _with_source(row: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Return a line of rows or rejects, and what it repeats, with the new name of its source."""
     name, _, line = str(row["source"]).rpartition(":")
     copy = {**row, "source": f"{renamed[name]}:{line}"} if name in renamed else dict(row)
     return {**copy, "other": _with_source(row["other"], renamed)} if "other" in row else copy

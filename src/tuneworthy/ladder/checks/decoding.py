@@ -63,7 +63,6 @@ def _greedy(facts: Facts) -> dict[str, float]:
 
 
 def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:
-    """Return how the baseline is used with a setting and a constraint."""
     project = facts.project
     name = project.ladder.baseline
     provider = project.models[name].provider

@@ -268,7 +268,6 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
 
 
 def _plain(case: Case) -> Any:
-    """Return the expected answer, or what stands for a missing one."""
     if not case.labelled:
         return "(no label)"
     return "(decline)" if case.expected is None else case.expected

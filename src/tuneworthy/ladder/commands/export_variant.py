@@ -79,7 +79,6 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
 
 def _prompt(variant: Variant, turns: list[dict[str, Any]]) -> str:
-    """Return the chat as a page."""
     name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
     lines = [f"# {name}", "", f"Model: {model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
@@ -94,7 +93,6 @@ def _prompt(variant: Variant, turns: list[dict[str, Any]]) -> str:
 
 
 def _passages(retrieval: Retrieval) -> list[str]:
-    """Return what precedes the question, with an example of its form."""
     settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
     example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
     return [

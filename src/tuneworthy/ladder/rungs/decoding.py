@@ -78,7 +78,6 @@ def with_setting(base: Variant, setting: Mapping[str, Any], capabilities: Capabi
 
 
 def _warnings(view: View, variant: Variant) -> list[str]:
-    """Return what the lints say of the parameters of a variant."""
     provider = view.models[variant.model].provider
     use = Use(
         engine=engine_for(provider_of(view.project, variant.model)) or "",

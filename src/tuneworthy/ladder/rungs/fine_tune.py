@@ -92,7 +92,6 @@ class FineTuneRung(Rung):
 
 
 def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Variant], list[str]]:
-    """Return a tuned model at each setting that it accepts, and what it does not accept."""
     provider = view.models[tuned.name].provider
     start = replace(trained_with(view.project, tuned), model_identity=provider.identity)
     kind = f"{tuned.name.partition(':')[2]}-" if several else ""

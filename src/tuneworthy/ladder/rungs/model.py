@@ -139,7 +139,6 @@ def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tupl
 
 
 async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> DevAnswers:
-    """Return what the stored answers of a variant tell."""
     place = {case.id: number for number, case in enumerate(dev)}
     traces = session.runner.stored(variant, dev)
     at = [place[trace.case_id] for trace in traces]

@@ -218,7 +218,6 @@ def _kind_of(raw: Mapping[str, ConfigValue]) -> Kind:
 
 
 def _normal(raw: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
-    """Return the values under the names that lints use."""
     values = {NAMES[key]: value for key, value in raw.items() if key in NAMES}
     linear = raw.get("lora_target_linear")
     return (
@@ -261,7 +260,6 @@ def _imports(tree: ast.Module) -> set[str]:
 
 
 def _assigned(tree: ast.Module) -> dict[str, Any]:
-    """Return the values of the names that are assigned once, to something that is plain."""
     values: dict[str, Any] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
