@@ -1,12 +1,10 @@
 """The report before it has a form: what HTML and Markdown both say, in the order in which a manager reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
 
+from tuneworthy.config import Project
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import findings, messages, tables
 from tuneworthy.report.findings import KeyNumber, TargetFinding
@@ -16,10 +14,7 @@ from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.report.verdict import VerdictSection, section
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.last_verdict import StoredVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

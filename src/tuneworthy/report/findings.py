@@ -4,14 +4,13 @@ Invariant: every sentence is computed from the record; two scores are said to di
 paired.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tuneworthy.classical.messages import METHODS
+from tuneworthy.config import Project
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report import messages, numbers
@@ -21,10 +20,7 @@ from tuneworthy.report.verdict import in_a_sentence
 from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
 from tuneworthy.verdict.base import Target as TargetStatus
 from tuneworthy.verdict.evidence import target_status
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.last_verdict import StoredVerdict
 
 # Graders whose score is the share of cases that are answered correctly.
 RIGHT_OR_WRONG: Final = frozenset(

@@ -4,27 +4,23 @@ Invariant: what was written by others is cleaned and escaped by the template's o
 (`data:`), in which no script runs; the page's own policy forbids everything but its one style sheet and such images.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re
 from dataclasses import replace
 from datetime import date
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from tuneworthy.config import Project
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.text import clean
+from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import RUNG_LABELS
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 POLICY: Final = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 # Spaces at which no line should break.

@@ -1,20 +1,15 @@
 """The report as Markdown: the same content; every cell escaped, no HTML, no image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING
 
+from tuneworthy.config import Project
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import markdown_code, markdown_text
 from tuneworthy.report.verdict import VerdictSection
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.last_verdict import StoredVerdict
 
 
 def render_markdown(

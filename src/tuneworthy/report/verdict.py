@@ -3,20 +3,15 @@
 Invariant: a verdict that no longer holds gives no answer, only what changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import EconomicsResult, Outcome
 from tuneworthy.verdict.economics import money_sentence
+from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.savings import savings_sentence
-
-if TYPE_CHECKING:
-    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

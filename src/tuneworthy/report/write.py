@@ -1,22 +1,17 @@
 """The report as a file: the format follows the ending."""
 
-from __future__ import annotations
-
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
+from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import messages
 from tuneworthy.report.findings import paragraph
 from tuneworthy.store.folder import write_atomic
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.last_verdict import StoredVerdict
 
 ENDINGS = (".html", ".md", ".json")
 

@@ -7,14 +7,15 @@ at a time is in memory.
 Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.chat_template import template_sha256
@@ -33,9 +34,6 @@ from tuneworthy.ship.gguf_tokens import (
 )
 from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FILE: Final = "model.gguf"
 WRITTEN: Final = ("f16", "q8_0")
@@ -144,7 +142,6 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
     Raises:
         UserError: Something of the model has no place in the file.
     """
-    import numpy as np
 
     gguf, model = _library(), GgufModel(folder)
     writer = gguf.GGUFWriter(None, model.architecture.name)
@@ -188,7 +185,6 @@ def _type_of(tensor: Tensor, file_type: str) -> Any:
 
 
 def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
-    import numpy as np
 
     weights = tensor.read()
     if kind.name == "Q8_0":

@@ -7,22 +7,19 @@ Source: llama.cpp convert_hf_to_gguf.py (TextModel, LlamaModel, Qwen2Model, Qwen
 `gguf` package's TensorNameMap.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import pi
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +184,6 @@ class GgufModel:
 
         Source: transformers modeling_rope_utils.py, `_compute_llama3_parameters`.
         """
-        import numpy as np
 
         rope, size = self.rope, self.head_size
         factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))

@@ -6,23 +6,20 @@ names do not meet the base's is how other tools come to serve the base unchanged
 Source: peft tuners/lora/layer.py (`get_delta_weight`), tuners/lora/dora.py, utils/save_and_load.py.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import number_of, patterns_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Time to match a pattern, which a stranger's config may write so that it never ends.
 PATTERN_S: Final = 1.0
@@ -90,7 +87,6 @@ class LoraAdapter:
 
     def changed(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the weight `name` of the base as the adapter makes it."""
-        import numpy as np
 
         if name in self.whole:
             return self.whole[name].read()

@@ -4,16 +4,16 @@ Never into 4-bit: there the sum is rounded to 16 values a block, and most of wha
 (PEFT itself warns).
 """
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import INDEX, read_config, template_of, tensors_of
@@ -21,10 +21,6 @@ from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tenso
 from tuneworthy.ship import messages
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.store.folder import write_atomic
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # What torch calls the types of safetensors.
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -90,7 +86,6 @@ def _merge_file(
     lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], path: Path, rounding: Rounding
 ) -> None:
     """Write one file of the merged model; `added` are weights that the base does not have."""
-    import numpy as np
 
     dtype = next(iter(tensors.values())).dtype
 
@@ -120,7 +115,6 @@ def _merge_file(
 
 
 def _share(error: NDArray[np.float32], change: NDArray[np.float32]) -> float:
-    import numpy as np
 
     length = float(np.linalg.norm(change))
     return float(np.linalg.norm(error)) / length if length else 0.0

@@ -1,13 +1,8 @@
 """What a model answers: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.

@@ -6,22 +6,18 @@ asked a thousand times in other words stays one topic. They are found in a seede
 largest topic whose centre they are like. The effective number of topics is 1 / sum(p^2) (Simpson's index).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Questions among which topics are looked for: seconds, and 100 MB.
 SAMPLE = 4_000

@@ -7,23 +7,19 @@ label are the candidates, the most doubtful first.
 Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and 3.2 (arXiv 1911.00068).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FOLDS = 4
 # Rows of a label; of rarer ones nothing can be learnt from the other folds.

@@ -7,13 +7,12 @@ strong: a row that has nothing to do with the cases is as often closer to one of
 cases, whatever its style and its subject.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, normalised_bytes, question_of
@@ -21,9 +20,6 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Case, Example
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Rows that each row is compared with, at most: drawn, seeded.
 CONTROLS: Final = 10_000

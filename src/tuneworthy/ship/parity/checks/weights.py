@@ -1,8 +1,9 @@
 """The check of merged weights: are they base plus adapter?"""
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import Place, from_float32, to_float32
@@ -10,10 +11,6 @@ from tuneworthy.ship import messages
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.subject import Subject
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Weights that are compared, spread over the model.
 SAMPLE: Final = 16
@@ -69,7 +66,6 @@ def _compare(lora: LoraAdapter, name: str, base: Place, merged: Place) -> tuple[
 
 def _levels(numbers: NDArray[np.float32]) -> int:
     """Return the most different values in one of the first blocks of neighbours."""
-    import numpy as np
 
     flat = numbers.reshape(-1)
     blocks = np.sort(flat[: len(flat) // BLOCK * BLOCK].reshape(-1, BLOCK)[:512], axis=1)
