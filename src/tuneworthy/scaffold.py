@@ -123,7 +123,6 @@ def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list
 
 
 def _as_text(case: Case) -> Case:
-    """Turn several input columns into one text, a line each."""
     if not isinstance(case.input, dict):
         return case
     text = variables_text(case.input)

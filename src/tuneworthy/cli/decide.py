@@ -62,8 +62,9 @@ def _show(verdict: Verdict) -> None:
     if forecast.gain is not None and forecast.ci95 is not None:
         low, high = forecast.ci95
         click.echo(
-            f"Forecast: {100 * forecast.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-            f" at {forecast.n_examples:,} examples."
+            messages.say(
+                "forecast", gain=100 * forecast.gain, low=100 * low, high=100 * high, n_examples=forecast.n_examples
+            )
         )
     if savings := savings_sentence(verdict.economics.saved):
         click.echo(f"Saved: {savings}")

@@ -70,7 +70,6 @@ async def _run(
 
 
 def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
-    """Return what the lints say of a threshold that somebody uses already."""
     if threshold is None:
         return []
     supported, words = examine_threshold(report, threshold)

@@ -88,6 +88,7 @@ say = Catalogue(
         "report_at": "Report: {path}",
         # decide
         "would_change": "This would change it: {changes}",
+        "forecast": "Forecast: {gain:+.1f} points [{low:+.1f}, {high:+.1f}] at {n_examples:,} examples.",
         "valid_until": "Valid until {date}.\n",
         # compare
         "difference": (

@@ -423,7 +423,6 @@ class Runner:
             self._give_up(model, batch, job, error)
 
     def _again(self, model: OpenModel, job: Job, error: ProviderError) -> bool:
-        """Whether the same call is worth another attempt."""
         retries = model.retries
         if error.code == "connection" and model.name not in self._answered:
             retries = min(retries, UNSEEN_RETRIES)

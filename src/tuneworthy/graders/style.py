@@ -157,5 +157,4 @@ class StyleGrader(AnswerGrader[Style]):
 
 
 def _distinct(texts: Any) -> list[str]:
-    """Return the filled texts once each, in a fixed order."""
     return sorted({text.strip() for text in texts if text.strip()})

@@ -138,6 +138,7 @@ say = Catalogue(
         "base_named": "its base, models.{model}",
         "base_exported": "its base, exported as {artifact}",
         "base_is_todays": "the model in use today, models.{model}",
+        "no_artifact": "nothing of this project",
         "served_changed": "models.{model} no longer serves what was compared on test, but {now}.",
         "served_changed_hint": "Start the tuned model with `tuneworthy serve`, and run again.",
         "grader_changed": "another grader decides",

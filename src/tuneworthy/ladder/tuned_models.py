@@ -212,7 +212,6 @@ def _tuned(
 
 
 def _chain(store: Folder, artifact: Artifact) -> list[Artifact]:
-    """Return what an artifact was made from, itself first."""
     chain: list[Artifact] = []
     at: Artifact | None = artifact
     while at is not None and len(chain) < 4:  # gguf, merged, adapter, base

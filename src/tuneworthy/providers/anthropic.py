@@ -172,7 +172,6 @@ def _turn(message: Message) -> Message:
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn an OpenAI tool schema into Anthropic's."""
     function = tool.get("function", tool)
     return {
         "name": function["name"],

@@ -158,7 +158,6 @@ def choose_files(repo: str, names: list[str]) -> list[str]:
 
 
 def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive with too many members, a link, or a name that leads out of its folder."""
     if len(members) > MAX_MEMBERS:
         message = messages.say("too_many_members", archive=wheel.name, found=len(members), most=MAX_MEMBERS)
         raise ModelError(message, hint=messages.say("distrust_archive"))

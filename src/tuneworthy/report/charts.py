@@ -429,7 +429,6 @@ def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[
 
 
 def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:
-    """Draw the points, coloured and shaped by what became of them, with one legend for both."""
     found: alt.Chart = base.mark_point(filled=True, size=110, opacity=1).encode(
         color=alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width)),
         shape=alt.Shape("role:N", scale=_scale(SHAPES, points), legend=_legend(width)),

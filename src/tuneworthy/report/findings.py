@@ -167,7 +167,6 @@ def _swap(record: RunRecord, best: RungRecord) -> str:
 
 
 def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:
-    """Say that no language model is needed, as strongly as it was shown."""
     name = str(classical.name).removeprefix("classical/")
     return messages.say(
         "classical_best",
@@ -343,7 +342,6 @@ def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
 
 
 def _gain(best: RungRecord | None) -> str:
-    """Say by how much the best is better than what it was compared with."""
     if best is None or best.delta is None or best.delta_ci is None or best.alpha is None:
         return ""
     p = numbers.p_value(best.p_value)
@@ -359,7 +357,6 @@ def _gain(best: RungRecord | None) -> str:
 
 
 def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
-    """Say what the best costs, and how long it takes."""
     if best is None:
         return ""
     price, month, time = messages.say("per_1k", price=numbers.dollars(best.usd_per_1k)), "", ""

@@ -184,7 +184,6 @@ def _no_collection() -> Iterator[None]:
 def _opened(
     journal: Journal, kind: _Noun, inputs: str | Sequence[str] | None, expected: str | None, format: str | None
 ) -> tuple[str, Converted]:
-    """Open the file, recognise the format of its rows and return its name and the converted rows."""
     source = open_rows(journal.path, journal)
     lines, head = _peek(source)
     if not head:

@@ -218,7 +218,6 @@ def _calibration(
 
 
 def _with_rates(calibration: RejectCalibration, plan: ReviewPlan, tallied: tuple[int, int, int]) -> RejectCalibration:
-    """Return the calibration with what follows for all rows from the review of those that stay."""
     sample, n_good, n_judged = calibration.sample, calibration.n_good, calibration.n_judged
     n_missed, n_kept_judged, n_refuted = tallied
     known_bad = plan.n_known_bad + n_refuted

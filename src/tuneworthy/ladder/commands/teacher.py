@@ -36,7 +36,6 @@ def teaching_of(session: Session) -> Teaching:
 
 
 def _variant(session: Session, teacher: Teacher) -> Variant:
-    """Return the teaching variant, after its terms were checked."""
     if teacher.model is not None:
         found = _of_model(session, teacher, teacher.model)
     else:

@@ -62,7 +62,7 @@ class FineTuneRung(Rung):
                 messages.say(
                     "served_changed",
                     model=winner.model,
-                    now=tuned.artifact if tuned is not None else "nothing of this project",
+                    now=tuned.artifact if tuned is not None else messages.say("no_artifact"),
                 ),
                 hint=messages.say("served_changed_hint"),
             )
