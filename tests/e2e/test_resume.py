@@ -126,7 +126,7 @@ def test_an_interrupted_run_says_so_and_goes_on_where_it_was(tmp_path: Path) -> 
         process = start(root)
         assert server.wait(50, process), words(root)
         assert stop(process, signal.SIGINT) == 130, words(root)
-        assert "Run the same command again" in words(root)
+        assert "run the same command again" in words(root)
         assert "Traceback" not in words(root)
         kept = len(committed(root))
         assert kept >= 50 - CONCURRENCY

@@ -23,6 +23,6 @@ def test_a_run_of_stored_answers_loads_no_heavy_library(tmp_path: Path) -> None:
     )
     (root / "answer.py").write_text("def answer(request):\n    return 'red'\n")
     assert run_ladder(root) == 0, words(root)
-    done = subprocess.invoke([sys.executable, "-c", AGAIN, root], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", AGAIN, root], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "loaded: []" in done.stdout

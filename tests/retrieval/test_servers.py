@@ -126,6 +126,7 @@ def test_an_answer_that_breaks_off_is_told(account: Account) -> None:
 
 
 def test_a_slow_server_holds_nothing_up_and_the_first_ctrl_c_ends_the_wait(account: Account) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     with serving((200, vectors), wait_s=30.0) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m")
 
