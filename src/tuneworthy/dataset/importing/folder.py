@@ -172,15 +172,21 @@ class ImportWriter:
         }
         identity = identity or content_hash([self.made_by, document])
         if (finished := finished_import(self.store, identity)) is not None:
-            shutil.rmtree(self._part)
+            self._drop_parts()
             return finished
         document |= {"id": identity, "seconds": round(seconds, 3)}
         write_atomic(self._part / "import.json", orjson.dumps(document, option=orjson.OPT_INDENT_2))
         folder = self._imports / identity
         shutil.rmtree(folder, ignore_errors=True)
         self._part.rename(folder)
+        self._drop_parts()
         sync_folder(self._imports)
         return Import(folder, orjson.loads((folder / "import.json").read_bytes()))
+
+    def _drop_parts(self) -> None:
+        """Remove what imports left that were killed; the caller holds the lock, so no other is being written."""
+        for part in self._imports.glob(".*.part"):
+            shutil.rmtree(part)
 
     def _write(self, name: str, row: Mapping[str, Any]) -> None:
         self._files[name].write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
