@@ -7,17 +7,20 @@ Every classical baseline keeps three rules:
 3. It learns from the examples only; rows that it cannot use are counted in its identity.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from tuneworthy.classical import messages
 from tuneworthy.errors import Undecided
 from tuneworthy.registry import Registry
 from tuneworthy.types import Example, content_hash
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # What the answers of a task are: one of few labels, a JSON object, a few words, prose.
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
