@@ -1,14 +1,17 @@
 """Classical baselines that repeat a training answer: the majority class, and the nearest neighbour's."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
 from tuneworthy.classical.features import TextFeatures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BLOCK = 256  # questions whose similarities to all rows are held at once
 TIE = 1e-5  # similarities closer than this are equal (float32)
@@ -46,6 +49,7 @@ class MajorityClass:
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
         """Return the share of each label in training, ``(n_questions, n_labels)``."""
+        import numpy as np
 
         return np.tile(np.array(self._shares), (len(questions), 1))
 
@@ -59,6 +63,7 @@ class NearestIndex:
 
     def nearest(self, questions: Sequence[str]) -> list[list[int]]:
         """Return, for each question, the indices of all rows that share the highest similarity."""
+        import numpy as np
 
         found: list[list[int]] = []
         for start in range(0, len(questions), BLOCK):

@@ -16,13 +16,14 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
 from tuneworthy.classical.features import TextFeatures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 C_GRID = (0.1, 1.0, 10.0)
 TEMPERATURE_GRID = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 23.0)  # factor on the margins
@@ -62,6 +63,7 @@ class LinearSvmClassifier:
             answers: A label a row.
             groups: Rows of one group (duplicate questions) stay in one fold.
         """
+        import numpy as np
 
         self.labels, targets = sorted(set(answers)), np.array(answers, dtype=object)
         if len(self.labels) < 2:
@@ -77,6 +79,7 @@ class LinearSvmClassifier:
 
     def probabilities(self, matrix: Any) -> NDArray[np.float64]:
         """Return the probability of each label, ``(n_rows, n_labels)``."""
+        import numpy as np
 
         if self._model is None:
             return np.ones((matrix.shape[0], 1))
@@ -88,6 +91,7 @@ class LinearSvmClassifier:
 
     def _choose(self, matrix: Any, targets: NDArray[Any], groups: Sequence[str]) -> None:
         """Set C by out-of-fold accuracy and the temperature by out-of-fold log loss."""
+        import numpy as np
 
         folds = assign_folds(targets.tolist(), groups, self.seed)
         known = np.flatnonzero(folds >= 0)
@@ -105,6 +109,7 @@ class LinearSvmClassifier:
                 self.temperature = TEMPERATURE_GRID[int(np.argmin(losses))]
 
     def _out_of_fold(self, matrix: Any, targets: NDArray[Any], folds: NDArray[Any], c: float) -> NDArray[np.float64]:
+        import numpy as np
 
         margins = np.full((len(targets), len(self.labels)), -1.0)
         for fold in range(N_FOLDS):
@@ -136,6 +141,7 @@ def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float
 
     A label that the model was not trained on gets the row's lowest margin, so that it never wins.
     """
+    import numpy as np
 
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
@@ -148,6 +154,7 @@ def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the softmax over the last axis."""
+    import numpy as np
 
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
@@ -155,6 +162,7 @@ def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def log_loss(probabilities: NDArray[np.float64], codes: NDArray[Any]) -> float:
     """Return the mean negative log probability of the right labels; `codes` are their columns."""
+    import numpy as np
 
     return float(-np.mean(np.log(probabilities[np.arange(len(codes)), codes] + 1e-12)))
 
@@ -164,6 +172,7 @@ def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> ND
 
     A group belongs to the label of its first row.
     """
+    import numpy as np
 
     rng = np.random.default_rng(seed)
     first: dict[str, int] = {}
@@ -202,6 +211,7 @@ class LinearSvm:
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
         """Return the probability of each label, ``(n_questions, n_labels)``; rows sum to 1."""
+        import numpy as np
 
         if not questions:
             return np.zeros((0, len(self.labels)))

@@ -11,12 +11,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from tuneworthy.classical.spans import Span, Text, shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_TRAIN_TOKENS = 60_000
 WINDOW = 3
@@ -123,6 +124,7 @@ class Tagger:
             texts: The questions.
             spans: For each question, for each field, its spans.
         """
+        import numpy as np
         from sklearn.linear_model import LogisticRegression
 
         shared = [_fields_by_span(found) for found in spans]
@@ -143,6 +145,7 @@ class Tagger:
         return [self._spans_of(text) for text in texts]
 
     def _spans_of(self, text: Text) -> list[list[tuple[float, Span]]]:
+        import numpy as np
 
         found: list[list[tuple[float, Span]]] = [[] for _ in range(self.n_fields)]
         if not text.tokens:
@@ -167,6 +170,7 @@ class Tagger:
 
     def _matrix(self, rows: Sequence[Sequence[str]], *, learn: bool) -> Any:
         """Return the CSR matrix of features, ``(n_tokens, n_features)``; new features are learnt or left out."""
+        import numpy as np
         from scipy import sparse
 
         columns = self._columns
@@ -193,6 +197,7 @@ def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ..
 
 def allowed_transitions(n_tags: int) -> NDArray[np.float64]:
     """Return log weights ``(n_tags, n_tags)`` from tag to next tag: 0, or -inf where BIO forbids it."""
+    import numpy as np
 
     weights = np.zeros((n_tags, n_tags))
     for inside in range(2, n_tags, 2):
@@ -208,6 +213,7 @@ def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> 
         scores: Log probabilities, ``(n_tokens, n_tags)``.
         transitions: Log weights, ``(n_tags, n_tags)``.
     """
+    import numpy as np
 
     reach = scores[0].copy()
     reach[2::2] = -np.inf
