@@ -159,10 +159,6 @@ def _ip_end(text: str) -> int:
     return 0 if address.is_unspecified or address.is_loopback else len(text)
 
 
-def _ipv6_end(text: str) -> int:
-    return _ip_end(text) if text.count(":") >= 2 and re.search(r"[0-9]", text) else 0
-
-
 def _phone_end(text: str) -> int:
     n_digits = sum(char.isdigit() for char in text)
     return len(text) if 7 <= n_digits <= 15 and not re.fullmatch(r"\d{4}[./-]\d{2}[./-]\d{2}", text) else 0
@@ -229,7 +225,8 @@ _PATTERNS: Final = (
     _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _card_spans),
     _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _matches(_IPV4, _ip_end)),
     _Pattern(
-        "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})", _matches(_IPV6, _ipv6_end)
+        "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})",
+        _matches(_IPV6, lambda text: _ip_end(text) if text.count(":") >= 2 and re.search(r"[0-9]", text) else 0),
     ),
     _Pattern("phone", r"[0-9](?:[ ./()-]{0,4}[0-9]){6}", _matches(_PHONE, _phone_end)),
 )  # fmt: skip

@@ -5,7 +5,7 @@ import click
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_result
 from tuneworthy.cli.tables import console, make_table
-from tuneworthy.verdict.guide import Cell, Row, load_guide
+from tuneworthy.verdict.guide import Row, load_guide
 from tuneworthy.verdict.guide import row as row_of
 
 
@@ -42,10 +42,12 @@ def _show_row(found: Row) -> None:
 
 def _show_guide() -> None:
     out = console()
-    rows = [(row.problem, *map(_short, (row.primary, row.backup, row.helps))) for row in load_guide().values()]
+    rows = [
+        (
+            row.problem,
+            *(cell.value if cell.source else f"{cell.value} *" for cell in (row.primary, row.backup, row.helps)),
+        )
+        for row in load_guide().values()
+    ]
     out.print(make_table("Which lever fits which problem", ("problem", "first", "then", "training helps"), rows))
     out.print(messages.say("unsourced_cells"))
-
-
-def _short(cell: Cell) -> str:
-    return cell.value if cell.source else f"{cell.value} *"

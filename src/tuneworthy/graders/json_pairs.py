@@ -142,14 +142,13 @@ def _canonical(value: Any, ignore_case: bool) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _canonical(v, ignore_case) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):
-        return sorted((_canonical(one, ignore_case) for one in value), key=_sort_key)
+        return sorted(
+            (_canonical(one, ignore_case) for one in value),
+            key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS, default=str),
+        )
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value
-
-
-def _sort_key(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

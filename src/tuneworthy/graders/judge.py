@@ -18,7 +18,7 @@ from typing import Any, Final
 from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
 from tuneworthy.graders import messages
-from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, ModelCaller
+from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext
 from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
 
 GOOD: Final = "good"
@@ -87,7 +87,10 @@ class JudgeGrader(AnswerGrader[Judge]):
         self._seed = context.seed
         facts: dict[str, Any] = {"rubric_hash": content_hash(self.rubric), "seed": context.seed}
         if context.asker is not None:
-            _check_constraint(context.asker, config.model)
+            if "choice" not in context.asker.supports(config.model):
+                raise UserError(
+                    messages.say("not_constrained", model=config.model), hint=messages.say("constrained_judge")
+                )
             facts["model_identity"] = dict(context.asker.identity(config.model))
         super().__init__(config, **facts)
         self._judging = Variant(
@@ -170,13 +173,3 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     if verdict in choices:
         return verdict, ""
     return None, messages.say("unreadable", answer=verdict[:60], choices=messages.choices(choices))
-
-
-def _check_constraint(asker: ModelCaller, model: str) -> None:
-    """Refuse a judge whose answer cannot be constrained to a choice.
-
-    Raises:
-        UserError: The model accepts no choice.
-    """
-    if "choice" not in asker.supports(model):
-        raise UserError(messages.say("not_constrained", model=model), hint=messages.say("constrained_judge"))

@@ -11,8 +11,9 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Self, TypeVar
@@ -307,19 +308,15 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     Returns:
         Seconds, at least 0; None if the header is missing or unreadable.
     """
-    try:
-        return _finite(float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    stated = headers.get("retry-after", "")
-    try:
-        return _finite(float(stated))
-    except ValueError:
-        pass
-    try:
-        return _finite(parsedate_to_datetime(stated).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
+    readers: tuple[Callable[[], float], ...] = (
+        lambda: float(headers["retry-after-ms"]) / 1000,
+        lambda: float(headers["retry-after"]),
+        lambda: parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(),
+    )
+    for read in readers:
+        with suppress(KeyError, ValueError, TypeError, OverflowError):
+            return _finite(read())
+    return None
 
 
 def _finite(seconds: float) -> float | None:

@@ -17,10 +17,6 @@ _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 PROBED = ("min_p", "seed", "top_k", "top_p", "repetition_penalty", "stop")
 
 
-def _uncut(use: Use) -> bool:
-    return use.value("top_k", 0) <= 0 and use.value("top_p", 1) >= 1 and use.value("min_p", 0) <= 0
-
-
 @LINTS.rule(
     "unset_sampling",
     severity="warning",
@@ -35,8 +31,8 @@ def unset_sampling(use: Use) -> Iterator[Finding]:
     same if there is no such file; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes
     no sampling parameters, its effort is what can be set.
     """
-    sampled = use.can_be_greedy and use.value("temperature", 1) >= 1 and _uncut(use)
-    if use.engine in {"openai", "vllm"} and sampled:
+    is_cut = use.value("top_k", 0) > 0 or use.value("top_p", 1) < 1 or use.value("min_p", 0) > 0
+    if use.engine in {"openai", "vllm"} and use.can_be_greedy and use.value("temperature", 1) >= 1 and not is_cut:
         where = messages.say("unset_vllm") if use.engine == "vllm" else ""
         yield Finding(message=messages.say("unset", where=where), fix=messages.say("unset_fix"))
 
