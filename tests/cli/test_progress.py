@@ -45,5 +45,6 @@ def test_the_rate_is_that_of_the_last_seconds(
     assert "2.0/s" in lines[-1]
 
 
-def test_answers_outside_a_count_are_ignored() -> None:
+def test_answers_outside_a_count_are_ignored(capsys: pytest.CaptureFixture[str]) -> None:
     AnswerProgress(live=False).advance(1.0)
+    assert capsys.readouterr().err == ""
