@@ -9,14 +9,14 @@ say = Catalogue(
     {
         "no_example": "A classical baseline needs at least one example.",
         "add_examples": "Add rows to [examples].",
-        "no_object": "None of the answers of {n} examples is a JSON object.",
-        "fix_answers": "Use another kind of classical baseline, or fix the answers of [examples].",
-        "sizes": "Sizes of a learning curve must be from 1 to {n}, the number of examples, not {sizes}.",
+        "no_object": "None of the {n} examples has a JSON object as its answer.",
+        "fix_answers": "Choose a different classical baseline, or fix the answers in [examples].",
+        "sizes": "Learning-curve sizes must be between 1 and {n}, the number of examples. The sizes are {sizes}.",
     }
 ).say
 
 
-# Name of each method at the head of a sentence.
+# Name of each method, as the subject of a sentence.
 METHODS: Final[Mapping[str, str]] = {
     "majority": "The majority class",
     "constant": "A fixed answer",

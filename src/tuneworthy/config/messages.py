@@ -6,25 +6,29 @@ say = Catalogue(
     {
         # the file
         "no_file": "There is no project file at {path}.",
-        "make_project": "Go to the project folder, use --project DIR, or create a project with `tuneworthy init`.",
-        "not_utf8": "{path} is not UTF-8 ({reason}).",
+        "make_project": "Change to the project folder, pass --project DIR, or create a project with `tuneworthy init`.",
+        "not_utf8": "{path} is not valid UTF-8 ({reason}).",
         "not_toml": "{path} is not valid TOML: {error}.",
         # one key
         "unknown_key": "{where}: unknown key {key}. {hint}",
-        "remove_key": "Remove it.",
+        "remove_key": "Remove the key.",
         "missing_key": "{where}: the key {key} is missing.",
         "invalid_value": "{where}: {key}: expected {expected}, got {got}.",
         "rule_broken": "{where}: {reason}",
         # keys that depend on each other
-        "not_a_model": "{key} is {name!r}, which is not a key of [models] ({models}).{hint}",
-        "served_baseline": "serve.model is {name!r}, the baseline. The tuned model needs an entry of its own in [models].",
-        "teacher_neither": "teacher needs model or variant.",
-        "teacher_both": "teacher has both model and variant; keep one.",
-        "teacher_prompt": "teacher.system and teacher.user go with teacher.model only: a variant has its own prompt.",
-        "too_few_samples": "teacher.samples is {n}; self_consistency needs at least 3.",
+        "not_a_model": "{key} is {name!r}, but [models] has no such model. Defined models: {models}.{hint}",
+        "served_baseline": (
+            "serve.model is {name!r}, which is the baseline. Add a separate entry for the fine-tuned model to [models]."
+        ),
+        "teacher_neither": "[teacher] needs either model or variant.",
+        "teacher_both": "[teacher] sets both model and variant. Remove one of them.",
+        "teacher_prompt": (
+            "teacher.system and teacher.user work only with teacher.model, because a variant has its own prompt."
+        ),
+        "too_few_samples": "teacher.samples is {n}, but self_consistency needs at least 3.",
         # templates and servers
-        "no_template": "There is no template file {path}.",
-        "write_template": "Write it, or fix [prompt].",
+        "no_template": "The template file {path} does not exist.",
+        "write_template": "Create the file, or fix its path in [prompt].",
         "no_server_price": "The price of {url} in [retrieval] is unknown.",
     }
 ).say

@@ -5,34 +5,36 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         # Models
-        "unknown_model": "There is no model {name!r} in [models].",
-        "unknown_model_hint": "Add it there, or use one of {names}. {nearest}",
+        "unknown_model": "Section [models] has no model {name!r}.",
+        "unknown_model_hint": "Add it to [models], or use one of: {names}. {nearest}",
         "no_price": "The price of models.{name} is unknown.",
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok.",
         # Budget
         "budget_spent": (
-            "The budget of ${limit:.4f} is spent: ${spent:.4f} so far, and the next call could cost up to ${ceiling:.4f}."
+            "The budget of ${limit:.4f} is used up: ${spent:.4f} is spent, and the next call could cost up to "
+            "${ceiling:.4f}."
         ),
-        "budget_spent_hint": "Raise budget_usd or --max-usd and run again; what was answered is kept.",
+        "budget_spent_hint": "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached.",
         # Calls that failed
-        "provider_down": "{model} does not answer: {error} ({why}).",
-        "provider_down_hint": "Run the same command again when it works; what was answered is kept.",
-        "no_case_answered": "no case was answered",
-        "no_call_answered": "{attempts} attempts, no other call answered meanwhile",
-        "model_refuses": "{model} refuses every call: {error}.",
+        "provider_down": "{model} is not responding: {error} ({why}).",
+        "provider_down_hint": "Run the same command again once the provider works. Finished calls are cached.",
+        "no_case_answered": "no case got an answer",
+        "no_call_answered": "gave up after {attempts} attempts, with no other successful call in the meantime",
+        "model_refuses": "{model} rejects every call: {error}.",
         "model_refuses_hint": (
-            "Check that the address and the model of models.{model} exist and that its key may use them."
+            "Check that the base URL and the model name of models.{model} exist, and that the API key has access to "
+            "them."
         ),
-        "model_fails": "{model} fails at every call: {error}.",
-        "model_fails_hint": "Fix what models.{model} calls, and run again.",
-        "key_refused_hint": "Check the key in the environment, and run again.",
-        "quota_hint": "Raise the quota there, and run again; what was answered is kept.",
-        "timed_out": "{model}: no answer in {seconds:g} s; raise timeout_s if it needs longer",
-        "cancelled": "{model}: the call was cancelled",
-        "not_json": "{model}: JSON cannot hold the answer ({error})",
-        "worker_cancelled": "Worker {number} of {model} was cancelled from within.",
+        "model_fails": "Every call to {model} fails: {error}.",
+        "model_fails_hint": "Fix the function or service behind models.{model}, then run the command again.",
+        "key_refused_hint": "Check the API key in the environment, then run the command again.",
+        "quota_hint": "Raise the quota with the provider, then run the command again. Finished calls are cached.",
+        "timed_out": "{model} did not answer within {seconds:g} s; raise timeout_s if it needs longer.",
+        "cancelled": "The call to {model} was cancelled.",
+        "not_json": "The answer of {model} cannot be stored as JSON: {error}.",
+        "worker_cancelled": "Worker {number} of {model} was cancelled unexpectedly.",
         "documents_missing": "The documents that {variant} searches are missing.",
-        "documents_missing_hint": "Restore them, or fix [documents] path.",
-        "judge_not_asked": "the judge has not seen this answer; a run shows it",
+        "documents_missing_hint": "Restore the documents, or fix `path` in [documents].",
+        "judge_not_asked": "The judge has not graded this answer yet. `tuneworthy run` calls the judge.",
     }
 ).say

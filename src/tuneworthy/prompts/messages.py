@@ -1,18 +1,22 @@
-"""Every sentence of this folder that a person reads at run time; what a model is sent stands in its module."""
+"""Every sentence of this folder that a person reads at run time; the texts sent to models are in their own modules."""
 
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
         # Templates
-        "bad_template": "The template {template!r} has a Jinja error in line {line}: {error}.",
+        "bad_template": "The template {template!r} has a Jinja syntax error on line {line}: {error}.",
         "fix_template": "Fix the template in [prompt].",
-        "missing_variable": "The template {template!r} cannot be filled: {error}. The case has {names}.",
-        "fix_variable": "Fix [prompt] or the cases.",
+        "missing_variable": (
+            "The template {template!r} cannot be rendered: {error}. The case has these variables: {names}."
+        ),
+        "fix_variable": "Fix the template in [prompt], or add the variable to the cases.",
         # Shots
-        "shots_gone": "{n_gone} of the {n} shots of the variant are no longer among the project's examples.",
-        "other_pool": "The variant's shots are chosen from other examples than the project now has.",
-        "restore_shots": "Put the examples back, or run the ladder again with `tuneworthy run`.",
-        "no_encoder": "Shots are chosen with the sentence encoder {name}, which cannot be opened here.",
+        "shots_gone": "{n_gone} of the {n} few-shot examples of this variant are no longer in the project's examples.",
+        "other_pool": "The project's examples have changed since this variant selected its few-shot examples.",
+        "restore_shots": "Restore the examples, or run the ladder again with `tuneworthy run`.",
+        "no_encoder": (
+            "The few-shot examples are selected with the sentence encoder {name}, which cannot be loaded here."
+        ),
     }
 ).say

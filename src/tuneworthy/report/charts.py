@@ -25,8 +25,8 @@ FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 INK, MUTED, GRID, BAND, TARGET = "#1f2933", "#52606d", "#e4e7eb", "#e9ecef", "#9a3412"
 COLOURS: Mapping[str, str] = {
     "adopted": "#0072B2",
-    "in use today": "#1f2933",
-    "no language model": "#7b8794",
+    "today's setup": "#1f2933",
+    "classical baseline": "#7b8794",
     "no gain": "#D55E00",
     "inconclusive": "#B8860B",
     "violates constraint": "#AA4499",
@@ -34,8 +34,8 @@ COLOURS: Mapping[str, str] = {
 }
 SHAPES: Mapping[str, str] = {
     "adopted": "circle",
-    "in use today": "square",
-    "no language model": "diamond",
+    "today's setup": "square",
+    "classical baseline": "diamond",
     "no gain": "cross",
     "inconclusive": "triangle-up",
     "violates constraint": "triangle-down",
@@ -125,7 +125,7 @@ def points_of(record: RunRecord) -> list[Point]:
         bounds = lead.ci95 if lead else rung.ci95
         if score is None or bounds is None:
             continue
-        role = {"classical": "no language model", "baseline": "in use today"}.get(rung.rung)
+        role = {"classical": "classical baseline", "baseline": "today's setup"}.get(rung.rung)
         role = role or ("dev only" if record.quick else rung.status.value.replace("_", " "))
         found.append(
             Point(
@@ -223,7 +223,7 @@ def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
             "ladder_path",
             n=len(path) - 1,
             steps=len(steps),
-            noun="steps" if len(steps) > 1 else "step",
+            noun="rungs" if len(steps) > 1 else "rung",
             first=first,
             last=last,
         )
@@ -415,7 +415,7 @@ def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[
     if classical:
         band = alt.Chart(inline([{"score": classical.score, "lo": classical.lo, "hi": classical.hi}]))
         layers.append(band.mark_rect(color=BAND, opacity=0.9).encode(**{along: "lo:Q", second: "hi:Q"}))
-        line = band.mark_rule(stroke=COLOURS["no language model"], strokeDash=[2, 3], strokeWidth=1.5)
+        line = band.mark_rule(stroke=COLOURS["classical baseline"], strokeDash=[2, 3], strokeWidth=1.5)
         layers.append(line.encode(**{along: "score:Q"}))
     goal = alt.Chart(inline([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
     layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))

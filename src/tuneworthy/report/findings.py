@@ -306,9 +306,9 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
     best, classical = best_of(record), record.rung("classical")
     shown: list[tuple[str, RungRecord | None]] = [("Best", best), ("today", record.rung("baseline"))]
     if best and best.rung == "classical":
-        shown.insert(1, ("best language-model variant", best_model_of(record)))
+        shown.insert(1, ("best language model variant", best_model_of(record)))
     elif classical:
-        shown.append(("no language model", classical))
+        shown.append(("classical baseline", classical))
     goal = target_of(record)
     tried = messages.say(
         "tried",
@@ -347,7 +347,7 @@ def _gain(best: RungRecord | None) -> str:
     p = numbers.p_value(best.p_value)
     return messages.say(
         "gain",
-        against="the best language-model variant" if best.rung == "classical" else "the best variant before it",
+        against="the best language model variant" if best.rung == "classical" else "the best variant before it",
         delta=numbers.points(best.delta),
         level=numbers.level(best.alpha),
         low=numbers.points(best.delta_ci[0]),
@@ -369,4 +369,4 @@ def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
     if best.latency_p50_ms is not None and best.latency_p95_ms is not None:
         p50, p95 = numbers.milliseconds(best.latency_p50_ms), numbers.milliseconds(best.latency_p95_ms)
         time = messages.say("latency", p50=p50, p95=p95)
-    return messages.say("costs", price="no price per call" if best.usd_per_1k == 0 else price, month=month, time=time)
+    return messages.say("costs", price="no cost per call" if best.usd_per_1k == 0 else price, month=month, time=time)

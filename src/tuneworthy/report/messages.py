@@ -1,4 +1,4 @@
-"""What the report tells people: headings, answers, warnings, how to read its tables and charts."""
+"""Sentences of the report: headings, answers, warnings, and how to read its tables and charts."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,241 +7,258 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "verdict_stale": "The last verdict no longer holds",
-        "verdict_was": "It was: {answer}.",
-        "since_then": "Since then: {changes}.",
+        "verdict_stale": "The last verdict is out of date",
+        "verdict_was": "The last verdict: {answer}.",
+        "since_then": "Changed since: {changes}.",
         "decide_again": "Run `tuneworthy decide` again.",
         "begin_training": (
-            "Build a training set that passes its checks, and run a pilot: a few short trainings that show what training gains "
-            "before all of it is paid for."
+            "Build a training set that passes its checks, then run a pilot. A few short training runs show the gain "
+            "before you pay for the full one."
         ),
-        "money": "Money",
+        "money": "Cost",
         "next": "Next",
-        "would_change": "This would change it",
+        "would_change": "What would change the verdict",
         "valid_until": "Valid until",
-        "saved": "Measured on test: {saved}",
-        "training_costs": "Training is assumed to cost ${once} once, and serving and upkeep ${month} a month.",
+        "saved": "Measured on the test set: {saved}",
+        "training_costs": (
+            "Estimated cost of fine-tuning: ${once} up front, and ${month} per month for serving and maintenance."
+        ),
         "verdict_line": "Verdict{valid}: {answer}. {reason}",
         "until": " (valid until {date})",
         "best_step": "The best variant",
-        "run_partial": "The run stopped early ({reason}), so there is no answer yet. So far: {answer}",
-        "run_stale": "Since this was measured, {changes}. Run `tuneworthy run` again. It was: {answer}",
-        "today_is_best": "What is in use today ({name}) {score}. {others}",
-        "nothing_else": "Nothing else was compared on test.",
-        "one_step": "No step that was compared on test is shown to be better.",
-        "no_step": "None of {n} steps that were compared on test is shown to be better.",
+        "run_partial": "The run stopped early ({reason}), so this answer is preliminary. {answer}",
+        "run_stale": "These results are out of date: {changes}. Run `tuneworthy run` again. The last answer: {answer}",
+        "today_is_best": "Today's setup ({name}) {score}. {others}",
+        "nothing_else": "No other variant was compared on the test set.",
+        "one_step": "The one other rung that was compared on the test set is not significantly better.",
+        "no_step": "None of the {n} other rungs compared on the test set is significantly better.",
         "best": "{step} ({name}) {score}{today}.",
-        "today_reaches": "; what is in use today ({name}) reaches {score}{eligible}",
-        "may_not_serve": " and may not be used ({reason})",
-        "swap_is_enough": " The swap is enough: another model{name} meets the target without training.",
-        "nothing_eligible": "Nothing that was compared on test keeps the constraints ({names}).",
-        "nothing_measured": "Nothing could be measured on the test cases, so there is no answer yet.",
+        "today_reaches": "; today's setup ({name}) reaches {score}{eligible}",
+        "may_not_serve": " but violates a constraint ({reason})",
+        "swap_is_enough": " Switching models is enough: a different model{name} meets the target without training.",
+        "nothing_eligible": "No variant compared on the test set meets the constraints ({names}).",
+        "nothing_measured": "No test case could be scored, so there is no answer yet.",
         "classical_best": (
-            "{method} without any language model {score}{margin}; the best {what} ({name}) reaches {other}{eligible}."
+            "{method} {score} without a language model{margin}; the best {what} ({name}) reaches {other}{eligible}."
         ),
-        "no_worse": ", no worse than language models by the margin and cheaper or faster",
-        "other_method": "A method ({name})",
+        "no_worse": ", is non-inferior to the language models and is cheaper or faster",
+        "other_method": "A classical baseline ({name})",
         "answers_right": "answers {share} of the test cases correctly",
-        "scores": "scores {share} on the test cases ({grader})",
-        "quick_nothing": "A quick run on dev found nothing to measure; nothing is decided.",
+        "scores": "scores {share} on the test set ({grader})",
+        "quick_nothing": "The quick run measured no variant on dev, so it gives no answer.",
         "quick": (
-            "A quick run on {n_dev} dev cases, so nothing is decided: {name} leads with {score} "
-            "(95% interval {bounds}, n = {n})."
+            "This quick run on {n_dev} dev cases gives no verdict. The best variant is {name} with {score} (95% "
+            "interval {bounds}, n = {n})."
         ),
         "target_met": (
-            "The target of {target} is met: the score is {score}, and at least {lower} ({bound}), which is above {floor} "
-            "(target minus margin)."
+            "The target of {target} is met. The score is {score} and at least {lower} ({bound}). That exceeds "
+            "{floor}, the target minus the margin."
         ),
-        "target_missed": "The target of {target} is missed: the score is {score}, and at most {upper} ({bound}).",
+        "target_missed": "The target of {target} is missed. The score is {score} and at most {upper} ({bound}).",
         "target_open": (
-            "Whether the target of {target} is met is unresolved: the score is {score}, and the {n} test cases leave {bounds} "
-            "open ({bound}s). More test cases would narrow it."
+            "It is unresolved whether the target of {target} is met. The score is {score}, with bounds {bounds} from "
+            "{n} test cases ({bound}s). More test cases would narrow them."
         ),
         "target_unscored": (
-            "Whether the target of {target} is met is unresolved: {unscored} of {n} test cases could not be scored, and the "
-            "score of {score} leaves them out."
+            "It is unresolved whether the target of {target} is met. {unscored} of {n} test cases could not be "
+            "scored, and the score of {score} excludes them."
         ),
         "one_sided": "one-sided 95% bound",
-        "interval_end": "end of the 95% interval",
-        # The numbers at the head
+        "interval_end": "95% interval limit",
+        # The key numbers at the top
         "best_number": "Best",
-        "today_number": "In use today",
-        "classical_number": "Without any language model",
-        "model_number": "Best with a language model",
-        "step_number": "Best step",
+        "today_number": "Today's setup",
+        "classical_number": "Classical baseline",
+        "model_number": "Best language model variant",
+        "step_number": "Best rung",
         "behind": "{name}; {where}95% interval {bounds}, n = {n}",
         "behind_dev": "dev only, ",
         "price_month": "Price per month",
         "price_1k": "Price per 1,000 answers",
-        "median_time": "Median time of an answer",
-        "half_within": "half of the answers come within {time}",
-        "no_latency": "its latency was not measured",
-        "requests_at": "{requests} requests at {price} per 1,000; {time}",
-        "runs_here": "it runs here: no price per call (the machine itself is not counted)",
-        "no_price": "its price is not known",
+        "median_time": "Median time per answer",
+        "half_within": "half of the answers arrive within {time}",
+        "no_latency": "latency not measured",
+        "requests_at": "{requests} requests at {price} per 1,000 answers; {time}",
+        "runs_here": "local model: no cost per call (hardware not included)",
+        "no_price": "price unknown",
         # Warnings
-        "quick_warning": "This was a quick run: dev cases only, the test set was not touched, nothing is decided.",
+        "quick_warning": "This was a quick run on dev cases only. It did not use the test set and gives no verdict.",
         "unscored": "{name}: {unscored} of {n} test cases could not be scored.",
-        "not_explored": "There were too few dev cases to explore: each step sent one preregistered candidate to test.",
-        "switched_off": "The model {name} ({model}) {when} on {date}.",
-        "was_switched_off": "was switched off",
-        "is_switched_off": "is switched off",
-        "old_prices": "The price table is of {date}: check the prices before you decide on money.",
-        "file_changed": "The project file was changed after this run; the numbers are those of the run.",
+        "not_explored": (
+            "Too few dev cases to compare candidates: each rung measured one predefined candidate on the test set."
+        ),
+        "switched_off": "The provider {when} the model {name} ({model}) on {date}.",
+        "was_switched_off": "retired",
+        "is_switched_off": "will retire",
+        "old_prices": "The price table dates from {date}. Check the prices before you decide on cost.",
+        "file_changed": "The project file has changed since this run. The numbers come from the run.",
         "injected": (
-            '{n} documents hold instructions to a model ({names}{more}), such as "{text}". They were shown as data; check '
-            "where they come from."
+            '{n} documents contain instructions to a model ({names}{more}), for example "{text}". Prompts mark them '
+            "as data. Check where these documents come from."
         ),
         # The paragraph to paste
         "dev_line": "{task} ({grader}, dev only): {answer}",
         "test_line": "{task} ({grader}, n = {n} test cases): {answer}",
-        "intervals": "With 95% intervals: {scores}.",
+        "intervals": "Scores with 95% intervals: {scores}.",
         "one_score": "{label} {name} {score} [{bounds}{unscored}]",
         "n_unscored": ", {n} unscored",
         "gain": "Paired gain over {against}: {delta} points ({level} interval {low} to {high}; p {p}).",
-        "costs": "It costs {price}{month}{time}.",
+        "costs": "Cost: {price}{month}{time}.",
         "per_1k": "{price} per 1,000 answers",
-        "a_month": " ({price} a month at {requests} requests)",
+        "a_month": " ({price} per month at {requests} requests)",
         "latency": ", p50 {p50} ms, p95 {p95} ms",
         "tried": (
-            "{n} candidates were tried on {n_dev} dev cases, {made} comparisons were made on test{alpha}; all calls cost {usd}."
+            "The run compared {n} candidates on {n_dev} dev cases and made {made} test comparisons{alpha}. All calls "
+            "cost {usd}."
         ),
         "each_alpha": " (α = {alpha:g} each)",
-        "made_by": "tuneworthy {version}, project {project}.",
+        "made_by": "Generated by tuneworthy {version}, project {project}.",
         # How it was measured
-        "method_dev": "Every step tried its candidates on {n_dev} development cases (dev)",
+        "method_dev": "Each rung compared its candidates on {n_dev} development (dev) cases",
         "method_explored": (
-            " and sent only its winner to the frozen test set of {n_test} cases. The answers to test stay hidden; whoever "
-            "reveals them is recorded."
+            " and measured only the winner on the frozen test set of {n_test} cases. Answers to test cases stay "
+            "hidden, and tuneworthy records every reveal."
         ),
         "method_few": (
-            "There were too few development cases (dev) to explore, so every step sent one candidate, fixed beforehand, to the "
-            "frozen test set of {n_test} cases. The answers to test stay hidden; whoever reveals them is recorded."
+            "There were too few development (dev) cases to compare candidates. Each rung therefore measured one "
+            "predefined candidate on the frozen test set of {n_test} cases. Answers to test cases stay hidden, and "
+            "tuneworthy records every reveal."
         ),
         "method_quick": (
-            "; the frozen test set of {n_test} cases was not touched, so no comparison on it was spent and nothing is decided."
+            ". The run did not use the frozen test set of {n_test} cases, so it spent no test comparison and gives "
+            "no verdict."
         ),
         "method_comparisons": (
-            "{n} comparisons were made on test{alpha}, out of a plan whose chance of any false finding is at most 5% in all: "
-            "trying more does not make a lucky winner."
+            "The run made {n} planned test comparisons{alpha}. The plan limits the chance of any false positive to "
+            "5% in total, so trying more candidates does not produce a lucky winner."
         ),
         "method_alpha": ", each at α = {alpha:g}",
         "method_adopted": (
-            "A step is adopted if it is better on the same cases (paired), or no worse by the margin of {margin:g} and at "
-            "least 20% cheaper or faster."
+            "A rung is adopted if it is significantly better on the same cases (paired test). It is also adopted if "
+            "it is non-inferior within {margin:g} and at least 20% cheaper or faster."
         ),
-        "made_on": "Made by tuneworthy on {date} from the record of the last {kind}.",
+        "made_on": "Generated by tuneworthy on {date} from the last {kind}.",
         # How to read tables
-        "read_quick": "Scores are of dev cases, as shares of 1. No test case was answered, so nothing is decided.",
+        "read_quick": "Scores on dev cases, from 0 to 1. The test set was not used, so there is no verdict.",
         "read_ladder": (
-            "Scores are shares of 1 (0.840 is 84%). The gain is the paired difference to the best language-model variant so "
-            "far (for the classical baseline: to the best of all); its interval is at {alpha}.{repeats}{latency}"
+            "Scores range from 0 to 1 (0.840 is 84%). The gain is the paired difference from the best language model "
+            "variant so far. For the classical baseline, it is the difference from the best variant overall. Gain "
+            "intervals use {alpha}.{repeats}{latency}"
         ),
-        "this_alpha": "this comparison's α of {alpha:g}",
-        "own_alpha": "the α of its comparison",
+        "this_alpha": "α = {alpha:g}",
+        "own_alpha": "the α of each comparison",
         "read_repeats": " Where answers vary, each case was answered up to {n} times.",
-        "read_latency": " Latency is of {n} single calls, one at a time.",
-        "read_candidates": "Dev cases only. A candidate that falls behind is dropped, so its n is smaller.",
+        "read_latency": " Latency comes from {n} sequential calls.",
+        "read_candidates": "Dev cases only. Candidates that fall behind are dropped early, so their n is smaller.",
         "read_savings": (
-            "The full grid runs every candidate on all of dev. What the winner needed of dev afterwards (the rest of its "
-            "cases, the oracle) is subtracted from what the race saved."
+            "The full grid would run every candidate on all dev cases. The calls saved exclude the winner's "
+            "additional dev calls (remaining cases, oracle)."
         ),
         "read_models": (
-            "Dev cases, as many as each model saw, several at once. On the front: no model that saw at least as many cases "
-            "is, on the cases of both, as good in score, cost and time and better in one of them (n tells how far to trust "
-            "it)."
+            "Dev cases, measured with concurrent calls; n differs between models. A model is on the Pareto front if "
+            "no model with at least as many cases dominates it. To dominate, a model must be at least as good on "
+            "score, cost and time over the shared cases, and better on one."
         ),
-        "read_graders": "Test, n = {n}; the first grader decides.",
-        "read_fields": "Test, n = {n}; what was compared there.",
-        "read_errors": "Answers on dev, as many as the rung's winner gave; its row sums to that.",
-        "read_hashes": "Hashes are of content: the same hash is the same content.",
-        "invented": "(invented: fields that no case expects)",
+        "read_graders": "Test set, n = {n}. The first grader is the primary metric.",
+        "read_fields": "Test set, n = {n}, for the variant of each rung that was compared there.",
+        "read_errors": "Dev answers of each rung's winner, by cause. The counts of a row add up to all its answers.",
+        "read_hashes": "Hashes identify content: equal hashes mean equal content.",
+        "invented": "(invented fields, which no case expects)",
         "read_gepa": (
-            "{calls} calls of at most {budget}: {answers} answers, {rewrites} rewrites by {model} ({failed} without an answer, "
-            "{cut_off} cut off, {refused} with a placeholder that nothing fills in). Scores are of {n_val} dev cases; rewrites "
-            "were made from {n_train} others."
+            "GEPA used {calls} of at most {budget} calls: {answers} answers and {rewrites} rewrites by {model}. Of "
+            "the rewrites, {failed} got no answer, {cut_off} were truncated and {refused} had an unknown "
+            "placeholder. Scores come from {n_val} dev cases, and rewrites from {n_train} others."
         ),
         "gepa_unscored": (
-            " {unscored} answers had no score and count as today's prompt's; {set_aside} cases without a score of today's "
-            "prompt were left out."
+            " {unscored} answers had no score and count as today's prompt's score. {set_aside} cases without a score "
+            "for today's prompt were excluded."
         ),
-        "gepa_file": " The best one is {file}: it was raced and tested as it is there.",
+        "gepa_file": " The best prompt is in {file}; this exact text was compared on dev and test.",
         "read_ablation": (
-            "{cut} of {paragraphs} paragraphs earn nothing: about {saved} of {tokens} tokens saved in every call (bytes / 4). "
-            "Longest first; what was cut before is left out too."
+            "{cut} of {paragraphs} paragraphs do not improve the score. Cutting them saves about {saved} of {tokens} "
+            "tokens per call (bytes / 4). Paragraphs are removed one by one, the longest first, and cut paragraphs "
+            "stay out."
         ),
         "read_search": (
-            "Dev cases that name their documents; no language model. `words` is BM25 alone, `vectors` dense alone, `hybrid` "
-            "their fusion; a number behind a comma is the share of the words, or the tokens of a chunk."
+            "Dev cases that list their documents, without a language model. `words` is BM25, `vectors` is dense "
+            "search, and `hybrid` is their fusion. The number after a comma is the weight of BM25 or the chunk size "
+            "in tokens."
         ),
-        "unknown_names": " {n} of the names are of no document that was read: these count as not found.",
-        "read_causes": "{failed} of {n} answers on dev are not fully right (with retrieved documents).",
-        "not_shown": " Not shown: {names}.",
-        "not_in_index": " Not in the index: {names}.",
-        "read_oracle": "Dev cases that name their documents: a better search could gain this and no more.",
+        "unknown_names": " {n} of the listed names match no document in the index and count as not found.",
+        "read_causes": "With retrieved documents, {failed} of {n} dev answers are not fully correct.",
+        "not_shown": " Documents not retrieved: {names}.",
+        "not_in_index": " Documents not in the index: {names}.",
+        "read_oracle": (
+            "Dev cases that list their documents. The difference is the most that better retrieval can gain."
+        ),
         "oracle_cut": (
-            " The documents of {n} cases are longer than {room} tokens: the passages nearest to question and answer were "
-            "handed over, {share} of the text on average."
+            " In {n} cases the documents exceed {room} tokens. Those prompts contain the passages closest to the "
+            "question and answer, on average {share} of the text."
         ),
-        "read_stages": "One question at a time, nothing cached; the times of the first table include this and the model.",
+        "read_stages": (
+            "One question at a time, without caching. The latency in the first table includes these stages and the "
+            "model."
+        ),
         "read_sureness": (
-            "Greedy, free answers to dev cases with the prompt of the tuned model; compared with {other}. Entropy is a lower "
-            "bound: a server reports only the likeliest tokens. Where nearly all of the probability is on one token, sampling "
-            "settings move little."
+            "Greedy, unconstrained answers to dev cases with the fine-tuned model's prompt, compared with {other}. "
+            "Entropy is a lower bound because servers report only the top tokens. Where one token has nearly all the "
+            "probability, sampling settings change little."
         ),
         "read_regressions": (
-            "A set passes if the one-sided 95% lower bound of the paired difference is above minus its margin; unknown means "
-            "that it is too small to show that, not that nothing was lost."
+            "A set passes if the one-sided 95% lower bound of the paired difference is above minus its margin. "
+            "`unknown` means that the set is too small to show non-inferiority."
         ),
         # Charts
         "tradeoff_caption": (
-            "Score on {where} with its 95% interval (bar), against the {against}. Up and to the left is better. The orange "
-            "line is the target ({target})."
+            "Score on {where} with 95% intervals (bars) against {against}. Up and to the left is better. The orange "
+            "line marks the target ({target})."
         ),
-        "classical_band": " The grey band is the score without a language model, with its 95% interval.",
-        "no_prices": " Nothing here has a price per call, so the score is drawn against time.",
+        "classical_band": " The grey band shows the classical baseline with its 95% interval.",
+        "no_prices": " No variant has a price per call, so the horizontal axis shows time.",
         "tradeoff_alt": "Chart of score against {against}: {points}.",
         "needs_no_model": "No language model needed: {name} scores {share} at {unit}",
         "scores_highest": "{name} scores highest: {share} at {unit}",
-        "is_the_choice": "{name} is the choice: {share} at {unit} ({top} has {top_share}, {but})",
-        "breaks_constraint": "but breaks a constraint",
-        "not_shown_better": "which is not shown to be better",
-        "ladder_quick": "A quick run on dev: nothing is decided",
+        "is_the_choice": "{name} is the best choice: {share} at {unit} ({top} scores {top_share}, {but})",
+        "breaks_constraint": "but violates a constraint",
+        "not_shown_better": "which is not significantly better",
+        "ladder_quick": "Quick run on dev, without a verdict",
         "ladder_path": "{n} of {steps} {noun} adopted: from {first} to {last}",
-        "ladder_none": "None of {n} steps was adopted",
-        "ladder_one": "No step was adopted",
+        "ladder_none": "None of {n} rungs was adopted",
+        "ladder_one": "No rung was adopted",
         "ladder_caption": (
-            "Score on {where} with its 95% interval, from the cheapest step (top) to the dearest. {line}The orange line is the "
-            "target ({target})."
+            "Score on {where} with 95% intervals, from the cheapest rung (top) to the most expensive. {line}The "
+            "orange line marks the target ({target})."
         ),
-        "blue_line": "The blue line joins what is in use today with the steps that were adopted. ",
-        "ladder_alt": "Chart of score by step: {points}.",
+        "blue_line": "The blue line connects today's setup with the adopted rungs. ",
+        "ladder_alt": "Chart of score by rung: {points}.",
         # The dataset card
-        "card_answer": "{n} of {n_read} rows stay, in version {version}",
-        "card_unsafe": "Frozen although a gate failed: {gate}.",
+        "card_answer": "Version {version} keeps {n} of {n_read} rows",
+        "card_unsafe": "This version was frozen although a gate failed: {gate}.",
         "card_review": "Review: {review}.",
-        "card_unreviewed": "Nobody has reviewed these rows yet: run tuneworthy data review start.",
-        "card_made": "Made by tuneworthy from version {version}, frozen on {date}.",
-        "card_share": "{share} of the rows that were read stay.",
-        "card_repeated": "The row stays; the rows that repeat it were dropped.",
+        "card_unreviewed": "Nobody has reviewed these rows yet. Run `tuneworthy data review start`.",
+        "card_made": "Generated by tuneworthy from version {version}, frozen on {date}.",
+        "card_share": "{share} of the rows read remain.",
+        "card_repeated": "These rows remain. Their duplicates were dropped.",
         # Uncertainty
-        "read_signals": "n = {n}{groups}, {wrong} wrong. 0.5 is chance. {signal} decides.",
+        "read_signals": (
+            "n = {n}{groups}, {wrong} wrong answers. An AUROC of 0.5 is chance. The primary signal is {signal}."
+        ),
         "in_groups": " in {n} groups",
-        "samples_differ": "how much {n} sampled answers differ",
-        "read_spots": "Tokens whose entropy is among the highest tenth.",
-        "no_threshold": "No threshold: {reason}",
+        "samples_differ": "disagreement of {n} sampled answers",
+        "read_spots": "Tokens in the top 10% by entropy.",
+        "no_threshold": "No threshold: {reason}.",
         "threshold": (
-            "Hold back answers with {signal} above {value:.3f}: {flagged:.1%} of all, {recall:.1%} of the wrong ones, "
-            "{false_alarms:.1%} of the right ones (cross-validated)"
+            "Withhold answers with {signal} above {value:.3f}. Cross-validated, this flags {flagged:.1%} of all "
+            "answers, {recall:.1%} of the wrong ones and {false_alarms:.1%} of the correct ones."
         ),
         "tokens_kept": "Tokens kept: {counts}",
-        "nothing_set": "nothing set",
+        "nothing_set": "No sampling settings",
         # The file
-        "no_run": "There is no run in {path}.",
+        "no_run": "{path} contains no run.",
         "run_first": "Run `tuneworthy run` first.",
-        "not_written": "The report could not be written to {path}: {reason}.",
-        "other_out": "Choose another `--out`.",
-        "unknown_ending": "{name!r} does not end in {endings}.",
+        "not_written": "The report cannot be written to {path}: {reason}.",
+        "other_out": "Choose a different file with `--out`.",
+        "unknown_ending": "{name!r} must end in one of: {endings}.",
     }
 ).say
 
@@ -250,7 +267,7 @@ say = Catalogue(
 ANSWERS: Final[Mapping[str, str]] = {
     "fine_tune": "Fine-tuning is worth a try",
     "do_not_fine_tune": "Do not fine-tune",
-    "undecided": "Undecided: evidence is missing",
+    "undecided": "Undecided: more evidence is needed",
     "ship": "Ship the fine-tuned model",
     "do_not_ship": "Do not ship the fine-tuned model",
 }
@@ -259,34 +276,34 @@ ANSWERS: Final[Mapping[str, str]] = {
 STEP_NAMES: Final[Mapping[str, str]] = {
     "prompt": "A rewritten prompt",
     "retrieval": "A prompt with retrieved documents",
-    "model": "Another model",
-    "few_shot": "A prompt with examples",
-    "decoding": "Other sampling settings",
+    "model": "A different model",
+    "few_shot": "A few-shot prompt",
+    "decoding": "New sampling settings",
     "fine_tune": "A fine-tuned model",
 }
 
 
 FATES: Final[Mapping[str, str]] = {
-    "leads": "leads its rung",
-    "tested": "compared on test, {status}",
+    "leads": "best of its rung",
+    "tested": "compared on the test set: {status}",
     "lost": "lost on dev",
     "dropped": "dropped after {n} cases",
-    "bound": ": shown to be behind",
-    "budget": ": behind when fewer could go on",
+    "bound": ": significantly worse",
+    "budget": ": eliminated by successive halving",
     "unscored": ": {unscored} answers could not be scored",
 }
 CAUSES: Final[Mapping[str, str]] = {
-    "not_in_index": "a document that holds the answer is not in the index: it was not read, or has another name",
-    "not_retrieved": "no document that holds the answer was shown",
-    "partly_retrieved": "of several documents that hold the answer, some were shown and some were not",
-    "retrieved_and_not_used": "a right document was shown, and the answer does not come from it",
-    "used_and_wrong": "the answer comes from a right document, and is wrong",
-    "no_document_named": "the case names no document",
+    "not_in_index": "a document with the answer is not in the index: it was not read or has a different name",
+    "not_retrieved": "no document with the answer was retrieved",
+    "partly_retrieved": "only some of the documents with the answer were retrieved",
+    "retrieved_and_not_used": "a relevant document was retrieved, but the answer does not use it",
+    "used_and_wrong": "the answer uses a relevant document but is wrong",
+    "no_document_named": "the case lists no document",
 }
 STAGES: Final[Mapping[str, str]] = {
-    "encode": "encode the question",
-    "words": "search by words (BM25)",
-    "vectors": "search by vectors",
-    "fuse": "fuse both lists",
-    "rerank": "rerank the head",
+    "encode": "question embedding",
+    "words": "keyword search (BM25)",
+    "vectors": "vector search",
+    "fuse": "rank fusion",
+    "rerank": "reranking of the top results",
 }

@@ -7,19 +7,19 @@ say = Catalogue(
         # Prompt optimisation
         "gepa_missing": "GEPA is not installed (pip install 'tuneworthy[optimise]')",
         "too_few_sides": (
-            "rewrites need {least} cases and their choice 1 more, but with groups kept together there are {train} and {val} "
-            "of {n}"
+            "GEPA needs {least} cases for rewriting and 1 for selection; the groups of the {n} cases allow only "
+            "{train} and {val}"
         ),
-        "no_rewrite": "no rewrite came",
+        "no_rewrite": "The model returned no rewrite of the prompt.",
         # Sweeps
-        "too_few_cases": "A sweep needs at least {least} dev cases, there are {n}.",
+        "too_few_cases": "A sweep needs at least {least} dev cases, and the project has {n}.",
         "add_cases": "Add cases.",
-        "too_few_calls": "A sweep of {n} dev cases takes at least {least} calls, {calls} are allowed.",
-        "more_calls": "Use `--calls {least}`.",
-        "too_few_scores": "Only {n} cases have a score of both settings, and {least} are needed.",
+        "too_few_calls": "A sweep over {n} dev cases takes at least {least} calls, and the limit is {calls}.",
+        "more_calls": "Raise the limit with `--calls {least}`.",
+        "too_few_scores": "Only {n} cases have a score for both settings; at least {least} are needed.",
         "no_optuna": "Optuna is not installed.",
         "no_optuna_hint": "Run `pip install 'tuneworthy[sweep]'`.",
-        "calls_used": "the calls that are left are too few for another batch and the comparison after it",
-        "all_tried": "every setting was tried",
+        "calls_used": "not enough calls left for another batch and the final comparison",
+        "all_tried": "every setting has been tried",
     }
 ).say

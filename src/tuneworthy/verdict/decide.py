@@ -234,7 +234,7 @@ _TABLE: tuple[Callable[[Situation], Ruling | None], ...] = (
 
 def _keep(situation: Situation) -> str:
     top = situation.evidence.top
-    return messages.say("keep_best", best=f" ({top.label})" if top else "")
+    return messages.say("keep_best", best=f", {top.label}," if top else "")
 
 
 def _reasons(situation: Situation, first: str) -> list[str]:

@@ -78,10 +78,9 @@ class RungEvidence:
         """What was measured, in words.
 
         >>> RungEvidence(rung="few_shot", status="adopted", name="few_shot/per_case-8").label
-        'examples in the prompt (per_case-8)'
+        'the few-shot prompt (per_case-8)'
         """
-        is_classical = self.rung == "classical"
-        label = messages.say("classical_label") if is_classical else messages.RUNG_LABELS.get(self.rung, self.rung)
+        label = ("" if self.rung == "baseline" else "the ") + messages.RUNG_LABELS.get(self.rung, self.rung)
         return f"{label} ({self.name.partition('/')[2] or self.name})"
 
     def score_on(self, n_test: int) -> str:

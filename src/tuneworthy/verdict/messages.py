@@ -1,4 +1,4 @@
-"""What the verdict tells people: gates, reasons, next steps, money, the pilot, the checklist, errors of documents."""
+"""Sentences of the verdict: gates, reasons, next steps, costs, the pilot, the checklist, errors in documents."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,6 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 say = Catalogue(
     {
-        "classical_label": "a classical baseline without a language model",
         "score": "{score:.1%} ({bounds}{n} test cases)",
         "bounds": "90% interval {lower:.1%} to {upper:.1%}, ",
         "no_score": "no score",
@@ -21,310 +20,330 @@ say = Catalogue(
         "pilot": "Run `tuneworthy train --pilot`.",
         "run_command": "Run `tuneworthy {command}`.",
         # Gates before a decision
-        "waived": "Waived: {reason} The gate said: {message}",
-        "too_few_cases": "Test has {n} cases; at least {needed} are needed.",
+        "waived": "Waived: {reason} Result of the gate: {message}",
+        "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
         "too_few_groups": "The test cases come from {n} sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
-        "n_test": "Test has {n} cases.",
-        "run_stale": "The last run no longer holds: {changes}.",
-        "baseline_missing": "Today's prompt and model were not measured on test.",
+        "n_test": "The test set has {n} cases.",
+        "run_stale": "The last run is out of date: {changes}.",
+        "baseline_missing": "Today's prompt and model have not been measured on the test set.",
         "baseline_score": "Today's prompt and model score {score:.1%}.",
-        "overlaps": "Rows overlap cases ({counts}).",
+        "overlaps": "Some rows overlap test cases ({counts}).",
         "remove_overlaps": "Remove these rows, then run `tuneworthy run`.",
-        "no_overlaps": "No example overlaps a case.",
+        "no_overlaps": "No example overlaps a test case.",
         "no_examples": "The project has no examples.",
-        "classical_missing": "No classical baseline was measured on test.",
+        "classical_missing": "No classical baseline has been measured on the test set.",
         "copies_score": (
-            "An answer copied from the most similar question scores {score:.1%}, so the grader does not notice whether the "
-            "question is answered."
+            "Copying the answer of the most similar example scores {score:.1%}. The grader therefore does not check "
+            "whether an answer fits its question."
         ),
-        "fix_grader": "Put a grader that does first, or waive this gate.",
-        "classical_score": "Without a language model the score is {score:.1%}.",
-        "prompt_untried": "The prompt was not tried with {missing}.",
-        "structure": "structure",
-        "at_least_shots": "at least {n} shots",
-        "half_prompt": "half of its text",
-        "prompt_tried": "Structure and {shots} shots were tried.",
-        "only_device_model": "No other model may run on the device.",
-        "no_other_model": "The project names no other model.",
-        "add_model": "Add one to [models], or waive the gate `other_models` with the reason.",
+        "fix_grader": "Make a grader that checks this the first one, or waive this gate.",
+        "classical_score": "The classical baseline scores {score:.1%}.",
+        "prompt_untried": "Prompt changes not tried yet: {missing}.",
+        "structure": "a structured prompt",
+        "at_least_shots": "at least {n} few-shot examples",
+        "half_prompt": "half the prompt",
+        "prompt_tried": "A structured prompt and {shots} few-shot examples have been tried.",
+        "only_device_model": "No other model of the project can run on the device.",
+        "no_other_model": "The project file defines no other model.",
+        "add_model": "Add a model to [models], or waive the gate `other_models` with a reason.",
         "no_documents": "The answers do not depend on documents.",
         "search_fails": (
-            "Retrieval fails: {lost} of {failed} wrong answers on dev were not shown a document that holds the answer."
+            "Retrieval fails: for {lost} of {failed} wrong answers on dev, the search returned no document that "
+            "contains the answer."
         ),
         "fix_search": (
-            "Change [retrieval] (chunks, encoder, language) or correct the `documents` of the cases, then run `tuneworthy run`."
+            "Change [retrieval] (chunks, encoder, language) or correct the `documents` field of the cases. Then run "
+            "`tuneworthy run`."
         ),
-        "oracle_score": "With the right documents the score is {score:.1%} on dev.",
+        "oracle_score": "With the correct documents in the prompt, the score on dev is {score:.1%}.",
         "rung_failed": "The rung {rung} failed: {reason}.",
-        "rung_missing": "The rung {rung} was not compared on test{reason}.",
-        "rung_score": "{name} scores {score:.1%}: {status}.",
-        "no_judge": "No model grades.",
-        "judge_missing": "The judge was not validated.",
-        "judge_changed": "The run used another judge than the one that was validated.",
-        "judge_bare": "People judged no answers of: {rungs}.",
+        "rung_missing": "The rung {rung} has not been compared on the test set{reason}.",
+        "rung_score": "{name} scores {score:.1%} (status: {status}).",
+        "no_judge": "The project uses no LLM judge.",
+        "judge_missing": "The judge has not been validated.",
+        "judge_changed": "The run used a different judge from the validated one.",
+        "judge_bare": "People have rated no answers of these rungs: {rungs}.",
         "label_judge": "Run `tuneworthy cases label --judge`, then `tuneworthy run`.",
         "target_is": "The target is {status}.",
-        "nothing_eligible": "Nothing that the constraints allow was measured on test.",
-        "unscored": "{unscored} of {n} test cases could not be scored, so the score leaves them out.",
-        "fix_unscored": "Find out why with `tuneworthy cases show`, then run `tuneworthy run`.",
-        "target_open": "{n} test cases do not settle whether the target of {target:.1%} is met.",
-        "add_about": "Add cases: about {needed:,} would settle it if the score stays.",
-        "add_more_than": "Add cases: more than {most:,} would be needed to settle it.",
-        "no_reason": "The project names no reason to train.",
+        "nothing_eligible": "No variant that the constraints allow has been measured on the test set.",
+        "unscored": "{unscored} of {n} test cases could not be scored, so the score excludes them.",
+        "fix_unscored": "Run `tuneworthy cases show` to find the cause, then run `tuneworthy run`.",
+        "target_open": "{n} test cases are too few to show whether the target of {target:.1%} is met.",
+        "add_about": "Add test cases: about {needed:,} are enough if the score stays the same.",
+        "add_more_than": "Add test cases: more than {most:,} are needed.",
+        "no_reason": "The project file gives no reason to train.",
         "name_reason": "Set `task.motivation`.",
-        "device_only": "Serving must run on the device.",
+        "device_only": "The model must run on the device.",
         "no_limit": "No latency limit is set.",
         "set_limit": "Set `constraints.p95_ms` or `constraints.on_device`.",
-        "slow": "The p95 latency is above the limit of {limit:g} ms: {rungs}.",
-        "fast": "Every variant keeps the latency limit of {limit:g} ms.",
-        "errors_unknown": "Why answers are wrong was not analysed.",
-        "errors_stale": "The error analysis no longer holds since a change: {changes}.",
-        "no_such_error": "In no wrong answer {cause}.",
-        "share_too_small": "That is too few: the interval must be above {needed:.0%}.",
-        "no_teacher": "No stronger model was measured on test.",
-        "teacher": "The teacher {name} scores {score:.1%}: the target is {status}.",
-        "domain_unknown": "The perplexity of the base model on the domain's text is not measured.",
-        "name_another": "Name another motivation, or waive the gate `reason` with the reason.",
+        "slow": "The p95 latency exceeds the limit of {limit:g} ms: {rungs}.",
+        "fast": "Every variant meets the latency limit of {limit:g} ms.",
+        "errors_unknown": "The causes of wrong answers have not been analysed.",
+        "errors_stale": "The error analysis is out of date. Changed since: {changes}.",
+        "no_such_error": "None of the wrong answers has this cause: {cause}.",
+        "share_too_small": "This share is too small: the lower end of the interval must reach {needed:.0%}.",
+        "no_teacher": "No stronger model has been measured on the test set.",
+        "teacher": "The teacher {name} scores {score:.1%} (target: {status}).",
+        "domain_unknown": "The base model's perplexity on text from your domain has not been measured.",
+        "name_another": "Choose a different `task.motivation`, or waive the gate `reason` with a reason.",
         # Gates before training
         "not_frozen": "No version of the training data is frozen.",
-        "version_changed": "The files of version {version} were changed: {change}.",
-        "frozen_unsafe": "Version {version} was frozen although gates failed ({gates}).",
+        "version_changed": "Files of version {version} have been modified: {change}.",
+        "frozen_unsafe": "Version {version} was frozen although it failed these gates: {gates}.",
         "fix_rows": "Fix the rows, then run `tuneworthy data build`.",
         "frozen": "Version {version} has {n:,} rows.",
-        "newer_version": "Version {version} was frozen later; the tuned model does not know it.",
-        "not_reviewed": "Nothing was reviewed.",
+        "newer_version": "Version {version} is newer; the fine-tuned model was not trained on it.",
+        "not_reviewed": "Nobody has reviewed the training data.",
         "review": "Run `tuneworthy data review start`.",
         "version_overlaps": "Rows of version {version} may overlap cases: {detail}.",
         "version_unchecked": "{changes} since version {version} was checked.",
         "version_clean": "No row of version {version} overlaps a case.",
-        "near_rows": "{n:,} rows are one word apart from a short case; read them.",
-        "cases_changed": "The cases of dev or test changed",
-        "pilot_missing": "What training gains was not measured.",
-        "pilot_changed": "The pilot does not belong to this data and base: {changes}.",
+        "near_rows": "{n:,} rows differ by one word from a short case. Review these rows.",
+        "cases_changed": "The dev or test cases have changed",
+        "pilot_missing": "The gain from training has not been measured.",
+        "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "At {size:,} examples the forecast gain is {gain:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
-            "{n} trainings)."
+            "With {size:,} examples the forecast gain is {gain:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
+            "{n} training runs)."
         ),
-        "below_margin": "That is below the margin of {margin:.1f} points.",
-        "gain_open": "A gain is not shown.",
-        "more_pilot": "Add larger sizes or seeds to the pilot.",
+        "below_margin": "Even the upper end of the interval is below the margin of {margin:.1f} points.",
+        "gain_open": "The interval includes no gain, so the pilot is inconclusive.",
+        "more_pilot": "Add larger sizes or more seeds to the pilot.",
         # Gates before shipping
-        "no_tuned": "No tuned model was compared on test.",
-        "parity_missing": "The forms of the tuned model were not compared.",
+        "no_tuned": "No fine-tuned model has been compared on the test set.",
+        "parity_missing": "The adapter, merged model and exported model have not been compared.",
         "tuned_score": "{name} scores {score:.1%}; {difference}.",
-        "difference": "the difference to the best without training is {delta:+.1f} points ({low:+.1f} to {high:+.1f})",
-        "no_difference": "it was compared with nothing",
-        "may_not_serve": "It may not be used: {reason}.",
-        "trained_on_cases": "The training data may overlap test: {detail}",
-        "classical_as_good": "A classical baseline without a language model is at least as good{score}.",
-        "classical_open": "It is not shown to be better than {name}, which scores {score:.1%}.",
+        "difference": (
+            "the difference from the best variant without training is {delta:+.1f} points ({low:+.1f} to {high:+.1f})"
+        ),
+        "no_difference": "it has not been compared with another variant",
+        "may_not_serve": "A constraint rules it out: {reason}.",
+        "trained_on_cases": "The training data may overlap the test set: {detail}",
+        "classical_as_good": "The classical baseline is at least as good{score}.",
+        "classical_open": "It is not significantly better than {name}, which scores {score:.1%}.",
         "no_worse_and_allowed": (
-            "It is no worse by {margin:.1f} points, and may be used where the best without training may not."
+            "It is non-inferior within {margin:.1f} points and meets the constraints. The best variant without "
+            "training does not."
         ),
-        "other_base": "The regression sets were run on {other}, not on the base that was trained.",
-        "another_model": "another model",
+        "other_base": "The regression sets compare the fine-tuned model with {other}, not with its base model.",
+        "another_model": "a different model",
         "compare_base": "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
-        "more_rehearsal": "Raise `rehearsal` in [train]: it keeps a model nearer to its base.",
-        "sets_missing": "No answers to the regression sets as they are now{names}.",
-        "serving_missing": "The tuned model was not served.",
-        "embedded_engine": "The embedded llama.cpp answered test with the file {file}, which parity compared in it.",
-        "no_shadow": "No real traffic was sent to the tuned model.",
-        "do_shadow": (
-            "Answer a copy of your traffic with both models, compare, and waive the gate `shadow` with what you saw."
+        "more_rehearsal": "Raise `rehearsal` in [train]: it keeps the model closer to its base.",
+        "sets_missing": "The current regression sets have no answers yet{names}.",
+        "serving_missing": "The fine-tuned model has not been served and checked.",
+        "embedded_engine": (
+            "The embedded llama.cpp answered the test set with the file {file}, and `parity` checked the same file "
+            "in it."
         ),
-        "proof_of_another": "The parity of the {form} {found} was checked, but {subject} {known}",
-        "served_another": "The server had {found}, but {subject} {known}",
-        "tested_is": "what was compared on test is",
-        "made_is": "what was made last is",
-        "another_file": "another file",
+        "no_shadow": "No real traffic has been sent to the fine-tuned model.",
+        "do_shadow": (
+            "Send a copy of your traffic to both models and compare the answers. Then waive the gate `shadow` with "
+            "the result."
+        ),
+        "proof_of_another": "The parity check covers the {form} {found}, but {subject} {known}",
+        "served_another": "The server ran {found}, but {subject} {known}",
+        "tested_is": "the test set was answered by",
+        "made_is": "the latest export is",
+        "another_file": "an unknown file",
         "cause": " (cause: {cause})",
         "checks_passed": "{n} checks passed",
-        "adapter_since": "The adapter {adapter} was trained later than the one that was compared on test ({tested})",
-        "set_changed": "The regression set {name} changed",
+        "adapter_since": "The adapter {adapter} is newer than the one compared on the test set ({tested})",
+        "set_changed": "The regression set {name} has changed",
         "pilot_other_data": "it was trained on version {found}, not on {version}",
-        "pilot_other_base": "it trained the base {found}, not {base}",
+        "pilot_other_base": "its base model is {found}, not {base}",
         # Reasons
         "target_met": "The target of {target:.1%} is met without training: {reached}.",
-        "target_met_classical": "No language model is needed to meet the target of {target:.1%}: {reached}.",
+        "target_met_classical": "The target of {target:.1%} is met without a language model: {reached}.",
         "reaches": "{name} reaches {score}",
         "guide_says": "Training does not help with this kind of problem ({name}). Try {lever} first.",
-        "no_reason_measured": "No reason to train is measured. {detail}",
-        "cheaper_lever": "Something cheaper fixes most wrong answers: in {share}. {lever}.",
-        "never_pays": "Training does not pay. {detail}",
-        "unresolved": "The test cases do not settle whether the target is met.",
-        "rung_open": "{name} is not shown to miss the target of {target:.1%}: {score}.",
-        "lever_unknown": "Why answers are wrong was not analysed, so something cheaper may fix most of them.",
-        "lever_open": "Whether something cheaper fixes most wrong answers is not settled: in {share}.",
-        "worth_a_pilot": "Every cheaper lever was tried and misses the target of {target:.1%}: {best}.",
+        "no_reason_measured": "The measurements show no reason to train. {detail}",
+        "cheaper_lever": "A cheaper fix exists for most failures: {share}. {lever}.",
+        "never_pays": "Training does not pay off. {detail}",
+        "unresolved": "The test set is too small to show whether the target is met.",
+        "rung_open": "{name} may still meet the target of {target:.1%}: it scores {score}.",
+        "lever_unknown": (
+            "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
+        ),
+        "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
+        "worth_a_pilot": "All cheaper options have been tried, and none meets the target of {target:.1%}: {best}.",
         "best_is": "the best, {name}, scores {score}",
-        "nothing_may_serve": "nothing may be used",
-        "today_forbidden": "What is in use today may not be used: {reason}.",
-        "today_and_best": "What is in use today scores {today}; without training the best score is {best}.",
-        "today_is_best": "Nothing is better than what is in use today: {score}.",
-        "other_score": "With {name} the score is {score}.",
-        "reason_measured": "The reason to train is measured. {detail}",
+        "nothing_may_serve": "the constraints rule out every variant",
+        "today_forbidden": "A constraint rules out today's setup: {reason}.",
+        "today_and_best": "Today's setup scores {today}; the best score without training is {best}.",
+        "today_is_best": "No variant beats today's setup, which scores {score}.",
+        "other_score": "For comparison, {name} scores {score}.",
+        "reason_measured": "The measurements confirm the reason to train. {detail}",
         "ship": "Every gate before shipping passes.",
-        "gate_closed": "The gate `{gate}` is open. {message}",
-        "tuned_reaches": "With {name} the score is {score}{against}.",
+        "gate_closed": "The gate `{gate}` has not passed. {message}",
+        "tuned_reaches": "The score of {name} is {score}{against}.",
         "against": "; without training, {name} reaches {score}",
-        "also_closed": "Also open: {gates}.",
+        "also_closed": "Other gates that have not passed: {gates}.",
         # Next steps
         "test_tuned": (
-            "Measure the tuned model on test: `tuneworthy merge`, `tuneworthy export gguf`, `tuneworthy parity`, "
-            "`tuneworthy run --rung fine_tune`."
+            "Measure the fine-tuned model on the test set: run `tuneworthy merge`, `tuneworthy export gguf`, "
+            "`tuneworthy parity` and `tuneworthy run --rung fine_tune`."
         ),
         "train": "Run `tuneworthy train`: every gate before training passes.",
-        "build_and_pilot": "Build the dataset and run a pilot. Gates to pass before training: {gates}.",
-        "still_open": "Gates still to pass before training: {gates}.",
-        "lever_or_cases": "{lever}, or add development cases and probe again.",
-        "lever_then_run": "{lever}, then run `tuneworthy run` and `tuneworthy decide`.",
-        "settle_target": "Add test cases until the interval settles the target.",
+        "build_and_pilot": "Build the dataset and run a pilot. These gates must pass before training: {gates}.",
+        "still_open": "These gates must still pass before training: {gates}.",
+        "lever_or_cases": "{lever}, or add dev cases and run the error analysis again.",
+        "lever_then_run": "{lever}. Then run `tuneworthy run` and `tuneworthy decide`.",
+        "settle_target": "Add test cases until the interval shows whether the target is met.",
         "serve_best": "Ship {name}.",
-        "keep_best": "Keep what works best so far{best}; decide again when the reasons change.",
+        "keep_best": "Keep the best variant so far{best} and decide again when the reasons change.",
         "serve": "Run `tuneworthy serve`.",
-        "or_waive": "Or waive the gate `{gate}` with the reason.",
+        "or_waive": "Or waive the gate `{gate}` with a reason.",
         # What would change it
         "on_date": "On {date}: {what}.",
-        "higher_target": "A target above {score:.1%}, or a constraint that forbids what meets it.",
+        "higher_target": "A target above {score:.1%}, or a constraint that rules out the variant that meets it.",
         "new_model": "A new or cheaper model that meets the target, or a pilot whose forecast gain is too small.",
         "more_cases": "More test cases.",
-        "other_adapter": "Another adapter, another export, or a cheaper model that is as good.",
-        "gates_pass": "The gates {gates}, once they pass.",
-        "look_again": "prices and models should be checked again",
-        "retires": "the model {name} retires",
+        "other_adapter": "A new adapter, a new export, or a cheaper model that is as good.",
+        "gates_pass": "A pass of these gates: {gates}.",
+        "look_again": "prices and models are due for a check",
+        "retires": "the provider retires the model {name}",
         # Money
         "no_bill": (
-            "No answer is billed today, so there is no bill to save. Set `economics.usd_per_wrong_answer` and run a pilot, or "
-            "waive the gate `economics` with the reason."
+            "Today's setup has no cost per call, so training cannot reduce the bill. Set "
+            "`economics.usd_per_wrong_answer` and run a pilot, or waive the gate `economics` with a reason."
         ),
-        "no_volume": "It pays at no volume: an answer of the tuned model saves nothing, or less than it costs to serve.",
-        "pays_from": "Training pays from {volume:,.0f} requests a month within {horizon:g} months.",
+        "no_volume": (
+            "Training pays off at no traffic volume: an answer of the fine-tuned model saves nothing, or less than "
+            "serving it costs."
+        ),
+        "pays_from": "Training pays off within {horizon:g} months from {volume:,.0f} requests per month.",
         "set_traffic": "Set `economics.requests_per_month`.",
-        "pays": "Training pays back in month {month}{traffic}.",
-        "at_traffic": " at {requests:,.0f} requests a month",
-        "pays_never": "Training does not pay back{traffic}{horizon}.",
+        "pays": "Training breaks even in month {month}{traffic}.",
+        "at_traffic": " at {requests:,.0f} requests per month",
+        "pays_never": "Training does not break even{horizon}{traffic}.",
         "within": " within {months:g} months",
-        "constraint_decides": "A constraint decides, not money.",
-        "money_unknown": "Whether training pays is not known.",
-        "device_decides": "The task must run on the device, so hosted models may not serve.",
+        "constraint_decides": "A constraint decides, not cost.",
+        "money_unknown": "Whether training pays off is unknown.",
+        "device_decides": "The task must run on the device, which rules out hosted models.",
         "none_in_time": (
-            "No hosted model that was measured answers in time: p95 is {p95:.0f} ms at best, the limit is {limit:g} ms."
+            "Every hosted model that was measured is too slow: the lowest p95 latency is {p95:.0f} ms, and the limit "
+            "is {limit:g} ms."
         ),
-        "no_traffic": "not set: economics.requests_per_month",
-        "no_worth": "not set: economics.usd_per_wrong_answer",
-        "gain_source": "lower bound of the forecast",
+        "no_traffic": "economics.requests_per_month is not set",
+        "no_worth": "economics.usd_per_wrong_answer is not set",
+        "gain_source": "lower bound of the forecast gain",
         "no_pilot": "no pilot yet",
         "reference": "{name}: the target is {target}",
-        "nothing_run": "nothing was run yet",
-        "price_source": "tokens of test, prices of {date}",
+        "nothing_run": "no run yet",
+        "price_source": "token counts on the test set at the prices of {date}",
         "not_measured": "not measured: {names}",
-        "all_measured": "all hosted models of the project were measured",
-        "after_horizon": "after the horizon, at the project's traffic",
-        "model_untested": "{name} (in the project file, not compared on test)",
-        "table_model": "{name} (${usd:.4f} per 1,000 answers by the price table of {date}; its score is not known)",
-        "saved_input": "An answer reads {tuned:,.0f} tokens instead of the {before:,.0f} of {against}.",
-        "saved_output": "It writes {tuned:,.0f} tokens instead of {before:,.0f}.",
-        "saved_usd": "At the same price that is ${saved:,.4f} less per 1,000 answers (${before:,.4f} today).",
+        "all_measured": "all hosted models in the project file have been measured",
+        "after_horizon": "later than the horizon, at the project's traffic",
+        "model_untested": "{name} (in the project file, but not compared on the test set)",
+        "table_model": "{name} (${usd:.4f} per 1,000 answers in the price table of {date}, score unknown)",
+        "saved_input": "The prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for {against}.",
+        "saved_output": "The answer has {tuned:,.0f} tokens, against {before:,.0f}.",
+        "saved_usd": "At today's price per token this saves ${saved:,.4f} per 1,000 answers (${before:,.4f} today).",
         # The pilot
         "pilot_plan": (
-            "A pilot takes {n} short trainings ({sizes} examples with {seeds} seeds each, and the raw rows of the largest "
-            "size). Estimate: {estimate}."
+            "A pilot takes {n} short training runs: {sizes} examples with {seeds} seeds each, and the largest size "
+            "once more on the raw rows. Estimate: {estimate}."
         ),
-        "pilot_hours": "at most {hours:.1f} GPU hours or ${usd:.2f}, for an 8B model (the time of this base is not known)",
-        "pilot_duration": "{duration}{usd}, for {base}",
+        "pilot_hours": (
+            "at most {hours:.1f} GPU hours or ${usd:.2f} for an 8B model (the speed of this base model is unknown)"
+        ),
+        "pilot_duration": "{duration}{usd} for {base}",
         "pilot_usd": " or at most ${usd:.2f}",
-        "pilot_so_far": "So far {n} of {sizes} sizes have {seeds} seeds.",
-        "switched_off": "It was switched off.",
-        "free_text": "Free texts cannot be compared word by word.",
-        "no_voters": "There is no other model, and there are too few examples to fit a classifier.",
-        "no_named_documents": "No failed case names the documents that hold its answer.",
-        "documents_missing": "None of the documents that the failed cases name is in [documents].",
-        "none_stronger": "No other eligible model is shown to be stronger on dev.",
+        "pilot_so_far": "So far, {n} of {sizes} sizes have {seeds} seeds.",
+        "switched_off": "The probe is switched off.",
+        "free_text": "Free-text answers cannot be compared word for word.",
+        "no_voters": "The project has no other model and too few examples to train a classifier.",
+        "no_named_documents": "No failed case lists the documents that contain its answer.",
+        "documents_missing": "None of the documents that the failed cases list is in [documents].",
+        "none_stronger": "No other eligible model is significantly better on dev.",
         "no_eligible_model": "The project has no other eligible model.",
-        "order_note": "`run` tries retrieval before another model; the next step named here is the cheapest open one.",
-        "person_time": "about {minutes:.0f} minutes of a person ({each:g} per case, assumed)",
-        "no_cost": "no calls, no money, seconds",
+        "order_note": (
+            "`run` tries retrieval before other models. The next step shown here is the cheapest one that is still "
+            "open."
+        ),
+        "person_time": "about {minutes:.0f} minutes of manual work (assuming {each:g} per case)",
+        "no_cost": "no calls, no cost, a few seconds",
         "cost": "{calls} calls, {usd}, {minutes}",
-        "no_money": "no money",
+        "no_money": "no cost",
         "under_a_minute": "less than a minute",
         "minutes": "about {span} minutes",
-        "n_cases": "{n} cases with a right answer, {n_test} of them in test",
-        "n_unlabelled": "; {n} without one",
+        "n_cases": "{n} cases with an expected answer, {n_test} of them in the test set",
+        "n_unlabelled": "; {n} without an expected answer",
         "check": "tuneworthy check",
         "label": "tuneworthy cases label",
-        "sample": "tuneworthy cases sample, then cases label",
+        "sample": "tuneworthy cases sample, then tuneworthy cases label",
         "decide": "tuneworthy decide",
         "then_decide": "{action} Then run `tuneworthy decide`.",
         "n_tested": " (n = {n})",
         "quick_score": " {rung}: {score:.1%} on {n} dev cases in a quick run.",
-        "not_decided": "Nothing was decided.",
-        "verdict_stale": "The verdict {outcome} no longer holds: {changes}.",
+        "not_decided": "There is no verdict yet.",
+        "verdict_stale": "The verdict {outcome} is out of date: {changes}.",
         "verdict": "{outcome}: {reason}",
-        "not_needed": "The verdict is do_not_fine_tune.",
+        "not_needed": "The verdict is do_not_fine_tune, so this step is not needed.",
         "tuned_status": "{name}: {score:.1%}, {status} (n = {n}); pilot: {pilot}",
-        "adapter_untested": "The adapter {adapter} was not compared on test; pilot: {pilot}",
-        "not_trained": "Nothing was trained; pilot: {pilot}",
-        "do_dataset": "tuneworthy data build, then data review start",
+        "adapter_untested": "The adapter {adapter} has not been compared on the test set; pilot: {pilot}",
+        "not_trained": "No model has been trained yet; pilot: {pilot}",
+        "do_dataset": "tuneworthy data build, then tuneworthy data review start",
         "do_train": "tuneworthy train",
         "do_test": "tuneworthy merge, export gguf, then run --rung fine_tune",
         "do_ship": "tuneworthy merge, export gguf, parity, serve",
         # Stored documents, and what changed since
-        "no_run": "There is no run to decide from.",
-        "not_a_verdict": "{path} is not a verdict of this version.",
+        "no_run": "There is no run yet, so there is nothing to decide.",
+        "not_a_verdict": "{path} is not a verdict that this version can read.",
         "decide_again": "Run `tuneworthy decide` again.",
-        "not_a_pilot": "{path} is not the result of a pilot.",
+        "not_a_pilot": "{path} is not a valid pilot result.",
         "pilot_again": "Run `tuneworthy train --pilot` again.",
-        "not_a_proof": "{path} is not the result of `tuneworthy {command}`.",
+        "not_a_proof": "{path} is not a valid result of `tuneworthy {command}`.",
         "proof_again": "Run `tuneworthy {command}` again.",
-        "valid_until": "it was valid until {date}",
+        "valid_until": "it expired on {date}",
     }
 ).say
 
 
-# Names
+# Names of the rungs, as nouns without an article.
 RUNG_LABELS: Final[Mapping[str, str]] = {
-    "classical": "no language model",
-    "baseline": "in use today",
+    "classical": "classical baseline",
+    "baseline": "today's setup",
     "prompt": "rewritten prompt",
-    "retrieval": "retrieved documents",
-    "model": "another model",
-    "few_shot": "examples in the prompt",
+    "retrieval": "prompt with retrieved documents",
+    "model": "alternative model",
+    "few_shot": "few-shot prompt",
     "decoding": "sampling settings",
-    "fine_tune": "fine-tuning",
+    "fine_tune": "fine-tuned model",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
-    "refusal": "the model declines, or answers where declining is right",
-    "format": "the answer has the wrong form",
+    "refusal": "the model refuses, or answers where it should refuse",
+    "format": "the answer has the wrong format",
     "label_or_grader": "the expected answer is probably wrong",
-    "knowledge": "the model lacks a document that it could be given",
-    "instability": "the model is right on another try",
-    "reasoning": "only a stronger model is right",
-    "unexplained": "no probe finds the cause",
+    "knowledge": "the prompt lacks a document that contains the answer",
+    "instability": "the model is correct on another attempt",
+    "reasoning": "only a stronger model is correct",
+    "unexplained": "no probe finds a cause",
 }
-# What fixes a class of failures.
+# What fixes a class of failures, without a full stop.
 LEVERS: Final[Mapping[str, str]] = {
     "prompt": "Rewrite the prompt",
-    "retrieval": "Give the model the documents",
+    "retrieval": "Add the documents to the prompt",
     "model": "Use a stronger model",
-    "few_shot": "Show examples in the prompt, or constrain the form of the answer",
+    "few_shot": "Add few-shot examples, or constrain the output format",
     "decoding": "Change the sampling settings",
     "cases label": "Correct the expected answers",
 }
 
 
-# How failures are found
+# What each probe looks for
 PROBES: Final[Mapping[ErrorClass, str]] = {
-    "refusal": "Declined although there is an answer, or answered where declining is right.",
-    "format": "The form is wrong, and the answer is right with constrained output or when it is read leniently.",
-    "label_or_grader": "Models and the classical baseline, weighted by their accuracy, agree against the label.",
-    "knowledge": "Right with the document that the case names.",
-    "instability": "Right in more further answers than luck explains.",
-    "reasoning": "Right with a model that is shown to be stronger on dev, with the same prompt.",
-    "unexplained": "No probe finds the cause.",
+    "refusal": "The model refuses although there is an answer, or answers where it should refuse.",
+    "format": "The format is wrong, but the answer is correct with constrained output or lenient parsing.",
+    "label_or_grader": "An accuracy-weighted vote of models and the classical baseline contradicts the label.",
+    "knowledge": "The answer is correct once the prompt includes the document that the case lists.",
+    "instability": "Repeated answers are correct more often than chance explains.",
+    "reasoning": "A model that is significantly better on dev answers correctly with the same prompt.",
+    "unexplained": "No probe finds a cause.",
 }
 ANALYSIS_PARTS: Final[Mapping[str, str]] = {
-    "version": "the probes of tuneworthy",
+    "version": "the error analysis of tuneworthy",
     "variant": "the best variant",
     "graders": "the primary grader",
     "dev": "the dev cases or their labels",
@@ -337,26 +356,26 @@ STEP_TITLES: Final[Mapping[str, str]] = {
     "cases": "Build the test set",
     "baseline": "Measure the baseline",
     "prompt": "Improve the prompt",
-    "model": "Try another model",
-    "retrieval": "Add retrieval, if the answers are in documents",
-    "decoding": "Tune decoding",
+    "model": "Try a different model",
+    "retrieval": "Add retrieval if the answers are in documents",
+    "decoding": "Tune sampling",
     "decision": "Decide",
     "dataset": "Build the dataset",
     "training": "Train",
-    "parity": "Merge, deploy, measure again",
+    "parity": "Merge, deploy and measure again",
     "shadow": "Shadow real traffic",
 }
 
 CHANGED_SINCE: Final[Mapping[str, str]] = {
-    "run": "there was another run",
-    "errors": "the failures were analysed again",
+    "run": "the ladder was run again",
+    "errors": "the error analysis was run again",
     "judge": "the judge was validated again",
-    "project": "the project file changed",
-    "pilot": "there was another pilot",
-    "parity": "the forms of the tuned model were compared again",
-    "serving": "the tuned model was served again",
-    "datasets/latest": "another version of the training data was frozen",
-    "models/latest-adapter": "another adapter was trained",
+    "project": "the project file has changed",
+    "pilot": "a new pilot was run",
+    "parity": "`tuneworthy parity` was run again",
+    "serving": "the fine-tuned model was served again",
+    "datasets/latest": "a new version of the training data was frozen",
+    "models/latest-adapter": "a new adapter was trained",
     "reviews": "the training data was reviewed again",
 }
 
@@ -371,6 +390,6 @@ def sentence(text: str) -> str:
 
 
 def error_share(row: ErrorShare) -> str:
-    """Say how many failures have a cause: `66.7% of 60 wrong answers (53.3% to 78.3%) the answer has ...`."""
+    """Say how many failures have a cause: `the answer has ... (66.7% of 60 wrong answers, interval 53.3% to 78.3%)`."""
     low, high = row.ci95
-    return f"{row.share:.1%} of {row.n} wrong answers ({low:.1%} to {high:.1%}) {CAUSES[row.name]}"
+    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} wrong answers, interval {low:.1%} to {high:.1%})"

@@ -248,6 +248,6 @@ def _each(error: DataError | None) -> list[DataError]:
         return [error] if error else []
     faults: list[DataError] = list(error.faults)
     if more := error.n_faults - len(faults):
-        message, hint = messages.say("most_faults", n=len(faults)), messages.say("more_faults", n=more)
+        message, hint = messages.say("most_faults"), messages.say("more_faults", n=more)
         faults.append(DataError(error.path, None, message, hint))
     return faults

@@ -231,7 +231,7 @@ def _share(evidence: Evidence, name: ErrorClass) -> Finding:
     if subject is None:
         return says("fail", messages.say("no_such_error", cause=messages.CAUSES[name]), share=0.0)
     message, numbers = (
-        f"In {messages.error_share(subject)}.",
+        messages.sentence(messages.error_share(subject)),
         {"share": subject.share, "ci95": subject.ci95, "n": subject.n},
     )
     if subject.ci95[0] < CLASS_SHARE:
