@@ -25,5 +25,5 @@ METHODS: Final[Mapping[str, str]] = {
     "linear": "A linear classifier",
     "field_tagger": "A sequence tagger",
     "answer_tagger": "A sequence tagger",
-    "copy_rules": "A set of copying rules",
+    "copy_rules": "A set of copy rules",
 }

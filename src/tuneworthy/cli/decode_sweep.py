@@ -75,7 +75,7 @@ def _show(report: SweepReport) -> None:
                 objective=found.paired.a,
             )
         )
-    for name, parts in (("in use", report.before), ("winner", report.after)):
+    for name, parts in (("today", report.before), ("winner", report.after)):
         if parts:
             line = messages.say(
                 "sweep_parts", name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity

@@ -99,7 +99,7 @@ say = Catalogue(
         "report_at": "Report: {path}",
         # decide
         "would_change": "What would change the verdict: {changes}",
-        "forecast": "Forecast: {gain:+.1f} points [{low:+.1f}, {high:+.1f}] at {n_examples:,} examples.",
+        "forecast": "Forecast gain: {gain:+.1f} points [{low:+.1f}, {high:+.1f}] with {n_examples:,} examples.",
         "valid_until": "Valid until {date}.\n",
         # compare
         "difference": (
@@ -109,7 +109,7 @@ say = Catalogue(
         # status, guide
         "nothing_open": "All steps are done.",
         "next_step": "Next: {title}. {action}",
-        "step_cost": "Estimated cost: {cost}.",
+        "step_cost": "Estimate: {cost}.",
         "no_source": "none; based on practice, not on a measurement",
         "unsourced_cells": "* This cell has no source. For reasons and sources, run: tuneworthy guide PROBLEM",
         # models
@@ -204,7 +204,7 @@ say = Catalogue(
         "run_probe": "Run `tuneworthy models probe` to see what the model supports.",
         "picture_ending": "{path} must end in .svg or .html.",
         "page_ending": "{path} must end in .html.",
-        "written": "{path}: written",
+        "written": "Wrote {path}.",
         "one_sample": "--samples must be 0 or at least 2, because a single sample shows no disagreement.",
         "positive_threshold": "--threshold is {threshold:g}, but log-probabilities are never above 0.",
         "answers_graded": "{variant}: {n} answers, {unscored} without a grade.",
@@ -212,7 +212,7 @@ say = Catalogue(
         "nothing_better": "On the search half of dev, no setting was better than today's.",
         "sweep_winner": (
             "{setting}: {outcome}. On {n} cases outside the search: {delta:+.3f} [{low:+.3f}, {high:+.3f}], p = "
-            "{p_value:.4f}, from an objective of {objective:.3f}."
+            "{p_value:.4f}. Today's objective is {objective:.3f}."
         ),
         "sweep_parts": "  {name}: score {score:.3f}, consistency {consistency:.3f}, validity {validity:.3f}",
         "flips": (

@@ -47,13 +47,13 @@ say = Catalogue(
         "test_used_up": "The test set is used up. {why}",
         "test_used_up_hint": "Collect a new test set, or compare on dev.",
         "today_measured_again": (
-            "A different baseline was measured on the test set before, so this one uses up a test comparison."
+            "A different baseline was measured on the test set before, so this one counts as a test comparison."
         ),
         # Variants
         "no_run": "No run has tried {name!r} yet.",
         "no_run_hint": "Run `tuneworthy run` first.",
         "run_partial": "The last run stopped early, so it has no best variant: {why}.",
-        "run_partial_hint": "Run `tuneworthy run` again, or name a rung.",
+        "run_partial_hint": "Run `tuneworthy run` again, or use the name of a rung.",
         "no_variant": "{name!r} matches {n} variants of the last run; it must match exactly one.",
         "no_variant_hint": "Use one of {names}, or the ID of a variant. {nearest}",
         "variant_unreadable": "{where}: this file is not a valid exported variant ({fault}).",
@@ -63,7 +63,7 @@ say = Catalogue(
         "model_changed": "models.{model} is no longer the model that {variant} was measured with.",
         "model_changed_hint": "Run `tuneworthy run` again, or add the previous model under a different name.",
         # What a rung did, in general
-        "nothing_to_build_on": "the baseline failed, and this rung builds on it: {why}",
+        "nothing_to_build_on": "this rung builds on the baseline, which failed: {why}",
         "nothing_to_try": "no candidates to try",
         "model_unavailable": "{model} is not available: {why}",
         "none_scored": "{variant}: none of {n} dev cases could be scored",
@@ -71,20 +71,20 @@ say = Catalogue(
         "quick": "dev only: {score:.3f} on {n} cases, with no comparison on the test set",
         "today": "today's prompt and model",
         "ineligible": "; it violates a constraint: {why}",
-        "takes_over": "not adopted, but now the best, because {variant} violates a constraint: {why}",
+        "takes_over": "not adopted, but now the best variant, because {variant} violates a constraint: {why}",
         "not_accepted": "{model} does not accept {what}",
         "score_corrected": "score corrected with human ratings of {n} cases; the judge's score alone is {score:.3f}",
         "search_incomplete": "The search needs every answer, but a call failed: {why}",
         "search_incomplete_hint": "Run the same command again once the provider works. Finished calls are cached.",
         # Whether a candidate is adopted
         "gain": "{delta:+.3f} [{lo:+.3f}, {hi:+.3f}] at alpha {alpha:.4f}, n = {n}",
-        "judge_unvalidated": "unknown: {why} (by the judge alone {gain})",
+        "judge_unvalidated": "unknown: {why} (judge scores alone: {gain})",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.0%}); {gain}",
         "unscored_flip": "the unscored answers could reverse the result; {gain}",
         "better": "better: {gain}",
         "cheaper": "non-inferior (lower bound {lower:+.3f}, above -{margin:g}) and {saving}; {gain}",
         "no_gain": "a gain of {margin:g} is ruled out: {gain}",
-        "unresolved": "inconclusive; a gain of {margin:g} is neither shown nor ruled out: {gain}",
+        "unresolved": "a gain of {margin:g} is neither shown nor ruled out: {gain}",
         "costs_less": "{share:.0%} cheaper",
         "takes_less": "{share:.0%} faster",
         # Rung classical
@@ -291,7 +291,7 @@ say = Catalogue(
             "{n} test cases would detect it. Alternatively, set task.margin to the smallest difference that matters."
         ),
         "estimate": "Estimate: {estimate}{stored}.",
-        "stored_answers": "; the cache already has {n} answers, which cost nothing again",
+        "stored_answers": "; {n} cached answers are free",
         "never_waived": "[[waivers]]: the gate {gate!r} cannot be waived.",
         "remove_waiver": "Remove this waiver.",
         "power_enough": "{power} This is enough for the margin of {margin:.1f} points.",

@@ -194,7 +194,7 @@ def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> s
     top = max(points, key=lambda p: p.score)
     best = next((p for p in points if record.best and p.rung == record.best.rung), top)
     share = numbers.percent(best.score)
-    unit = f"{_placed(best, axis)} for 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} an answer"
+    unit = f"{_placed(best, axis)} per 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} per answer"
     if record.classical_wins:
         return messages.say("needs_no_model", name=best.name, share=share, unit=unit)
     if best.score >= top.score:

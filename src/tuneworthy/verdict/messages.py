@@ -39,7 +39,7 @@ say = Catalogue(
         ),
         "fix_grader": "Make a grader that checks this the first one, or waive this gate.",
         "classical_score": "The classical baseline scores {score:.1%}.",
-        "prompt_untried": "Prompt changes not tried yet: {missing}.",
+        "prompt_untried": "These prompt changes have not been tried: {missing}.",
         "structure": "a structured prompt",
         "at_least_shots": "at least {n} few-shot examples",
         "half_prompt": "half the prompt",
@@ -108,7 +108,7 @@ say = Catalogue(
             "{n} training runs)."
         ),
         "below_margin": "Even the upper end of the interval is below the margin of {margin:.1f} points.",
-        "gain_open": "The interval includes no gain, so the pilot is inconclusive.",
+        "gain_open": "The interval includes zero, so the pilot is inconclusive.",
         "more_pilot": "Add larger sizes or more seeds to the pilot.",
         # Gates before shipping
         "no_tuned": "No fine-tuned model has been compared on the test set.",
@@ -145,7 +145,7 @@ say = Catalogue(
         "served_another": "The server ran {found}, but {subject} {known}",
         "tested_is": "the test set was answered by",
         "made_is": "the latest export is",
-        "another_file": "an unknown file",
+        "another_file": "a different file",
         "cause": " (cause: {cause})",
         "checks_passed": "{n} checks passed",
         "adapter_since": "The adapter {adapter} is newer than the one compared on the test set ({tested})",
@@ -200,7 +200,7 @@ say = Catalogue(
         "new_model": "A new or cheaper model that meets the target, or a pilot whose forecast gain is too small.",
         "more_cases": "More test cases.",
         "other_adapter": "A new adapter, a new export, or a cheaper model that is as good.",
-        "gates_pass": "A pass of these gates: {gates}.",
+        "gates_pass": "Passing these gates: {gates}.",
         "look_again": "prices and models are due for a check",
         "retires": "the provider retires the model {name}",
         # Money
@@ -212,7 +212,9 @@ say = Catalogue(
             "Training pays off at no traffic volume: an answer of the fine-tuned model saves nothing, or less than "
             "serving it costs."
         ),
-        "pays_from": "Training pays off within {horizon:g} months from {volume:,.0f} requests per month.",
+        "pays_from": (
+            "Training pays off within {horizon:g} months if there are at least {volume:,.0f} requests per month."
+        ),
         "set_traffic": "Set `economics.requests_per_month`.",
         "pays": "Training breaks even in month {month}{traffic}.",
         "at_traffic": " at {requests:,.0f} requests per month",
@@ -238,7 +240,7 @@ say = Catalogue(
         "model_untested": "{name} (in the project file, but not compared on the test set)",
         "table_model": "{name} (${usd:.4f} per 1,000 answers in the price table of {date}, score unknown)",
         "saved_input": "The prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for {against}.",
-        "saved_output": "The answer has {tuned:,.0f} tokens, against {before:,.0f}.",
+        "saved_output": "An answer has {tuned:,.0f} tokens, against {before:,.0f}.",
         "saved_usd": "At today's price per token this saves ${saved:,.4f} per 1,000 answers (${before:,.4f} today).",
         # The pilot
         "pilot_plan": (
@@ -287,7 +289,7 @@ say = Catalogue(
         "do_dataset": "tuneworthy data build, then tuneworthy data review start",
         "do_train": "tuneworthy train",
         "do_test": "tuneworthy merge, export gguf, then run --rung fine_tune",
-        "do_ship": "tuneworthy merge, export gguf, parity, serve",
+        "do_ship": "tuneworthy merge, export gguf, parity, then serve",
         # Stored documents, and what changed since
         "no_run": "There is no run yet, so there is nothing to decide.",
         "not_a_verdict": "{path} is not a verdict that this version can read.",
@@ -296,7 +298,7 @@ say = Catalogue(
         "pilot_again": "Run `tuneworthy train --pilot` again.",
         "not_a_proof": "{path} is not a valid result of `tuneworthy {command}`.",
         "proof_again": "Run `tuneworthy {command}` again.",
-        "valid_until": "it expired on {date}",
+        "valid_until": "the verdict expired on {date}",
     }
 ).say
 
@@ -343,7 +345,7 @@ PROBES: Final[Mapping[ErrorClass, str]] = {
     "unexplained": "No probe finds a cause.",
 }
 ANALYSIS_PARTS: Final[Mapping[str, str]] = {
-    "version": "the error analysis of tuneworthy",
+    "version": "the version of the error analysis",
     "variant": "the best variant",
     "graders": "the primary grader",
     "dev": "the dev cases or their labels",
