@@ -109,7 +109,7 @@ def test_rows_that_are_not_json_objects_are_counted():
     good = [example("a", {"x": 1}), example("b", '```json\n{"x": 2}\n```')]
     classical = fit("constant", [*good, example("c", "sorry"), example("d", "[1]")], 0)
     assert classical.identity["parameters"]["unreadable_rows"] == 2
-    with pytest.raises(Undecided, match="answers of 1 examples is a JSON object"):
+    with pytest.raises(Undecided, match="the 1 examples has a JSON object"):
         fit("field_tagger", [example("c", "sorry")], 0)
 
 

@@ -86,7 +86,9 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert "The labellers agree on 2 of 4 cases: 50.0% [" in capsys.readouterr().out
     assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
-    assert "2 labels written" in out and out.count("  skipped ") == 2 and "Settle it in the file by hand" in out
+    assert (
+        "2 labels written" in out and out.count("  skipped ") == 2 and "Resolve the conflict by editing the file" in out
+    )
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
@@ -117,7 +119,7 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
     say(monkeypatch, "y")
     assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
     assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
-    assert "1 cases with another answer (a). Use --overwrite" in capsys.readouterr().out
+    assert "1 cases that already have a different answer (a). Use --overwrite" in capsys.readouterr().out
     assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
 
@@ -140,7 +142,7 @@ def test_choices_are_taken_by_name_case_and_number() -> None:
         with pytest.raises(UserError, match="is not one of the 2 labels"):
             choose(line, ["yes", "No"], closed=True)
     assert parse_json('{"a": 1}') == {"a": 1}
-    with pytest.raises(UserError, match="is not JSON on one line"):
+    with pytest.raises(UserError, match="is not valid JSON on one line"):
         parse_json("{a")
 
 
@@ -179,7 +181,7 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     assert told["n"] == record["n_dev"]
     assert all(one["score"] < 1 for one in told["failed"])
     assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
-    assert "dev cases failed by exact" in capsys.readouterr().out
+    assert "dev cases failed according to exact" in capsys.readouterr().out
     assert stored(run_record) == before
 
 
@@ -209,7 +211,7 @@ def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
     rows = json.loads((run_record / ".tuneworthy" / "revealed.json").read_text())
     assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
     assert invoke(["run", "--json", "--project", str(run_record)]) == 0
-    assert any("The answers to 1 test cases were shown" in line for line in document(capsys)["notes"])
+    assert any("Answers to 1 test cases have been revealed" in line for line in document(capsys)["notes"])
 
 
 def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,10 +228,10 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["zzz"], "'zzz' does not name one case; it matches none."),
-        (["--failed", "--variant", "nothing"], "There is no rung of the last run called 'nothing'."),
-        ([], "Give either the ID of a case or --failed."),
-        (["a", "--failed"], "Give either the ID of a case or --failed."),
+        (["zzz"], "'zzz' does not identify exactly one case. Matches: none."),
+        (["--failed", "--variant", "nothing"], "Unknown rung of the last run: 'nothing'."),
+        ([], "Pass either the ID of a case or --failed."),
+        (["a", "--failed"], "Pass either the ID of a case or --failed."),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
@@ -252,5 +254,5 @@ def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert invoke(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
-    assert "these answers are from the preview" in err
+    assert "These answers come from a quick run" in err
     assert (json.loads(out)["rung"], json.loads(out)["n"]) == ("model", 40)

@@ -106,7 +106,7 @@ def test_a_wrong_api_key(folder: Folder, capsys: pytest.CaptureFixture[str]) -> 
         served(folder, base_url)
         status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert f"refuses the key in {KEY} (status 401)" in errors[0]
+    assert f"rejects the API key in {KEY} (status 401)" in errors[0]
     assert "sk-test" not in errors[0]
 
 

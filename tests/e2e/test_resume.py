@@ -126,7 +126,7 @@ def test_an_interrupted_run_says_so_and_goes_on_where_it_was(tmp_path: Path) -> 
         process = start(root)
         assert server.wait(50, process), words(root)
         assert stop(process, signal.SIGINT) == 130, words(root)
-        assert "run the same command again" in words(root)
+        assert "Run the same command again" in words(root)
         assert "Traceback" not in words(root)
         kept = len(committed(root))
         assert kept >= 50 - CONCURRENCY
@@ -146,7 +146,7 @@ def test_a_wrong_address_ends_the_run_with_one_line_and_status_2(tmp_path: Path)
     with Running() as server:
         root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))
         assert run_ladder(root) == 2, words(root)
-        assert "Error: m refuses every call: 127.0.0.1: 404" in words(root)
+        assert "Error: m rejects every call: 127.0.0.1: 404" in words(root)
         assert "Traceback" not in words(root)
         text = (root / "tuneworthy.toml").read_text()
         (root / "tuneworthy.toml").write_text(text.replace("/v1/v2", "/v1"))

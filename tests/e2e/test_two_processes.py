@@ -24,7 +24,7 @@ def test_two_runs_at_once_ask_everything_once_and_leave_the_record_of_one(tmp_pa
         assert [process.wait(300) for process in runs] == [0, 0], words(root)
         assert len(server.stats()["calls"]) == 2 * needed
     assert len(committed(root)) == len(set(committed(root))) == needed
-    assert "is working on this project; waiting for it to end" in words(root)
+    assert "is using this project. Waiting for it to finish" in words(root)
     assert record(root)["rungs"] == record(alone)["rungs"]
 
 

@@ -157,7 +157,7 @@ def test_a_spent_quota_stops_at_once(tmp_path: Path) -> None:
 
 def test_a_refused_key_stops_at_once(tmp_path: Path) -> None:
     async def main() -> float:
-        with pytest.raises(AuthError, match="Check the key") as caught:
+        with pytest.raises(AuthError, match="Check the API key") as caught:
             await world.ask(questions(100))
         assert caught.value.exit_status == 2
         return asyncio.get_running_loop().time()
@@ -220,7 +220,7 @@ def test_a_server_that_goes_away_for_good_stops_the_run_and_what_came_is_kept(tm
 def test_a_server_that_only_fails_is_down(tmp_path: Path) -> None:
     with pytest.raises(OutsideFault, match="played server"):
         play(World(tmp_path, lambda text, nth: fault("server")).ask(questions(100)))
-    with pytest.raises(OutsideFault, match="no case was answered"):
+    with pytest.raises(OutsideFault, match="no case got an answer"):
         play(World(tmp_path, lambda text, nth: fault("server")).ask(questions(1)))
 
 
@@ -274,7 +274,8 @@ def test_a_case_that_fails_until_something_is_mended_is_not_stored_and_asked_aga
 def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
     world = World(tmp_path, lambda text, nth: fault("refused", retryable=False), concurrency=4)
     with pytest.raises(
-        UserError, match=r"m refuses every call: played refused\. Check that the address and the model of models\.m"
+        UserError,
+        match=r"m rejects every call: played refused\. Check that the base URL and the model name of models\.m",
     ) as caught:
         play(world.ask(questions(300)))
     assert caught.value.exit_status == 2
@@ -286,7 +287,7 @@ def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [3, 300])
 def test_a_pipeline_that_only_raises_ends_the_run(tmp_path: Path, n: int) -> None:
     world = World(tmp_path, lambda text, nth: fault("pipeline", retryable=False), concurrency=4)
-    with pytest.raises(UserError, match=r"played pipeline\. Fix what models\.m calls"):
+    with pytest.raises(UserError, match=r"played pipeline\. Fix the function or service behind models\.m"):
         play(world.ask(questions(n)))
     assert world.provider.calls.total() <= DOWN_AFTER + 4
 

@@ -66,7 +66,7 @@ def test_what_leaves_a_trace_unscored(own: GradingContext, name: str, why: str) 
     ("function", "message"),
     [
         ("own.py:missing", "no function"), ("own.py:constant", "not a function"), ("own.py:later", "is async"),
-        ("other.py:f", "no Python file other.py in"), ("../own.py:f", "not in the project folder"),
+        ("other.py:f", "no Python file other.py in"), ("../own.py:f", "outside the project folder"),
         ("no_such_package.module:f", "ModuleNotFoundError"),
     ],
 )  # fmt: skip

@@ -111,7 +111,7 @@ def test_regression_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_th
     merged = make_artifact(world, "merged", adapter.id)
     make_artifact(world, "gguf", merged.id, file_type="f16")
     found = run_record(world).detail
-    assert (found.compared_base, found.compared_with) == (None, "the model in use today, models.weak")
+    assert (found.compared_base, found.compared_with) == (None, "today's model, models.weak")
     exported = [make_artifact(world, "gguf", base.id, file_type=kind) for kind in ("f16", "q8_0")]
     found = run_record(world, "fine_tune").detail
     assert (found.compared_base, found.base) == (base.id, base.id)

@@ -197,6 +197,8 @@ def test_models_are_held_against_each_other_on_the_cases_of_both() -> None:
 def test_a_model_that_retires_within_ninety_days_is_marked(tmp_path: Path) -> None:
     extra = "\n".join(HOSTED.format(model="gpt-5").splitlines()[:4])
     project = load(write_simulation(tmp_path, {"weak": "'x'"}, extra=extra))
-    assert "is switched off on 2026-12-11 (in 17 days)" in retirement(project, "thinker", date(2026, 11, 24))
-    assert "was switched off" in retirement(project, "thinker", date(2026, 12, 24))
+    assert "the provider retires thinker on 2026-12-11 (in 17 days)" in retirement(
+        project, "thinker", date(2026, 11, 24)
+    )
+    assert "the provider retired thinker" in retirement(project, "thinker", date(2026, 12, 24))
     assert retirement(project, "thinker", date(2026, 8, 1)) == "" == retirement(project, "weak", date(2026, 11, 24))

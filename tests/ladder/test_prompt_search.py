@@ -202,7 +202,7 @@ def test_groups_that_are_too_large_to_search_apart_from_the_race_bar_the_search(
     root = grouped(bad_prompt(tmp_path), 70)
     found = search(root)
     assert found.asked == [] and found.variants == []
-    assert "the groups of dev are too large" in found.notes[0]
+    assert "the groups of dev cases are too large" in found.notes[0]
 
 
 def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,9 +239,9 @@ def test_a_pipeline_with_a_prompt_of_its_own_is_neither_optimised_nor_ablated(tm
     file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "own"') + OWN + GEPA)
     script.write_text(script.read_text() + WRITER + "\n\ndef own(text):\n    return 'red'\n")
     found = search(root)
-    why = "own is a pipeline of your own, with a prompt of its own"
+    why = "own is your own pipeline, which has its own prompt"
     assert found.asked == [] and found.variants == []
-    assert found.notes == [f"nothing is cut from the system prompt: {why}", f"the prompt is not optimised: {why}"]
+    assert found.notes == [f"the system prompt is not shortened: {why}", f"the prompt is not optimised: {why}"]
 
 
 def with_own_system(root: Path, every: int) -> Path:
@@ -263,7 +263,7 @@ def test_a_prompt_that_is_not_sent_is_neither_optimised_nor_ablated_and_check_sa
     root = with_own_system(tmp_path, 10)
     found = search(root)
     assert found.asked == [] and found.variants == [] and len(found.notes) == 2
-    assert all("dev cases to search on have a system turn of their own" in note for note in found.notes)
+    assert all("dev cases for the search have their own system message" in note for note in found.notes)
     told = [one.message for one in check_project(root, contact=False).findings if one.rule == "nothing_searched"]
     assert sorted(one.lower().rstrip(".") for one in told) == sorted(note.lower() for note in found.notes)
 
@@ -302,7 +302,7 @@ def test_without_words_of_feedback_the_same_model_finds_nothing(
     monkeypatch.setattr(prompt_search, "feedback", lambda case, score: "")
     found = search(bad_prompt(tmp_path))
     assert found.variants == [] and found.about.gepa.search.reflections > 10
-    assert any("GEPA found nothing better in " in note for note in found.notes)
+    assert any("GEPA found no better prompt in " in note for note in found.notes)
     assert not (tmp_path / ".tuneworthy" / "prompts").exists()
 
 
@@ -315,8 +315,8 @@ HOSTED = GEPA.replace('"scripted"\nfunction = "world.py:writer"', '"openai"\nmod
 ON_DEVICE = "[constraints]\non_device = true\n"
 BARRED = {
     "not_installed": (GEPA, True, "GEPA is not installed (pip install 'tuneworthy[optimise]')"),
-    "small_dev": (GEPA, False, "that takes a whole run and at least 50 dev cases"),
-    "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is hosted, and the task must run on the device"),
+    "small_dev": (GEPA, False, "this needs a full run and at least 50 dev cases"),
+    "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is a hosted model, and the task must run on the device"),
 }
 
 
@@ -536,7 +536,7 @@ def test_where_nearly_nothing_has_a_score_today_nothing_is_searched_and_that_is_
     pytest.importorskip("gepa")
     found = search(failing_simulation(tmp_path, "failing(request, 'bad_request', 0.95, always=True)"))
     assert found.variants == [] and not any(name == "prompt/rewrite" for name, *_ in found.asked)
-    assert "of 40 searched cases have no score; rewrites need 6 cases" in found.notes[0]
+    assert "of 40 cases for the search have no score; GEPA needs 6 cases" in found.notes[0]
 
 
 def test_a_budget_that_is_spent_while_rewriting_ends_the_run_though_gepa_would_go_on(tmp_path: Path) -> None:
@@ -552,7 +552,9 @@ def test_a_budget_that_is_spent_while_rewriting_ends_the_run_though_gepa_would_g
 
 def test_a_model_that_is_not_there_is_a_fault_of_the_project_file(tmp_path: Path) -> None:
     root = bad_prompt(tmp_path, extra='[reflection]\nmodel = "nobody"\n')
-    with pytest.raises(ConfigError, match=r"reflection.model is 'nobody', which is not a key of \[models\] \(weak\)"):
+    with pytest.raises(
+        ConfigError, match=r"reflection.model is 'nobody', but \[models\] has no such model\. Defined models: weak"
+    ):
         load(root)
 
 
@@ -608,7 +610,7 @@ def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_pa
     found = record.rung("prompt")
     assert found is not None and "prompt/cut" in {row.name for row in found.candidates}
     page = render_markdown(record)
-    assert "3 of 4 paragraphs earn nothing: about " in page and "Mind the gap." in page
+    assert "3 of 4 paragraphs do not improve the score. Cutting them saves about " in page and "Mind the gap." in page
     one = found.detail.ablation.tried[0]
     levels = [f"{numbers.score(getattr(one, key))} | {numbers.interval(getattr(one, ends))}" for key, ends in LEVELS]
     assert f"| {' | '.join(levels)} | {one.n} | 0 |" in page.replace("\\", "")
@@ -618,6 +620,4 @@ def test_a_prompt_of_one_paragraph_has_nothing_to_cut_and_says_so(tmp_path: Path
     root = long_prompt(tmp_path)
     (root / "long.md").write_text("Rule: a colour. {{ input }}")
     found = search(root)
-    assert found.asked == [] and found.notes[0].startswith(
-        "nothing is cut from the system prompt: it has fewer than two"
-    )
+    assert found.asked == [] and found.notes[0].startswith("the system prompt is not shortened: it has fewer than two")

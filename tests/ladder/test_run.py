@@ -78,10 +78,10 @@ def test_a_baseline_that_breaks_a_constraint_is_measured_and_is_never_the_best(t
     record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline"]))
     baseline = rung(record, "baseline")
     assert (baseline.status, baseline.reason_code) == (RungStatus.REFERENCE, "reference")
-    assert baseline.score is not None and baseline.violated.startswith("a thousand answers cost $")
+    assert baseline.score is not None and baseline.violated.startswith("1,000 answers cost $")
     assert baseline.violated in baseline.reason
     assert record.best is None
-    assert "keeps the constraints" in answer(record)
+    assert "meets the constraints" in answer(record)
     assert target_of(record) is None
 
 
@@ -94,7 +94,7 @@ def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_
     assert best_model_of(record) == model
     assert record.variants[decoding.variant or ""].model == "cheap"  # later rungs build on it
     assert decoding.compared_to == model.variant
-    assert "may not be used" in answer(record)
+    assert "violates a constraint" in answer(record)
 
 
 def test_without_a_constraint_the_same_variant_is_not_the_best(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_where_no_language_model_is_eligible_the_classical_baseline_is_the_best(
     classical = rung(record, "classical")
     assert record.best == BestVariant("classical", classical.variant or "")
     assert "because baseline/dear violates a constraint" in classical.reason
-    assert "may not be used" in answer(record) and record.classical_wins == ""
+    assert "violates a constraint" in answer(record) and record.classical_wins == ""
 
 
 def test_a_hosted_baseline_breaks_the_constraint_that_the_task_runs_on_the_device(
@@ -137,7 +137,7 @@ def test_a_hosted_baseline_breaks_the_constraint_that_the_task_runs_on_the_devic
         tmp_path, {"cloud": GOOD}, {"cloud": 0.01}, rungs=["baseline"], extra="[constraints]\non_device = true\n"
     )
     record = walk(root)
-    assert rung(record, "baseline").violated == "cloud is hosted, and the task must run on the device"
+    assert rung(record, "baseline").violated == "cloud is a hosted model, and the task must run on the device"
     assert record.best is None
 
 
@@ -227,7 +227,7 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     edit(root, '"world.py:strong"', '"world.py:strong"\nretries = 0')
     assert invoke(["run", "--project", str(root)]) == 5
     out, err = capsys.readouterr()
-    assert "Not the whole ladder: stopped in the rung model" in out and "Run the same command again" in err
+    assert "The run did not finish the ladder: stopped in the rung model" in out and "Run the same command again" in err
     assert last_record(root).partial.startswith("stopped in the rung model")
 
 
@@ -285,7 +285,7 @@ def test_a_quick_look_with_a_small_dev_gives_the_score_that_was_measured(tmp_pat
         found = rung(record, name)
         (row,) = found.candidates
         assert row.n == 30 and found.candidates_tried == 1
-        assert found.reason == f"dev only: {row.score:.3f} on 30 cases; nothing was compared on test"
+        assert found.reason == f"dev only: {row.score:.3f} on 30 cases, with no comparison on the test set"
         assert row.score > 0.3
     assert not (root / ".tuneworthy" / "comparisons.json").exists()
 
@@ -307,9 +307,9 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
 @pytest.mark.parametrize(
     ("gone", "got"),
     [
-        (["comparisons.json"], "The comparisons already made on test are missing."),
-        (["comparisons.json", "run.json"], "The comparisons already made on test are missing."),
-        ([], "This lists 0 comparisons on test, but 2 were made."),
+        (["comparisons.json"], "The record of test comparisons is missing."),
+        (["comparisons.json", "run.json"], "The record of test comparisons is missing."),
+        ([], "This file lists 0 test comparisons, but 2 were made."),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(
@@ -325,7 +325,7 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
         assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
         assert f"{root / '.tuneworthy' / 'comparisons'}.json: {got}" in err
-        assert "restore the file, or start over with a new test set" in err
+        assert "Restore it, or start over with a new test set" in err
     assert invoke(["check", "--project", str(root), "--json"]) == 2
 
 
@@ -333,7 +333,7 @@ def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
     walk(root)
     Folder(root).write("comparisons", {})
-    with pytest.raises(UserError, match="not a list of comparisons"):
+    with pytest.raises(UserError, match="not a valid record of test comparisons"):
         walk(root)
 
 
@@ -346,7 +346,7 @@ def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_t
     for number in range(1, 3):
         (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {50 + number}"))
         record = walk(root, rungs=["baseline"])
-        assert record.comparisons.made == number and "charged as a comparison" in rung(record, "baseline").notes[-1]
+        assert record.comparisons.made == number and "counts as a test comparison" in rung(record, "baseline").notes[-1]
     (root / "tuneworthy.toml").write_text(first)
     assert walk(root, rungs=["baseline"]).comparisons.made == 2  # what was seen before is not seen anew
 
@@ -377,7 +377,7 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     Folder(root).write("run", document)
     assert invoke([*command.split(), "--project", str(root)]) == 2
     err = capsys.readouterr().err
-    assert "cannot read the record" in err and "Run `tuneworthy run` again" in err and "Traceback" not in err
+    assert "cannot read the run record" in err and "Run `tuneworthy run` again" in err and "Traceback" not in err
 
 
 def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:
     whole = walk(root).to_dict()
     for broken in ({"variants": []}, {"best": {"rung": "baseline"}}, {"provenance": 1}, {"variants": {}}):
         Folder(root).write("run", whole | broken)
-        with pytest.raises(UserError, match="cannot read the record"):
+        with pytest.raises(UserError, match="cannot read the run record"):
             read_record(Folder(root))
 
 

@@ -80,15 +80,25 @@ def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tm
     script.write_text(script.read_text().replace("answer(request, 1.0)", "'purple'"))
     found, notes, asked, _ = search(root)
     assert [variant.name for variant in found] == [f"few_shot/random{number}-4" for number in range(1, 7)]
-    assert notes == ["no bootstrapped shots: the model answers 0 of 16 examples as they do"] and asked == 16
+    assert notes == ["no bootstrapped few-shot examples: the model reproduces 0 of 16 example answers"] and asked == 16
 
 
 @pytest.mark.parametrize(
     ("extra", "searched", "options", "why"),
     [
         ("", True, {}, []),
-        (SETS, False, {}, ["no sets of shots are drawn: that takes a whole run and at least 50 dev cases"]),
-        (SETS, True, {"n_examples": 4}, ["no sets of shots are drawn: 4 examples are too few to choose from"]),
+        (
+            SETS,
+            False,
+            {},
+            ["no sets of few-shot examples were sampled: this needs a full run and at least 50 dev cases"],
+        ),
+        (
+            SETS,
+            True,
+            {"n_examples": 4},
+            ["no sets of few-shot examples were sampled: 4 examples are too few to choose from"],
+        ),
     ],
 )
 def test_no_sets_are_drawn_and_nothing_is_asked(

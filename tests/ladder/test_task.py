@@ -57,7 +57,7 @@ def test_a_label_that_only_test_has_is_no_choice_and_is_told(tmp_path: Path) -> 
     task, notes = task_of(project_of(tmp_path), split_of(["a", "b"] * 30, ["a", "b"] * 30 + ["c"]))
     assert task.labels == task.structured.choices == ("a", "b")
     (note,) = notes
-    assert note.startswith("1 labels occur in test only (c)")
+    assert note.startswith("1 labels occur only in the test set (c)")
 
 
 def test_where_nothing_is_only_in_test_nothing_is_told(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_a_dev_too_small_to_know_the_labels_holds_no_answer_to_them(tmp_path: Pa
     seen = [f"label {i}" for i in range(20)]
     task, notes = task_of(project_of(tmp_path), split_of(seen[:12], [*seen, *seen, *seen]))
     assert not task.closed and task.structured.kind == "free"
-    assert "12 of 12 answers in dev and examples have a label that occurs once" in notes[0]
-    assert notes[1].startswith("8 labels occur in test only")
+    assert "12 of 12 answers in dev cases and examples have a label that occurs only once" in notes[0]
+    assert notes[1].startswith("8 labels occur only in the test set")
     named = project_of(tmp_path, f'type = "choice"\nlabels = {seen}')
     task, notes = task_of(named, split_of(seen[:12], [*seen, *seen, *seen]))
     assert task.closed and len(task.structured.choices) == 20 and notes == []
@@ -104,7 +104,7 @@ def test_the_schema_has_no_field_that_only_test_has_and_says_whom_it_rules_out(t
     dev, test = [{"city": "Oslo"}] * 60, [{"city": "Oslo"}] * 58 + [{"city": "Rome", "year": 3}, {"year": 4}]
     task, notes = task_of(project_of(tmp_path), split_of(dev, test))
     assert task.schema is not None and list(task.schema["properties"]) == ["city"]
-    assert notes[0].startswith("The expected answers of 2 of 60 test cases do not fit the schema")
+    assert notes[0].startswith("The expected answers of 2 of 60 test cases do not match the schema")
     assert task_of(project_of(tmp_path), split_of(dev, dev))[1] == []
 
 

@@ -146,7 +146,7 @@ def test_many_wrong_answers_of_few_groups_get_no_threshold() -> None:
     assert calibrate(alone(found)).threshold is not None
     refused = calibrate(found)
     assert refused.threshold is None and refused.areas == {} and refused.n_groups == 30
-    assert "60 of 300 are wrong (from 6 groups with wrong and 24 with right answers" in refused.refused
+    assert "60 of 300 are wrong (each group counts once: 6 have wrong and 24 have correct answers" in refused.refused
 
 
 def test_the_groups_of_cases_are_counted_and_shown(world: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers_at_its_bound
     holds, words = examine_threshold(found, bound)
     assert holds is supported
     assert f"Log-probability {bound:g} flags" in words
-    assert "of the wrong answers" in words and "of the right ones" in words
+    assert "of the wrong answers" in words and "of the correct ones" in words
 
 
 def test_a_bound_is_judged_by_groups() -> None:

@@ -55,5 +55,5 @@ def test_a_template_cannot_run_code() -> None:
 
 
 def test_a_broken_template_is_named_with_its_line() -> None:
-    with pytest.raises(UserError, match="Jinja error in line 2"):
+    with pytest.raises(UserError, match="Jinja syntax error on line 2"):
         render("first\n{{ input", "x")

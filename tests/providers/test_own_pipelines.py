@@ -245,7 +245,7 @@ def test_a_file_may_hold_dataclasses(tmp_path: Path) -> None:
     ("spec", "words"),
     [("own.py", "file.py:name"), (":f", "file.py:name"), ("own.py:", "file.py:name"), ("own.py:f g", "file.py:name"),
      ("own.py:missing", "good"), ("own.py:number", "of type int"), ("gone.py:f", "no Python file gone.py"),
-     ("../outside.py:f", "not in the project folder"), ("/etc/passwd.py:f", "not in the project folder"),
+     ("../outside.py:f", "outside the project folder"), ("/etc/passwd.py:f", "outside the project folder"),
      ("broken.py:f", "ZeroDivisionError"), ("syntax.py:f", "SyntaxError"), ("leaves.py:f", "SystemExit: bye"),
      ("no_such_module_at_all:f", "ModuleNotFoundError")],
 )  # fmt: skip
@@ -268,7 +268,7 @@ def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
     project.mkdir()
     write(tmp_path, "def f():\n    pass\n", "outside.py")
     (project / "own.py").symlink_to(tmp_path / "outside.py")
-    with pytest.raises(UserError, match="not in the project folder"):
+    with pytest.raises(UserError, match="outside the project folder"):
         load_function("own.py:f", project)
 
 

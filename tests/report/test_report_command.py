@@ -120,11 +120,11 @@ def test_a_report_of_what_was_measured_before_a_change_says_so(
     invoke(["decide", "--project", str(project)])
     capsys.readouterr()
     assert invoke(["report", "--project", str(project)]) == 0
-    assert "Verdict" in (before := capsys.readouterr().out) and "Since this was measured" not in before
+    assert "Verdict" in (before := capsys.readouterr().out) and "out of date" not in before
     cases = project / "cases.jsonl"
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
     assert invoke(["report", "--project", str(project)]) == 0
-    told = "Since this was measured, labels of the cases were corrected. Run `tuneworthy run` again. It was: "
+    told = "These results are out of date: labels of cases have been corrected. Run `tuneworthy run` again. The last answer: "
     assert told in (after := capsys.readouterr().out) and "Verdict" not in after
     page = (project / "report.html").read_text()
-    assert told in page and "The last verdict no longer holds" in page
+    assert told in page and "The last verdict is out of date" in page

@@ -55,34 +55,34 @@ def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None
     record = replace(record, rungs=[replace(rung, bounds95=None) for rung in record.rungs])
     target = findings.target_of(record)
     assert target
-    assert "end of the 95% interval" in target.sentence
+    assert "95% interval limit" in target.sentence
 
 
 def test_the_answer_names_what_it_is_in_plain_words() -> None:
     assert findings.answer(records.plain()) == (
-        "Another model (model/strong) answers 96.0% of the test cases correctly; what is in use today "
+        "A different model (model/strong) answers 96.0% of the test cases correctly; today's setup "
         "(baseline/weak) reaches 34.5%. "
-        "The swap is enough: another model meets the target without training."
+        "Switching models is enough: a different model meets the target without training."
     )
     assert findings.answer(records.classical_best()) == (
-        "A linear classifier without any language model answers 84.0% of the test cases correctly; the best prompt "
+        "A linear classifier answers 84.0% of the test cases correctly without a language model; the best prompt "
         "(prompt/contract) reaches 71.0%."
     )
-    assert "scores 85.0% on the test cases (json_fields)" in findings.answer(records.json_task())
+    assert "scores 85.0% on the test set (json_fields)" in findings.answer(records.json_task())
 
 
 def test_a_swap_that_is_enough_is_said_to_be_whatever_is_adopted_on_top_of_it() -> None:
     plain = records.plain()
     rungs = [replace(r, status=RungStatus.ADOPTED) if r.rung == "few_shot" else r for r in plain.rungs]
     record = replace(plain, rungs=rungs, best=BestVariant("few_shot", "id-few_shot"))
-    words = "The swap is enough: another model (model/strong) meets the target without training."
+    words = "Switching models is enough: a different model (model/strong) meets the target without training."
     assert findings.answer(record).endswith(words)
-    assert "The swap" not in findings.answer(replace(record, target=0.99))
+    assert "Switching models" not in findings.answer(replace(record, target=0.99))
 
 
 def test_a_classical_baseline_that_is_only_cheaper_is_not_said_to_be_better() -> None:
     record = replace(records.classical_best(), classical_wins="")
-    assert "no worse than language models by the margin" in findings.answer(record)
+    assert "is non-inferior to the language models" in findings.answer(record)
     assert not [warning for warning in findings.warnings(record) if "beats" in warning]
 
 
@@ -93,8 +93,8 @@ def test_nothing_adopted_is_said_as_it_is() -> None:
         best="baseline",
     )
     assert findings.answer(record) == (
-        "What is in use today (baseline/weak) answers 75.0% of the test cases correctly. No step that was compared on "
-        "test is shown to be better."
+        "Today's setup (baseline/weak) answers 75.0% of the test cases correctly. The one other rung that was compared on "
+        "the test set is not significantly better."
     )
 
 
@@ -104,9 +104,9 @@ def test_the_paragraph_holds_n_intervals_cost_and_looks() -> None:
         "n = 200 test cases",
         "[92.3 to 98.0%]",
         "+38.0 points (99.2% interval +31.0 to +45.0; p = 0.0012)",
-        "$2.10 per 1,000 answers ($420.00 a month at 200,000 requests)",
-        "4 comparisons were made on test",
-        "all calls cost $1.25",
+        "$2.10 per 1,000 answers ($420.00 per month at 200,000 requests)",
+        "made 4 test comparisons",
+        "All calls cost $1.25",
     ):
         assert words in text
     assert "\n" not in text
@@ -150,10 +150,10 @@ def test_models_that_retire_soon_are_told_if_they_were_used(tmp_path: Path) -> N
     (tmp_path / "tuneworthy.toml").write_text(PROJECT)
     project = load(tmp_path)
     record = records.plain()
-    told = [w for w in findings.warnings(record, project, TODAY) if "switched off" in w]
-    assert told == ["The model strong (gpt-4.1) is switched off on 2027-01-14."]
-    assert not [w for w in findings.warnings(record, project, date(2026, 9, 1)) if "switched off" in w]
-    assert [w for w in findings.warnings(record, project, date(2027, 2, 1)) if "was switched off" in w]
+    told = [w for w in findings.warnings(record, project, TODAY) if "retire" in w]
+    assert told == ["The provider will retire the model strong (gpt-4.1) on 2027-01-14."]
+    assert not [w for w in findings.warnings(record, project, date(2026, 9, 1)) if "retire" in w]
+    assert [w for w in findings.warnings(record, project, date(2027, 2, 1)) if "retired" in w]
 
 
 def test_a_changed_project_file_is_told(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_
     found = section(verdict)
     assert found.answer == ANSWERS[verdict.verdict.outcome]
     assert 1 <= len(found.reasons) <= 3
-    assert [about for about, _ in found.facts] == ["Money", "Next", "This would change it", "Valid until"]
+    assert [about for about, _ in found.facts] == ["Cost", "Next", "What would change the verdict", "Valid until"]
     shown = head(render_html(records.plain(), today=TODAY, verdict=verdict))
     assert not TOOLS_WORDS.search(re.sub(r"--rung \w+", "", shown)), shown
     assert "`" not in shown
@@ -71,7 +71,7 @@ def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_
 def test_the_verdict_is_read_first(render: Any) -> None:
     page = render(records.plain(), today=TODAY, verdict=stored(with_rungs(MET)))
     body = page[page.find("<body>") + 1 :]
-    assert body.index("Do not fine-tune") < body.index("Another model") < body.index("Why each step ended")
+    assert body.index("Do not fine-tune") < body.index("A different model") < body.index("Why each step ended")
     without = render(records.plain(), today=TODAY)
     assert "Do not fine-tune" not in without and "Valid until" not in without
 
@@ -82,19 +82,19 @@ def test_a_page_has_one_first_heading_with_and_without_a_verdict() -> None:
 
 
 def test_the_money_says_what_training_is_taken_to_cost() -> None:
-    money = facts(stored(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0))))["Money"]
+    money = facts(stored(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0))))["Cost"]
     assert money == (
-        "Training pays back in month 4 at 200,000 requests a month. "
-        "Training is assumed to cost $6,000 once, and serving and upkeep $500 a month."
+        "Training breaks even in month 4 at 200,000 requests per month. "
+        "Estimated cost of fine-tuning: $6,000 up front, and $500 per month for serving and maintenance."
     )
-    assert "does not pay back" in facts(stored(worth_it(economics=NEVER)))["Money"]
+    assert "does not break even" in facts(stored(worth_it(economics=NEVER)))["Cost"]
 
 
 def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
-    stale = stored(with_rungs(MET), "there was another run")
+    stale = stored(with_rungs(MET), "the ladder was run again")
     shown = head(render_html(records.plain(), today=TODAY, verdict=stale))
-    assert "The last verdict no longer holds" in shown and "there was another run" in shown
-    assert "Money" not in shown and "Valid until" not in shown
+    assert "The last verdict is out of date" in shown and "the ladder was run again" in shown
+    assert "Cost:" not in shown and "Valid until" not in shown
     assert in_a_sentence(stale) == "" == in_a_sentence(None)
 
 
@@ -108,20 +108,20 @@ def test_what_others_wrote_is_escaped() -> None:
 
 def test_what_is_missing_is_told_once_with_what_to_do_and_how_much_is_open() -> None:
     verdict = stored(replace(TRIPPED["other_models"], errors=None, economics=NEVER))
-    assert section(verdict).reasons[0] == "The rung model was not compared on test."
+    assert section(verdict).reasons[0] == "The rung model has not been compared on the test set."
     assert facts(verdict)["Next"] == "Run tuneworthy run --rung model."
     # the other model and the reason are open; that it never pays is an answer
-    assert "The gates other_models, reason, once they pass." in facts(verdict)["This would change it"]
+    assert "Passing these gates: other_models, reason." in facts(verdict)["What would change the verdict"]
 
 
 def test_a_quick_look_has_no_verdict() -> None:
-    assert "no longer holds" not in render_html(records.quick(), today=TODAY, verdict=stored(worth_it(), "a change"))
+    assert "is out of date" not in render_html(records.quick(), today=TODAY, verdict=stored(worth_it(), "a change"))
 
 
 def test_a_lever_is_told_by_what_it_does() -> None:
     verdict = stored(worth_it(motivation="strict_format", errors=(failures("format", 48),)))
-    assert "Show examples in the prompt, or constrain the form" in section(verdict).reasons[0]
-    assert facts(verdict)["Next"].startswith("Show examples in the prompt")
+    assert "Add few-shot examples, or constrain the output format" in section(verdict).reasons[0]
+    assert facts(verdict)["Next"].startswith("Add few-shot examples")
 
 
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
@@ -142,4 +142,4 @@ def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.99"))
     assert invoke(["report", *where]) == 0
-    assert "<h1>The last verdict no longer holds</h1>" in (root / "report.html").read_text()
+    assert "<h1>The last verdict is out of date</h1>" in (root / "report.html").read_text()

@@ -159,7 +159,7 @@ def test_a_base_that_was_changed_since_is_refused(tmp_path: Path) -> None:
     base = base_of(store)
     adapter_of(store, base.id)
     write(base.folder, {name: value + 1 for name, value in BASE.items()}, "BF16")
-    with pytest.raises(UserError, match="was changed after it was made"):
+    with pytest.raises(UserError, match="has been modified since it was created"):
         merge(store)
 
 

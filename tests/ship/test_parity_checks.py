@@ -459,5 +459,5 @@ def test_a_form_that_is_named_and_not_there_is_refused(tmp_path: Path, form: str
 def test_an_adapter_alone_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made_in(tmp_path, "base", "adapter")
     assert invoke(["parity", "--project", str(tmp_path)]) == 2
-    assert "only the base to compare" in capsys.readouterr().err
+    assert "no merged or exported model to compare" in capsys.readouterr().err
     assert Folder(tmp_path).read("parity") is None

@@ -26,7 +26,7 @@ def test_a_smaller_alpha_and_shared_sources_hide_more() -> None:
 
 def test_too_few_cases_show_nothing_at_all() -> None:
     found = shows(5, 0.01)
-    assert found.numbers["detectable"] is None and "cannot show any" in found.sentence
+    assert found.numbers["detectable"] is None and "no difference can be significant" in found.sentence
 
 
 @pytest.mark.parametrize(("discordance", "n"), [(0.05, 124), (0.10, 248), (0.20, 495)])

@@ -80,7 +80,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, name: str) -> None:
     store = Folder(tmp_path)
     made = write_artifact(store, "merged", fill("one"), parent=None, about={})
     (made.folder / name).write_text("changed")
-    with pytest.raises(UserError, match="was changed after it was made"):
+    with pytest.raises(UserError, match="has been modified since it was created"):
         open_artifact(store, "merged")
 
 
@@ -89,5 +89,5 @@ def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
     made = write_artifact(store, "adapter", fill("one"), parent="base", about={"gated": False})
     path = made.folder / "manifest.json"
     path.write_text(path.read_text().replace("false", "true"))
-    with pytest.raises(UserError, match=r"manifest\.json was changed after it was made"):
+    with pytest.raises(UserError, match=r"manifest\.json has been modified since it was created"):
         open_artifact(store, "adapter")

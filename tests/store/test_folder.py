@@ -58,7 +58,7 @@ def test_documents_come_back_and_missing_ones_are_none(tmp_path: Path) -> None:
 def test_a_broken_document_is_named(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.write("split", {}).write_text("{broken")
-    with pytest.raises(UserError, match=r"split\.json.*Move the file away"):
+    with pytest.raises(UserError, match=r"split\.json.*Move the file out of the way"):
         folder.read("split")
 
 
@@ -73,6 +73,6 @@ def test_the_second_process_waits_and_is_told_for_whom_and_a_killed_holder_holds
             os.kill(holder.pid, signal.SIGKILL)
 
         with Folder(tmp_path).lock(waiting):
-            assert told == [f"Process {holder.pid} is working on this project; waiting for it to end."]
+            assert told == [f"Process {holder.pid} is using this project. Waiting for it to finish."]
     with Folder(tmp_path).lock(told.append):
         assert len(told) == 1

@@ -135,7 +135,7 @@ def test_an_answer_that_json_cannot_hold_is_refused_and_changes_nothing(store: R
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
     path.write_bytes(b"This is not a database, but it is long enough to be looked at. " * 100)
-    with pytest.raises(UserError, match=r"responses\.sqlite.*Move the file away"):
+    with pytest.raises(UserError, match=r"responses\.sqlite.*Move the file out of the way"):
         ResponseStore(path)
     with pytest.raises(UserError, match="cannot be read or written"):
         ResponseStore(path / "below" / "responses.sqlite")

@@ -104,9 +104,9 @@ def test_a_build_runs_their_check_and_an_export_writes_their_format(site: Path, 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"ends_with"', '"ends_width"', "There is no grader 'ends_width'. Did you mean 'ends_with'?"),
-        ('"echo"', '"ecko"', "There is no provider 'ecko'. Did you mean 'echo'?"),
-        ('"politeness"', '"politenes"', "There is no rung 'politenes'. Did you mean 'politeness'?"),
+        ('"ends_with"', '"ends_width"', "Unknown grader: 'ends_width'. Did you mean 'ends_with'?"),
+        ('"echo"', '"ecko"', "Unknown provider: 'ecko'. Did you mean 'echo'?"),
+        ('"politeness"', '"politenes"', "Unknown rung: 'politenes'. Did you mean 'politeness'?"),
         ('type = "ends_with"', 'type = "ends_with"\nignore_cas = true', "ignore_cas"),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_mistyped_name_gets_theirs_and_their_own_section_refuses_unknown_keys(
 
 def test_without_the_package_its_names_are_unknown(tmp_path: Path, project: Path) -> None:
     error = tuneworthy(tmp_path, project, "run", status=2)
-    assert "There is no grader 'ends_with'." in error and "There is no provider 'echo'." in error
+    assert "Unknown grader: 'ends_with'." in error and "Unknown provider: 'echo'." in error
 
 
 @pytest.mark.parametrize("name", SNIPPETS)

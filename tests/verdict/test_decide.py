@@ -156,7 +156,7 @@ def test_most_failures_are_more_than_half_of_those_that_were_looked_at() -> None
 
     assert [answer(k, 20) for k in (11, 10, 7, 6)] == ["errors_reasoning", OPEN, OPEN, "levers_exhausted"]
     assert [answer(k, 60) for k in (31, 30, 25, 24)] == ["errors_reasoning", OPEN, OPEN, "levers_exhausted"]
-    assert "add development cases" in decide(LINES["_open_lever"][0]).next_action
+    assert "add dev cases" in decide(LINES["_open_lever"][0]).next_action
 
 
 def test_nobody_trains_before_the_failures_were_looked_at() -> None:
@@ -204,7 +204,7 @@ def test_a_classical_baseline_that_is_best_needs_other_levers_only_if_it_misses_
     alone = {"classical": best, "baseline": RUNGS[1]}
     found = decide(worth_it(rungs=alone, best="classical"))
     assert (found.reason_code, found.outcome) == ("target_met_by_classical", DO_NOT)
-    assert "without a language model (linear)" in found.reasons[0]
+    assert "the classical baseline (linear)" in found.reasons[0]
     short = {**alone, "classical": replace(best, score=0.7, lower=0.66, upper=0.74)}
     assert decide(worth_it(rungs=short, best="classical")).reason_code == "gate_prompt"
     lost = with_rungs(replace(best, score=0.8, lower=0.76, upper=0.84), best="classical")
@@ -281,7 +281,7 @@ def test_what_no_longer_holds_is_named_and_not_used() -> None:
     assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "gate_baseline")
     assert "the judge changed" in found.reasons[0] and found.stale == ["the judge changed"]
     looked = worth_it(motivation="strict_format", errors=None, errors_stale=["the documents"])
-    assert "since a change: the documents" in decide(looked).reasons[0]
+    assert "Changed since: the documents" in decide(looked).reasons[0]
     assert decide(looked).stale == ["the documents"]
 
 
@@ -326,9 +326,9 @@ def test_money_is_told_in_the_words_of_its_reason() -> None:
         return replace(PAYS, status=status, why=words)
 
     assert told(because("unknown", "No answer is billed today.")) == "No answer is billed today."
-    assert told(PAYS) == "Training pays back in month 4 at 200,000 requests a month."
+    assert told(PAYS) == "Training breaks even in month 4 at 200,000 requests per month."
     assert told(because("never", "It pays at no volume.")) == (
-        "Training does not pay back at 200,000 requests a month within 12 months. It pays at no volume."
+        "Training does not break even within 12 months at 200,000 requests per month. It pays at no volume."
     )
     assert "on the device" in told(because("not_applicable", "The task must run on the device."))
 
@@ -338,7 +338,7 @@ def test_open_cases_are_told_with_their_number_and_what_n_can_show() -> None:
     needed = found["power"].evidence["n_needed"]
     assert 200 < needed < 2000 and f"{needed:,}" in found["power"].detail
     assert found["test_set"].evidence["detectable"] == pytest.approx(0.11, abs=0.02)
-    assert "200 cases show a difference" in found["test_set"].detail
+    assert "With 200 cases, a difference" in found["test_set"].detail
 
 
 TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|floor|put to test|mend\w*)\b")

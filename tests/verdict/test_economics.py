@@ -79,7 +79,7 @@ def test_an_answer_that_costs_less_than_serving_it_never_pays() -> None:
     # half a cent an answer against 300 / 50,000 = 0.6 cents
     found = pays(5.0, 10_000_000, serve_capacity_per_month=50_000)
     assert (found.status, found.break_even_requests_per_month) == ("never", None)
-    assert "at no volume" in found.why
+    assert "No traffic volume" in found.why
 
 
 def test_serving_that_is_paid_by_the_answer_by_hand() -> None:
@@ -172,7 +172,10 @@ def test_a_loss_of_quality_counts_against_training() -> None:
     ("bills", "words"),
     [
         (Bills(upstream=option(), options=[option()], limits=Constraints(on_device=True)), "on the device"),
-        (Bills(upstream=option(), options=[option(p95_ms=900)], limits=Constraints(p95_ms=800)), "p95 is 900 ms"),
+        (
+            Bills(upstream=option(), options=[option(p95_ms=900)], limits=Constraints(p95_ms=800)),
+            "p95 latency is 900 ms",
+        ),
     ],
 )
 def test_money_does_not_decide_under_a_hard_constraint(bills: Bills, words: str) -> None:
@@ -312,8 +315,8 @@ def test_a_run_is_read_with_what_was_not_measured(tmp_path: Path) -> None:
     found = economics(bills, project.economics)
     assert found.usd_per_1k["cheapest_hosted"] == pytest.approx(3.0)
     source = economics(Bills(upstream=bills.upstream, unmeasured=bills.unmeasured)).assumptions["cheapest_hosted"]
-    assert "idle (in the project file, not compared on test)" in source.source
-    assert "by the price table of" in source.source
+    assert "idle (in the project file, but not compared on the test set)" in source.source
+    assert "in the price table of" in source.source
 
 
 def test_a_classical_baseline_is_no_hosted_rival_but_may_be_the_upstream_one(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_class_dominates_its_simulation_only_while_its_probe_is_on(name: str, 
     assert first.name == name and first.ci95[0] > 0.5, report
     assert first.fixed_by == FIXED_BY[name]  # type: ignore[index]
     without = probe(tmp_path, [one for one in PROBES if one != name])
-    assert share(without, name) == 0 and without.not_probed[name] == "It was switched off.", without
+    assert share(without, name) == 0 and without.not_probed[name] == "The probe is switched off.", without
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -135,7 +135,7 @@ def test_a_weaker_model_that_is_sometimes_right_is_no_evidence_of_reasoning(tmp_
     )
     report = probe(tmp_path)
     assert share(report, "reasoning") == 0 and report.stronger == []
-    assert "shown to be stronger" in report.not_probed["reasoning"]
+    assert "significantly better" in report.not_probed["reasoning"]
 
 
 def test_only_the_constrained_output_shows_that_unreadable_answers_are_a_matter_of_form(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_stored_error_analysis_of_older_probes_is_not_used(tmp_path: Path) -> No
         async with open_session(load(root)) as session:
             return load_error_analysis(session, current(session))
 
-    assert asyncio.run(read()) == (None, ["the probes of tuneworthy"])
+    assert asyncio.run(read()) == (None, ["the version of the error analysis"])
 
 
 FINDINGS = st.builds(

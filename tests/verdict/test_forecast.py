@@ -177,7 +177,7 @@ def points_of(sizes: Sequence[int], seeds: Sequence[int]) -> list[PilotPoint]:
 def test_before_a_pilot_the_gain_is_unknown_and_the_cost_of_one_is_told() -> None:
     found = forecast([], 1000, 0.5)
     assert (found.status, found.gain, found.ci95, found.n_examples) == ("unknown", None, None, None)
-    assert "10 short trainings" in found.cost and "$" in found.cost
+    assert "10 short training runs" in found.cost and "$" in found.cost
 
 
 @pytest.mark.parametrize(("sizes", "seeds"), [((50, 100, 200), (0, 1, 2)), ((50, 100, 200, 400), (0,))])
@@ -236,10 +236,10 @@ def test_a_pilot_costs_what_the_base_of_the_project_takes_and_an_8b_model_is_ass
         duration = Duration(seconds / 2, seconds, 1e15, 1e12, "the machine")
         return pilot_cost(1000, Economics(gpu_usd_per_hour=2), lambda rows: Expected("a base", device, duration))
 
-    assert "Estimate: 10 min to 20 min on the machine, for a base" in cost("cpu", 1200)
+    assert "Estimate: 10 min to 20 min on the machine for a base" in cost("cpu", 1200)
     assert "Estimate: 30 min to 1 h on the machine or at most $2.00, for a base" in cost("cuda", 3600)
     assert "8B" not in cost("cpu", 1200)
-    assert "for an 8B model (the time of this base is not known)" in pilot_cost(1000)
+    assert "for an 8B model (the speed of this base model is unknown)" in pilot_cost(1000)
     asked: list[int] = []
     pilot_cost(1000, expect=asked.append)
     assert asked == [2 * (62 + 125 + 250 + 500 + 500)]

@@ -119,45 +119,51 @@ def _judge(root: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "labels": (_labels, "labels of the cases were corrected"),
-    "groups": (_groups, "the groups of the cases changed"),
-    "examples": (_examples, "the examples changed"),
-    "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt changed"),
-    "sampling": (lambda root: edit(root, "[prompt]", "[prompt]\nparameters = {top_p = 0.9}"), "the prompt changed"),
-    "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt changed"),
-    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "another grader decides"),
+    "labels": (_labels, "labels of cases have been corrected"),
+    "groups": (_groups, "the groups of the cases have changed"),
+    "examples": (_examples, "the examples have changed"),
+    "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt has changed"),
+    "sampling": (lambda root: edit(root, "[prompt]", "[prompt]\nparameters = {top_p = 0.9}"), "the prompt has changed"),
+    "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt has changed"),
+    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "a different grader is the primary one"),
     "grader_settings": (
         lambda root: rewrite(root, lambda record: record["provenance"]["graders"].update({"exact": "another"})),
         "the grader exact changed",
     ),
-    "model_of_the_baseline": (lambda root: edit(root, "0.4", "0.5", "world.py"), "the model weak changed"),
-    "model_of_another_rung": (lambda root: edit(root, "world.py:strong", "world.py:weak"), "the model strong changed"),
+    "model_of_the_baseline": (lambda root: edit(root, "0.4", "0.5", "world.py"), "the model weak has changed"),
+    "model_of_another_rung": (
+        lambda root: edit(root, "world.py:strong", "world.py:weak"),
+        "the model strong has changed",
+    ),
     "model_gone": (
         lambda root: edit(root, "[models.strong]", "[models.other]"),
-        "the model strong is gone",
+        "the model strong has been removed",
     ),
-    "model_added": (_new_model, "the model new was added"),
-    "target": (lambda root: edit(root, "target = 0.9", "target = 0.8"), "task.target was 0.9, is 0.8"),
-    "margin": (lambda root: edit(root, "target = 0.9", "target = 0.9\nmargin = 0.1"), "task.margin was 0.05, is 0.1"),
+    "model_added": (_new_model, "the model new has been added"),
+    "target": (lambda root: edit(root, "target = 0.9", "target = 0.8"), "task.target was 0.9 and is now 0.8"),
+    "margin": (
+        lambda root: edit(root, "target = 0.9", "target = 0.9\nmargin = 0.1"),
+        "task.margin was 0.05 and is now 0.1",
+    ),
     "constraint": (
         lambda root: edit(root, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]"),
-        "constraints.p95_ms was None, is 500.0",
+        "constraints.p95_ms was None and is now 500.0",
     ),
     "reflection": (
         lambda root: edit(root, "[ladder]", '[reflection]\nmodel = "strong"\nmax_tokens = 99\n[ladder]'),
-        "reflection.max_tokens was None, is 99",
+        "reflection.max_tokens was None and is now 99",
     ),
     "half_run_rung": (
         lambda root: rewrite(root, lambda record: of(record, "model").update(n=120)),
-        "the rung model was half run (120 of 200 cases)",
+        "the rung model is incomplete (120 of 200 cases)",
     ),
     "partial": (
         lambda root: rewrite(root, lambda record: record.update(partial="stopped in the rung model: budget spent")),
-        "the run was cut short: stopped in the rung model: budget spent",
+        "the run stopped early: stopped in the rung model: budget spent",
     ),
     "split": (
         lambda root: rewrite(root, lambda record: record["provenance"].update(split="of other cases")),
-        "the cases or the dev set changed",
+        "the cases or the dev set have changed",
     ),
 }
 
@@ -208,7 +214,7 @@ def test_a_slow_or_hosted_baseline_never_meets_the_target(world: Path) -> None:
     edit(world, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]")
     rewrite(world, lambda record: record["provenance"].update(settings={}))  # as if it had been run so
     found = evidence(world)
-    assert found.rungs["baseline"].violated == "p95 is 900 ms, the limit is 500 ms"
+    assert found.rungs["baseline"].violated == "the p95 latency is 900 ms, above the limit of 500 ms"
     assert found.top is not None and found.top.rung == "model"
     assert decide(found).target == "missed"
 

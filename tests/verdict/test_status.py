@@ -97,7 +97,7 @@ def test_too_few_cases_come_first_and_cost_a_persons_time() -> None:
     found = checklist(seen(n_test=20, n_cases=20))
     assert found.next is not None
     assert (found.next.step, found.next.cost) == ("cases", Cost(person_minutes=60))
-    assert "20 of them in test" in found.next.evidence
+    assert "20 of them in the test set" in found.next.evidence
     unlabelled = checklist(seen(n_unlabelled=7))
     assert next_of(unlabelled) == "cases"
     assert "7 without" in unlabelled.steps[0].evidence
@@ -165,7 +165,7 @@ def test_the_decision_is_next_when_all_is_tried_or_the_target_is_met() -> None:
     assert (found.next.step, found.next.do, str(found.next.cost)) == (
         "decision",
         "tuneworthy decide",
-        "no calls, no money, seconds",
+        "no calls, no cost, a few seconds",
     )
     met = checklist(seen([rung("baseline", score=0.95)]))
     assert (next_of(met), statuses(met)["decoding"]) == ("decision", "open")
@@ -205,14 +205,14 @@ def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> N
     made = replace(TRAINED, tuned={}, parity=None, serving=None, regressions=())
     step = next(one for one in checklist(seen(run_record(), **said, training=made, forecast=PROMISING)).steps
                 if one.step == "training")  # fmt: skip
-    assert "was not compared on test; pilot: pass" in step.evidence and "run --rung fine_tune" in step.do
+    assert "has not been compared on the test set; pilot: pass" in step.evidence and "run --rung fine_tune" in step.do
 
 
 def test_a_cost_reads_as_a_sentence() -> None:
     assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 minutes"
-    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no money, about 4 to 8 minutes"
-    assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no money, less than a minute"
-    assert str(Cost(person_minutes=60)) == "about 60 minutes of a person (2 per case, assumed)"
+    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no cost, about 4 to 8 minutes"
+    assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no cost, less than a minute"
+    assert str(Cost(person_minutes=60)) == "about 60 minutes of manual work (assuming 2 per case)"
 
 
 @pytest.fixture
@@ -258,14 +258,14 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
     run_ladder = folder.read("run")
     folder.write("run", run_ladder | {"cost_usd": 7.0})
     os.utime(folder.path / "run.json", (0, 0))
-    assert read_state(load(world)).verdict_stale == ["there was another run"]
+    assert read_state(load(world)).verdict_stale == ["the ladder was run again"]
     folder.write("run", run_ladder)
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text() + "[economics]\nrequests_per_month = 5\n")
-    assert read_state(load(world)).verdict_stale == ["the project file changed"]
+    assert read_state(load(world)).verdict_stale == ["the project file has changed"]
     verdict = folder.read("verdict")
     folder.write("verdict", verdict | {"valid_until": "2020-01-01"})
-    assert "it was valid until 2020-01-01" in read_state(load(world)).verdict_stale
+    assert "the verdict expired on 2020-01-01" in read_state(load(world)).verdict_stale
 
 
 def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
     found = read_state(load(world))
-    assert found.verdict_stale == ["labels of the cases were corrected"] and not found.decided
+    assert found.verdict_stale == ["labels of cases have been corrected"] and not found.decided
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
@@ -282,10 +282,10 @@ def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Pat
     assert read_state(load(world)).evidence.stale == []
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text().replace("Name the colour.", "Say the colour."))
-    assert read_state(load(world)).evidence.stale == ["the prompt changed"]
+    assert read_state(load(world)).evidence.stale == ["the prompt has changed"]
     rows = (world / "examples.jsonl").read_text()
     (world / "examples.jsonl").write_text(rows + rows.splitlines()[0].replace("item 10000", "item 77777"))
-    assert "the examples changed" in read_state(load(world)).evidence.stale
+    assert "the examples have changed" in read_state(load(world)).evidence.stale
     assert next_of(checklist(read_state(load(world)))) == "baseline"
 
 

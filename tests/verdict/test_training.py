@@ -135,8 +135,16 @@ def _regression_set_added(root: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
-    "other adapter proven": (lambda root: change(root, "parity", adapter="b" * 16), "parity", "The parity of the"),
-    "other export proven": (lambda root: change(root, "parity", gguf="b" * 16), "parity", "The parity of the"),
+    "other adapter proven": (
+        lambda root: change(root, "parity", adapter="b" * 16),
+        "parity",
+        "The parity check covers the",
+    ),
+    "other export proven": (
+        lambda root: change(root, "parity", gguf="b" * 16),
+        "parity",
+        "The parity check covers the",
+    ),
     "parity failed": (
         lambda root: change(root, "parity", status="fail", cause="template changed"),
         "parity",
@@ -145,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "other file asked": (
         lambda root: change(root, "parity", gguf=None, models={"b" * 16: {"status": "pass"}}),
         "parity",
-        "The parity of the gguf " + "b" * 16,
+        "The parity check covers the gguf " + "b" * 16,
     ),
     "parity not shown": (
         lambda root: change(root, "parity", status="unknown", detail="4 answers are too few"),
@@ -197,7 +205,7 @@ def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world:
     assert invoke(["decide", "--project", str(world)]) == 0
     assert read_state(load(world)).verdict_stale == []
     change(world, "parity", status="fail")
-    assert read_state(load(world)).verdict_stale == ["the forms of the tuned model were compared again"]
+    assert read_state(load(world)).verdict_stale == ["`tuneworthy parity` was run again"]
 
 
 def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_overlap_gate(
@@ -207,12 +215,12 @@ def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_overl
     assert base is not None
     make_artifact(world, "adapter", base.id, dataset="other", seed=1)
     found = verdict(world, capsys, 0)
-    assert any("was trained later" in words for words in found["stale"])
+    assert any("is newer than" in words for words in found["stale"])
     _other_cases(world)
     changed = gates(verdict(world, capsys, 3))
     assert (
         changed["dataset_contamination"]["status"] == "unknown"
-        and "The cases of dev or test changed" in changed["dataset_contamination"]["detail"]
+        and "The dev or test cases have changed" in changed["dataset_contamination"]["detail"]
     )
 
 
@@ -251,7 +259,7 @@ def test_a_pilot_becomes_the_forecast_and_its_gate_only_if_it_is_about_this_data
     assert found["forecast"]["status"] == "measured" and found["forecast"]["gain"] == pytest.approx(0.3, abs=0.05)
     assert gates(found)["pilot"]["status"] == "pass"
     assert found["economics"]["assumptions"]["gain"]["value"] == pytest.approx(found["forecast"]["ci95"][0])
-    for changed, words in (({"dataset": "x"}, "it was trained on version x"), ({"base": "y"}, "it trained the base y")):
+    for changed, words in (({"dataset": "x"}, "it was trained on version x"), ({"base": "y"}, "its base model is y")):
         pilot(world, **changed)
         found = verdict(world, capsys, 0)
         assert found["forecast"]["status"] == "unknown" and gates(found)["pilot"]["status"] == "waived"

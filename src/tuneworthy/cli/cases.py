@@ -39,7 +39,8 @@ def command() -> None:
 def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_json: bool) -> None:
     """Draw cases from logs.
 
-    Each question is drawn once, near-duplicates are thinned out, and all kinds are represented. Cases have no label yet.
+    Each question occurs once, near-duplicates are thinned out, and every stratum is represented. The cases have no
+    labels yet.
 
     \b
     Example:

@@ -25,10 +25,10 @@ from tuneworthy.store import Folder
 def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json: bool) -> int:
     """Check the rows of the latest import (else of the examples file), and freeze those that stay as a version.
 
-    The checks run in a fixed order; what each finds is dropped, masked or only reported, as [data] says. A version is
-    named by its content and never changed. If a gate fails (overlaps, personal data, bad answers or broken chats that the
-    policy leaves in, or their check is off), nothing is frozen and the exit status is 3. A build that was stopped goes
-    on where it was. Only the judge of [data.judge], if there is one, is asked, and may cost money.
+    The checks run in a fixed order. Depending on [data], they drop, mask or only report what they find. The name of a
+    version comes from its content, and a version never changes. If a gate fails, nothing is frozen and the exit status
+    is 3. Gates fail on overlaps, personal data, bad answers or broken chats that the policy keeps, and when their check
+    is off. An interrupted build resumes. The only billed calls are those of the judge in [data.judge].
 
     \b
     Example:

@@ -43,13 +43,13 @@ def command(
 ) -> None:
     """Let a teacher answer questions, as training rows.
 
-    The teacher of [teacher] answers the questions of FILES (else of the latest import, else of the examples). Rows whose
-    answer people disliked, questions of dev and test, and repeated ones are skipped first, and personal data is masked.
-    Answers that were cut off, blocked or refused are dropped. The result is an import for `data build`; its
-    rejects.jsonl holds every dropped row with the reason. With `variant = "best"` the best prompt of the last run
-    teaches a model that sees the bare question.
+    The teacher of [teacher] answers the questions of FILES (default: the latest import, or else the examples). First,
+    the command skips rows with disliked answers, dev and test questions, and duplicates, and masks personal data. It
+    drops truncated, blocked and refused answers. The result is an import for `data build`, and rejects.jsonl lists
+    every dropped row with the reason. With `variant = "best"`, the best prompt of the last run teaches a model that
+    gets only the question.
 
-    Run it again to go on after an interruption: no stored answer is paid for twice.
+    To resume after an interruption, run the command again. Finished calls are cached and never paid for twice.
 
     \b
     Example:

@@ -43,9 +43,9 @@ def command(
 ) -> None:
     """Write a frozen version in the format of a trainer.
 
-    The rows are split into train and validation, with a manifest. Rows of one group, and rows that ask the same, stay on
-    one side. Rows that the format cannot hold are dropped and counted. A version that failed a gate or was not reviewed
-    is written too; the manifest says so.
+    The command splits the rows into training and validation sets and writes a manifest. Rows with the same group or
+    question stay in the same set. Rows that do not fit the format are dropped and counted. A version that failed a gate
+    or was not reviewed is exported too, and the manifest records it.
 
     \b
     Example:

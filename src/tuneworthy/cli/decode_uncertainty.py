@@ -37,9 +37,9 @@ def command(
 ) -> None:  # fmt: skip
     """Find where a model is unsure, and whether that predicts errors.
 
-    Answers dev with log-probabilities. A threshold is given only where graded answers support it (AUROC with its interval
-    above chance, cases of one group counted together); else it is refused. Your own --threshold is supported if it also
-    flags wrong answers more often than right ones. --samples adds a second signal: how much sampled answers disagree.
+    Answers dev cases with log-probabilities. The command suggests a threshold only if graded answers support it: the
+    interval of the AUROC must be above chance, with cases grouped. Your own --threshold must also flag wrong answers
+    more often than correct ones. --samples adds a second signal, the disagreement of sampled answers.
 
     \b
     Example:

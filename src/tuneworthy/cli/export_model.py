@@ -35,9 +35,9 @@ def gguf(
 ) -> None:  # fmt: skip
     """Write the merged model as a GGUF file.
 
-    The file has the chat template of the training. Where the base came from a GGUF file, its name, licence and tokenizer
-    are kept. With --base the rung `fine_tune` can compare the tuned model with its own base in the same engine: give
-    both the same --type.
+    The file contains the chat template used in training. If the base model came from a GGUF file, the export keeps its
+    name, licence and tokenizer. With --base, the rung `fine_tune` can compare the fine-tuned model with its own base in
+    the same engine. Use the same --type for both.
 
     \b
     Example:

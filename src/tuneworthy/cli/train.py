@@ -28,10 +28,10 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool) -> None:
     """Train an adapter on the frozen data.
 
-    Takes the latest frozen version, with the settings of [train]. The loss covers the answers alone, their end included;
-    three rows are shown as the model sees them. Part of the rows is held out, and training ends when the project's
-    first grader finds no further gain there. A run that was stopped goes on where it was; a finished run is not repeated.
-    No server is called.
+    Uses the latest frozen version and the settings of [train]. The loss covers only the answers, including their end
+    token, and the command shows three rows as the model sees them. Part of the rows is held out, and training stops
+    when the first grader finds no further gain on them. An interrupted run resumes, and a finished run is not repeated.
+    The command calls no server.
 
     \b
     Example:

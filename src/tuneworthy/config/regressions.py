@@ -1,4 +1,4 @@
-"""[[regressions]]: what a tuned model must not have got worse at; a small general set of ours is always asked as well."""
+"""[[regressions]]: what a fine-tuned model must not get worse at; a small built-in general set always runs as well."""
 
 from typing import Annotated
 

@@ -368,8 +368,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 LABELS_OPEN: Final = (
-    "{once} of {n} answers in dev cases and examples have a label that occurs only once, so more labels probably exist. "
-    f"Answers are therefore not constrained to the known labels. {say('name_labels')}"
+    "{once} of {n} answers in dev cases and examples have a label that occurs only once, so more labels probably "
+    f"exist. Answers are therefore not constrained to the known labels. {say('name_labels')}"
 )
 
 
@@ -393,8 +393,8 @@ def classical_wins(name: str, score: float, *, best: str, best_score: float) -> 
     """Return the sentence for a classical baseline that beats every prompt."""
     what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
     return (
-        f"{what} beats every prompt here: {name} scores {score:.3f}, and the best language model variant ({best}) "
-        f"scores {best_score:.3f}."
+        f"{what} beats every prompt here: {name} scores {score:.3f}, and the best language model variant "
+        f"({best}) scores {best_score:.3f}."
     )
 
 
@@ -434,8 +434,8 @@ def run_estimate(calls: tuple[float, float], usd: tuple[float, float], minutes: 
 def estimate_assumptions(max_tokens: int, observed: Sequence[str], providers: Sequence[str]) -> list[str]:
     """Return the assumptions of an estimate, in sentences."""
     lines = [
-        f"Token counts are bytes / 4. Answers are at least as long as the expected ones, and at most {max_tokens} tokens.",
-        "Lower bound: each race ends after its first round. Upper bound: each rung adopts its most expensive candidate.",
+        f"Token counts are bytes / 4. Answers are as long as the expected ones or longer, up to {max_tokens} tokens.",
+        "Lower bound: races end after the first round. Upper bound: each rung adopts its most expensive candidate.",
     ]
     if observed:
         lines.append(f"Answer lengths and times of {', '.join(observed)} come from the last run.")

@@ -209,7 +209,7 @@ say = Catalogue(
             "`economics.usd_per_wrong_answer` and run a pilot, or waive the gate `economics` with a reason."
         ),
         "no_volume": (
-            "Training pays off at no traffic volume: an answer of the fine-tuned model saves nothing, or less than "
+            "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less than "
             "serving it costs."
         ),
         "pays_from": (

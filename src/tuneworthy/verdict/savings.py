@@ -49,7 +49,7 @@ def savings_sentence(savings: Savings | None) -> str:
     """Say what is saved; "" if nothing is known.
 
     >>> savings_sentence(Savings(against="few_shot/fixed-4", input_tokens=TokenSaving(before=400.0, tuned=90.0)))
-    'An answer reads 90 tokens instead of the 400 of few_shot/fixed-4.'
+    'The prompt has 90 tokens per answer, against 400 for few_shot/fixed-4.'
     """
     if savings is None:
         return ""

@@ -54,8 +54,8 @@ def documents_injected(facts: Facts) -> Iterator[Finding]:
 def search_servers(facts: Facts) -> Iterator[Finding]:
     """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a run.
 
-    An error if an address is invalid or holds a secret, if a remote server has no price (no budget could be kept), or if
-    its key is not set.
+    An error if an address is invalid or contains a secret, if a remote server has no price (no budget could be
+    enforced), or if its key is not set.
     """
     for name, server in servers_of(facts.project).items():
         if fault := attempt(UserError, partial(check_address, server.base_url))[1]:

@@ -50,7 +50,7 @@ def grader_labels(facts: Facts) -> Iterator[Finding]:
 
 @check("regressions")
 def regressions(facts: Facts) -> Iterator[Finding]:
-    """A regression set cannot be used: its file is missing or wrong, a case has no right answer, or two have one name."""
+    """A regression set cannot be used: its file is invalid or missing, a case is unlabelled, or a name repeats."""
     if not facts.project.regressions:
         return
     sets, error = attempt(TuneworthyError, lambda: regression_sets(facts.project))

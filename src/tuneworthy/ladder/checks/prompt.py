@@ -61,9 +61,9 @@ def prompt_template(facts: Facts) -> Iterator[Finding]:
 def prompt_variables(facts: Facts) -> Iterator[Finding]:
     """The prompt uses a variable that some cases do not have.
 
-    A case whose `input` is an object has its keys as variables. One whose `input` is text has the variable `input`, and
-    those that the text holds, a line each, as `name: value`; a user template with a single variable gets the text. Where
-    dev is taken from the examples, its cases are text.
+    If `input` is an object, its keys are the variables. If `input` is text, the variables are `input` and the lines of
+    the form `name: value` in the text. A user template with a single variable gets the whole text. Dev cases that come
+    from the examples are text.
     """
     dev = facts.data.split.dev if facts.data else ()
     for key, text in facts.prompt_texts.items():
