@@ -311,8 +311,8 @@ def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.Ca
                 "--expected", "colour"]) == 0  # fmt: skip
     lines = [line for line in capsys.readouterr().err.splitlines() if "The test set has" in line]
     assert lines == [
-        "The test set has 12 cases, and at least 50 are needed: so few show only very large differences. Add cases "
-        "before you run."
+        "The test set has 12 cases; at least 50 are needed. A smaller test set detects only very large differences. "
+        "Add cases before you run the ladder."
     ]
 
 

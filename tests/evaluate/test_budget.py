@@ -102,5 +102,5 @@ def test_without_a_limit_nothing_waits() -> None:
 
 
 def test_the_message_says_what_is_left_and_what_to_do() -> None:
-    with pytest.raises(BudgetSpent, match=r"\$0\.5000.*\$0\.4000 so far.*\$0\.2000.*Raise budget_usd"):
+    with pytest.raises(BudgetSpent, match=r"\$0\.5000.*\$0\.4000 is spent.*\$0\.2000.*Raise budget_usd"):
         play(Budget(0.5, 0.4).reserve(0.2))

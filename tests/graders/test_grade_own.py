@@ -65,7 +65,7 @@ def test_what_leaves_a_trace_unscored(own: GradingContext, name: str, why: str) 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("own.py:missing", "no function"), ("own.py:constant", "not a function"), ("own.py:later", "is async"),
+        ("own.py:missing", "Unknown function"), ("own.py:constant", "not a function"), ("own.py:later", "is async"),
         ("other.py:f", "no Python file other.py in"), ("../own.py:f", "outside the project folder"),
         ("no_such_package.module:f", "ModuleNotFoundError"),
     ],

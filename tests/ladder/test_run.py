@@ -89,7 +89,7 @@ def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_
     record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline", "model", "decoding"]))
     model, decoding = rung(record, "model"), rung(record, "decoding")
     assert model.status is RungStatus.NO_GAIN and model.compared_to == rung(record, "baseline").variant
-    assert "now the best, because baseline/dear violates a constraint" in model.reason
+    assert "now the best variant, because baseline/dear violates a constraint" in model.reason
     assert record.best == BestVariant("model", model.variant or "")
     assert best_model_of(record) == model
     assert record.variants[decoding.variant or ""].model == "cheap"  # later rungs build on it

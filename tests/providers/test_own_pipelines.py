@@ -244,7 +244,7 @@ def test_a_file_may_hold_dataclasses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [("own.py", "file.py:name"), (":f", "file.py:name"), ("own.py:", "file.py:name"), ("own.py:f g", "file.py:name"),
-     ("own.py:missing", "good"), ("own.py:number", "of type int"), ("gone.py:f", "no Python file gone.py"),
+     ("own.py:missing", "good"), ("own.py:number", "type is int"), ("gone.py:f", "no Python file gone.py"),
      ("../outside.py:f", "outside the project folder"), ("/etc/passwd.py:f", "outside the project folder"),
      ("broken.py:f", "ZeroDivisionError"), ("syntax.py:f", "SyntaxError"), ("leaves.py:f", "SystemExit: bye"),
      ("no_such_module_at_all:f", "ModuleNotFoundError")],

@@ -37,7 +37,7 @@ def test_non_inferiority_sizes_are_those_of_facts_md(discordance: float, n: int)
 
 def test_without_an_observation_the_discordance_is_said_to_be_assumed() -> None:
     found = cases_for_margin(0.05, 0.05)
-    assert not found.numbers["observed"] and "assumed" in found.sentence
+    assert not found.numbers["observed"] and "an assumption" in found.sentence
     assert found.numbers["n_non_inferior"] == 248
 
 

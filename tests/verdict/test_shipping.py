@@ -219,7 +219,7 @@ def test_what_failed_is_named_before_what_is_not_known() -> None:
     )
     found = decide(world)
     assert found.reason_code == "gate_regressions"
-    assert found.reasons[-1] == "Also open: parity, shadow."
+    assert found.reasons[-1] == "Other gates that have not passed: parity, shadow."
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_the_tokens_that_an_answer_saves_are_counted_against_the_best_without_tr
     saved = verdict(world, capsys, 0)["economics"]["saved"]
     assert saved["input_tokens"] == {"before": 400.0, "tuned": 90.0}
     assert invoke(["decide", "--project", str(world)]) == 0
-    assert "reads 90 tokens instead of the 400" in capsys.readouterr().out
+    assert "has 90 tokens per answer, against 400" in capsys.readouterr().out
 
 
 def pilot(root: Path, **changed: Any) -> None:
