@@ -8,167 +8,179 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "turn_of": "messages[{number}] of {role}",
-        "result_without_call": "messages[{number}] is a tool result without a call",
-        "turn_before_result": "messages[{number}] comes before the result of a tool call",
-        "open_code_block": "a code block that does not end",
-        "open_json": "JSON that does not end",
-        "open_sentence": "a sentence that breaks off",
-        "refused_by_log": "according to its finish reason",
-        "refused_by_text": "according to its text",
+        "turn_of": "messages[{number}] ({role})",
+        "result_without_call": "messages[{number}] is a tool result without a matching call",
+        "turn_before_result": "messages[{number}] comes before the result of an earlier tool call",
+        "open_code_block": "unclosed code block",
+        "open_json": "unclosed JSON",
+        "open_sentence": "unfinished sentence",
+        "refused_by_log": "the finish reason indicates a refusal",
+        "refused_by_text": "the wording indicates a refusal",
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
         "topic": "topic {number}",
-        "more_like": "more like {label!r}",
+        "more_like": "closer to the label {label!r}",
         "length": "the {part} has {n} characters",
-        "answered_in": "{answer} to {question}",
+        "answered_in": "question in {question}, answer in {answer}",
         "topics": (
-            "The largest topic has {top:.1%} of {n} rows, the largest ten {top10:.1%}; "
-            "{topics} topics count as {effective:.1f} equally large ones."
+            "The largest topic covers {top:.1%} of the {n} rows, and the ten largest cover {top10:.1%}. The effective "
+            "number of topics is {effective:.1f} (of {topics})."
         ),
         "declined_shares": (
-            "{declined} of {rows} rows decline ({declined_share:.1%}); "
-            "{unanswerable} of {cases} cases have no answer ({unanswerable_share:.1%})."
+            "{declined} of {rows} rows decline to answer ({declined_share:.1%}). {unanswerable} of {cases} cases are "
+            "unanswerable ({unanswerable_share:.1%})."
         ),
         "judged": (
-            "The judge calls {bad} of {n} rows bad, {share:.1%} [{low:.1%}, {high:.1%}], and gave no verdict on {missing}. "
-            "It rejected all {canaries} worthless answers."
+            "The judge rates {bad} of {n} rows as bad: {share:.1%} [{low:.1%}, {high:.1%}]. It rejected all {canaries} "
+            "worthless answers and gave no rating for {missing} rows."
         ),
         "leaning_file": (
-            "{file}: its {n} rows are closer to a case than to as many other rows in {share:.1%} of draws, "
-            "50.0% by chance ({z:.1f} standard errors)."
+            "{file}: in {share:.1%} of draws, its {n} rows are closer to a case than to an equal number of other rows. "
+            "Chance is 50.0% (z = {z:.1f})."
         ),
         "drift": (
-            "{group} (n = {n}) against the others (n = {n_others}): AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}] by the answers, "
-            "{questions_auc:.2f} [{questions_ci[0]:.2f}, {questions_ci[1]:.2f}] by the questions."
+            "{group} (n = {n}) against the other rows (n = {n_others}): AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}] on "
+            "answers, {questions_auc:.2f} [{questions_ci[0]:.2f}, {questions_ci[1]:.2f}] on questions."
         ),
-        "no_presidio": "The engine 'presidio' is not installed.",
-        "no_presidio_hint": "Run `pip install presidio-analyzer`, and install the spaCy model that it names.",
-        "unreadable_file": "{path} cannot be read: {reason}.",
-        "imported_before": "These files have not changed since their last import: nothing is read again.",
+        "no_presidio": "The package presidio-analyzer is not installed.",
+        "no_presidio_hint": "Run `pip install presidio-analyzer`, then install the spaCy model that it names.",
+        "unreadable_file": "Cannot read {path}: {reason}.",
+        "imported_before": (
+            "These files have not changed since their last import, so `data import` does not read them again."
+        ),
         "rows_read": "{file}: {n} rows read",
-        "no_usable_row": "None of the {n} rows can be used.",
-        "reasons_in": "The reasons are in {path}.",
-        "file_grew": "{path} changed while it was read.",
-        "file_grew_hint": "Import a copy of it.",
-        "nul": "texts without the character NUL",
-        "no_question": "a question with visible text",
-        "invisible_characters": "zero-width or direction characters, kept as they are",
-        "keys_not_kept": "keys of messages that are not kept: {keys}",
-        "nothing_to_build": "There are no rows to build from: no import and no examples file.",
+        "no_usable_row": "None of the {n} rows is usable.",
+        "reasons_in": "See the reasons in {path}.",
+        "file_grew": "{path} changed during the import.",
+        "file_grew_hint": "Copy the file, then import the copy.",
+        "nul": "the text contains a NUL character",
+        "no_question": "the question has no visible text",
+        "invisible_characters": "zero-width or bidirectional control characters kept unchanged",
+        "keys_not_kept": "message keys dropped: {keys}",
+        "nothing_to_build": "There are no rows to build from. Nothing has been imported, and [examples] names no file.",
         "nothing_to_build_hint": "Run `tuneworthy data import FILE`, or name a file in [examples].",
-        "no_split_yet": "Dev and test cannot be drawn yet ({reason}): no row may overlap with any of the {n} cases.",
+        "no_split_yet": "Dev and test cannot be drawn yet ({reason}), so no row may overlap any of the {n} cases.",
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
-            "Without a sentence encoder, duplicates and overlaps in other words are not found "
-            "(pip install torch, or name one in [data] encoder)."
+            "Without a sentence encoder, paraphrased duplicates and overlaps go undetected. Run `pip install torch`, "
+            "or set encoder in [data]."
         ),
-        "no_judge": "No judge examined the rows (name a model in [data.judge]).",
+        "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "check_is_off": "The check {check} is off.",
-        "running_check": "{check}: {n} rows",
+        "running_check": "Running the check {check} on {n} rows",
         "check_off": "the check is off",
         "no_row_passed": "None of the {n} rows passed the checks.",
-        "no_row_passed_hint": "Change [data] in the project file, or import other rows.",
-        "unknown_code": "The check {check} reports {code!r}, which is not one of its codes ({codes}).",
-        "cannot_mask": "The check {check} cannot carry out the policy 'mask'.",
+        "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
+        "unknown_code": "The check {check} reported the code {code!r}, which it does not declare. It declares {codes}.",
+        "cannot_mask": "The check {check} does not support the policy 'mask'.",
         "cannot_mask_hint": "Set data.policy.{code} to drop or report.",
-        "list_of_checks": "The checks are {names}.",
-        "fooled_judge": "models.{model} of [data.judge] does not reject every worthless answer: {reasons}.",
-        "fooled_judge_hint": 'Name another model, fix the rubric, or set off = ["judge_audit"].',
-        "version_changed": "{path} is not as it was frozen.",
+        "list_of_checks": "Choose from {names}.",
+        "fooled_judge": "The judge models.{model} in [data.judge] accepts worthless answers: {reasons}.",
+        "fooled_judge_hint": 'Choose another model, fix the rubric, or set off = ["judge_audit"] in [data].',
+        "version_changed": "{path} has changed since it was frozen.",
         "build_again": "Run `tuneworthy data build`.",
-        "no_version": "There is no frozen version of the training data yet.",
-        "no_such_version": "There is no version {version} of the training data.",
-        "not_drawn": "not drawn: the limit is {limit} questions",
-        "below_accept": "{n} answers, the best scores {best:.3f}, below {accept:g}",
-        "agreement": "{n} of {total} agree",
-        "no_questions": "There are no questions to ask: no import and no examples file.",
-        "no_questions_hint": "Name a file: `tuneworthy data distill FILE`.",
-        "questions_to_ask": "{n} questions read, {asked} to ask",
-        "not_asked": "  not asked: {n} {reason} ({description})",
+        "no_version": "No version of the training data has been frozen yet.",
+        "no_such_version": "The training data has no version {version}.",
+        "not_drawn": "over the limit of {limit} questions",
+        "below_accept": "the best of {n} answers scores {best:.3f}, below the threshold of {accept:g}",
+        "agreement": "{n} of {total} answers agree",
+        "no_questions": (
+            "There are no questions for the teacher. Nothing has been imported, and [examples] names no file."
+        ),
+        "no_questions_hint": "Name a file of questions: `tuneworthy data distill FILE`.",
+        "questions_to_ask": "Read {n} questions; the teacher answers {asked} of them.",
+        "not_asked": "  Skipped {n}: {reason} ({description})",
         "no_question_left": "None of the {n} questions passed the checks.",
-        "no_question_left_hint": "Change [data] or [teacher] in the project file, or name another file.",
+        "no_question_left_hint": "Change [data] or [teacher] in the project file, or name a different file.",
         "terms_forbid": "The terms of models.{model} forbid training on its outputs.",
-        "terms_forbid_hint": "Name another teacher.",
-        "terms_unknown": "models.{model} may be somebody else's, and teacher.allows_training is not set.",
-        "terms_unknown_hint": "Read its terms, and set teacher.allows_training to true or false.",
-        "no_teacher": "The project file has no section [teacher].",
-        "no_teacher_hint": 'Add [teacher] with model = "NAME", one of [models].',
-        "equal_samples": "At temperature 0, all {n} samples would be the same.",
+        "terms_forbid_hint": "Choose another teacher.",
+        "terms_unknown": "models.{model} may belong to a third party, and teacher.allows_training is not set.",
+        "terms_unknown_hint": "Read the model's terms of use, then set teacher.allows_training to true or false.",
+        "no_teacher": "The project file has no [teacher] section.",
+        "no_teacher_hint": 'Add [teacher] with model = "NAME", where NAME is a model in [models].',
+        "equal_samples": "At temperature 0, all {n} samples would be identical.",
         "equal_samples_hint": "Set parameters = { temperature = 0.7 } in [teacher].",
-        "cannot_select": "Nothing selects among {n} samples: there are no right answers and no self_consistency.",
-        "cannot_select_hint": 'Set self_consistency, or references = "all" if people labelled these rows.',
-        "no_good_answer": "None of the {n} questions got an answer that can be trained on.",
-        "other_teacher": "{row} was answered by another teacher ({other}) than the new rows ({teacher}).",
-        "other_teacher_hint": "Set teacher_mix = true in [data] to allow both.",
-        "repeated_rows": "{n} rows were there already.",
-        "teachers_not_recorded": "the version was frozen before teachers were recorded: build it again",
-        "no_teacher_rows": "no model answered these rows",
+        "cannot_select": (
+            "The teacher gives {n} samples, but there are neither expected answers nor self_consistency to choose one."
+        ),
+        "cannot_select_hint": 'Set self_consistency in [teacher], or references = "all" if people labelled these rows.',
+        "no_good_answer": "The teacher gave no usable answer to any of the {n} questions.",
+        "other_teacher": "{row} was answered by the teacher {other}, but the new rows come from {teacher}.",
+        "other_teacher_hint": "To allow several teachers, set teacher_mix = true in [data].",
+        "repeated_rows": "{n} rows were already in the import and were not added again.",
+        "teachers_not_recorded": "this version does not record its teachers: run `tuneworthy data build` again",
+        "no_teacher_rows": "no row was answered by a model",
         "training_forbidden": "its terms forbid training on its outputs",
-        "training_unknown": "whether its terms allow training is unknown: set teacher.allows_training",
-        "one_sided_split": "{groups} groups of {n} rows are too few to split into train and validation.",
-        "one_sided_split_hint": "Export with --validation 0.",
-        "kept_together": "rows of one group, and rows that ask the same",
-        "frozen_unsafe": "This version was frozen although gates failed: {gates}.",
-        "not_reviewed": "Nobody has reviewed these rows yet: run `tuneworthy data review start`.",
+        "training_unknown": "unknown whether its terms allow training: set teacher.allows_training",
+        "one_sided_split": "The {n} rows form {groups} groups, too few to split into train and validation.",
+        "one_sided_split_hint": "Pass --validation 0 to `tuneworthy data export`.",
+        "kept_together": "rows of the same group, and rows with the same question",
+        "frozen_unsafe": "This version was frozen with failed gates: {gates}.",
+        "not_reviewed": "Nobody has reviewed these rows yet. Run `tuneworthy data review start`.",
         "not_accepted": "The review has not accepted this version: {summary}.",
-        "bad_split_name": "{name!r} cannot be the name of a split: use letters and digits.",
-        "role_without_place": "a turn of the role {role!r}",
+        "bad_split_name": "{name!r} is not a valid split name. Use letters and digits only.",
+        "role_without_place": "a turn with the role {role!r}",
         "reasoning_without_place": "a turn with reasoning",
-        "text_beside_calls": "text and tool calls in one turn",
-        "not_alternating": "turns that do not alternate",
-        "weight_without_place": "an answer that must not be trained on",
-        "tools_without_place": "tools and their calls",
-        "keys_without_place": "a message with keys beside role and content",
-        "other_keys_without_place": "a message with keys of its own",
-        "bad_plan": "A plan takes a bound between 0 and 1 and a max-bad of 0 or more, not {bound:g} and {max_bad}.",
-        "too_many_known_bad": "Earlier reviews found {n_bad} bad rows among {n_rows}, and the plan allows {most}.",
-        "too_many_known_bad_hint": "Run `tuneworthy data build`: it leaves them out.",
-        "all_known": "Every one of the {n_rows} rows was reviewed before.",
-        "all_known_hint": "Build a version with new rows.",
+        "text_beside_calls": "text and tool calls in the same turn",
+        "not_alternating": "user and assistant turns that do not alternate",
+        "weight_without_place": "an answer with weight 0, which must not be trained on",
+        "tools_without_place": "tools or tool calls",
+        "keys_without_place": "a message with keys other than role and content",
+        "other_keys_without_place": "a message with unsupported keys",
+        "bad_plan": "The bound must be between 0 and 1, and max-bad at least 0. They are {bound:g} and {max_bad}.",
+        "too_many_known_bad": (
+            "Earlier reviews found {n_bad} bad rows among {n_rows}, but the plan allows at most {most}."
+        ),
+        "too_many_known_bad_hint": "Run `tuneworthy data build`, which drops the bad rows.",
+        "all_known": "All {n_rows} rows have already been reviewed.",
+        "all_known_hint": "Build a version that has new rows.",
         "max_bad_too_high": (
-            "No sample of {n_rows} rows ({n_known_bad} of them known as bad) shows a share of {bound:g} good rows "
-            "if {max_bad} rows of the sample may be bad."
+            "If max-bad is {max_bad}, no sample of the {n_rows} rows can show that a share of {bound:g} is good "
+            "({n_known_bad} rows are known to be bad)."
         ),
         "max_bad_too_high_hint": "Use a max-bad of at most {most}.",
-        "fixed_before": "{name} was fixed as {fixed} before the first row was shown, and cannot become {value}.",
-        "fixed_before_hint": "Go on without the option.",
-        "sample_gone": "Version {version} holds {found} of the {n} rows of the sample.",
-        "sample_gone_hint": "A frozen version does not change: restore its files, or build and review a new version.",
-        "no_reviewer": "The reviewer has no name.",
-        "no_reviewer_hint": "Use --reviewer NAME.",
-        "not_in_sample": "{row} is not a row of the sample.",
-        "bad_without_reason": "A row that is marked as bad needs a reason.",
-        "judged_before": "{reviewer} has judged {row} before.",
-        "judged_before_hint": "A verdict can become worse (good to bad), never better.",
-        "review_file": "a file of reviews",
-        "review_line": "a line of kind {kinds}",
-        "no_plan": "no plan is fixed, so nothing was reviewed",
+        "fixed_before": "{name} was fixed at {fixed} before the first row was shown and cannot change to {value}.",
+        "fixed_before_hint": "Omit the option.",
+        "sample_gone": "Version {version} contains {found} of the {n} sampled rows.",
+        "sample_gone_hint": "A frozen version must not change. Restore its files, or build and review a new version.",
+        "no_reviewer": "No reviewer name is set.",
+        "no_reviewer_hint": "Pass --reviewer NAME.",
+        "not_in_sample": "{row} is not in the sample.",
+        "bad_without_reason": "Give a reason for each row that you rate as bad.",
+        "judged_before": "{reviewer} has already rated {row}.",
+        "judged_before_hint": "A rating can change from good to bad, but not back.",
+        "review_file": "a readable review file",
+        "review_line": "a line of one of the kinds {kinds}",
+        "no_plan": "no review plan is fixed, so no row has been reviewed",
         "accepted": (
             "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
-            "(attempt {attempt}: {n_bad} bad of {n_judged} reviewed, the plan allows {max_bad} of {n})"
+            "(attempt {attempt}: {n_bad} of {n_judged} reviewed rows are bad, and the plan allows {max_bad} of {n})"
         ),
         "refuted": (
-            "{n} of the rows that counted as good when the plan was fixed were found bad since: "
-            "it is not shown that at least {bound:.1%} are good"
+            "the review no longer shows that at least {bound:.1%} of the rows are good: {n} rows that the plan counted "
+            "as good turned out bad"
         ),
         "rejected": (
-            "{n_bad} bad of {n_judged} reviewed, the plan allows {max_bad}: it is not shown that at least {bound:.1%} are good"
+            "the review does not show that at least {bound:.1%} of the rows are good: {n_bad} of {n_judged} reviewed "
+            "rows are bad, and the plan allows {max_bad}"
         ),
-        "open_review": "{n_bad} bad of {n_judged} reviewed, {open} of {n} left, at most {max_bad} may be bad",
+        "open_review": (
+            "{n_bad} of {n_judged} reviewed rows are bad, and the plan allows {max_bad}; {open} of {n} rows remain to "
+            "review"
+        ),
         "shares_of_rejection": (
-            "; {recall} of the bad rows were left out; {specificity} of the good rows were kept; "
-            "{remaining} of the rows that stay are bad"
+            "; checks dropped {recall} of the bad rows and kept {specificity} of the good ones; {remaining} of the "
+            "kept rows are bad"
         ),
         "kappa": "; kappa {kappa:.2f} [{low:.2f}, {high:.2f}]",
-        "hidden": "not shown: its text is that of a case",
-        "question_lengths": "Characters of the question",
-        "answer_lengths": "Characters of the answer",
+        "hidden": "hidden because it overlaps a case",
+        "question_lengths": "Question length in characters",
+        "answer_lengths": "Answer length in characters",
         "user_turns": "User turns",
         "files": "Files",
         "frequent_answers": "Most frequent answers",
-        "effective_answers": "{n} different answers count as {effective:.1f} equally frequent ones",
+        "effective_answers": "{n} distinct answers, as varied as {effective:.1f} equally frequent ones",
         "bin": "{low} to {high}",
         "last_bin": "above {low}",
         "more_files": "{n} more files",
@@ -177,9 +189,9 @@ say = Catalogue(
         "provenance_of_cases": "{n}, hash {sha256}",
         "provenance_of_teacher": "{name}; {n} rows, {days}; {parameters}",
         "provenance_of_judge": "models.{model}, hash of model, rubric and settings {identity}",
-        "licence_of_all": "Stated for all rows: {licence}.",
-        "no_licence": "No licence is stated: set `licence` in [data].",
-        "licence_of_some": "{n} rows state: {licence}.",
+        "licence_of_all": "Licence of all rows: {licence}.",
+        "no_licence": "No licence is stated. Set `licence` in [data].",
+        "licence_of_some": "Licence of {n} rows: {licence}.",
         "terms_of_teachers": "Terms of the teachers ({status}): {reason}.",
     }
 ).say
@@ -190,67 +202,67 @@ say = Catalogue(
 REASONS: Final[Mapping[str, dict[str, str]]] = {
     "held_out": {"held_out": "a row of the dev set"},
     "chat": {
-        "bad_chat": "not a chat that ends with an answer",
+        "bad_chat": "not a valid chat that ends with an answer",
         "broken_text": "NUL characters, lone surrogates, or text decoded with the wrong encoding",
         "empty_turn": "a turn without content",
-        "tool_turns": "tool calls and tool results that do not match",
+        "tool_turns": "mismatched tool calls and tool results",
     },
     "feedback": {
-        "thumbs_down": "a person rated the answer as bad",
-        "escalated": "the conversation was handed to a person",
-        "corrected": "the answer was corrected, but the log does not hold the correction",
+        "thumbs_down": "a user rated the answer as bad",
+        "escalated": "the conversation was escalated to a person",
+        "corrected": "the answer was corrected, but the log lacks the correction",
         "unclear_feedback": "the feedback cannot be interpreted, so the answer may be bad",
     },
     "truncation": {
         "truncated": "the answer hit the token limit",
-        "cut_off": "the answer breaks off",
+        "cut_off": "the answer is cut off",
         "unnatural_end": "the answer ended for an unusual reason",
     },
     "refusal": {"refused": "the model or its provider refused to answer"},
     "contamination": {
-        "overlap_exact": "the question of a case, letter for letter",
-        "overlap_ngram": "most words of a case's question",
-        "overlap_edit": "a case's question with one word changed",
-        "overlap_short_edit": "a short question, one word away from a case's",
-        "overlap_group": "the same source as a case",
+        "overlap_exact": "identical to a case's question",
+        "overlap_ngram": "shares most words with a case's question",
+        "overlap_edit": "one word away from a case's question",
+        "overlap_short_edit": "a short question, one word away from a case's question",
+        "overlap_group": "the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},
     "near": {"near_duplicate": "an earlier row with a few words changed"},
-    "semantic": {"semantic_duplicate": "an earlier row in other words"},
+    "semantic": {"semantic_duplicate": "a paraphrase of an earlier row"},
     "paraphrases": {
-        "overlap_paraphrase": "a case's question in other words",
+        "overlap_paraphrase": "a paraphrase of a case's question",
         "leaning_file": "a file whose rows are closer to the cases than to other rows",
     },
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
     "concentration": {
-        "over_cap": "one of too many rows on one topic",
+        "over_cap": "over the limit of rows on one topic",
         "concentrated": "a few topics make up most of the rows",
     },
     "judge_audit": {
-        "judged_bad": "the judge calls the answer bad",
-        "not_judged": "the judge gave no verdict",
-        "judged": "the judge's verdicts on all rows",
+        "judged_bad": "the judge rates the answer as bad",
+        "not_judged": "the judge gave no rating",
+        "judged": "the judge's ratings of all rows",
     },
     "label_errors": {"label_error": "the label is probably wrong"},
     "declined_share": {
-        "too_many_declined": "the rows decline more often than the cases do",
-        "too_few_declined": "the rows decline less often than the cases do",
+        "too_many_declined": "more declined answers than unanswerable cases, by share",
+        "too_few_declined": "fewer declined answers than unanswerable cases, by share",
     },
     "length": {"long": "far longer than usual", "short": "far shorter than usual"},
     "language": {
         "rare_language": "in a language that hardly any other row uses",
-        "answered_in_another": "answered in another language than the question",
+        "answered_in_another": "answered in a different language from the question",
     },
     "teacher_mix": {
-        "teachers_mixed": "answers of several teachers",
-        "teachers_mixed_as_asked": "answers of several teachers, as the project allows",
+        "teachers_mixed": "answers from several teachers",
+        "teachers_mixed_as_asked": "answers from several teachers, as the project allows",
     },
     "teacher_drift": {
-        "answers_drift": "the answers of weeks or teachers can be told apart",
-        "answers_steady": "the answers of weeks or teachers cannot be told apart",
-        "too_few_answers": "weeks or teachers with too few answers to compare",
+        "answers_drift": "answers differ measurably between weeks or teachers",
+        "answers_steady": "answers do not differ measurably between weeks or teachers",
+        "too_few_answers": "too few answers per week or teacher to compare",
     },
-    "review": {"found_bad": "a reviewer marked the row as bad"},
+    "review": {"found_bad": "a reviewer rated the row as bad"},
 }
 CORRECTION: Final = {"correction": "the correction replaces the answer"}
 
@@ -277,18 +289,15 @@ def teacher_name(model: str, served: Any, prompt: Any) -> str:
 
 def teachers(counts: Sequence[tuple[int, str]]) -> str:
     """List teachers with the number of their rows, most rows first."""
-    listed = "; ".join(f"{n} rows by {name}" for n, name in counts[:_SHOWN])
+    listed = "; ".join(f"{n} rows from {name}" for n, name in counts[:_SHOWN])
     more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return f"{len(counts)} teachers: {listed}{more}."
 
 
 def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     """Say that groups are too small to compare."""
-    listed = ", ".join(f"{n} of {name}" for name, n in counts[:_SHOWN])
-    return f"A comparison takes {least} answers of each; there are {listed}."
-
-
-# --- import ---------------------------------------------------------------------------------------------------------
+    listed = ", ".join(f"{n} from {name}" for name, n in counts[:_SHOWN])
+    return f"A comparison needs at least {least} answers per group. The counts are {listed}."
 
 
 # --- build ----------------------------------------------------------------------------------------------------------
@@ -297,18 +306,12 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
 def unknown_check(key: str, name: str, valid: Iterable[str]) -> str:
     """Say that a setting names no check, with the nearest valid name."""
     near = get_close_matches(name, list(valid), n=1)
-    return f"data.{key}: no check is called {name!r}{f'; did you mean {near[0]!r}?' if near else '.'}"
+    return f"data.{key}: there is no check {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
 
 
 def remaining(listed: str) -> str:
     """Say what a gate found in the rows that stay; "" if nothing."""
-    return f"still there: {listed}" if listed else ""
-
-
-# --- judge ----------------------------------------------------------------------------------------------------------
-
-
-# --- versions -------------------------------------------------------------------------------------------------------
+    return f"still present: {listed}" if listed else ""
 
 
 # --- distil ---------------------------------------------------------------------------------------------------------
@@ -349,16 +352,16 @@ def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
 
 # What becomes of tools and their calls, by format.
 TOOL_CALLS: Final = {
-    "openai": "Tools and their calls keep OpenAI's own shape.",
-    "trl": "Tools and their calls are kept, arguments as objects; the loss is on the last message only.",
-    "sharegpt": "Tool calls become turns of their own; rows with text beside calls in one turn are left out.",
-    "alpaca": "Rows with tools or their calls are left out.",
+    "openai": "Tools and tool calls keep OpenAI's format.",
+    "trl": "Tools and tool calls are kept, with arguments as objects. The loss covers the last message only.",
+    "sharegpt": "Each tool call becomes a separate turn. Rows with text and tool calls in the same turn are left out.",
+    "alpaca": "Rows with tools or tool calls are left out.",
     "llama_factory": (
-        "Tool calls become turns of their own; rows with two results in sequence, or with text beside calls, "
-        "are left out."
+        "Each tool call becomes a separate turn. Rows with consecutive tool results, or with text and tool calls in the "
+        "same turn, are left out."
     ),
-    "axolotl": "Tools and their calls keep OpenAI's own shape.",
-    "parquet": "Tools and their calls are kept, tools as JSON text.",
+    "axolotl": "Tools and tool calls keep OpenAI's format.",
+    "parquet": "Tools and tool calls are kept, with tools as JSON text.",
 }
 
 # --- review ---------------------------------------------------------------------------------------------------------
@@ -367,21 +370,18 @@ TOOL_CALLS: Final = {
 def no_rejects(reasons: Sequence[str]) -> str:
     """Say that there is nothing to draw a second sample from."""
     listed = ", ".join(reasons)
-    return f"No readable row was rejected{f' for {listed}' if reasons else ''}."
+    return f"No readable row was dropped{f' for {listed}' if reasons else ''}."
 
 
 def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Sequence[str]) -> str:
     """Say what people think of rows that were left out."""
-    what = f"left out for {', '.join(reasons)}" if reasons else "left out"
+    what = f"rows dropped for {', '.join(reasons)}" if reasons else "dropped rows"
     return (
-        f"of {n_judged} judged rows that were {what}, {n_good} are good: {wrong} of all {n_rows} "
-        "(rows without a verdict count either way)"
+        f"{n_good} of {n_judged} reviewed {what} are good, an estimated {wrong} of all {n_rows} "
+        "(unrated rows count both ways)"
     )
 
 
 def interval(share: tuple[float, float]) -> str:
     """Write an interval of a share."""
     return f"[{share[0]:.1%}, {share[1]:.1%}]"
-
-
-# --- card -----------------------------------------------------------------------------------------------------------
