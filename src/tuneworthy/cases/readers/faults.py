@@ -170,7 +170,7 @@ def kind_of(value: Any) -> str:
     """Name the JSON type of `value` for a message: `the list [1, 2]`, `null`."""
     if value is None:
         return "null"
-    names = {str: "text", bool: "boolean", int: "number", float: "number", list: "list", dict: "object"}
+    names = {str: "string", bool: "boolean", int: "number", float: "number", list: "list", dict: "object"}
     return f"the {names.get(type(value), type(value).__name__)} {show(value)}"
 
 
