@@ -9,14 +9,14 @@ say = Catalogue(
     {
         # Why an answer is unscored
         "no_label": "the case has no label",
-        "no_case": "the trace belongs to none of these cases",
+        "no_case": "the trace does not belong to any of these cases",
         "no_response": "the trace has no response",
-        "slow_pattern": "the pattern {pattern!r} took more than {seconds} s",
+        "slow_pattern": "matching the pattern {pattern!r} took more than {seconds} s",
         "function_raised": "the grading function raised {error}",
-        "bad_contribution": "a Score needs 0 <= num <= den, not num {num!r} and den {den!r}",
+        "bad_contribution": "the Score must have 0 <= num <= den, but num is {num!r} and den is {den!r}",
         "bad_result": "the grading function must return a number from 0 to 1, a bool or a Score, not {result:.80}",
         "schema_failed": "the schema cannot be applied ({error})",
-        "no_verdict": "the judge gave no verdict: {reason}",
+        "no_verdict": "the judge gave no rating: {reason}",
         # What is wrong with a label
         "unknown_label": "{label!r} is not one of the {n} labels",
         "empty_label": "the expected text is empty",
@@ -24,60 +24,62 @@ say = Catalogue(
         "no_object": "{value!r} is not a JSON object",
         "no_call": '{value!r} is not a call {{"name", "arguments"}} or a list of calls',
         # What is wrong with a section of [[graders]]
-        "outside_project": "{name!r} lies outside the project folder; {what} must lie inside it.",
-        "move_into_project": "Move the file into the project.",
-        "no_file": "There is no file {path}; it should be {what}.",
-        "write_file": "Write the file, or fix its name in [[graders]].",
+        "outside_project": "{name!r} is outside the project folder. The grader needs {what} inside it.",
+        "move_into_project": "Move the file into the project folder.",
+        "no_file": "There is no file {path}, which should contain {what}.",
+        "write_file": "Create the file, or fix its name in [[graders]].",
         "rubric": "a rubric",
         "json_schema": "a JSON Schema",
         "generic_texts": "generic texts (JSONL)",
-        "too_few_labels": "The grader choice needs at least 2 labels, and has {n}.",
+        "too_few_labels": "The grader choice needs at least 2 labels, but it has {n}.",
         "set_labels": "Set labels in [[graders]].",
         "bad_pattern": "{pattern!r} is not a regular expression ({error}).",
         "fix_pattern": "Fix the pattern.",
-        "async_function": "The grading function {function!r} is async; it must be a plain function.",
-        "fix_function": "Name a plain function in [[graders]].",
-        "no_json": "{name} is not JSON: {error}.",
-        "no_schema": "{name} is not a JSON Schema: {error}.",
+        "async_function": "The grading function {function!r} is async, but it must be a regular function.",
+        "fix_function": "Name a regular function in [[graders]].",
+        "no_json": "{name} is not valid JSON: {error}.",
+        "no_schema": "{name} is not a valid JSON Schema: {error}.",
         "fix_schema": "Fix the schema file.",
-        "outside_reference": "{name} refers to {reference!r}, which lies outside the file.",
-        "copy_reference": "Copy the schema that it refers to under $defs.",
+        "outside_reference": "{name} refers to {reference!r}, which is outside the file.",
+        "copy_reference": "Copy the referenced schema into $defs.",
         "style_texts": (
-            "The grader style needs at least {least} different answers of examples and {least} generic texts; "
+            "The grader style needs at least {least} distinct example answers and {least} distinct generic texts, but "
             "it has {n_answers} and {n_generic}."
         ),
-        "add_texts": "Add texts.",
+        "add_texts": "Add more example answers or generic texts.",
         "text_row": '{"text": "..."}',
         "not_json": "invalid JSON ({error})",
         # The judge
-        "empty_rubric": "The rubric of the judge is empty.",
-        "say_what_is_good": "Write what makes an answer good.",
-        "no_session": "The judge has no session to call its model with.",
-        "open_session": "Open one with open_session.",
-        "too_long": "{size} characters to judge, more than the limit of {most}",
+        "empty_rubric": "The judge's rubric is empty.",
+        "say_what_is_good": "Describe what makes an answer good.",
+        "no_session": "The judge has no session for calling its model.",
+        "open_session": "Open a session with open_session.",
+        "too_long": "the text to judge has {size} characters, more than the limit of {most}",
         "no_answer": "no response",
-        "not_enforced": "its verdict could not be enforced ({parameter})",
-        "cut_off": "it was cut off before the verdict; raise max_tokens of the judge",
-        "declined": "it did not answer ({finish_reason})",
-        "unreadable": "its answer {answer!r} is neither {choices}",
-        "not_constrained": "The judge models.{model} cannot be constrained to one of two verdicts.",
+        "not_enforced": "the provider could not constrain its rating ({parameter})",
+        "cut_off": "its response was truncated before the rating; raise the judge's max_tokens",
+        "declined": "it did not respond with a rating ({finish_reason})",
+        "unreadable": "its response {answer!r} is neither {choices}",
+        "not_constrained": "The judge models.{model} cannot be constrained to one of two ratings.",
         "constrained_judge": "Use an embedded model or a server with structured output.",
-        "same_model": "they are one model",
-        "same_family": "both are of the family {family}",
+        "same_model": "they are the same model",
+        "same_family": "both belong to the family {family}",
         # Validation of the judge
         "caught": "{n_caught} of {n} canaries caught",
-        "unvalidated": "Judge: {status}; {caught}; no verdicts of people.",
+        "unvalidated": "Judge: {status}, {caught}, no human ratings.",
         "validated": (
-            "Judge: {status}; {caught}; on {n} answers kappa {kappa}, good answers called good {sensitivity}, "
-            "bad answers called bad {specificity}."
+            "Judge: {status}, {caught}. On {n} human-rated answers, kappa is {kappa}. Good answers rated good: "
+            "{sensitivity}. Bad answers rated bad: {specificity}."
         ),
         "not_defined": "not defined",
-        "none_of_them": "none seen",
-        "not_shown": "The judge is not shown to tell good from bad ({n_good} good, {n_bad} bad answers).",
-        "too_few_verdicts": "People judged {n} answers; at least {least} are needed.",
-        "fooled": "The judge called {n} worthless answers good ({names}).",
-        "verdicts_missing": "{n} of {n_called} verdicts are missing ({example}).",
-        "no_better_than_chance": "The judge calls bad answers good at least as often as good ones.",
+        "none_of_them": "no such answers",
+        "not_shown": (
+            "The ratings do not show that the judge can tell good answers from bad ones ({n_good} good, {n_bad} bad)."
+        ),
+        "too_few_verdicts": "People have rated {n} answers, but at least {least} are needed.",
+        "fooled": "The judge rated {n} worthless answers as good ({names}).",
+        "verdicts_missing": "{n} of {n_called} ratings are missing ({example}).",
+        "no_better_than_chance": "The judge rates bad answers as good at least as often as good ones.",
         # Style rules
         "at_least": "at least {n} words",
         "at_most": "at most {n} words",
@@ -87,19 +89,19 @@ say = Catalogue(
 ).say
 
 
-# Why an answer was not right
+# Why an answer is not correct.
 # Every reason that a built-in grader gives; prompt search shows them to a model, so a new wording is a new prompt.
 REASONS: Final[Mapping[str, str]] = {
-    "wrong": "readable, and wrong",
-    "partial": "partly right",
-    "format": "the answer cannot be read",
-    "truncated": "the answer cannot be read because it hit the token limit",
-    "schema": "valid JSON that breaks the schema",
+    "wrong": "readable, but wrong",
+    "partial": "partly correct",
+    "format": "the answer cannot be parsed",
+    "truncated": "the answer cannot be parsed because it hit the token limit",
+    "schema": "valid JSON that violates the schema",
     "refused": "declined, but an answer exists",
-    "answered_unanswerable": "answered, but declining was right",
+    "answered_unanswerable": "answered, but should have declined",
     "no_call": "no tool was called",
-    "wrong_tool": "another tool, or another number of calls",
-    "wrong_arguments": "the right tool with other arguments",
+    "wrong_tool": "the wrong tool or the wrong number of calls",
+    "wrong_arguments": "the right tool with the wrong arguments",
 }
 
 

@@ -8,10 +8,10 @@ say = Catalogue(
     {
         "duplicate_name": "[[regressions]]: two sets are called {name!r}.",
         "rename_one": "Rename one of them.",
-        "no_cases": "{path} holds no case.",
-        "unlabelled": "{n} cases of {path} have no right answer ({first}, ...).",
-        "label_them": "Label them.",
-        "unscored": "{unscored} of {n} cases lack a score of either model, so the set shows nothing",
+        "no_cases": "{path} contains no cases.",
+        "unlabelled": "{n} cases in {path} have no expected answer ({first}, ...).",
+        "label_them": "Add the expected answers.",
+        "unscored": "{unscored} of {n} cases lack a score from one of the models, so the set is inconclusive",
     }
 ).say
 
@@ -26,13 +26,13 @@ def outcome(  # noqa: PLR0917
     needs: int | None,
 ) -> str:
     """Say how the tuned model did on a regression set."""
-    result = {"pass": f"no worse by {margin:g}", "fail": "worse", "unknown": "unresolved"}[status]
+    result = {"pass": "no loss beyond the margin", "fail": "worse", "unknown": "inconclusive"}[status]
     text = (
-        f"{tuned:.3f} against {base:.3f} of the base on {n} cases: {result}; the loss may be as large as {loss:.3f} "
-        f"(one-sided 95% bound), the margin is {margin:g}"
+        f"{tuned:.3f} against {base:.3f} for the base model on {n} cases: {result} "
+        f"(loss at most {loss:.3f} with 95% confidence, margin {margin:g})"
     )
     if status != "unknown":
         return text
     if needs is None or needs <= n:
-        return f"{text}; the score fell, so only many more cases could show that nothing was lost"
-    return f"{text}; about {needs:,} cases would show it if nothing was lost"
+        return f"{text}; the score fell, so only many more cases could rule out a loss"
+    return f"{text}; if there is no loss, about {needs:,} cases would show it"
