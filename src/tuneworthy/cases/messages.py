@@ -11,7 +11,7 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "name_tests": "Name the tests file directly.",
+        "name_tests": "Specify the tests file directly.",
         "damaged_from_start": "a corrupt gzip file ({error})",
         # What came instead
         "nothing_there": "nothing at that path",
@@ -95,16 +95,18 @@ say = Catalogue(
         ),
         "split_groups": "Split the largest group, or add cases from other groups.",
         "dev_from_examples": (
-            "{n_scorable} of {n} examples can be scored (at least {least} needed), so {n_dev} of them are dev and all "
-            "{n_cases} cases are test"
+            "{n_scorable} of {n} examples can be scored (at least {least} needed), so dev is {n_dev} of them and test "
+            "is all {n_cases} cases"
         ),
         "dev_size": "dev is limited to {dev_size} examples and {share:.0%} of all examples",
         "set_aside": "{n} examples share a question or group with dev and are used for neither dev nor shots",
         "dev_from_cases": (
-            "fewer than {least} examples can be scored ({n_scorable}), so the {n_cases} cases are split into {n_test} "
-            "test and {n_dev} dev"
+            "only {n_scorable} examples can be scored (at least {least} needed), so the {n_cases} cases are split into "
+            "{n_test} test and {n_dev} dev cases"
         ),
-        "no_exploring": "with {n} dev cases (fewer than {least}), each rung tries one candidate and explores no others",
+        "no_exploring": (
+            "{n} dev cases are too few to explore (at least {least} needed), so each rung tries one candidate"
+        ),
         "balanced": "balanced by {what} ({reason})",
         "by_label": "label",
         "by_declining": "whether the model should decline",
@@ -165,7 +167,7 @@ class DropReason(NamedTuple):
 
 # Files
 NO_FILE: Final = Fault("a file", "Fix the path, or create the file.")
-FOLDER: Final = Fault("a file", "Name a file inside the folder.")
+FOLDER: Final = Fault("a file", "Specify a file inside the folder.")
 UNREADABLE: Final = Fault("a readable file")
 FILE_NAME: Final = Fault("a file name")
 UTF8: Final = Fault(
@@ -202,10 +204,10 @@ ONE_ANSWER: Final = Fault(
     "one expected answer per question", "Decide which answer is correct, and remove the other row."
 )
 KNOWN_FORMAT: Final = Fault(
-    "a known format for {noun} ({names})", "Name the columns with --input COLUMN --expected COLUMN."
+    "a known format for {noun} ({names})", "Specify the columns with --input COLUMN --expected COLUMN."
 )
 COLUMN: Final = Fault("a column {name!r}", "Fix --input or --expected.")
-INPUT_COLUMN: Final = Fault("a column `input`", "Name the columns with --input COLUMN --expected COLUMN.")
+INPUT_COLUMN: Final = Fault("a column `input`", "Specify the columns with --input COLUMN --expected COLUMN.")
 
 # Cases
 INPUT_TEXT: Final = Fault("a non-empty string for `input`", "Add the question, or remove the row.")
@@ -229,8 +231,8 @@ ASSERTIONS: Final = Fault("a list of assertions for `assert`")
 # Chats
 MESSAGES: Final = Fault("a list of messages for {name}", code="no_messages")
 MESSAGE: Final = Fault('a message {{"role": ..., "content": ...}} at {where}', code="bad_message")
-A_ROLE: Final = Fault("a role at {where}", "Roles are {roles}.", "unknown_role")
-KNOWN_ROLE: Final = Fault("a known role at {where}", "Roles are {roles}.", "unknown_role")
+A_ROLE: Final = Fault("a role at {where}", "Use one of the roles {roles}.", "unknown_role")
+KNOWN_ROLE: Final = Fault("a known role at {where}", "Use one of the roles {roles}.", "unknown_role")
 CONTENT: Final = Fault(
     "text content at {where}", "Only an assistant turn with tool calls may omit content.", "no_content"
 )

@@ -44,7 +44,7 @@ say = Catalogue(
             "answers, {questions_auc:.2f} [{questions_ci[0]:.2f}, {questions_ci[1]:.2f}] on questions."
         ),
         "no_presidio": "The package presidio-analyzer is not installed.",
-        "no_presidio_hint": "Run `pip install presidio-analyzer`, then install the spaCy model that it names.",
+        "no_presidio_hint": "Run `pip install presidio-analyzer`, then install the spaCy model that it requests.",
         "unreadable_file": "Cannot read {path}: {reason}.",
         "imported_before": (
             "These files have not changed since their last import, so `data import` does not read them again."
@@ -58,8 +58,10 @@ say = Catalogue(
         "no_question": "the question has no visible text",
         "invisible_characters": "zero-width or bidirectional control characters kept unchanged",
         "keys_not_kept": "message keys dropped: {keys}",
-        "nothing_to_build": "There are no rows to build from. Nothing has been imported, and [examples] names no file.",
-        "nothing_to_build_hint": "Run `tuneworthy data import FILE`, or name a file in [examples].",
+        "nothing_to_build": (
+            "There are no rows to build from. Nothing has been imported, and [examples] specifies no file."
+        ),
+        "nothing_to_build_hint": "Run `tuneworthy data import FILE`, or specify a file in [examples].",
         "no_split_yet": "Dev and test cannot be drawn yet ({reason}), so no row may overlap any of the {n} cases.",
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
@@ -72,12 +74,12 @@ say = Catalogue(
         "check_off": "the check is off",
         "no_row_passed": "None of the {n} rows passed the checks.",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
-        "unknown_code": "The check {check} reported the code {code!r}, which it does not declare. It declares {codes}.",
+        "unknown_code": "The check {check} reported the undeclared code {code!r}. Its codes are {codes}.",
         "cannot_mask": "The check {check} does not support the policy 'mask'.",
         "cannot_mask_hint": "Set data.policy.{code} to drop or report.",
         "list_of_checks": "Choose from {names}.",
         "fooled_judge": "The judge models.{model} in [data.judge] accepts worthless answers: {reasons}.",
-        "fooled_judge_hint": 'Choose another model, fix the rubric, or set off = ["judge_audit"] in [data].',
+        "fooled_judge_hint": 'Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
         "version_changed": "{path} has changed since it was frozen.",
         "build_again": "Run `tuneworthy data build`.",
         "no_version": "No version of the training data has been frozen yet.",
@@ -86,15 +88,15 @@ say = Catalogue(
         "below_accept": "the best of {n} answers scores {best:.3f}, below the threshold of {accept:g}",
         "agreement": "{n} of {total} answers agree",
         "no_questions": (
-            "There are no questions for the teacher. Nothing has been imported, and [examples] names no file."
+            "There are no questions for the teacher. Nothing has been imported, and [examples] specifies no file."
         ),
-        "no_questions_hint": "Name a file of questions: `tuneworthy data distill FILE`.",
+        "no_questions_hint": "Specify a file of questions: `tuneworthy data distill FILE`.",
         "questions_to_ask": "Read {n} questions; the teacher answers {asked} of them.",
         "not_asked": "  Skipped {n}: {reason} ({description})",
         "no_question_left": "None of the {n} questions passed the checks.",
-        "no_question_left_hint": "Change [data] or [teacher] in the project file, or name a different file.",
+        "no_question_left_hint": "Change [data] or [teacher] in the project file, or specify a different file.",
         "terms_forbid": "The terms of models.{model} forbid training on its outputs.",
-        "terms_forbid_hint": "Choose another teacher.",
+        "terms_forbid_hint": "Choose a different teacher.",
         "terms_unknown": "models.{model} may belong to a third party, and teacher.allows_training is not set.",
         "terms_unknown_hint": "Read the model's terms of use, then set teacher.allows_training to true or false.",
         "no_teacher": "The project file has no [teacher] section.",
@@ -128,7 +130,9 @@ say = Catalogue(
         "tools_without_place": "tools or tool calls",
         "keys_without_place": "a message with keys other than role and content",
         "other_keys_without_place": "a message with unsupported keys",
-        "bad_plan": "The bound must be between 0 and 1, and max-bad at least 0. They are {bound:g} and {max_bad}.",
+        "bad_plan": (
+            "The bound must be between 0 and 1, and max-bad must be at least 0. They are {bound:g} and {max_bad}."
+        ),
         "too_many_known_bad": (
             "Earlier reviews found {n_bad} bad rows among {n_rows}, but the plan allows at most {most}."
         ),
@@ -136,8 +140,8 @@ say = Catalogue(
         "all_known": "All {n_rows} rows have already been reviewed.",
         "all_known_hint": "Build a version that has new rows.",
         "max_bad_too_high": (
-            "If max-bad is {max_bad}, no sample of the {n_rows} rows can show that a share of {bound:g} is good "
-            "({n_known_bad} rows are known to be bad)."
+            "If max-bad is {max_bad}, no sample of the {n_rows} rows can show that {bound:.1%} are good ({n_known_bad} "
+            "are known to be bad)."
         ),
         "max_bad_too_high_hint": "Use a max-bad of at most {most}.",
         "fixed_before": "{name} was fixed at {fixed} before the first row was shown and cannot change to {value}.",
@@ -152,10 +156,10 @@ say = Catalogue(
         "judged_before_hint": "A rating can change from good to bad, but not back.",
         "review_file": "a readable review file",
         "review_line": "a line of one of the kinds {kinds}",
-        "no_plan": "no review plan is fixed, so no row has been reviewed",
+        "no_plan": "there is no review plan yet, so no row has been reviewed",
         "accepted": (
             "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
-            "(attempt {attempt}: {n_bad} of {n_judged} reviewed rows are bad, and the plan allows {max_bad} of {n})"
+            "(attempt {attempt}: {n_bad} of {n_judged} rows bad, {max_bad} of {n} allowed)"
         ),
         "refuted": (
             "the review no longer shows that at least {bound:.1%} of the rows are good: {n} rows that the plan counted "
@@ -163,11 +167,10 @@ say = Catalogue(
         ),
         "rejected": (
             "the review does not show that at least {bound:.1%} of the rows are good: {n_bad} of {n_judged} reviewed "
-            "rows are bad, and the plan allows {max_bad}"
+            "rows are bad, and {max_bad} are allowed"
         ),
         "open_review": (
-            "{n_bad} of {n_judged} reviewed rows are bad, and the plan allows {max_bad}; {open} of {n} rows remain to "
-            "review"
+            "{n_bad} of {n_judged} reviewed rows are bad ({max_bad} allowed), and {open} of {n} rows remain to review"
         ),
         "shares_of_rejection": (
             "; checks dropped {recall} of the bad rows and kept {specificity} of the good ones; {remaining} of the "
@@ -200,7 +203,7 @@ say = Catalogue(
 # --- what data checks find: check, code, description ----------------------------------------------------------------
 
 REASONS: Final[Mapping[str, dict[str, str]]] = {
-    "held_out": {"held_out": "a row of the dev set"},
+    "held_out": {"held_out": "a row from the dev set"},
     "chat": {
         "bad_chat": "not a valid chat that ends with an answer",
         "broken_text": "NUL characters, lone surrogates, or text decoded with the wrong encoding",
@@ -235,7 +238,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
     "concentration": {
-        "over_cap": "over the limit of rows on one topic",
+        "over_cap": "exceeds the row limit for one topic",
         "concentrated": "a few topics make up most of the rows",
     },
     "judge_audit": {
@@ -245,8 +248,8 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "label_errors": {"label_error": "the label is probably wrong"},
     "declined_share": {
-        "too_many_declined": "more declined answers than unanswerable cases, by share",
-        "too_few_declined": "fewer declined answers than unanswerable cases, by share",
+        "too_many_declined": "the share of declined answers is higher than the share of unanswerable cases",
+        "too_few_declined": "the share of declined answers is lower than the share of unanswerable cases",
     },
     "length": {"long": "far longer than usual", "short": "far shorter than usual"},
     "language": {

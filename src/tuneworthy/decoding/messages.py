@@ -20,8 +20,8 @@ say = Catalogue(
             "{order}."
         ),
         "unknown_tokens": "The context contains token ids outside the vocabulary (0 to {last}).",
-        "no_probabilities": "Pass at least one token probability, and only positive ones.",
-        "min_p_translated": "{engine} applies min_p before the temperature, so the equivalent value is m^T ({url})",
+        "no_probabilities": "Pass at least one token probability. All of them must be positive.",
+        "min_p_translated": "{engine} applies min_p before the temperature, so min_p = m is translated to m^T ({url})",
         "top_k_off_default": "{engine} has a default top_k that applies unless you set it ({url})",
         "top_k_off_model": "{engine} takes top_k from the model's generation_config.json unless you set it ({url})",
         # What one set of parameters does on several engines
@@ -33,8 +33,8 @@ say = Catalogue(
             "llama.cpp cuts before the temperature."
         ),
         "penalty_offset": (
-            "repetition_penalty {penalty:g} depends on a constant offset of the logits, which changes no probability "
-            "otherwise: {token} gets {shares}.{unknown}"
+            "repetition_penalty {penalty:g} depends on a constant offset of the logits that otherwise changes no "
+            "probability. {token} gets {shares}.{unknown}"
         ),
         "offset_unknown": " The offset of these logits is unknown.",
         "tail_assumed": (

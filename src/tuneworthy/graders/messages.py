@@ -36,7 +36,7 @@ say = Catalogue(
         "bad_pattern": "{pattern!r} is not a regular expression ({error}).",
         "fix_pattern": "Fix the pattern.",
         "async_function": "The grading function {function!r} is async, but it must be a regular function.",
-        "fix_function": "Name a regular function in [[graders]].",
+        "fix_function": "Specify a regular function in [[graders]].",
         "no_json": "{name} is not valid JSON: {error}.",
         "no_schema": "{name} is not a valid JSON Schema: {error}.",
         "fix_schema": "Fix the schema file.",

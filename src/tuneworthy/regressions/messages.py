@@ -7,7 +7,7 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         "duplicate_name": "[[regressions]]: two sets are called {name!r}.",
-        "rename_one": "Rename one of them.",
+        "rename_one": "Rename one of the sets.",
         "no_cases": "{path} contains no cases.",
         "unlabelled": "{n} cases in {path} have no expected answer ({first}, ...).",
         "label_them": "Add the expected answers.",
@@ -29,7 +29,7 @@ def outcome(  # noqa: PLR0917
     result = {"pass": "no loss beyond the margin", "fail": "worse", "unknown": "inconclusive"}[status]
     text = (
         f"{tuned:.3f} against {base:.3f} for the base model on {n} cases: {result} "
-        f"(loss at most {loss:.3f} with 95% confidence, margin {margin:g})"
+        f"(score loss at most {loss:.3f} with 95% confidence, margin {margin:g})"
     )
     if status != "unknown":
         return text

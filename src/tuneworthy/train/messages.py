@@ -165,7 +165,7 @@ say = Catalogue(
         "larger_gpu": "the same run on a larger GPU: {gpu}",
         "smallest_on_larger_gpu": "the smallest run on a larger GPU: {gpu}",
         # The shape of a model
-        "shape_hint": "Name a GGUF file, or a folder with the config.json of a decoder-only text model.",
+        "shape_hint": "Specify a GGUF file, or a folder with the config.json of a decoder-only text model.",
         "not_json": "Not valid JSON: {reason}.",
         "gguf_header": "The GGUF header",
         "no_size": "{key} is missing.",
@@ -277,7 +277,10 @@ def targets_reason(n_experts: int, mlp_share: float) -> str:
     """Say what adapters on all linear layers reach."""
     if n_experts:
         return f"The setting all-linear does not cover the {n_experts} experts. List them in target_parameters."
-    return f"The MLP has {mlp_share:.0%} of the linear weights. Attention alone does worse even at equal parameters."
+    return (
+        f"The MLP has {mlp_share:.0%} of the linear weights. Adapting attention alone does worse, "
+        "even with the same number of parameters."
+    )
 
 
 def length_reason(longest: int, median: int, p99: int, length: int, *, counted: bool) -> str:
