@@ -360,8 +360,8 @@ TOOL_CALLS: Final = {
     "sharegpt": "Each tool call becomes a separate turn. Rows with text and tool calls in the same turn are left out.",
     "alpaca": "Rows with tools or tool calls are left out.",
     "llama_factory": (
-        "Each tool call becomes a separate turn. Rows with consecutive tool results, or with text and tool calls in the "
-        "same turn, are left out."
+        "Each tool call becomes a separate turn. Rows with consecutive tool results, or with text and tool calls in "
+        "the same turn, are left out."
     ),
     "axolotl": "Tools and tool calls keep OpenAI's format.",
     "parquet": "Tools and tool calls are kept, with tools as JSON text.",

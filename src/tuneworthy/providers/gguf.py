@@ -4,8 +4,8 @@ Invariant: whatever the bytes are, `read_header` returns or raises `ModelError` 
 depend on the caps below, never on a length that stands in the file. Each length is held against the cap and
 against the bytes that are left before anything is read by it.
 
-`gguf.GGUFReader` is no substitute: its package belongs to the extra `train`, while `check` reads headers in a core install, and
-it builds every array in memory by lengths that the file states.
+`gguf.GGUFReader` is no substitute: its package belongs to the extra `train`, while `check` reads headers in a core
+install, and it builds every array in memory by lengths that the file states.
 
 Source: ggml docs/gguf.md (version 3), ggml/include/gguf.h.
 """

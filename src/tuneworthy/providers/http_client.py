@@ -1,4 +1,4 @@
-"""The one HTTP client: JSON to models, encoders, rerankers and served engines, every fault a classified `ProviderError`.
+"""The one HTTP client: JSON to models, encoders, rerankers and served engines; every fault is a `ProviderError`.
 
 Nothing is retried here (the callers do that), redirects are not followed (a key must not travel to another host), no
 answer above a size is read, and no message holds the key.

@@ -146,7 +146,7 @@ def tensors_of(folder: Path) -> dict[str, Place]:
     """Return the tensors of a model or adapter folder by name.
 
     Raises:
-        ModelError: There are no safetensors, two files hold the same tensor, or the index names a file that is not there.
+        ModelError: There are no safetensors, two files contain the same tensor, or a file of the index is missing.
     """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:

@@ -177,7 +177,7 @@ def _library() -> Any:
 
 
 def _type_of(tensor: Tensor, file_type: str) -> Any:
-    """Return the type that a tensor is written in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit."""
+    """Return the type to write a tensor in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit."""
     kinds = _library().GGMLQuantizationType
     if len(tensor.shape) < 2:
         return kinds.F32

@@ -2,8 +2,8 @@
 
 In training the adapter saw dequantised weights. Added to the original ones, it corrects an error that they do not have;
 added to the dequantised ones, the error stays and is corrected, but the result is rounded once more to 16 bits. Neither
-is right for every model (unsloth-zoo pull request 810), so both are made, and the one stays whose next tokens are nearer
-to what was trained.
+is right for every model (unsloth-zoo pull request 810), so both are made, and the one is kept whose next tokens are
+nearer to what was trained.
 """
 
 import gc

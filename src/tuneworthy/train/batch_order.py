@@ -1,8 +1,8 @@
 """The order in which rows are trained on: optimiser steps of one kind of rows, in an order that is drawn.
 
-Rows of the task share a long beginning that is computed once a batch (`batch_layout`); one row of another kind among them
-would leave nothing to share. And the loss is a mean over the tokens of a step: long answers of another kind would drown
-short ones of the task.
+Rows of the task share a long beginning that is computed once a batch (`batch_layout`); one row of another kind among
+them would leave nothing to share. And the loss is a mean over the tokens of a step: long answers of another kind would
+drown short ones of the task.
 """
 
 import random

@@ -277,8 +277,9 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
     prefix = f"{header.architecture}."
     sizes = {name: header.values.get(prefix + key) for key, name in GGUF_KEYS.items()}
     config = {
-        **sizes, "model_type": GGUF_NAMES.get(header.architecture, header.architecture), "vocab_size": header.vocab_size,
-        "tie_word_embeddings": header.tied, "dtype": header.file_type, "max_position_embeddings": header.context_length,
+        **sizes, "model_type": GGUF_NAMES.get(header.architecture, header.architecture),
+        "vocab_size": header.vocab_size, "tie_word_embeddings": header.tied, "dtype": header.file_type,
+        "max_position_embeddings": header.context_length,
     }  # fmt: skip
     return shape_of_config(config, messages.say("gguf_header"))
 

@@ -1,8 +1,8 @@
 """The run itself: TRL's SFTTrainer over PEFT adapters, with rows that share their beginning and lie without padding.
 
 What is ours beside TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
-supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The loss is
-the same: the mean over the supervised tokens of an optimiser step.
+supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The
+loss is the same: the mean over the supervised tokens of an optimiser step.
 """
 
 import os
