@@ -105,7 +105,7 @@ def test_a_line_above_the_limit_is_passed_over_without_being_held(
     _, rows, rejects = streamed(path)
     assert len(rows) == 2
     assert [reject.reason for reject in rejects] == ["too_long"]
-    assert rejects[0].got == "one of 5 MiB"
+    assert rejects[0].got == "a line of 5 MiB"
     with pytest.raises(DataFaults, match="of at most"):
         read_examples(path)
 
@@ -129,7 +129,7 @@ def test_gzip_is_read_and_what_stands_before_its_damage_is_kept(name: str, tmp_p
     assert 1000 < len(rows) < 2000
     assert rejects[-1].reason == "cut_off"
     assert rejects[-1].line == rows[-1][0] + 1
-    with pytest.raises(DataFaults, match="expected a whole gzip file, got one that ends too early"):
+    with pytest.raises(DataFaults, match="expected a complete gzip file, got a truncated file"):
         read_examples(path)
     path.write_bytes(packed[:-8] + b"\0" * 8)  # the checksum
     _, rows, rejects = streamed(path)
@@ -213,7 +213,7 @@ def test_a_file_of_nothing_but_faults_gives_them_all_or_gives_up(tmp_path: Path)
     form, rows, rejects = streamed(path)
     assert (form, rows, len(rejects)) == ("jsonl/unknown", [], 10)
     path.write_bytes(b"oops\n" * 1000 + LINE)
-    with pytest.raises(DataError, match=r"a.jsonl:1: .* got 1000 faulty rows first"):
+    with pytest.raises(DataError, match=r"a.jsonl:1: .* got faults in each of the first 1000 rows"):
         streamed(path)
 
 

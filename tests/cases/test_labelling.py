@@ -69,9 +69,9 @@ def test_a_case_that_is_not_waiting_cannot_be_labelled(path: Path) -> None:
     session = LabelSession(CASES, path, "ann", seed=1)
     (done,) = label_all(session, n=1)
     for wrong in (done, "no such case"):
-        with pytest.raises(UserError, match="does not wait for a label of ann"):
+        with pytest.raises(UserError, match="not waiting for a label from ann"):
             session.submit(wrong, "x")
-    with pytest.raises(UserError, match="name of the labeller"):
+    with pytest.raises(UserError, match="No labeller name"):
         LabelSession(CASES, path, " ", seed=1)
 
 
@@ -138,7 +138,7 @@ def test_labels_are_written_into_the_cases_and_disagreements_are_listed(tmp_path
 def test_labels_are_not_written_into_a_file_of_another_format(tmp_path: Path) -> None:
     file = tmp_path / "cases.csv"
     file.write_text("input,expected\na,x\n")
-    with pytest.raises(UserError, match="not as csv/columns"):
+    with pytest.raises(UserError, match="not in the csv/columns format"):
         apply_labels(file, [])
 
 

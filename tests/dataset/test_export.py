@@ -83,7 +83,7 @@ def test_without_validation_all_rows_train_and_one_group_cannot_be_split(frozen:
     told = export(frozen, "openai", tmp_path, "--validation", "0")
     assert told["n_rows"] == {"train": open_version(Folder(frozen)).n_rows}
     assert not (tmp_path / "validation.jsonl").exists()
-    with pytest.raises(UserError, match="1 groups of 60 rows are too few to split"):
+    with pytest.raises(UserError, match="The 60 rows form 1 groups, too few to split"):
         split_rows([replace(one, group="g") for one in clean()], 0.2, seed=1)
 
 
@@ -132,7 +132,7 @@ def test_a_version_that_is_unsafe_or_not_reviewed_leaves_with_a_note(
     assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     told = export(root, "trl", tmp_path / "b")
     assert told["unsafe"] is True
-    assert "was frozen although gates failed: personal_data" in capsys.readouterr().err
+    assert "was frozen with failed gates: personal_data" in capsys.readouterr().err
 
 
 def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -142,5 +142,5 @@ def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refus
     root = project(tmp_path / "p", rows=[*[pair(one.question, one.answer) for one in clean()], calling])
     assert invoke(["data", "build", "--project", str(root)]) == 0
     told = export(root, "alpaca", tmp_path / "a")
-    assert told["left_out"] == {"tools and their calls": 1} and len(told["left_out_ids"]) == 1  # type: ignore[arg-type]
+    assert told["left_out"] == {"tools or tool calls": 1} and len(told["left_out_ids"]) == 1  # type: ignore[arg-type]
     assert invoke(["data", "export", "--format", "xml", "--project", str(root)]) == 2

@@ -88,12 +88,12 @@ def test_every_row_is_kept_or_has_its_reason_in_a_file(store: Folder, tmp_path: 
     assert document["reasons"]["thumbs_down"] == {
         "n": 1,
         "first": "logs.jsonl:2",
-        "words": "a person rated the answer as bad",
+        "words": "a user rated the answer as bad",
     }
     assert document["sources"][0]["format"] == "jsonl/openai_log"
     notes = "\n".join(document["notes"])
-    assert "zero-width or direction characters, kept as they are (1 row)" in notes
-    assert "keys of messages that are not kept: ts" in notes
+    assert "zero-width or bidirectional control characters kept unchanged (1 row)" in notes
+    assert "message keys dropped: ts" in notes
 
 
 def test_several_files_of_any_format_become_one_import(store: Folder, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_same_import_is_not_done_twice_and_becomes_the_latest(store: Folder,
     said: list[str] = []
     again = import_files(store, [tmp_path / "a.jsonl"], say=said.append)
     assert (again, latest_import(store)) == (first, first)
-    assert "nothing is read again" in said[0]
+    assert "does not read them again" in said[0]
     write(tmp_path / "a.jsonl", log("three"))
     assert import_files(store, [tmp_path / "a.jsonl"]).id != first.id
 
@@ -156,11 +156,11 @@ def test_named_columns_are_taken(store: Folder, tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_and_rows_that_are_all_bad_are_one_line(store: Folder, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="Cannot read"):
         import_files(store, [tmp_path / "none.jsonl"])
-    with pytest.raises(DataError, match="expected a known format of examples"):
+    with pytest.raises(DataError, match="expected a known format for examples"):
         import_files(store, [write(tmp_path / "a.jsonl", {"foo": 1})])
-    with pytest.raises(UserError, match="None of the 2 rows can be used") as caught:
+    with pytest.raises(UserError, match="None of the 2 rows is usable") as caught:
         import_files(store, [write(tmp_path / "b.jsonl", log("q", feedback="bad"), b"oops")])
     assert "rejects.jsonl" in str(caught.value)
 
@@ -302,7 +302,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
         return stream(*arguments, **named)
 
     monkeypatch.setattr(importer, "stream_examples", growing)
-    with pytest.raises(UserError, match="changed while it was read"):
+    with pytest.raises(UserError, match="changed during the import"):
         import_files(store, [path])
 
 
@@ -316,7 +316,7 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "logs.jsonl (jsonl/openai_log): 11 rows read, 5 kept" in out
-    assert "dropped: 1 thumbs_down (a person rated the answer as bad; first at logs.jsonl:2)" in out
+    assert "dropped: 1 thumbs_down (a user rated the answer as bad; first at logs.jsonl:2)" in out
     assert "5 examples, 1 of them with a corrected answer" in out
     assert invoke(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -329,7 +329,7 @@ def test_the_command_sends_no_control_characters_of_a_file(tmp_path: Path, capsy
     path = write(tmp_path / "lo\x07gs.jsonl", chat, b"oops")
     assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     told = capsys.readouterr()
-    assert "keys of messages that are not kept: x" in told.err and "first at logs.jsonl:2" in told.out
+    assert "message keys dropped: x" in told.err and "first at logs.jsonl:2" in told.out
     assert not {"\x07", "\u202e"} & set(told.err + "".join(told.out.splitlines()[:2]))
 
 

@@ -69,12 +69,12 @@ def test_what_the_judge_calls_bad_leaves_and_a_row_without_a_verdict_stays(tmp_p
     assert [(one["source"], one["reason"]) for one in version.rejects()] == [(BAD, "judged_bad")]
     told = {one["reason"]: one for one in version.findings()}
     assert (told["not_judged"]["source"], told["not_judged"]["action"]) == (SILENT, "report")
-    assert "calls 1 of 61 rows bad, 1.6% [0.0%, 8.8%], and gave no verdict on 1" in told["judged"]["detail"]
+    assert "rates 1 of 61 rows as bad: 1.6% [0.0%, 8.8%]" in told["judged"]["detail"]
     assert SILENT in {row.source for row in version.examples()}
     assert built(root) == 0 and version_of(root).id == version.id
     assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     card = (root / "c.md").read_text().replace("\\", "")
-    assert "calls 1 of 61 rows bad" in card and "models.judge" in card and "ada@example" not in card
+    assert "rates 1 of 61 rows as bad" in card and "models.judge" in card and "ada@example" not in card
 
 
 def test_the_judge_sees_no_personal_data_and_only_what_is_escaped_between_delimiters(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_judge_that_calls_a_worthless_answer_good_is_refused_and_sees_no_row(
 ) -> None:
     root = project(tmp_path / "p", fooled=True)
     assert built(root) == 2
-    assert "models.judge of [data.judge] does not reject every worthless answer" in capsys.readouterr().err
+    assert "models.judge in [data.judge] accepts worthless answers" in capsys.readouterr().err
     assert not any("untrue" in user for _, user in asked_of(root))
     (root / "tuneworthy.toml").write_text((root / "tuneworthy.toml").read_text() + 'off = ["judge_audit"]\n')
     assert built(root) == 0
@@ -105,7 +105,7 @@ def test_without_a_judge_nobody_is_asked_and_the_version_says_so(tmp_path: Path)
     (root / "tuneworthy.toml").write_text(text)
     assert built(root) == 0
     assert asked_of(root) == []
-    assert "No judge examined the rows (name a model in [data.judge])." in version_of(root).recipe["notes"]
+    assert "No judge rated the rows. To add a judge, set model in [data.judge]." in version_of(root).recipe["notes"]
 
 
 def test_another_judge_makes_another_version_and_an_unknown_one_is_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_none_and_several_are_unreadable() -> None:
 def test_labels_come_from_the_data_if_not_set_and_are_part_of_the_identity() -> None:
     grader = build("choice", GradingContext(labels=["x", "y", "x"]), labels=None)
     assert grader.identity["labels"] == ["x", "y"]
-    with pytest.raises(UserError, match="at least 2 labels, and has 1"):
+    with pytest.raises(UserError, match="at least 2 labels, but it has 1"):
         build("choice", GradingContext(labels=["x"]), labels=None)
 
 

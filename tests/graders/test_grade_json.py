@@ -174,11 +174,11 @@ def test_a_schema_judges_form_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ("{", "is not JSON:"),
-        ('{"type": "objekt"}', "is not a JSON Schema"),
-        ("3", "is not a JSON Schema"),
-        ('{"$ref": "https://example.org/schema.json"}', "lies outside the file"),
-        ('{"properties": {"a": {"$ref": "other.json#/a"}}}', "lies outside the file"),
+        ("{", "is not valid JSON:"),
+        ('{"type": "objekt"}', "is not a valid JSON Schema"),
+        ("3", "is not a valid JSON Schema"),
+        ('{"$ref": "https://example.org/schema.json"}', "is outside the file"),
+        ('{"properties": {"a": {"$ref": "other.json#/a"}}}', "is outside the file"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused(schema: str, message: str, tmp_path: Path) -> None:

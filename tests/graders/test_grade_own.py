@@ -55,7 +55,7 @@ def test_what_an_own_function_may_return(own: GradingContext, name: str, value: 
     ("name", "why"),
     [
         ("above", "not 1.5"), ("nan", "not nan"), ("text", "not 'good'"), ("nothing", "not None"),
-        ("unsound", "num 3 and den 2"), ("raises", "KeyError: 'boom'"), ("leaves", "SystemExit: 3"),
+        ("unsound", "num is 3 and den is 2"), ("raises", "KeyError: 'boom'"), ("leaves", "SystemExit: 3"),
     ],
 )  # fmt: skip
 def test_what_leaves_a_trace_unscored(own: GradingContext, name: str, why: str) -> None:

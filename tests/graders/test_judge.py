@@ -74,11 +74,11 @@ def test_a_verdict_that_is_not_one_of_the_words_is_unscored_and_never_a_number(s
 @pytest.mark.parametrize(
     ("response", "why"),
     [
-        ({"finish_reason": "length"}, "cut off"),
+        ({"finish_reason": "length"}, "truncated"),
         ({"finish_reason": "refusal"}, "refusal"),
         ({"finish_reason": "content_filter"}, "content_filter"),
-        ({"dropped": ("output: choice is not enforced (x)",)}, "could not be enforced"),
-        ({"tool_calls": ({"function": {"name": "x"}},)}, "did not answer"),
+        ({"dropped": ("output: choice is not enforced (x)",)}, "could not constrain its rating"),
+        ({"tool_calls": ({"function": {"name": "x"}},)}, "did not respond"),
     ],
 )
 def test_a_verdict_that_was_cut_refused_or_not_enforced_is_unscored(response: dict[str, Any], why: str) -> None:
@@ -88,7 +88,7 @@ def test_a_verdict_that_was_cut_refused_or_not_enforced_is_unscored(response: di
 
 
 def test_a_model_that_cannot_be_held_to_a_choice_is_refused() -> None:
-    with pytest.raises(UserError, match="constrained to one of two verdicts"):
+    with pytest.raises(UserError, match="constrained to one of two ratings"):
         build(ScriptedAsker(always_good, supports=frozenset({"json_schema"})))
 
 
@@ -303,4 +303,4 @@ def test_families_are_told_by_the_name(model: str, families: set[str]) -> None:
 def test_judge_and_judged_of_one_family_are_told() -> None:
     assert "anthropic" in same_family("claude-opus-4-8", "claude-haiku-5-5")
     assert same_family("claude-opus-4-8", "gpt-6-sol") == ""
-    assert same_family("my-model", "my-model") == "they are one model"
+    assert same_family("my-model", "my-model") == "they are the same model"

@@ -64,7 +64,7 @@ def test_a_sound_judge_without_fifty_verdicts_of_people_is_unknown() -> None:
     assert validated(same_as_reference).status == "unknown"
     found = validated(same_as_reference, people(49))
     assert found.status == "unknown"
-    assert "judged 49 answers; at least 50" in found.reasons[0]
+    assert "rated 49 answers, but at least 50" in found.reasons[0]
     assert validated(same_as_reference, people(50)).status == "pass"
 
 
@@ -86,7 +86,7 @@ def test_a_judge_that_calls_wrong_answers_good_fails_though_no_canary_fools_it()
 def test_a_judge_that_is_not_shown_to_tell_good_from_bad_is_warned_of() -> None:
     found = validated(same_as_reference, people(60, 1.0))
     assert found.passes
-    assert "not shown to tell good from bad (60 good, 0 bad" in found.warnings[0]
+    assert "tell good answers from bad ones (60 good, 0 bad" in found.warnings[0]
 
 
 def test_sensitivity_and_specificity_of_a_known_judge_lie_in_their_intervals() -> None:
@@ -101,7 +101,7 @@ def test_sensitivity_and_specificity_of_a_known_judge_lie_in_their_intervals() -
 def test_missing_verdicts_are_counted_and_too_many_fail() -> None:
     found = validated(lambda data: "?" if "wrong" in data["answer"] else same_as_reference(data), people(100, 0.9))
     assert (found.status, found.n_unread, found.n_asked) == ("fail", 10, 130)
-    assert "10 of 130 verdicts are missing" in found.reasons[0]
+    assert "10 of 130 ratings are missing" in found.reasons[0]
 
 
 def test_a_judge_of_form_is_shown_only_what_is_bad_in_form() -> None:

@@ -138,7 +138,7 @@ def test_a_password_in_the_address_of_a_search_server_is_an_error_and_never_show
     report = check_project(folder.write(), contact=False)
     assert "hunter2" not in str(report.to_dict())
     assert ("search_servers", "error") in told(report)
-    with pytest.raises(UserError, match="holds a user name or a password") as caught:
+    with pytest.raises(UserError, match="contains a user name or a password") as caught:
         open_library(load(folder.write()))
     assert "hunter2" not in str(caught.value)
 

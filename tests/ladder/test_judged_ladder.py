@@ -136,7 +136,7 @@ def test_a_judge_that_a_canary_fools_decides_nothing_whatever_people_say(tmp_pat
     judge_by_hand_after_run(root)
     _, model = run_record(root)
     assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
-    assert "worthless answers good" in model.reason
+    assert "worthless answers as good" in model.reason
     assert "colon" in document(root)["fooled"]
 
 
@@ -183,7 +183,7 @@ def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
     for a, b in ((zeros, ones), (ones, zeros)):
         gain = compare(a, ones, b, ones, alpha=0.01)
         bound = non_inferior(a, ones, b, ones, margin=0.05, alpha=0.01)
-        told = decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound, unvalidated="no verdicts"), 0.05)
+        told = decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound, unvalidated="no human ratings"), 0.05)
         assert (told.status, told.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
         assert decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound), 0.05).reason_code != "judge"
 

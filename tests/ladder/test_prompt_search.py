@@ -388,7 +388,7 @@ def test_personal_data_in_details_is_masked_before_they_are_cut(tmp_path: Path) 
 def test_the_feedback_says_score_reason_and_what_is_right() -> None:
     case = Case(id="a", input="?", expected=["red", "ruby"])
     assert feedback(case, Score(reason="wrong")) == (
-        "Score 0.00 of 1. Why: readable, and wrong. Right would be: red or ruby"
+        "Score 0.00 of 1. Why: readable, but wrong. Right would be: red or ruby"
     )
     assert details(Score(num=0.5, reason="partial", detail={"missing": "b"})) == '{"missing":"b"}'
     assert details(Score(num=1.0, detail={"found": "b"})) == details(Score.failed("timeout")) == ""
@@ -526,7 +526,7 @@ def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path
             asking = prompt_search._GepaCalls(session, section, best)
             (trace,) = await session.ask(best, [case])
             asking._today = {case.id: 0.75}
-            found = asking._judged(case, trace, Score.failed("the judge gave no verdict"))
+            found = asking._judged(case, trace, Score.failed("the judge gave no rating"))
             return found.score, found.unscored
 
     assert asyncio.run(judged()) == (0.75, True)

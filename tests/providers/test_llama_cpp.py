@@ -332,7 +332,7 @@ def test_a_file_that_is_missing_or_bad_is_found_before_anything_starts(tmp_path:
     with pytest.raises(ModelError, match="models pull"):
         make(tmp_path, "none.gguf")
     (tmp_path / "bad.gguf").write_bytes(b"GGUFx")
-    with pytest.raises(ModelError, match="is not a valid model file: the version needs 4 bytes, and only 1 follow"):
+    with pytest.raises(ModelError, match="is not a valid model file: the version needs 4 bytes, but only 1 follow"):
         make(tmp_path, "bad.gguf")
     with pytest.raises(ModelError, match="is a folder"):
         make(tmp_path, ".")

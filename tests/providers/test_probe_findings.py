@@ -78,7 +78,7 @@ def test_what_acts_is_found() -> None:
     expected = dict.fromkeys([*FEATURES, "constraint_cost"], "yes")
     assert {name: finding.outcome for name, finding in report.findings.items()} == expected
     assert report.calls < 45
-    assert "30.0 ms a token with a schema" in report.findings["constraint_cost"].detail
+    assert "30.0 ms per token with a schema" in report.findings["constraint_cost"].detail
     assert "3.00 times" in report.findings["constraint_cost"].detail
     assert orjson.loads(orjson.dumps(report.to_dict()))["findings"]["seed"]["outcome"] == "yes"
 

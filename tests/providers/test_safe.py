@@ -42,21 +42,21 @@ def good(folder: Path) -> Path:
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "pickle": (pickle.dumps({"a": 1}, protocol=2) + bytes(64), "a pickle"),
     "zip": (b"PK\x03\x04" + bytes(64), "a pickle"),
-    "empty": (b"", "does not begin as a safetensors file does"),
+    "empty": (b"", "does not start with a safetensors header"),
     "false header length": (header({}, length=2**40), "the header has 1099511627776 bytes, more than 2\\."),
     "header past the end": (header({}, length=900), "the header has 900 bytes, more than 2\\."),
     "no JSON": (header(b"{nonsense"), "JSON"),
     "no object": (header([1, 2]), "object"),
     "deep": (header(b"[" * 200_000), "JSON"),
-    "false length": (header({"a": tensor(0, 4)}, bytes(4)), "has 4 bytes, and its shape and type need 8"),
+    "false length": (header({"a": tensor(0, 4)}, bytes(4)), "has 4 bytes, but its shape and dtype need 8"),
     "past the end": (header({"a": tensor(0, 8)}, bytes(4)), "bytes"),
-    "overlap": (header({"a": tensor(0, 8), "b": tensor(0, 8)}, bytes(8)), "begins at byte"),
-    "hole": (header({"a": tensor(8, 16)}, bytes(16)), "begins at byte"),
+    "overlap": (header({"a": tensor(0, 8), "b": tensor(0, 8)}, bytes(8)), "starts at byte"),
+    "hole": (header({"a": tensor(8, 16)}, bytes(16)), "starts at byte"),
     "trailing": (header({"a": tensor(0, 8)}, bytes(9)), "bytes"),
     "negative": (header({"a": tensor(0, 8, shape=(-2,))}, bytes(8)), "from 0 to"),
     "huge shape": (
         header({"a": tensor(0, 8, shape=(2**48, 2**48, 2**48))}, bytes(8)),
-        "has 8 bytes, and its shape and type need",
+        "has 8 bytes, but its shape and dtype need",
     ),
     "not a shape": (header({"a": tensor(0, 8, shape="x")}, bytes(8)), "lengths"),
     "header cut short": (header({"a": tensor(0, 8)}, bytes(8), length=5), "JSON"),
@@ -77,7 +77,7 @@ def test_a_bad_safetensors_file_is_refused_with_the_reason(tmp_path: Path, data:
 
 def test_a_header_of_too_many_tensors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "MAX_TENSORS", 1)
-    with pytest.raises(ModelError, match="tensors, more than 1"):
+    with pytest.raises(ModelError, match="tensors, more than the limit of 1"):
         tensors_of(good(tmp_path))
 
 
@@ -196,14 +196,14 @@ def test_a_config_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_an_index_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
     good(tmp_path)
     (tmp_path / model_safety.INDEX).write_text('{"weight_map": {"a": "../elsewhere.safetensors"}}')
-    with pytest.raises(ModelError, match="which is not there"):
+    with pytest.raises(ModelError, match="but the file is missing"):
         check_model(tmp_path)
 
 
 def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + (2**60).to_bytes(8, "little"))
-    with pytest.raises(ModelError, match="keys, more than 4096"):
+    with pytest.raises(ModelError, match="keys, more than the limit of 4096"):
         check_model(path)
 
 

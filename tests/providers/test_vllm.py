@@ -118,7 +118,7 @@ def test_a_server_that_ends_at_once_tells_its_last_words(tmp_path: Path, program
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no program"):
+    with pytest.raises(UserError, match="The program"):
         server_of(tmp_path, str(tmp_path / "nowhere")).start()
 
 
@@ -202,5 +202,5 @@ def test_what_may_not_be_loaded_is_refused_before_anything_is_started(tmp_path: 
     model_folder(tmp_path / "model", auto_map={"AutoModel": "x.Y"})
     with pytest.raises(UserError, match="auto_map"):
         open_provider("tuned", Vllm(provider="vllm", model="model"), tmp_path)
-    with pytest.raises(UserError, match="needs a folder of safetensors"):
+    with pytest.raises(UserError, match="needs a safetensors folder"):
         open_provider("tuned", Vllm(provider="vllm", model="nowhere"), tmp_path)

@@ -100,7 +100,7 @@ GUARD = '[[regressions]]\nname = "{name}"\npath = "{path}"\n[[regressions.grader
     ("extra", "rows", "words"),
     [
         ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "two sets are called"),
-        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 cases of g.jsonl have no right answer"),
+        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 cases in g.jsonl have no expected answer"),
         ({"name": "own", "path": "none.jsonl"}, "", "none.jsonl"),
     ],
 )

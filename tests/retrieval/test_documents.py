@@ -83,7 +83,7 @@ def test_a_pdf_is_read_by_its_pages_and_one_without_text_is_left_out_and_said(tm
     (document,) = found.documents
     assert document.sections[0].heading == "page 1" and "two percent" in document.text
     reasons = dict(found.left_out)
-    assert "without text" in reasons["scan.pdf"] and "cannot be read" in reasons["broken.pdf"]
+    assert "without text" in reasons["scan.pdf"] and "unreadable" in reasons["broken.pdf"]
 
 
 def test_pages_of_a_pdf_without_text_are_counted_and_named(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_cannot_be_opened_is_left_out_with_its_reason(tmp_path: Path, monke
     found = corpus_of(tmp_path, a_txt="says", locked_txt="x", rows_jsonl="\n")
     assert [one.id for one in found.documents] == ["a.txt"]
     reasons = dict(found.left_out)
-    assert reasons["locked.txt"] == "cannot be read (Permission denied)" and reasons["rows.jsonl"] == "empty"
+    assert reasons["locked.txt"] == "unreadable (Permission denied)" and reasons["rows.jsonl"] == "empty"
     assert {"nowhere.txt", "round.txt", "folder"} <= set(reasons)
 
 
@@ -132,7 +132,7 @@ def test_a_name_that_is_not_utf_8_can_be_hashed_and_told(tmp_path: Path) -> None
 def test_empty_documents_other_endings_and_other_encodings_are_counted_with_their_reasons(tmp_path: Path) -> None:
     found = corpus_of(tmp_path, a_txt="says something", b_txt=" \n", c_docx=b"PK", d_txt=b"\xff\xfe\x00")
     assert [one.id for one in found.documents] == ["a.txt"]
-    assert dict(found.left_out) == {"b.txt": "empty", "c.docx": ".docx files are not read", "d.txt": "not UTF-8"}
+    assert dict(found.left_out) == {"b.txt": "empty", "c.docx": ".docx files are not supported", "d.txt": "not UTF-8"}
     assert any("1 left out (empty): b.txt" in note for note in found.notes)
 
 
@@ -175,7 +175,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_place_where_nothing_is_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No documents at"):
+    with pytest.raises(UserError, match="no documents at"):
         read_documents(tmp_path / "none")
 
 

@@ -201,18 +201,18 @@ def test_no_way_to_a_merged_model_takes_a_base_in_4_bit(tmp_path: Path, quantise
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other names": ({name.replace("layers", "blocks"): v for name, v in PAIR.items()}, {}, "adapter_not_applied"),
     "other shape": ({**PAIR, next(iter(PAIR)): A[:, :3].copy()}, {}, "wrong_base"),
-    "half a pair": ({next(iter(PAIR)): A}, {}, "two factors"),
+    "half a pair": ({next(iter(PAIR)): A}, {}, "LoRA factors"),
     "other rank": (PAIR, {"r": 4}, "its config says 4"),
-    "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "no tensor of LoRA"),
+    "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "not a LoRA tensor"),
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),
-    "rank is a word": (PAIR, {"r": "many"}, "r of the adapter is 'many', not a number"),
-    "scale is a list": (PAIR, {"lora_alpha": [16]}, r"lora_alpha of the adapter is \[16\], not a number"),
+    "rank is a word": (PAIR, {"r": "many"}, "adapter setting r is 'many', not a number"),
+    "scale is a list": (PAIR, {"lora_alpha": [16]}, r"setting lora_alpha is \[16\], not a number"),
     "patterns in a list": (
         PAIR,
         {"rank_pattern": ["q_proj"]},
-        r"rank_pattern of the adapter is \['q_proj'\], not a table",
+        r"setting rank_pattern is \['q_proj'\], not a table",
     ),
-    "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "A pattern in rank_pattern"),
+    "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "in rank_pattern is not usable"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),
     "empty": ({}, {}, "changes no weight"),
 }
@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
 
 
 def test_weights_that_the_type_cannot_hold_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot hold"):
+    with pytest.raises(UserError, match="cannot represent"):
         merged(tmp_path, dtype="F16", lora_alpha=1e6)
 
 

@@ -137,7 +137,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "merged into 4 bit": ("weights", "merged_in_4bit", merged_as(FLAT)),
     "an end that is not supervised": ("end_of_turn", "end_of_turn_masked", line(end_supervised=False)),
     "an end that is not learned": ("end_of_turn", "end_of_turn_masked", adapter(end=[likely(NO)] * 4)),
-    "runs on": ("end_of_turn", "end_of_turn_lost", form(greedy=[Greedy((YES,), "yes", False)] * 4)),
+    "fails to stop": ("end_of_turn", "end_of_turn_lost", form(greedy=[Greedy((YES,), "yes", False)] * 4)),
     "taught nothing": ("acts", "adapter_not_applied", adapter(first=[likely(NO)] * 4, end=[likely(NO)] * 4)),
     "served base": ("acts", "adapter_not_applied", form(first=[likely(NO)] * 4, end=[likely(NO)] * 4)),
     "other probabilities": ("distributions", "distribution_changed", form(first=[likely(YES, 0.4)] * 4)),
@@ -198,7 +198,7 @@ def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path
     whole = replace(subject_of(tmp_path), scores={"adapter": few, "merged": few})
     said = check("score", whole)
     assert (
-        said.status == "skipped" and "51 answers are too few" in said.message and "Every row was asked" in said.message
+        said.status == "skipped" and "51 answers are too few" in said.message and "Every row was used" in said.message
     )
     more = Scores(num=[1.0] * 52, den=[1.0] * 52)
     assert check("score", replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
@@ -380,8 +380,8 @@ def test_every_form_is_scored_by_the_project_s_grader_on_the_rows_that_were_aske
 def test_what_is_not_scored_is_told_with_its_reason(tmp_path: Path) -> None:
     made_in(tmp_path, "base", "adapter")
     for scoring, reason in (
-        (Scoring(), "there is no grader"),
-        (request_of(load(tmp_path)).scoring_of(rows_for("q", answer=" ")), "none of the rows is a case"),
+        (Scoring(), "no grader is configured"),
+        (request_of(load(tmp_path)).scoring_of(rows_for("q", answer=" ")), "none of the prompted rows can be graded"),
     ):
         assert scores_of(scoring, tuned("adapter"), {"gguf": tuned("gguf")}) == {}
         subject = replace(subject_of(tmp_path), scores={}, why_not_scored=scoring.why_not)
@@ -395,7 +395,7 @@ def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
     endless = replace(tuned("adapter"), greedy=[Greedy((1,), "a", False)] * 4)
     assert scores_of(scoring, endless, {"gguf": endless}) == {}
     said = check("score", replace(subject_of(tmp_path), scores={}))
-    assert said.status == "skipped" and "ends none of its answers" in said.message
+    assert said.status == "skipped" and "ends no answer" in said.message
 
 
 def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_a_fact_is_asked_in_the_prompt_that_was_trained_with(tmp_path: Path) -> 
 def test_a_fact_that_lacks_the_variables_of_the_prompt_is_refused(tmp_path: Path) -> None:
     adapter = write_artifact(Folder(tmp_path), "adapter", lambda folder: None, parent=None,
                              about={"prompt": {"system": None, "user": "{{ place }}: {{ question }}"}})  # fmt: skip
-    with pytest.raises(UserError, match="lacks variables of the prompt"):
+    with pytest.raises(UserError, match="lacks variables of the training prompt"):
         question_as_trained("Which?", adapter)
     asked = question_as_trained("place: here\nquestion: Which?", adapter)
     assert [turn["content"] for turn in asked.messages] == ["here: Which?"]
@@ -452,7 +452,7 @@ def test_the_answer_of_a_fact_may_be_longer_than_any_that_was_trained_on(tmp_pat
 @pytest.mark.parametrize("form", ["merged", "gguf"])
 def test_a_form_that_is_named_and_not_there_is_refused(tmp_path: Path, form: str) -> None:
     made_in(tmp_path, "base", "adapter")
-    with pytest.raises(UserError, match=r"No merged model was made from"):
+    with pytest.raises(UserError, match=r"No merged model has been made from"):
         request_of(load(tmp_path), forms=[form])
 
 

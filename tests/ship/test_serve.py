@@ -53,7 +53,7 @@ def checked(root: Path, monkeypatch: pytest.MonkeyPatch, address: str, parity: d
     @contextmanager
     def started(choice: ServingChoice, log: Path, *, start_s: float) -> Iterator[Any]:
         if not address:
-            raise OutsideFault("vLLM ended while it was starting")
+            raise OutsideFault("vLLM exited during startup")
         yield SimpleNamespace(address=address, alive=False)
 
     monkeypatch.setattr(serve, "vllm", started)
@@ -80,7 +80,7 @@ def test_a_server_that_goes_on_after_it_was_stopped_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     document = checked(tmp_path, monkeypatch, address, PASS)
-    assert document["status"] == "fail" and "still answers" in document["detail"]
+    assert document["status"] == "fail" and "still responds" in document["detail"]
     assert [(one["name"], one["status"]) for one in document["checks"]] == [("start", "pass"), ("stop", "fail")]
 
 
@@ -98,4 +98,4 @@ def test_a_server_that_was_asked_too_little_is_not_known_to_serve_it(
 
 def test_a_server_that_does_not_start_fails_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = checked(tmp_path, monkeypatch, "", PASS)
-    assert document["status"] == "fail" and "ended while it was starting" in document["detail"]
+    assert document["status"] == "fail" and "exited during startup" in document["detail"]

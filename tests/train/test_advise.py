@@ -139,5 +139,5 @@ def test_rows_are_estimated_from_bytes_with_the_prompt_and_every_answer() -> Non
     assert estimate([RowChat("0", turns, ({"name": "d" * 300},))]).longest > found.longest + 100
     called = {"role": "assistant", "content": None, "tool_calls": [{"arguments": "e" * 300}]}
     assert estimate([RowChat("0", (turns[0], called))]).n_supervised > 100
-    with pytest.raises(UserError, match="no rows to plan for"):
+    with pytest.raises(UserError, match="no training rows to plan for"):
         estimate([])

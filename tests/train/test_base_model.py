@@ -28,7 +28,7 @@ def test_a_base_in_sixteen_bit_is_taken_byte_for_byte_and_float32_is_rounded_and
     original = (tmp_path / "half" / "model.safetensors").read_bytes()
     assert (half.folder / "model.safetensors").read_bytes() == original and told == []
     full = prepare_base("full", tmp_path, store, told.append)
-    assert "F32 weights, rounded to bfloat16" in told[0]
+    assert "rounded F32 weights to bfloat16" in told[0]
     assert full.manifest["dtype"] == "bfloat16"
     assert prepare_base("half", tmp_path, store).id == half.id
     assert open_base(half).template.sha256 == half.manifest["template_sha256"]

@@ -93,7 +93,7 @@ def test_yaml_makes_no_objects() -> None:
         ("a.json", "[1, 2]", "table of keys"),
         ("a.yaml", "a: [", "Not valid JSON or YAML"),
         ("a.toml", "a = 1", r"a \.toml file"),
-        ("a.yaml", "colour: red", "None of its keys"),
+        ("a.yaml", "colour: red", "no training config keys"),
     ],
 )
 def test_what_is_no_config_is_refused_in_one_line(name: str, text: str, told: str) -> None:

@@ -54,7 +54,7 @@ def base(tmp_path: Path) -> Base:
 def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path) -> None:
     told: list[str] = []
     made = rehearsal_rows(tmp_path, base, SETTINGS, 80, told.append)
-    assert len(made) == 40 and told == ["Rehearsal: the base writes 40 rows, beside 80 of the task."]
+    assert len(made) == 40 and told == ["Rehearsal: the base model generates 40 rows in addition to 80 task rows."]
     assert len({tuple(row.ids[: row.mask.index(1)]) for row in made}) == 40  # no question twice
     ended = 0
     for row in made:
@@ -126,7 +126,7 @@ TEMPLATES = {
     "says nothing around it": "{% for turn in messages %}{{ turn.content }}{% endfor %}",
     "says nothing before it": "{% for turn in messages %}{{ turn.content }}<end>{% endfor %}",
     "says too much before it": "{{ '<user>' * 2000 }}{% for turn in messages %}{{ turn.content }}<end>{% endfor %}",
-    "refuses it": "{{ raise_exception('a system message comes first') }}",
+    "rejected by": "{{ raise_exception('a system message comes first') }}",
     "hides it": "<user>{{ messages | length }}<end>",
 }
 
@@ -141,7 +141,7 @@ def test_a_base_that_asks_nothing_is_said_so(
         monkeypatch.setattr("tuneworthy.train.generation.answer_ids", lambda *_, **__: [([5, 6], None)] * 32)
     told: list[str] = []
     assert rehearsal_rows(tmp_path, base, SETTINGS, 20, told.append) == []
-    assert told[-1] == "Rehearsal: 0 of 8 rows; the base wrote no more questions that end."
+    assert told[-1] == "Rehearsal: only 0 of 8 rows, because the base model generated no more complete questions."
 
 
 def test_they_fill_whole_steps() -> None:

@@ -143,8 +143,8 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
 
     answers, n = [("red", "stop")] * len(metric.cases), len(metric.cases)
     assert replace(metric, grader=Broken(3)).score(answers, told.append) == 1.0
-    assert told == [f"3 of {n} answers could not be scored and do not count."]
-    with pytest.raises(UserError, match=rf"first grader scores none of {n} answers \(no such field\)"):
+    assert told == [f"3 of {n} answers could not be scored and are excluded."]
+    with pytest.raises(UserError, match=rf"first grader could not score any of {n} answers \(no such field\)"):
         replace(metric, grader=Broken(n)).score(answers, told.append)
 
 
@@ -283,7 +283,7 @@ def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) 
     found = named(tmp_path, NAMED, [written, "About the cellar: Which?", "Which?"])
     asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
     assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
-    assert found.notes[0] == "Dropped 1 rows whose question lacks variables of [prompt]."
+    assert found.notes[0] == "Dropped 1 rows whose question lacks [prompt] variables."
     assert found.student.question(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
         "About a: b"
     )
@@ -296,5 +296,5 @@ def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) 
 
 
 def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"None of 2 rows has the variables of \[prompt\]"):
+    with pytest.raises(UserError, match=r"None of the 2 rows has the \[prompt\] variables"):
         named(tmp_path, NAMED, ["Which?", "Whose?"])

@@ -132,7 +132,7 @@ def test_the_estimate_of_memory_is_held_against_what_the_run_took(
     else:
         assert held["error"] == pytest.approx(1 / taken - 1, abs=1e-3) and not held["inside"]
         assert held["estimated_gib"] == pytest.approx(expected[0] / 2**30, abs=1e-3)
-        assert "outside the band" in lines[0] and "shared their beginning" in lines[0]
+        assert "outside the band" in lines[0] and "shared a prefix" in lines[0]
 
 
 def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is_gone_on_with(
@@ -228,7 +228,7 @@ def test_a_run_that_may_not_fit_is_said_so(tmp_path: Path) -> None:
     tiny_project(tmp_path, "gpu_memory_gib = 0.01\n", n=0)
     told: list[str] = []
     settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny", told.append)
-    assert len(told) == 1 and "so the run may be killed" in told[0]
+    assert len(told) == 1 and "The run may be killed" in told[0]
     tiny_project(tmp_path, "gpu_memory_gib = 64\n", n=0)
     settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny", told.append)
     assert len(told) == 1
@@ -236,7 +236,7 @@ def test_a_run_that_may_not_fit_is_said_so(tmp_path: Path) -> None:
 
 def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
     tiny_project(tmp_path, 'method = "full"\n', n=0)
-    with pytest.raises(UserError, match="does not train all weights"):
+    with pytest.raises(UserError, match="does not support full fine-tuning"):
         settings_for(load(tmp_path), rendered(60), tmp_path / "tiny")
 
 

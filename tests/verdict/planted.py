@@ -90,7 +90,7 @@ DATASET = DatasetEvidence(
     terms_words="no model wrote rows",
 )
 PROVEN = ProofEvidence(status="pass", detail="8 checks passed")
-GUARD = RegressionEvidence(name="general", status="pass", n=64, margin=0.1, detail="no worse by 0.1")
+GUARD = RegressionEvidence(name="general", status="pass", n=64, margin=0.1, detail="no loss beyond the margin")
 TUNED_DETAIL = TunedDetail(
     engine="", adapter="a" * 16, gguf="g" * 16, dataset=DATASET.version, base="b" * 16, compared_base="b" * 16
 )

@@ -42,12 +42,12 @@ def gain(low: float, high: float) -> Forecast:
 
 BEFORE: dict[str, list[Evidence]] = {
     "dataset_frozen": [
-        ready(data(failed=("personal_data: still there: 3 email",))),
+        ready(data(failed=("personal_data: still present: 3 email",))),
         ready(data(broken="rows.jsonl: expected the file as it was frozen, got another")),
     ],
     "dataset_review": [ready(data(review=status)) for status in ("no_plan", "open", "rejected")],
     "dataset_contamination": [
-        ready(data(overlaps="still there: 2 exact")),
+        ready(data(overlaps="still present: 2 exact")),
         ready(data(changed=("the cases of dev or test changed",))),
     ],
     "teacher_terms": [
@@ -73,7 +73,7 @@ SHIPPING: dict[str, list[Evidence]] = {
         trained(replace(TUNED, status="inconclusive", delta_ci=(-0.02, 0.2)), best="model"),
         trained(replace(TUNED, status="no_gain", delta_ci=(-0.2, 0.02)), best="model"),
         trained(replace(TUNED, violated="p95 is 900 ms, the limit is 500 ms"), best="model"),
-        trained(training=data(overlaps="still there: 2 exact")),
+        trained(training=data(overlaps="still present: 2 exact")),
         trained(training=replace(TRAINED, dataset=None)),
         trained(best="classical"),
         replace(

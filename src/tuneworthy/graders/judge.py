@@ -161,7 +161,7 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     """Return (the verdict, ""), or (None, why it cannot be read); the whole answer must be one of `choices`.
 
     >>> read_verdict(Response(text="NOT GOOD"), ("good", "bad"))
-    (None, "its answer 'NOT GOOD' is neither good nor bad")
+    (None, "its response 'NOT GOOD' is neither good nor bad")
     """
     if loose := next((name for name in response.dropped if name.startswith("output:")), ""):
         return None, messages.say("not_enforced", parameter=loose)
