@@ -338,8 +338,8 @@ def data_checks() -> str:
     """Return docs/data-checks.md."""
     parts = [
         MADE,
-        "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project file ",
-        "sets what becomes of a finding. No row with a finding that is marked as a gate may stay in a version.\n",
+        "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project ",
+        "file sets what becomes of a finding. No row with a finding that is marked as a gate may stay in a version.\n",
     ]
     for name, check in data_check_rules().items():
         parts.append(f"\n## {name}\n\n{check.page}\n\n")
@@ -374,7 +374,7 @@ def decoding_lints() -> str:
         "# Decoding lints\n\nFaults of sampling settings and of structured output; `tuneworthy check`, the rung ",
     ]
     parts.append(
-        "`decoding` and `decode uncertainty` report them. Tests show that each finds its bad example and not its good one.\n"
+        "`decoding` and `decode uncertainty` report them. Tests show that each rule finds its bad example only.\n"
     )
     for one in DECODING_LINTS.all().values():
         parts.append(f"\n## {one.name}\n\n{one.severity.capitalize()}. {one.page}\n\n")

@@ -1,4 +1,4 @@
-"""The frame of the command line: bugs keep their traceback, errors are one sentence, a mistyped name gets the nearest."""
+"""The frame of the command line: bugs keep their traceback, errors are one sentence, mistyped names get the nearest."""
 
 from __future__ import annotations
 

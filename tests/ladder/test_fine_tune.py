@@ -1,4 +1,4 @@
-"""The rung `fine_tune`: tuned models with their own prompt enter on dev, one goes to test, regression sets are asked."""
+"""The rung `fine_tune`: tuned models with their own prompt enter on dev, one goes to test, regression sets are run."""
 
 from __future__ import annotations
 

@@ -233,7 +233,8 @@ def test_whose_fault_a_wrong_answer_is() -> None:
 def test_of_several_documents_it_is_said_which_were_missed_and_which_are_not_in_the_index() -> None:
     documents = [SourceDocument(id=name, name=name, sections=(DocumentSection("", "text"),)) for name in "abc"]
     library: Any = SimpleNamespace(
-        named=lambda case: DocumentLibrary.named(library, case), unknown=lambda case: DocumentLibrary.unknown(library, case),
+        named=lambda case: DocumentLibrary.named(library, case),
+        unknown=lambda case: DocumentLibrary.unknown(library, case),
         corpus=Corpus(documents),
     )  # fmt: skip
     named = {"all": ("a", "b"), "part": ("a", "c"), "none": ("b", "c", "c"), "gone": ("a", "z"), "free": ()}

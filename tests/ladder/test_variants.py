@@ -1,4 +1,4 @@
-"""Variants by their names: classical baselines resolve, looks are paid once, files of strangers are refused in one line."""
+"""Variants by their names: classical baselines resolve, comparisons are paid once, strangers' files are refused."""
 
 from __future__ import annotations
 

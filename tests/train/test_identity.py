@@ -61,8 +61,8 @@ def test_a_run_goes_on_with_other_free_memory(tmp_path: Path, n_rehearsal: int) 
         evals: list[float] = []
         run = tmp_path / folder
         own = rows()[:n_rehearsal]
-        return train_rows(tmp_path / "tiny", rows() * 4, settings, run, tokenizer=tokenizer, rehearsal=own, evaluate=look,
-                          max_steps=8)  # fmt: skip
+        return train_rows(tmp_path / "tiny", rows() * 4, settings, run, tokenizer=tokenizer, rehearsal=own,
+                          evaluate=look, max_steps=8)  # fmt: skip
 
     whole = train(settings, "whole")
     with pytest.raises(KeyboardInterrupt):
