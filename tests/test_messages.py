@@ -1,4 +1,4 @@
-"""Every sentence that a person reads is in a messages module, is called with its fields, and follows the style guide."""
+"""Every sentence that a person reads is in a messages module, is called with its fields, and follows the style."""
 
 from __future__ import annotations
 

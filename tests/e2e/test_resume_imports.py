@@ -1,4 +1,4 @@
-"""A run whose answers are all stored starts fast: it fits no classical baseline and loads nothing that only calls need."""
+"""With all answers stored, a run starts fast: it fits no classical baseline and loads nothing that only calls need."""
 
 from __future__ import annotations
 
