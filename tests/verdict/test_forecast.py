@@ -237,7 +237,7 @@ def test_a_pilot_costs_what_the_base_of_the_project_takes_and_an_8b_model_is_ass
         return pilot_cost(1000, Economics(gpu_usd_per_hour=2), lambda rows: Expected("a base", device, duration))
 
     assert "Estimate: 10 min to 20 min on the machine for a base" in cost("cpu", 1200)
-    assert "Estimate: 30 min to 1 h on the machine or at most $2.00, for a base" in cost("cuda", 3600)
+    assert "Estimate: 30 min to 1 h on the machine or at most $2.00 for a base" in cost("cuda", 3600)
     assert "8B" not in cost("cpu", 1200)
     assert "for an 8B model (the speed of this base model is unknown)" in pilot_cost(1000)
     asked: list[int] = []

@@ -175,7 +175,7 @@ def test_what_is_stale_or_missing_closes_its_gate_and_is_named(
     if not gate:
         found = verdict(world, capsys, 0)
         row = gates(found)["dataset_frozen"]
-        assert row["status"] == "fail" and "were changed" in row["detail"]
+        assert row["status"] == "fail" and "have been modified" in row["detail"]
         return
     found = verdict(world, capsys, 3)
     assert (found["outcome"], found["reason_code"]) == ("do_not_ship", f"gate_{gate}")
