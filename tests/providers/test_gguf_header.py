@@ -109,7 +109,7 @@ def test_a_planted_bad_file_is_a_model_error_in_one_line(tmp_path: Path, name: s
 
 def test_a_missing_file_and_a_folder_are_model_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "none.gguf", tmp_path):
-        with pytest.raises(ModelError, match="cannot be read"):
+        with pytest.raises(ModelError, match="Cannot read"):
             read_header(path)
 
 
