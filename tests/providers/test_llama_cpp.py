@@ -142,7 +142,7 @@ def test_log_probabilities_come_with_alternatives(rig: Rig) -> None:
 
 
 def test_a_prompt_beyond_the_context_is_a_clear_bad_request(rig: Rig) -> None:
-    with pytest.raises(ProviderError, match=r"has \d+ tokens, .* room for 1024. Raise `context`") as caught:
+    with pytest.raises(ProviderError, match=r"has \d+ tokens, .* room for only 1024. Raise `context`") as caught:
         rig.ask([{"role": "user", "content": "word " * 1500}])
     assert (caught.value.code, caught.value.retryable) == ("bad_request", False)
 
@@ -284,7 +284,7 @@ def test_an_engine_that_only_crashes_is_an_outside_fault(project: Path, monkeypa
             os.kill(engine.pid or 0, signal.SIGKILL)
             with pytest.raises(ProviderError, match="SIGKILL"):
                 await call
-        with pytest.raises(OutsideFault, match="ended 2 times"):
+        with pytest.raises(OutsideFault, match="crashed 2 times"):
             await provider.complete(Request(messages=ASK))
         await provider.close()
 

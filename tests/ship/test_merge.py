@@ -214,7 +214,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "in rank_pattern is not usable"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),
-    "empty": ({}, {}, "changes no weight"),
+    "empty": ({}, {}, "does not change any"),
 }
 
 
@@ -224,7 +224,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
 ) -> None:
     store = Folder(tmp_path)
     base = base_of(store)
-    adapter = adapter_of(store, base.id, tensors or {"x": A} if reason != "changes no weight" else {}, **config)
+    adapter = adapter_of(store, base.id, tensors or {"x": A} if reason != "does not change any" else {}, **config)
     with pytest.raises(UserError, match=reason):
         merge(store)
     assert {path.name for path in (store.path / "models").iterdir() if path.is_dir()} == {base.id, adapter.id}

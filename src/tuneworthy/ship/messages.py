@@ -32,7 +32,7 @@ say = Catalogue(
         ),
         "not_finite": "{name}: the merged weight has values that the dtype of the base model cannot represent.",
         "lower_rate": "Train again with a lower learning rate.",
-        "empty_adapter": "The adapter changes no weight.",
+        "empty_adapter": "The adapter does not change any weights.",
         "not_in_base": "The adapter changes {name}, which is not in {base} (cause: adapter_not_applied).",
         "other_shape": (
             "{name}: the adapter needs a weight of shape {shape}, but the base model has {base_shape} (cause: "
