@@ -747,7 +747,8 @@ def test_a_key_that_a_server_says_back_is_stored_nowhere(
     echo.content = document.replace("ESCAPED", "".join(f"\\u{ord(c):04x}" for c in key)).encode()
     write(project, "", openai(f"http://127.0.0.1:{echo.port}/v1", 'api_key_env = "GITHUB_TOKEN"'))
     monkeypatch.setenv(VARIABLE, str(project))
-    for verb in ("run", "models probe", "report", "cases show"):
+    invoke(["run", "--quick", "--rung", "baseline", "--yes", "--project", str(project)])
+    for verb in ("report", "cases show"):
         run(project, verb)
     shown = "".join(capsys.readouterr())
     stored = b"".join(path.read_bytes() for path in project.rglob("*") if path.is_file()).decode("utf-8", "replace")
@@ -763,7 +764,7 @@ def test_without_redaction_a_key_is_stored(project: Path, echo: Spy, monkeypatch
     echo.content = json.dumps(ECHOES["model"](key)).encode()
     write(project, "", openai(f"http://127.0.0.1:{echo.port}/v1", 'api_key_env = "GITHUB_TOKEN"'))
     monkeypatch.setenv(VARIABLE, str(project))
-    run(project, "run")
+    invoke(["run", "--quick", "--rung", "baseline", "--yes", "--project", str(project)])
     assert any(key.encode() in path.read_bytes() for path in (project / ".tuneworthy").iterdir() if path.is_file())
 
 
