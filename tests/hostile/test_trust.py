@@ -242,7 +242,7 @@ def test_a_key_goes_to_no_other_server_than_its_own(project: Path, spy: Spy) -> 
     from tuneworthy.providers.http_client import HttpClient
     from tuneworthy.providers.keys import Key
 
-    with pytest.raises(UserError, match="is not the server"):
+    with pytest.raises(UserError, match="is for another server"):
         HttpClient(f"http://127.0.0.2:{spy.port}/v1", key=Key("k" * 20, "https://api.openai.com"), timeout_s=1)
 
 
@@ -393,15 +393,15 @@ def test_a_program_of_the_project_is_refused_before_anything_of_it(
 
 @pytest.mark.parametrize(
     "spec",
-    ["os:system", "posix:system", "subprocess:getoutput", "subprocess:run", "builtins:eval", "builtins:exec", "os.path:join",
-     "importlib:import_module", "pathlib:Path", "handed_on.py:system", "handed_on.py:Popen", "nt:system", "pty:spawn"],
+    ["os:system", "posix:system", "subprocess:getoutput", "subprocess:run", "builtins:eval", "builtins:exec",
+     "os.path:join", "importlib:import_module", "pathlib:Path", "handed_on.py:system", "handed_on.py:Popen", "nt:system", "pty:spawn"],
 )  # fmt: skip
 def test_functions_of_python_itself_are_refused_with_trust_too(
     spec: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "handed_on.py").write_text("from os import system\nfrom subprocess import Popen\n")
     monkeypatch.setenv(VARIABLE, str(project))
-    with pytest.raises(UserError, match="part of Python itself"):
+    with pytest.raises(UserError, match="is part of Python"):
         load_function(spec, project)
 
 
@@ -586,7 +586,7 @@ def test_init_and_demo_write_through_no_link(project: Path, outside: Path, capsy
             "file used without trust", f"{verb[0]}: prompts is a link", not any((outside / "prompts").iterdir()), status
         )
         assert status == 2
-    assert "leads out of the project folder" in capsys.readouterr().err
+    assert "which is outside the project folder" in capsys.readouterr().err
 
 
 def test_a_folder_of_another_user_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -618,7 +618,7 @@ def test_a_refusal_lists_what_is_wanted_and_the_command(project: Path, capsys: p
     assert run(project, "run") == 2
     error = capsys.readouterr().err
     assert "run the Python function evil.py:f" in error
-    assert "send the key in AWS_SECRET_ACCESS_KEY to http://127.0.0.2:9" in error
+    assert "send the API key in AWS_SECRET_ACCESS_KEY to http://127.0.0.2:9" in error
     assert f"tuneworthy trust --project {project}" in error and VARIABLE in error
 
 

@@ -239,7 +239,7 @@ def pinned(spec: str) -> PinnedModel:
     """Return the row of `spec`.
 
     Raises:
-        ModelError: There is none.
+        ModelError: The table has no such row.
     """
     for pin in pinned_models():
         if pin.spec == spec:

@@ -37,9 +37,9 @@ def missing_key(facts: Facts) -> Iterator[Finding]:
 
 @check("trust")
 def trust(facts: Facts) -> Iterator[Finding]:
-    """The project asks for what nobody allowed: to run code, send a key, use a file outside the folder, start a program.
+    """The project wants to run code, send a key, use an outside file or start a program, and you did not allow it.
 
-    Until then none of it happens, in no command; what depends on it is not checked.
+    No command does any of it before that. What depends on it is not checked.
     """
     for grant in missing_grants(facts.project):
         yield Finding(message=messages.say("not_trusted", grant=grant), fix=trust_hint(facts.project.root))
