@@ -394,7 +394,8 @@ def test_a_program_of_the_project_is_refused_before_anything_of_it(
 @pytest.mark.parametrize(
     "spec",
     ["os:system", "posix:system", "subprocess:getoutput", "subprocess:run", "builtins:eval", "builtins:exec",
-     "os.path:join", "importlib:import_module", "pathlib:Path", "handed_on.py:system", "handed_on.py:Popen", "nt:system", "pty:spawn"],
+     "os.path:join", "importlib:import_module", "pathlib:Path", "handed_on.py:system", "handed_on.py:Popen",
+     "nt:system", "pty:spawn"],
 )  # fmt: skip
 def test_functions_of_python_itself_are_refused_with_trust_too(
     spec: str, project: Path, monkeypatch: pytest.MonkeyPatch
