@@ -17,6 +17,7 @@ import orjson
 
 from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.trust import code_grant, refuse_standard_library, require
 from tuneworthy.types import content_hash
 
 
@@ -28,11 +29,15 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
         root: The project folder; it is appended to the import path, so that the file can import its neighbours.
 
     Raises:
-        UserError: No such file, module or function, the file lies outside `root`, or it fails to import.
+        UserError: No such file, module or function, the file lies outside `root`, it fails to import, or the function
+            is one of Python itself.
+        Untrusted: The project may not run it.
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise UserError(messages.say("not_a_function_name", spec=spec), hint=messages.say("function_form"))
+    refuse_standard_library(place)
+    require(root, code_grant(spec, root))
     folder = str(root.resolve())
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing in a project shadows an installed package
@@ -46,6 +51,8 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
         )
     if not callable(function):
         raise UserError(messages.say("not_callable", spec=spec, kind=type(function).__name__))
+    if inspect.isroutine(function) or inspect.isclass(function):  # a file may hand on what it imported
+        refuse_standard_library(str(function.__module__))
     return function  # type: ignore[no-any-return]
 
 

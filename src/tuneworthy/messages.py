@@ -30,6 +30,18 @@ say = Catalogue(
         "no_such_file": "There is no Python file {place} in {root}.",
         "import_failed": "Importing {place} failed: {error}.",
         "fix_file": "Fix the file, then run the command again.",
+        "part_of_python": "{place} is part of Python. It cannot be a grader or a model.",
+        # trust
+        "grant_code": "run the Python function {what} ({where}) on this machine",
+        "grant_key": "send the API key in {what} to {where}",
+        "grant_file": "use {what}, which is outside the project folder: {where}",
+        "grant_program": "start the program `{what}` ({where})",
+        "not_trusted": "You have not allowed the project in {root} to do the following:",
+        "trust_hint": "If you trust the project, run `{command}`. In CI, set {variable} to the folder.",
+        "bad_trust_file": "{path} cannot be read: {error}.",
+        "move_trust": "Fix or remove the file, then run the command again.",
+        "leads_out": "{path} is a link to {target}, which is outside the project folder.",
+        "remove_link": "Remove the link, then run the command again.",
         # constraints: clauses that follow a colon or go in brackets, so no capital and no full stop
         "hosted_forbidden": "{model} is a hosted model, and the task must run on the device",
         "too_slow": "the p95 latency is {p95:.0f} ms, above the limit of {limit:g} ms",

@@ -8,10 +8,12 @@ import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.trust import Grant, require
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -24,10 +26,12 @@ class Registry(Generic[T]):
         kind: Plural noun, e.g. "graders"; also the entry-point group's suffix.
         builtins: Name to module; the module is imported when the name is first asked for, and registers itself on
             import.
+        chosen: Whether a project file chooses the entry: then the project must be trusted with a stranger's.
     """
 
-    def __init__(self, kind: str, builtins: dict[str, str]) -> None:
+    def __init__(self, kind: str, builtins: dict[str, str], *, chosen: bool = False) -> None:
         self.kind = kind
+        self._chosen = chosen
         self._builtins = builtins
         self._entries: dict[str, T] = {}
 
@@ -42,15 +46,23 @@ class Registry(Generic[T]):
 
         return add
 
-    def get(self, name: str) -> T:
+    def get(self, name: str, root: Path | None = None) -> T:
         """Return the entry called `name`, importing its module if need be.
+
+        Args:
+            name: Of the entry.
+            root: The project folder whose file chooses it.
 
         Raises:
             UnknownName: No such entry.
+            Untrusted: The project may not run the package that offers it.
         """
         if name not in self._entries and name in self._builtins:
             import_module(self._builtins[name])
         if name not in self._entries:
+            if self._chosen and (grant := entry_grant(self.kind, name)):
+                assert root is not None, f"{self.kind} {name!r}: whose project?"
+                require(root, grant)
             loaded = load_installed(self.kind, name)
             if loaded is not None:
                 self._entries.setdefault(name, loaded)  # a decorator of the module may have registered it
@@ -69,6 +81,13 @@ class Registry(Generic[T]):
 def installed(kind: str) -> set[str]:
     """Return the names that installed packages offer, e.g. of "graders"."""
     return {entry.name for entry in entry_points(group=f"tuneworthy.{kind}")}
+
+
+def entry_grant(kind: str, name: str) -> Grant | None:
+    """Return what it takes to run what an installed package offers under `name`; None if no package does."""
+    for entry in entry_points(group=f"tuneworthy.{kind}", name=name):
+        return Grant("code", f"{kind}:{name}", entry.value)
+    return None
 
 
 def load_installed(kind: str, name: str) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from tuneworthy.registry import Registry
@@ -109,14 +110,14 @@ class RuleBook(Registry[Rule[F]]):
 
         return add
 
-    def get(self, name: str) -> Rule[F]:
+    def get(self, name: str, root: Path | None = None) -> Rule[F]:
         """Return the rule `name`.
 
         Raises:
             UserError: No such rule.
         """
         self._load()
-        return super().get(name)
+        return super().get(name, root)
 
     def all(self) -> dict[str, Rule[F]]:
         """Return every rule by name, in order."""

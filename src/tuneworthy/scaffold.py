@@ -19,10 +19,12 @@ from tuneworthy.cases.splits import MIN_TEST
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import TaskKind, answer_text
 from tuneworthy.cases.writer import write_cases, write_examples
-from tuneworthy.config import FILE_NAME
+from tuneworthy.config import FILE_NAME, load
+from tuneworthy.config.grants import grants_of
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.store import write_atomic
+from tuneworthy.trust import allow, own_path
 from tuneworthy.types import Case, Example, content_hash
 
 MOST_LISTED_LABELS = 100
@@ -93,18 +95,19 @@ def make_project(
     if len(drawn) < MIN_TEST:
         notes.append(messages.say("few_cases", n=len(drawn), least=MIN_TEST))
     root.mkdir(parents=True, exist_ok=True)
-    write_cases(root / "cases.jsonl", drawn)
+    write_cases(own_path(root, "cases.jsonl"), drawn)
     if rows:
-        write_examples(root / "examples.jsonl", rows)
+        write_examples(own_path(root, "examples.jsonl"), rows)
     labels = labels_of(drawn, rows) if kind.name == "label" else ()
     answers = [answer_text(case.expected) for case in drawn if case.labelled and case.expected is not None]
     answers += [row.answer for row in rows]
     schema = _schema(drawn, rows) if kind.name == "json" else None
     if schema:
-        write_atomic(root / "schema.json", orjson.dumps(schema, option=orjson.OPT_INDENT_2))
-    write_atomic(root / "prompts" / "system.md", system_prompt(kind.name, labels, schema).encode())
+        write_atomic(own_path(root, "schema.json"), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
+    write_atomic(own_path(root, "prompts/system.md"), system_prompt(kind.name, labels, schema).encode())
     text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed)
-    write_atomic(root / FILE_NAME, text.encode())
+    write_atomic(own_path(root, FILE_NAME), text.encode())
+    allow(root, (grant for grant in grants_of(load(root)) if grant.kind != "file"))  # what is in it was typed
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
 
 

@@ -39,7 +39,7 @@ def test_a_clean_project_gets_only_its_two_notes(quiet: set[tuple[str, str]]) ->
 
 
 def test_every_check_has_a_planted_fault() -> None:
-    assert set(CHECKS.all()) == {*PLANTED, *SERVED, "estimate"}
+    assert set(CHECKS.all()) == {*PLANTED, *SERVED, "estimate", "trust"}  # trust: tests/hostile/test_trust.py
 
 
 @pytest.mark.parametrize("code", PLANTED)

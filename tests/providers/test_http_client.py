@@ -8,6 +8,7 @@ import selectors
 import socket
 import time
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -321,7 +322,7 @@ def test_a_query_stays_behind_the_path() -> None:
 def test_a_key_with_a_line_break_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TW_KEY", "abc\r\nX-Evil: 1")
     with pytest.raises(UserError) as caught:
-        read_key("TW_KEY", owner="models.a")
+        read_key("TW_KEY", url="http://127.0.0.1:9/v1", root=Path(), owner="models.a")
     assert "Evil" not in str(caught.value)
     monkeypatch.setenv("TW_KEY", " abc \n")
-    assert read_key("TW_KEY", owner="models.a").reveal() == "abc"
+    assert read_key("TW_KEY", url="http://127.0.0.1:9/v1", root=Path(), owner="models.a").reveal() == "abc"

@@ -231,7 +231,7 @@ def test_a_function_is_found_in_a_file_and_in_a_module(tmp_path: Path, monkeypat
     write(tmp_path / "deep", "import own_neighbour\ndef f():\n    return own_neighbour.X\n", "own.py")
     write(tmp_path, "X = 5\n", "own_neighbour.py")
     assert load_function("deep/own.py:f", tmp_path)() == 5
-    assert load_function("json:dumps", tmp_path)([1]) == "[1]"
+    assert load_function("orjson:dumps", tmp_path)([1]) == b"[1]"
     assert load_function("deep/own.py:f", tmp_path) is load_function("deep/own.py:f", tmp_path)
 
 

@@ -92,10 +92,13 @@ def test_a_rank_that_no_limit_fits_is_refused() -> None:
         rank_limit(513)
 
 
-def test_nothing_is_fetched_and_the_cache_stays_small() -> None:
-    made = environment({"HF_HUB_OFFLINE": "0", "VLLM_CPU_KVCACHE_SPACE": "4"})
+def test_nothing_is_fetched_and_the_cache_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    assert environment()["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "4")
+    made = environment()
     assert (made["HF_HUB_OFFLINE"], made["VLLM_NO_USAGE_STATS"], made["VLLM_CPU_KVCACHE_SPACE"]) == ("1", "1", "4")
-    assert environment({})["VLLM_CPU_KVCACHE_SPACE"] == "1"
 
 
 def test_it_answers_when_it_is_started_and_everything_is_gone_when_it_is_stopped(tmp_path: Path, program: str) -> None:

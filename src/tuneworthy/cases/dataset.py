@@ -111,8 +111,8 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
     Raises:
         UserError: A file is missing or wrong.
     """
-    case_file = read_cases(project.root / project.cases.path)
-    example_file = read_examples(project.root / project.examples.path) if project.examples and examples else None
+    case_file = read_cases(project.path(project.cases.path))
+    example_file = read_examples(project.path(project.examples.path)) if project.examples and examples else None
     if example_file is None:
         return dataset_of(project, case_file.cases, notes=case_file.notes)
     return dataset_of(project, case_file.cases, example_file.examples, notes=case_file.notes + example_file.notes)

@@ -21,7 +21,7 @@ from tuneworthy.cases.readers.reader import canonical_or_none, read_cases
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
-from tuneworthy.store.lines import append_line
+from tuneworthy.store.lines import append_line, refuse_link
 from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 
 QUIT: Final = "/quit"
@@ -48,6 +48,7 @@ def read_labels(path: Path | str) -> list[Label]:
         DataError: A line other than a cut-off last one is wrong.
     """
     file = Path(path)
+    refuse_link(file)
     try:
         lines = file.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:

@@ -13,12 +13,14 @@ from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.report.text import visible
+from tuneworthy.trust import Untrusted
 
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`.
 VERBS: dict[str, str] = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
     "cases": "Draw, label and inspect cases.",
+    "trust": "Allow a project what its file asks for.",
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
@@ -61,12 +63,23 @@ def main() -> None:
     sys.exit(invoke(sys.argv[1:]))
 
 
+def _run(invocation: Invocation) -> int:
+    result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
+    return result if isinstance(result, int) else 0
+
+
 def invoke(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
     invocation = Invocation(arguments)
     try:
-        result: object = root.main(arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
-        return result if isinstance(result, int) else 0
+        try:
+            return _run(invocation)
+        except Untrusted as error:
+            from tuneworthy.cli.trust import ask_for_trust
+
+            if not ask_for_trust(error):
+                raise
+            return _run(invocation)
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo(messages.say("stopped"), err=True)
         return 130

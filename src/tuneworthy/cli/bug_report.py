@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tuneworthy import __version__
 from tuneworthy.cli.invocation import Invocation
+from tuneworthy.errors import UserError
 
 PROJECT_FILE = "tuneworthy.toml"
 
@@ -49,10 +50,10 @@ def _folders(project: Path) -> list[Path]:
     if (project / PROJECT_FILE).is_file():
         from tuneworthy.store import Folder
 
-        store = Folder(project.resolve())
         try:
+            store = Folder(project.resolve())
             store.create()
-        except OSError:
+        except (OSError, UserError):
             return folders
         folders.insert(0, store.logs)
     return folders

@@ -14,6 +14,7 @@ from tuneworthy.cli.options import json_option, note, person, print_json, print_
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
+from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
 
 
@@ -46,7 +47,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     Example:
       tuneworthy cases sample --from logs.jsonl --n 300
     """
-    target = out or root / "cases.jsonl"
+    target = out or own_path(root, "cases.jsonl")
     if target.exists():
         raise UserError(messages.say("file_exists", path=target), hint=messages.say("choose_out"))
     drawn = sample_cases(source, n, seed)

@@ -21,8 +21,8 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     """Check the project before money is spent.
 
     Examines the project file, data, contamination, graders, keys, model files, prices and the budget, and shows what a
-    run takes and what it can show. No model is called, but functions that the project file names are imported; servers
-    that it names get one GET that costs nothing. Exit status 2 if anything is an error.
+    run takes and what it can show. No model is called. Once you trust the project (`tuneworthy trust`), its functions
+    are imported and its servers get one GET that costs nothing. Exit status 2 if anything is an error.
 
     \b
     Example:

@@ -14,6 +14,7 @@ from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import UserError
 from tuneworthy.report.card import render_html, render_markdown
 from tuneworthy.store import Folder, write_atomic
+from tuneworthy.trust import own_path
 
 
 @click.command("card")
@@ -38,7 +39,7 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
       tuneworthy data card --out card.md
     """
     project = load(root)
-    path = out or project.root / "dataset-card.html"
+    path = out or own_path(project.root, "dataset-card.html")
     if path.suffix not in {".html", ".md"}:
         raise UserError(messages.say("card_ending", name=path.name), hint=messages.say("fix_out"))
     version = open_version(Folder(project.root), version_id)

@@ -12,6 +12,7 @@ from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.review.log import FILE_NAME
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.store import Folder
+from tuneworthy.trust import own_path
 
 
 @click.command("export")
@@ -55,7 +56,7 @@ def command(
     project = load(root)
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
-    folder = out or project.root / f"dataset-{version.id[:8]}-{name}"
+    folder = out or own_path(project.root, f"dataset-{version.id[:8]}-{name}")
     seed = project.split.seed if seed is None else seed
     with writing_to(folder):
         done = export_version(version, name, folder, share=validation, seed=seed, review=state)

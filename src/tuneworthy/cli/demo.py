@@ -18,6 +18,7 @@ from tuneworthy.cli.tables import show_run
 from tuneworthy.config import load
 from tuneworthy.report.stored import last_record
 from tuneworthy.store import write_atomic
+from tuneworthy.trust import own_path
 from tuneworthy.verdict.run import decide_project
 
 # The project file last: where it exists, all others do.
@@ -89,4 +90,4 @@ def write_demo(folder: Path) -> None:
         note(messages.say("demo_exists", folder=folder))
         return
     for name in FILES:
-        write_atomic(folder / name, files("tuneworthy.demo").joinpath(name).read_bytes())
+        write_atomic(own_path(folder, name), files("tuneworthy.demo").joinpath(name).read_bytes())

@@ -21,6 +21,7 @@ from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import Item, verdicts_path
 from tuneworthy.report.text import clean
+from tuneworthy.trust import own_path
 from tuneworthy.types import Case
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
@@ -46,7 +47,7 @@ class LabelFiles:
     def of(cls, root: Path, labels: Path | None) -> LabelFiles:
         """Find the files of the folder `root`; a project file need not be there yet."""
         project = load(root) if (root / FILE_NAME).exists() else None
-        cases = root / (project.cases.path if project else "cases.jsonl")
+        cases = project.path(project.cases.path) if project else own_path(root, "cases.jsonl")
         return cls(cases, labels or cases.with_name(f"{cases.stem}.labels.jsonl"), project)
 
 
@@ -140,7 +141,7 @@ def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bo
         if grader.type == "choice" and grader.labels:
             return tuple(grader.labels), True
     try:
-        examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
+        examples = read_examples(project.path(project.examples.path)).examples if project.examples else ()
     except TuneworthyError:
         examples = ()  # `check` reports what is wrong with them; labelling goes on without a menu
     answers = [example.answer for example in examples if example.answer]

@@ -4,6 +4,13 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
+        # trust
+        "trust_allowed": "You allow the project in {root} to:",
+        "trust_missing": "You do not allow it to:",
+        "trust_nothing": "The project in {root} needs no trust.",
+        "trust_variable": "{variable} is set in your environment. It trusts all projects in these folders.",
+        "trust_asks": "The project in {root} wants to do the following as you (+ is new):",
+        "trust_question": "Trust this project and allow all of it?",
         # how a command ended
         "error": "Error: {error}",
         "stopped": "Stopped. Finished calls are cached. Run the same command again to resume.",

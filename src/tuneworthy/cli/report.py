@@ -12,6 +12,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import paragraph
 from tuneworthy.report.stored import last_record
 from tuneworthy.report.write import write
+from tuneworthy.trust import own_path
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
 
@@ -37,7 +38,7 @@ def command(root: Path, out: Path | None) -> None:
     """
     project = load(root)
     record, verdict = _stored(project)
-    path = write(record, out or project.root / "report.html", project, verdict=verdict)
+    path = write(record, out or own_path(project.root, "report.html"), project, verdict=verdict)
     click.echo(paragraph(record, project.economics.requests_per_month, verdict))
     note(messages.say("report_at", path=path))
 

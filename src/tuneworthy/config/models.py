@@ -7,8 +7,7 @@ from pydantic import Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section
 from tuneworthy.config.strangers import open_to_strangers
-
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+from tuneworthy.trust import LOOPBACK, Grant, program_grant
 
 
 class ModelSection(Section):
@@ -32,6 +31,12 @@ class ModelSection(Section):
     def hosted(self) -> bool:
         """Whether the data leaves this machine."""
         return False
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable whose value is sent as the key: a server on this machine gets one only if that is written."""
+        written = self.hosted or "api_key_env" in self.model_fields_set
+        return getattr(self, "api_key_env", None) if written else None
 
 
 class LlamaCpp(ModelSection):
@@ -70,6 +75,12 @@ class Vllm(ModelSection):
     """Limit of starting, seconds."""
     timeout_s: Positive = 300.0
     """Limit of one attempt, seconds."""
+
+    @property
+    def grant(self) -> Grant | None:
+        """What it takes to start it; None for vLLM as it was installed: arguments can name code."""
+        usual = self.executable == "vllm" and not self.arguments
+        return None if usual else program_grant(self.executable, self.arguments)
 
 
 class OpenAI(ModelSection):

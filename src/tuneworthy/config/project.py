@@ -23,6 +23,7 @@ from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
+from tuneworthy.trust import own_path, path_of
 
 FILE_NAME = "tuneworthy.toml"
 logger = logging.getLogger(__name__)
@@ -95,6 +96,14 @@ class Project(Section):
             raise ValueError(messages.say("served_baseline", name=self.serve.model))
         return self
 
+    def path(self, name: str) -> Path:
+        """Return the path `name` of the project file, for reading.
+
+        Raises:
+            Untrusted: It leads out of the project folder, and nobody allowed that.
+        """
+        return path_of(self.root, name)
+
     def text(self, value: str | None) -> str | None:
         """Return the text of a template value: the file's content if it names one, else itself."""
         if value is None or "\n" in value or len(value) > 255:
@@ -116,7 +125,7 @@ def load(root: Path | str) -> Project:
     path = Path(root)
     path = path if path.suffix == ".toml" else path / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = own_path(path.parent, path.name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError([messages.say("no_file", path=path)], hint=messages.say("make_project")) from None
     except UnicodeDecodeError as error:
@@ -126,7 +135,7 @@ def load(root: Path | str) -> Project:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([messages.say("not_toml", path=path, error=error)]) from None
     try:
-        project = Project.model_validate(data)
+        project = Project.model_validate(data, context={"root": path.parent})
     except ValidationError as error:
         lines = key_lines(text)
         raise ConfigError([_fault(path, lines, item) for item in error.errors()]) from None

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from tuneworthy.config import messages
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
-from tuneworthy.config.models import LOOPBACK
 from tuneworthy.errors import UserError
+from tuneworthy.trust import LOOPBACK
 
 # What the user can do about an unknown price.
 NO_PRICE = "Give usd_per_mtok or usd_per_call (0 if it is free)."
@@ -65,6 +65,11 @@ class _Server(Section):
     def hosted(self) -> bool:
         """Whether the texts leave this machine."""
         return urlsplit(self.base_url).hostname not in LOOPBACK
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable whose value is sent as the key."""
+        return self.api_key_env
 
     @property
     def price_known(self) -> bool:

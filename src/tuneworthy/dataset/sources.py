@@ -84,7 +84,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     if rows is None:
         if project.examples is None:
             raise UserError(messages.say("nothing_to_build"), hint=messages.say("nothing_to_build_hint"))
-        rows = import_files(store, [project.root / project.examples.path], say=say, latest=False)
+        rows = import_files(store, [project.path(project.examples.path)], say=say, latest=False)
     dataset = read_dataset(project)
     cases = list(dataset.cases)
     split, notes = _split(dataset)

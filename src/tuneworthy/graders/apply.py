@@ -39,7 +39,8 @@ def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
     Raises:
         UserError: The section cannot be used (file missing, bad pattern, too few texts).
     """
-    grader: Grader = GRADERS.get(config.type)(config, context or GradingContext())
+    context = context or GradingContext()
+    grader: Grader = GRADERS.get(config.type, context.root)(config, context)
     return grader
 
 

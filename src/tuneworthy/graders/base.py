@@ -172,4 +172,5 @@ GRADERS: Registry[Any] = Registry(
         "python": "tuneworthy.graders.python",
         "judge": "tuneworthy.graders.judge",
     },
+    chosen=True,
 )

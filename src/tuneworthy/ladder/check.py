@@ -18,6 +18,7 @@ from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.ladder.checks.facts import Facts, Power, attempt
 from tuneworthy.ladder.estimate import Estimate
 from tuneworthy.rules import SEVERITIES, Finding, Rule, Severity
+from tuneworthy.trust import Untrusted
 
 logger = logging.getLogger(__name__)
 
@@ -87,5 +88,7 @@ def _examine(rule: Rule[Finding], facts: Facts) -> list[Finding]:
     logger.debug("check %s", rule.name)
     try:
         return list(rule.run(facts))
+    except Untrusted:  # the check `trust` reports all of it
+        return []
     except TuneworthyError as error:
         return [Finding(message=error.message, fix=error.hint, severity="error", rule=rule.name)]

@@ -242,7 +242,7 @@ class _Estimating:
             library=self.library,
             searched=split.explore,
         )
-        proposal = blocking(RUNGS.get(name)().propose(view))
+        proposal = blocking(RUNGS.get(name, self.project.root)().propose(view))
         raced = proposal.candidates if split.explore else proposal.candidates[:1]
         candidates = sorted(raced, key=lambda variant: -self._weight(_Load(variant, (1, 1))))
         if not candidates:

@@ -54,7 +54,7 @@ class Item:
 
 def verdicts_path(project: Project) -> Path:
     """Return where people's verdicts on answers are: beside the cases, because they are work, not output."""
-    cases = project.root / project.cases.path
+    cases = project.path(project.cases.path)
     return cases.with_name(f"{cases.stem}.verdicts.jsonl")
 
 

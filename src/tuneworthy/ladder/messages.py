@@ -271,6 +271,7 @@ say = Catalogue(
         "baseline_hosted": "models.{name}, the baseline, is hosted, but constraints.on_device is set.",
         "other_baseline": "Choose a different baseline, or remove the constraint.",
         "model_hosted": "models.{name} is hosted and constraints.on_device is set, so the run does not call it.",
+        "not_trusted": "You have not allowed this project to {grant}.",
         "drop_constraint": "Remove the constraint if you want to measure this model.",
         "no_price": "models.{name}: the price table of {date} has no price for {model}.",
         "retires": "models.{name}: the provider retires {model} on {date}.",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from tuneworthy.config import Project
-from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UserError
+from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
@@ -113,7 +113,8 @@ def check_rungs(names: Sequence[str]) -> None:
         UserError: One is unknown.
     """
     for name in names:
-        RUNGS.get(name)
+        if name not in RUNGS.names():
+            raise UnknownName("rung", name, RUNGS)
 
 
 class LadderRun:
@@ -177,7 +178,8 @@ class LadderRun:
                 reason=messages.say("nothing_to_build_on", why=self.records["baseline"].reason),
                 reason_code="baseline_failed",
             )
-        session, rung = self.session, RUNGS.get(name)()
+        session = self.session
+        rung = RUNGS.get(name, session.project.root)()
         view = view_of(session, self.best, self.dev, searched=session.split.explore and not self.quick)
         proposal = await rung.propose(view)
         found = await rung.search(session, view) if proposal.candidates else SearchResult()

@@ -142,5 +142,7 @@ class Rung(ABC):
         return None
 
 
-RUNGS: Registry[type[Rung]] = Registry("rungs", {name: f"tuneworthy.ladder.rungs.{name}" for name in BUILT_IN})
+RUNGS: Registry[type[Rung]] = Registry(
+    "rungs", {name: f"tuneworthy.ladder.rungs.{name}" for name in BUILT_IN}, chosen=True
+)
 rung = RUNGS.register

@@ -14,6 +14,7 @@ import numpy as np
 from tuneworthy.cases import Dataset, read_dataset
 from tuneworthy.cases.splits import Changes, Split
 from tuneworthy.cases.task_kind import labels_of
+from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
@@ -33,6 +34,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.trust import require
 from tuneworthy.types import Case, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
@@ -242,7 +244,11 @@ async def open_session(
         progress: Told what happens.
         max_usd: Limit of what this run may spend, beside the project's own budget.
         waiting: Told if another process holds the project.
+
+    Raises:
+        Untrusted: The project asks for what nobody allowed.
     """
+    require(project.root, *missing_grants(project))  # all at once, and before money is spent
     folder = Folder(project.root)
     with folder.lock(waiting):
         data = read_data(project)  # now, as another process may just have drawn the split

@@ -1,15 +1,19 @@
 """Addresses of servers, as the project file names them: they are shown and stored, so none may hold a secret."""
 
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+import re
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.keys import Key
+from tuneworthy.redaction import LOOKS_LIKE_A_KEY, redact
 
-_SECRET_NAMES = frozenset(
-    {"access_token", "api-key", "api_key", "apikey", "auth", "code", "key", "password", "secret", "sig", "signature",
-     "subscription-key", "token"}
-)  # fmt: skip
+_SECRET_NAME = re.compile(
+    r"key(\d|[_-]\w{1,3})*$|token\d*$|secret|passw|passphrase|credential|auth(orization)?$|^code$|^sig$|signature",
+    re.IGNORECASE,
+)
+# Where the path has a segment that no version or model has: long, with letters and digits.
+_SECRET_SEGMENT = re.compile(r"(?=[^/]*\d)(?=[^/]*[A-Za-z])[\w-]{40,}")
 
 
 def check_address(url: str, key: Key | None = None) -> SplitResult:
@@ -33,9 +37,20 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
             messages.say("not_an_address", address=(key or Key(None)).redact(url.rpartition("@")[2])),
             hint=messages.say("fix_address"),
         )
-    if secret := _SECRET_NAMES.intersection(name.lower() for name, _ in parse_qsl(parts.query)):
+    secret = [name for name, value in parse_qsl(parts.query, keep_blank_values=True) if _secret(value, name)]
+    secret += ["path" for segment in parts.path.split("/") if _secret(unquote(segment))]
+    if secret:
         raise UserError(
             messages.say("key_in_address", host=parts.hostname, names=", ".join(secret)),
             hint=messages.say("use_key_variable"),
         )
     return parts
+
+
+def _secret(value: str, name: str = "") -> bool:
+    return bool(
+        _SECRET_NAME.search(name)
+        or _SECRET_SEGMENT.fullmatch(value)
+        or LOOKS_LIKE_A_KEY.fullmatch(value)
+        or redact(value) != value
+    )

@@ -240,7 +240,9 @@ def open_anthropic(name: str, config: Anthropic, root: Path) -> AnthropicProvide
     return AnthropicProvider(
         base_url=config.base_url,
         model=config.model,
-        api_key=read_key(config.api_key_env, owner=f"models.{name}", required=config.hosted),
+        api_key=read_key(
+            config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
+        ),
         identity={"provider": "anthropic", "model": config.model, "base_url": config.base_url},
         capabilities=capabilities_of("anthropic", config.model, urlsplit(config.base_url).hostname or ""),
         timeout_s=config.timeout_s,

@@ -59,6 +59,7 @@ PROVIDERS: Registry[Factory] = Registry(
         name: f"tuneworthy.providers.{name}"
         for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted", "vllm")
     },
+    chosen=True,
 )
 provider = PROVIDERS.register
 
@@ -75,4 +76,4 @@ def open_provider(name: str, config: Any, root: Path) -> Provider:
         AuthError: Its key is not in the environment.
         UserError: The provider, a function or a file that it names does not exist.
     """
-    return PROVIDERS.get(config.provider)(name, config, root)
+    return PROVIDERS.get(config.provider, root)(name, config, root)

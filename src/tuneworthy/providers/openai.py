@@ -214,7 +214,9 @@ def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
     return OpenAIProvider(
         base_url=config.base_url,
         model=config.model,
-        api_key=read_key(config.api_key_env, owner=f"models.{name}", required=config.hosted),
+        api_key=read_key(
+            config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
+        ),
         identity={"provider": "openai", "model": config.model, "base_url": config.base_url},
         capabilities=capabilities_of("openai", config.model, urlsplit(config.base_url).hostname or ""),
         timeout_s=config.timeout_s,

@@ -16,6 +16,7 @@ from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.providers.vllm_server import Launch, VllmServer, free_port, rank_limit
 from tuneworthy.store.folder import Folder
+from tuneworthy.trust import require
 from tuneworthy.types import Request, Response
 
 # So many ends of the server are a fault of the engine or the machine.
@@ -128,7 +129,9 @@ def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
 
     Raises:
         UserError: A folder is not here or may not be loaded, or the adapter's rank is above what vLLM can apply.
+        Untrusted: The project may not start this program.
     """
+    require(root, config.grant)
     model = folder_of(name, config.model, root)
     adapter = folder_of(name, config.adapter, root) if config.adapter else None
     rank = None

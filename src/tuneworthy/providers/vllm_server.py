@@ -8,14 +8,13 @@ Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html and
 https://docs.vllm.ai/en/latest/features/lora.html.
 """
 
-import os
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Final
 from tuneworthy.errors import OutsideFault, ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.http_client import send_once
+from tuneworthy.trust import child_environment
 
 # What `--max-lora-rank` may be. Source: vLLM vllm/config/lora.py.
 RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -133,7 +133,7 @@ class VllmServer:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(supervised_child.__file__), "--", program, *self.launch.argv()[1:]],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment(os.environ),
+                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment(),
             )  # fmt: skip
         try:
             self._wait(timeout_s)
@@ -167,15 +167,10 @@ class VllmServer:
             process.wait()
 
 
-def environment(outer: Mapping[str, str]) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment of the server: nothing is fetched or reported, and the cache on a CPU stays small."""
-    return {
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        **outer,
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-    }
+    quiet = child_environment(HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
+    return {"VLLM_CPU_KVCACHE_SPACE": "1", **quiet}
 
 
 def last_error_line(log: Path) -> str:

@@ -77,7 +77,7 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
     for source in project.regressions:
         if source.name in {*sets, GENERAL}:
             raise UserError(messages.say("duplicate_name", name=source.name), hint=messages.say("rename_one"))
-        cases = read_cases(project.root / source.path).cases
+        cases = read_cases(project.path(source.path)).cases
         unlabelled = [case.id for case in cases if not case.labelled]
         if unlabelled:
             raise UserError(

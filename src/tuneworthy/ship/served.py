@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tuneworthy.config.models import LOOPBACK, LlamaCpp, Model, OpenAI, Vllm
+from tuneworthy.config.models import LlamaCpp, Model, OpenAI, Vllm
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers.http_client import endpoint, send_once
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
 from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.trust import LOOPBACK
 
 NOTE: Final = "served"
 TIMEOUT_S: Final = 5.0
@@ -67,11 +68,13 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
 
 
 def _behind(store: Folder, config: OpenAI) -> Artifact | None:
-    card = _card(config)
+    card = _card(config, store.root)
     if card is None:
         return None
     parts = urlsplit(config.base_url)
-    if path := card.get("root") or (_fetched(f"{parts.scheme}://{parts.netloc}/props", config) or {}).get("model_path"):
+    if path := card.get("root") or (_fetched(f"{parts.scheme}://{parts.netloc}/props", config, store.root) or {}).get(
+        "model_path"
+    ):
         return _named_in(store, PurePath(str(path)))
     note = store.read(NOTE)
     if not isinstance(note, dict) or not _lives(note.get("pid")):
@@ -88,17 +91,17 @@ def _place(url: str) -> tuple[str, int | None]:
     return url, None
 
 
-def _card(config: OpenAI) -> Mapping[str, Any] | None:
+def _card(config: OpenAI, root: Path) -> Mapping[str, Any] | None:
     """Return what the server reports of the model; None if it does not answer, or has another one."""
-    rows = (_fetched(endpoint(config.base_url, "models"), config) or {}).get("data")
+    rows = (_fetched(endpoint(config.base_url, "models"), config, root) or {}).get("data")
     cards = [card for card in rows if isinstance(card, dict)] if isinstance(rows, list) else []
     own = [card for card in cards if card.get("id") == config.model or card.get("owned_by") == "llamacpp"]
     return own[0] if own else None  # llama.cpp has one model, whatever it is asked for
 
 
-def _fetched(url: str, config: OpenAI) -> Mapping[str, Any] | None:
-    key = read_key(config.api_key_env, owner="[serve] model", required=False)
+def _fetched(url: str, config: OpenAI, root: Path) -> Mapping[str, Any] | None:
     with suppress(ProviderError, UserError, ValueError):
+        key = read_key(config.key_variable, url=config.base_url, root=root, owner="[serve] model", required=False)
         answer = send_once("GET", url, key=key, timeout_s=TIMEOUT_S, max_body=MOST_BYTES)
         document = orjson.loads(answer.body) if answer.accepted else None
         return document if isinstance(document, dict) else None

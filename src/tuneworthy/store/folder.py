@@ -6,15 +6,18 @@ Invariant: a file is either whole or not there. Every write goes to a temporary 
 import fcntl
 import logging
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.redaction import redact_json
 from tuneworthy.store import messages
 
 NAME = ".tuneworthy"
@@ -41,11 +44,16 @@ def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
 
 
 class Folder:
-    """The tool's folder inside the project folder `root`."""
+    """The tool's folder inside the project folder `root`.
+
+    Raises:
+        UserError: It is a link, holds links that lead out of it, or belongs to another user.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.path = root / NAME
+        _refuse_foreign(self.path)
 
     def __repr__(self) -> str:
         return f"Folder({str(self.path)!r})"
@@ -87,7 +95,8 @@ class Folder:
         """Write the JSON document `name` atomically and return its path."""
         self.create()
         path = self.path / f"{name}.json"
-        write_atomic(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+        content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+        write_atomic(path, redact_json(content))
         logger.debug("wrote %s", path)
         return path
 
@@ -115,3 +124,27 @@ class Folder:
             finally:
                 file.seek(0)
                 file.truncate()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that was made to read or write elsewhere, or that somebody else can fill."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        raise UserError(messages.say("folder_is_link", path=folder), hint=messages.say("remove_folder"))
+    if status.st_uid != os.geteuid():
+        raise UserError(
+            messages.say("folder_of_other", path=folder, uid=status.st_uid), hint=messages.say("own_folder")
+        )
+    if link := _link_out(folder):
+        raise UserError(messages.say("link_in_folder", path=link), hint=messages.say("remove_link"))
+
+
+@cache
+def _link_out(folder: Path) -> Path | None:
+    """Return a link in `folder` that leads out of it; looked for once a process, as that can take time."""
+    inside = folder.resolve()
+    paths = (Path(place) / name for place, folders, names in os.walk(folder) for name in (*folders, *names))
+    return next((path for path in paths if path.is_symlink() and not path.resolve().is_relative_to(inside)), None)

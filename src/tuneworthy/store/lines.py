@@ -13,6 +13,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from tuneworthy.errors import UserError
+from tuneworthy.store import messages
+
 
 def append_line(path: Path, row: dict[str, Any]) -> None:
     """Append one line to `path` and bring it to disk."""
@@ -23,6 +26,7 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
 @contextmanager
 def exclusive(path: Path) -> Iterator[BinaryIO]:
     """Open `path` for `write_line`; other writers wait until it is closed, readers do not."""
+    refuse_link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("ab+") as file:
@@ -30,6 +34,16 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
         if new:
             sync_folder(path.parent)
         yield file
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse to read or append to what is a link: a stranger's project could point it anywhere.
+
+    Raises:
+        UserError: `path` is a link.
+    """
+    if path.is_symlink():
+        raise UserError(messages.say("line_file_is_link", path=path), hint=messages.say("remove_link"))
 
 
 def write_line(file: BinaryIO, row: dict[str, Any]) -> None:

@@ -4,6 +4,13 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
+        "folder_is_link": "{path} is a link.",
+        "link_in_folder": "{path} is a link to a place outside the folder.",
+        "folder_of_other": "{path} belongs to another user ({uid}).",
+        "remove_folder": "Remove the link, then run the command again.",
+        "remove_link": "Remove the link, then run the command again.",
+        "own_folder": "Run as that user, or change the owner of the folder if you trust its content.",
+        "line_file_is_link": "{path} is a link. It must be a file.",
         "not_json": "{path} is not valid JSON: {error}.",
         "move_file_away": "Move the file out of the way, then run the command again.",
         "locked": "Process {pid} is using this project. Waiting for it to finish.",

@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.redaction import redact_json
 from tuneworthy.store import messages
 from tuneworthy.types import Failure, Response, canonical
 
@@ -140,7 +141,7 @@ class ResponseStore:
             UserError: The file cannot be written.
         """
         try:
-            row = (key, _encode(answer), cost_usd, time.time())
+            row = (key, redact_json(_encode(answer)), cost_usd, time.time())
         except TypeError as error:
             raise ValueError(str(error)) from None
         with self._explained():

@@ -97,11 +97,11 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
         ModelError: The base cannot be read or trusted.
     """
     spec = base or base_spec(project)
-    path = find(spec, project.root)
+    path = find(spec, project.root, typed=base is not None)
     if path is None:
         hint = messages.say("pull_model", spec=spec) if ":" in spec else messages.say("set_base")
         raise UserError(messages.say("no_base", spec=spec), hint=hint)
-    folder = base_folder(spec, project.root)
+    folder = base_folder(spec, project.root, typed=base is not None)
     shape = count_layers(read_shape(path), folder or path)
     material = material_of(project)
     renderer = None if folder is None else renderer_of(folder)
@@ -141,16 +141,17 @@ def advised(
     return device, advice, () if advice.memory.fit == "does not fit" else durations(shape, advice, rows, gib)
 
 
-def base_folder(spec: str, root: Path) -> Path | None:
+def base_folder(spec: str, root: Path, *, typed: bool = False) -> Path | None:
     """Return the base as a folder of safetensors, with its tokenizer; None for a GGUF file that `train` made none of.
 
     Args:
         spec: As the project names it.
         root: The project folder.
+        typed: Whether the user typed it.
     """
     if made := _made_base(spec, root):
         return made.folder.resolve()
-    path = find(spec, root)
+    path = find(spec, root, typed=typed)
     return path.resolve() if path is not None and path.is_dir() else None
 
 

@@ -71,7 +71,7 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
         return latest
     if project.examples is None:
         raise UserError(messages.say("no_questions"), hint=messages.say("no_questions_hint"))
-    return import_files(store, [project.root / project.examples.path], say=say, latest=False)
+    return import_files(store, [project.path(project.examples.path)], say=say, latest=False)
 
 
 def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, say: Say) -> Import:

@@ -15,6 +15,7 @@ import orjson
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.dataset import messages
 from tuneworthy.errors import DataError
+from tuneworthy.store.lines import refuse_link
 from tuneworthy.types import Example, content_hash
 
 # In the project folder and not in the tool's own: it is people's work.
@@ -119,6 +120,7 @@ class Ledger:
             DataError: Another line is wrong.
         """
         ledger = cls()
+        refuse_link(path)
         try:
             lines = path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:

@@ -81,7 +81,7 @@ def unknown_labels(facts: Facts) -> Iterator[Finding]:
         first = min(labels)
         message = messages.say(
             "unknown_labels",
-            path=facts.project.root / facts.project.cases.path,
+            path=facts.project.path(facts.project.cases.path),
             n=len(labels),
             labels=messages.listed(sorted(labels)),
             first=first,

@@ -69,5 +69,6 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
         if not server.price_known:
             message = messages.say("no_search_price", name=name, url=server.base_url)
             yield Finding(message=message, fix=NO_PRICE, severity="error")
-        if error := attempt(AuthError, partial(read_key, server.api_key_env, owner=name))[1]:
+        read = partial(read_key, server.key_variable, url=server.base_url, root=facts.project.root, owner=name)
+        if error := attempt(AuthError, read)[1]:
             yield Finding(message=error.message, fix=error.hint, severity="error")

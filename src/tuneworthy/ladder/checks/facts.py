@@ -79,14 +79,14 @@ class Facts:
 
     @cached_property
     def _case_file(self) -> tuple[CaseFile | None, list[DataError]]:
-        file, error = attempt(DataError, lambda: read_cases(self.project.root / self.project.cases.path))
+        file, error = attempt(DataError, lambda: read_cases(self.project.path(self.project.cases.path)))
         return file, _each(error)
 
     @cached_property
     def _example_file(self) -> tuple[ExampleFile | None, list[DataError]]:
         if (examples := self.project.examples) is None:
             return None, []
-        file, error = attempt(DataError, lambda: read_examples(self.project.root / examples.path))
+        file, error = attempt(DataError, lambda: read_examples(self.project.path(examples.path)))
         return file, _each(error)
 
     @property
@@ -198,7 +198,7 @@ class Facts:
             for name, config in self.project.models.items()
             if config.provider == "openai" and not self.excluded(name)
         }
-        return ask_servers(named)
+        return ask_servers(named, self.project.root)
 
     @cached_property
     def estimate(self) -> Estimate | None:

@@ -10,6 +10,7 @@ from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.judging import family_warnings
 from tuneworthy.regressions.sets import regression_sets
 from tuneworthy.rules import Finding, Severity
+from tuneworthy.trust import Untrusted
 
 
 @check("grader")
@@ -18,7 +19,7 @@ def grader(facts: Facts) -> Iterator[Finding]:
     if facts.case_faults:
         return  # labels and texts are not known
     for number, (config, _, error) in enumerate(facts.graders, 1):
-        if error:
+        if error and not isinstance(error, Untrusted):
             yield Finding(
                 message=messages.say("about_grader", number=number, type=config.type, error=error.message),
                 fix=error.hint or messages.say("fix_graders"),
@@ -54,7 +55,7 @@ def regressions(facts: Facts) -> Iterator[Finding]:
     if not facts.project.regressions:
         return
     sets, error = attempt(TuneworthyError, lambda: regression_sets(facts.project))
-    if error is not None:
+    if error is not None and not isinstance(error, Untrusted):
         message = messages.say("about_regressions", error=error.message)
         yield Finding(message=message, fix=error.hint or messages.say("fix_regressions"))
     for regression_set in sets or ():

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tuneworthy.config.grants import missing_grants
 from tuneworthy.errors import AuthError, ModelError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
@@ -14,6 +15,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
 from tuneworthy.rules import Finding
+from tuneworthy.trust import Untrusted, trust_hint
 
 RETIRES_DAYS = 90
 THINKING_TOKENS = 1024
@@ -31,6 +33,16 @@ def missing_key(facts: Facts) -> Iterator[Finding]:
         error = facts.opened[name][1]
         if isinstance(error, AuthError):
             yield Finding(message=error.message, fix=error.hint)
+
+
+@check("trust")
+def trust(facts: Facts) -> Iterator[Finding]:
+    """The project wants to run code, send a key, use an outside file or start a program, and you did not allow it.
+
+    No command does any of it before that. What depends on it is not checked.
+    """
+    for grant in missing_grants(facts.project):
+        yield Finding(message=messages.say("not_trusted", grant=grant), fix=trust_hint(facts.project.root))
 
 
 def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | None]]:
@@ -69,7 +81,7 @@ def model_opens(facts: Facts) -> Iterator[Finding]:
     """A model cannot be opened: a function that does not load, a bad address, a package that is missing."""
     for name, model in used(facts).items():
         error = facts.opened[name][1]
-        if error is None or isinstance(error, AuthError | ModelError) or price_for(model) is None:
+        if error is None or isinstance(error, AuthError | ModelError | Untrusted) or price_for(model) is None:
             continue  # other checks report these
         message = error.message
         if not message.startswith(f"models.{name}"):

@@ -7,6 +7,7 @@ never hold the key.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import orjson
@@ -14,7 +15,8 @@ import orjson
 from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import AuthError, ProviderError, UserError
 from tuneworthy.providers.http_client import HttpClient, endpoint
-from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.keys import read_key
+from tuneworthy.trust import Untrusted
 
 TIMEOUT_S = 3.0
 MAX_BODY = 2**22
@@ -37,25 +39,28 @@ class ServerAnswer:
     models: tuple[str, ...] = ()
 
 
-def ask_servers(models: Mapping[str, OpenAI]) -> dict[str, ServerAnswer]:
-    """Ask the servers of all `models` at the same time; takes at most `TIMEOUT_S` and never raises."""
-    return asyncio.run(_all(models)) if models else {}
+def ask_servers(models: Mapping[str, OpenAI], root: Path) -> dict[str, ServerAnswer]:
+    """Ask the servers of all `models` at the same time; takes at most `TIMEOUT_S` and never raises.
+
+    A server whose key is not to be sent is not asked, and left out.
+    """
+    return asyncio.run(_all(models, root)) if models else {}
 
 
-async def _all(models: Mapping[str, OpenAI]) -> dict[str, ServerAnswer]:
-    answers = await asyncio.gather(*(_one(name, config) for name, config in models.items()))
-    return dict(zip(models, answers, strict=True))
+async def _all(models: Mapping[str, OpenAI], root: Path) -> dict[str, ServerAnswer]:
+    answers = await asyncio.gather(*(_one(name, config, root) for name, config in models.items()))
+    return {name: answer for name, answer in zip(models, answers, strict=True) if answer is not None}
 
 
-async def _one(name: str, config: OpenAI) -> ServerAnswer:
+async def _one(name: str, config: OpenAI, root: Path) -> ServerAnswer | None:
     url = endpoint(config.base_url, "models")
     place = urlsplit(url)
     if "@" in place.netloc:  # never shown, and never sent: opening the model tells what to do
         return ServerAnswer(place.hostname or "", fault="an address that holds a user name or password")
     try:
-        key = read_key(config.api_key_env, owner=f"models.{name}", required=False)
-    except AuthError:  # a key that no header may hold: the check of keys tells it
-        key = Key(None)
+        key = read_key(config.key_variable, url=url, root=root, owner=f"models.{name}", required=False)
+    except (AuthError, Untrusted):  # a key that no header may hold, or that nobody allowed: other checks tell it
+        return None
     try:
         async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:
             answer = await client.send("GET", "models")

@@ -96,7 +96,7 @@ def request_of(
     """
     store = Folder(project.root)
     trained, base = lineage(store, adapter)
-    rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
+    rows = rows_of(store, trained, project.path(project.examples.path) if project.examples else None)
     merged = _children(store, "merged", trained.id, forms)[-1:]
     parents = merged  # what a GGUF file was made from, whether it is compared or not
     if forms is not None and "gguf" in forms and not merged:

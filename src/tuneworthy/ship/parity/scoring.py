@@ -43,7 +43,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
     """
     if project.graders[0].type == "judge":
         return Scoring(why_not=messages.say("judge_grades"))
-    cases = read_cases(project.root / project.cases.path).cases
+    cases = read_cases(project.path(project.cases.path)).cases
     kind = kind_of(store, cases, rows)
     gradable: dict[str, tuple[int, Case]] = {}
     for place, row in enumerate(drawn):

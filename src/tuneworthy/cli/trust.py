@@ -1,0 +1,80 @@
+"""`tuneworthy trust`, and the question that other commands ask on a terminal."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.config import load
+from tuneworthy.config.grants import grants_of
+from tuneworthy.report.text import visible
+from tuneworthy.store import Folder
+from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, is_allowed
+
+
+@click.command("trust")
+@project_option
+@click.option("--show", is_flag=True, help="Only show what is allowed and what is missing.")
+@click.option("--revoke", is_flag=True, help="Take back all that was allowed.")
+@json_option
+def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
+    """Allow a project what its file asks for.
+
+    A project file can name Python functions, keys, servers, files outside its folder and programs. None of them is used
+    before you allow it once, with this command or when another command asks. What you allow is stored in your own
+    configuration, for this folder, and ends when the project file asks for something else. In CI set TUNEWORTHY_TRUST
+    to the folder instead (several are separated by a colon).
+
+    \b
+    Example:
+      tuneworthy trust --show
+      tuneworthy trust
+    """
+    project = load(root)
+    Folder(project.root)
+    grants = grants_of(project)
+    if not show:
+        allow(project.root, () if revoke else grants)
+        grants = grants_of(load(root))  # a package that may be imported now can ask for more
+        if not revoke:
+            allow(project.root, grants)
+    missing = [grant for grant in grants if not is_allowed(project.root, grant)]
+    stored = [grant for grant in grants if grant not in missing]
+    if as_json:
+        rows = {name: [one._asdict() for one in listed] for name, listed in (("allowed", stored), ("missing", missing))}
+        print_json({"project": str(project.root), **rows})
+        return
+    _list(messages.say("trust_allowed", root=project.root), stored)
+    _list(messages.say("trust_missing"), missing)
+    if not grants:
+        click.echo(messages.say("trust_nothing", root=project.root))
+    if revoke and any(os.environ.get(VARIABLE, "").split(os.pathsep)):
+        note(messages.say("trust_variable", variable=VARIABLE))
+
+
+def _list(title: str, grants: Sequence[Grant]) -> None:
+    if grants:
+        click.echo(title)
+        for grant in grants:
+            click.echo(f"  {visible(str(grant))}")
+
+
+def ask_for_trust(error: Untrusted) -> bool:
+    """Ask the person at the terminal, once, for all that a project asks for; return whether it was allowed.
+
+    Nobody is asked where input or the question would not be a terminal's.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    grants = sorted({*grants_of(load(error.root)), *error.grants})
+    note(messages.say("trust_asks", root=visible(str(error.root))))
+    for grant in grants:
+        note(f"  {'  ' if grant in allowed(error.root) else '+ '}{visible(str(grant))}")
+    if not click.confirm(messages.say("trust_question"), default=False, err=True):
+        return False
+    allow(error.root, grants)
+    return True

@@ -1,0 +1,71 @@
+"""What a project file asks for that needs a person's consent: every grant, read off its sections, nothing opened.
+
+Each kind is looked for in all sections, by its keys, so that a new section with a function, a key or a program is
+found as well. What enforces a grant is at the place of use (see `trust`).
+"""
+
+import os
+from collections.abc import Iterator
+
+from tuneworthy.config.base import Section
+from tuneworthy.config.graders import KnownGrader
+from tuneworthy.config.ladder import RUNGS
+from tuneworthy.config.models import KnownModel, Vllm
+from tuneworthy.config.project import Project
+from tuneworthy.config.strangers import tags_of
+from tuneworthy.registry import entry_grant
+from tuneworthy.trust import Grant, code_grant, file_grant, is_allowed, key_grant
+
+
+def grants_of(project: Project) -> list[Grant]:
+    """Return all that the project asks for, sorted."""
+    grants = [grant for section in _sections(project) for grant in _of_section(section, project)]
+    grants += [entry_grant("rungs", name) for name in project.ladder.rungs if name not in RUNGS]
+    grants += [file_grant(project.root, name) for name in _paths(project)]
+    return sorted({grant for grant in grants if grant is not None})
+
+
+def missing_grants(project: Project) -> list[Grant]:
+    """Return what the project asks for and nobody allowed; a key that is not set can't be sent."""
+    return [
+        grant
+        for grant in grants_of(project)
+        if not is_allowed(project.root, grant) and (grant.kind != "key" or os.environ.get(grant.what))
+    ]
+
+
+def _sections(value: object) -> Iterator[Section]:
+    """Yield each section within `value`, itself included."""
+    if isinstance(value, Section):
+        yield value
+        value = {**{name: getattr(value, name) for name in type(value).model_fields}, **(value.model_extra or {})}
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _sections(part)
+
+
+def _of_section(section: Section, project: Project) -> Iterator[Grant | None]:
+    variable, function = getattr(section, "key_variable", None), getattr(section, "function", None)
+    if isinstance(variable, str):
+        yield key_grant(variable, str(getattr(section, "base_url", None) or getattr(section, "url", "")))
+    if isinstance(function, str):
+        yield code_grant(function, project.root)
+    if isinstance(section, Vllm):
+        yield section.grant
+    for kind, tag, union in (("providers", "provider", KnownModel), ("graders", "type", KnownGrader)):
+        name = getattr(section, tag, None)
+        if isinstance(name, str) and name not in tags_of(union, tag):
+            yield entry_grant(kind, name)
+
+
+def _paths(project: Project) -> Iterator[str]:
+    """Yield the paths of the project file, and those that are read without being named in it."""
+    yield project.cases.path
+    yield from (part.path for part in (project.examples, *project.regressions) if part is not None)
+    yield project.documents.path if project.documents is not None else "documents"
+    specs = [project.train.base, project.data.encoder]
+    for part in (*project.models.values(), project.retrieval.encoder, project.retrieval.reranker):
+        if not hasattr(part, "key_variable") or getattr(part, "provider", None) in {"llama_cpp", "vllm"}:
+            specs += [getattr(part, "model", None), getattr(part, "adapter", None)]
+    for spec in specs:
+        if isinstance(spec, str) and not spec.startswith(("pypi:", "hf:")):
+            yield spec

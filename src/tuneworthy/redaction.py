@@ -1,0 +1,60 @@
+"""Cuts keys out of texts: whole, in parts, and what looks like one. Every key that was read is known here by value.
+
+Servers echo keys: in errors, in answers, in the name of the model. What is shown or stored goes through `redact`.
+"""
+
+import re
+from functools import cache
+from itertools import takewhile
+
+HIDDEN = "[key]"
+LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+# Shorter ones are words, such as the "EMPTY" that local servers take.
+SHORTEST = 8
+_KEYS: dict[str, int] = {}
+
+
+def remember(key: str) -> None:
+    """Cut `key` out of everything from now on."""
+    if len(key) >= SHORTEST:
+        _KEYS[key] = max(SHORTEST, len(key) // 3)
+
+
+def redact(text: str) -> str:
+    """Return `text` without any key that was read, and without any part of one that is a third of it or longer."""
+    for key, least in _KEYS.items():
+        text = _cut(text, key, least)
+    return text
+
+
+def redact_json(body: bytes) -> bytes:
+    """Return a JSON document without any key that was read; `body` itself if it holds none."""
+    if any(block.encode() in body for key, least in _KEYS.items() for _, block in _blocks(key, least)):
+        return redact(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    return body
+
+
+@cache
+def _blocks(key: str, least: int) -> tuple[tuple[int, str], ...]:
+    """Return places and pieces of `key`, one of which is in any part of it that has `least` characters."""
+    size = (least + 1) // 2
+    return tuple((place, key[place : place + size]) for place in range(0, len(key) - size + 1, size))
+
+
+def _cut(text: str, key: str, least: int) -> str:
+    """Replace each part of `key` in `text` that has at least `least` characters."""
+    for place, block in _blocks(key, least):
+        start = text.find(block)
+        while start >= 0:
+            before = _common(text[max(0, start - place) : start][::-1], key[:place][::-1])
+            after = _common(text[start : start + len(key)], key[place:])
+            first, end = start - before, start + after
+            if end - first >= least:
+                text, end = text[:first] + HIDDEN + text[end:], first + len(HIDDEN)
+            start = text.find(block, end)
+    return text
+
+
+def _common(a: str, b: str) -> int:
+    """Return how many characters `a` and `b` begin with together."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

@@ -1,0 +1,260 @@
+"""What a person allowed a project folder to do. A project file is a stranger's until somebody says otherwise.
+
+A `Grant` is one thing that a project file asks for: code that runs here, a key that is sent to a server, a file outside
+the folder, a program that is started. It is needed at the place of use (`require`), and nothing else is needed there.
+
+    $XDG_CONFIG_HOME/tuneworthy/trust.json   {"FOLDER": [["code", "grader.py:score", "FOLDER/grader.py"], ...], ...}
+
+Invariant: consent is for one folder and for the exact words of the grant, so it is void when the project file says
+something else. It is stored in the user's own configuration, never in the project folder.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from tuneworthy import messages
+from tuneworthy.errors import UserError
+
+Kind = Literal["code", "key", "file", "program"]
+# Folders whose projects are trusted, as a PATH: for CI, where nobody can be asked.
+VARIABLE: Final = "TUNEWORTHY_TRUST"
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# A vendor's own key to the vendor's own server is no secret told to a stranger.
+VENDORS: Final[Mapping[str, str]] = {
+    "ANTHROPIC_API_KEY": "https://api.anthropic.com",
+    "CEREBRAS_API_KEY": "https://api.cerebras.ai",
+    "COHERE_API_KEY": "https://api.cohere.com",
+    "DEEPSEEK_API_KEY": "https://api.deepseek.com",
+    "FIREWORKS_API_KEY": "https://api.fireworks.ai",
+    "GEMINI_API_KEY": "https://generativelanguage.googleapis.com",
+    "GROQ_API_KEY": "https://api.groq.com",
+    "JINA_API_KEY": "https://api.jina.ai",
+    "MISTRAL_API_KEY": "https://api.mistral.ai",
+    "OPENAI_API_KEY": "https://api.openai.com",
+    "OPENROUTER_API_KEY": "https://openrouter.ai",
+    "TOGETHER_API_KEY": "https://api.together.xyz",
+    "VOYAGE_API_KEY": "https://api.voyageai.com",
+    "XAI_API_KEY": "https://api.x.ai",
+}
+_PORTS: Final = {"http": 80, "https": 443}
+# What a child process may know: where programs, caches, libraries and devices are, how to reach the network.
+_PASSED: Final = frozenset(
+    {"ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY",
+     "PATH", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TEMP", "TMP", "TMPDIR",
+     "TUNEWORTHY_HOME", "TZ", "USER", "VIRTUAL_ENV"}
+)  # fmt: skip
+_PASSED_PREFIXES: Final = (
+    "CUDA", "GOMP_", "HF_HOME", "HF_HUB_", "HIP", "HSA_", "KMP_", "LC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
+    "OPENBLAS_", "PYTORCH_", "ROCM_", "ROCR_", "TORCH", "TRANSFORMERS_", "TRITON_", "VLLM_", "XDG_CACHE_",
+)  # fmt: skip
+_SECRET_PARTS: Final = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
+
+
+class Grant(NamedTuple):
+    """One thing that a project file asks for.
+
+    Attributes:
+        kind: Of what.
+        what: As it stands in the project file: the function, the environment variable, the path, the command line.
+        where: What that comes to: the file of the function, the server, the path without links, the program.
+    """
+
+    kind: Kind
+    what: str
+    where: str
+
+    def __str__(self) -> str:
+        if self.kind == "code":
+            return messages.say("grant_code", what=self.what, where=self.where)
+        if self.kind == "key":
+            return messages.say("grant_key", what=self.what, where=self.where)
+        if self.kind == "file":
+            return messages.say("grant_file", what=self.what, where=self.where)
+        return messages.say("grant_program", what=self.what, where=self.where)
+
+
+class Untrusted(UserError):
+    """A project asks for something that nobody allowed.
+
+    Attributes:
+        root: The project folder.
+        grants: What it asks for.
+    """
+
+    def __init__(self, root: Path, grants: Iterable[Grant]) -> None:
+        self.root, self.grants = root, tuple(grants)
+        listed = [messages.say("not_trusted", root=root), *(f"  {grant}" for grant in self.grants)]
+        super().__init__("\n".join(listed), hint=trust_hint(root))
+
+
+def trust_hint(root: Path) -> str:
+    """Return what to do before `root` may have what it asks for."""
+    here = root.resolve() == Path.cwd().resolve()
+    command = "tuneworthy trust" if here else f"tuneworthy trust --project {root}"
+    return messages.say("trust_hint", command=command, variable=VARIABLE)
+
+
+def require(root: Path, *grants: Grant | None) -> None:
+    """Go on only if a person allowed the project in `root` all of `grants` (None asks for nothing).
+
+    Raises:
+        Untrusted: One of them was not allowed.
+    """
+    if missing := [grant for grant in grants if grant is not None and not is_allowed(root, grant)]:
+        raise Untrusted(root, missing)
+
+
+def is_allowed(root: Path, grant: Grant) -> bool:
+    """Return whether a person allowed `grant` to the project in `root`."""
+    folder = root.resolve()
+    listed = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    return any(folder.is_relative_to(part.resolve()) for part in listed) or grant in allowed(root)
+
+
+def allowed(root: Path) -> list[Grant]:
+    """Return what a person allowed to the project in `root`."""
+    rows = _read().get(str(root.resolve()), [])
+    return [Grant(*row) for row in rows]
+
+
+def allow(root: Path, grants: Iterable[Grant]) -> None:
+    """Write down that a person allows exactly `grants` to the project in `root`; none takes all back."""
+    rows = [list(grant) for grant in sorted(set(grants))]
+    document = {**_read(), str(root.resolve()): rows}
+    if not rows:
+        del document[str(root.resolve())]
+    path = trust_file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust.")  # readable by its owner alone
+    with os.fdopen(handle, "wb") as file:
+        file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)
+
+
+def trust_file() -> Path:
+    """Return the file of all that the user allowed; a folder of configuration that is not absolute does not count."""
+    configured = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (configured if configured.is_absolute() else Path.home() / ".config") / "tuneworthy" / "trust.json"
+
+
+def _read() -> dict[str, list[Any]]:
+    path = trust_file()
+    try:
+        document = orjson.loads(path.read_bytes())
+        rows = [row for listed in document.values() for row in listed]
+        if not all(len(row) == 3 and all(isinstance(part, str) for part in row) for row in rows):
+            raise TypeError("not rows of three texts")
+    except FileNotFoundError:
+        return {}
+    except (orjson.JSONDecodeError, AttributeError, TypeError, OSError) as error:
+        raise UserError(
+            messages.say("bad_trust_file", path=path, error=error), hint=messages.say("move_trust")
+        ) from None
+    return document  # type: ignore[no-any-return]
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of an address; "" if it has no host.
+
+    >>> origin_of("HTTPS://Example.com:443/v1?x=1")
+    'https://example.com'
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    if not host:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, _PORTS.get(parts.scheme)} else "")
+
+
+def key_grant(variable: str | None, url: str) -> Grant | None:
+    """Return what it takes to send the key in `variable` to the server at `url`; None for its vendor's own."""
+    origin = origin_of(url)
+    return None if variable is None or VENDORS.get(variable) == origin else Grant("key", variable, origin)
+
+
+def code_grant(spec: str, root: Path) -> Grant:
+    """Return what it takes to run the function `spec`: `file.py:name` or `package.module:name`."""
+    place = spec.rpartition(":")[0]
+    return Grant("code", spec, str((root / place).resolve()) if place.endswith(".py") else place)
+
+
+def file_grant(root: Path, name: str) -> Grant | None:
+    """Return what it takes to use the path `name` of a project file; None if it lies in the folder."""
+    path = _expanded(root, name).resolve()
+    return None if path.is_relative_to(root.resolve()) else Grant("file", name, str(path))
+
+
+def program_grant(executable: str, arguments: Iterable[str]) -> Grant:
+    """Return what it takes to start a program with such arguments."""
+    return Grant("program", shlex.join([executable, *arguments]), shutil.which(executable) or executable)
+
+
+def path_of(root: Path, name: str) -> Path:
+    """Return the path `name` of a project file, for reading.
+
+    Raises:
+        Untrusted: It leads out of the folder `root`, and nobody allowed that.
+    """
+    require(root, file_grant(root, name))
+    return _expanded(root, name)
+
+
+def own_path(root: Path, name: str) -> Path:
+    """Return the path of a file of ours in the folder `root`: no link in it may lead out.
+
+    Raises:
+        UserError: One does.
+    """
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(messages.say("leads_out", path=path, target=path.resolve()), hint=messages.say("remove_link"))
+    return path
+
+
+def _expanded(root: Path, name: str) -> Path:
+    try:
+        return root / Path(name).expanduser()
+    except RuntimeError:  # there is no such user
+        return root / name
+
+
+def child_environment(*prefixes: str, **settings: str) -> dict[str, str]:
+    """Return the environment of a child process: no secret of the user's is in it.
+
+    Args:
+        prefixes: Further names that this child may know, by how they begin.
+        settings: What it gets beside that.
+    """
+    named = (*_PASSED_PREFIXES, *prefixes)
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.upper() in _PASSED or name.startswith(named))
+        and (name.startswith(prefixes) or not any(part in name.upper() for part in _SECRET_PARTS))
+    }
+    return passed | settings
+
+
+def refuse_standard_library(place: str) -> None:
+    """Refuse a function of Python itself, such as `os:system`: no grader or model is among them.
+
+    Raises:
+        UserError: The module `place` is part of Python.
+    """
+    if place.partition(".")[0] in sys.stdlib_module_names:
+        raise UserError(messages.say("part_of_python", place=place), hint=messages.say("function_form"))

@@ -1,0 +1,20 @@
+"""Every test has its own configuration, and trusts the projects that tests write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tuneworthy.trust import VARIABLE
+
+
+@pytest.fixture(autouse=True, scope="session")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep consent out of the user's own file; trust what lies below pytest's folder and this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
+        patch.setenv(VARIABLE, os.pathsep.join([str(tmp_path_factory.getbasetemp()), str(Path.cwd())]))
+        yield
