@@ -12,6 +12,7 @@ from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, UserError
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
+from tuneworthy.providers.drain import AT_ONCE
 from tuneworthy.types import Case, OutputFormat, Response
 
 
@@ -363,36 +364,60 @@ def test_a_spent_budget_does_not_bar_a_model_that_costs_nothing(tmp_path: Path) 
 
 @pytest.mark.parametrize(("code", "billed"), [("timeout", True), ("malformed", True), ("connection", True),
                                               ("crash", True), ("server", False), ("rate_limit", False)])  # fmt: skip
-def test_a_failed_attempt_that_may_have_been_billed_counts_at_its_ceiling(
+def test_a_failed_attempt_that_may_have_been_billed_counts_at_what_the_same_request_costs(
     tmp_path: Path, code: str, billed: bool
 ) -> None:
     world = World(tmp_path, lambda text, nth: fault(code) if nth == 1 else "ok", price=DOLLAR_A_CALL)
     play(world.ask(questions(4)))
-    expected = 4 * 0.1 + (4 * 1.0 if billed else 0.0)
+    expected = 4 * 0.1 * (2 if billed else 1)
     assert world.budget.spent_usd == pytest.approx(expected)
     assert world.store.spent_usd() == pytest.approx(expected)
 
 
-def test_a_cancelled_run_counts_its_calls_in_flight_and_can_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cancels", "answered"), [([None], 32), ([None, None], 32), ([None, AT_ONCE], 24)])
+def test_a_cancelled_run_stores_its_calls_in_flight_unless_it_has_to_end_at_once(
+    tmp_path: Path, cancels: list[str | None], answered: int
+) -> None:
     world = World(tmp_path, price=DOLLAR_A_CALL, concurrency=8)
 
     async def main() -> None:
         task = asyncio.create_task(world.ask(questions(100)))
         await asyncio.sleep(3.5)
-        task.cancel()
+        for message in cancels:
+            task.cancel(message)
+            await asyncio.sleep(0.1)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(asyncio.all_tasks()) == 1
 
     play(main())
-    answered = len(world.store)
-    assert answered == 24
+    assert len(world.store) == answered
     assert world.budget.reserved_usd == 0
-    assert world.budget.spent_usd == pytest.approx(0.1 * answered + 8)
+    cut_off = 32 - answered
+    assert world.budget.spent_usd == pytest.approx(0.1 * answered + cut_off)
+    assert world.budget.unanswered_usd == pytest.approx(cut_off)
     again = World(tmp_path, price=DOLLAR_A_CALL)
     assert again.budget.spent_usd == pytest.approx(world.budget.spent_usd)
     play(again.ask(questions(100)))
     assert again.provider.calls.total() == 100 - answered
+    # what was cut off counts at what the same request cost when it was answered, here and for the next process
+    assert again.budget.spent_usd == pytest.approx(0.1 * (100 + cut_off))
+    assert again.store.spent_usd() == pytest.approx(again.budget.spent_usd)
+
+
+def test_a_cancelled_run_waits_no_longer_than_the_grace_time(tmp_path: Path) -> None:
+    world = World(tmp_path, seconds=100.0)
+    world.runner.grace_s = 7.0
+
+    async def main() -> float:
+        task = asyncio.create_task(world.ask(questions(10)))
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return asyncio.get_running_loop().time()
+
+    assert play(main()) == pytest.approx(8.0)
 
 
 def test_a_retry_that_is_due_after_the_run_was_stopped_is_not_sent(tmp_path: Path) -> None:

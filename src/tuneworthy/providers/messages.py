@@ -8,7 +8,7 @@ say = Catalogue(
         "request_not_json": "{host}: the request cannot be written as JSON: {reason}.",
         "refused": "{host}: {status} {said}",
         "not_expected": "{host}: expected {expected}, got {got}.",
-        "answer_too_large": "{host}: the answer is larger than {mib} MiB.",
+        "answer_too_large": "{host}: the answer is larger than {kib:,} KiB.",
         "no_connection": "{host}: no connection within {limit_s:g} s: {said}.",
         "no_answer": "{host}: no answer in {limit_s:g} s. Raise timeout_s if it needs longer.",
         "proxy": "{host}: the proxy refuses: {said}.",
