@@ -16,7 +16,6 @@ from aiohttp import web
 from fault_server import KEY, QUESTION, Server, completion, cut_off, error, hang, reset, stall, text
 
 from tuneworthy.errors import ProviderError, UserError
-from tuneworthy.providers import http_client
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import Key, read_key

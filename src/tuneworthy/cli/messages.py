@@ -67,6 +67,10 @@ say = Catalogue(
         # money
         "no_budget": "{names} cost money, and there is no budget.",
         "set_budget": "Set ladder.budget_usd, or give --max-usd or --yes.",
+        "released": "{n} calls without an answer released: ${usd:.4f}.",
+        "spent": "Spent: ${answered:.4f} answered, ${unanswered:.4f} never answered ({n} calls), ${reserved:.4f} reserved.",
+        "money_left": "Left of the budget of ${limit:.2f}: ${left:.4f}.",
+        "no_limit": "There is no budget in the project file.",
         # run
         "baseline_failed": "The baseline cannot be scored: {reason}.",
         "fix_and_run": "Fix that and run again: no stored answer is paid for twice.",

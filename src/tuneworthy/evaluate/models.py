@@ -56,7 +56,9 @@ class OpenModel:
 
     def ceiling_usd(self, request: Request) -> float:
         """Return the most that one call can cost, US dollars."""
-        return self.price.ceiling(_size(request), request.max_tokens, features=_features(request)) if self.price else 0.0
+        return (
+            self.price.ceiling(_size(request), request.max_tokens, features=_features(request)) if self.price else 0.0
+        )
 
     def settled(self, request: Request, response: Response) -> tuple[Response, float]:
         """Return a response and its cost, US dollars; the ceiling, and no usage, if what it reports cannot be true."""

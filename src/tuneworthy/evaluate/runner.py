@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import ceil, fsum, log as natural_log
+from math import ceil, fsum
+from math import log as natural_log
 from typing import Protocol
 
 from tuneworthy.errors import (
@@ -240,9 +241,9 @@ class Runner:
         answers = self.store.get_many([job.key for job in jobs])
         if model.price and self._cut_off is None:
             self._cut_off = {}
-            for key, usd, answered in self.store.unanswered():
-                if not answered:
-                    self._cut_off.setdefault(key, []).append(usd)
+            for call in self.store.unanswered():
+                if not call.settled:
+                    self._cut_off.setdefault(call.key, []).append(call.usd)
         missing = {}  # cases that ask the same are asked once
         for job in jobs:
             answer, cost = answers.get(job.key, (None, 0.0))
@@ -340,10 +341,12 @@ class Runner:
                 if isinstance(batch.stopped_by, UserError | OutsideFault):
                     patience = min(patience, IMPATIENT_S)
                 await asyncio.wait([workers[number] for number in batch.sending], timeout=patience)
-        except asyncio.CancelledError as error:
-            batch.stop(error)
-            if batch.sending and error.args != (AT_ONCE,):
-                self.progress.note(messages.say("draining", n=len(batch.sending), model=model.name, seconds=self.grace_s))
+        except asyncio.CancelledError as stop:
+            batch.stop(stop)
+            if batch.sending and stop.args != (AT_ONCE,):
+                self.progress.note(
+                    messages.say("draining", n=len(batch.sending), model=model.name, seconds=self.grace_s)
+                )
                 await drain([workers[number] for number in batch.sending], self.grace_s)
             raise
         finally:
@@ -403,9 +406,7 @@ class Runner:
         if failure and not batch.ended.is_set():
             await self._after_failure(model, batch, job, failure)
 
-    async def _send(
-        self, model: OpenModel, batch: Batch, job: Job, ceiling: float
-    ) -> tuple[Response | Failure, float]:
+    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Response | Failure, float]:
         """Make one attempt, and commit what comes back; the reservation of `ceiling` is settled whatever happens.
 
         Returns:

@@ -40,6 +40,10 @@ say = Catalogue(
         "plan_hint": "It belongs to the test set: restore the file, or start over with a new test set.",
         "test_used_up": "The test set is used up: {why}.",
         "test_used_up_hint": "Collect a new test set, or compare on dev.",
+        "answers_lost": "{n} of {n_all} test answers could not be scored. The first: {why}.",
+        "usage_doubtful": (
+            "{n} answers of {model} reported no usable token counts. They count at the most that they can cost."
+        ),
         "today_measured_again": "Another baseline was measured on test before, so this one is charged as a comparison.",
         # Variants
         "no_run": "There is no run yet that tried {name!r}.",

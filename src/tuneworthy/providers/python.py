@@ -89,8 +89,14 @@ def of_pipeline(error: ProviderError) -> ProviderError:
 def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -> Response:
     """Turn what a function returned into a `Response`."""
     if isinstance(answer, Response):
-        counts = {name: token_count(getattr(answer, name)) for name in ("input_tokens", "output_tokens", "cached_tokens")}
-        return replace(answer, seconds=answer.seconds or seconds, dropped=answer.dropped + dropped, **counts)
+        return replace(
+            answer,
+            seconds=answer.seconds or seconds,
+            dropped=answer.dropped + dropped,
+            input_tokens=token_count(answer.input_tokens),
+            output_tokens=token_count(answer.output_tokens),
+            cached_tokens=token_count(answer.cached_tokens),
+        )
     return Response(text=as_answer(answer), seconds=seconds, dropped=dropped)
 
 

@@ -26,7 +26,7 @@ _LONGEST_NAME = 200
 
 
 def token_count(value: Any) -> int | None:
-    """Return a count of tokens, or None for what is none.
+    """Return a count of tokens; None for anything else.
 
     >>> token_count(3), token_count(True), token_count(-1), token_count("3")
     (3, None, None, None)

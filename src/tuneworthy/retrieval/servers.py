@@ -7,7 +7,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ PAUSE_S = 0.5
 MAX_BYTES = 256 * 2**20
 MAYBE_BILLED = frozenset({"timeout", "connection", "malformed"})
 
+Result = TypeVar("Result")
 # Returns what is sent for some texts.
 Content = Callable[[Sequence[str]], Mapping[str, Any]]
 # Returns the answers in the order of the texts, given what came and how many are expected.
@@ -182,7 +183,7 @@ class RetrievalServer:
         raise OutsideFault(message, hint=messages.say("run_again"))
 
 
-async def _finished(call: Coroutine[Any, Any, Any], grace_s: float) -> Any:
+async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result:
     """Return what `call` returns; where this task is cancelled, let it end and be stored: it may be paid for already."""
     task = asyncio.ensure_future(call)
     try:

@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
+from math import fsum, isfinite
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -60,29 +60,31 @@ SELECT (SELECT TOTAL({_AMOUNT.format("cost_usd")}) FROM responses)
     + (SELECT TOTAL({_AMOUNT.format("cost_usd")}) FROM further_answers)
 """
 _UNANSWERED = f"""
-SELECT key, {_AMOUNT.format("ceiling_usd")}, substr(body, 1, 1) = x'5b', {_AMOUNT.format("cost_usd")}
+SELECT key, {_AMOUNT.format("ceiling_usd")}, substr(body, 1, 1) = x'5b', {_AMOUNT.format("cost_usd")}, open_calls.created
 FROM open_calls LEFT JOIN responses USING (key)
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
+class Expenses:
     """What the calls of a project have cost, US dollars.
 
     Attributes:
         answered_usd: Calls that were answered.
         unanswered_usd: Calls that were sent and never answered: what the same request cost, or their ceiling.
         n_unanswered: How many these are.
+        reserved_usd: Calls that a process which works on the project has in flight, at their ceiling.
     """
 
     answered_usd: float = 0.0
     unanswered_usd: float = 0.0
     n_unanswered: int = 0
+    reserved_usd: float = 0.0
 
     @property
     def usd(self) -> float:
-        """Both together."""
-        return self.answered_usd + self.unanswered_usd
+        """All together."""
+        return self.answered_usd + self.unanswered_usd + self.reserved_usd
 
 
 def response_key(identity: bytes, request: Mapping[str, Any], repeat: int) -> bytes:
@@ -97,6 +99,22 @@ def response_key(identity: bytes, request: Mapping[str, Any], repeat: int) -> by
     digest.update(canonical(request))
     digest.update(b"#%d" % repeat)
     return digest.digest()
+
+
+class OpenCall(NamedTuple):
+    """A call that was sent and not answered.
+
+    Attributes:
+        key: Of its request.
+        usd: What it counts, US dollars.
+        settled: Whether the same request was answered, whose cost this is; else it is the ceiling.
+        created: When it was sent, seconds since the epoch.
+    """
+
+    key: bytes
+    usd: float
+    settled: bool
+    created: float
 
 
 class ResponseStore:
@@ -216,23 +234,31 @@ class ResponseStore:
         with self._explained():
             self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
 
-    def unanswered(self) -> list[tuple[bytes, float, bool]]:
-        """Return the calls that were sent and not answered: key, US dollars, whether the same request was answered."""
+    def unanswered(self) -> list[OpenCall]:
+        """Return the calls that were sent and not answered."""
         with self._explained():
             rows = self._db.execute(_UNANSWERED).fetchall()
-        return [(key, min(ceiling, cost) if answered else ceiling, bool(answered)) for key, ceiling, answered, cost in rows]
+        return [
+            OpenCall(key, min(ceiling, cost) if answered else ceiling, bool(answered), _amount(created))
+            for key, ceiling, answered, cost, created in rows
+        ]
 
     def release(self) -> None:
         """Forget the calls without an answer: whoever calls this knows that they were not billed."""
         with self._explained():
             self._db.execute("DELETE FROM open_calls")
 
-    def spending(self) -> Spending:
-        """Return what all calls of this project have cost."""
+    def spending(self, busy_since: float | None = None) -> Expenses:
+        """Return what all calls of this project have cost.
+
+        Args:
+            busy_since: When another process began to work on the project: what it sent since may still be answered.
+        """
         with self._explained():
             answered = float(self._db.execute(_ANSWERED).fetchone()[0])
-        open_usd = [usd for _, usd, _ in self.unanswered()]
-        return Spending(answered, sum(open_usd), len(open_usd))
+        calls = self.unanswered()
+        cut_off = [call.usd for call in calls if busy_since is None or call.created < busy_since]
+        return Expenses(answered, fsum(cut_off), len(cut_off), fsum(call.usd for call in calls) - fsum(cut_off))
 
     def spent_usd(self) -> float:
         """Return what all calls of this project have cost, unanswered ones included."""
