@@ -256,14 +256,13 @@ def test_a_refused_question_is_stored_and_not_asked_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("code", ["refused", "pipeline"])
-def test_a_case_that_fails_until_something_is_mended_is_not_stored_and_asked_again(tmp_path: Path, code: str) -> None:
+def test_a_case_that_fails_until_something_is_mended_is_asked_again_by_the_next_run(tmp_path: Path, code: str) -> None:
     def script(text: str, nth: int) -> object:
         return fault(code, retryable=False) if text in {"q3", "q4"} else "ok"
 
     world = World(tmp_path, script, concurrency=2)
     traces = play(world.ask(questions(6)))
     assert [trace.error.code for trace in traces if trace.error] == [code, code]
-    assert len(world.store) == 4
     # nothing but these is left to ask, but the model did answer once: it is neither its name nor its address
     still = World(tmp_path, script)
     assert play(still.ask(questions(6)))[3].error is not None
@@ -280,7 +279,7 @@ def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
         play(world.ask(questions(300)))
     assert caught.value.exit_status == 2
     assert "\n" not in str(caught.value)
-    assert world.provider.calls.total() <= 4
+    assert world.provider.calls.total() < DOWN_AFTER + 4  # those in flight
     assert len(world.store) == 0
 
 

@@ -69,7 +69,7 @@ STORED_FAILURES = frozenset({"bad_request"})
 UNTIL_FIXED = frozenset({"refused", "pipeline"})
 MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
 # A case can cause these itself, whatever state the provider is in.
-OF_ONE_CASE = frozenset({"server", "timeout", "malformed", "crash"})
+OF_ONE_CASE = frozenset({"server", "timeout", "malformed", "crash", "refused"})
 # A case is given up early if so many attempts, at least, would fail by chance less often than this.
 FEWEST_ATTEMPTS = 3
 CHANCE = 1e-4
@@ -480,8 +480,6 @@ class Runner:
             batch.stop(AuthError(error.message, hint=messages.say("key_refused_hint")))
         elif error.code == "rate_limit" and not error.retryable:
             batch.stop(OutsideFault(error.message, hint=messages.say("quota_hint")))
-        elif error.code == "refused" and not error.retryable and model.identity not in self._working:
-            batch.stop(_wrong(model, error))
         elif await self._fails_alone(model, batch, job, error):
             self._failing.add((model.identity, job.case.id))
             failure = self._fail(model, batch, job, error)
@@ -515,7 +513,7 @@ class Runner:
         if (model.identity, job.case.id) in self._failing:
             return True
         if not error.retryable:
-            return model.identity in self._working
+            return await self._healthy(model, batch, job.last_sent)
         failed, fine = self._tries[model.identity, True], self._tries[model.identity, False]
         enough = ceil(natural_log(CHANCE) / natural_log((failed + 1) / (failed + fine + 2)))
         tries = job.attempts - job.rate_limited
@@ -580,10 +578,12 @@ class Runner:
 
     async def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
         """Count a case that is given up; return what ends the run if the provider is to blame."""
+        if model.identity in self._working and error.code != "pipeline":
+            if batch.last_answer >= job.first_sent or await self._healthy(model, batch, job.last_sent):
+                return None
+            why = messages.say("known_call_fails", attempts=job.attempts)
+            return _down(model, error, why) if error.retryable else _wrong(model, error)
         if error.retryable and batch.last_answer < job.first_sent:
-            if model.identity in self._working:
-                healthy = await self._healthy(model, batch, job.last_sent)
-                return None if healthy else _down(model, error, messages.say("known_call_fails", attempts=job.attempts))
             batch.given_up += 1
             if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
                 return _down(model, error, messages.say("no_call_answered", attempts=job.attempts))

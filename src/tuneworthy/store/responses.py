@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import fsum, isfinite
+from math import fsum
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -289,7 +289,7 @@ _values = attrgetter(*_FIELDS)
 
 def _amount(value: Any) -> float:
     """Return a cost as it counts: 0 for what is not a number at or above 0."""
-    return float(value) if isinstance(value, int | float) and isfinite(value) and value >= 0 else 0.0
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1e300 else 0.0
 
 
 def _encode(answer: Response | Failure) -> bytes:
