@@ -10,6 +10,7 @@ import pytest
 from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, UserError
+from tuneworthy.evaluate import runner
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.providers.drain import AT_ONCE
@@ -402,6 +403,60 @@ def test_a_cancelled_run_stores_its_calls_in_flight_unless_it_has_to_end_at_once
     # what was cut off counts at what the same request cost when it was answered, here and for the next process
     assert again.budget.spent_usd == pytest.approx(0.1 * (100 + cut_off))
     assert again.store.spent_usd() == pytest.approx(again.budget.spent_usd)
+
+
+def test_without_the_drain_a_cancelled_run_loses_its_calls_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(runner, "drain", at_once)
+    world = World(tmp_path, concurrency=8)
+
+    async def main() -> None:
+        task = asyncio.create_task(world.ask(questions(100)))
+        await asyncio.sleep(3.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    play(main())
+    assert len(world.store) == 24  # 32 with it
+
+
+def test_a_case_that_fails_while_others_are_answered_is_given_up_early_and_tried_once_by_the_next_run(
+    tmp_path: Path,
+) -> None:
+    def script(text: str, nth: int) -> object:
+        return fault("server") if text in {"q3", "q50"} else "ok"
+
+    world = World(tmp_path, script)
+    traces = play(world.ask(questions(200)))
+    assert [trace.case_id for trace in traces if trace.error] == ["c3", "c50"]
+    assert max(world.provider.calls.values()) <= 5  # not seven
+    before = world.provider.calls.copy()
+    play(world.ask(questions(200)))
+    assert world.provider.calls == before  # remembered
+    again = World(tmp_path, script)
+    play(again.ask(questions(200)))
+    assert again.provider.calls == {"q3": 1, "q50": 1}
+    fixed = World(tmp_path)
+    assert play(fixed.ask(questions(200)))[3].text == "answer to q3"
+
+
+def test_a_provider_is_blamed_only_after_a_call_that_it_answered_before_fails_too(tmp_path: Path) -> None:
+    down = False
+
+    def script(text: str, nth: int) -> object:
+        return fault("server") if down or text == "q9" else "ok"
+
+    world = World(tmp_path, script)
+    play(world.ask(questions(9)))
+    assert play(world.ask(questions(1, first=9)))[0].error is not None  # alone, and the provider is fine
+    down = True
+    with pytest.raises(OutsideFault, match="a call that it answered before fails too"):
+        play(world.ask(questions(1, first=10)))
 
 
 def test_a_cancelled_run_waits_no_longer_than_the_grace_time(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,8 @@ from tests.hostile.fault_server import INPUT_TOKENS, OUTPUT_TOKENS, USAGE, Runni
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke
 from tuneworthy.evaluate import models
-from tuneworthy.store import ResponseStore
+from tuneworthy.store import Expenses, Folder, ResponseStore, responses
+from tuneworthy.types import Failure, Response
 
 TRUE_COST = (INPUT_TOKENS + OUTPUT_TOKENS) * PRICE / 1e6
 
@@ -127,3 +129,36 @@ def test_a_record_with_negative_costs_breaks_no_verb(
     for verb in ("status", "report", "decide", "check"):
         status = invoke([verb, "--project", str(root)])
         tried("damaged cost in the record", verb, status in {0, 2, 3, 4}, capsys.readouterr().err)
+
+
+def test_without_the_guard_a_damaged_cost_gives_money_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(ResponseStore(tmp_path / "responses.sqlite")) as store:
+        store.put(b"a", Response(text="x"), 1.0)
+        store.put(b"b", Response(text="x"), -5.0)
+        assert store.spending().usd == 1.0
+        monkeypatch.setattr(responses, "_ANSWERED", "SELECT TOTAL(cost_usd) FROM responses")
+        assert store.spending().usd == -4.0
+
+
+def test_a_call_that_was_cut_off_costs_what_the_same_request_cost(tmp_path: Path) -> None:
+    with closing(ResponseStore(tmp_path / "responses.sqlite")) as store:
+        for _ in range(3):
+            store.open_call(b"a", 1.0)
+        assert store.spending() == Expenses(unanswered_usd=3.0, n_unanswered=3)
+        store.put(b"a", Failure(code="server", message="no"), 0.0)  # no answer
+        assert store.spending().usd == 3.0
+        store.put(b"a", Response(text="x"), 0.25)
+        assert store.spending() == Expenses(answered_usd=0.25, unanswered_usd=0.75, n_unanswered=3)
+        store.release()
+        assert store.spending() == Expenses(answered_usd=0.25)
+
+
+def test_calls_in_flight_of_another_process_are_reserved(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with closing(ResponseStore(folder.responses)) as store:
+        store.open_call(b"a", 1.0)
+        assert folder.busy_since() is None
+        time.sleep(0.02)
+        with folder.lock(print):
+            store.open_call(b"b", 2.0)
+            assert store.spending(folder.busy_since()) == Expenses(unanswered_usd=1.0, n_unanswered=1, reserved_usd=2.0)
