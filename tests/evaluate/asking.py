@@ -91,7 +91,7 @@ class Played:
             self.in_flight -= 1
         if isinstance(answer, BaseException):
             raise answer
-        return answer if isinstance(answer, Response) else Response(text=answer, input_tokens=0, output_tokens=1)
+        return answer if isinstance(answer, Response) else Response(text=answer, input_tokens=1, output_tokens=1)
 
     async def close(self) -> None: ...
 

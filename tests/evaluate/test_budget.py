@@ -102,5 +102,9 @@ def test_without_a_limit_nothing_waits() -> None:
 
 
 def test_the_message_says_what_is_left_and_what_to_do() -> None:
-    with pytest.raises(BudgetSpent, match=r"\$0\.5000.*\$0\.4000 is spent.*\$0\.2000.*Raise budget_usd"):
+    spent = r"\$0\.5000.*\$0\.3000 answered, \$0\.1000 never answered, \$0\.0000 reserved.*\$0\.2000"
+    with pytest.raises(BudgetSpent, match=f"{spent}.*Raise budget_usd.*tuneworthy budget --release"):
+        play(Budget(0.5, 0.4, 0.1).reserve(0.2))
+    with pytest.raises(BudgetSpent) as caught:
         play(Budget(0.5, 0.4).reserve(0.2))
+    assert "--release" not in str(caught.value)  # there is nothing to release

@@ -45,13 +45,14 @@ def test_a_longer_question_has_a_higher_ceiling_by_its_bytes() -> None:
 
 
 def test_an_answer_without_usage_costs_its_ceiling() -> None:
-    assert MODEL.cost_usd(ASKED, Response(text="x")) == MODEL.ceiling_usd(ASKED)
-    assert MODEL.cost_usd(ASKED, Response(text="x", input_tokens=10, output_tokens=1)) == pytest.approx(20 / 1e6)
+    assert MODEL.settled(ASKED, Response(text="x")) == (Response(text="x"), MODEL.ceiling_usd(ASKED))
+    answer = Response(text="x", input_tokens=10, output_tokens=1)
+    assert MODEL.settled(ASKED, answer) == (answer, pytest.approx(20 / 1e6))
 
 
 def test_a_model_without_a_price_costs_nothing() -> None:
     free = replace(MODEL, price=None)
-    assert free.ceiling_usd(ASKED) == free.cost_usd(ASKED, Response(text="x")) == 0.0
+    assert free.ceiling_usd(ASKED) == free.settled(ASKED, Response(text="x"))[1] == 0.0
 
 
 def test_all_who_ask_a_model_share_one_limiter() -> None:

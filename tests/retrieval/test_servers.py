@@ -125,7 +125,8 @@ def test_an_answer_that_breaks_off_is_told(account: Account) -> None:
     assert len(seen) == servers.TRIES
 
 
-def test_a_slow_server_holds_nothing_up_and_the_first_ctrl_c_ends_the_wait(account: Account) -> None:
+def test_a_slow_server_holds_nothing_up_and_ctrl_c_ends_the_wait_after_the_grace_time(account: Account) -> None:
+    account.grace_s = 0.5
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     with serving((200, vectors), wait_s=30.0) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m")

@@ -9,6 +9,7 @@ import click
 from tuneworthy import __version__
 from tuneworthy.cli import messages
 from tuneworthy.cli.bug_report import write_bug_report
+from tuneworthy.cli.interruption import listen
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
 from tuneworthy.errors import TuneworthyError
@@ -25,6 +26,7 @@ VERBS: dict[str, str] = {
     "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
     "status": "Show the two-week path and the next cheapest step.",
+    "budget": "Show what was spent; release what was not billed.",
     "guide": "Show which lever fits which problem.",
     "decide": "Decide whether to fine-tune, with the evidence.",
     "report": "Write the report of the last run.",
@@ -60,6 +62,7 @@ def root(invocation: Invocation, verbose: int, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit with its status (see `errors`)."""
+    listen()
     sys.exit(invoke(sys.argv[1:]))
 
 

@@ -1,12 +1,12 @@
 """`tuneworthy compare`."""
 
-import asyncio
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, print_result, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import Project, load
@@ -35,7 +35,7 @@ def command(
     Example (CI: did the edited prompt get worse?):
       tuneworthy compare baseline current --gate
     """
-    result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
+    result = run_async(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
     print_result(as_json, asdict(result), _show, result)
     if not gate or result.answer in {ComparisonOutcome.BETTER, ComparisonOutcome.NO_WORSE}:
         return 0

@@ -1,11 +1,11 @@
 """`tuneworthy data distill`."""
 
-import asyncio
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
@@ -61,7 +61,7 @@ def command(
     project = load(root)
     fetch_models(project)
     request = ImportRequest(inputs, expected, format_name)
-    done = asyncio.run(_run(project, files, request, limit=limit, add=add, max_usd=max_usd, yes=yes))
+    done = run_async(_run(project, files, request, limit=limit, add=add, max_usd=max_usd, yes=yes))
     print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **done.rows.document}, _say, done)
 
 

@@ -1,11 +1,11 @@
 """`tuneworthy decide`."""
 
-import asyncio
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
@@ -43,9 +43,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     project = load(root)
     if probe:
         agree_to_spend(project, max_usd, yes)
-    verdict = asyncio.run(
-        decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note)
-    )
+    verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note))
     print_result(as_json, verdict.to_dict(), _show, verdict)
     return EXIT[verdict.outcome]
 

@@ -1,6 +1,5 @@
 """`tuneworthy decode explain`."""
 
-import asyncio
 from contextlib import closing
 from dataclasses import replace
 from math import exp
@@ -13,6 +12,7 @@ import orjson
 from rich.text import Text
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import F, json_option, note, print_result, project_option, writing_to
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import console, make_table
@@ -89,7 +89,7 @@ def command(
     if case is not None:
         position = _stored(root, case, place)
     elif prompt is not None:
-        position = asyncio.run(_ask(root, prompt, model, yes=yes))
+        position = run_async(_ask(root, prompt, model, yes=yes))
     else:
         position = _given(probs or logits or "", as_logits=logits is not None)
     used = engines or ENGINES
@@ -167,7 +167,9 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
                 name="decode explain", model=name, model_identity=model.provider.identity, system=None,
                 user="{{ input }}", decoding={"temperature": 0}, max_tokens=1,
             )  # fmt: skip
-            runner = Runner(store, Budget(project.ladder.budget_usd, store.spent_usd()), ShotPool(()))
+            spending = store.spending()
+            budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
+            runner = Runner(store, budget, ShotPool(()), grace_s=project.ladder.grace_s)
             case = Case(id=Case.make_id(prompt), input=prompt)
             (trace,) = await runner.run(variant, model, [case], logprobs=ALTERNATIVES)
         finally:

@@ -1,11 +1,11 @@
 """`tuneworthy decode sweep`."""
 
-import asyncio
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, print_result, project_option, spending_options
 from tuneworthy.cli.run import fetch_models, open_variants
 from tuneworthy.config import Project, load
@@ -41,7 +41,7 @@ def command(
     project = load(root)
     open_study(0)
     fetch_models(project)
-    report = asyncio.run(_run(project, variant, calls, repeats, max_usd=max_usd, yes=yes))
+    report = run_async(_run(project, variant, calls, repeats, max_usd=max_usd, yes=yes))
     print_result(as_json, report.to_dict(), _show, report)
 
 

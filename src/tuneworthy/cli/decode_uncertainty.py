@@ -1,12 +1,12 @@
 """`tuneworthy decode uncertainty`."""
 
-import asyncio
 import math
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options, writing_to
 from tuneworthy.cli.run import fetch_models, open_variants
 from tuneworthy.cli.tables import console, make_table
@@ -53,7 +53,7 @@ def command(
         raise UserError(messages.say("positive_threshold", threshold=threshold))
     project = load(root)
     fetch_models(project)
-    report = asyncio.run(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
+    report = run_async(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
     if out:
         with writing_to(out):
             write_atomic(out, page(report).encode())

@@ -1,6 +1,5 @@
 """`tuneworthy demo`."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages, root
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result
 from tuneworthy.cli.report import write_report
 from tuneworthy.cli.run import fetch_models, walk
@@ -58,7 +58,7 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
     project = load(folder)
     fetch_models(project)
     record = walk(project)
-    asyncio.run(decide_project(project))
+    run_async(decide_project(project))
     if train:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             if status := go_on(folder):

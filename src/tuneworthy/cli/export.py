@@ -1,12 +1,12 @@
 """`tuneworthy export`."""
 
-import asyncio
 import re
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli.export_model import gguf, ollama, quantized
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_variant import export_variant
@@ -40,7 +40,7 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
     Example:
       tuneworthy export variant best --out winner
     """
-    paths = list(map(str, asyncio.run(_write(load(root), which, out))))
+    paths = list(map(str, run_async(_write(load(root), which, out))))
     print_result(as_json, paths, click.echo, "\n".join(paths))
 
 

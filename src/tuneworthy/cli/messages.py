@@ -86,6 +86,12 @@ say = Catalogue(
         # money
         "no_budget": "These services are billed, and no budget is set: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
+        "released": "{n} calls without an answer released: ${usd:.4f}.",
+        "spent": (
+            "Spent: ${answered:.4f} answered, ${unanswered:.4f} never answered ({n} calls), ${reserved:.4f} reserved."
+        ),
+        "money_left": "Left of the budget of ${limit:.2f}: ${left:.4f}.",
+        "no_limit": "There is no budget in the project file.",
         # run
         "baseline_failed": "The baseline cannot be scored: {reason}.",
         "fix_and_run": "Fix the cause, then run again. Finished calls are cached and never paid for twice.",

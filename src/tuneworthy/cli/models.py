@@ -1,6 +1,5 @@
 """`tuneworthy models`."""
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
@@ -152,7 +152,7 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
         if not sys.stdin.isatty():
             raise UserError(messages.say("probe_costs", name=name), hint=messages.say("add_yes"))
         click.confirm(messages.say("confirm_probe", name=name), abort=True, err=True)
-    report = asyncio.run(_probe(model, find_context))
+    report = run_async(_probe(model, find_context))
     store_probe(Folder(project.root), name, report)
     if as_json:
         print_json(report.to_dict())

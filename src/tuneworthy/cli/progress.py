@@ -59,6 +59,13 @@ class AnswerProgress:
             )
             click.echo(line, err=True)
 
+    def note(self, line: str) -> None:
+        """Print a line for the user, above the live line."""
+        if self._live:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            click.echo(line, err=True)
+
     def end(self) -> None:
         """Clear the live line."""
         self._bar.stop()

@@ -1,6 +1,5 @@
 """`tuneworthy run`."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.tables import show_run
@@ -70,7 +70,7 @@ def walk(
     stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
     """Run the ladder with a progress line and a line for each rung; `stopped` gets the record if it has to stop."""
-    return asyncio.run(
+    return run_async(
         run_ladder(
             project,
             rungs,

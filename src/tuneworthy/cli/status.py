@@ -1,10 +1,12 @@
 """`tuneworthy status`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.budget import BudgetState, read_money, words
 from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
@@ -28,17 +30,20 @@ def command(root: Path, as_json: bool) -> None:
     Example:
       tuneworthy status
     """
-    found = checklist(read_state(load(root)))
-    print_result(as_json, found.to_dict(), _show, found)
+    project = load(root)
+    found, money = checklist(read_state(project)), read_money(project)
+    print_result(as_json, {**found.to_dict(), "money": asdict(money)}, _show, found, money)
 
 
-def _show(found: Checklist) -> None:
+def _show(found: Checklist, money: BudgetState) -> None:
     for step in found.steps:
         status = click.style(f"{_WORDS[step.status]:<13}", fg=_COLOURS[step.status])
         click.echo(f"day {step.day:<5}  {status}  {step.title}")
         click.echo(f"{'':26}{clean(step.evidence)}")
     for note in found.notes:
         click.echo(f"\n{note}")
+    if money.spent_usd:
+        click.echo("\n" + words(money))
     if found.next is None:
         click.echo(f"\n{messages.say('nothing_open')}")
         return

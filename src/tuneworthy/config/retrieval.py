@@ -97,7 +97,7 @@ class _Server(Section):
 
     def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:
         """Return what a call did cost, US dollars; its ceiling if the server does not tell the tokens."""
-        return ceiling_usd if tokens is None else self.usd(tokens)
+        return ceiling_usd if tokens is None else min(ceiling_usd, self.usd(tokens))
 
 
 class LocalEncoder(Section):

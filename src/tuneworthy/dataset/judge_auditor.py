@@ -94,10 +94,12 @@ class JudgeAuditor:
     async def _opened(self) -> AsyncIterator[JudgeGrader]:
         """Open the model and yield the grader, which gets no right answer: the one that it judges is all there is."""
         store, models = ResponseStore(self.store.responses), Models(self.project)
-        spent, seed = store.spent_usd(), self.project.split.seed
-        limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spent + self.max_usd]
-        budget = Budget(min((one for one in limits if one is not None), default=None), spent)
-        runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed)
+        spending, seed = store.spending(), self.project.split.seed
+        limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spending.usd + self.max_usd]
+        limit = min((one for one in limits if one is not None), default=None)
+        budget = Budget(limit, spending.usd, spending.unanswered_usd)
+        grace_s = self.project.ladder.grace_s
+        runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed, grace_s=grace_s)
         context = GradingContext(root=self.project.root, asker=RequestBatcher(runner, models), seed=seed)
         config = Judge(
             type="judge",

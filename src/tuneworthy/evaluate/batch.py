@@ -67,7 +67,7 @@ class Batch:
     jobs: Iterable[Job]
     wide: int
     answers: Answers = field(default_factory=dict)
-    stopped_by: Exception | None = None
+    stopped_by: BaseException | None = None
     sending: set[int] = field(default_factory=set)
     last_answer: float = -1.0
     given_up: int = 0
@@ -117,7 +117,7 @@ class Batch:
         elif job.following:
             self.add(job.following)
 
-    def stop(self, error: Exception) -> None:
+    def stop(self, error: BaseException) -> None:
         """Send nothing more; the first reason stays."""
         if not self.ended.is_set():
             self.stopped_by = error

@@ -1,7 +1,8 @@
 """Money: reserved before a call is sent, settled when it answers, never more than the limit.
 
 A call in flight counts at its ceiling, which is often many times what it will cost. So a call that does not fit
-waits until one of those settles; the budget is spent only when it does not fit although none is in flight.
+waits until one of those settles; the budget is spent only when it does not fit although none is in flight. A call that
+was sent and not answered counts at its ceiling until the same request is answered, and then at what that cost.
 """
 
 import asyncio
@@ -17,11 +18,13 @@ class Budget:
     Args:
         limit_usd: The limit, US dollars; None for no limit.
         spent_usd: What counts against it already.
+        unanswered_usd: The part of it that calls without an answer count.
     """
 
-    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0) -> None:
+    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0, unanswered_usd: float = 0.0) -> None:
         self.limit_usd = limit_usd
         self.spent_usd = spent_usd
+        self.unanswered_usd = unanswered_usd
         self.reserved_usd = 0.0
         self.in_flight = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
@@ -60,11 +63,18 @@ class Budget:
         if not self._take(ceiling_usd):
             raise self._spent(ceiling_usd)
 
-    def settle(self, ceiling_usd: float, cost_usd: float) -> None:
+    def settle(self, ceiling_usd: float, cost_usd: float, *, answered: bool = True) -> None:
         """Replace a reservation by what the call did cost."""
         self.in_flight -= 1
         self.reserved_usd = self.reserved_usd - ceiling_usd if self.in_flight else 0.0  # no drift
         self.spent_usd += cost_usd
+        self.unanswered_usd += 0.0 if answered else cost_usd
+        self._grant()
+
+    def refund(self, usd: float) -> None:
+        """Give back what calls without an answer were charged above what the same request cost."""
+        self.spent_usd -= usd
+        self.unanswered_usd -= usd
         self._grant()
 
     def _take(self, ceiling_usd: float) -> bool:
@@ -89,6 +99,13 @@ class Budget:
 
     def _spent(self, ceiling_usd: float) -> BudgetSpent:
         return BudgetSpent(
-            messages.say("budget_spent", limit=self.limit_usd or 0.0, spent=self.spent_usd, ceiling=ceiling_usd),
-            hint=messages.say("budget_spent_hint"),
+            messages.say(
+                "budget_spent",
+                limit=self.limit_usd or 0.0,
+                answered=self.spent_usd - self.unanswered_usd,
+                unanswered=self.unanswered_usd,
+                reserved=self.reserved_usd,
+                ceiling=ceiling_usd,
+            ),
+            hint=messages.say("release_hint" if self.unanswered_usd > 0 else "budget_spent_hint"),
         )

@@ -11,15 +11,25 @@ say = Catalogue(
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok.",
         # Budget
         "budget_spent": (
-            "The budget of ${limit:.4f} is used up: ${spent:.4f} is spent, and the next call could cost up to "
-            "${ceiling:.4f}."
+            "The budget of ${limit:.4f} is used up: ${answered:.4f} answered, ${unanswered:.4f} never answered, "
+            "${reserved:.4f} reserved. The next call could cost up to ${ceiling:.4f}."
         ),
         "budget_spent_hint": "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached.",
+        "release_hint": (
+            "Raise budget_usd or --max-usd, then run the command again. If the calls without an answer were not "
+            "billed, run `tuneworthy budget --release`."
+        ),
         # Calls that failed
         "provider_down": "{model} is not responding: {error} ({why}).",
         "provider_down_hint": "Run the same command again once the provider works. Finished calls are cached.",
         "no_case_answered": "no case got an answer",
         "no_call_answered": "gave up after {attempts} attempts, with no other successful call in the meantime",
+        "known_call_fails": "gave up after {attempts} attempts, and a call that succeeded before now fails too",
+        "long_wait": "{model} asks to wait {minutes:,.0f} min or more. The next attempt is in {seconds:.0f} s.",
+        "draining": (
+            "Stopping: {n} calls to {model} are in flight and have {seconds:g} s to finish. Interrupt again to stop "
+            "at once."
+        ),
         "model_refuses": "{model} rejects every call: {error}.",
         "model_refuses_hint": (
             "Check that the base URL and the model name of models.{model} exist, and that the API key has access to "

@@ -12,8 +12,9 @@ from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.limiter import Limiter
 from tuneworthy.providers.base import Provider, open_provider
-from tuneworthy.providers.prices import Price, price_for
-from tuneworthy.types import Request, Response, canonical
+from tuneworthy.providers.prices import Price, most_input_tokens, price_for
+from tuneworthy.providers.usage import believed
+from tuneworthy.types import Failure, Request, Response, canonical
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,34 @@ class OpenModel:
 
     def ceiling_usd(self, request: Request) -> float:
         """Return the most that one call can cost, US dollars."""
-        if self.price is None:
-            return 0.0
-        output = request.output
-        size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
-        return self.price.ceiling(size, request.max_tokens, features=bool(request.tools) or output.kind != "free")
+        return (
+            self.price.ceiling(_size(request), request.max_tokens, features=_features(request)) if self.price else 0.0
+        )
 
-    def cost_usd(self, request: Request, response: Response) -> float:
-        """Return what a call cost, US dollars; its ceiling if the provider does not report the usage."""
+    def settled(self, request: Request, response: Response) -> tuple[Response, float]:
+        """Return a response and its cost, US dollars; the ceiling, and no usage, if what it reports cannot be true."""
         if self.price is None:
-            return 0.0
+            return response, 0.0
+        ceiling = self.ceiling_usd(request)
+        response = believed(request, response, most_input_tokens(_size(request), features=_features(request)))
         if response.input_tokens is None or response.output_tokens is None:
-            return self.ceiling_usd(request)
-        return self.price.cost(response.input_tokens, response.output_tokens, response.cached_tokens or 0)
+            return response, ceiling
+        cost = self.price.cost(response.input_tokens, response.output_tokens, response.cached_tokens or 0)
+        return response, min(cost, ceiling)
+
+    def doubtful(self, answer: Response | Failure) -> bool:
+        """Whether an answer counts at its ceiling, as the provider reported no usage that can be true."""
+        return self.price is not None and isinstance(answer, Response) and answer.output_tokens is None
+
+
+def _size(request: Request) -> int:
+    output = request.output
+    return len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
+
+
+def _features(request: Request) -> bool:
+    """Whether providers add a prompt of their own."""
+    return bool(request.tools) or request.output.kind != "free"
 
 
 class Models:

@@ -1,16 +1,19 @@
 """Call models: (cases, variant) -> traces. The one place that retries, limits, stores and counts money.
 
 Invariants: an answer is committed before it counts; nothing committed is requested again; an error of one case is
-data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget.
+data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget; a run that is
+stopped sends nothing more, and stores what is in flight as far as it comes within the grace time.
 """
 
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import fsum
+from math import ceil, fsum
+from math import log as natural_log
 from typing import Protocol
 
 from tuneworthy.errors import (
@@ -31,6 +34,7 @@ from tuneworthy.prompts.passages import split_citations
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
 from tuneworthy.providers.base import outgoing
+from tuneworthy.providers.drain import AT_ONCE, GRACE_S, drain
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import ResponseStore, response_key
 from tuneworthy.types import (
@@ -47,7 +51,7 @@ from tuneworthy.types import (
     canonical,
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
@@ -64,6 +68,11 @@ STORED_FAILURES = frozenset({"bad_request"})
 # If nothing was ever answered, the project file or the pipeline has to be fixed, not a case.
 UNTIL_FIXED = frozenset({"refused", "pipeline"})
 MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
+# A case can cause these itself, whatever state the provider is in.
+OF_ONE_CASE = frozenset({"server", "timeout", "malformed", "crash", "refused"})
+# A case is given up early if so many attempts, at least, would fail by chance less often than this.
+FEWEST_ATTEMPTS = 3
+CHANCE = 1e-4
 NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 
 
@@ -75,6 +84,9 @@ class Progress(Protocol):
 
     def advance(self, cost_usd: float) -> None:
         """One more answer arrived."""
+
+    def note(self, line: str) -> None:
+        """Something happens that takes time."""
 
     def end(self) -> None:
         """All answers are there."""
@@ -95,6 +107,7 @@ class SilentProgress:
 
     def begin(self, label: str, total: int, stored: int) -> None: ...
     def advance(self, cost_usd: float) -> None: ...
+    def note(self, line: str) -> None: ...
     def end(self) -> None: ...
 
 
@@ -130,11 +143,13 @@ class Runner:
         seed: Of the jitter of waits.
         library: Where passages come from.
         mask: Returns a whole chat as it may be sent, with personal data masked; None sends it as it is.
+        grace_s: How long calls in flight may take once the run is stopped, seconds.
 
     Attributes:
         sent: Calls that were sent to a provider.
         spending: All that this runner needed so far.
         lost: Failures that another run may not meet: it makes these calls again.
+        doubtful: Answers that count at their ceiling, as their usage cannot be true, by model.
     """
 
     def __init__(
@@ -147,6 +162,7 @@ class Runner:
         seed: int = 0,
         library: PassageFinder | None = None,
         mask: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
         self.store = store
         self.budget = budget
@@ -154,14 +170,23 @@ class Runner:
         self.library = library
         self.progress: Progress = progress or SilentProgress()
         self.mask = mask
+        self.grace_s = grace_s
         self.sent = 0
         self.spending = Spending()
         self.lost: list[Failure] = []
+        self.doubtful: Counter[str] = Counter()
         self._meters = [self.spending]
         self._counted: set[bytes] = set()
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
-        self._working: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
+        self._working: dict[bytes, Job] = {}  # by the identity of a model, what it answered, now or in an earlier run
+        self._failures: dict[bytes, Failure] = {}  # by key, what was given up in this run
+        self._failing: set[tuple[bytes, str]] = set()  # identities of models, and cases that fail with them for good
+        self._tries: Counter[tuple[bytes, bool]] = Counter()  # first attempts, by model and whether they failed
+        self._cut_off: dict[bytes, list[float]] | None = None  # by key, what calls without an answer count
+        self._probing = asyncio.Lock()
+        self._probed_at = -1.0
+        self._warned_at: dict[str, float] = {}
 
     @contextmanager
     def metered(self) -> Iterator[Spending]:
@@ -173,10 +198,11 @@ class Runner:
         finally:
             self._meters.remove(meter)
 
-    def _count(self, key: bytes, cost_usd: float) -> None:
+    def _count(self, model: OpenModel, key: bytes, answer: Response | Failure, cost_usd: float) -> None:
         """Count an answer once, whoever needs it again."""
         if key not in self._counted:
             self._counted.add(key)
+            self.doubtful[model.name] += model.doubtful(answer)
             for meter in self._meters:
                 meter.costs.append(cost_usd)
 
@@ -213,12 +239,26 @@ class Runner:
             variant, cases, repeats, identity=model.identity, logprobs=logprobs, timing=timing, passages=passages
         )
         answers = self.store.get_many([job.key for job in jobs])
-        stored = set(answers)
-        for key, (_, cost) in answers.items():
-            self._count(key, cost)
-        if any(isinstance(answer, Response) for answer, _ in answers.values()):
-            self._working.add(model.identity)
-        missing = {job.key: job for job in jobs if job.key not in answers}  # cases that ask the same are asked once
+        if model.price and self._cut_off is None:
+            self._cut_off = {}
+            for call in self.store.unanswered():
+                if not call.settled:
+                    self._cut_off.setdefault(call.key, []).append(call.usd)
+        missing = {}  # cases that ask the same are asked once
+        for job in jobs:
+            answer, cost = answers.get(job.key, (None, 0.0))
+            if answer is None and (failure := self._failures.get(job.key)):
+                answers[job.key] = (failure, 0.0)
+                self.lost.append(failure)
+            elif answer is None or (self._failed_before(answer) and job.key not in self._failures):
+                missing[job.key] = job
+                if answer is not None:
+                    self._failing.add((model.identity, job.case.id))
+            else:
+                self._count(model, job.key, answer, cost)
+                if isinstance(answer, Response):
+                    self._working.setdefault(model.identity, job)
+        stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing))
         try:
             if missing:
@@ -301,6 +341,14 @@ class Runner:
                 if isinstance(batch.stopped_by, UserError | OutsideFault):
                     patience = min(patience, IMPATIENT_S)
                 await asyncio.wait([workers[number] for number in batch.sending], timeout=patience)
+        except asyncio.CancelledError as stop:
+            batch.stop(stop)
+            if batch.sending and stop.args != (AT_ONCE,):
+                self.progress.note(
+                    messages.say("draining", n=len(batch.sending), model=model.name, seconds=self.grace_s)
+                )
+                await drain([workers[number] for number in batch.sending], self.grace_s)
+            raise
         finally:
             for worker in workers.values():
                 worker.cancel()
@@ -327,7 +375,7 @@ class Runner:
             raise
         except Exception as error:  # a bug too ends the batch, and is raised as it is by whoever waits for it
             if not isinstance(error, TuneworthyError):
-                log.error("A worker that calls %s failed", model.name, exc_info=error)
+                logger.error("A worker that calls %s failed", model.name, exc_info=error)
             batch.stop(error)
 
     async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
@@ -344,24 +392,30 @@ class Runner:
                     self.budget.settle(ceiling, 0.0)
                 return
             batch.sending.add(number)
-            await self._send(model, batch, job, ceiling)
+            self._finish(model, batch, job, *await self._send(model, batch, job, ceiling))
             answered = True
-        except ProviderError as error:
-            failure = error
+        except ProviderError as error:  # a new one: the traceback of this one keeps what was read
+            failure = ProviderError(
+                error.message, code=error.code, retryable=error.retryable, retry_after_s=error.retry_after_s
+            )
         finally:
             batch.sending.discard(number)
             model.limiter.release(mark, pushed_back=_pushed_back(failure, answered), wait_s=_pause_s(failure))
-        if failure:
-            self._after_failure(model, batch, job, failure)
+        if job.attempts == 1:
+            self._tries[model.identity, failure is not None] += 1
+        if failure and not batch.ended.is_set():
+            await self._after_failure(model, batch, job, failure)
 
-    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> None:
+    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Response | Failure, float]:
         """Make one attempt, and commit what comes back; the reservation of `ceiling` is settled whatever happens.
+
+        Returns:
+            What is stored now, and what it cost.
 
         Raises:
             ProviderError: There was no answer, or none that can be kept.
         """
-        cost = 0.0
-        note = 0
+        cost, note, answered = 0.0, 0, False
         try:
             if ceiling:
                 note = self.store.open_call(job.key, ceiling)
@@ -375,10 +429,13 @@ class Runner:
             ended = clock()
             if not answer.seconds:
                 answer = replace(answer, seconds=ended - started)
-            cost = model.cost_usd(job.request, answer)
-            self._keep(model, batch, job, answer, cost=cost, note=note)
+            answer, settled = model.settled(job.request, answer)
+            first = self._put(model, job, answer, settled, note)
+            cost, answered = settled, True
             batch.last_answer = ended
             batch.given_up = 0
+            # if somebody else was first, all see the same answer
+            return (answer, cost) if first else self.store.get_many([job.key])[job.key]
         except ProviderError as error:
             if error.code not in MAYBE_BILLED:
                 cost = 0.0
@@ -387,40 +444,108 @@ class Runner:
             raise
         finally:
             if ceiling:
-                self.budget.settle(ceiling, cost)
+                self.budget.settle(ceiling, cost, answered=answered)
+                self._settle_earlier(job.key, cost, answered=answered)
 
-    def _keep(self, model: OpenModel, batch: Batch, job: Job, answer: Response, *, cost: float, note: int) -> None:
-        committed: Response | Failure = answer
+    def _settle_earlier(self, key: bytes, cost_usd: float, *, answered: bool) -> None:
+        """Let earlier calls that were cut off cost what the same request cost now; note this one if it was."""
+        if self._cut_off is None:
+            return
+        if answered:
+            for usd in self._cut_off.pop(key, ()):
+                self.budget.refund(max(0.0, usd - cost_usd))
+        elif cost_usd:
+            self._cut_off.setdefault(key, []).append(cost_usd)
+
+    def _put(self, model: OpenModel, job: Job, answer: Response, cost_usd: float, note: int) -> bool:
         try:
-            if not self.store.put(job.key, answer, cost, note):  # somebody else was first: all see the same answer
-                committed, cost = self.store.get_many([job.key])[job.key]
+            return self.store.put(job.key, answer, cost_usd, note)
         except ValueError as error:
             raise ProviderError(
                 messages.say("not_json", model=model.name, error=error), code="malformed", retryable=False
             ) from None
-        self._count(job.key, cost)
-        self._answered.add(model.name)
-        self._working.add(model.identity)
-        batch.finish(job, committed, cost)
-        self.progress.advance(cost)
 
-    def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
+    def _finish(self, model: OpenModel, batch: Batch, job: Job, answer: Response | Failure, cost_usd: float) -> None:
+        self._count(model, job.key, answer, cost_usd)
+        self._answered.add(model.name)
+        self._working.setdefault(model.identity, job)
+        self._failures.pop(job.key, None)
+        batch.finish(job, answer, cost_usd)
+        self.progress.advance(cost_usd)
+
+    async def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
             batch.stop(AuthError(error.message, hint=messages.say("key_refused_hint")))
         elif error.code == "rate_limit" and not error.retryable:
             batch.stop(OutsideFault(error.message, hint=messages.say("quota_hint")))
-        elif error.code == "refused" and not error.retryable and model.identity not in self._working:
-            batch.stop(_wrong(model, error))
+        elif await self._fails_alone(model, batch, job, error):
+            self._failing.add((model.identity, job.case.id))
+            failure = self._fail(model, batch, job, error)
+            self.store.put(job.key, failure, 0.0)
         elif self._again(model, job, error):
             loop = asyncio.get_running_loop()
             delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)
-            log.info("%s: attempt %d of case %s failed (%s), the next one follows in %.2f s: %s",
+            self._warn_of_wait(model, error, loop.time())
+            logger.info("%s: attempt %d of case %s failed (%s), the next one follows in %.2f s: %s",
                      model.name, job.attempts, job.case.id, error.code, delay, error.message)  # fmt: skip
             loop.call_later(delay, batch.add, job)
         else:
-            self._give_up(model, batch, job, error)
+            await self._give_up(model, batch, job, error)
+
+    def _warn_of_wait(self, model: OpenModel, error: ProviderError, now: float) -> None:
+        """Show that a provider asks to wait for longer than anybody waits, at most once a minute."""
+        asked = error.retry_after_s or 0.0
+        if asked > LONGEST_PAUSE_S and now >= self._warned_at.get(model.name, now):
+            self._warned_at[model.name] = now + LONGEST_PAUSE_S
+            minutes = min(asked / 60, 60 * 24)
+            self.progress.note(messages.say("long_wait", model=model.name, minutes=minutes, seconds=LONGEST_PAUSE_S))
+
+    def _failed_before(self, answer: Response | Failure) -> bool:
+        """Whether it is a failure that an earlier run gave up: it gets one attempt a run."""
+        return isinstance(answer, Failure) and answer.code in OF_ONE_CASE
+
+    async def _fails_alone(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> bool:
+        """Whether a case fails while the model answers others, so often that this is no chance."""
+        if error.code not in OF_ONE_CASE:
+            return False
+        if (model.identity, job.case.id) in self._failing:
+            return True
+        if not error.retryable:
+            return await self._healthy(model, batch, job.last_sent)
+        failed, fine = self._tries[model.identity, True], self._tries[model.identity, False]
+        enough = ceil(natural_log(CHANCE) / natural_log((failed + 1) / (failed + fine + 2)))
+        tries = job.attempts - job.rate_limited
+        return tries >= min(max(FEWEST_ATTEMPTS, enough), model.retries + 1) and await self._healthy(
+            model, batch, job.last_sent
+        )
+
+    async def _healthy(self, model: OpenModel, batch: Batch, since: float) -> bool:
+        """Whether the model has answered anything since then, on the clock of the loop; if not, ask what it did answer.
+
+        What it is asked is a request that it answered before, and that is paid for again. Where the budget does not
+        allow that, no provider is blamed.
+        """
+        good = self._working.get(model.identity)
+        if good is None or batch.last_answer >= since:
+            return good is not None
+        async with self._probing:
+            if batch.last_answer >= since or self._probed_at >= since:
+                return batch.last_answer >= since
+            probe = Job(good.case, good.repeat, good.request, good.key)
+            ceiling = model.ceiling_usd(probe.request)
+            try:
+                if ceiling:
+                    self.budget.take(ceiling)
+                await self._send(model, batch, probe, ceiling)
+            except ProviderError as error:
+                logger.info("%s: a request that was answered before fails too: %s", model.name, error.message)
+                self._probed_at = asyncio.get_running_loop().time()
+                return False
+            except BudgetSpent:
+                return True
+            return True
 
     def _again(self, model: OpenModel, job: Job, error: ProviderError) -> bool:
         retries = model.retries
@@ -428,26 +553,36 @@ class Runner:
             retries = min(retries, UNSEEN_RETRIES)
         return error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES
 
-    def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
+    async def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Make the failure the answer of the case, unless the provider is to blame."""
         if error.retryable or error.code in UNTIL_FIXED:
             batch.last_failure = error
-            if fault := self._blame(model, batch, job, error):
+            if fault := await self._blame(model, batch, job, error):
                 batch.stop(fault)
                 return
-        message = error.message.encode("utf-8", "replace").decode()
-        log.warning("%s: case %s is given up after %d attempts (%s): %s",
-                    model.name, job.case.id, job.attempts, error.code, message)  # fmt: skip
-        failure = Failure(code=error.code, message=message, attempts=job.attempts)
+        failure = self._fail(model, batch, job, error)
         if error.code not in STORED_FAILURES:
             self.lost.append(failure)
         elif model.identity in self._working:
             self.store.put(job.key, failure, 0.0)
+
+    def _fail(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> Failure:
+        """Make the failure the answer of the case, in this run."""
+        message = error.message.encode("utf-8", "replace").decode()
+        logger.warning("%s: case %s is given up after %d attempts (%s): %s",
+                       model.name, job.case.id, job.attempts, error.code, message)  # fmt: skip
+        failure = self._failures[job.key] = Failure(code=error.code, message=message, attempts=job.attempts)
         batch.finish(job, failure, 0.0)
         self.progress.advance(0.0)
+        return failure
 
-    def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
+    async def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
         """Count a case that is given up; return what ends the run if the provider is to blame."""
+        if model.identity in self._working and error.code != "pipeline":
+            if batch.last_answer >= job.first_sent or await self._healthy(model, batch, job.last_sent):
+                return None
+            why = messages.say("known_call_fails", attempts=job.attempts)
+            return _down(model, error, why) if error.retryable else _wrong(model, error)
         if error.retryable and batch.last_answer < job.first_sent:
             batch.given_up += 1
             if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:

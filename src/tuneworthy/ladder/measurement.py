@@ -1,5 +1,6 @@
 """One variant on test: answered, measured, and compared with the best so far."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,7 @@ class Measurement:
         variant: What was measured.
         traces: Its answers.
         num: `(n_cases,)` of the primary grader, NaN where unscored; so is `den`.
-        unscored: Cases that could not be scored.
+        unscored: Cases that could not be scored; lost repeats count in proportion, rounded up.
         usd_per_1k: A thousand answers; None if not told.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
@@ -89,7 +90,9 @@ async def measure_on_test(
     """
     test = session.split.test
     traces = await session.ask(variant, test, repeats=repeats_of(session.project, variant))
-    num, den, _ = await session.score(traces, test)
+    repeats = len(traces) // len(test)
+    num, den, scores = await session.score(traces, test)
+    n_lost = sum(bool(score.unscored) for score in scores)
     if session.judging:
         await session.judging.learn(test, traces)
     latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
@@ -101,7 +104,7 @@ async def measure_on_test(
         traces=traces,
         num=num,
         den=den,
-        unscored=int(np.isnan(num).sum()),
+        unscored=math.ceil(n_lost / repeats),
         usd_per_1k=usd_per_1k,
         latency=latency,
         violated=violation(
@@ -113,6 +116,9 @@ async def measure_on_test(
         ),
     )
     score, ci95, bounds, notes = _score(session, trial)
+    if 0 < n_lost < len(traces):
+        why = next(score.unscored for score in scores if score.unscored)
+        notes = [*notes, messages.say("answers_lost", n=n_lost, n_all=len(traces), why=why.rstrip("."))]
     shares: dict[str, float] = {}
     fields: dict[str, FieldScores] = {}
     for kind, grader in session.graders.items():
@@ -135,7 +141,7 @@ async def measure_on_test(
         latency_n=len(latency.seconds),
         input_tokens=means["input_tokens"],
         output_tokens=means["output_tokens"],
-        repeats=len(traces) // len(test),
+        repeats=repeats,
         graders=shares,
         fields=fields,
         violated=trial.violated,

@@ -66,7 +66,7 @@ class RungRecord:
         compared_to: Id of the best language-model variant before this rung.
         candidates_tried: Variants asked on dev (or preregistered).
         n: Test cases.
-        unscored: Those that could not be scored.
+        unscored: Those that could not be scored; lost repeats count in proportion, rounded up.
         score: Primary grader, with its 95 % interval.
         bounds95: One-sided 95 % lower and upper bound, each on its own.
         delta: Paired difference to `compared_to`; its interval is at 1 - alpha.

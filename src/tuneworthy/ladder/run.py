@@ -361,7 +361,10 @@ class LadderRun:
                 if isinstance(grader, JudgeGrader)
             },
             provenance=provenance(project, session.split, session.graders, session.pool.hash, session.library),
-            notes=session.data.notes,
+            notes=[
+                *session.data.notes,
+                *(messages.say("usage_doubtful", n=n, model=name) for name, n in session.runner.doubtful.items() if n),
+            ],
         )
 
 

@@ -152,8 +152,18 @@ class Session:
         self.pool = ShotPool(data.split.shots, load_encoder)
         add_classical_models(self.models, self.task.kind, self.pool, project.split.seed)
         add_tuned(self.models, project)  # its rung reports one that cannot be opened
-        self.library = open_library(project, Account(store, budget) if identities is None else None)
-        self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
+        self.library = open_library(
+            project, Account(store, budget, project.ladder.grace_s) if identities is None else None
+        )
+        self.runner = Runner(
+            store,
+            budget,
+            self.pool,
+            progress,
+            seed=project.split.seed,
+            library=self.library,
+            grace_s=project.ladder.grace_s,
+        )
         self.asker = RequestBatcher(self.runner, self.models, identities=identities)
 
     @cached_property
@@ -255,13 +265,14 @@ async def open_session(
         if folder.read("split") is None:
             folder.write("split", data.split.to_dict())
         store = ResponseStore(folder.responses)
-        spent = store.spent_usd()
+        spending = store.spending()
         limits = [
             limit
-            for limit in (project.ladder.budget_usd, None if max_usd is None else spent + max_usd)
+            for limit in (project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd)
             if limit is not None
         ]
-        session = Session(project, data, store, progress, Budget(min(limits) if limits else None, spent))
+        budget = Budget(min(limits) if limits else None, spending.usd, spending.unanswered_usd)
+        session = Session(project, data, store, progress, budget)
         try:
             yield session
         finally:

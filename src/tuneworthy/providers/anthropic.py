@@ -22,6 +22,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of, fil
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.usage import cut, mapping, most_bytes, name_of, string, token_count
 from tuneworthy.types import Message, Request, Response
 
 VERSION = "2023-06-01"
@@ -78,11 +79,12 @@ class AnthropicProvider:
         """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
-        answer = await self._client.post(body, "v1/messages")
+        answer = await self._client.post(body, "v1/messages", max_body=most_bytes(request))
         seconds = time.perf_counter() - started
         return read_message(
             answer,
             self._client,
+            request,
             dropped=dropped,
             seconds=seconds,
             wrapped=request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema",
@@ -181,7 +183,13 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_message(
-    answer: Mapping[str, Any], client: HttpClient, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
+    answer: Mapping[str, Any],
+    client: HttpClient,
+    request: Request,
+    *,
+    dropped: tuple[str, ...],
+    seconds: float,
+    wrapped: bool,
 ) -> Response:
     """Turn a message into a `Response`.
 
@@ -190,18 +198,18 @@ def read_message(
     """
     try:
         blocks = answer["content"]
-        stop = answer["stop_reason"]
-        text = "".join(block["text"] for block in blocks if block["type"] == "text")
+        stop = name_of(answer["stop_reason"])
+        text = cut("".join(block["text"] for block in blocks if block["type"] == "text"), request.max_tokens)
         calls = tuple(_call(block) for block in blocks if block["type"] == "tool_use")
-        usage = answer.get("usage") or {}
+        usage = mapping(answer.get("usage"))
         return Response(
             text=unwrap(text) if wrapped else text,
             finish_reason=FINISH.get(stop, stop or "stop"),
             input_tokens=_input_tokens(usage),
-            output_tokens=usage.get("output_tokens"),
-            cached_tokens=usage.get("cache_read_input_tokens"),
+            output_tokens=token_count(usage.get("output_tokens")),
+            cached_tokens=token_count(usage.get("cache_read_input_tokens")),
             tool_calls=calls,
-            model=answer.get("model") or "",
+            model=name_of(answer.get("model")),
             dropped=dropped,
             seconds=seconds,
         )
@@ -215,19 +223,17 @@ def read_message(
 def _call(block: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a tool_use block into OpenAI's shape."""
     return {
-        "id": block["id"],
+        "id": string(block["id"]),
         "type": "function",
-        "function": {"name": block["name"], "arguments": orjson.dumps(block["input"]).decode()},
+        "function": {"name": string(block["name"]), "arguments": orjson.dumps(block["input"]).decode()},
     }
 
 
 def _input_tokens(usage: Mapping[str, Any]) -> int | None:
     """Add up the prompt: their `input_tokens` leaves out what went through the cache, ours does not."""
-    if usage.get("input_tokens") is None:
-        return None
-    return sum(
-        usage.get(part) or 0 for part in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    )
+    names = "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
+    own, *cached = (token_count(usage.get(name) or 0) for name in names)
+    return None if own is None or None in cached or "input_tokens" not in usage else own + sum(filter(None, cached))
 
 
 @provider("anthropic")

@@ -13,7 +13,11 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of, fil
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.python import of_pipeline
+from tuneworthy.providers.usage import mapping, token_count
 from tuneworthy.types import Request, Response
+
+# Of an answer; a pipeline knows no limit of tokens.
+_MOST_BYTES = 2**19
 
 
 class HttpProvider:
@@ -51,7 +55,8 @@ class HttpProvider:
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         started = time.perf_counter()
         try:
-            answer = await self._client.post({"input": request.payload, "messages": request.messages})
+            content = {"input": request.payload, "messages": request.messages}
+            answer = await self._client.post(content, max_body=_MOST_BYTES)
         except ProviderError as error:
             raise of_pipeline(error) from None
         seconds = time.perf_counter() - started
@@ -60,13 +65,11 @@ class HttpProvider:
                 'an object with "answer"',
                 self._client.excerpt("fields " + ", ".join(answer) if answer else "an empty object"),
             )
-        usage = answer.get("usage")
-        if not isinstance(usage, dict):
-            usage = {}
+        usage = mapping(answer.get("usage"))
         return Response(
             text=as_answer(answer["answer"]),
-            input_tokens=usage.get("input_tokens"),
-            output_tokens=usage.get("output_tokens"),
+            input_tokens=token_count(usage.get("input_tokens")),
+            output_tokens=token_count(usage.get("output_tokens")),
             dropped=dropped,
             seconds=seconds,
         )

@@ -11,6 +11,7 @@ import asyncio
 import math
 import re
 import time
+import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -36,6 +37,10 @@ _CONNECT_S = 15.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left
 _BAD_REQUEST = frozenset({400, 413, 422})
+# What aiohttp raises where an answer is not HTTP, breaks off, or is not packed as it says.
+_BROKEN = aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError, zlib.error
+# Window of zlib that reads both.
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 Method = Literal["GET", "POST"]
@@ -95,7 +100,12 @@ class HttpClient:
             raise UserError(messages.say("other_server", host=parts.hostname), hint=messages.say("fix_address"))
         self._base_url = base_url
         self._urls: dict[str, URL] = {"": URL(base_url)}
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            **headers,
+        }
         self._timeout_s, self._max_body = timeout_s, max_body
         self._proxy = _proxy_for(parts.scheme, parts.hostname)
         self._session: aiohttp.ClientSession | None = None
@@ -107,13 +117,16 @@ class HttpClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def send(self, method: Method, path: str = "", content: Any = None) -> HttpAnswer:
+    async def send(
+        self, method: Method, path: str = "", content: Any = None, *, max_body: int | None = None
+    ) -> HttpAnswer:
         """Send one request and return what comes back, whatever its status.
 
         Args:
             method: Of HTTP.
             path: Appended to the base URL.
             content: Sent as JSON unless None.
+            max_body: Largest answer that is read, bytes; the client's limit if None.
 
         Raises:
             ProviderError: No answer came, or one that is too large.
@@ -132,17 +145,17 @@ class HttpClient:
             session = await self._open()
         try:
             async with session.request(method, url, data=body, allow_redirects=False) as answer:
-                return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer)))
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer, max_body)))
+        except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None
 
-    async def post(self, content: Any, path: str = "") -> dict[str, Any]:
+    async def post(self, content: Any, path: str = "", *, max_body: int | None = None) -> dict[str, Any]:
         """Send `content` as JSON and return the JSON object that comes back.
 
         Raises:
             ProviderError: No answer came, a refusal, or something else than a JSON object.
         """
-        answer = await self.send("POST", path, content)
+        answer = await self.send("POST", path, content, max_body=max_body)
         value = self.read(answer)
         if not isinstance(value, dict):
             raise self.malformed("a JSON object", self.excerpt(answer.body))
@@ -202,24 +215,26 @@ class HttpClient:
                 total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # it unpacks without a limit
             proxy=self._proxy,
         )
         return self._session
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, answer: aiohttp.ClientResponse, max_body: int | None) -> bytes:
         """Read the body, but not more of it than the limit (it may be packed, or have no declared length)."""
-        limit = self._max_body or MAX_BODY
-        if (answer.content_length or limit) < limit and "Content-Encoding" not in answer.headers:
+        limit = max_body or self._max_body or MAX_BODY
+        packed = answer.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
+        if (answer.content_length or limit) < limit and not packed:
             return await answer.read()
-        parts, size = [], 0
+        unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
+        body = bytearray()
         async for part in answer.content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > limit:
+            body += unpack.decompress(part, limit + 1 - len(body)) if unpack else part
+            if len(body) > limit:
                 raise ProviderError(
-                    messages.say("answer_too_large", host=self.host, mib=limit >> 20), code="malformed", retryable=False
+                    messages.say("answer_too_large", host=self.host, kib=limit >> 10), code="malformed", retryable=False
                 )
-        return b"".join(parts)
+        return bytes(body)
 
     def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         retryable = status in _RETRYABLE or status >= 500
@@ -249,7 +264,7 @@ class HttpClient:
             template, code = messages.say("no_answer"), "timeout"
         elif isinstance(error, aiohttp.ClientHttpProxyError):
             template, retryable = messages.say("proxy"), error.status >= 500
-        elif isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+        elif isinstance(error, _BROKEN):
             template, code = messages.say("broken_answer"), "malformed"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
             retryable = False
@@ -317,7 +332,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         lambda: parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(),
     )
     for read in readers:
-        with suppress(KeyError, ValueError, TypeError, OverflowError):
+        with suppress(KeyError, ValueError, TypeError, OverflowError, IndexError, OSError):
             return _finite(read())
     return None
 
@@ -345,7 +360,7 @@ def _message_of(body: bytes) -> bytes | str:
 def _status_of(error: Any) -> int:
     """Read the status in an error that came with status 200; 500 without one."""
     code = error.get("code") or error.get("status") if isinstance(error, dict) else None
-    status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 500
+    status = int(code) if isinstance(code, int | str) and re.fullmatch("[0-9]{3}", str(code)) else 500
     return status if 400 <= status < 600 else 500
 
 

@@ -8,7 +8,7 @@ say = Catalogue(
         "request_not_json": "{host}: the request cannot be encoded as JSON: {reason}.",
         "refused": "{host}: {status} {said}",
         "not_expected": "{host}: expected {expected}, got {got}.",
-        "answer_too_large": "{host}: the response is larger than {mib} MiB.",
+        "answer_too_large": "{host}: the response is larger than {kib:,} KiB.",
         "no_connection": "{host}: no connection within {limit_s:g} s: {said}.",
         "no_answer": "{host}: no response within {limit_s:g} s. If it needs longer, raise timeout_s.",
         "proxy": "{host}: the proxy refused the connection: {said}.",

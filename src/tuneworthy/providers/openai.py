@@ -16,6 +16,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of, fil
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.usage import cut, mapping, most_bytes, name_of, read_calls, string, token_count
 from tuneworthy.types import Message, OutputFormat, Request, Response
 
 
@@ -58,11 +59,12 @@ class OpenAIProvider:
         """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
-        answer = await self._client.post(body, "chat/completions")
+        answer = await self._client.post(body, "chat/completions", max_body=most_bytes(request))
         seconds = time.perf_counter() - started
         return read_answer(
             answer,
             self._client,
+            request,
             dropped=dropped,
             seconds=seconds,
             wrapped=request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema",
@@ -136,9 +138,18 @@ def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message
 
 
 def read_answer(
-    answer: Mapping[str, Any], client: HttpClient, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
+    answer: Mapping[str, Any],
+    client: HttpClient,
+    request: Request,
+    *,
+    dropped: tuple[str, ...],
+    seconds: float,
+    wrapped: bool,
 ) -> Response:
     """Turn a chat completion into a `Response`.
+
+    A reason, a name or a count of another type counts as not given; a text, a tool call or a refusal of another type is
+    no answer.
 
     Raises:
         ProviderError: `malformed`: there are no choices, or they are not of the protocol's shape.
@@ -146,26 +157,27 @@ def read_answer(
     try:
         choice = answer["choices"][0]
         message = choice["message"]
-        content, calls, refusal = message.get("content"), message.get("tool_calls"), message.get("refusal")
+        content, refusal = message.get("content"), message.get("refusal")
         text = content if isinstance(content, str) else _joined(content)
-        finish = choice.get("finish_reason") or "stop"
-        if refusal:
-            finish, text = "refusal", text or refusal
-        usage = answer.get("usage") or {}
-        logprobs = choice.get("logprobs")
+        finish = name_of(choice.get("finish_reason")) or "stop"
+        if refusal and (isinstance(refusal, str) or not text):
+            finish, text = "refusal", text or string(refusal)
+        text = cut(text, request.max_tokens)
+        usage = mapping(answer.get("usage"))
+        logprobs = mapping(choice.get("logprobs")).get("content") if request.logprobs is not None else None
         return Response(
             text=unwrap(text) if wrapped else text,
             finish_reason="tool_calls" if finish == "function_call" else finish,
-            input_tokens=usage.get("prompt_tokens"),
+            input_tokens=token_count(usage.get("prompt_tokens")),
             output_tokens=_output_tokens(usage),
             cached_tokens=_cached_tokens(usage),
-            tool_calls=tuple(calls) if calls else (),
-            logprobs=_logprobs(logprobs["content"]) if logprobs and logprobs.get("content") else None,
-            model=answer.get("model") or "",
+            tool_calls=read_calls(message.get("tool_calls")),
+            logprobs=_logprobs(logprobs) if logprobs else None,
+            model=name_of(answer.get("model")),
             dropped=dropped,
             seconds=seconds,
         )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise client.malformed(
             "a chat completion with choices",
             client.excerpt(f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"),
@@ -181,24 +193,22 @@ def _joined(parts: Any) -> str:
 
 def _output_tokens(usage: Mapping[str, Any]) -> int | None:
     """Return the tokens that are paid as output; some servers count reasoning in the total only."""
-    tokens: int | None = usage.get("completion_tokens")
-    total: int | None = usage.get("total_tokens")
-    prompt: int | None = usage.get("prompt_tokens")
+    names = "completion_tokens", "total_tokens", "prompt_tokens"
+    tokens, total, prompt = (token_count(usage.get(name)) for name in names)
     return tokens if tokens is None or total is None or prompt is None else max(tokens, total - prompt)
 
 
 def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
-    details = usage.get("prompt_tokens_details")
-    tokens: int | None = details.get("cached_tokens") if details else usage.get("prompt_cache_hit_tokens")
-    return tokens
+    details = mapping(usage.get("prompt_tokens_details"))
+    return token_count(details.get("cached_tokens") if details else usage.get("prompt_cache_hit_tokens"))
 
 
 def _logprobs(tokens: list[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
-            "token": token["token"],
-            "logprob": token["logprob"],
-            "top": [[other["token"], other["logprob"]] for other in token.get("top_logprobs") or ()],
+            "token": string(token["token"]),
+            "logprob": min(0.0, float(token["logprob"])),
+            "top": [[string(top["token"]), min(0.0, float(top["logprob"]))] for top in token.get("top_logprobs") or ()],
         }
         for token in tokens
     )

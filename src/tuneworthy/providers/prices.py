@@ -113,7 +113,7 @@ class Price:
             max_tokens: Limit of the answer.
             features: Whether tools or a schema are sent, for which providers add a prompt of their own.
         """
-        tokens = prompt_bytes + TEMPLATE_TOKENS + (FEATURE_TOKENS if features else 0)
+        tokens = most_input_tokens(prompt_bytes, features=features)
         return max(
             (tokens * max(rates.input, _or(rates.cache_write, 0.0)) + max_tokens * rates.output) / 1e6
             for rates in [self.rates, *(tier for above, tier in self.tiers if tokens > above)]
@@ -123,6 +123,11 @@ class Price:
         """Whether the model is switched off within `days` from `today`, or is already."""
         now = today or datetime.now(UTC).date()
         return self.retires is not None and (self.retires - now).days <= days
+
+
+def most_input_tokens(prompt_bytes: int, *, features: bool) -> int:
+    """Return how many tokens a prompt can have at most, as in `Price.ceiling`."""
+    return prompt_bytes + TEMPLATE_TOKENS + (FEATURE_TOKENS if features else 0)
 
 
 # The price of what runs on this machine.

@@ -20,6 +20,7 @@ from tuneworthy.functions import as_answer, last_line, load_function, source_has
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
+from tuneworthy.providers.usage import token_count
 from tuneworthy.types import Request, Response
 
 
@@ -88,7 +89,14 @@ def of_pipeline(error: ProviderError) -> ProviderError:
 def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -> Response:
     """Turn what a function returned into a `Response`."""
     if isinstance(answer, Response):
-        return replace(answer, seconds=answer.seconds or seconds, dropped=answer.dropped + dropped)
+        return replace(
+            answer,
+            seconds=answer.seconds or seconds,
+            dropped=answer.dropped + dropped,
+            input_tokens=token_count(answer.input_tokens),
+            output_tokens=token_count(answer.output_tokens),
+            cached_tokens=token_count(answer.cached_tokens),
+        )
     return Response(text=as_answer(answer), seconds=seconds, dropped=dropped)
 
 

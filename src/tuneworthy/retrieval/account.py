@@ -1,7 +1,8 @@
 """What servers of `[retrieval]` answer and cost: stored a text at a time, in the store and the budget of all calls.
 
 Invariants: the most that a call can cost is reserved and noted before it is sent; an answer is committed the moment it
-arrives and never paid for twice; a call that may have been billed without an answer counts at its ceiling.
+arrives and never paid for twice; a call that may have been billed without an answer counts at its ceiling until the
+same texts are answered.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from tuneworthy.providers.drain import GRACE_S
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import Response
 
@@ -20,7 +22,7 @@ class SpendingLimit(Protocol):
     def take(self, ceiling_usd: float) -> None:
         """Reserve the most that a call can cost; raises `BudgetSpent` if it could exceed the limit."""
 
-    def settle(self, ceiling_usd: float, cost_usd: float) -> None:
+    def settle(self, ceiling_usd: float, cost_usd: float, *, answered: bool = True) -> None:
         """Replace the reservation by what the call cost."""
 
 
@@ -30,10 +32,11 @@ class Account:
     Args:
         store: Of all answers of the project.
         budget: Of all calls of the project.
+        grace_s: How long a call in flight may take once the command is stopped, seconds.
     """
 
-    def __init__(self, store: ResponseStore, budget: SpendingLimit) -> None:
-        self._store, self._budget = store, budget
+    def __init__(self, store: ResponseStore, budget: SpendingLimit, grace_s: float = GRACE_S) -> None:
+        self._store, self._budget, self.grace_s = store, budget, grace_s
         # Seconds that answers took when they were paid for, and that taking them from the store saved.
         self.saved_s = 0.0
 
@@ -45,42 +48,43 @@ class Account:
         return {key: response.text for key, response in responses.items()}
 
     @contextmanager
-    def call(self, key: bytes, ceiling_usd: float) -> Iterator[Call]:
+    def call(self, keys: Sequence[bytes], ceiling_usd: float) -> Iterator[Call]:
         """Reserve money for one attempt, which is made within; it costs its ceiling unless the `Call` says otherwise.
 
         Raises:
             BudgetSpent: The call could exceed the budget; it must not be sent.
         """
         if not ceiling_usd:
-            yield Call(self._store, 0, 0.0)
+            yield Call(self._store, {}, 0.0)
             return
         self._budget.take(ceiling_usd)
-        call = Call(self._store, 0, 0.0)
+        call = Call(self._store, {}, 0.0)
         try:
-            call = Call(self._store, self._store.open_call(key, ceiling_usd), ceiling_usd)
+            share = ceiling_usd / len(keys)
+            call = Call(self._store, {key: self._store.open_call(key, share) for key in keys}, ceiling_usd)
             yield call
         finally:
-            self._budget.settle(ceiling_usd, call.cost_usd)
+            self._budget.settle(ceiling_usd, call.cost_usd, answered=call.answered)
 
 
 class Call:
-    """A call that was paid for in advance."""
+    """A call that was paid for in advance; `notes` has the number of the note of each key."""
 
-    def __init__(self, store: ResponseStore, note: int, cost_usd: float) -> None:
-        self._store, self._note = store, note
+    def __init__(self, store: ResponseStore, notes: Mapping[bytes, int], cost_usd: float) -> None:
+        self._store, self._notes = store, notes
         self.cost_usd = cost_usd
+        self.answered = False
 
     def not_billed(self) -> None:
         """Note that the call cost nothing."""
         self.cost_usd = 0.0
-        if self._note:
-            self._store.close_call(self._note)
+        for note in self._notes.values():
+            self._store.close_call(note)
 
     def commit(self, answers: Mapping[bytes, str], cost_usd: float, seconds: float) -> None:
         """Store the answers, each with an equal share of the cost (US dollars) and of the time."""
         share = len(answers)
-        for place, (key, text) in enumerate(answers.items(), 1):
-            self._store.put(
-                key, Response(text=text, seconds=seconds / share), cost_usd / share, self._note if place == share else 0
-            )
-        self.cost_usd = cost_usd
+        for key, text in answers.items():
+            response = Response(text=text, seconds=seconds / share)
+            self._store.put(key, response, cost_usd / share, self._notes.get(key, 0))
+        self.cost_usd, self.answered = cost_usd, True

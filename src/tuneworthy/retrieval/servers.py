@@ -6,17 +6,19 @@ A fault is tried again twice and then ends the search; what was answered before 
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.config.retrieval import EncoderServer, RerankServer
 from tuneworthy.errors import OutsideFault, ProviderError
+from tuneworthy.providers.drain import drain
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import read_key
+from tuneworthy.providers.usage import token_count
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
@@ -29,6 +31,7 @@ PAUSE_S = 0.5
 MAX_BYTES = 256 * 2**20
 MAYBE_BILLED = frozenset({"timeout", "connection", "malformed"})
 
+Result = TypeVar("Result")
 # Returns what is sent for some texts.
 Content = Callable[[Sequence[str]], Mapping[str, Any]]
 # Returns the answers in the order of the texts, given what came and how many are expected.
@@ -147,25 +150,33 @@ class RetrievalServer:
             max_body=MAX_BYTES,
         )
 
+    async def _attempt(
+        self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader, ceiling: float
+    ) -> dict[bytes, str]:
+        """Send one request, and store what comes back."""
+        with self._account.call(keys, ceiling) as call:
+            started = time.perf_counter()
+            try:
+                answer = await client.post(content, self._path)
+                answers = dict(zip(keys, read(answer, len(keys)), strict=True))
+            except ProviderError as error:
+                if error.code not in MAYBE_BILLED:
+                    call.not_billed()
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise self.odd_answer(f"{error!r:.80}") from None
+            call.commit(answers, self._config.cost_usd(_tokens(answer), ceiling), time.perf_counter() - started)
+            return answers
+
     async def _ask(
         self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader
     ) -> dict[bytes, str]:
         ceiling = self._config.ceiling_usd(content.get("query", ""), content.get("documents") or content["input"])
         for attempt in range(TRIES):
-            with self._account.call(keys[0], ceiling) as call:
-                started = time.perf_counter()
-                try:
-                    answer = await client.post(content, self._path)
-                    answers = dict(zip(keys, read(answer, len(keys)), strict=True))
-                except ProviderError as error:
-                    if error.code not in MAYBE_BILLED:
-                        call.not_billed()
-                    failure = error
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise self.odd_answer(f"{error!r:.80}") from None
-                else:
-                    call.commit(answers, self._config.cost_usd(_tokens(answer), ceiling), time.perf_counter() - started)
-                    return answers
+            try:
+                return await _finished(self._attempt(client, keys, content, read, ceiling), self._account.grace_s)
+            except ProviderError as error:
+                failure = error.with_traceback(None)  # it would keep what was read
             if not failure.retryable:
                 break
             if attempt < TRIES - 1:
@@ -174,6 +185,17 @@ class RetrievalServer:
             "no_server_answer", base_url=self._config.base_url, path=self._path, reason=failure.message
         )
         raise OutsideFault(message, hint=messages.say("run_again"))
+
+
+async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result:
+    """Return what `call` returns; where this task is cancelled, let it end and be stored: it may be billed already."""
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await drain([task], grace_s)
+        task.cancel()
+        raise
 
 
 def _vectors(answer: Any, n: int) -> list[str]:
@@ -196,4 +218,4 @@ def _tokens(answer: Mapping[str, Any]) -> int | None:
     """Return the tokens that the server billed; None if it does not say."""
     usage = answer.get("usage")
     tokens = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-    return tokens if isinstance(tokens, int) and tokens >= 0 else None
+    return token_count(tokens) or None

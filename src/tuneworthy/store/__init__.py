@@ -1,6 +1,6 @@
 """What the tool remembers, all of it below `.tuneworthy/`: the only code that knows paths."""
 
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.store.responses import ResponseStore, response_key
+from tuneworthy.store.responses import Expenses, ResponseStore, response_key
 
-__all__ = ["Folder", "ResponseStore", "response_key", "write_atomic"]
+__all__ = ["Expenses", "Folder", "ResponseStore", "response_key", "write_atomic"]

@@ -100,6 +100,18 @@ class Folder:
         logger.debug("wrote %s", path)
         return path
 
+    def busy_since(self) -> float | None:
+        """Return when a process that works on the project took its lock, seconds since the epoch; None if none does."""
+        try:
+            with (self.path / "lock").open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            pass
+        return None
+
     @contextmanager
     def lock(self, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold the project's lock: two commands that spend or decide run one after the other.

@@ -1,0 +1,94 @@
+"""`tuneworthy budget`: what the calls of a project cost, and the way to take back what was not billed."""
+
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.config import Project, load
+from tuneworthy.errors import join_sentences
+from tuneworthy.store import Expenses, Folder, ResponseStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetState:
+    """What was spent of a budget, US dollars.
+
+    Attributes:
+        budget_usd: Of the project file; None without one.
+        spent_usd: The next three together.
+        answered_usd: Calls that were answered.
+        never_answered_usd: Calls that were cut off: what the same request cost, or their ceiling.
+        reserved_usd: Calls that are in flight now, at their ceiling.
+        never_answered_calls: Calls that were cut off.
+        left_usd: What is left of the budget; None without one.
+    """
+
+    budget_usd: float | None
+    spent_usd: float
+    answered_usd: float
+    never_answered_usd: float
+    reserved_usd: float
+    never_answered_calls: int
+    left_usd: float | None
+
+
+def read_money(project: Project) -> BudgetState:
+    """Return what the calls of `project` cost so far; makes no file."""
+    folder, spending = Folder(project.root), Expenses()
+    if folder.responses.exists():
+        with closing(ResponseStore(folder.responses)) as store:
+            spending = store.spending(folder.busy_since())
+    limit = project.ladder.budget_usd
+    return BudgetState(
+        budget_usd=limit,
+        spent_usd=spending.usd,
+        answered_usd=spending.answered_usd,
+        never_answered_usd=spending.unanswered_usd,
+        reserved_usd=spending.reserved_usd,
+        never_answered_calls=spending.n_unanswered,
+        left_usd=None if limit is None else max(0.0, limit - spending.usd),
+    )
+
+
+def words(money: BudgetState) -> str:
+    """Say what was spent, and what is left."""
+    spent = messages.say(
+        "spent",
+        answered=money.answered_usd,
+        unanswered=money.never_answered_usd,
+        n=money.never_answered_calls,
+        reserved=money.reserved_usd,
+    )
+    if money.budget_usd is None:
+        return join_sentences(spent, messages.say("no_limit"))
+    return join_sentences(spent, messages.say("money_left", limit=money.budget_usd, left=money.left_usd))
+
+
+@click.command("budget")
+@project_option
+@click.option("--release", is_flag=True, help="Calls without an answer count no longer.")
+@json_option
+def command(root: Path, release: bool, as_json: bool) -> None:
+    """Show what was spent; release what was not billed.
+
+    A call that was cut off counts at what the same request cost when it was answered, and until then at the most it can
+    cost. If your provider did not bill these calls, --release takes them out of the budget.
+
+    \b
+    Example:
+      tuneworthy budget
+      tuneworthy budget --release
+    """
+    project = load(root)
+    folder = Folder(project.root)
+    if release and folder.responses.exists():
+        with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
+            spending = store.spending()
+            store.release()
+        note(messages.say("released", n=spending.n_unanswered, usd=spending.unanswered_usd))
+    money = read_money(project)
+    print_result(as_json, asdict(money), click.echo, words(money))

@@ -1,0 +1,67 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command in one way: the first lets calls in flight finish, the second does not.
+
+Each ends the command with status 130 and the same sentence. A signal that is ignored (as under `nohup`) stays ignored.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from tuneworthy.providers.drain import AT_ONCE
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A command that does not end within so many seconds of the second signal is ended, seconds.
+_LAST_S = 2
+Result = TypeVar("Result")
+
+
+def listen() -> None:
+    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def run_async(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run `main` to its end; a signal cancels it, and a second one cancels all that still waits.
+
+    Raises:
+        KeyboardInterrupt: It was stopped.
+    """
+    count = 0
+
+    async def supervised() -> Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(*_: object) -> None:
+            nonlocal count
+            count += 1
+            if count == 1 and task:
+                task.cancel()
+            else:
+                for waiting in asyncio.all_tasks(loop):
+                    waiting.cancel(AT_ONCE)
+                signal.signal(signal.SIGALRM, lambda *_: os._exit(130))
+                signal.alarm(_LAST_S)
+            loop.call_soon_threadsafe(lambda: None)  # wakes it
+
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number, handler in before.items():
+            if handler is signal.default_int_handler:
+                signal.signal(number, stop)
+        try:
+            return await main
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    try:
+        return asyncio.run(supervised())
+    except asyncio.CancelledError:
+        if count:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.alarm(0)

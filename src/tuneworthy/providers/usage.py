@@ -1,0 +1,114 @@
+"""What a server reports of an answer, as far as it can be true: token counts, reasons, texts of a bounded size.
+
+A count is an integer at or above 0; a prompt and an answer have at least a token for so many characters, a prompt has
+no more tokens than bytes, and an answer none above its limit. Whatever else a server reports counts as not reported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from tuneworthy.types import Request, Response
+
+# A token stands for fewer characters than this on average, in any text that is not mostly blank.
+CHARACTERS_PER_TOKEN = 16
+# No text of an answer has more characters a token than this on average.
+_MOST_CHARACTERS = 64
+# What surrounds an answer, and what a token takes on the wire: escaped, and with each alternative.
+_ENVELOPE_BYTES = 256 * 2**10
+_TOKEN_BYTES = 64
+_ALTERNATIVE_BYTES = 128
+# Of any answer; 64 such answers at once fit into 256 MiB.
+_MOST_BYTES = 4 * 2**20
+_LONGEST_NAME = 200
+
+
+def token_count(value: Any) -> int | None:
+    """Return a count of tokens; None for anything else.
+
+    >>> token_count(3), token_count(True), token_count(-1), token_count("3")
+    (3, None, None, None)
+    """
+    return value if type(value) is int and value >= 0 else None
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return `value` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def name_of(value: Any) -> str:
+    """Return `value` if it is a text, shortened to what a name may have; else ""."""
+    return value[:_LONGEST_NAME] if isinstance(value, str) else ""
+
+
+def string(value: Any) -> str:
+    """Return `value`, which must be a text.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} instead of a text")
+    return value
+
+
+def most_bytes(request: Request) -> int:
+    """Return how many bytes the answer to `request` can have at most."""
+    alternatives = 0 if request.logprobs is None else 1 + request.logprobs
+    return min(_MOST_BYTES, _ENVELOPE_BYTES + request.max_tokens * (_TOKEN_BYTES + _ALTERNATIVE_BYTES * alternatives))
+
+
+def cut(text: str, max_tokens: int) -> str:
+    """Return `text` without what is more than `max_tokens` can be."""
+    return text[: max_tokens * _MOST_CHARACTERS]
+
+
+def read_calls(calls: Any) -> tuple[dict[str, Any], ...]:
+    """Return tool calls in OpenAI's shape; arguments that came as an object become text, as the protocol wants them.
+
+    Raises:
+        TypeError: They are something else.
+        KeyError: A part is missing.
+    """
+    if calls is not None and not isinstance(calls, list):
+        raise TypeError("tool_calls is not a list")
+    return tuple(_call(call) for call in calls or ())
+
+
+def _call(call: Any) -> dict[str, Any]:
+    function = call["function"]
+    arguments = function.get("arguments") or ""
+    if isinstance(arguments, dict):
+        arguments = orjson.dumps(arguments).decode()
+    return {**call, "function": {**function, "name": string(function["name"]), "arguments": string(arguments)}}
+
+
+def believed(request: Request, response: Response, most_input: int) -> Response:
+    """Return `response`, without its counts if they cannot be true.
+
+    Args:
+        request: What was asked.
+        response: What came.
+        most_input: Most tokens that the prompt can have.
+    """
+    counts = response.input_tokens, response.output_tokens
+    written = len(response.text) + sum(len(str(call.get("function"))) for call in response.tool_calls)
+    least_input = max(1, sum(len(_text(message)) for message in request.messages) // CHARACTERS_PER_TOKEN)
+    least_output = max(1, len(response.text) // CHARACTERS_PER_TOKEN) if written else 0
+    if (
+        counts[0] is None
+        or counts[1] is None
+        or not least_input <= counts[0] <= most_input
+        or not least_output <= counts[1] <= request.max_tokens
+    ):
+        return replace(response, input_tokens=None, output_tokens=None, cached_tokens=None)
+    cached = response.cached_tokens
+    return response if cached is None or cached <= counts[0] else replace(response, cached_tokens=None)
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else ""
