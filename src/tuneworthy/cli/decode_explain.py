@@ -31,6 +31,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Case, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
@@ -139,18 +140,38 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
         raise UserError(messages.say("not_numbers", option=option, text=text)) from None
 
 
+class StoredToken(OpenRecord):
+    """A token with its alternatives and their log-probabilities."""
+
+    top: list[tuple[str, float]]
+
+
+class StoredTokens(OpenRecord):
+    """An answer of `uncertainty.json`."""
+
+    case: str
+    tokens: list[StoredToken]
+
+
+class StoredUncertainty(OpenRecord):
+    """What is read of `uncertainty.json`."""
+
+    answers: list[StoredTokens]
+
+
 def _stored(root: Path, case: str, place: int) -> Position:
     """Return what `decode uncertainty` stored of a token."""
-    answers = (Folder(root).read("uncertainty") or {"answers": []})["answers"]
+    stored = Folder(root).read("uncertainty", StoredUncertainty)
+    answers = stored["answers"] if stored else []
     found = [answer for answer in answers if answer["case"] == case]
-    found = found or [answer for answer in answers if str(answer["case"]).startswith(case)]
+    found = found or [answer for answer in answers if answer["case"].startswith(case)]
     if len(found) != 1:
         raise UserError(messages.say("no_stored_case", case=case, n=len(found)), hint=messages.say("run_uncertainty"))
     tokens = found[0]["tokens"]
     if not 0 <= place < len(tokens) or not tokens[place]["top"]:
         raise UserError(messages.say("no_stored_token", place=place, last=len(tokens) - 1))
     top = tokens[place]["top"]
-    return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
+    return with_rest([exp(share) for _, share in top], [token for token, _ in top])
 
 
 async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:

@@ -246,7 +246,7 @@ async def open_session(
     folder = Folder(project.root)
     with folder.lock(waiting):
         data = read_data(project)  # now, as another process may just have drawn the split
-        if folder.read("split") is None:
+        if not (folder.path / "split.json").exists():
             folder.write("split", data.split.to_dict())
         store = ResponseStore(folder.responses)
         spent = store.spent_usd()

@@ -10,14 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
-from tuneworthy.errors import UserError
 from tuneworthy.store import messages
+from tuneworthy.store.shapes import DamagedRecord, parsed
 
 NAME = ".tuneworthy"
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -67,21 +68,22 @@ class Folder:
         if not ignore.exists():
             ignore.write_text("*\n")
 
-    def read(self, name: str) -> Any | None:
+    def read(self, name: str, shape: type[T]) -> T | None:
         """Return the JSON document `name` (e.g. ``"split"``, ``"runs/last"``), or None if it does not exist.
 
+        Args:
+            name: Its path below the folder, without `.json`.
+            shape: What the reader needs (see `shapes.parsed`).
+
         Raises:
-            UserError: The file is there and is not JSON.
+            UserError: The file is there and cannot be read, is not JSON, or has another shape.
         """
         path = self.path / f"{name}.json"
-        try:
-            return orjson.loads(path.read_bytes())
-        except FileNotFoundError:
+        if not path.is_file():  # reading a pipe or a device could wait for ever
+            if os.path.lexists(path):
+                raise DamagedRecord(messages.say("not_a_file", path=path))
             return None
-        except orjson.JSONDecodeError as error:
-            raise UserError(
-                messages.say("not_json", path=path, error=error), hint=messages.say("move_file_away")
-            ) from None
+        return parsed(path.read_bytes(), shape, path)
 
     def write(self, name: str, document: Any) -> Path:
         """Write the JSON document `name` atomically and return its path."""

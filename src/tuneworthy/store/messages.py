@@ -5,12 +5,18 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         "not_json": "{path} is not valid JSON: {error}.",
-        "move_file_away": "Move the file out of the way, then run the command again.",
+        "not_a_file": "{path} is not a regular file.",
+        "other_shape": "{path} is damaged ({place}: {fault}).",
+        "whole_record": "the whole record",
+        "run_doctor": (
+            "Run `tuneworthy doctor` to see what it costs, or `tuneworthy doctor --repair` to move it out of the way."
+        ),
         "locked": "Process {pid} is using this project. Waiting for it to finish.",
         "store_unavailable": "{path} cannot be read or written: {error}.",
         "check_disk": "Check that the disk has free space and that the folder is writable, then run the command again.",
         "store_broken": "{path} is not a valid database of cached answers: {error}.",
-        "recover_store": "Move the file out of the way to start over, or repair it with `sqlite3 FILE .recover`.",
+        "foreign_object": "{path} differs from the database that this version creates: {what}.",
+        "not_money": "{path}, row {row}: {column} is not an amount of money.",
         "file_changed": "{path} has been modified since it was created.",
         "no_artifact": "There is no finished {kind} model.",
         "no_such_artifact": "The prefix {start} does not match exactly one {kind} model.",

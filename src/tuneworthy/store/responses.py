@@ -9,18 +9,19 @@ a power cut can take the last ones, never the file.
 """
 
 import hashlib
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from annotated_types import Interval
+from typing_extensions import TypedDict
 
-from tuneworthy.errors import UserError
 from tuneworthy.store import messages
+from tuneworthy.store.database import explained, open_database
+from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.types import Failure, Response, canonical
 
 SCHEMA = """
@@ -36,8 +37,10 @@ CREATE TABLE IF NOT EXISTS open_calls (
     created REAL NOT NULL
 );
 """
+# What SQLite takes for an amount of money; NaN is no number there, and a text compares as larger than any.
+MONEY = "(typeof({0}) IN ('real', 'integer') AND {0} >= 0 AND {0} < 9e999)"
+Dollars: Any = Annotated[float, Interval(ge=0, lt=float("inf"))]
 _CHUNK = 500
-_WAIT_S = 60.0
 _INSERT = "INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?)"
 
 
@@ -64,43 +67,10 @@ class ResponseStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT_S)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+        self._db = open_database(path, SCHEMA)
 
     def __repr__(self) -> str:
         return f"ResponseStore({str(self.path)!r})"
-
-    def _prepare(self) -> None:
-        """Set the file up; the switch to WAL does not wait for another process, so this does."""
-        deadline = time.monotonic() + _WAIT_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what can go wrong with a file into an error that the user can act on."""
-        try:
-            yield
-        except (sqlite3.OperationalError, OSError) as error:
-            failure = messages.say("store_unavailable", path=self.path, error=error)
-            raise UserError(failure, hint=messages.say("check_disk")) from error
-        except sqlite3.DatabaseError as error:
-            failure = messages.say("store_broken", path=self.path, error=error)
-            raise UserError(failure, hint=messages.say("recover_store")) from error
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -111,17 +81,22 @@ class ResponseStore:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             query = f"SELECT {columns} FROM responses WHERE key IN ({','.join('?' * len(chunk))})"
-            with self._explained():
+            with explained(self.path):
                 rows = self._db.execute(query, chunk).fetchall()
             yield from rows
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
         """Return what is stored under `keys`, each with its cost in US dollars."""
-        return {key: (_decode(body), cost) for key, body, cost in self._select("key, body, cost_usd", keys)}
+        rows = self._select("rowid, key, body, cost_usd", keys)
+        return {
+            key: (decoded(body, where := f"{self.path}, row {row}"), shaped(cost, Dollars, where))
+            for row, key, body, cost in rows
+        }
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return when what is stored under `keys` was committed, seconds since the epoch."""
-        return dict(self._select("key, created", keys))
+        rows = self._select("rowid, key, created", keys)
+        return {key: shaped(created, float, f"{self.path}, row {row}") for row, key, created in rows}
 
     def put(self, key: bytes, answer: Response | Failure, cost_usd: float, note: int = 0) -> bool:
         """Commit `answer` and take the note of its call back; the first answer under a key stays.
@@ -143,7 +118,7 @@ class ResponseStore:
             row = (key, _encode(answer), cost_usd, time.time())
         except TypeError as error:
             raise ValueError(str(error)) from None
-        with self._explained():
+        with explained(self.path):
             if not note:
                 return self._db.execute(_INSERT, row).rowcount > 0
             self._db.execute("BEGIN IMMEDIATE")
@@ -162,7 +137,7 @@ class ResponseStore:
 
     def open_call(self, key: bytes, ceiling_usd: float) -> int:
         """Note that a call that costs money is about to be sent; return the note's number, never 0."""
-        with self._explained():
+        with explained(self.path):
             return (
                 self._db.execute("INSERT INTO open_calls VALUES (?, ?, ?)", (key, ceiling_usd, time.time())).lastrowid
                 or 0
@@ -173,14 +148,24 @@ class ResponseStore:
 
         A note that stays (the process was killed, the answer never came) counts at its ceiling for good.
         """
-        with self._explained():
+        with explained(self.path):
             self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
 
     def spent_usd(self) -> float:
-        """Return what all calls of this project have cost, unanswered ones at the most they can have cost."""
-        query = "SELECT (SELECT TOTAL(cost_usd) FROM responses) + (SELECT TOTAL(ceiling_usd) FROM open_calls)"
-        with self._explained():
-            return float(self._db.execute(query).fetchone()[0])
+        """Return what all calls of this project have cost, unanswered ones at the most they can have cost.
+
+        Raises:
+            UserError: A row holds no amount of money: a budget that rests on it would be a guess.
+        """
+        total = 0.0
+        for table, column in (("responses", "cost_usd"), ("open_calls", "ceiling_usd")):
+            query = f"SELECT TOTAL({column}), MIN(rowid) FILTER (WHERE NOT {MONEY.format(column)}) FROM {table}"
+            with explained(self.path):
+                amount, bad_row = self._db.execute(query).fetchone()
+            if bad_row is not None:
+                raise DamagedRecord(messages.say("not_money", path=self.path, row=bad_row, column=column))
+            total += amount
+        return total
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM responses").fetchone()[0])
@@ -201,7 +186,6 @@ _FIELDS = (
 )
 
 
-_LISTS = ("tool_calls", "dropped", "logprobs")
 _values = attrgetter(*_FIELDS)
 
 
@@ -211,13 +195,20 @@ def _encode(answer: Response | Failure) -> bytes:
     return orjson.dumps(_values(answer))
 
 
-def _decode(body: bytes) -> Response | Failure:
-    value = orjson.loads(body)
-    if isinstance(value, dict):
-        code, message, attempts = value["failure"]
+class StoredFailure(TypedDict):
+    """How a failure stands in `body`."""
+
+    failure: tuple[str, str, int]
+
+
+def decoded(body: bytes | str, where: object) -> Response | Failure:
+    """Return the answer that a row holds.
+
+    Raises:
+        UserError: It holds none; the error names `where`.
+    """
+    value = parsed(body, object, where)
+    if not isinstance(value, list) or not 0 < len(value) <= len(_FIELDS):
+        code, message, attempts = shaped(value, StoredFailure, where)["failure"]
         return Failure(code=code, message=message, attempts=attempts)
-    fields = dict(zip(_FIELDS, value, strict=False))
-    for name in _LISTS:
-        if fields.get(name) is not None:
-            fields[name] = tuple(fields[name])
-    return Response(**fields)
+    return shaped(dict(zip(_FIELDS, value, strict=False)), Response, where)

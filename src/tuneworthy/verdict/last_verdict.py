@@ -14,8 +14,8 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
-from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Verdict
@@ -24,6 +24,12 @@ FILE: Final = "verdict"
 DECIDING: Final = ("run", "errors", "judge", "project")
 # What a verdict about shipping rests on beside that.
 SHIPPING: Final = ("pilot", "parity", "serving", "datasets/latest", "models/latest-adapter", "reviews")
+
+
+class StoredHashes(OpenRecord):
+    """What `verdict.json` holds beside the verdict: the hashes of what it was computed from."""
+
+    of: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +62,12 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     Raises:
         UserError: The file is not a verdict.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     folder = Folder(project.root)
-    document = folder.read(FILE)
+    document = folder.read(FILE, StoredHashes)
     if document is None:
         return None
-    try:
-        verdict = TypeAdapter(Verdict).validate_python(document)
-    except ValidationError:
-        raise UserError(
-            messages.say("not_a_verdict", path=f"{folder.path / FILE}.json"), hint=messages.say("decide_again")
-        ) from None
-    then, now = document.get("of", {}), _hashes(project)
+    verdict = shaped(document, Verdict, f"{folder.path / FILE}.json")
+    then, now = document["of"], _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
     if verdict.valid_until and verdict.valid_until < (today or date.today()).isoformat():
@@ -79,6 +78,6 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
 def _hashes(project: Project) -> dict[str, str]:
     folder, reviews = Folder(project.root), project.root / REVIEWS
     documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", "reviews"}]
-    hashes = {name: content_hash(folder.read(name)) for name in documents}
+    hashes = {name: content_hash(folder.read(name, object)) for name in documents}
     hashes["reviews"] = sha256(reviews.read_bytes()).hexdigest() if reviews.is_file() else ""
     return hashes | {"project": content_hash(project.model_dump(mode="json"))}
