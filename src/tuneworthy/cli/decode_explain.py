@@ -25,13 +25,12 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
+from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Case, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
@@ -138,25 +137,6 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
         raise UserError(messages.say("not_numbers", option=option, text=text)) from None
-
-
-class StoredToken(OpenRecord):
-    """A token with its alternatives and their log-probabilities."""
-
-    top: list[tuple[str, float]]
-
-
-class StoredTokens(OpenRecord):
-    """An answer of `uncertainty.json`."""
-
-    case: str
-    tokens: list[StoredToken]
-
-
-class StoredUncertainty(OpenRecord):
-    """What is read of `uncertainty.json`."""
-
-    answers: list[StoredTokens]
 
 
 def _stored(root: Path, case: str, place: int) -> Position:

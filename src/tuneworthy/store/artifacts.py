@@ -151,11 +151,15 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
 
 
 def artifacts(store: Folder, kind: Kind) -> list[Artifact]:
-    """Return all artifacts of `kind`, the oldest first."""
+    """Return all artifacts of `kind`, the oldest first and the latest last."""
     models = store.path / "models"
     names = [path.name for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
     found = [one for name in names if not name.startswith(".") and (one := find_artifact(store, name)) is not None]
-    return sorted((one for one in found if one.kind == kind), key=lambda one: one.manifest["times"]["created"])
+    latest = store.read(f"models/latest-{kind}", Pointer) or {"id": ""}  # whatever the clock said when it was made
+    return sorted(
+        (one for one in found if one.kind == kind),
+        key=lambda one: (one.id == latest["id"], one.manifest["times"]["created"]),
+    )
 
 
 def _named(store: Folder, kind: Kind, start: str) -> Artifact | None:

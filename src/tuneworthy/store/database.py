@@ -66,7 +66,7 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
             path.parent.mkdir(parents=True, exist_ok=True)
             address = str(path)
         else:
-            address = _for_reading(path)
+            address = address_for_reading(path)
         database = sqlite3.connect(
             address, isolation_level=None, timeout=WAIT_S, uri=not writable, check_same_thread=not any_thread
         )
@@ -85,7 +85,7 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
         return database
 
 
-def _for_reading(path: Path) -> str:
+def address_for_reading(path: Path) -> str:
     """Return the address under which SQLite reads a file without writing anything beside it.
 
     Answers in a write-ahead log that another process left are read where SQLite can share its index.

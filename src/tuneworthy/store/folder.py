@@ -93,13 +93,22 @@ class Folder:
         logger.debug("wrote %s", path)
         return path
 
+    @property
+    def writable(self) -> bool:
+        """Whether this process may write here; a folder that is not there is made in `root`."""
+        return os.access(self.path if self.path.exists() else self.root, os.W_OK)
+
     @contextmanager
-    def lock(self, waiting: Callable[[str], None]) -> Iterator[None]:
+    def lock(self, waiting: Callable[[str], None], *, reading: bool = False) -> Iterator[None]:
         """Hold the project's lock: two commands that spend or decide run one after the other.
 
         Args:
             waiting: Called once with a sentence if another process holds the lock.
+            reading: Go on without the lock where nothing can be written.
         """
+        if reading and not self.writable:
+            yield
+            return
         self.create()
         with (self.path / "lock").open("a+") as file:
             try:

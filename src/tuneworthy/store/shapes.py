@@ -50,7 +50,7 @@ def parsed(content: bytes | str, shape: type[T], where: object) -> T:
 def shaped(document: Any, shape: type[T], where: object) -> T:
     """Return plain data as `shape` (see `parsed`)."""
     try:
-        value: T = _validator(shape)(document)
+        value: T = _validator(shape)(document)  # type: ignore[arg-type]
     except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError, and is not imported for this
         first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
         place = ".".join(map(str, first["loc"])) or messages.say("whole_record")

@@ -25,10 +25,8 @@ from tuneworthy.verdict.economics import bills_of, economics
 from tuneworthy.verdict.error_analysis import best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
+from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.savings import savings_of
-
-# How long a verdict holds where no price or model in it ends sooner.
-FRESH_DAYS = 90
 
 
 def gather(session: Session) -> Evidence:

@@ -132,6 +132,7 @@ class PilotDocument:
 class StoredProof(OpenRecord):
     """What `parity.json` and `serving.json` must hold, before the model is chosen that they are read for."""
 
+    status: Literal["pass", "fail", "unknown"]
     models: NotRequired[dict[str, dict[str, Any]] | None]
 
 

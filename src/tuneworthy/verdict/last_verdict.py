@@ -6,7 +6,7 @@ not passed.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -21,6 +21,8 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Verdict
 
 FILE: Final = "verdict"
+# How long a verdict holds where no price or model in it ends sooner.
+FRESH_DAYS: Final = 90
 DECIDING: Final = ("run", "errors", "judge", "project")
 # What a verdict about shipping rests on beside that.
 SHIPPING: Final = ("pilot", "parity", "serving", "datasets/latest", "models/latest-adapter", "reviews")
@@ -70,8 +72,11 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     then, now = document["of"], _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
-    if verdict.valid_until and verdict.valid_until < (today or date.today()).isoformat():
+    day = today or date.today()
+    if verdict.valid_until and verdict.valid_until < day.isoformat():
         changed.append(messages.say("valid_until", date=verdict.valid_until))
+    if verdict.valid_until > (day + timedelta(days=FRESH_DAYS)).isoformat():
+        changed.append(messages.say("clock_was_ahead", date=verdict.valid_until))
     return StoredVerdict(verdict=verdict, changed=changed)
 
 

@@ -293,6 +293,7 @@ say = Catalogue(
         # Stored documents, and what changed since
         "no_run": "There is no run yet, so there is nothing to decide.",
         "valid_until": "the verdict expired on {date}",
+        "clock_was_ahead": "the clock was ahead when it was computed (valid until {date})",
     }
 ).say
 
