@@ -4,6 +4,7 @@ Invariant: a repair never changes the old file. It is moved aside whole, after t
 left out still counts with what it cost.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -41,7 +42,7 @@ class AnswerRow:
 def answer_damages(folder: Folder) -> Iterator[Damage]:
     """Find what is wrong with the stored answers: the file, its tables, and each row."""
     path = folder.responses
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     repair = partial(rebuild, folder)
     try:
@@ -61,7 +62,7 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
 def search_damages(folder: Folder) -> Iterator[Damage]:
     """Find whether the stored results of searches are damaged; they can be made again."""
     path = folder.path / "retrieval" / "searches.sqlite"
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     try:
         with closing(_open(path)) as database:
@@ -114,7 +115,7 @@ def rebuild(folder: Folder) -> None:
     new.unlink(missing_ok=True)
     with closing(sqlite3.connect(new)) as target:
         target.executescript(SCHEMA)
-        with suppress(sqlite3.DatabaseError), closing(_open(path)) as source, target:
+        with suppress(sqlite3.Error, OSError), closing(_open(path)) as source, target:
             dearest = max((_amount(row) for table in COLUMNS for row in rows_of(source, table, path)), default=0.0)
             for table in COLUMNS:
                 for row in rows_of(source, table, path):
@@ -149,7 +150,7 @@ def _file_faults(database: sqlite3.Connection, schema: str) -> Iterator[str]:
 
 def _files(path: Path) -> list[Path]:
     """Return a SQLite file and those that SQLite keeps beside it."""
-    return [file for ending in ("", "-wal", "-shm") if (file := path.with_name(path.name + ending)).exists()]
+    return [file for ending in ("", "-wal", "-shm") if os.path.lexists(file := path.with_name(path.name + ending))]
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -74,9 +74,8 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
             if writable:
                 _set_wal(database)
                 database.execute("PRAGMA synchronous=NORMAL")
-                database.executescript(schema)
-            elif not path.exists():
-                database.executescript(schema)
+            if not _objects(database):  # a table that is missing beside others held something
+                database.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
             if wrong := foreign_objects(database, schema):
                 raise DamagedRecord(messages.say("foreign_object", path=path, what=wrong[0]))
         except BaseException:
