@@ -188,7 +188,7 @@ SCHEMAS = {
     "a further column": "ALTER TABLE responses ADD COLUMN x",
     "a renamed column": "ALTER TABLE responses RENAME COLUMN body TO text",
     "a renamed table": "ALTER TABLE responses RENAME TO answers",
-    "a view instead of notes": "CREATE VIEW open_calls AS SELECT key, 0.0 AS ceiling_usd, 0.0 AS created FROM responses",
+    "a view instead of notes": "CREATE VIEW open_calls AS SELECT key, 0.0 AS ceiling_usd, created FROM responses",
     "a dropped table": "DROP TABLE responses",
 }
 

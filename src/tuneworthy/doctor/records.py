@@ -120,7 +120,7 @@ def _changed_import(part: Path, folder: Folder) -> Path | None:
 
 
 def work_damages(folder: Folder) -> Iterator[Damage]:
-    """Find lines of people's verdicts that cannot be read; they are beside the project file, and are people's to change."""
+    """Find lines of people's verdicts that cannot be read. They are beside the project file, and people's to change."""
     path = folder.root / REVIEWS
     if what := _fault(lambda: Ledger.read(path)):
         yield Damage(file=path, what=what, cost=messages.say("cost_reviews"))
