@@ -1,17 +1,17 @@
-# make setup | demo | test | test-slow | check | bench | docs | simulations
+# make setup | demo | test | test-slow | check | bench | docs | simulations | lock
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs simulations clean
+.PHONY: setup demo test test-slow check bench docs simulations lock clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]'
 	touch $@
 
 demo: setup
@@ -37,6 +37,15 @@ docs: setup
 
 simulations: setup
 	$(BIN)/python -m scripts.simulations --seed 7 --simulations 1000 --out docs/simulations.md
+
+# The versions that every check runs with: what a fresh environment gets today, on Linux.
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]'
+	build/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
+	rm -rf build/lock
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,9 +1,11 @@
-"""The embedded model: what our provider costs over raw xllamacpp, and what prefix reuse gains. One run, ratios.
+"""The embedded model: what our provider costs over raw xllamacpp, what prefix reuse gains, what is left of its speed
+beside a busy process, and how much memory it takes. One run, ratios.
 
     python benchmarks/embedded.py [--slots 8] [--threads N] [--rounds 4] [--quick]
 
 Goals: at least 0.95 of raw throughput on the same slots; a shared few-shot prefix at least twice as fast as
-without reuse. The contestants take turns, and who goes first alternates by round: the second of two runs is the slower
+without reuse; at least half of the idle speed beside one busy process; at most 1,536 MiB resident, with the cache of
+prompts full. The contestants take turns, and who goes first alternates by round: the second of two runs is the slower
 one on some machines. Absolute figures move with the machine and with whatever else runs on it (the load is printed).
 
 *Raw* is `xllamacpp.Server.handle_chat_completions` called from as many threads as there are slots: no HTTP, no
@@ -17,10 +19,13 @@ import asyncio
 import os
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +96,37 @@ def raw(provider: LlamaCppProvider, requests: list[Request], slots: int) -> tupl
     return time.perf_counter() - started, sum(tokens)
 
 
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Keep one core busy with another process."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+async def beside_busy(provider: LlamaCppProvider, requests: list[Request], slots: int) -> tuple[float, float]:
+    """Return tokens per second on an idle machine, and beside a busy process: two halves of `requests`, both warm."""
+    half = len(requests) // 2
+    await ours(provider, requests[:2], slots)
+    seconds, n = await ours(provider, requests[:half], slots)
+    with busy_process():
+        busy_seconds, n_busy = await ours(provider, requests[half:], slots)
+    return n / seconds, n_busy / busy_seconds
+
+
+async def peak_mib(provider: LlamaCppProvider, slots: int) -> float:
+    """Return the most memory that the child held, after prompts that fill its cache twice (Linux)."""
+    n = 2 * provider.settings["cache_mib"] // 14 + slots  # a prompt of 600 tokens of this model takes 14 MiB
+    rng = random.Random(13)
+    ask: list[tuple[Message, ...]] = [({"role": "user", "content": words(rng, 600)},) for _ in range(n)]
+    await ours(provider, [Request(messages=each, max_tokens=2, decoding={"temperature": 0}) for each in ask], slots)
+    assert provider.engine is not None
+    status = Path(f"/proc/{provider.engine.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
 async def once(open_one: Callable[[], LlamaCppProvider], work: Callable[[LlamaCppProvider], Awaitable[Any]]) -> Any:
     """Run `work` on a fresh provider."""
     provider = open_one()
@@ -137,6 +173,16 @@ async def main(options: argparse.Namespace) -> None:
         print(f"round {turn + 1} (load {load:.1f}): raw {n_raw / s_raw:.0f} tok/s, ours {n_ours / s_ours:.0f} tok/s, "
               f"ratio {throughput[-1]:.2f}; {len(shared)} shared-prefix requests: with reuse {s_with:.2f} s, "
               f"without {s_without:.2f} s, ratio {reuse[-1]:.1f}", flush=True)  # fmt: skip
+    shares = []
+    for turn in range(options.rounds):
+        load = os.getloadavg()[0]
+        idle, busy = await once(reusing, lambda p: beside_busy(p, short, slots))
+        shares.append(busy / idle)
+        print(f"round {turn + 1} (load {load:.1f}): idle {idle:.0f} tok/s, beside a busy process {busy:.0f} tok/s, "
+              f"ratio {shares[-1]:.2f}", flush=True)  # fmt: skip
+    peak = await once(reusing, lambda p: peak_mib(p, slots))
+    print(f"beside a busy process {statistics.median(shares):.2f} of the idle speed (goal 0.50); "
+          f"peak memory {peak:.0f} MiB beside a model of 90 MB (goal 1,536)")  # fmt: skip
     of_raw, gain = statistics.median(throughput), statistics.median(reuse)
     print(f"{slots} slots, {options.threads or os.cpu_count()} threads, {options.rounds} rounds, medians: "
           f"{of_raw:.2f} of raw (goal 0.95), reuse {gain:.1f}x (goal 2)")  # fmt: skip

@@ -53,8 +53,8 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("rules",), ("constraints",), ("functions",), ("config",), ("store",), ("stats",),
     ("providers",), ("cases",), ("prompts",), ("retrieval",), ("decoding",),
     ("classical", "floor"), ("evaluate",), ("graders", "grade"), ("regressions", "guards"), ("search",),
-    ("dataset", "curate"), ("train",), ("ship",), ("ladder",), ("verdict",), ("scaffold",), ("demo",), ("report",),
-    ("web",), ("cli",), ("__init__",), ("__main__",),
+    ("dataset", "curate"), ("train",), ("ship",), ("ladder",), ("verdict",), ("doctor",), ("scaffold",), ("demo",),
+    ("report",), ("web",), ("cli",), ("__init__",), ("__main__",),
 )  # fmt: skip
 """Folders and top modules from the first layer to the last; names in one tuple are the present and former name."""
 

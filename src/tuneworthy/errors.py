@@ -7,6 +7,7 @@
     │   ├── DataError                a row of a file: path, line, what a right row holds, what is there
     │   │   └── DataFaults               everything that is wrong with one file, one line a fault
     │   ├── ModelError               a model that cannot be found, read, trusted or called
+    │   ├── DamagedRecord            a stored file that cannot be used                 (store.shapes)
     │   ├── AuthError                a key that is missing or was refused
     │   └── DivergedError            training diverged                           (train.trainer)
     ├── GateFailed               3   a gate refuses the training data            (train.training_rows)

@@ -50,7 +50,7 @@ def test_a_process_that_waited_takes_the_split_that_was_drawn_meanwhile(tmp_path
 
         asyncio.run(first())
     thread.join(60)
-    stored = folder.read("split")
+    stored = folder.read("split", dict)
     assert stored is not None
     assert stored["seed"] == 99
     assert seen == [entry["id"] for entry in stored["test"]]

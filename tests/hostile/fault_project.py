@@ -20,12 +20,12 @@ PRICE = 100.0  # US dollars a million tokens, of input and of output
 
 
 def make_project(
-    root: Path, base_url: str, behaviour: str, *, bad: int = 4, n: int = 100, budget: float | None = 5.0, rungs: str = "baseline",
-    examples: int = 0, **model: Any,
+    root: Path, base_url: str, behaviour: str, *, bad: int = 4, n: int = 100, budget: float | None = 5.0,
+    rungs: str = "baseline", examples: int = 0, **model: Any,
 ) -> Path:  # fmt: skip
     """Write a project of `n` cases, `bad` of which meet the behaviour, spread evenly."""
-    settings = {"concurrency": 64, "timeout_s": 1.0, "retries": 1, "input_usd_per_mtok": PRICE, "output_usd_per_mtok": PRICE,
-                **model}  # fmt: skip
+    settings = {"concurrency": 64, "timeout_s": 1.0, "retries": 1,
+                "input_usd_per_mtok": PRICE, "output_usd_per_mtok": PRICE, **model}  # fmt: skip
     lines = {"provider": "openai", "model": behaviour, "base_url": base_url, **settings}
     toml = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
     write_project(root, toml, n_cases=3, n_examples=examples, rungs=rungs,

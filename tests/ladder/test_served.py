@@ -145,7 +145,7 @@ def test_what_serve_wrote_counts_while_its_process_and_its_address_live(project:
     assert served(project, made["merged"], engine) == [], "nothing answers"
     engine.silent()
     assert served(project, made["merged"], engine) == [made["merged"].id]
-    assert store.read(NOTE) is None and tuned_models(project) == []
+    assert store.read(NOTE, dict) is None and tuned_models(project) == []
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     note = {"artifact": made["merged"].id, "engine": "vllm", "address": engine.url, "pid": os.getpid()}

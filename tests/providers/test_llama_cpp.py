@@ -21,7 +21,17 @@ from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError
 from tuneworthy.providers import llama_cpp as module
 from tuneworthy.providers import llama_prefix, open_provider
-from tuneworthy.providers.llama_cpp import Engine, LlamaCppProvider, last_log_line
+from tuneworthy.providers.gguf import GgufHeader
+from tuneworthy.providers.llama_child import share_cores
+from tuneworthy.providers.llama_cpp import (
+    BUFFERS_MIB,
+    MOST_MIB,
+    Engine,
+    LlamaCppProvider,
+    cache_mib,
+    last_log_line,
+    token_bytes,
+)
 from tuneworthy.providers.models import pull
 from tuneworthy.types import OutputFormat, Request, Response, Timing
 
@@ -182,7 +192,59 @@ def test_prompts_that_left_the_slots_are_not_read_again(rig: Rig) -> None:
     for _ in range(2):
         answers = [rig.ask(({"role": "user", "content": text},), max_tokens=1) for text in prompts]
     assert all((answer.cached_tokens or 0) > 0.9 * (answer.input_tokens or 0) for answer in answers)
-    assert rig.provider.settings["cache_mib"] * 6 == pytest.approx(physical_mib(), rel=0.01)
+
+
+def test_the_process_of_a_small_model_stays_below_its_limit(rig: Rig) -> None:
+    """The cache of prompts takes what the model, its keys and values and the buffers leave."""
+    prompts = [f"{number} and the long way home " * 250 for number in range(24)]
+    for text in prompts:
+        rig.ask(({"role": "user", "content": text},), max_tokens=1)
+    assert rig.provider.engine is not None
+    status = Path(f"/proc/{rig.provider.engine.pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+    assert peak < MOST_MIB
+    assert 0 < rig.provider.settings["cache_mib"] < MOST_MIB - BUFFERS_MIB
+
+
+def header(architecture: str, **values: Any) -> GgufHeader:
+    return GgufHeader(
+        version=3, architecture=architecture, name="", context_length=None, vocab_size=None, chat_template=True,
+        file_type="Q4_0", n_tensors=1, tied=True,
+        values={f"{architecture}.{key}": value for key, value in values.items()}, lengths={},
+    )  # fmt: skip
+
+
+SMOLLM2 = {"block_count": 30, "embedding_length": 576, "attention.head_count": 9, "attention.head_count_kv": 3}
+
+
+def test_keys_and_values_of_a_token_are_counted_from_the_header() -> None:
+    assert token_bytes(header("llama", **SMOLLM2)) == 2 * 30 * 3 * 128
+    assert token_bytes(header("x", **SMOLLM2, **{"attention.key_length": 128, "attention.value_length": 32})) == 28800
+    assert token_bytes(header("unknown")) == 0
+    assert token_bytes(header("odd", block_count="many", embedding_length=2.5)) == 0
+
+
+def test_the_cache_shrinks_with_what_the_slots_hold_and_grows_with_a_large_model() -> None:
+    small = header("llama", **SMOLLM2)
+    room = [cache_mib(90 * 2**20, small, n) for n in (0, 16_384, 60_000)]
+    assert room[0] == MOST_MIB - BUFFERS_MIB - 90 and room[0] > room[1] > room[2] == 22
+    assert cache_mib(4096 * 2**20, small, 16_384) == min(1024, int(physical_mib() / 6))
+    assert cache_mib(2**43, small, 0) == int(physical_mib() / 6)
+    assert cache_mib(0, small, 10**9) == 1
+
+
+def test_waiting_threads_spin_only_briefly_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    share_cores()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    share_cores()
+    assert 0 < int(os.environ["GOMP_SPINCOUNT"]) < 10_000
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    share_cores()
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 @pytest.mark.parametrize(("lane", "shared"), [(0, 30), (1, 30), (0, 8)])

@@ -460,4 +460,4 @@ def test_an_adapter_alone_proves_nothing(tmp_path: Path, capsys: pytest.CaptureF
     made_in(tmp_path, "base", "adapter")
     assert invoke(["parity", "--project", str(tmp_path)]) == 2
     assert "no merged or exported model to compare" in capsys.readouterr().err
-    assert Folder(tmp_path).read("parity") is None
+    assert Folder(tmp_path).read("parity", dict) is None

@@ -29,7 +29,7 @@ def test_all_files_are_asked_the_same_and_each_has_its_outcome(tmp_path: Path) -
     files = [export_gguf(store, merged, kind) for kind in ("f16", "q8_0")]
     facts = [(question_as_trained("Where does the cat live?", adapter), "nowhere")]
     document = check_parity(store, tiny.asked(base, adapter, merged=merged, ggufs=files, facts=facts))
-    assert store.read("parity") == document
+    assert store.read("parity", dict) == document
     told = {one["name"]: one for one in document["checks"]}
     assert {told[name]["status"] for name in ("lineage", "template", "added_tokens", "prompt_ids", "weights")} == {
         "pass"

@@ -63,7 +63,7 @@ def checked(root: Path, monkeypatch: pytest.MonkeyPatch, address: str, parity: d
     choice = ServingChoice(engine="vllm", what="adapter", artifact=adapter, line="vllm serve", max_rank=16)
     store = Folder(root)
     document = check_serving(store, choice, ParityRequest(adapter=adapter, base=base))
-    assert store.read("serving") == document
+    assert store.read("serving", dict) == document
     return document
 
 

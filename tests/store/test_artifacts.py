@@ -55,11 +55,13 @@ def test_a_folder_without_a_manifest_is_no_artifact(tmp_path: Path) -> None:
         open_artifact(store, "gguf")
 
 
-@pytest.mark.parametrize("manifest", ["[]", "{}"])
-def test_a_folder_whose_manifest_is_none_is_no_artifact(tmp_path: Path, manifest: str) -> None:
+@pytest.mark.parametrize("manifest", ["[]", "{}", "{"])
+def test_a_folder_whose_manifest_is_damaged_is_named(tmp_path: Path, manifest: str) -> None:
     store = Folder(tmp_path)
     (write_artifact(store, "gguf", fill("one"), parent=None, about={}).folder / "manifest.json").write_text(manifest)
-    assert artifacts(store, "gguf") == [] and latest_artifact(store, "gguf") is None
+    for read in (artifacts, latest_artifact):
+        with pytest.raises(UserError, match=r"manifest\.json.*tuneworthy doctor"):
+            read(store, "gguf")
 
 
 @pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer/added_tokens.json"])

@@ -49,17 +49,17 @@ def test_parts_are_written_one_after_the_other_and_permissions_stay(tmp_path: Pa
 
 def test_documents_come_back_and_missing_ones_are_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    assert folder.read("split") is None
+    assert folder.read("split", dict) is None
     folder.write("split", {"dev": [1, 2.5, None, "ü"]})
-    assert folder.read("split") == {"dev": [1, 2.5, None, "ü"]}
+    assert folder.read("split", dict) == {"dev": [1, 2.5, None, "ü"]}
     assert (folder.path / ".gitignore").read_text() == "*\n"
 
 
 def test_a_broken_document_is_named(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.write("split", {}).write_text("{broken")
-    with pytest.raises(UserError, match=r"split\.json.*Move the file out of the way"):
-        folder.read("split")
+    with pytest.raises(UserError, match=r"split\.json.*tuneworthy doctor"):
+        folder.read("split", dict)
 
 
 def test_the_second_process_waits_and_is_told_for_whom_and_a_killed_holder_holds_nothing(tmp_path: Path) -> None:

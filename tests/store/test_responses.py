@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tuneworthy.errors import UserError
 from tuneworthy.store import ResponseStore, response_key
-from tuneworthy.store.responses import _FIELDS, _decode, _encode
+from tuneworthy.store.responses import _FIELDS, _encode, decoded
 from tuneworthy.types import Failure, Response
 
 text = st.text(st.characters(codec="utf-8"))
@@ -58,7 +58,7 @@ def key(number: int) -> bytes:
 @settings(max_examples=200, deadline=None)
 @given(responses | failures)
 def test_an_answer_comes_back_as_it_was_put(answer: Response | Failure) -> None:
-    assert _decode(_encode(answer)) == answer
+    assert decoded(_encode(answer), "row 1") == answer
 
 
 @settings(max_examples=25, deadline=None)
@@ -76,7 +76,7 @@ def test_every_field_of_a_response_is_stored() -> None:
 
 
 def test_rows_of_an_older_version_with_fewer_fields_are_read() -> None:
-    assert _decode(b'["old","stop",1,2,null,[],null]') == Response(text="old", input_tokens=1, output_tokens=2)
+    assert decoded(b'["old","stop",1,2,null,[],null]', "row 1") == Response(text="old", input_tokens=1, output_tokens=2)
 
 
 def test_the_first_answer_stays_and_the_second_is_paid_for(store: ResponseStore) -> None:
@@ -135,7 +135,7 @@ def test_an_answer_that_json_cannot_hold_is_refused_and_changes_nothing(store: R
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
     path.write_bytes(b"This is not a database, but it is long enough to be looked at. " * 100)
-    with pytest.raises(UserError, match=r"responses\.sqlite.*Move the file out of the way"):
+    with pytest.raises(UserError, match=r"responses\.sqlite.*tuneworthy doctor"):
         ResponseStore(path)
     with pytest.raises(UserError, match="cannot be read or written"):
         ResponseStore(path / "below" / "responses.sqlite")

@@ -161,7 +161,7 @@ def test_without_a_version_the_examples_are_taken_only_when_asked(tmp_path: Path
     with pytest.raises(UserError, match="no frozen version"):
         gathered(tmp_path, unsafe=False)
     material = gathered(tmp_path, unsafe=True)
-    assert not material.gated and store.read("datasets/latest") is None
+    assert not material.gated and store.read("datasets/latest", dict) is None
 
 
 def test_rows_of_the_examples_that_are_dev_or_overlap_are_never_trained_on(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
 
     store = tiny_project(tmp_path)
     assert command(["train", "--project", str(tmp_path), "--pilot"]) == 0
-    document = store.read("pilot")
+    document = store.read("pilot", dict)
     points = [PilotPoint(**point) for point in document["points"]]
     assert forecast(points, document["n_examples"], document["baseline"]).status == "measured"
     assert [point.data for point in points].count("raw") == 2
@@ -98,7 +98,7 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     capsys.readouterr()
     assert command(["train", "--project", str(tmp_path), "--pilot"]) == 0
     assert "4 " not in capsys.readouterr().err.split("\n")[0]
-    assert [point["score"] for point in store.read("pilot")["points"]] == pytest.approx(
+    assert [point["score"] for point in store.read("pilot", dict)["points"]] == pytest.approx(
         [point["score"] for point in document["points"]], abs=0.1
     )
 

@@ -69,7 +69,7 @@ def edit(root: Path, old: str, new: str, name: str = "tuneworthy.toml") -> None:
 def rewrite(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change the stored record of the run."""
     folder = Folder(root)
-    record = folder.read("run")
+    record = folder.read("run", dict)
     change(record)
     folder.write("run", record)
 
@@ -80,7 +80,7 @@ def of(record: dict[str, Any], rung: str) -> dict[str, Any]:
 
 def test_what_was_measured_is_what_the_gates_see(world: Path) -> None:
     found = evidence(world)
-    record = Folder(world).read("run")
+    record = Folder(world).read("run", dict)
     assert found.stale == [] and found.overlaps == {} and found.errors is None and found.errors_stale == []
     assert set(found.rungs) == {"classical", "baseline", "model"}
     base = of(record, "baseline")
@@ -242,7 +242,7 @@ def test_stale_error_analysis_is_named_and_dropped(world: Path) -> None:
     fresh = evidence(world)
     assert fresh.errors and fresh.errors_stale == []
     folder = Folder(world)
-    content = folder.read("errors")
+    content = folder.read("errors", dict)
     content["of"]["documents"] = "of others"
     folder.write("errors", content)
     found = evidence(world)
@@ -277,7 +277,7 @@ def test_overlaps_that_are_left_are_counted_and_those_that_left_are_not(world: P
 
 
 def test_a_source_that_dev_and_test_come_to_share_is_a_overlap(world: Path) -> None:
-    stored = Folder(world).read("split")
+    stored = Folder(world).read("split", dict)
     dev, test = stored["dev"][0]["id"], stored["test"][0]["id"]
 
     async def grouped() -> dict[str, int]:
@@ -299,13 +299,13 @@ def test_the_public_function_takes_a_project_or_a_path_and_keeps_the_verdict(wor
     project = load(world)
     assert isinstance(project, Project)
     assert tuneworthy.decide(project) == by_path
-    kept = Folder(world).read("verdict")
+    kept = Folder(world).read("verdict", dict)
     assert kept["outcome"] == by_path.outcome and set(kept["of"]) >= {"run", "errors", "judge", "project"}
 
 
 def test_the_probes_look_at_the_best_that_may_be_used(world: Path) -> None:
     rewrite(world, lambda record: of(record, record["best"]["rung"]).update(violated="it is too slow"))
-    record = Folder(world).read("run")
+    record = Folder(world).read("run", dict)
     verdict(world, probe=True)
-    looked_at = Folder(world).read("errors")["of"]["variant"]
+    looked_at = Folder(world).read("errors", dict)["of"]["variant"]
     assert looked_at != record["best"]["variant"]

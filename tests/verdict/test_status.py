@@ -255,7 +255,7 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
     assert read_state(load(world)).verdict_stale == []
     os.utime(folder.path / "verdict.json", (1, 1))
     assert read_state(load(world)).verdict_stale == []
-    run_ladder = folder.read("run")
+    run_ladder = folder.read("run", dict)
     folder.write("run", run_ladder | {"cost_usd": 7.0})
     os.utime(folder.path / "run.json", (0, 0))
     assert read_state(load(world)).verdict_stale == ["the ladder was run again"]
@@ -263,7 +263,7 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text() + "[economics]\nrequests_per_month = 5\n")
     assert read_state(load(world)).verdict_stale == ["the project file has changed"]
-    verdict = folder.read("verdict")
+    verdict = folder.read("verdict", dict)
     folder.write("verdict", verdict | {"valid_until": "2020-01-01"})
     assert "the verdict expired on 2020-01-01" in read_state(load(world)).verdict_stale
 

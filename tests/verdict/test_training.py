@@ -101,7 +101,7 @@ def checked(root: Path) -> Checklist:
 
 def change(root: Path, name: str, **changed: Any) -> None:
     folder = Folder(root)
-    folder.write(name, folder.read(name) | changed)
+    folder.write(name, folder.read(name, dict) | changed)
 
 
 def _other_cases(root: Path) -> None:
@@ -185,7 +185,7 @@ def test_what_is_stale_or_missing_closes_its_gate_and_is_named(
 def test_a_file_that_differs_does_not_condemn_the_one_that_was_put_to_test_nor_is_it_carried_by_it(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = Folder(world).read("parity")["gguf"]
+    own = Folder(world).read("parity", dict)["gguf"]
     right, wrong = {"status": "pass", "cause": None}, {"status": "fail", "cause": "fact_lost"}
     for models, status in (({own: right, "b" * 16: wrong}, "pass"), ({own: wrong, "b" * 16: right}, "fail")):
         change(world, "parity", **wrong, models=models)
@@ -198,7 +198,7 @@ def test_a_proof_that_cannot_be_read_asks_for_a_new_one(
 ) -> None:
     change(world, "parity", models=models)
     assert invoke(["decide", "--project", str(world)]) == 2
-    assert "Run `tuneworthy parity` again" in capsys.readouterr().err
+    assert "`tuneworthy doctor --repair`" in capsys.readouterr().err
 
 
 def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_tokens_that_an_answer_saves_are_counted_against_the_best_without_tr
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(world)
-    record = folder.read("run")
+    record = folder.read("run", dict)
     for row in record["rungs"]:
         row |= {"input_tokens": 90.0 if row["rung"] == "fine_tune" else 400.0, "output_tokens": 4.0}
     folder.write("run", record)
@@ -280,7 +280,7 @@ def test_the_cost_of_a_pilot_is_that_of_the_projects_own_base_where_it_is_known(
 
 def test_a_document_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("pilot", "parity", "serving"):
-        before = Folder(world).read(name)
+        before = Folder(world).read(name, dict)
         Folder(world).write(name, {"status": "perhaps"})
         with pytest.raises(UserError, match=f"{name}.json"):
             read_state(load(world))

@@ -11,7 +11,7 @@ from typing import Any
 from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.readers.reader import read_cases, read_examples
-from tuneworthy.cases.splits import Changes, Split, changes, make_split
+from tuneworthy.cases.splits import Changes, Split, StoredSplit, changes, make_split
 from tuneworthy.config.project import Project
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example
@@ -122,7 +122,7 @@ def dataset_of(
     project: Project, cases: Sequence[Case], examples: Sequence[Example] = (), *, notes: tuple[str, ...] = ()
 ) -> Dataset:
     """Return the dataset of rows that were read, with the settings and the stored split of `project`."""
-    stored = Folder(project.root).read("split")
+    stored = Folder(project.root).read("split", StoredSplit)
     return Dataset(
         cases=cases,
         examples=examples,

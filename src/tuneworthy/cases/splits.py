@@ -9,19 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.stratified import Unit, draw, units_of
-from tuneworthy.cases.task_kind import Kind, answer_text, guess_kind, labels_of, parse_object
+from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, labels_of, parse_object
 from tuneworthy.errors import UserError
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
 MIN_EXAMPLES = 200
 MIN_DEV = 50
 MIN_TEST = 50
 MAX_DEV_SHARE = 0.3
+
+
+class CaseFingerprint(TypedDict):
+    """A case as a split stores it: its id, and hashes of what is asked and what is expected."""
+
+    id: str
+    question: str
+    expected: str
+
+
+class StoredSplit(OpenRecord):
+    """What `split.json` holds; `comparisons` is how many were made on test."""
+
+    origin: Literal["examples", "cases"]
+    kind: tuple[TaskKind, str]
+    seed: int
+    dev_size: int
+    dev: list[CaseFingerprint]
+    test: list[CaseFingerprint]
+    counts: NotRequired[dict[str, int]]
+    reasons: NotRequired[list[str]]
+    comparisons: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,10 @@
 """The command line: a file a verb; each parses, calls and renders. Nothing heavy is imported before a verb runs."""
 
+import errno
 import logging
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -12,7 +14,7 @@ from tuneworthy.cli.bug_report import write_bug_report
 from tuneworthy.cli.interruption import listen
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
-from tuneworthy.errors import TuneworthyError
+from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.report.text import visible
 from tuneworthy.trust import Untrusted
 
@@ -38,6 +40,7 @@ VERBS: dict[str, str] = {
     "decode": "Explain, tune and test sampling parameters.",
     "parity": "Prove that the served model is the trained model.",
     "serve": "Serve the tuned model until Ctrl-C.",
+    "doctor": "Check what the tool has stored, and repair it.",
     "models": "List, download and probe models.",
 }
 
@@ -60,6 +63,28 @@ def root(invocation: Invocation, verbose: int, debug: bool) -> None:
         logging.getLogger("tuneworthy").setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
 
 
+def _refused(error: OSError, invocation: Invocation) -> int:
+    """Say what the operating system refused; the user can change it, so it is no bug.
+
+    Source: errno(3).
+    """
+    if invocation.debug:
+        sys.excepthook(type(error), error, error.__traceback__)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):  # what is still buffered would fail once more when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return 141
+    where = error.filename or messages.say("output")
+    text = UserError(
+        messages.say("system_refused", path=where, reason=error.strerror), hint=messages.SYSTEM_HINTS[error.errno or 0]
+    )
+    with suppress(OSError):
+        click.echo(messages.say("error", error=visible(str(text))), err=True)
+    return text.exit_status
+
+
 def main() -> None:
     """Run the command line and exit with its status (see `errors`)."""
     listen()
@@ -68,6 +93,8 @@ def main() -> None:
 
 def _run(invocation: Invocation) -> int:
     result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
+    if sys.stdout is not None:
+        sys.stdout.flush()  # a full disk is an error of this command, not of the interpreter's end
     return result if isinstance(result, int) else 0
 
 
@@ -83,6 +110,8 @@ def invoke(arguments: list[str]) -> int:
             if not ask_for_trust(error):
                 raise
             return _run(invocation)
+    except SystemExit:  # click's way out when the reader of our output left, as `head` does
+        return 141
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo(messages.say("stopped"), err=True)
         return 130
@@ -94,10 +123,9 @@ def invoke(arguments: list[str]) -> int:
             sys.excepthook(type(error), error, error.__traceback__)
         click.echo(messages.say("error", error=visible(str(error))), err=True)
         return error.exit_status
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in messages.SYSTEM_HINTS:
+            return _refused(error, invocation)
         click.echo(messages.say("bug", path=write_bug_report(error, invocation)), err=True)
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)

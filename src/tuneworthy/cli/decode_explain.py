@@ -25,7 +25,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
+from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.report.text import clean
@@ -141,16 +141,17 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
 
 def _stored(root: Path, case: str, place: int) -> Position:
     """Return what `decode uncertainty` stored of a token."""
-    answers = (Folder(root).read("uncertainty") or {"answers": []})["answers"]
+    stored = Folder(root).read("uncertainty", StoredUncertainty)
+    answers = stored["answers"] if stored else []
     found = [answer for answer in answers if answer["case"] == case]
-    found = found or [answer for answer in answers if str(answer["case"]).startswith(case)]
+    found = found or [answer for answer in answers if answer["case"].startswith(case)]
     if len(found) != 1:
         raise UserError(messages.say("no_stored_case", case=case, n=len(found)), hint=messages.say("run_uncertainty"))
     tokens = found[0]["tokens"]
     if not 0 <= place < len(tokens) or not tokens[place]["top"]:
         raise UserError(messages.say("no_stored_token", place=place, last=len(tokens) - 1))
     top = tokens[place]["top"]
-    return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
+    return with_rest([exp(share) for _, share in top], [token for token, _ in top])
 
 
 async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:

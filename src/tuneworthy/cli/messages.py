@@ -1,5 +1,7 @@
 """Sentences that the command line prints."""
 
+import errno
+
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
@@ -15,6 +17,8 @@ say = Catalogue(
         "error": "Error: {error}",
         "stopped": "Stopped. Finished calls are cached. Run the same command again to resume.",
         "bug": "Error: This is a bug in tuneworthy. Please report it and attach {path}, which contains the traceback.",
+        "system_refused": "{path}: {reason}",
+        "output": "standard output",
         # options that several commands share
         "cannot_write": "Cannot write {path}: {reason}.",
         "choose_path": "Choose another path.",
@@ -238,6 +242,30 @@ say = Catalogue(
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
     }
 ).say
+
+_FREE_SPACE = "Free some space and run the same command again: nothing that was answered is paid for twice."
+_RAISE_LIMIT = "Allow more open files, for example with `ulimit -n 1024`, and run the same command again."
+_GET_RIGHTS = "Give yourself the right to read and write there, or copy the project to a folder of your own."
+_CHECK_PATH = "Check that path, and run the same command again."
+# What to do about an error of the operating system; any other one is a bug.
+SYSTEM_HINTS = {
+    errno.EPIPE: "",
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: _FREE_SPACE,
+    errno.EIO: _CHECK_PATH,
+    errno.EMFILE: _RAISE_LIMIT,
+    errno.ENFILE: _RAISE_LIMIT,
+    errno.EROFS: _GET_RIGHTS,
+    errno.EACCES: _GET_RIGHTS,
+    errno.EPERM: _GET_RIGHTS,
+    errno.ENOENT: _CHECK_PATH,
+    errno.EEXIST: _CHECK_PATH,
+    errno.ENOTDIR: _CHECK_PATH,
+    errno.EISDIR: _CHECK_PATH,
+    errno.ELOOP: _CHECK_PATH,
+    errno.ENAMETOOLONG: _CHECK_PATH,
+}
 
 
 # check

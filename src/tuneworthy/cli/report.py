@@ -38,8 +38,8 @@ def command(root: Path, out: Path | None) -> None:
     """
     project = load(root)
     record, verdict = _stored(project)
-    path = write(record, out or own_path(project.root, "report.html"), project, verdict=verdict)
     click.echo(paragraph(record, project.economics.requests_per_month, verdict))
+    path = write(record, out or own_path(project.root, "report.html"), project, verdict=verdict)
     note(messages.say("report_at", path=path))
 
 

@@ -51,6 +51,9 @@ class LlamaCpp(ModelSection):
     """Context of one slot, tokens."""
     threads: Count | None = None
     """CPU threads; all cores that the process may use if not set."""
+    cache_mib: Count | None = None
+    """Memory for prompts that no slot holds any more, MiB; if not set, so much that the process of a small model stays
+    below 1.5 GiB."""
     concurrency: Count = 8
     """Calls in flight, at most."""
     timeout_s: Positive = 300.0

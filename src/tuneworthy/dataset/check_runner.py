@@ -19,12 +19,14 @@ from typing import Any, Final, get_args
 
 import numpy as np
 import orjson
+from typing_extensions import TypedDict
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
+from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.types import Example
 
 # Rows that a check gets at a time if it does not need all of them.
@@ -284,11 +286,18 @@ def _store(path: Path, stage: Stage) -> None:
     write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds}]))
 
 
+class StageEnd(TypedDict):
+    """The last line of a stored stage."""
+
+    n_in: int
+    seconds: float
+
+
 def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
     try:
         *lines, last = path.read_bytes().splitlines()
-        end = orjson.loads(last)
-        decisions = [RowDecision(**orjson.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError):
+        end = parsed(last, StageEnd, path)
+        decisions = [parsed(line, RowDecision, path) for line in lines]
+    except (OSError, ValueError, TypeError, DamagedRecord):
         return None
-    return Stage(check, n_in, decisions, end["seconds"]) if end.get("n_in") == n_in else None
+    return Stage(check, n_in, decisions, end["seconds"]) if end["n_in"] == n_in else None

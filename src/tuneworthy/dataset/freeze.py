@@ -13,18 +13,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.importing.folder import example_of
+from tuneworthy.dataset.importing.folder import StoredRow, example_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
+from tuneworthy.store.lines import read_lines
+from tuneworthy.store.shapes import OpenRecord, Pointer
 from tuneworthy.types import Example
 
 FORMAT: Final = 1
 RECIPE: Final = "recipe.json"
 FILES: Final = ("rows.jsonl", "rejects.jsonl", "findings.jsonl")
+
+
+class GateRow(OpenRecord):
+    """A gate of a version."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+class Recipe(OpenRecord):
+    """What every `recipe.json` holds."""
+
+    files: dict[str, dict[str, Any]]
+    gates: list[GateRow]
+    unsafe: bool
+    depends: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +69,7 @@ class Version:
 
     def examples(self) -> Iterator[Example]:
         """Yield the rows, one at a time."""
-        return map(example_of, self._lines("rows.jsonl"))
+        return map(example_of, read_lines(self.folder / "rows.jsonl", StoredRow))
 
     def rejects(self) -> Iterator[dict[str, Any]]:
         """Yield what was dropped: `id`, `source`, `check`, `reason`, `detail`, `row`; `other`, `score` if any."""
@@ -63,9 +80,7 @@ class Version:
         return self._lines("findings.jsonl")
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        with (self.folder / name).open("rb") as file:
-            for line in file:
-                yield orjson.loads(line)
+        return read_lines(self.folder / name, dict[str, Any])
 
     def verify(self) -> None:
         """Compare the files with their hashes, and the recipe with the id.
@@ -109,14 +124,14 @@ def _write(path: Path, lines: Iterable[bytes]) -> int:
 
 def find_version(store: Folder, version: str) -> Version | None:
     """Return the version called `version`, or None."""
-    recipe = store.read(f"datasets/{version}/recipe")
-    return None if recipe is None else Version(store.path / "datasets" / version, recipe)
+    recipe = store.read(f"datasets/{version}/recipe", Recipe)
+    return None if recipe is None else Version(store.path / "datasets" / version, dict(recipe))
 
 
 def latest_version(store: Folder) -> Version | None:
     """Return the version that was frozen last, or None."""
-    document = store.read("datasets/latest")
-    return None if document is None else find_version(store, str(document.get("id")))
+    document = store.read("datasets/latest", Pointer)
+    return None if document is None else find_version(store, document["id"])
 
 
 def open_version(store: Folder, version: str | None = None) -> Version:

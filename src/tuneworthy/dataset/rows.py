@@ -12,7 +12,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.importing.folder import example_of
+from tuneworthy.dataset.importing.folder import StoredRow, example_of
+from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example
 
 
@@ -24,6 +25,7 @@ class StoredRows(Sequence[Example]):
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         with path.open("rb") as file:
             self._bytes: bytes | mmap.mmap = (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
@@ -53,8 +55,7 @@ class StoredRows(Sequence[Example]):
 
     def raw(self, place: int) -> dict[str, Any]:
         """Return the row at `place` of the file, as it is now."""
-        row: dict[str, Any] = orjson.loads(self.line(place))
-        return row
+        return dict(parsed(self.line(place), StoredRow, f"{self.path}:{place + 1}"))
 
     def __len__(self) -> int:
         return len(self.places)

@@ -4,7 +4,9 @@ Invariant: the stored split says how many comparisons were made, so that a test 
 fresh one.
 """
 
-from tuneworthy.cases.splits import Split
+from typing_extensions import TypedDict
+
+from tuneworthy.cases.splits import Split, StoredSplit
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
@@ -18,18 +20,27 @@ from tuneworthy.store import Folder
 NAME = "comparisons"
 
 
+class StoredComparisons(TypedDict):
+    """What `comparisons.json` holds (see `ComparisonPlan`)."""
+
+    planned: list[str]
+    added: dict[str, float]
+    spent: dict[str, str]
+
+
 def read_comparisons(folder: Folder) -> ComparisonPlan:
     """Return the comparisons planned and made so far; an empty plan before the first run.
 
     Raises:
         UserError: Comparisons were planned, and the plan is gone, was set back, or is unreadable.
     """
-    document, made = folder.read(NAME), (folder.read("split") or {}).get(NAME)
+    split = folder.read("split", StoredSplit)
+    document, made = folder.read(NAME, StoredComparisons), split.get("comparisons") if split else None
     if document is None and made is None and not (folder.path / "run.json").exists():
         return ComparisonPlan()
     try:
-        plan = ComparisonPlan.from_dict(document or {})
-    except (AttributeError, KeyError, TypeError, ValueError):
+        plan = ComparisonPlan.from_dict(document) if document else None
+    except ValueError:
         plan = None
     if plan is None or len(plan.spent) < (made or 0):
         problem = messages.say("plan_missing") if document is None else messages.say("plan_unreadable")
@@ -42,7 +53,7 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
 def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
     """Store the plan, and in the stored split how many comparisons were made."""
     folder.write(NAME, plan.to_dict())
-    folder.write("split", (folder.read("split") or {}) | {NAME: len(plan.spent)})
+    folder.write("split", {**(folder.read("split", StoredSplit) or {}), NAME: len(plan.spent)})
 
 
 def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:

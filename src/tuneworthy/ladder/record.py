@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -12,6 +11,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.search.racing import Exit
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import shaped
 from tuneworthy.types import RungStatus, Variant
 
 Interval = tuple[float, float]
@@ -290,7 +290,7 @@ def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
     Raises:
         UserError: The document is no such record.
     """
-    document = folder.read(name)
+    document = folder.read(name, dict)
     return None if document is None else record_from(document, f"{folder.path / name}.json")
 
 
@@ -304,31 +304,10 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
     Raises:
         UserError: It is no such record.
     """
-    from pydantic import ValidationError
-
-    try:
-        record: RunRecord = _adapter().validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            messages.say(
-                "record_unreadable",
-                where=where,
-                place=".".join(map(str, first["loc"])) or "document",
-                fault=first["msg"],
-            ),
-            hint=messages.say("run_again"),
-        ) from None
+    record = shaped(document, RunRecord, where)
     if record.best and record.best.variant not in record.variants:
         raise UserError(
             messages.say("record_unreadable", where=where, place="best.variant", fault=messages.say("no_such_variant")),
             hint=messages.say("run_again"),
         )
     return record
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter  # only where a record is read
-
-    return TypeAdapter(RunRecord)

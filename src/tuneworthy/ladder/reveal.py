@@ -6,10 +6,20 @@ A test set whose answers were seen no longer measures what was tuned after that.
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from typing_extensions import TypedDict
+
 from tuneworthy.ladder import messages
 from tuneworthy.store import Folder
 
 NAME = "revealed"
+
+
+class Reveal(TypedDict):
+    """A test case whose answers were shown, when, and by which command."""
+
+    case: str
+    time: str
+    command: str
 
 
 def record_reveal(folder: Folder, case_ids: Iterable[str], command: str) -> None:
@@ -20,7 +30,7 @@ def record_reveal(folder: Folder, case_ids: Iterable[str], command: str) -> None
         case_ids: Test cases.
         command: What showed them, e.g. `cases show`.
     """
-    rows = folder.read(NAME) or []
+    rows = folder.read(NAME, list[Reveal]) or []
     noted = {row["case"] for row in rows}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fresh = [{"case": one, "time": now, "command": command} for one in dict.fromkeys(case_ids) if one not in noted]
@@ -30,7 +40,7 @@ def record_reveal(folder: Folder, case_ids: Iterable[str], command: str) -> None
 
 def reveal_note(folder: Folder) -> str:
     """Return how many answers to test cases were shown, and since when, in a sentence; "" if none was."""
-    rows = folder.read(NAME) or []
+    rows = folder.read(NAME, list[Reveal]) or []
     if not rows:
         return ""
     return messages.say("test_revealed", n=len(rows), date=min(row["time"] for row in rows)[:10])

@@ -247,6 +247,7 @@ async def open_session(
     progress: Progress | None = None,
     max_usd: float | None = None,
     waiting: Callable[[str], None] = lambda _: None,
+    reading: bool = False,
 ) -> AsyncIterator[Session]:
     """Open `project` for asking: one process at a time.
 
@@ -254,15 +255,16 @@ async def open_session(
         progress: Told what happens.
         max_usd: Limit of what this run may spend, beside the project's own budget.
         waiting: Told if another process holds the project.
+        reading: Whether a folder that cannot be written will do.
 
     Raises:
         Untrusted: The project asks for what nobody allowed.
     """
     require(project.root, *missing_grants(project))  # all at once, and before money is spent
     folder = Folder(project.root)
-    with folder.lock(waiting):
+    with folder.lock(waiting, reading=reading):
         data = read_data(project)  # now, as another process may just have drawn the split
-        if folder.read("split") is None:
+        if folder.writable and not (folder.path / "split.json").exists():
             folder.write("split", data.split.to_dict())
         store = ResponseStore(folder.responses)
         spending = store.spending()

@@ -32,7 +32,7 @@ from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
-from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.llama_child import Settings
 from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
 from tuneworthy.providers.models import check_pinned, find
@@ -47,9 +47,12 @@ START_S = 120.0
 MAX_CRASHES_IN_A_ROW = 5
 # A request that was in flight at so many crashes, of which all but the first with no other suspect, is the culprit.
 MAX_CRASHES_OF_REQUEST = 3
-# Share of the machine's memory for prompts that no slot holds any more: a rung that only samples otherwise asks the
-# same questions again, and with examples in the prompt reading them is most of the work.
-CACHE_SHARE = 1 / 6
+# What the child of a small model takes in all, MiB, of which buffers of llama.cpp are at most `BUFFERS_MIB`. The rest
+# is for prompts that no slot holds any more: a rung that only samples otherwise asks the same questions again, and with
+# examples in the prompt reading them is most of the work.
+MOST_MIB, BUFFERS_MIB = 1536, 512
+# A large model takes more: then a share of its size is for such prompts. Never more than a share of the machine.
+MODEL_SHARE, MACHINE_SHARE = 1 / 4, 1 / 6
 MAX_LOG_BYTES = 2**20
 _NUMBERS = count(1)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
@@ -377,9 +380,32 @@ def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
     return True
 
 
-def cache_mib() -> int:
-    """Return how much memory to keep prompts in, MiB."""
-    return int(CACHE_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2**20
+def cache_mib(model_bytes: int, header: GgufHeader, n_tokens: int) -> int:
+    """Return how much memory to keep prompts in that no slot holds any more, MiB, at least 1.
+
+    Args:
+        model_bytes: Size of the file.
+        header: Its header.
+        n_tokens: Of all slots together, whose keys and values lie in memory from the start.
+    """
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    model = model_bytes / 2**20
+    rest = MOST_MIB - BUFFERS_MIB - model - n_tokens * token_bytes(header) / 2**20
+    return max(1, int(min(MACHINE_SHARE * machine, max(rest, MODEL_SHARE * model))))
+
+
+def token_bytes(header: GgufHeader) -> int:
+    """Return the most that the 16-bit keys and values of one token take."""
+    sizes = {key.removeprefix(f"{header.architecture}."): value for key, value in header.values.items()}
+
+    def size(name: str, default: int = 0) -> int:
+        value = sizes.get(name, default)
+        return value if isinstance(value, int) else default
+
+    heads = max(1, size("attention.head_count"))
+    width = size("embedding_length") // heads
+    pair = size("attention.key_length", width) + size("attention.value_length", width)
+    return 2 * size("block_count") * size("attention.head_count_kv", heads) * pair
 
 
 @provider("llama_cpp")
@@ -401,10 +427,12 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
         )
     if path.is_dir():
         raise ModelError(messages.say("folder_not_gguf", name=name, path=path), hint=messages.say("name_gguf"))
-    context = min(config.context, read_header(path).context_length or config.context)
+    header = read_header(path)
+    context = min(config.context, header.context_length or config.context)
+    cache = config.cache_mib or cache_mib(path.stat().st_size, header, config.slots * context)
     settings: Settings = {
         "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
-        "context": context, "threads": config.threads or cores(), "cache_mib": cache_mib(),
+        "context": context, "threads": config.threads or cores(), "cache_mib": cache,
         "cache_prompt": True, "slot_folder": "",
     }  # fmt: skip
     return LlamaCppProvider(

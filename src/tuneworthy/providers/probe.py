@@ -19,6 +19,7 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import Provider
 from tuneworthy.store.folder import Folder
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Message, OutputFormat, Request, Response, canonical
 
 Outcome = Literal["yes", "no", "unsupported", "unknown"]
@@ -84,6 +85,19 @@ class ProbeReport:
         }
 
 
+class StoredOutcome(OpenRecord):
+    """A finding of a probe."""
+
+    outcome: str
+
+
+class StoredProbe(OpenRecord):
+    """What `probes/<name>.json` must hold."""
+
+    identity: dict[str, Any]
+    findings: dict[str, StoredOutcome]
+
+
 def store_probe(folder: Folder, name: str, report: ProbeReport) -> None:
     """Store what was measured of the model that the project file calls `name`."""
     folder.write(f"probes/{name}", report.to_dict())
@@ -91,10 +105,10 @@ def store_probe(folder: Folder, name: str, report: ProbeReport) -> None:
 
 def read_probe(folder: Folder, name: str, identity: Mapping[str, Any]) -> dict[str, str]:
     """Return outcomes by finding, as they were stored; {} if this model was never probed (or was another one then)."""
-    report = folder.read(f"probes/{name}")
+    report = folder.read(f"probes/{name}", StoredProbe)
     if report is None or canonical(report["identity"]) != canonical(dict(identity)):
         return {}
-    return {finding: str(row["outcome"]) for finding, row in report["findings"].items()}
+    return {finding: row["outcome"] for finding, row in report["findings"].items()}
 
 
 async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = False) -> ProbeReport:

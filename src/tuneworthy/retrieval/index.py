@@ -19,6 +19,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.store import write_atomic
+from tuneworthy.store.shapes import OpenRecord, parsed
 
 TABLE = "chunks"
 ABOUT = "about.json"
@@ -56,6 +57,12 @@ class RankedChunks:
     scores: NDArray[np.float32]
 
 
+class IndexAbout(OpenRecord):
+    """What the file beside an index holds; written last."""
+
+    n_chunks: int
+
+
 class ChunkIndex:
     """An opened table; make one with `open_index`.
 
@@ -66,11 +73,11 @@ class ChunkIndex:
     def __init__(self, folder: Path) -> None:
         import lancedb
 
-        self.about: dict[str, Any] = orjson.loads((folder / ABOUT).read_bytes())
+        self.about = parsed((folder / ABOUT).read_bytes(), IndexAbout, folder / ABOUT)
         self.table = lancedb.connect(folder).open_table(TABLE)
 
     def __len__(self) -> int:
-        return int(self.about["n_chunks"])
+        return self.about["n_chunks"]
 
     def search_words(self, question: str, n: int) -> RankedChunks:
         """Return the `n` best chunks by BM25."""

@@ -10,7 +10,10 @@ from typing import Any
 
 import orjson
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS searches (key TEXT PRIMARY KEY, found BLOB NOT NULL) WITHOUT ROWID"
+from tuneworthy.store.database import explained, open_database
+from tuneworthy.store.shapes import parsed
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS searches (key TEXT PRIMARY KEY, found BLOB NOT NULL) WITHOUT ROWID;"
 _MOST_KEYS = 500
 
 
@@ -33,14 +36,15 @@ class SearchStore:
         for first in range(0, len(keys), _MOST_KEYS):
             some = keys[first : first + _MOST_KEYS]
             marks = ",".join("?" * len(some))
-            rows = self._connection().execute(f"SELECT key, found FROM searches WHERE key IN ({marks})", some)
-            results |= {key: orjson.loads(content) for key, content in rows}
+            with explained(self._path):
+                rows = self._connection().execute(f"SELECT key, found FROM searches WHERE key IN ({marks})", some)
+                results |= {key: parsed(content, object, f"{self._path}, row {key}") for key, content in rows}
         return results
 
     def put(self, results: Mapping[str, Any]) -> None:
         """Store results, all or none."""
         rows = [(key, orjson.dumps(content)) for key, content in results.items()]
-        with self._connection() as connection:
+        with explained(self._path), self._connection() as connection:
             connection.executemany("INSERT OR IGNORE INTO searches VALUES (?, ?)", rows)
 
     def close(self) -> None:
@@ -51,7 +55,5 @@ class SearchStore:
 
     def _connection(self) -> sqlite3.Connection:
         if self._open is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
-            self._open.execute(_SCHEMA)
+            self._open = open_database(self._path, SCHEMA, any_thread=True)
         return self._open

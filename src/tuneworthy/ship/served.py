@@ -23,12 +23,21 @@ from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
 from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.trust import LOOPBACK
 
 NOTE: Final = "served"
 TIMEOUT_S: Final = 5.0
 # Largest answer that is read.
 MOST_BYTES: Final = 4 * 2**20
+
+
+class ServedNote(OpenRecord):
+    """What `served.json` must hold."""
+
+    artifact: str
+    address: str
+    pid: int
 
 
 @contextmanager
@@ -46,7 +55,7 @@ def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Itera
     try:
         yield
     finally:
-        if store.read(NOTE) == note:  # another `serve` may have written its own since
+        if store.read(NOTE, object) == note:  # another `serve` may have written its own since
             path.unlink(missing_ok=True)
 
 
@@ -76,11 +85,11 @@ def _behind(store: Folder, config: OpenAI) -> Artifact | None:
         "model_path"
     ):
         return _named_in(store, PurePath(str(path)))
-    note = store.read(NOTE)
-    if not isinstance(note, dict) or not _lives(note.get("pid")):
+    note = store.read(NOTE, ServedNote)
+    if note is None or not _lives(note["pid"]):
         return None
-    here = _place(str(note.get("address", ""))) == _place(config.base_url)
-    return _named_in(store, PurePath(str(note.get("artifact")))) if here else None
+    here = _place(note["address"]) == _place(config.base_url)
+    return _named_in(store, PurePath(note["artifact"])) if here else None
 
 
 def _place(url: str) -> tuple[str, int | None]:
@@ -113,8 +122,8 @@ def _named_in(store: Folder, path: PurePath | Path) -> Artifact | None:
     return next((artifact for artifact in named if artifact is not None), None)
 
 
-def _lives(pid: object) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
+def _lives(pid: int) -> bool:
+    if pid <= 0:
         return False
     try:
         os.kill(pid, 0)

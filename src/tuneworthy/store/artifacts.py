@@ -17,6 +17,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import messages
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
+from tuneworthy.store.shapes import OpenRecord, Pointer
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -28,6 +29,21 @@ MADE_BY: Final[Mapping[str, str]] = {
     "merged": "merge",
     "gguf": "export gguf",
 }
+
+
+class Times(OpenRecord):
+    """When a frozen folder was made."""
+
+    created: str
+
+
+class Manifest(OpenRecord):
+    """What every `manifest.json` holds."""
+
+    kind: Kind
+    parent: str | None
+    times: Times
+    files: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +124,16 @@ def write_artifact(
 
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
     """Return the artifact called `identity`, or None if no manifest of that name is there."""
-    manifest = store.read(f"models/{identity}/manifest")
-    if not isinstance(manifest, dict) or not manifest.keys() >= {"kind", "parent", "times"}:
+    manifest = store.read(f"models/{identity}/manifest", Manifest)
+    if manifest is None:
         return None
     return Artifact(store.path / "models" / identity, manifest)
 
 
 def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:
     """Return the artifact of `kind` that was made last, or None."""
-    document = store.read(f"models/latest-{kind}")
-    return None if document is None else find_artifact(store, str(document.get("id")))
+    document = store.read(f"models/latest-{kind}", Pointer)
+    return None if document is None else find_artifact(store, document["id"])
 
 
 def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Artifact:
@@ -135,11 +151,15 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
 
 
 def artifacts(store: Folder, kind: Kind) -> list[Artifact]:
-    """Return all artifacts of `kind`, the oldest first."""
+    """Return all artifacts of `kind`, the oldest first and the latest last."""
     models = store.path / "models"
     names = [path.name for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
     found = [one for name in names if not name.startswith(".") and (one := find_artifact(store, name)) is not None]
-    return sorted((one for one in found if one.kind == kind), key=lambda one: one.manifest["times"]["created"])
+    latest = store.read(f"models/latest-{kind}", Pointer) or {"id": ""}  # whatever the clock said when it was made
+    return sorted(
+        (one for one in found if one.kind == kind),
+        key=lambda one: (one.id == latest["id"], one.manifest["times"]["created"]),
+    )
 
 
 def _named(store: Folder, kind: Kind, start: str) -> Artifact | None:

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.redaction import redact_json
 from tuneworthy.store import messages
+from tuneworthy.store.shapes import DamagedRecord, parsed
 
 NAME = ".tuneworthy"
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -75,21 +77,22 @@ class Folder:
         if not ignore.exists():
             ignore.write_text("*\n")
 
-    def read(self, name: str) -> Any | None:
+    def read(self, name: str, shape: type[T]) -> T | None:
         """Return the JSON document `name` (e.g. ``"split"``, ``"runs/last"``), or None if it does not exist.
 
+        Args:
+            name: Its path below the folder, without `.json`.
+            shape: What the reader needs (see `shapes.parsed`).
+
         Raises:
-            UserError: The file is there and is not JSON.
+            UserError: The file is there and cannot be read, is not JSON, or has another shape.
         """
         path = self.path / f"{name}.json"
-        try:
-            return orjson.loads(path.read_bytes())
-        except FileNotFoundError:
+        if not path.is_file():  # reading a pipe or a device could wait for ever
+            if os.path.lexists(path):
+                raise DamagedRecord(messages.say("not_a_file", path=path))
             return None
-        except orjson.JSONDecodeError as error:
-            raise UserError(
-                messages.say("not_json", path=path, error=error), hint=messages.say("move_file_away")
-            ) from None
+        return parsed(path.read_bytes(), shape, path)
 
     def write(self, name: str, document: Any) -> Path:
         """Write the JSON document `name` atomically and return its path."""
@@ -112,13 +115,22 @@ class Folder:
             pass
         return None
 
+    @property
+    def writable(self) -> bool:
+        """Whether this process may write here; a folder that is not there is made in `root`."""
+        return os.access(self.path if self.path.exists() else self.root, os.W_OK)
+
     @contextmanager
-    def lock(self, waiting: Callable[[str], None]) -> Iterator[None]:
+    def lock(self, waiting: Callable[[str], None], *, reading: bool = False) -> Iterator[None]:
         """Hold the project's lock: two commands that spend or decide run one after the other.
 
         Args:
             waiting: Called once with a sentence if another process holds the lock.
+            reading: Go on without the lock where nothing can be written.
         """
+        if reading and not self.writable:
+            yield
+            return
         self.create()
         with (self.path / "lock").open("a+") as file:
             try:

@@ -9,18 +9,28 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.store import messages
+from tuneworthy.store.shapes import parsed
+
+T = TypeVar("T")
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:
     """Append one line to `path` and bring it to disk."""
     with exclusive(path) as file:
         write_line(file, row)
+
+
+def read_lines(path: Path, shape: type[T]) -> Iterator[T]:
+    """Yield the lines of a file that is not written any more, each as `shape` (see `shapes.parsed`)."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            yield parsed(line, shape, f"{path}:{number}")
 
 
 @contextmanager

@@ -4,29 +4,30 @@ Invariants: an answer is written once and never changed (a failure may give way 
 its own, so it is never served from another repeat; failures that the same request would meet again are kept, passing
 ones are not; an answer and the end of the note that its call was open are one transaction.
 
-A call without an answer costs what the same request costs where it was answered, and until then its ceiling. No stored
-cost that is not a number at or above 0 counts: a damaged row neither gives money back nor stops a verb.
+A call without an answer costs what the same request costs where it was answered, and until then its ceiling. A stored
+cost that is not a number at or above 0 is a damaged row: `doctor` repairs it.
 
 A commit survives the death of the process at any point. It does not wait for the disk (`synchronous=NORMAL`):
 a power cut can take the last ones, never the file.
 """
 
 import hashlib
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import fsum
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import orjson
+from annotated_types import Interval
+from typing_extensions import TypedDict
 
-from tuneworthy.errors import UserError
 from tuneworthy.redaction import redact_json
 from tuneworthy.store import messages
+from tuneworthy.store.database import explained, open_database
+from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.types import Failure, Response, canonical
 
 SCHEMA = """
@@ -47,24 +48,21 @@ CREATE TABLE IF NOT EXISTS further_answers (
     created REAL NOT NULL
 );
 """
+# What SQLite takes for an amount of money; NaN is no number there, and a text compares as larger than any.
+MONEY = "(typeof({0}) IN ('real', 'integer') AND {0} >= 0 AND {0} < 9e999)"
+Dollars: Any = Annotated[float, Interval(ge=0, lt=float("inf"))]
 _CHUNK = 500
-_WAIT_S = 60.0
 # An answer replaces a failure ("{" is how its body begins, "[" how that of an answer does), and nothing else.
 _INSERT = """
 INSERT INTO responses VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET body = excluded.body, cost_usd = excluded.cost_usd, created = excluded.created
 WHERE substr(responses.body, 1, 1) = x'7b' AND substr(excluded.body, 1, 1) = x'5b'
 """
-_AMOUNT = "CASE WHEN typeof({0}) IN ('real', 'integer') AND {0} BETWEEN 0 AND 1e300 THEN {0} ELSE 0 END"
-_ANSWERED = f"""
-SELECT (SELECT TOTAL({_AMOUNT.format("cost_usd")}) FROM responses)
-    + (SELECT TOTAL({_AMOUNT.format("cost_usd")}) FROM further_answers)
-"""
-_UNANSWERED = f"""
-SELECT key, {_AMOUNT.format("ceiling_usd")}, substr(body, 1, 1) = x'5b', {_AMOUNT.format("cost_usd")},
-       open_calls.created
+_UNANSWERED = """
+SELECT key, ceiling_usd, substr(body, 1, 1) = x'5b', cost_usd, open_calls.created
 FROM open_calls LEFT JOIN responses USING (key)
 """
+AMOUNTS = {"responses": "cost_usd", "further_answers": "cost_usd", "open_calls": "ceiling_usd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,43 +126,10 @@ class ResponseStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT_S)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+        self._db = open_database(path, SCHEMA)
 
     def __repr__(self) -> str:
         return f"ResponseStore({str(self.path)!r})"
-
-    def _prepare(self) -> None:
-        """Set the file up; the switch to WAL does not wait for another process, so this does."""
-        deadline = time.monotonic() + _WAIT_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what can go wrong with a file into an error that the user can act on."""
-        try:
-            yield
-        except (sqlite3.OperationalError, OSError) as error:
-            failure = messages.say("store_unavailable", path=self.path, error=error)
-            raise UserError(failure, hint=messages.say("check_disk")) from error
-        except sqlite3.DatabaseError as error:
-            failure = messages.say("store_broken", path=self.path, error=error)
-            raise UserError(failure, hint=messages.say("recover_store")) from error
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -175,17 +140,22 @@ class ResponseStore:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             query = f"SELECT {columns} FROM responses WHERE key IN ({','.join('?' * len(chunk))})"
-            with self._explained():
+            with explained(self.path):
                 rows = self._db.execute(query, chunk).fetchall()
             yield from rows
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
         """Return what is stored under `keys`, each with its cost in US dollars."""
-        return {key: (_decode(body), _amount(cost)) for key, body, cost in self._select("key, body, cost_usd", keys)}
+        rows = self._select("rowid, key, body, cost_usd", keys)
+        return {
+            key: (decoded(body, where := f"{self.path}, row {row}"), shaped(cost, Dollars, where))
+            for row, key, body, cost in rows
+        }
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return when what is stored under `keys` was committed, seconds since the epoch."""
-        return dict(self._select("key, created", keys))
+        rows = self._select("rowid, key, created", keys)
+        return {key: shaped(created, float, f"{self.path}, row {row}") for row, key, created in rows}
 
     def put(self, key: bytes, answer: Response | Failure, cost_usd: float, note: int = 0) -> bool:
         """Commit `answer` and take the note of its call back; the first answer under a key stays.
@@ -207,7 +177,7 @@ class ResponseStore:
             row = (key, redact_json(_encode(answer)), cost_usd, time.time())
         except TypeError as error:
             raise ValueError(str(error)) from None
-        with self._explained():
+        with explained(self.path):
             if not note:
                 return self._db.execute(_INSERT, row).rowcount > 0
             self._db.execute("BEGIN IMMEDIATE")
@@ -225,7 +195,7 @@ class ResponseStore:
 
     def open_call(self, key: bytes, ceiling_usd: float) -> int:
         """Note that a call that costs money is about to be sent; return the note's number, never 0."""
-        with self._explained():
+        with explained(self.path):
             return (
                 self._db.execute("INSERT INTO open_calls VALUES (?, ?, ?)", (key, ceiling_usd, time.time())).lastrowid
                 or 0
@@ -233,21 +203,23 @@ class ResponseStore:
 
     def close_call(self, note: int) -> None:
         """Take the note back: the provider refused the call and billed nothing."""
-        with self._explained():
+        with explained(self.path):
             self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
 
     def unanswered(self) -> list[OpenCall]:
         """Return the calls that were sent and not answered."""
-        with self._explained():
+        with explained(self.path):
             rows = self._db.execute(_UNANSWERED).fetchall()
         return [
-            OpenCall(key, min(ceiling, cost) if answered else ceiling, bool(answered), _amount(created))
+            OpenCall(
+                key, min(ceiling, cost) if answered else ceiling, bool(answered), shaped(created, float, self.path)
+            )
             for key, ceiling, answered, cost, created in rows
         ]
 
     def release(self) -> None:
         """Forget the calls without an answer: whoever calls this knows that they were not billed."""
-        with self._explained():
+        with explained(self.path):
             self._db.execute("DELETE FROM open_calls")
 
     def spending(self, busy_since: float | None = None) -> Expenses:
@@ -255,11 +227,20 @@ class ResponseStore:
 
         Args:
             busy_since: When another process began to work on the project: what it sent since may still be answered.
+
+        Raises:
+            UserError: A row holds no amount of money: a budget that rests on it would be a guess.
         """
-        with self._explained():
-            answered = float(self._db.execute(_ANSWERED).fetchone()[0])
+        totals = {}
+        for table, column in AMOUNTS.items():
+            query = f"SELECT TOTAL({column}), MIN(rowid) FILTER (WHERE NOT {MONEY.format(column)}) FROM {table}"
+            with explained(self.path):
+                totals[table], bad_row = self._db.execute(query).fetchone()
+            if bad_row is not None:
+                raise DamagedRecord(messages.say("not_money", path=self.path, row=bad_row, column=column))
         calls = self.unanswered()
         cut_off = [call.usd for call in calls if busy_since is None or call.created < busy_since]
+        answered = totals["responses"] + totals["further_answers"]
         return Expenses(answered, fsum(cut_off), len(cut_off), fsum(call.usd for call in calls) - fsum(cut_off))
 
     def spent_usd(self) -> float:
@@ -285,13 +266,7 @@ _FIELDS = (
 )
 
 
-_LISTS = ("tool_calls", "dropped", "logprobs")
 _values = attrgetter(*_FIELDS)
-
-
-def _amount(value: Any) -> float:
-    """Return a cost as it counts: 0 for what is not a number at or above 0."""
-    return float(value) if isinstance(value, int | float) and 0 <= value <= 1e300 else 0.0
 
 
 def _encode(answer: Response | Failure) -> bytes:
@@ -300,13 +275,20 @@ def _encode(answer: Response | Failure) -> bytes:
     return orjson.dumps(_values(answer))
 
 
-def _decode(body: bytes) -> Response | Failure:
-    value = orjson.loads(body)
-    if isinstance(value, dict):
-        code, message, attempts = value["failure"]
+class StoredFailure(TypedDict):
+    """How a failure stands in `body`."""
+
+    failure: tuple[str, str, int]
+
+
+def decoded(body: bytes | str, where: object) -> Response | Failure:
+    """Return the answer that a row holds.
+
+    Raises:
+        UserError: It holds none; the error names `where`.
+    """
+    value = parsed(body, object, where)
+    if not isinstance(value, list) or not 0 < len(value) <= len(_FIELDS):
+        code, message, attempts = shaped(value, StoredFailure, where)["failure"]
         return Failure(code=code, message=message, attempts=attempts)
-    fields = dict(zip(_FIELDS, value, strict=False))
-    for name in _LISTS:
-        if fields.get(name) is not None:
-            fields[name] = tuple(fields[name])
-    return Response(**fields)
+    return shaped(dict(zip(_FIELDS, value, strict=False)), Response, where)

@@ -16,12 +16,21 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from typing_extensions import TypedDict
 
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.store.shapes import DamagedRecord, parsed
 
 SEAL: Final = "seal.json"
 OPTIMISER: Final = "optimiser.safetensors"
 COUNTERS: Final = "counters.json"
+
+
+class StoredSeal(TypedDict):
+    """What `seal.json` holds."""
+
+    files: dict[str, str]
+    progress: dict[str, Any]
 
 
 def seal(folder: Path, progress: Mapping[str, Any]) -> None:
@@ -44,12 +53,11 @@ def newest(run: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def _progress(folder: Path) -> dict[str, Any] | None:
     try:
-        document = orjson.loads((folder / SEAL).read_bytes())
+        document = parsed((folder / SEAL).read_bytes(), StoredSeal, folder / SEAL)
         whole = all(_sha256(folder / name) == digest for name, digest in document["files"].items())
-        progress: dict[str, Any] = document["progress"]
-    except (OSError, orjson.JSONDecodeError, KeyError):
+    except (OSError, DamagedRecord):
         return None
-    return progress if whole else None
+    return document["progress"] if whole else None
 
 
 def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:

@@ -19,6 +19,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train import messages
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
@@ -62,10 +63,8 @@ def run_pilot(
     dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
     of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
-    stored = store.read(FILE) or {}
-    stored = stored if stored.get("of") == of else {}
-    points: list[dict[str, Any]] = stored.get("points", [])
-    baseline = stored.get("baseline")
+    stored = store.read(FILE, StoredPilot)
+    points, baseline = (stored["points"], stored["baseline"]) if stored and stored["of"] == of else ([], None)
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
         baseline = metric.score(scorer(prepared, dev)(model), say)
@@ -91,6 +90,14 @@ def run_pilot(
             store.write(FILE, document)
             say(messages.say("pilot_point", size=size, side=side, seed=seed, score=points[-1]["score"]))
     return document
+
+
+class StoredPilot(OpenRecord):
+    """What a pilot that goes on needs of `pilot.json`."""
+
+    of: str
+    points: list[dict[str, Any]]
+    baseline: float
 
 
 def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[tuple[int, int, Side]]:

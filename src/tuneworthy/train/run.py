@@ -21,6 +21,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
@@ -307,8 +308,8 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
     prepared = replace(prepared, settings=replace(prepared.settings, rehearsal=0.0))
     path = folder / f"rates-{prepared.id}.json"
-    stored = orjson.loads(path.read_bytes()) if path.is_file() else {}
-    losses = {float(rate): inf if loss is None else float(loss) for rate, loss in stored.items()}
+    stored = parsed(path.read_bytes(), dict[float, float | None], path) if path.is_file() else {}
+    losses = {rate: inf if loss is None else loss for rate, loss in stored.items()}
     for factor in RATE_FACTORS:
         rate = prepared.settings.learning_rate * factor
         if rate in losses:

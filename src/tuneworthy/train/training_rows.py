@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
-from tuneworthy.cases.splits import asked_case, example_case, fingerprint
+from tuneworthy.cases.splits import StoredSplit, asked_case, example_case, fingerprint
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.project import Project
@@ -22,6 +22,7 @@ from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import Pointer
 from tuneworthy.train import messages
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
@@ -209,7 +210,7 @@ def gather(
 
 
 def _version(store: Folder, unsafe: bool) -> Version | None:
-    if unsafe and store.read("datasets/latest") is None:
+    if unsafe and store.read("datasets/latest", Pointer) is None:
         return None
     version = open_version(store)
     if version.recipe["unsafe"] and not unsafe:
@@ -228,7 +229,7 @@ def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> 
 
 def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
     """Return the kind of the task as the split has it, or as the cases look."""
-    stored = store.read("split")
+    stored = store.read("split", StoredSplit)
     if stored is None:
         return guess_kind([case.expected for case in cases if case.labelled])
     name, reason = stored["kind"]

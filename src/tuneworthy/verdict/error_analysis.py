@@ -12,12 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
-from pydantic import TypeAdapter
 from scipy.special import bdtrc
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats import clopper_pearson
+from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import Variant, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
@@ -187,6 +187,12 @@ def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple
     return tuple(sorted(rows, key=lambda row: (-row.n_failed, order.index(row.name))))
 
 
+class StoredErrors(OpenRecord):
+    """What `errors.json` holds of any version: the hashes of what it depends on."""
+
+    of: dict[str, Any]
+
+
 def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
     """Return the hashes of what the error analysis of `variant` depends on; opens no model."""
     project = session.project
@@ -207,14 +213,14 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
     Returns:
         None and no words if nothing is stored.
     """
-    content = session.folder.read(FILE)
+    content = session.folder.read(FILE, StoredErrors)
     if content is None:
         return None, []
-    if content.get("of", {}).get("version") != VERSION:
+    if content["of"].get("version") != VERSION:
         return None, [messages.ANALYSIS_PARTS["version"]]
     now = fingerprint(session, variant)
     changed = [part for key, part in messages.ANALYSIS_PARTS.items() if content["of"].get(key) != now[key]]
-    return TypeAdapter(ErrorAnalysis).validate_python(content), changed
+    return shaped(content, ErrorAnalysis, f"{session.folder.path / FILE}.json"), changed
 
 
 def best_language_model(record: RunRecord) -> Variant | None:

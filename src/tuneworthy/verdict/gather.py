@@ -17,6 +17,7 @@ from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.plan import Expected, expect
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorShare
@@ -24,10 +25,8 @@ from tuneworthy.verdict.economics import bills_of, economics
 from tuneworthy.verdict.error_analysis import best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
+from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.savings import savings_of
-
-# How long a verdict holds where no price or model in it ends sooner.
-FRESH_DAYS = 90
 
 
 def gather(session: Session) -> Evidence:
@@ -140,6 +139,15 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
     return {name: count for name, count in stored.items() if count}
 
 
+class StoredValidation(OpenRecord):
+    """What the gate needs of `judge.json`."""
+
+    judge: str
+    status: str
+    detail: str
+    reasons: list[str]
+
+
 def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     """Say whether the judge may decide; None if no model is the primary grader.
 
@@ -147,7 +155,7 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     """
     if session.project.graders[0].type != "judge":
         return None
-    stored = session.folder.read(DOCUMENT)
+    stored = session.folder.read(DOCUMENT, StoredValidation)
     if stored is None:
         return JudgeEvidence(valid=False, detail=messages.say("judge_missing"), fix=messages.say("label_judge"))
     detail = join_sentences(stored["detail"], *stored["reasons"])

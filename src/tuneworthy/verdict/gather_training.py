@@ -6,9 +6,7 @@ Invariant: whatever is about another dataset, adapter, base or regression set th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, Literal, NotRequired
 
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
@@ -23,6 +21,7 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, latest_artifact
+from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, content_hash
 from tuneworthy.verdict import messages
@@ -130,6 +129,13 @@ class PilotDocument:
     base: str
 
 
+class StoredProof(OpenRecord):
+    """What `parity.json` and `serving.json` must hold, before the model is chosen that they are read for."""
+
+    status: Literal["pass", "fail", "unknown"]
+    models: NotRequired[dict[str, dict[str, Any]] | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofCheck:
     """One check of a proof."""
@@ -159,16 +165,10 @@ def _pilot(
     project: Project, store: Folder, version: Version | None, cost: Callable[[int], str]
 ) -> tuple[PilotEvidence | None, Forecast]:
     """Return the pilot and what it forecasts; points of a pilot on something else are not used."""
-    document = store.read(PILOT)
+    found = store.read(PILOT, PilotDocument)
     n = version.n_rows if version is not None else 1000
-    if document is None:
+    if found is None:
         return None, Forecast(status="unknown", cost=cost(n))
-    try:
-        found = TypeAdapter(PilotDocument).validate_python(document)
-    except ValidationError:
-        raise UserError(
-            messages.say("not_a_pilot", path=f"{store.path / PILOT}.json"), hint=messages.say("pilot_again")
-        ) from None
     changed, base = [], latest_artifact(store, "base")
     if version is None or found.dataset != version.id:
         current = version.id if version is not None else "this one"
@@ -187,20 +187,14 @@ def _pilot(
 
 def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[str]) -> ProofEvidence | None:
     """Return a proof, compared with what was on test (before a test, with what was made last)."""
-    document = store.read(name)
+    document = store.read(name, StoredProof)
     if document is None:
         return None
     if tuned is not None:
         made = {"gguf": tuned.gguf, "merged": tuned.merged, "adapter": tuned.adapter, "base": tuned.base}
     else:
         made = {form: found.id for form in _FORMS if (found := latest_artifact(store, form))}
-    try:
-        proof = TypeAdapter(ProofDocument).validate_python(_of_model(document, made))
-    except (AttributeError, TypeError, ValidationError):
-        command, path = "parity" if name == PARITY else "serve", f"{store.path / name}.json"
-        raise UserError(
-            messages.say("not_a_proof", path=path, command=command), hint=messages.say("proof_again", command=command)
-        ) from None
+    proof = shaped(_of_model(document, made), ProofDocument, f"{store.path / name}.json")
     ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
     subject = messages.say("tested_is") if tuned else messages.say("made_is")
     changed = []
@@ -221,7 +215,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
 
 
-def _of_model(document: Any, made: Mapping[str, Any]) -> dict[str, Any]:
+def _of_model(document: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """Return of a proof of several models what it says of the one that answers: the file, or the merged model."""
     models, file = document.get("models") or {}, made.get("gguf")
     others = [str(name) for name in models.keys() - {document.get("merged")}]

@@ -6,7 +6,7 @@ not passed.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -14,16 +14,24 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
-from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Verdict
 
 FILE: Final = "verdict"
+# How long a verdict holds where no price or model in it ends sooner.
+FRESH_DAYS: Final = 90
 DECIDING: Final = ("run", "errors", "judge", "project")
 # What a verdict about shipping rests on beside that.
 SHIPPING: Final = ("pilot", "parity", "serving", "datasets/latest", "models/latest-adapter", "reviews")
+
+
+class StoredHashes(OpenRecord):
+    """What `verdict.json` holds beside the verdict: the hashes of what it was computed from."""
+
+    of: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,29 +64,25 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     Raises:
         UserError: The file is not a verdict.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     folder = Folder(project.root)
-    document = folder.read(FILE)
+    document = folder.read(FILE, StoredHashes)
     if document is None:
         return None
-    try:
-        verdict = TypeAdapter(Verdict).validate_python(document)
-    except ValidationError:
-        raise UserError(
-            messages.say("not_a_verdict", path=f"{folder.path / FILE}.json"), hint=messages.say("decide_again")
-        ) from None
-    then, now = document.get("of", {}), _hashes(project)
+    verdict = shaped(document, Verdict, f"{folder.path / FILE}.json")
+    then, now = document["of"], _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
-    if verdict.valid_until and verdict.valid_until < (today or date.today()).isoformat():
+    day = today or date.today()
+    if verdict.valid_until and verdict.valid_until < day.isoformat():
         changed.append(messages.say("valid_until", date=verdict.valid_until))
+    if verdict.valid_until > (day + timedelta(days=FRESH_DAYS)).isoformat():
+        changed.append(messages.say("clock_was_ahead", date=verdict.valid_until))
     return StoredVerdict(verdict=verdict, changed=changed)
 
 
 def _hashes(project: Project) -> dict[str, str]:
     folder, reviews = Folder(project.root), project.root / REVIEWS
     documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", "reviews"}]
-    hashes = {name: content_hash(folder.read(name)) for name in documents}
+    hashes = {name: content_hash(folder.read(name, object)) for name in documents}
     hashes["reviews"] = sha256(reviews.read_bytes()).hexdigest() if reviews.is_file() else ""
     return hashes | {"project": content_hash(project.model_dump(mode="json"))}

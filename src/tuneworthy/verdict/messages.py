@@ -292,13 +292,8 @@ say = Catalogue(
         "do_ship": "tuneworthy merge, export gguf, parity, then serve",
         # Stored documents, and what changed since
         "no_run": "There is no run yet, so there is nothing to decide.",
-        "not_a_verdict": "{path} is not a verdict that this version can read.",
-        "decide_again": "Run `tuneworthy decide` again.",
-        "not_a_pilot": "{path} is not a valid pilot result.",
-        "pilot_again": "Run `tuneworthy train --pilot` again.",
-        "not_a_proof": "{path} is not a valid result of `tuneworthy {command}`.",
-        "proof_again": "Run `tuneworthy {command}` again.",
         "valid_until": "the verdict expired on {date}",
+        "clock_was_ahead": "the clock was ahead when it was computed (valid until {date})",
     }
 ).say
 

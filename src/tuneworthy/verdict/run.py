@@ -23,7 +23,7 @@ async def decide_project(
     progress: Progress | None = None,
     waiting: Callable[[str], None] = lambda _: None,
 ) -> Verdict:
-    """Return the verdict of `project`, and leave it in its folder.
+    """Return the verdict of `project`, and leave it in its folder if that can be written.
 
     Args:
         project: From `config.load`.
@@ -38,11 +38,12 @@ async def decide_project(
         BudgetSpent: The next call could exceed the budget; run it again to resume.
         OutsideFault: A provider is down; run it again to resume.
     """
-    async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
+    async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting, reading=not probe) as session:
         record = read_record(session.folder)
         variant = best_language_model(without_tuned(record, project)) if record else None
         if probe and variant is not None:
             await analyse_errors(session, variant)
         verdict = decide(gather(session))
-        store_verdict(project, verdict)
+        if session.folder.writable:
+            store_verdict(project, verdict)
         return verdict

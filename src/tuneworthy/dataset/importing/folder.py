@@ -17,19 +17,41 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NotRequired
 
 import orjson
 
 from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.lines import sync_folder
+from tuneworthy.store.lines import read_lines, sync_folder
+from tuneworthy.store.shapes import OpenRecord, Pointer
 from tuneworthy.types import Example, content_hash
 
 # Raise it whenever the same files give another import.
 VERSION: Final = 2
 ROWS, REJECTS = "rows.jsonl", "rejects.jsonl"
+
+
+class StoredRow(OpenRecord):
+    """What a line of `rows.jsonl` must hold."""
+
+    id: str
+    messages: list[dict[str, Any]]
+    source: NotRequired[str]
+    group: NotRequired[str | None]
+    tags: NotRequired[list[str]]
+    meta: NotRequired[dict[str, Any]]
+
+
+class ImportDocument(OpenRecord):
+    """What every `import.json` holds."""
+
+    sources: list[dict[str, Any]]
+    n_read: int
+    n_kept: int
+    reasons: dict[str, dict[str, Any]]
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +73,14 @@ class Import:
 
     def examples(self) -> Iterator[Example]:
         """Yield the examples, one at a time."""
-        return map(example_of, self._lines(ROWS))
+        return map(example_of, read_lines(self.folder / ROWS, StoredRow))
 
     def rejects(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that were left out: `source`, `reason`, `detail`, and `row` or `text`."""
         return self._lines(REJECTS)
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        with (self.folder / name).open("rb") as file:
-            yield from map(orjson.loads, file)
+        return read_lines(self.folder / name, dict[str, Any])
 
 
 def example_of(row: Mapping[str, Any]) -> Example:
@@ -76,14 +97,14 @@ def example_of(row: Mapping[str, Any]) -> Example:
 
 def latest_import(store: Folder) -> Import | None:
     """Return the last import, or None."""
-    document = store.read("imports/latest")
-    return None if document is None else finished_import(store, str(document.get("id")))
+    document = store.read("imports/latest", Pointer)
+    return None if document is None else finished_import(store, document["id"])
 
 
 def finished_import(store: Folder, identity: str) -> Import | None:
     """Return the import called `identity`, or None."""
-    document = store.read(f"imports/{identity}/import")
-    return None if document is None else Import(store.path / "imports" / identity, document)
+    document = store.read(f"imports/{identity}/import", ImportDocument)
+    return None if document is None else Import(store.path / "imports" / identity, dict(document))
 
 
 def file_digest(path: Path) -> tuple[str, int]:

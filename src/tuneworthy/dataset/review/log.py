@@ -16,6 +16,7 @@ from tuneworthy.cases.readers.faults import show
 from tuneworthy.dataset import messages
 from tuneworthy.errors import DataError
 from tuneworthy.store.lines import refuse_link
+from tuneworthy.store.shapes import DamagedRecord, shaped
 from tuneworthy.types import Example, content_hash
 
 # In the project folder and not in the tool's own: it is people's work.
@@ -130,7 +131,7 @@ class Ledger:
         for number, line in enumerate(lines, 1):
             try:
                 ledger._add(orjson.loads(line))
-            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, DamagedRecord):
                 if number == len(lines) and not line.endswith(b"\n"):
                     break
                 raise DataError(
@@ -144,7 +145,7 @@ class Ledger:
     def _add(self, row: dict[str, Any]) -> None:
         cls = KINDS[row.pop("kind")]
         fields: Any = {key: tuple(value) if key in _LISTS else value for key, value in row.items()}
-        one = cls(**fields)
+        one = shaped(fields, cls, "")
         if isinstance(one, RowVerdict):
             self.verdicts[one.sample].append(one)
         elif isinstance(one, ReviewPlan):

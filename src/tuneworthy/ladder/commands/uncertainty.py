@@ -20,6 +20,7 @@ from tuneworthy.errors import Undecided
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Case, Trace, Variant
 
 ALPHA = 0.05
@@ -118,6 +119,25 @@ class UncertaintyReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `decode explain --case` reads the tokens."""
         return asdict(replace(self, answers=())) | {"answers": [_answer(answer) for answer in self.answers]}
+
+
+class StoredToken(OpenRecord):
+    """A token with its alternatives and their log-probabilities."""
+
+    top: list[tuple[str, float]]
+
+
+class StoredTokens(OpenRecord):
+    """An answer of `uncertainty.json`."""
+
+    case: str
+    tokens: list[StoredToken]
+
+
+class StoredUncertainty(OpenRecord):
+    """What is read of `uncertainty.json`."""
+
+    answers: list[StoredTokens]
 
 
 def _answer(one: AnswerSignals) -> dict[str, Any]:

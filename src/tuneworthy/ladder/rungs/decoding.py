@@ -15,6 +15,7 @@ from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Variant
 
 IDLE = frozenset({"no", "unsupported"})
@@ -133,6 +134,19 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 
+class SweepWinner(OpenRecord):
+    """The best setting of a sweep."""
+
+    setting: dict[str, Any]
+
+
+class StoredSweep(OpenRecord):
+    """What `sweeps/<key>.json` must hold."""
+
+    adopted: bool
+    winner: SweepWinner | None
+
+
 def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> None:
     """Store what a sweep of a variant found: the last one of each prompt and model."""
     folder.write(f"sweeps/{prompt_key(base)}", document)
@@ -140,8 +154,8 @@ def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> N
 
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
     """Return what the last sweep of this prompt and model adopted, or None."""
-    document = folder.read(f"sweeps/{prompt_key(base)}")
-    return dict(document["winner"]["setting"]) if document and document["adopted"] else None
+    document = folder.read(f"sweeps/{prompt_key(base)}", StoredSweep)
+    return dict(document["winner"]["setting"]) if document and document["adopted"] and document["winner"] else None
 
 
 def label(setting: Mapping[str, Any]) -> str:

@@ -1,0 +1,49 @@
+"""`tuneworthy doctor`."""
+
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.doctor import messages
+from tuneworthy.doctor.damage import Damage
+from tuneworthy.doctor.examine import StoreReport, examine, repair
+from tuneworthy.errors import UserError
+from tuneworthy.report.text import clean
+from tuneworthy.store import Folder
+
+
+@click.command("doctor")
+@project_option
+@click.option("--repair", "repairs", is_flag=True, help="Repair what can be repaired; damaged files are moved aside.")
+@json_option
+def command(root: Path, repairs: bool, as_json: bool) -> int:
+    """Check what the tool has stored, and repair it.
+
+    Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows what each
+    damage costs. No model is called. A repair loses no answer: the damaged file stays readable in
+    `.tuneworthy/quarantine`. Exit status 2 if something is damaged.
+
+    \b
+    Example:
+      tuneworthy doctor --repair
+    """
+    folder = Folder(root.resolve())
+    if not folder.path.exists():
+        raise UserError(messages.say("nothing_stored", path=folder.path), hint=messages.say("name_project"))
+    report = repair(folder, note) if repairs else examine(folder)
+    print_result(as_json, report.to_dict(), _show, report)
+    return 2 if report.damages else 0
+
+
+def _show(report: StoreReport) -> None:
+    for label, colour, damages in (("repaired", "green", report.repaired), ("damaged", "red", report.damages)):
+        for damage in damages:
+            click.echo(f"{click.style(label, fg=colour)} {_line(damage)}")
+    n_can = sum(damage.repair is not None for damage in report.damages)
+    click.echo(messages.summary(len(report.damages), len(report.repaired), n_can))
+
+
+def _line(damage: Damage) -> str:
+    place = "" if damage.what.startswith(str(damage.file)) else f"{damage.file}: "  # most errors name it
+    return clean(f"{place}{damage.what} {damage.cost}", 0)

@@ -1,0 +1,167 @@
+"""The SQLite files of the store, row by row, and a new file from all rows of an old one that can be read.
+
+Invariant: a repair never changes the old file. It is moved aside whole, after the new one is on disk; a row that is
+left out still counts with what it cost.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.doctor import messages
+from tuneworthy.doctor.damage import Damage, quarantine
+from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
+from tuneworthy.store import Folder
+from tuneworthy.store.database import address_for_reading, foreign_objects
+from tuneworthy.store.responses import SCHEMA, Dollars, decoded
+from tuneworthy.store.shapes import DamagedRecord, shaped
+
+COLUMNS: Final = {
+    "responses": ("key", "body", "cost_usd", "created"),
+    "further_answers": ("key", "cost_usd", "created"),
+    "open_calls": ("key", "ceiling_usd", "created"),
+}
+
+
+@dataclass(slots=True)
+class AnswerRow:
+    """A row of one of the tables, as it could be read.
+
+    Attributes:
+        number: Its rowid.
+        values: By column.
+        faults: Column to what is wrong with it.
+    """
+
+    number: int
+    values: dict[str, Any]
+    faults: dict[str, str]
+
+
+def answer_damages(folder: Folder) -> Iterator[Damage]:
+    """Find what is wrong with the stored answers: the file, its tables, and each row."""
+    path = folder.responses
+    if not os.path.lexists(path):
+        return
+    repair = partial(rebuild, folder)
+    try:
+        with closing(_open(path)) as database:
+            for what in _file_faults(database, SCHEMA):
+                yield Damage(file=path, what=what, cost=messages.say("cost_file"), repair=repair)
+            for table in COLUMNS:
+                for row in rows_of(database, table, path):
+                    for column, what in row.faults.items():
+                        cost = messages.ROW_COSTS[column]
+                        yield Damage(file=path, row=f"{table} {row.number}", what=what, cost=cost, repair=repair)
+    except (sqlite3.Error, OSError) as error:
+        what = messages.say("not_sqlite", error=error)
+        yield Damage(file=path, what=what, cost=messages.say("cost_no_file"), repair=repair)
+
+
+def search_damages(folder: Folder) -> Iterator[Damage]:
+    """Find whether the stored results of searches are damaged; they can be made again."""
+    path = folder.path / "retrieval" / "searches.sqlite"
+    if not os.path.lexists(path):
+        return
+    try:
+        with closing(_open(path)) as database:
+            faults = [*_file_faults(database, SEARCHES)]
+    except (sqlite3.Error, OSError) as error:
+        faults = [messages.say("not_sqlite", error=error)]
+    for what in faults:
+        yield Damage(
+            file=path, what=what, cost=messages.say("cost_searches"), repair=partial(quarantine, folder, *_files(path))
+        )
+
+
+def rows_of(database: sqlite3.Connection, table: str, path: Path) -> Iterator[AnswerRow]:
+    """Yield every row of `table` that can be read: from the first on, and where that stops, from the last back."""
+    names, last = COLUMNS[table], 0
+    query = f"SELECT rowid, {', '.join(names)} FROM {table} NOT INDEXED WHERE rowid > {{}} ORDER BY rowid"
+    with suppress(sqlite3.DatabaseError):
+        for number, *values in database.execute(query.format(-(2**63))):
+            last = number
+            yield _judged(table, number, dict(zip(names, values, strict=True)), path)
+        return
+    with suppress(sqlite3.DatabaseError):
+        for number, *values in database.execute(f"{query.format(last)} DESC"):
+            yield _judged(table, number, dict(zip(names, values, strict=True)), path)
+
+
+def _judged(table: str, number: int, values: dict[str, Any], path: Path) -> AnswerRow:
+    where = f"{path}, {table} row {number}"
+    shapes = {"key": bytes, "cost_usd": Dollars, "ceiling_usd": Dollars, "created": float}
+    faults: dict[str, str] = {}
+    for column, value in values.items():
+        try:
+            if column == "body":
+                decoded(value, where)
+            elif column == "key" and not isinstance(value, bytes):
+                faults[column] = messages.say("bad_key")
+            else:
+                shaped(value, shapes[column], where)
+        except DamagedRecord as error:
+            faults[column] = error.message
+    return AnswerRow(number, values, faults)
+
+
+def rebuild(folder: Folder) -> None:
+    """Write every row that can be used to a new file, and move the old one aside.
+
+    An answer whose cost cannot be read costs as much as the dearest of the file: a budget is never passed by a guess.
+    """
+    path, new = folder.responses, folder.responses.with_suffix(".rebuilt")
+    new.unlink(missing_ok=True)
+    with closing(sqlite3.connect(new)) as target:
+        target.executescript(SCHEMA)
+        with suppress(sqlite3.Error, OSError), closing(_open(path)) as source, target:
+            dearest = max((_amount(row) for table in COLUMNS for row in rows_of(source, table, path)), default=0.0)
+            for table in COLUMNS:
+                for row in rows_of(source, table, path):
+                    _copy(target, table, row, dearest, path.stat().st_mtime)
+    quarantine(folder, *_files(path))
+    new.rename(path)
+
+
+def _copy(target: sqlite3.Connection, table: str, row: AnswerRow, dearest: float, date: float) -> None:
+    values = row.values
+    created = date if "created" in row.faults else values["created"]
+    amount = dearest if row.faults.keys() & {"cost_usd", "ceiling_usd"} else _amount(row)
+    key = values["key"] if isinstance(values["key"], bytes) else b""
+    if table == "responses" and not row.faults.keys() & {"key", "body"}:
+        target.execute("INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?)", (key, values["body"], amount, created))
+    elif table == "further_answers":
+        target.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, amount, created))
+    elif amount:
+        target.execute("INSERT INTO open_calls (key, ceiling_usd, created) VALUES (?, ?, ?)", (key, amount, created))
+
+
+def _amount(row: AnswerRow) -> float:
+    column = "cost_usd" if "cost_usd" in row.values else "ceiling_usd"
+    return 0.0 if column in row.faults else float(row.values[column])
+
+
+def _file_faults(database: sqlite3.Connection, schema: str) -> Iterator[str]:
+    for wrong in foreign_objects(database, schema):
+        yield messages.say("foreign", what=wrong)
+    for (line,) in database.execute("PRAGMA integrity_check(20)"):
+        if line != "ok":
+            yield messages.say("integrity", line=line)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return a SQLite file and those that SQLite keeps beside it."""
+    return [file for ending in ("", "-wal", "-shm") if os.path.lexists(file := path.with_name(path.name + ending))]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    if not path.is_file():
+        raise OSError(messages.say("no_regular_file"))
+    database = sqlite3.connect(address_for_reading(path), uri=True, isolation_level=None)
+    database.text_factory = lambda content: content.decode("utf-8", "replace")
+    return database

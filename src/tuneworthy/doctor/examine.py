@@ -1,0 +1,103 @@
+"""Examine a whole store, and repair what can be repaired."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tuneworthy.doctor import messages
+from tuneworthy.doctor.answers import answer_damages, search_damages
+from tuneworthy.doctor.damage import Damage, quarantine
+from tuneworthy.doctor.records import frozen_damages, record_damages, work_damages
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
+
+PARTS = (answer_damages, record_damages, frozen_damages, search_damages, work_damages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReport:
+    """What was found, and what a repair changed.
+
+    Attributes:
+        damages: What is damaged now.
+        repaired: What was, and is repaired.
+        busy: Process that holds the lock, "" if none does.
+    """
+
+    damages: list[Damage]
+    repaired: list[Damage]
+    busy: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "damaged": [damage.to_dict() for damage in self.damages],
+            "repaired": [damage.to_dict() for damage in self.repaired],
+            "busy": self.busy,
+        }
+
+
+def examine(folder: Folder) -> StoreReport:
+    """Check every table, row, record and hash of the store, and its lock; nothing is written."""
+    return StoreReport(damages=[*_damages(folder)], repaired=[], busy=_holder(folder))
+
+
+def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
+    """Repair what can be repaired without losing an answer; what is moved aside stays readable.
+
+    Args:
+        folder: The store.
+        waiting: Told if another process holds the lock.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    if not folder.writable:
+        raise UserError(messages.say("read_only", path=folder.path), hint=messages.say("copy_project"))
+    for damage in _lock_damages(folder):
+        if damage.repair:
+            damage.repair()
+    with folder.lock(waiting):
+        before = [*_damages(folder)]
+        for action in dict.fromkeys(damage.repair for damage in before if damage.repair):
+            action()
+        after = [*_damages(folder)]
+    left = {(damage.file, damage.row) for damage in after}
+    return StoreReport(
+        damages=after, repaired=[damage for damage in before if (damage.file, damage.row) not in left], busy=""
+    )
+
+
+def _damages(folder: Folder) -> Iterator[Damage]:
+    if folder.path.is_dir():
+        yield from _lock_damages(folder)
+        for part in PARTS:
+            yield from part(folder)
+    elif folder.path.exists():
+        yield Damage(file=folder.path, what=messages.say("no_folder"), cost=messages.say("cost_no_folder"))
+
+
+def _lock_damages(folder: Folder) -> Iterator[Damage]:
+    path = folder.path / "lock"
+    if path.exists() and not path.is_file():
+        yield Damage(
+            file=path,
+            what=messages.say("no_regular_file"),
+            cost=messages.say("cost_lock"),
+            repair=partial(quarantine, folder, path),
+        )
+
+
+def _holder(folder: Folder) -> str:
+    """Return the process that holds the lock; "" if none does."""
+    path = folder.path / "lock"
+    if not path.is_file():
+        return ""
+    with path.open() as file:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return ""
+        return file.read(20).strip() or "?"

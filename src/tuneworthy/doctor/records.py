@@ -1,0 +1,137 @@
+"""The JSON records of the store, each with its shape and what its loss costs, and the folders named by a hash."""
+
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.cases.splits import StoredSplit
+from tuneworthy.dataset.freeze import RECIPE, Recipe
+from tuneworthy.dataset.importing.folder import ImportDocument, file_digest
+from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
+from tuneworthy.dataset.review.log import Ledger
+from tuneworthy.doctor import messages
+from tuneworthy.doctor.damage import Damage, quarantine
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
+from tuneworthy.ladder.comparison_plan import StoredComparisons, read_comparisons
+from tuneworthy.ladder.judging import DOCUMENT as JUDGE
+from tuneworthy.ladder.record import record_from
+from tuneworthy.ladder.reveal import Reveal
+from tuneworthy.ladder.rungs.decoding import StoredSweep
+from tuneworthy.providers.probe import StoredProbe
+from tuneworthy.ship.served import NOTE, ServedNote
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import MANIFEST, Manifest
+from tuneworthy.store.frozen import changed
+from tuneworthy.store.shapes import Pointer
+from tuneworthy.train.pilot import StoredPilot
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.error_analysis import ErrorAnalysis
+from tuneworthy.verdict.gather import StoredValidation
+from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocument, StoredProof
+
+# Records by path, and what each must hold. The first pattern that fits counts.
+SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
+    "split": (StoredSplit,),
+    "comparisons": (StoredComparisons,),
+    "revealed": (list[Reveal],),
+    "run": (dict,),
+    "quick": (dict,),
+    "verdict": (Verdict,),
+    "errors": (ErrorAnalysis,),
+    JUDGE: (StoredValidation,),
+    PILOT: (PilotDocument, StoredPilot),
+    PARITY: (StoredProof,),
+    SERVING: (StoredProof,),
+    NOTE: (ServedNote,),
+    "uncertainty": (StoredUncertainty,),
+    "probes/*": (StoredProbe,),
+    "sweeps/*": (StoredSweep,),
+    "models/latest-*": (Pointer,),
+    "datasets/latest": (Pointer,),
+    "imports/latest": (Pointer,),
+}
+# Records that nothing else in the store can replace.
+IRREPLACEABLE: Final = frozenset({"comparisons", "revealed"})
+# Folder to the record and the shape of each folder in it.
+FROZEN: Final[Mapping[str, tuple[str, Any]]] = {
+    "models": (MANIFEST, Manifest),
+    "datasets": (RECIPE, Recipe),
+    "imports": ("import.json", ImportDocument),
+}
+
+
+def record_damages(folder: Folder) -> Iterator[Damage]:
+    """Find the records that have another shape than their readers need."""
+    for path in sorted(folder.path.rglob("*.json")):
+        name = str(path.relative_to(folder.path).with_suffix(""))
+        pattern = next((pattern for pattern in SHAPES if fnmatchcase(name, pattern)), None)
+        if pattern is None or "/" in name.removeprefix(pattern.rpartition("/")[0] + "/"):
+            continue
+        if what := _fault(lambda name=name, pattern=pattern: _read(folder, name, SHAPES[pattern])):  # type: ignore[misc]
+            repair = None if pattern in IRREPLACEABLE else partial(quarantine, folder, path)
+            yield Damage(file=path, what=what, cost=messages.RECORD_COSTS[pattern], repair=repair)
+
+
+def _read(folder: Folder, name: str, shapes: tuple[Any, ...]) -> None:
+    for shape in shapes:
+        folder.read(name, shape)
+    if name in {"run", "quick"}:
+        record_from(folder.read(name, dict), str(folder.path / f"{name}.json"))
+    if name == "comparisons" and not _fault(lambda: folder.read("split", StoredSplit)):
+        read_comparisons(folder)
+
+
+def frozen_damages(folder: Folder) -> Iterator[Damage]:
+    """Find models, datasets and imports whose files are not what their record says.
+
+    One whose record cannot be read is in the way of all others of its kind and is moved aside.
+    """
+    for kind, (record, shape) in FROZEN.items():
+        parent = folder.path / kind
+        for part in sorted(parent.iterdir()) if parent.is_dir() else ():
+            path = part / record
+            if part.name.startswith(".") or not path.exists():
+                continue
+            cost = messages.FROZEN_COSTS[kind]
+            if what := _fault(lambda path=path, shape=shape: folder.read(_name(folder, path), shape)):  # type: ignore[misc]
+                yield Damage(file=path, what=what, cost=cost, repair=partial(quarantine, folder, part))
+            elif wrong := _changed_import(part, folder) if kind == "imports" else changed(part, record):
+                yield Damage(file=wrong, what=messages.say("file_changed"), cost=cost)
+
+
+def _name(folder: Folder, path: Path) -> str:
+    return str(path.relative_to(folder.path).with_suffix(""))
+
+
+def _changed_import(part: Path, folder: Folder) -> Path | None:
+    document = folder.read(_name(folder, part / "import.json"), ImportDocument)
+    hashes = document["sha256"] if document else {}
+    return next(
+        (
+            part / name
+            for name, digest in hashes.items()
+            if not (part / name).is_file() or file_digest(part / name)[0] != digest
+        ),
+        None,
+    )
+
+
+def work_damages(folder: Folder) -> Iterator[Damage]:
+    """Find lines of people's verdicts that cannot be read. They are beside the project file, and people's to change."""
+    path = folder.root / REVIEWS
+    if what := _fault(lambda: Ledger.read(path)):
+        yield Damage(file=path, what=what, cost=messages.say("cost_reviews"))
+
+
+def _fault(read: Callable[[], object]) -> str:
+    """Return what is wrong with what `read` reads, in a sentence; "" if nothing is."""
+    try:
+        read()
+    except UserError as error:
+        return error.message
+    except OSError as error:
+        return str(error)
+    return ""

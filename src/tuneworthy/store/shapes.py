@@ -1,0 +1,72 @@
+"""Stored JSON against the shape that its reader needs: the one place where a damaged file is noticed.
+
+Invariant: what comes out of here has the shape that was asked for, or the error names the file, the line (or row) and
+the key. No reader has to expect anything else.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import orjson
+from typing_extensions import TypedDict
+
+from tuneworthy.errors import UserError
+from tuneworthy.store import messages
+
+T = TypeVar("T")
+
+
+class OpenRecord(TypedDict):
+    """Base of shapes that name the keys a reader cannot do without; all other keys stay as they are."""
+
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012
+
+
+class Pointer(OpenRecord):
+    """The record that names the latest of something."""
+
+    id: str
+
+
+def parsed(content: bytes | str, shape: type[T], where: object) -> T:
+    """Return the JSON text `content` as `shape`.
+
+    Args:
+        content: UTF-8 text.
+        shape: A dataclass, a `TypedDict` or another type that pydantic validates.
+        where: File, and line or row if it has any.
+
+    Raises:
+        UserError: It is not JSON, or has another shape.
+    """
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise DamagedRecord(messages.say("not_json", path=where, error=error)) from None
+    return shaped(document, shape, where)
+
+
+def shaped(document: Any, shape: type[T], where: object) -> T:
+    """Return plain data as `shape` (see `parsed`)."""
+    try:
+        value: T = _validator(shape)(document)  # type: ignore[arg-type]
+    except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError, and is not imported for this
+        first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        place = ".".join(map(str, first["loc"])) or messages.say("whole_record")
+        raise DamagedRecord(messages.say("other_shape", path=where, place=place, fault=first["msg"])) from None
+    return value
+
+
+class DamagedRecord(UserError):
+    """A file of the store, or a row of it, cannot be used as it stands; the rest can."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint=messages.say("run_doctor"))
+
+
+@cache
+def _validator(shape: Any) -> Callable[[Any], Any]:
+    from pydantic import TypeAdapter  # only where a record is read
+
+    return TypeAdapter[Any](shape).validate_python
