@@ -49,8 +49,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent / "src" / "tuneworthy"
 
 LAYERS: Final[tuple[tuple[str, ...], ...]] = (
-    ("catalogue",), ("messages",), ("types",), ("errors",), ("extras",), ("registry",), ("rules",), ("constraints",),
-    ("functions",),
+    ("catalogue",), ("messages",), ("types",), ("errors",), ("extras",), ("input_files",), ("yaml_text",),
+    ("limited",), ("patterns",), ("registry",), ("rules",), ("constraints",), ("functions",),
     ("config",), ("store",), ("stats",), ("providers",), ("cases",), ("prompts",), ("retrieval",), ("decoding",),
     ("classical", "floor"), ("evaluate",), ("graders", "grade"), ("regressions", "guards"), ("search",),
     ("dataset", "curate"), ("train",), ("ship",), ("ladder",), ("verdict",), ("scaffold",), ("demo",), ("report",),

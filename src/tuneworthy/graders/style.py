@@ -16,7 +16,8 @@ from tuneworthy.config.graders import Style
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext
-from tuneworthy.graders.pattern import compile_pattern, search
+from tuneworthy.graders.pattern import search
+from tuneworthy.patterns import compile_pattern
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 # Fewest texts of each kind that a classifier is trained on.
