@@ -153,7 +153,7 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
 
 
 def _warm() -> _Child:
-    """Return the child of this process, started if there is none."""
+    """Return the child of this process, which this starts where it is missing."""
     if _children and (_children[0].owner != os.getpid() or _children[0].process.poll() is not None):
         close()
     if not _children:

@@ -62,7 +62,8 @@ def test_a_broken_template_is_named_with_its_line() -> None:
 
 PLAIN = [
     "Q: {{ question }}", "{{question}}{{ input }}\n", "{{ question }}\n\n", "} { {{ input }} }}", "none", "{{ none }}",
-    "{{- question }}", "{{ question }\n{{ input }}", "a\r\n{{ input }}", "{# {{ input }} #}", "{{ range | string | length }}", "", "{{{ input }}}",
+    "{{- question }}", "{{ question }\n{{ input }}", "a\r\n{{ input }}", "{# {{ input }} #}",
+    "{{ range | string | length }}", "", "{{{ input }}}",
 ]  # fmt: skip
 
 

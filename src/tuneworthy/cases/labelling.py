@@ -21,6 +21,7 @@ from tuneworthy.cases.readers.reader import canonical_or_none, read_cases
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line
 from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 
@@ -49,7 +50,7 @@ def read_labels(path: Path | str) -> list[Label]:
     """
     file = Path(path)
     try:
-        lines = file.read_bytes().splitlines(keepends=True)
+        lines = read_input(file).splitlines(keepends=True)
     except FileNotFoundError:
         return []
     except OSError as error:

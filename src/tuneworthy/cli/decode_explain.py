@@ -25,6 +25,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
+from tuneworthy.input_files import read_input
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
@@ -123,7 +124,7 @@ def _given(text: str, *, as_logits: bool) -> Position:
         values = _numbers(text, "--probs or --logits", float)
     else:
         try:
-            document = orjson.loads(path.read_bytes())
+            document = orjson.loads(read_input(path))
             labels = list(document) if isinstance(document, dict) else []
             values = [float(value) for value in (document.values() if labels else document)]
         except (OSError, ValueError, TypeError) as error:

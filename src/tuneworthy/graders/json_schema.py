@@ -20,6 +20,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.graders.json_text import NOTHING, find_json
+from tuneworthy.input_files import read_input
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 # Of checking a schema and of judging one answer by it, seconds of processor time.
@@ -71,7 +72,7 @@ class JsonSchemaGrader(AnswerGrader[JsonSchema]):
     needs_expected = False
 
     def __init__(self, config: JsonSchema, context: GradingContext) -> None:
-        schema = load_schema(context.file(config.path, messages.say("json_schema")).read_bytes(), config.path)
+        schema = load_schema(read_input(context.file(config.path, messages.say("json_schema"))), config.path)
         super().__init__(config, schema_hash=content_hash(schema))
         self._schema = orjson.dumps(schema).decode()
         self._strict = config.strict

@@ -17,6 +17,7 @@ from tuneworthy.errors import DataError, UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext
 from tuneworthy.graders.pattern import search
+from tuneworthy.input_files import read_input
 from tuneworthy.patterns import compile_pattern
 from tuneworthy.types import Case, Score, Trace, content_hash
 
@@ -89,7 +90,7 @@ def read_generic(path: Path) -> list[str]:
         DataError: A line is something else.
     """
     texts = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_input(path).splitlines(), 1):
         if not line.strip():
             continue
         try:
