@@ -11,8 +11,8 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.bug_report import write_bug_report
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
+from tuneworthy.cli.terminal import safe_streams
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.report.text import visible
 
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`.
 VERBS: dict[str, str] = {
@@ -63,9 +63,13 @@ def main() -> None:
 
 def invoke(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
-    invocation = Invocation(arguments)
+    with safe_streams():
+        return _invoke(Invocation(arguments))
+
+
+def _invoke(invocation: Invocation) -> int:
     try:
-        result: object = root.main(arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
+        result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
         return result if isinstance(result, int) else 0
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo(messages.say("stopped"), err=True)
@@ -76,7 +80,7 @@ def invoke(arguments: list[str]) -> int:
     except TuneworthyError as error:
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
-        click.echo(messages.say("error", error=visible(str(error))), err=True)
+        click.echo(messages.say("error", error=error), err=True)
         return error.exit_status
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,7 +15,8 @@ from rich.text import Text
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import F, json_option, note, print_result, project_option, writing_to
 from tuneworthy.cli.run import agree_to_spend
-from tuneworthy.cli.tables import console, make_table
+from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.terminal import console
 from tuneworthy.config import load
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.presets import preset_of
