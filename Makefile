@@ -1,10 +1,10 @@
-# make setup | demo | test | test-slow | check | bench | docs | simulations
+# make setup | demo | test | test-slow | check | bench | docs | simulations | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs simulations clean
+.PHONY: setup demo test test-slow check bench docs simulations fuzz clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ docs: setup
 
 simulations: setup
 	$(BIN)/python -m scripts.simulations --seed 7 --simulations 1000 --out docs/simulations.md
+
+SECONDS ?= 1800
+fuzz: setup
+	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) demo
