@@ -1,10 +1,10 @@
-# make setup | demo | test | test-slow | check | bench | docs | simulations | lock
+# make setup | demo | test | test-slow | check | bench | docs | simulations | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs simulations lock clean
+.PHONY: setup demo test test-slow check bench docs simulations lock fuzz clean
 
 setup: $(STAMP)
 
@@ -46,6 +46,10 @@ lock:
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]'
 	build/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
 	rm -rf build/lock
+
+SECONDS ?= 1800
+fuzz: setup
+	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) demo

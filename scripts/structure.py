@@ -49,9 +49,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent / "src" / "tuneworthy"
 
 LAYERS: Final[tuple[tuple[str, ...], ...]] = (
-    ("catalogue",), ("messages",), ("types",), ("errors",), ("trust",), ("redaction",), ("extras",), ("registry",),
-    ("rules",), ("constraints",), ("functions",), ("config",), ("store",), ("stats",),
-    ("providers",), ("cases",), ("prompts",), ("retrieval",), ("decoding",),
+    ("catalogue",), ("messages",), ("types",), ("errors",), ("trust",), ("redaction",), ("extras",), ("input_files",),
+    ("yaml_text",), ("limited",), ("patterns",), ("registry",), ("rules",), ("constraints",), ("functions",),
+    ("config",), ("store",), ("stats",), ("providers",), ("cases",), ("prompts",), ("retrieval",), ("decoding",),
     ("classical", "floor"), ("evaluate",), ("graders", "grade"), ("regressions", "guards"), ("search",),
     ("dataset", "curate"), ("train",), ("ship",), ("ladder",), ("verdict",), ("doctor",), ("scaffold",), ("demo",),
     ("report",), ("web",), ("cli",), ("__init__",), ("__main__",),

@@ -9,6 +9,7 @@
     │   ├── ModelError               a model that cannot be found, read, trusted or called
     │   ├── DamagedRecord            a stored file that cannot be used                 (store.shapes)
     │   ├── AuthError                a key that is missing or was refused
+    │   ├── OverLimit                a stranger's text needs too much time or memory  (limited)
     │   └── DivergedError            training diverged                           (train.trainer)
     ├── GateFailed               3   a gate refuses the training data            (train.training_rows)
     ├── Undecided                4   not enough evidence
@@ -17,8 +18,7 @@
     └── ProviderError            -   one call failed: data, not an exit
 
 Internal signals that never leave their folder: `RowFault`, `Dropped` (cases.readers.faults), `Unreadable`
-(retrieval.parsing), `CannotHold` (dataset.writers), `MetLimitError` (providers.template_child), `UsedUp`
-(stats.comparisons).
+(retrieval.parsing), `CannotHold` (dataset.writers), `UsedUp` (stats.comparisons).
 
 Exit status 3 otherwise means "no" (a comparison was lost, a gate failed): an answer, not an error. Any exception that
 is not in this tree is a bug: it keeps its traceback, and the command line writes that to a log file.

@@ -17,6 +17,7 @@ import orjson
 
 from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.input_files import read_input_text
 from tuneworthy.trust import code_grant, refuse_standard_library, require
 from tuneworthy.types import content_hash
 
@@ -97,7 +98,7 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         raise UserError(messages.say("file_outside", place=place), hint=messages.say("move_file"))
     if not path.is_file():
         raise UserError(messages.say("no_such_file", place=place, root=root), hint=messages.say("function_form"))
-    name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), path.read_text('utf-8')])}"
+    name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), read_input_text(path)])}"
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)

@@ -42,6 +42,26 @@ say = Catalogue(
         "move_trust": "Fix or remove the file, then run the command again.",
         "leads_out": "{path} is a link to {target}, which is outside the project folder.",
         "remove_link": "Remove the link, then run the command again.",
+        # limits on text from other people; a reason is a clause
+        "over_limit": "A limit was reached: {reason}.",
+        "still_running": "it is still running after {limit_s:g} s",
+        "fills_memory": "it needs too much memory",
+        "child_ended": "its process exited without a result (status {status})",
+        "tried_often": "it reached its limit {n} times before",
+        "raises": "it raises {error}",
+        "too_many_chars": "its result has more than {most} characters",
+        "too_many_bytes": "its results have more than {most} bytes",
+        # files that a person or a project names
+        "not_a_regular_file": "{path} is a pipe, a device or a socket, not a regular file.",
+        "name_a_file": "Specify a regular file.",
+        "too_large": "{path} is larger than {most:.0f} MiB.",
+        "smaller_file": "Specify a smaller file.",
+        # YAML
+        "too_many_values": "The YAML has more than {most:,} values. An alias counts as many as it repeats.",
+        "too_deep": "The YAML is nested deeper than {most} levels.",
+        # regular expressions
+        "bad_pattern": "{pattern!r} is not a usable regular expression: {error}.",
+        "fix_pattern": "Fix or shorten the pattern.",
         # constraints: clauses that follow a colon or go in brackets, so no capital and no full stop
         "hosted_forbidden": "{model} is a hosted model, and the task must run on the device",
         "too_slow": "the p95 latency is {p95:.0f} ms, above the limit of {limit:g} ms",

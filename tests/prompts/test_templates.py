@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tuneworthy.errors import UserError
+from tuneworthy.prompts.prompt_child import fill
 from tuneworthy.prompts.templates import chat, own_system, question, render, split_answer
 from tuneworthy.types import Case, Example, Passage, Variant
 
@@ -57,3 +58,21 @@ def test_a_template_cannot_run_code() -> None:
 def test_a_broken_template_is_named_with_its_line() -> None:
     with pytest.raises(UserError, match="Jinja syntax error on line 2"):
         render("first\n{{ input", "x")
+
+
+PLAIN = [
+    "Q: {{ question }}", "{{question}}{{ input }}\n", "{{ question }}\n\n", "} { {{ input }} }}", "none", "{{ none }}",
+    "{{- question }}", "{{ question }\n{{ input }}", "a\r\n{{ input }}", "{# {{ input }} #}",
+    "{{ range | string | length }}", "", "{{{ input }}}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", PLAIN)
+def test_a_template_that_only_writes_variables_is_filled_as_jinja_fills_it(source: str) -> None:
+    variables = {"question": "Why {{ x }}?\n", "input": {"a": [1, None]}}
+    answer = fill(source, variables)
+    if "value" in answer:
+        assert render(source, variables) == answer["value"]
+    else:
+        with pytest.raises(UserError):
+            render(source, variables)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tuneworthy import limited
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import chat_template
 from tuneworthy.providers.chat_template import Chat, ChatTemplate, render
@@ -103,9 +104,9 @@ def test_many_chats_do_not_buy_a_slow_template_more_than_the_most_time(monkeypat
 
 
 def test_all_chats_together_may_say_no_more_than_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "MAX_ALL_CHARS", 5)
+    monkeypatch.setattr(limited, "MAX_ANSWERS", 60)
     assert template("ok").render([ASK, ASK]) == ["ok", "ok"]
-    with pytest.raises(ModelError, match="more than 1 characters"):
+    with pytest.raises(ModelError, match="more than 60 bytes"):
         template("ok").render([ASK, ASK, ASK])
 
 

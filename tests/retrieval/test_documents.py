@@ -112,7 +112,7 @@ def test_what_cannot_be_opened_is_left_out_with_its_reason(tmp_path: Path, monke
         with path.open("rb") as file:
             return file.read()
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("tuneworthy.retrieval.documents.read_input", refuse)
     (tmp_path / "nowhere.txt").symlink_to(tmp_path / "gone.txt")
     (tmp_path / "round.txt").symlink_to(tmp_path / "round.txt")
     (tmp_path / "folder").symlink_to(tmp_path)

@@ -21,6 +21,7 @@ from tuneworthy.cases.readers.reader import canonical_or_none, read_cases
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, refuse_link
 from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 
@@ -50,7 +51,7 @@ def read_labels(path: Path | str) -> list[Label]:
     file = Path(path)
     refuse_link(file)
     try:
-        lines = file.read_bytes().splitlines(keepends=True)
+        lines = read_input(file).splitlines(keepends=True)
     except FileNotFoundError:
         return []
     except OSError as error:

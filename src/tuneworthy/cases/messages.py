@@ -196,6 +196,7 @@ NOT_OBJECT: Final = Fault(
 )
 TOO_DEEP: Final = Fault("at most {depth} levels of nesting", code="too_deep")
 PLAIN_VALUES: Final = Fault("values that JSON can represent", "Convert the column to text.", "not_json")
+CSV_WIDTH: Final = Fault("at most {most} columns", "Keep the columns of the question and its answer.", "too_wide")
 CSV_HEADER: Final = Fault("unique column names", "Rename one of the columns.", "bad_header")
 CSV_ROW: Final = Fault("a CSV row", "Put the cell in double quotes, and double each quote inside.", "bad_csv")
 CSV_CELLS: Final = Fault("{n} cells, as in the header", "Put cells in double quotes.", "wrong_cells")

@@ -18,6 +18,7 @@ from tuneworthy.cases.splits import example_case
 from tuneworthy.cases.stratified import quotas, rank
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.input_files import open_input
 from tuneworthy.types import UNLABELLED, Case
 
 NEAR = 0.8
@@ -111,7 +112,7 @@ def is_text(path: Path) -> bool:
 
 def _starts_like_json(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     except (OSError, ValueError):
         return False

@@ -14,8 +14,8 @@ from tuneworthy.cli.bug_report import write_bug_report
 from tuneworthy.cli.interruption import listen
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
+from tuneworthy.cli.terminal import safe_streams
 from tuneworthy.errors import TuneworthyError, UserError
-from tuneworthy.report.text import visible
 from tuneworthy.trust import Untrusted
 
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`.
@@ -81,7 +81,7 @@ def _refused(error: OSError, invocation: Invocation) -> int:
         messages.say("system_refused", path=where, reason=error.strerror), hint=messages.SYSTEM_HINTS[error.errno or 0]
     )
     with suppress(OSError):
-        click.echo(messages.say("error", error=visible(str(text))), err=True)
+        click.echo(messages.say("error", error=text), err=True)
     return text.exit_status
 
 
@@ -100,7 +100,11 @@ def _run(invocation: Invocation) -> int:
 
 def invoke(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
-    invocation = Invocation(arguments)
+    with safe_streams():
+        return _invoke(Invocation(arguments))
+
+
+def _invoke(invocation: Invocation) -> int:
     try:
         try:
             return _run(invocation)
@@ -121,7 +125,7 @@ def invoke(arguments: list[str]) -> int:
     except TuneworthyError as error:
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
-        click.echo(messages.say("error", error=visible(str(error))), err=True)
+        click.echo(messages.say("error", error=error), err=True)
         return error.exit_status
     except Exception as error:
         if isinstance(error, OSError) and error.errno in messages.SYSTEM_HINTS:

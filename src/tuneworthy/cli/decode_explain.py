@@ -15,7 +15,8 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import F, json_option, note, print_result, project_option, writing_to
 from tuneworthy.cli.run import agree_to_spend
-from tuneworthy.cli.tables import console, make_table
+from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.terminal import console
 from tuneworthy.config import load
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.presets import preset_of
@@ -25,6 +26,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
+from tuneworthy.input_files import read_input
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
@@ -123,7 +125,7 @@ def _given(text: str, *, as_logits: bool) -> Position:
         values = _numbers(text, "--probs or --logits", float)
     else:
         try:
-            document = orjson.loads(path.read_bytes())
+            document = orjson.loads(read_input(path))
             labels = list(document) if isinstance(document, dict) else []
             values = [float(value) for value in (document.values() if labels else document)]
         except (OSError, ValueError, TypeError) as error:

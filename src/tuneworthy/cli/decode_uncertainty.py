@@ -9,7 +9,8 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options, writing_to
 from tuneworthy.cli.run import fetch_models, open_variants
-from tuneworthy.cli.tables import console, make_table
+from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.terminal import console
 from tuneworthy.config import Project, load
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import UserError

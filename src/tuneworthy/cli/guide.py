@@ -4,7 +4,8 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_result
-from tuneworthy.cli.tables import console, make_table
+from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.terminal import console
 from tuneworthy.verdict.guide import Row, load_guide
 from tuneworthy.verdict.guide import row as row_of
 

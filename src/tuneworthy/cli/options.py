@@ -13,6 +13,7 @@ import orjson
 from tuneworthy.cli import messages
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
+from tuneworthy.report.text import escaped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,7 +85,7 @@ def writing_to(path: Path) -> Iterator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+    click.echo(escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()))
 
 
 def print_result(as_json: bool, document: Any, show: Callable[..., object], *arguments: object) -> None:

@@ -8,7 +8,8 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
-from tuneworthy.cli.tables import console, make_table
+from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.terminal import console
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding

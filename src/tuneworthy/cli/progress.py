@@ -3,10 +3,10 @@
 import time
 
 import click
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.terminal import console
 
 PLAIN_EVERY_S = 10.0
 # The rate, and with it the time left, comes from the answers of the last seconds.
@@ -21,14 +21,14 @@ class AnswerProgress:
     """
 
     def __init__(self, *, live: bool | None = None) -> None:
-        console = Console(stderr=True)
-        self._live = console.is_terminal if live is None else live
+        output = console(stderr=True)
+        self._live = output.is_terminal if live is None else live
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
             TextColumn("{task.fields[cost]}"),
             TimeRemainingColumn(),
-            console=console,
+            console=output,
             transient=True,
             speed_estimate_period=WINDOW_S,
             disable=not self._live,

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.terminal import console
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, target_of
 from tuneworthy.report.tables import ladder_table
@@ -15,12 +15,6 @@ from tuneworthy.report.text import clean
 
 _STYLE = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
 _COLUMNS = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
-
-
-def console() -> Console:
-    """Return a console on stdout; no colours and full width where that is no terminal."""
-    found = Console(highlight=False, markup=False)
-    return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
 def make_table(

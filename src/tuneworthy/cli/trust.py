@@ -11,7 +11,6 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of
-from tuneworthy.report.text import visible
 from tuneworthy.store import Folder
 from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, is_allowed
 
@@ -60,7 +59,7 @@ def _list(title: str, grants: Sequence[Grant]) -> None:
     if grants:
         click.echo(title)
         for grant in grants:
-            click.echo(f"  {visible(str(grant))}")
+            click.echo(f"  {grant}")
 
 
 def ask_for_trust(error: Untrusted) -> bool:
@@ -71,9 +70,9 @@ def ask_for_trust(error: Untrusted) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     grants = sorted({*grants_of(load(error.root)), *error.grants})
-    note(messages.say("trust_asks", root=visible(str(error.root))))
+    note(messages.say("trust_asks", root=error.root))
     for grant in grants:
-        note(f"  {'  ' if grant in allowed(error.root) else '+ '}{visible(str(grant))}")
+        note(f"  {'  ' if grant in allowed(error.root) else '+ '}{grant}")
     if not click.confirm(messages.say("trust_question"), default=False, err=True):
         return False
     allow(error.root, grants)

@@ -23,9 +23,12 @@ from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
+from tuneworthy.input_files import read_input_text
 from tuneworthy.trust import own_path, path_of
 
 FILE_NAME = "tuneworthy.toml"
+# Of the project file and of a prompt, bytes.
+MAX_PROJECT = 2**20
 logger = logging.getLogger(__name__)
 
 
@@ -110,7 +113,7 @@ class Project(Section):
             return value
         path = self.root / value
         if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
-            return path.read_text(encoding="utf-8-sig").strip()
+            return read_input_text(path, MAX_PROJECT).strip()
         if path.suffix in {".md", ".txt", ".j2"} and " " not in value:
             raise UserError(messages.say("no_template", path=path), hint=messages.say("write_template"))
         return value
@@ -125,14 +128,14 @@ def load(root: Path | str) -> Project:
     path = Path(root)
     path = path if path.suffix == ".toml" else path / FILE_NAME
     try:
-        text = own_path(path.parent, path.name).read_text(encoding="utf-8-sig")
+        text = read_input_text(own_path(path.parent, path.name), MAX_PROJECT)
     except FileNotFoundError:
         raise ConfigError([messages.say("no_file", path=path)], hint=messages.say("make_project")) from None
     except UnicodeDecodeError as error:
         raise ConfigError([messages.say("not_utf8", path=path, reason=error.reason)]) from None
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # bad TOML, a number of thousands of digits, deep lists
         raise ConfigError([messages.say("not_toml", path=path, error=error)]) from None
     try:
         project = Project.model_validate(data, context={"root": path.parent})

@@ -1,11 +1,12 @@
 """Grader `json_schema`: the answer is JSON that is valid under a schema of the project.
 
 It judges form alone: a case needs no label. References are resolved within the schema file only; nothing is
-fetched.
+fetched. A schema is checked and applied in the limited child: its patterns and alternatives may take any time.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 from urllib.parse import urldefrag
 
 import jsonschema
@@ -13,13 +14,18 @@ import orjson
 from jsonschema.exceptions import SchemaError
 from referencing.jsonschema import EMPTY_REGISTRY
 
+from tuneworthy import limited
 from tuneworthy.config.graders import JsonSchema
 from tuneworthy.errors import UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.graders.json_text import NOTHING, find_json
+from tuneworthy.input_files import read_input
 from tuneworthy.types import Case, Score, Trace, content_hash
 
+# Of checking a schema and of judging one answer by it, seconds of processor time.
+OPEN_S: Final = 10.0
+APPLY_S: Final = 2.0
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -31,14 +37,13 @@ def load_schema(data: bytes, name: str) -> Any:
     """
     try:
         schema = orjson.loads(data)
-        jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
+        fault = limited.call(schema_fault, orjson.dumps(schema).decode(), limit_s=OPEN_S)
     except orjson.JSONDecodeError as error:
         raise UserError(messages.say("no_json", name=name, error=error), hint=messages.say("fix_schema")) from None
-    except (SchemaError, RecursionError, AttributeError, TypeError) as error:
-        raise UserError(
-            messages.say("no_schema", name=name, error=str(getattr(error, "message", str(error)))[:200]),
-            hint=messages.say("fix_schema"),
-        ) from None
+    except limited.OverLimit as error:
+        fault = error.reason
+    if fault:
+        raise UserError(messages.say("no_schema", name=name, error=fault), hint=messages.say("fix_schema"))
     own = set(_strings(schema, ("$id", "id")))
     for reference in _strings(schema, _REFERENCES):
         base = urldefrag(reference)[0]
@@ -67,10 +72,9 @@ class JsonSchemaGrader(AnswerGrader[JsonSchema]):
     needs_expected = False
 
     def __init__(self, config: JsonSchema, context: GradingContext) -> None:
-        schema = load_schema(context.file(config.path, messages.say("json_schema")).read_bytes(), config.path)
+        schema = load_schema(read_input(context.file(config.path, messages.say("json_schema"))), config.path)
         super().__init__(config, schema_hash=content_hash(schema))
-        kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
-        self._validator = kind(schema, registry=EMPTY_REGISTRY)
+        self._schema = orjson.dumps(schema).decode()
         self._strict = config.strict
 
     def __call__(self, trace: Trace, case: Case) -> Score:
@@ -79,9 +83,29 @@ class JsonSchemaGrader(AnswerGrader[JsonSchema]):
         if value is NOTHING:
             return FORMAT
         try:
-            error = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
-        except Exception as fault:
-            return Score.failed(messages.say("schema_failed", error=fault)[:300])
-        if error is None:
-            return RIGHT
-        return Score(reason="schema", detail={"error": f"{error.json_path}: {error.message}"[:300]})
+            error = limited.call(first_error, self._schema, value, limit_s=APPLY_S)
+        except limited.OverLimit as over:
+            return Score.failed(messages.say("schema_failed", error=over.reason)[:300])
+        return RIGHT if error is None else Score(reason="schema", detail={"error": error})
+
+
+def schema_fault(schema: str) -> str:
+    """Return why a schema cannot be used; "" if it can be. It runs in the limited child."""
+    value = orjson.loads(schema)
+    try:
+        jsonschema.validators.validator_for(value, jsonschema.Draft202012Validator).check_schema(value)
+    except (SchemaError, RecursionError, AttributeError, TypeError) as error:
+        return str(getattr(error, "message", str(error)))[:200] or type(error).__name__
+    return ""
+
+
+def first_error(schema: str, value: Any) -> str | None:
+    """Return where and how `value` breaks a schema most; None if it is valid. It runs in the limited child."""
+    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
+    return None if error is None else f"{error.json_path}: {error.message}"[:300]
+
+
+@lru_cache(maxsize=4)
+def _validator(schema: str) -> Any:
+    value = orjson.loads(schema)
+    return jsonschema.validators.validator_for(value, jsonschema.Draft202012Validator)(value, registry=EMPTY_REGISTRY)

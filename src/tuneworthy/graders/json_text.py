@@ -80,7 +80,7 @@ def _first_object(text: str) -> Any:
             readable = len(text) if error.msg.startswith("Unterminated string") else error.pos
             position = _balanced_end(text, start.start()) or max(readable, start.end())
             continue
-        except RecursionError:
+        except (RecursionError, ValueError):  # too deep, or a number of thousands of digits
             break
         value = _parse(text[start.start() : position])
         if value is not NOTHING:

@@ -19,6 +19,7 @@ from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext
+from tuneworthy.input_files import read_input_text
 from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
 
 GOOD: Final = "good"
@@ -62,7 +63,7 @@ def _code(match: re.Match[str]) -> str:
 
 def _rubric(config: Judge, context: GradingContext) -> str:
     if "\n" not in config.rubric and " " not in config.rubric and config.rubric.endswith((".md", ".txt")):
-        text = context.file(config.rubric, messages.say("rubric")).read_text(encoding="utf-8-sig")
+        text = read_input_text(context.file(config.rubric, messages.say("rubric")))
     else:
         text = config.rubric
     if not text.strip():

@@ -33,8 +33,6 @@ say = Catalogue(
         "generic_texts": "generic texts (JSONL)",
         "too_few_labels": "The grader choice needs at least 2 labels, but it has {n}.",
         "set_labels": "Set labels in [[graders]].",
-        "bad_pattern": "{pattern!r} is not a regular expression ({error}).",
-        "fix_pattern": "Fix the pattern.",
         "async_function": "The grading function {function!r} is async, but it must be a regular function.",
         "fix_function": "Specify a regular function in [[graders]].",
         "no_json": "{name} is not valid JSON: {error}.",

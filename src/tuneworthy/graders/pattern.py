@@ -4,8 +4,6 @@ A pattern may be written by anyone, so its time is limited: the search runs over
 only, and one that takes too long leaves the trace unscored, with the pattern named.
 """
 
-import re
-from functools import lru_cache
 from typing import Any
 
 import regex
@@ -14,26 +12,11 @@ from tuneworthy.config.graders import Regex
 from tuneworthy.errors import UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
+from tuneworthy.patterns import compile_pattern
 from tuneworthy.types import Case, Score, Trace
 
 MAX_CHARS = 20_000
 TIMEOUT_S = 0.5
-
-
-@lru_cache(maxsize=4096)
-def compile_pattern(pattern: str) -> Any:
-    """Compile a pattern of Python's `re`, for an engine that can be stopped.
-
-    Raises:
-        UserError: The pattern is not valid; it is named.
-    """
-    try:
-        re.compile(pattern)
-        return regex.compile(pattern, regex.VERSION0)
-    except (re.error, regex.error, RecursionError, OverflowError) as error:
-        raise UserError(
-            messages.say("bad_pattern", pattern=pattern[:200], error=error), hint=messages.say("fix_pattern")
-        ) from None
 
 
 def search(pattern: str, text: str) -> bool | None:

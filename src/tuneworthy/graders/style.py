@@ -16,7 +16,9 @@ from tuneworthy.config.graders import Style
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext
-from tuneworthy.graders.pattern import compile_pattern, search
+from tuneworthy.graders.pattern import search
+from tuneworthy.input_files import read_input
+from tuneworthy.patterns import compile_pattern
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 # Fewest texts of each kind that a classifier is trained on.
@@ -88,7 +90,7 @@ def read_generic(path: Path) -> list[str]:
         DataError: A line is something else.
     """
     texts = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_input(path).splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -9,6 +9,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from tuneworthy.errors import UserError, did_you_mean
+from tuneworthy.input_files import read_input
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.baseline import baseline_variant
@@ -86,7 +87,7 @@ def resolve(session: Session, name: str) -> Variant:
 
 def _from_file(path: Path) -> Variant:
     try:
-        return restore(orjson.loads(path.read_bytes()), str(path))
+        return restore(orjson.loads(read_input(path)), str(path))
     except OSError as error:
         raise UserError(
             messages.say("variant_file_missing", path=path, fault=error.strerror),

@@ -1,38 +1,30 @@
 """Renders chat templates, which are programs of strangers: in a sandbox, in a child that can be killed.
 
 jinja2's `ImmutableSandboxedEnvironment` keeps a template from what it has no business with, but not from running for
-ever or filling the memory. So it runs in a child process with a limit of processor time, memory, wall time and output.
+ever or filling the memory. So it runs in the limited child (see `limited`), and its text has a limit too.
 
 Source: transformers.utils.chat_template_utils (the names that a template may use);
 https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 """
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from tuneworthy import limited
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import messages
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
-from tuneworthy.trust import child_environment
+from tuneworthy.providers.template_child import render_chat
 from tuneworthy.types import Message
 
 # Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
 TIMEOUT_S: Final = 5.0
-# Wall time over processor time, at most: a machine may be busy, and a template cannot sleep.
-WALL: Final = 20.0
 EACH_S: Final = 0.05
 MOST_S: Final = 300.0
 # Of one rendered chat.
 MAX_CHARS: Final = 2**22
-# Of all chats that one child renders: they come back into this process.
-MAX_ALL_CHARS: Final = 2**30
-MAX_MEMORY: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,48 +117,16 @@ def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, ma
     """Return what the child says of each chat: its `text`, or why it is `refused`."""
     if len(template.source) > MAX_TEMPLATE_CHARS:
         raise _fault(messages.say("template_too_long", found=len(template.source), most=MAX_TEMPLATE_CHARS))
-    limit = min(timeout_s + EACH_S * len(chats), MOST_S)
-    task = {
-        "template": template.source, "tokens": dict(template.special_tokens), "max_chars": max_chars,
-        "max_all_chars": MAX_ALL_CHARS, "cpu_s": int(limit) + 1, "memory": MAX_MEMORY,
-    }  # fmt: skip
-    lines = [
-        {"messages": list(chat.messages), "tools": list(chat.tools) or None,
-         "generation_prompt": chat.generation_prompt}
+    tokens = dict(template.special_tokens)
+    tasks = (
+        (template.source, tokens, {"messages": list(chat.messages), "tools": list(chat.tools) or None,
+                                   "add_generation_prompt": chat.generation_prompt}, max_chars)
         for chat in chats
-    ]  # fmt: skip
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", _start()],
-            input="".join(f"{json.dumps(line)}\n" for line in (task, *lines)).encode(),
-            capture_output=True, timeout=WALL * limit, check=False, env=child_environment(),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise _endless(limit) from None
-    if done.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
-        raise _endless(limit)
-    return _lines(done, len(chats))
-
-
-def _start() -> str:
-    """Return the child's program: its own file, without the packages of the current folder."""
-    from tuneworthy.providers import template_child
-
-    return f"import runpy; runpy.run_path({template_child.__file__!r}, run_name='__main__')"
-
-
-def _lines(done: subprocess.CompletedProcess[bytes], n_chats: int) -> list[dict[str, str]]:
-    answers = [json.loads(line) for line in done.stdout.split(b"\n")[:-1]]
-    if answers and "fault" in answers[-1]:
-        raise _fault(messages.say("template_refuses", reason=answers[-1]["fault"][:300]))
-    if len(answers) != n_chats:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise _fault(messages.say("template_crashed", reason=last[0][:200]))
-    return answers
-
-
-def _endless(limit: float) -> ModelError:
-    return _fault(messages.say("template_endless", limit_s=limit))
+        return limited.each(render_chat, tasks, limit_s=min(timeout_s + EACH_S * len(chats), MOST_S))
+    except limited.OverLimit as error:
+        raise _fault(messages.say("template_refuses", reason=error.reason[:300])) from None
 
 
 def _fault(reason: str) -> ModelError:

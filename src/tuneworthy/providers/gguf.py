@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeGuard
 
 from tuneworthy.errors import ModelError
+from tuneworthy.input_files import open_input
 from tuneworthy.providers import messages
 
 MAGIC = b"GGUF"
@@ -90,7 +91,7 @@ def read_header(path: Path) -> GgufHeader:
         ModelError: It cannot be opened, is not GGUF, is cut off, or holds a length that cannot be true.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             return _Reader(path, file, os.fstat(file.fileno()).st_size).header()
     except OSError as error:
         raise ModelError(

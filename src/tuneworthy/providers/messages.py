@@ -155,12 +155,11 @@ say = Catalogue(
         "download_again": "Download the file again (`tuneworthy models pull`), or specify a different model.",
         "wrong_length": "The content of {name} has {found} bytes instead of {expected}.",
         # Chat templates
+        "no_model_path": "{spec!r} cannot be the path of a model: {reason}.",
         "template_fault": "The chat template failed: {reason}.",
         "other_template": "Give the model a different chat template, or use a different model.",
         "template_refuses": "it cannot render the chat ({reason})",
         "template_too_long": "it has {found} characters, more than the limit of {most}",
-        "template_crashed": "its process exited without a result ({reason})",
-        "template_endless": "it was still running after {limit_s:.3g} s",
         # Probes
         "not_offered": "not supported for this model",
         "cut_off": "answer truncated: {text!r}",

@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import ModelError
+from tuneworthy.input_files import read_input, read_input_text
 from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import Place, read_tensors
@@ -191,7 +192,7 @@ def template_of(folder: Path) -> str | None:
         if (size := path.stat().st_size) > 4 * MAX_TEMPLATE_CHARS:
             raise ModelError(messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
         try:
-            return path.read_text(encoding="utf-8")
+            return read_input_text(path)
         except UnicodeDecodeError as error:
             raise ModelError(messages.say("not_utf8", path=path, reason=error.reason)) from None
     path = folder / "tokenizer_config.json"
@@ -208,7 +209,7 @@ def _read_json(path: Path, cap: int) -> Any:
     try:
         if (size := path.stat().st_size) > cap:
             raise ModelError(messages.say("file_too_large", path=path, found=size, most=cap))
-        return orjson.loads(path.read_bytes())
+        return orjson.loads(read_input(path))
     except OSError as error:
         raise ModelError(messages.say("unreadable", path=path, reason=error.strerror or error)) from None
     except orjson.JSONDecodeError as error:

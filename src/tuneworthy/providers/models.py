@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import ModelError
+from tuneworthy.input_files import open_input
 from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.store.folder import write_atomic
@@ -132,8 +133,11 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
         Untrusted: It is a path that leads out of the project folder, and nobody allowed that.
     """
     if not spec.startswith(("pypi:", "hf:")):
-        path = root / Path(spec).expanduser() if typed else path_of(root, spec)
-        return path if path.exists() else None
+        try:
+            path = root / Path(spec).expanduser() if typed else path_of(root, spec)
+            return path if path.exists() else None
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long, the home of nobody, a null byte
+            raise ModelError(messages.say("no_model_path", spec=spec[:100], reason=error)) from None
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
         return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]
@@ -204,7 +208,7 @@ def sha256_of(path: Path) -> str:
     entry = _read_json(cache).get(key)
     if isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp and isinstance(entry[2], str):
         return entry[2]
-    with path.open("rb") as file:
+    with open_input(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_atomic(cache, orjson.dumps({**_read_json(cache), key: [*stamp, digest]}))
     return digest

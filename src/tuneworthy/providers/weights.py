@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from tuneworthy.errors import ModelError
+from tuneworthy.input_files import open_input
 from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import header_fault
 
@@ -81,7 +82,7 @@ def read_tensors(path: Path) -> dict[str, Place]:
         ModelError: It cannot be opened, is not safetensors, or holds a length that cannot be true.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             size = os.fstat(file.fileno()).st_size
             length = _header_length(path, file.read(8), size)
             text = file.read(length)
@@ -127,7 +128,7 @@ def _place(path: Path, name: str, entry: Any, base: int, size: int) -> Place:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
         raise header_fault(path, messages.say("tensor_entry", name=short, entry=str(entry)[:80])) from None
-    if dtype not in BITS:
+    if not isinstance(dtype, str) or dtype not in BITS:
         raise header_fault(path, messages.say("unknown_type", what=repr(short), kind=str(dtype)[:40]))
     counts = [begin, end, *shape] if isinstance(shape, list) else [None]
     if len(counts) > MAX_DIMS + 2 or any(type(count) is not int or not 0 <= count <= 2**48 for count in counts):

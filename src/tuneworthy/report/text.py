@@ -38,7 +38,7 @@ def clean(value: object, most: int = MOST) -> str:
     """
     text = _SPACES.sub(" ", _TERMINAL.sub("", str(value))).strip()
     if not text.isascii():
-        text = "".join(character for character in text if unicodedata.category(character) not in _HIDDEN)
+        text = "".join(character for character in text if not _is_hidden(character))
     else:
         text = "".join(character for character in text if character.isprintable())
     return text[: most - 1].rstrip() + "…" if most and len(text) > most else text
@@ -50,10 +50,29 @@ def visible(value: str) -> str:
     >>> visible("a \x1b[31mred\n\u202eb")
     'a \\x1b[31mred\n\\u202eb'
     """
-    return "".join(
-        repr(character)[1:-1] if unicodedata.category(character) in _HIDDEN and character not in "\t\n" else character
-        for character in value
-    )
+    if value.isascii() and value.replace("\n", "").isprintable():
+        return value
+    return "".join(ascii(character)[1:-1] if _is_hidden(character) else character for character in value)
+
+
+def escaped(json: str) -> str:
+    r"""Return JSON text with every character that cannot be seen as the escape that JSON has for it.
+
+    >>> escaped('["\u202e"]')
+    '["\\u202e"]'
+    """
+    if json.isascii() and "\x7f" not in json:
+        return json
+    return "".join(_json_escape(character) if _is_hidden(character) else character for character in json)
+
+
+def _json_escape(character: str) -> str:
+    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
+
+
+def _is_hidden(character: str) -> bool:
+    category = unicodedata.category(character)
+    return (category in _HIDDEN and character not in "\t\n") or 0xE0000 <= ord(character) <= 0xE0FFF
 
 
 def markdown_text(value: object, most: int = 0) -> str:

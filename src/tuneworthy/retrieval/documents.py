@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.input_files import open_input, read_input
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.injections import find_injection
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
@@ -241,14 +242,14 @@ def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
         return
     if ending not in PARSERS:
         raise Unreadable(messages.say("unknown_ending", ending=ending) if ending else messages.say("no_ending"))
-    reading.add(name, PARSERS[ending](file.read_bytes()))
+    reading.add(name, PARSERS[ending](read_input(file)))
 
 
 def _read_rows(file: Path, name: str, reading: _Reading) -> None:
     """Read a document a line: `{"id", "text", "title"?}`."""
     before = len(reading.documents) + len(reading.left_out)
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    with open_input(file) as lines:
+        for number, line in enumerate(iter(lambda: lines.readline(MOST_LINE + 1), b""), 1):
             if not line.strip():
                 continue
             where = f"{name}:{number}"

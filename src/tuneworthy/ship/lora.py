@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError, UserError
+from tuneworthy.patterns import compile_pattern
 from tuneworthy.providers.model_safety import number_of, patterns_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
@@ -142,13 +143,11 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping
 
 def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
     """Return `r` or `lora_alpha` of a module: of the first pattern that fits its name, as PEFT reads it."""
-    import regex
-
     key = _PATTERNS[name]
     for pattern, value in patterns_of(config, key).items():
         try:
-            fits = regex.fullmatch(rf"(.*\.)?({pattern})", module, timeout=PATTERN_S)
-        except (regex.error, TimeoutError) as error:
+            fits = compile_pattern(rf"(.*\.)?({pattern})").fullmatch(module, timeout=PATTERN_S)
+        except (UserError, TimeoutError) as error:
             reason = str(error) or messages.say("too_slow")
             raise ModelError(messages.say("bad_pattern", key=key, pattern=pattern[:60], reason=reason)) from None
         if fits:

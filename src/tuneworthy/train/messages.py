@@ -15,7 +15,6 @@ say = Catalogue(
         "config_ending": "Cannot read a .{ending} file.",
         "config_syntax": "Not valid JSON or YAML: {reason}.",
         "config_no_table": "The file does not contain a table of keys.",
-        "config_too_many_values": "The file contains more than {limit:,} values.",
         "config_no_keys": "The file contains no training config keys.",
         "not_python": "Not valid Python: line {line}, {reason}.",
         # The base

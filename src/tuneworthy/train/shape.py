@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import ModelError
+from tuneworthy.input_files import read_input
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.train import messages
@@ -221,7 +222,7 @@ def read_shape(path: Path) -> Shape:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             reason = messages.say("config_too_large", limit=MAX_CONFIG_BYTES // 2**20)
             raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint"))
-        document = orjson.loads(path.read_bytes())
+        document = orjson.loads(read_input(path))
     except OSError as error:
         reason = messages.say("cannot_read", reason=error.strerror or error)
         raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint")) from None

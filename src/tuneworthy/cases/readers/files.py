@@ -12,6 +12,7 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +24,17 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.messages import Fault
 from tuneworthy.cases.readers.faults import Journal, kind_of, show
-from tuneworthy.errors import DataError
+from tuneworthy.errors import DataError, UserError
 from tuneworthy.extras import require
+from tuneworthy.input_files import open_input
+from tuneworthy.yaml_text import check_size
 
 Container = Literal["jsonl", "json", "csv", "parquet", "yaml"]
 Row = tuple[int, dict[str, Any] | None]
 
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
+MAX_COLUMNS = 2000
 _GZIP = b"\x1f\x8b"
 LIST_KEYS = ("data", "items", "samples", "tests", "rows", "examples", "cases")
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
@@ -38,6 +42,19 @@ _MAX_WHOLE = 64 * 2**20
 _HEAD = 65536
 _REASON = re.compile(r"^(?:b['\"])?(?:parse|lexical) error: |\.?\\n.*", re.DOTALL)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+class _Gzip(gzip.GzipFile):
+    """A compressed file that is closed with its reader."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(fileobj=file)
+        self._below = file
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._below.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +110,13 @@ def _suffix(path: Path) -> str:
 
 
 def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return file.read(2) == _GZIP
 
 
 def _unpacked(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if _is_gzip(path) else path.open("rb")
+    file = open_input(path)
+    return cast(BinaryIO, _Gzip(file)) if _is_gzip(path) else file
 
 
 def _head(file: Any) -> bytes:
@@ -343,7 +361,11 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
         yield line, None
         return
     names = [name.strip() for name in header]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if len(names) > MAX_COLUMNS:
+        journal.fault(1, messages.CSV_WIDTH.at(most=MAX_COLUMNS), str(len(names)))
+        yield 1, None
+        return
+    if repeated := sorted(name for name, n in Counter(names).items() if n > 1):
         journal.fault(1, messages.CSV_HEADER, messages.say("twice", name=show(repeated[0])))
         yield 1, None
         return
@@ -435,10 +457,15 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     if journal.n_faults:
         yield text.count("\n") + 1, None
         return
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(io.StringIO(text))
+    parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = parser(io.StringIO(text))
     try:
+        check_size(text, parser)
         root = loader.get_single_node()
         document = loader.construct_document(root) if root is not None else None
+    except UserError as error:
+        journal.fault(None, messages.YAML, error.message.rstrip("."))
+        return
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)

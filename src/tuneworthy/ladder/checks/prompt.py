@@ -11,21 +11,18 @@ from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.estimate import prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_ablated, why_not_optimised
 from tuneworthy.ladder.rungs.shot_sets import why_no_sets
-from tuneworthy.prompts.templates import question, render
+from tuneworthy.prompts.templates import check_template, question, render
 from tuneworthy.rules import Finding
 from tuneworthy.search.ablate import BYTES_A_TOKEN
 from tuneworthy.types import Variant
 
 
-def _syntax_error(text: str) -> str:
-    """Return what is wrong with a template's syntax; "" if nothing is."""
-    from jinja2 import TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+def _fault(text: str) -> str:
+    """Return why a template cannot be used, whatever the case; "" if it can be."""
     try:
-        ImmutableSandboxedEnvironment().parse(text)
-    except TemplateSyntaxError as error:
-        return f"{error.message}, line {error.lineno}"
+        check_template(text)
+    except UserError as error:
+        return error.message
     return ""
 
 
@@ -49,9 +46,9 @@ def prompt_file(facts: Facts) -> Iterator[Finding]:
 
 @check("prompt_template")
 def prompt_template(facts: Facts) -> Iterator[Finding]:
-    """A template of `[prompt]` is not Jinja: a brace or tag is not closed."""
+    """A template of `[prompt]` is not Jinja (a brace or tag is not closed), or does not end."""
     for key, text in facts.prompt_texts.items():
-        if error := _syntax_error(text):
+        if error := _fault(text):
             yield Finding(
                 message=messages.say("prompt_not_jinja", key=key, error=error), fix=messages.say("fix_template")
             )
@@ -67,7 +64,7 @@ def prompt_variables(facts: Facts) -> Iterator[Finding]:
     """
     dev = facts.data.split.dev if facts.data else ()
     for key, text in facts.prompt_texts.items():
-        if _syntax_error(text):
+        if _fault(text):
             continue
         fill = question if key == "user" else render
         lacking: list[str] = []

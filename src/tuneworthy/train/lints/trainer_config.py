@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tuneworthy.errors import UserError
+from tuneworthy.input_files import read_input_text
 from tuneworthy.train import messages
+from tuneworthy.yaml_text import check_size
 
 Kind = Literal["peft", "trl", "unsloth", "axolotl"]
 MAX_BYTES: Final = 2 * 2**20
@@ -149,7 +151,7 @@ def read(path: Path) -> TrainerConfig:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _refused(path, messages.say("config_too_large", limit=MAX_BYTES // 2**20))
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_input_text(path)
     except OSError as error:
         raise _refused(path, messages.say("cannot_read", reason=error.strerror or error)) from None
     except UnicodeDecodeError:
@@ -182,32 +184,20 @@ def _document(text: str, name: str) -> TrainerConfig:
     import yaml
 
     try:
+        check_size(text, yaml.SafeLoader, MAX_VALUES)
         node = yaml.compose(text, Loader=yaml.SafeLoader)  # JSON is YAML
         content = yaml.safe_load(text)
+    except UserError as error:
+        raise _refused(name, error.message.rstrip(".")) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _refused(name, messages.say("config_syntax", reason=str(error).split("\n", maxsplit=1)[0])) from None
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise _refused(name, messages.say("config_no_table"))
-    if _has_more(content, MAX_VALUES):
-        raise _refused(name, messages.say("config_too_many_values", limit=MAX_VALUES))
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     raw = {str(key): ConfigValue(value, lines.get(str(key), 1)) for key, value in content.items()}
     if not set(raw) & (set(NAMES) | {"datasets", "adapter", "peft_type", "use_peft"}):
         raise _refused(name, messages.say("config_no_keys"))
     return TrainerConfig(name, _kind_of(raw), _normal(raw), raw, text=text)
-
-
-def _has_more(content: Any, most: int) -> bool:
-    """Say whether a value holds more than `most` values; one that holds itself does."""
-    stack, n = [content], 0
-    while stack and n <= most:
-        node = stack.pop()
-        n += 1
-        if isinstance(node, dict):
-            stack += node.values()
-        elif isinstance(node, list | tuple | set):
-            stack += node
-    return n > most
 
 
 def _kind_of(raw: Mapping[str, ConfigValue]) -> Kind:

@@ -1,0 +1,200 @@
+"""Strangers' text under a limit: a function runs in a child process that may take little time and memory.
+
+Whatever can blow up goes through here: templates, patterns, schemas. The child stays warm from call to call, reads no
+environment but PATH, writes no file, and ends with this process. `run_child` is its program.
+
+>>> call(sorted, [3, 1, 2], limit_s=10.0)
+[1, 2, 3]
+"""
+
+import atexit
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from tuneworthy import messages
+from tuneworthy.errors import UserError
+
+# Wall time over processor time, at most: a machine may be busy, and what runs in the child cannot sleep.
+WALL: Final = 20.0
+# Of the whole child, bytes.
+MAX_MEMORY: Final = 2**30
+# Of all answers to one call, bytes: they come into this process.
+MAX_ANSWERS: Final = 2**30
+# How often the same text may meet a limit before it is refused at once.
+MAX_TRIES: Final = 3
+
+_START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from tuneworthy.limited import run_child; run_child()"
+
+
+class OverLimit(UserError):
+    """A stranger's text needs more time or memory than it may have; `reason` is a clause that begins with "it"."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(messages.say("over_limit", reason=reason))
+        self.reason = reason
+
+
+class _Child:
+    """The process, and the pipes to it."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, str(Path(__file__).parents[1]), str(MAX_MEMORY)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", "")},
+        )  # fmt: skip
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
+        self._room = 0
+        self._poll = select.poll()
+        self._poll.register(self._stdout, select.POLLIN)
+
+    def begin(self) -> None:
+        """Begin a call: its answers may fill `MAX_ANSWERS`."""
+        self._room = MAX_ANSWERS
+
+    def answer(self, task: Sequence[Any], limit_s: float, deadline: float) -> Any:
+        """Return what the child answers to a task.
+
+        Raises:
+            OverLimit: It met a limit, or ended.
+        """
+        parts: list[bytes] = []
+        try:
+            self._stdin.write(json.dumps(task).encode() + b"\n")
+            self._stdin.flush()
+            while not parts or parts[-1][-1:] != b"\n":
+                if not self._poll.poll(max(0.0, deadline - monotonic()) * 1000):
+                    raise OverLimit(messages.say("still_running", limit_s=limit_s))
+                parts.append(os.read(self._stdout.fileno(), 2**20))
+                if not parts[-1]:
+                    raise OverLimit(self._end(limit_s))
+                self._room -= len(parts[-1])
+                if self._room < 0:
+                    raise OverLimit(messages.say("too_many_bytes", most=MAX_ANSWERS))
+        except BrokenPipeError:
+            raise OverLimit(self._end(limit_s)) from None
+        answer = json.loads(b"".join(parts))
+        if "over" in answer:
+            raise OverLimit(answer["over"])
+        return answer["value"]
+
+    def _end(self, limit_s: float) -> str:
+        status = self.process.wait()
+        if status in {-signal.SIGXCPU, -signal.SIGKILL}:
+            return messages.say("still_running", limit_s=limit_s)
+        return messages.say("child_ended", status=status)
+
+    def close(self) -> None:
+        """End the child; one that another process started is left to that process."""
+        if self.owner == os.getpid():
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self._stdin, self._stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+
+_lock = threading.RLock()
+_children: list[_Child] = []
+_tries: Counter[tuple[str, Any]] = Counter()
+
+
+def call(function: Callable[..., Any], *arguments: Any, limit_s: float) -> Any:
+    """Return what `function`, which an import finds, makes of `arguments` in the child; both ways through JSON.
+
+    Args:
+        arguments: The first is the stranger's text: where it met a limit `MAX_TRIES` times, it is not tried again.
+        limit_s: Processor time, seconds (to a second more).
+
+    Raises:
+        OverLimit: It meets a limit, or raises what it does not catch itself.
+    """
+    return each(function, [arguments], limit_s=limit_s)[0]
+
+
+def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_s: float) -> list[Any]:
+    """Call `function` with each of `items` as `call` does, within one limit for all of them."""
+    key: tuple[str, Any] = ("", "")
+    results: list[Any] = []
+    with _lock:
+        child, deadline = _warm(), monotonic() + WALL * limit_s
+        child.begin()
+        for arguments in items:
+            key = (function.__qualname__, arguments[0] if isinstance(arguments[0], str) else "")
+            if _tries[key] >= MAX_TRIES:
+                raise OverLimit(messages.say("tried_often", n=MAX_TRIES))
+            task = [function.__module__, function.__qualname__, arguments, None if results else limit_s]
+            try:
+                results.append(child.answer(task, limit_s, deadline))
+            except (
+                BaseException
+            ) as error:  # an interrupt too: the answer to this task would be taken for the next one's
+                if isinstance(error, OverLimit) and key[1]:
+                    _tries[key] += 1
+                close()
+                raise
+    return results
+
+
+def _warm() -> _Child:
+    """Return the child of this process, which this starts where it is missing."""
+    if _children and (_children[0].owner != os.getpid() or _children[0].process.poll() is not None):
+        close()
+    if not _children:
+        _children.append(_Child())
+    return _children[0]
+
+
+@atexit.register
+def close() -> None:
+    """End the child; the next call starts another."""
+    while _children:
+        _children.pop().close()
+
+
+def run_child() -> None:
+    """Answer a task a line until the input ends: the program of the child."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its owner, who may have work left
+    tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    memory = int(sys.argv[2])
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(what, (most, most))
+    for line in iter(tasks.readline, b""):
+        try:
+            answer = {"value": _result(*json.loads(line))}
+            text = json.dumps(answer)
+        except MemoryError:
+            text = json.dumps({"over": messages.say("fills_memory")})
+        except OverLimit as error:
+            text = json.dumps({"over": error.reason})
+        except Exception as error:  # whatever a stranger's text makes a library raise
+            text = json.dumps({"over": messages.say("raises", error=f"{type(error).__name__}: {error}"[:500])})
+        answers.write(text + "\n")
+        answers.flush()
+
+
+def _result(module: str, name: str, arguments: Sequence[Any], limit_s: float | None) -> Any:
+    function = getattr(import_module(module), name)
+    if limit_s is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        most = int(used.ru_utime + used.ru_stime + limit_s) + 1
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (most if hard < 0 else min(most, hard), hard))
+    return function(*arguments)

@@ -1,0 +1,42 @@
+"""Regular expressions that anyone may have written: compiled only after the limited child could, searched by an engine
+that can be stopped."""
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import regex
+
+from tuneworthy import limited, messages
+from tuneworthy.errors import UserError
+
+# Of compiling, seconds of processor time.
+COMPILE_S: Final = 2.0
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(pattern: str) -> Any:
+    """Compile a pattern of Python's `re`, for an engine that can be stopped.
+
+    Raises:
+        UserError: The pattern is not valid, or takes too long to compile; it is named.
+    """
+    try:
+        fault = limited.call(pattern_fault, pattern, limit_s=COMPILE_S)
+    except limited.OverLimit as error:
+        fault = error.reason
+    if fault:
+        raise UserError(
+            messages.say("bad_pattern", pattern=pattern[:200], error=fault), hint=messages.say("fix_pattern")
+        )
+    return regex.compile(pattern, regex.VERSION0)
+
+
+def pattern_fault(pattern: str) -> str:
+    """Return why `pattern` cannot be compiled; "" if it can be."""
+    try:
+        re.compile(pattern)
+        regex.compile(pattern, regex.VERSION0)
+    except (re.error, regex.error, RecursionError, OverflowError) as error:
+        return str(error) or type(error).__name__
+    return ""

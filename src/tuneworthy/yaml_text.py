@@ -1,0 +1,44 @@
+"""YAML of strangers: its size is known before anything is built of it."""
+
+from typing import Any, Final
+
+from tuneworthy import messages
+from tuneworthy.errors import UserError
+
+# Values of a document, those that an alias repeats counted again.
+MAX_NODES: Final = 10**6
+MAX_DEPTH: Final = 200
+
+
+def check_size(text: str, loader: Any, most: int = MAX_NODES) -> None:
+    """Read YAML as events, with the parser of `loader`, and count its values.
+
+    Raises:
+        UserError: There are more than `most` of them, or they nest deeper than `MAX_DEPTH`.
+        yaml.YAMLError: It is no YAML.
+
+    >>> import yaml
+    >>> check_size("a: &x [1, 2]\\nb: [*x, *x]", yaml.SafeLoader)
+    """
+    import yaml
+
+    sizes: dict[str, int] = {}
+    starts: list[tuple[str | None, int]] = []
+    n = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):
+            n += sizes.get(event.anchor, most)  # one that is not closed holds itself
+        elif isinstance(event, yaml.NodeEvent):
+            n += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                starts.append((event.anchor, n))
+            elif event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = starts.pop()
+            if anchor:
+                sizes[anchor] = n - before + 1
+        if n > most:
+            raise UserError(messages.say("too_many_values", most=most))
+        if len(starts) > MAX_DEPTH:
+            raise UserError(messages.say("too_deep", most=MAX_DEPTH))

@@ -1,0 +1,351 @@
+"""Strangers' text meets a limit: each input runs in a child with an outside bound of time and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.table import tried
+from tuneworthy import limited, patterns, yaml_text
+from tuneworthy.errors import UserError
+from tuneworthy.prompts import templates
+
+BOUND_S = 60.0
+"""Of one input, from outside: only what does not end would reach it."""
+MEMORY = 4 * 2**30
+
+PROJECT = """[task]
+name = "limits"
+target = 0.9
+[cases]
+path = "{cases}"
+{prompt}
+[[graders]]
+{grader}
+[models.small]
+{model}
+[ladder]
+baseline = "small"
+rungs = ["baseline"]
+"""
+CASES = "".join(
+    json.dumps({"id": f"c{n}", "input": f"question {n}", "expected": f"a{n % 3}"}) + "\n" for n in range(60)
+)
+SCRIPT = 'provider = "python"\nfunction = "pipeline.py:answer"'
+
+
+def command(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run the command line under the bounds; -1 if it met them."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tuneworthy", *arguments], cwd=folder, capture_output=True, timeout=BOUND_S, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        return -1, (error.stderr or b"").decode()
+    return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+
+
+def project(
+    folder: Path, *, cases: str = "cases.jsonl", prompt: str = "", grader: str = 'type = "exact"', model: str = SCRIPT
+) -> Path:
+    (folder / "cases.jsonl").write_text(CASES)
+    (folder / "pipeline.py").write_text("def answer(case):\n    return 'a0'\n")
+    (folder / "tuneworthy.toml").write_text(PROJECT.format(cases=cases, prompt=prompt, grader=grader, model=model))
+    return folder
+
+
+def survived(kind: str, what: str, folder: Path, *arguments: str, status: frozenset[int] = frozenset({0, 2, 4})) -> str:
+    code, output = command(folder, *arguments)
+    tried(kind, what, code in status and "Traceback" not in output, (code, output[-800:]))
+    return output
+
+
+# --- templates ------------------------------------------------------------------------------------------------------
+
+TEMPLATES = {
+    "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "memory": "{{ 'a' * 2000000000 }}", "divides": "{{ 1/0 }}", "adds": "{{ input + 1 }}", "includes": "{% include 'x' %}",
+    "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "extends": "{% extends input %}",
+    "imports": "{% import 'os' as o %}{{ o }}", "deep": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+    "open": "{{ (" * 3000, "power": "{{ 9**9**9 }}", "attribute": "{{ input.x.y }}", "range": "{{ range(10**9)|list }}",
+    "lipsum": "{{ lipsum(n=99999999) }}", "format": "{{ '%999999999d' % 1 }}", "format2": "{{ '{:>2000000000}'.format(1) }}",
+    "join": "{{ (['a' * 100000] * 100000)|join }}", "center": "{{ 'a'|center(2000000000) }}", "indent": "{{ 'a'|indent(2000000000, true) }}",
+    "batch": "{{ [1]|batch(1000000000, 0)|list }}", "doubling": "{% set n = namespace(v='a') %}{% for i in range(60) %}{% set n.v = n.v ~ n.v %}{% endfor %}",
+    "block": "{% block a %}{{ self.a() }}{% endblock %}", "class": "{{ ''.__class__.__mro__ }}", "int": "{{ '9' * 5000|int }}",
+    "call": "{{ input() }}", "unknown": "{{ nobody }}", "tag": "{% nobody %}", "null": "\\u0000{{ input }}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_is_filled_or_refused_in_bounded_time(name: str) -> None:
+    try:
+        templates.render(TEMPLATES[name], "x")
+        templates.question(TEMPLATES[name], "x")
+    except UserError as error:
+        tried("template", name, "\n" not in str(error)[:60], error)
+    else:
+        tried("template", name, True)
+
+
+@pytest.mark.parametrize("name", ["loops", "memory", "divides", "adds", "includes", "recursion", "deep"])
+def test_check_reports_a_template_that_fails(name: str, tmp_path: Path) -> None:
+    folder = project(tmp_path, prompt=f"[prompt]\nuser = {json.dumps(TEMPLATES[name])}")
+    output = survived("template in check", name, folder, "check", "--offline", status=frozenset({2}))
+    assert "prompt.user" in output
+
+
+def test_a_child_without_its_memory_limit_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "{{ 'a' * 300000000 }}"
+    monkeypatch.setattr(limited, "MAX_MEMORY", 2**28)
+    limited.close()
+    with pytest.raises(UserError, match="fills the memory"):
+        templates.render(source, "x")
+    monkeypatch.setattr(limited, "MAX_MEMORY", 2**32)
+    limited.close()
+    with pytest.raises(UserError, match="characters long"):
+        templates.render(source, "x")
+    limited.close()
+
+
+def test_a_child_without_its_time_limit_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}"
+    monkeypatch.setattr(templates, "LIMIT_S", 0.1)
+    with pytest.raises(UserError, match="still running"):
+        templates.render(source, "x")
+    monkeypatch.setattr(templates, "LIMIT_S", 600.0)
+    assert templates.render(source, "x") == ""
+
+
+# --- patterns and schemas -------------------------------------------------------------------------------------------
+
+PATTERNS = {
+    "words": "|".join(f"word{n}" for n in range(100_000)), "open": "(" * 5000, "deep": "(" * 5000 + ")" * 5000,
+    "range": "a{1,99999999999}", "nested": "((a{1,500}){1,500}){1,500}", "stars": "(a*)*" * 2000, "class": "[" + "a-z" * 50000 + "]",
+    "look": "(?=" * 3000 + ")" * 3000, "names": "".join(f"(?P<g{n}>a)" for n in range(5000)), "back": r"(a)\2", "flags": "(?z)",
+    "surrogate": "\ud800", "null": "\0", "sets": "[[a]--[b]]", "huge": "a" * 1_000_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_is_compiled_or_refused_in_bounded_time(name: str) -> None:
+    try:
+        patterns.compile_pattern(PATTERNS[name])
+    except UserError as error:
+        tried("pattern", name, bool(error.hint), error)
+    else:
+        tried("pattern", name, True)
+
+
+def test_without_the_child_a_pattern_compiles_for_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "|".join(f"other{n}" for n in range(100_000))
+    monkeypatch.setattr(patterns, "COMPILE_S", 0.1)
+    with pytest.raises(UserError, match="still running"):
+        patterns.compile_pattern(words)
+    monkeypatch.setattr(limited, "call", lambda *_, **__: "")  # the guard is off: nothing is tried before
+    monkeypatch.setattr(patterns.regex, "compile", lambda *_: "compiled here")
+    assert patterns.compile_pattern(words) == "compiled here"
+
+
+NEST = '{"a":' * 150 + "1" + "}" * 150
+SCHEMAS = {
+    "pattern": ({"properties": {"a": {"pattern": "(a+)+$"}}}, {"a": "a" * 40 + "!"}),
+    "alternatives": ({"anyOf": [{"const": n} for n in range(100_000)]}, {"a": 1}),
+    "circle": ({"$ref": "#"}, {}), "nowhere": ({"$ref": "#/$defs/x"}, {}), "false": (False, {}),
+    "circles": ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}] * 9}}}, {}),
+    "names": ({"patternProperties": {"(x+)+$": {}}}, {"x" * 40 + "!": 1}),
+    "unique": ({"properties": {"a": {"uniqueItems": True}}}, {"a": [{"b": n} for n in range(3000)]}),
+    "multiple": ({"properties": {"a": {"multipleOf": 1e-300}}}, {"a": 1e300}),
+    "deep": ({"$ref": "#/$defs/n", "$defs": {"n": {"additionalProperties": {"$ref": "#/$defs/n"}}}}, json.loads(NEST)),
+    "format": ({"properties": {"a": {"format": "regex"}}}, {"a": "("}),
+    "dynamic": ({"$dynamicRef": "#x", "$defs": {"a": {"$dynamicAnchor": "x", "$dynamicRef": "#x"}}}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_judges_or_is_unscored_in_bounded_time(name: str, tmp_path: Path) -> None:
+    from tuneworthy.config.graders import JsonSchema
+    from tuneworthy.graders.base import GradingContext
+    from tuneworthy.graders.json_schema import JsonSchemaGrader
+    from tuneworthy.types import Case, Response, Trace
+
+    schema, value = SCHEMAS[name]
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    trace = Trace(case_id="c", variant_id="v", messages=(), response=Response(text=json.dumps(value)))
+    try:
+        grader = JsonSchemaGrader(JsonSchema(type="json_schema", path="schema.json"), GradingContext(root=tmp_path))
+        scores = [grader(trace, Case(id="c", input="q")) for _ in range(5)]
+    except UserError as error:
+        tried("schema", name, bool(error.hint), error)
+    else:
+        tried("schema", name, all(0 <= score.num <= 1 for score in scores), scores)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "alias bomb": ("b.yaml", lambda: f"{BOMB}tests: *i\n".encode()),
+    "bomb in tests": ("b.yaml", lambda: f"{BOMB}tests:\n - vars: *i\n".encode()),
+    "merge bomb": ("b.yaml", lambda: ("a: &a {x: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [{','.join([f'*b{n - 1}' if n else '*a'] * 9)}]}}\n" for n in range(9)) + "tests: [*b8]\n").encode()),
+    "holds itself": ("b.yaml", lambda: b"tests: &a [*a]\n"),
+    "deep YAML": ("b.yaml", lambda: b"tests: " + b"[" * 20_000),
+    "wide YAML": ("b.yaml", lambda: b"tests: [" + b"1," * 2_000_000 + b"1]"),
+    "Python tag": ("b.yaml", lambda: b"tests: !!python/object/apply:os.system [id]"),
+    "YAML date": ("b.yaml", lambda: b"tests: [{vars: {a: 9999-99-99}}]"),
+    "YAML number": ("b.yaml", lambda: b"tests: [{vars: {a: " + b"9" * 10_000 + b"}}]"),
+    "columns": ("b.csv", lambda: ",".join(f"c{n}" for n in range(100_000)).encode() + b"\n" + (b"1," * 99_999 + b"1\n") * 3),
+    "same columns": ("b.csv", lambda: b"a," * 99_999 + b"a\n"),
+    "long cell": ("b.csv", lambda: b"input,expected\n" + b"x" * 40_000_000 + b",y\n"),
+    "open quote": ("b.csv", lambda: b'input,expected\n"' + b"x\n" * 1_000_000),
+    "NUL in CSV": ("b.csv", lambda: b"input,expected\n\0,\0\n" * 10),
+    "deep JSON": ("b.json", lambda: b"[" * 1_000_000),
+    "deep row": ("b.jsonl", lambda: b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"),
+    "huge number": ("b.jsonl", lambda: b'{"input": "a", "expected": ' + b"9" * 100_000 + b"}\n"),
+    "huge exponent": ("b.jsonl", lambda: b'{"input": "a", "expected": 1e999999999}\n'),
+    "NaN": ("b.jsonl", lambda: b'{"input": "a", "expected": NaN}\n'),
+    "surrogate": ("b.jsonl", lambda: b'{"input": "\\ud800", "expected": "a"}\n'),
+    "NUL": ("b.jsonl", lambda: b'{"input": "\\u0000", "expected": "\\u0000"}\n'),
+    "not UTF-8": ("b.jsonl", lambda: b'{"input": "\xff", "expected": "a"}\n'),
+    "wide row": ("b.jsonl", lambda: json.dumps({f"k{n}": n for n in range(100_000)}).encode() + b"\n"),
+    "one line": ("b.jsonl", lambda: b'{"input": "' + b"x" * 100_000_000 + b'"}\n'),
+    "UTF-16": ("b.jsonl", lambda: '{"input": "a"}\n'.encode("utf-16")),
+    "gzip bomb": ("b.jsonl.gz", lambda: __import__("gzip").compress(b"x" * 300_000_000, 9)),
+    "cut gzip": ("b.jsonl.gz", lambda: __import__("gzip").compress(b'{"input": "a"}\n' * 99)[:40]),
+    "no Parquet": ("b.parquet", lambda: b"PAR1" + b"\xff" * 100 + b"PAR1"),
+    "empty": ("b.jsonl", lambda: b""), "only NUL": ("b.jsonl", lambda: b"\0" * 1_000_000),
+    "keys twice": ("b.jsonl", lambda: b'{"input": "a", "input": "b", "expected": "c"}\n'),
+    "number as id": ("b.jsonl", lambda: b'{"id": ' + b"1" * 40 + b', "input": "a"}\n'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_init_reads_or_refuses_a_file_in_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
+    file, content = FILES[name]
+    (tmp_path / file).write_bytes(content())
+    survived("file", name, tmp_path, "init", "new", "--data", file)
+
+
+def special(kind: str, path: Path) -> None:
+    """Make what is no regular file."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            here = Path.cwd()
+            os.chdir(path.parent)
+            server.bind(path.name)
+            os.chdir(here)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+
+
+ROLES = {
+    "cases": lambda name: {"cases": name},
+    "prompt": lambda name: {"prompt": f'[prompt]\nsystem = "{name}"'},
+    "schema": lambda name: {"grader": f'type = "json_schema"\npath = "{name}"'},
+    "rubric": lambda name: {"grader": f'type = "judge"\nmodel = "small"\nrubric = "{name}"'},
+    "examples": lambda name: {"prompt": f'[examples]\npath = "{name}"'},
+    "documents": lambda name: {"prompt": f'[documents]\npath = "{name}"'},
+    "model": lambda name: {"model": f'provider = "llama_cpp"\nmodel = "./{name}"'},
+}
+ENDINGS = {
+    "cases": "jsonl",
+    "prompt": "md",
+    "schema": "json",
+    "rubric": "md",
+    "examples": "jsonl",
+    "documents": "txt",
+    "model": "gguf",
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_what_is_no_regular_file_is_refused_in_any_role(role: str, kind: str, tmp_path: Path) -> None:
+    name = f"odd.{ENDINGS[role]}"
+    special(kind, tmp_path / name)
+    survived("no regular file", f"{kind} as {role}", project(tmp_path, **ROLES[role](name)), "check", "--offline")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["tuneworthy.toml", "data.jsonl", "config.yaml"])
+def test_what_is_no_regular_file_is_refused_by_the_verbs(kind: str, name: str, tmp_path: Path) -> None:
+    special(kind, tmp_path / name)
+    arguments = {
+        "tuneworthy.toml": ["check"],
+        "data.jsonl": ["init", "new", "--data", name],
+        "config.yaml": ["plan", "--lint", name],
+    }
+    survived("no regular file", f"{kind} as {name}", tmp_path, *arguments[name])
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["~nosuchuser/x", "x" * 5000, "a/" * 2000 + "b", "\\u0000", "/dev/zero", "hf:../../x", "pypi:" + "x" * 3000, "."],
+    ids=lambda model: model[:16],
+)
+def test_an_odd_name_of_a_model_is_one_line(model: str, tmp_path: Path) -> None:
+    folder = project(tmp_path, model=f'provider = "llama_cpp"\nmodel = "{model}"')
+    survived("name of a model", model[:16], folder, "check", "--offline")
+
+
+TOML = {
+    "number": "x = " + "9" * 10_000, "deep": "x = " + "[" * 20_000, "tables": "".join(f"[a{n}]\n" for n in range(20_000)),
+    "dotted": ".".join(["a"] * 5000) + " = 1", "large": "# " + "x" * 3_000_000, "not UTF-8": "\udcff", "NUL": "\0", "empty": "",
+    "date": "x = 9999-99-99", "inf": "[task]\nname = 'a'\ntarget = inf", "nan": "[task]\nname = 'a'\ntarget = nan", "text": "]" * 1000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOML)
+def test_a_project_file_is_refused_in_bounded_time(name: str, tmp_path: Path) -> None:
+    (tmp_path / "tuneworthy.toml").write_text(TOML[name], errors="surrogateescape")
+    survived("project file", name, tmp_path, "check", "--offline", status=frozenset({2}))
+
+
+# --- the guards -----------------------------------------------------------------------------------------------------
+
+
+def test_without_the_count_an_alias_bomb_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    yaml = pytest.importorskip("yaml")
+    small = "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: [*b,*b,*b]"
+    with pytest.raises(UserError, match="more than 30 values"):
+        yaml_text.check_size(small, yaml.SafeLoader, 30)
+    yaml_text.check_size(small, yaml.SafeLoader)
+
+
+def test_without_the_bound_of_columns_all_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tuneworthy.cases import read_cases
+    from tuneworthy.cases.readers import files
+
+    path = tmp_path / "wide.csv"
+    path.write_text(
+        ",".join(["input", "expected", *(f"c{n}" for n in range(2500))]) + "\n" + "q,a" + ",x" * 2500 + "\n"
+    )
+    with pytest.raises(UserError, match="at most 2000 columns"):
+        read_cases(path, input_column="input", expected_column="expected")
+    monkeypatch.setattr(files, "MAX_COLUMNS", 10_000)
+    assert len(read_cases(path, input_column="input", expected_column="expected").cases) == 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    from tuneworthy.input_files import open_input
+
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no regular file"):
+        open_input(tmp_path / "pipe")
+    code = f"open({str(tmp_path / 'pipe')!r}, 'rb')"  # the guard is off: opened as any file
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run([sys.executable, "-c", code], timeout=2, check=False)
