@@ -7,6 +7,7 @@ bytes. An error of our own tree is an answer; any other exception is a bug, and 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -147,10 +148,8 @@ def fuzz(seconds: float, seed: int = 0) -> int:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / f"a{ending}"
             path.write_bytes(content)
-            try:
+            with contextlib.suppress(TuneworthyError):
                 reader(path)
-            except TuneworthyError:
-                pass
         texts(content.decode(errors="replace"))
 
     while time.monotonic() < end:
