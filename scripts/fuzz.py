@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,17 +47,59 @@ baseline = "m"
 ROW: Final = b'{"id": "a", "input": "q", "expected": ["x", 1, null], "messages": [{"role": "user", "content": "q"}]}\n'
 TENSORS: Final = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
 SEEDS: Final = (
-    ROW, b"input,expected\nq,a\n", b"tests:\n- vars: {a: &a [1]}\n  assert: [{type: equals, value: *a}]\n", PROJECT, b"GGUF\3\0\0\0",
-    len(TENSORS).to_bytes(8, "little") + TENSORS + b"\0\0\0\0", b'{"anyOf": [{"pattern": "(a+)+$"}, {"$ref": "#/anyOf/0"}]}',
-    b"<h1>a</h1><p>b", b"# a\n\n    b\n", b"{{ input }}{% for i in range(9) %}{{ i }}{% endfor %}", b"(?P<a>x+)+$",
+    ROW,
+    b"input,expected\nq,a\n",
+    b"tests:\n- vars: {a: &a [1]}\n  assert: [{type: equals, value: *a}]\n",
+    PROJECT,
+    b"GGUF\3\0\0\0",
+    len(TENSORS).to_bytes(8, "little") + TENSORS + b"\0\0\0\0",
+    b'{"anyOf": [{"pattern": "(a+)+$"}, {"$ref": "#/anyOf/0"}]}',
+    b"<h1>a</h1><p>b",
+    b"# a\n\n    b\n",
+    b"{{ input }}{% for i in range(9) %}{{ i }}{% endfor %}",
+    b"(?P<a>x+)+$",
     b'{"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}',
-)  # fmt: skip
-ENDINGS: Final = (".jsonl", ".json", ".csv", ".tsv", ".yaml", ".txt", ".md", ".html", ".gguf", ".safetensors", ".toml", "")
+)
+ENDINGS: Final = (
+    ".jsonl",
+    ".json",
+    ".csv",
+    ".tsv",
+    ".yaml",
+    ".txt",
+    ".md",
+    ".html",
+    ".gguf",
+    ".safetensors",
+    ".toml",
+    "",
+)
 READERS: Final[tuple[Callable[[Path], Any], ...]] = (
-    read_cases, read_examples, lambda path: sample_cases(path, 5, 1), read_labels, read_documents, read_header, read_tensors,
-    lambda path: read_trainer_config(path.rename(path.with_suffix(".yaml"))), lambda path: load(path.rename(path.with_suffix(".toml"))),
-)  # fmt: skip
-ODD: Final = (b"\0", b"\xff", b"\xed\xa0\x80", b"[" * 300, b"9" * 5000, b"1e999", b"\\ud800", b"*a", b"&a", b"{", b"}", b'"', b"\n")
+    read_cases,
+    read_examples,
+    lambda path: sample_cases(path, 5, 1),
+    read_labels,
+    read_documents,
+    read_header,
+    read_tensors,
+    lambda path: read_trainer_config(path.rename(path.with_suffix(".yaml"))),
+    lambda path: load(path.rename(path.with_suffix(".toml"))),
+)
+ODD: Final = (
+    b"\0",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"[" * 300,
+    b"9" * 5000,
+    b"1e999",
+    b"\\ud800",
+    b"*a",
+    b"&a",
+    b"{",
+    b"}",
+    b'"',
+    b"\n",
+)
 
 
 @st.composite
@@ -66,7 +109,11 @@ def contents(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(content)))
         end = min(len(content), at + draw(st.integers(0, 20)))
-        content = content[:at] + draw(st.sampled_from(ODD) | st.binary(max_size=8)) + content[end:] * draw(st.sampled_from([1, 1, 1, 2]))
+        content = (
+            content[:at]
+            + draw(st.sampled_from(ODD) | st.binary(max_size=8))
+            + content[end:] * draw(st.sampled_from([1, 1, 1, 2]))
+        )
     return content
 
 
@@ -101,10 +148,8 @@ def fuzz(seconds: float, seed: int = 0) -> int:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / f"a{ending}"
             path.write_bytes(content)
-            try:
+            with suppress(TuneworthyError):
                 reader(path)
-            except TuneworthyError:
-                pass
         texts(content.decode(errors="replace"))
 
     while time.monotonic() < end:

@@ -43,7 +43,10 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "pickle": (pickle.dumps({"a": 1}, protocol=2) + bytes(64), "a pickle"),
     "zip": (b"PK\x03\x04" + bytes(64), "a pickle"),
     "empty": (b"", "does not start with a safetensors header"),
-    "false header length": (header({}, length=2**40), "the header has 1099511627776 bytes, more than the limit of 2\\."),
+    "false header length": (
+        header({}, length=2**40),
+        "the header has 1099511627776 bytes, more than the limit of 2\\.",
+    ),
     "header past the end": (header({}, length=900), "the header has 900 bytes, more than the limit of 2\\."),
     "no JSON": (header(b"{nonsense"), "JSON"),
     "no object": (header([1, 2]), "object"),
