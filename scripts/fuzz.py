@@ -7,10 +7,10 @@ bytes. An error of our own tree is an answer; any other exception is a bug, and 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,7 +148,7 @@ def fuzz(seconds: float, seed: int = 0) -> int:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / f"a{ending}"
             path.write_bytes(content)
-            with contextlib.suppress(TuneworthyError):
+            with suppress(TuneworthyError):
                 reader(path)
         texts(content.decode(errors="replace"))
 

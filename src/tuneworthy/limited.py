@@ -1,7 +1,7 @@
 """Strangers' text under a limit: a function runs in a child process that may take little time and memory.
 
-Whatever can blow up goes through here: templates, patterns, schemas. The child stays warm from call to call, reads no
-environment but PATH, writes no file, and ends with this process. `run_child` is its program.
+Whatever can blow up goes through here: templates, patterns, schemas. The child stays warm from call to call. It reads
+no environment but PATH, writes no file, and ends with this process. `run_child` is its program.
 
 >>> call(sorted, [3, 1, 2], limit_s=10.0)
 [1, 2, 3]
@@ -40,7 +40,7 @@ _START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from tuneworthy.li
 
 
 class OverLimit(UserError):
-    """A stranger's text needs more time or memory than it may have; `reason` is a clause that begins with "it"."""
+    """A stranger's text needs more time, memory or room than it may have; `reason` is a clause about it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(messages.say("over_limit", reason=reason))

@@ -17,12 +17,31 @@ from tests.hostile.table import tried
 from tuneworthy.cli import invoke, root, terminal
 
 HOSTILE = {
-    "ESC [31m": "\x1b[31mred\x1b[0m", "title": "\x1b]0;title\x07", "link": "\x1b]8;;http://evil\x1b\\x\x1b]8;;\x1b\\",
-    "clipboard": "\x1b]52;c;ZXZpbA==\x07", "clear": "\x1b[2J\x1b[H", "DCS": "\x1bPq\x1b\\", "bell": "\x07", "backspace": "ok\b\b",
-    "return": "safe\revil", "form feed": "\x0c", "C1 CSI": "\x9b31m", "C1 OSC": "\x9d0;t\x9c", "NEL": "\x85", "RLO": "\u202egnp",
-    "isolate": "\u2066x\u2069", "zero width": "a\u200bb\u200d", "BOM": "\ufeff", "tag": "\U000e0041", "selector": "\U000e0101",
-    "line separator": "\u2028", "delete": "\x7f", "shift out": "\x0e", "private": "\ue000", "NUL": "\0",
-}  # fmt: skip
+    "ESC [31m": "\x1b[31mred\x1b[0m",
+    "title": "\x1b]0;title\x07",
+    "link": "\x1b]8;;http://evil\x1b\\x\x1b]8;;\x1b\\",
+    "clipboard": "\x1b]52;c;ZXZpbA==\x07",
+    "clear": "\x1b[2J\x1b[H",
+    "DCS": "\x1bPq\x1b\\",
+    "bell": "\x07",
+    "backspace": "ok\b\b",
+    "return": "safe\revil",
+    "form feed": "\x0c",
+    "C1 CSI": "\x9b31m",
+    "C1 OSC": "\x9d0;t\x9c",
+    "NEL": "\x85",
+    "RLO": "\u202egnp",
+    "isolate": "\u2066x\u2069",
+    "zero width": "a\u200bb\u200d",
+    "BOM": "\ufeff",
+    "tag": "\U000e0041",
+    "selector": "\U000e0101",
+    "line separator": "\u2028",
+    "delete": "\x7f",
+    "shift out": "\x0e",
+    "private": "\ue000",
+    "NUL": "\0",
+}
 ALL = "".join(HOSTILE.values())
 NAMES = ALL.replace("\0", "").replace("/", "").replace("\r", "")  # what a name of a file may hold
 
@@ -52,11 +71,16 @@ def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 COMMANDS = sorted(commands(root))
 # Arguments without which a command says only that they are missing.
 ARGUMENTS = {
-    ("cases", "show"): ["c1"], ("cases", "sample"): ["cases.jsonl"], ("cases", "add"): ["cases.jsonl"],
-    ("compare",): [ALL.replace("\0", ""), "best"], ("data", "import"): ["cases.jsonl"],
-    ("init",): ["new", "--data", "cases.jsonl"], ("models", "pull"): [NAMES], ("demo",): [NAMES, "--help"],
+    ("cases", "show"): ["c1"],
+    ("cases", "sample"): ["cases.jsonl"],
+    ("cases", "add"): ["cases.jsonl"],
+    ("compare",): [ALL.replace("\0", ""), "best"],
+    ("data", "import"): ["cases.jsonl"],
+    ("init",): ["new", "--data", "cases.jsonl"],
+    ("models", "pull"): [NAMES],
+    ("demo",): [NAMES, "--help"],
     ("decode", "explain"): ["--probs", NAMES],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
