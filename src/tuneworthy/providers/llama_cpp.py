@@ -109,7 +109,7 @@ class Engine:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                env=child_environment(),
+                env=child_environment("OMP_", "GOMP_"),
             )  # fmt: skip
         try:
             report = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
