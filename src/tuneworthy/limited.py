@@ -1,7 +1,7 @@
 """Strangers' text under a limit: a function runs in a child process that may take little time and memory.
 
-Whatever can blow up goes through here: templates, patterns, schemas. The child stays warm from call to call. It reads
-no environment but PATH, writes no file, and ends with this process. `run_child` is its program.
+Whatever can blow up goes through here: templates, patterns, schemas. The child stays warm from call to call. It gets
+no secret of the environment, writes no file, and ends with this process. `run_child` is its program.
 
 >>> call(sorted, [3, 1, 2], limit_s=10.0)
 [1, 2, 3]
@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from tuneworthy import messages
 from tuneworthy.errors import UserError
+from tuneworthy.trust import child_environment
 
 # Wall time over processor time, at most: a machine may be busy, and what runs in the child cannot sleep.
 WALL: Final = 20.0
@@ -55,7 +56,7 @@ class _Child:
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, str(Path(__file__).parents[1]), str(MAX_MEMORY)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", "")},
+            env=child_environment(),
         )  # fmt: skip
         assert self.process.stdin is not None
         assert self.process.stdout is not None
