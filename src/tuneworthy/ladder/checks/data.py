@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tuneworthy.cases import labels_of
+from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding
 
-# What the reader of cases expects where an id occurs twice.
-DUPLICATE = "an id that no other row has"
 MIN_GROUPS = 10
 
 
@@ -22,7 +21,7 @@ def cases_file(facts: Facts) -> Iterator[Finding]:
     The first 20 faults are listed one by one.
     """
     for fault in facts.case_faults:
-        if fault.expected != DUPLICATE:
+        if fault.expected != ONE_ID.expected:
             yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
 
 
@@ -33,7 +32,7 @@ def duplicate_ids(facts: Facts) -> Iterator[Finding]:
     Two rows without ids that ask the same and expect the same are no fault: the later one is dropped.
     """
     for fault in facts.case_faults:
-        if fault.expected == DUPLICATE:
+        if fault.expected == ONE_ID.expected:
             yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
 
 
