@@ -332,7 +332,7 @@ def test_a_read_only_project_can_be_read(read_only: Path, words: str, statuses: 
 @pytest.mark.parametrize(
     ("what", "before"),
     [("20 file descriptors", "ulimit -n 20; "), ("10 file descriptors", "ulimit -n 10; "),
-     ("5 file descriptors", "ulimit -n 5; "), ("files of 64 KiB at most", "ulimit -f 64; trap '' XFSZ; ")],
+     ("7 file descriptors", "ulimit -n 7; "), ("files of 64 KiB at most", "ulimit -f 64; trap '' XFSZ; ")],
 )  # fmt: skip
 def test_a_limit_of_the_system_is_one_line(world: Path, words: str, what: str, before: str) -> None:
     done = child(world, *words.split(), before=before)

@@ -76,7 +76,7 @@ def _refused(error: OSError, invocation: Invocation) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         return 141
-    where = error.filename or messages.say("output")
+    where = error.filename or messages.say("system")
     text = UserError(
         messages.say("system_refused", path=where, reason=error.strerror), hint=messages.SYSTEM_HINTS[error.errno or 0]
     )

@@ -18,7 +18,7 @@ say = Catalogue(
         "stopped": "Stopped. Finished calls are cached. Run the same command again to resume.",
         "bug": "Error: This is a bug in tuneworthy. Please report it and attach {path}, which contains the traceback.",
         "system_refused": "{path}: {reason}",
-        "output": "standard output",
+        "system": "The operating system",
         # options that several commands share
         "cannot_write": "Cannot write {path}: {reason}.",
         "choose_path": "Choose another path.",
