@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 
@@ -17,4 +16,6 @@ if __name__ == "__main__":
         ask(Path(sys.argv[1]))
     except TuneworthyError as error:
         print(error, file=sys.stderr)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # not ru_maxrss, which begins with the memory of the process that started this one
+    status = Path("/proc/self/status").read_text()
+    print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)

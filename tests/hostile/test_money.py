@@ -17,6 +17,7 @@ from tests.hostile.table import tried
 from tuneworthy.cli import invoke
 from tuneworthy.evaluate import models
 from tuneworthy.store import Expenses, Folder, ResponseStore, responses
+from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.types import Failure, Response
 
 TRUE_COST = (INPUT_TOKENS + OUTPUT_TOKENS) * PRICE / 1e6
@@ -74,7 +75,7 @@ def test_doubtful_usage_is_reported_in_the_record(
     for _ in range(2):  # a second run, from the store, says the same
         assert invoke(["run", "--project", str(root), "--json"]) == 0
         record = orjson.loads(capsys.readouterr().out)
-        assert any("no usable token counts" in note for note in record["notes"]), record["notes"]
+        assert any("without usable token counts" in note for note in record["notes"]), record["notes"]
         assert 0 < record["cost_usd"] <= 20.0
 
 
@@ -135,8 +136,9 @@ def test_without_the_guard_a_damaged_cost_gives_money_back(tmp_path: Path, monke
     with closing(ResponseStore(tmp_path / "responses.sqlite")) as store:
         store.put(b"a", Response(text="x"), 1.0)
         store.put(b"b", Response(text="x"), -5.0)
-        assert store.spending().usd == 1.0
-        monkeypatch.setattr(responses, "_ANSWERED", "SELECT TOTAL(cost_usd) FROM responses")
+        with pytest.raises(DamagedRecord, match="row 2: cost_usd is not an amount of money"):
+            store.spending()
+        monkeypatch.setattr(responses, "MONEY", "({0} = {0})")
         assert store.spending().usd == -4.0
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
+from annotated_types import Ge
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
@@ -15,6 +16,7 @@ from tuneworthy.store.shapes import shaped
 from tuneworthy.types import RungStatus, Variant
 
 Interval = tuple[float, float]
+Dollars = Annotated[float, Ge(0)]
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
 
@@ -38,7 +40,7 @@ class CandidateResult:
     n: int
     score: float
     ci95: Interval
-    cost_usd: float = 0.0
+    cost_usd: Dollars = 0.0
     unscored: int = 0
     dropped: Exit = ""
 
@@ -108,8 +110,8 @@ class RungRecord:
     delta_ci: Interval | None = None
     p_value: float | None = None
     alpha: float | None = None
-    cost_usd: float = 0.0
-    usd_per_1k: float | None = None
+    cost_usd: Dollars = 0.0
+    usd_per_1k: Dollars | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     latency_n: int = 0
@@ -121,9 +123,9 @@ class RungRecord:
     candidates: Sequence[CandidateResult] = ()
     calls: int = 0
     calls_full: int = 0
-    saved_usd: float = 0.0
+    saved_usd: Dollars = 0.0
     examined: int = 0
-    examined_usd: float = 0.0
+    examined_usd: Dollars = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
     detail: Detail | None = None
     violated: str = ""
@@ -249,7 +251,7 @@ class RunRecord:
     explored: bool
     alpha: float | None
     comparisons: ComparisonCount
-    cost_usd: float
+    cost_usd: Dollars
     rungs: Sequence[RungRecord]
     best: BestVariant | None
     partial: str = ""
