@@ -134,7 +134,7 @@ def test_check_reports_a_template_that_fails(name: str, tmp_path: Path) -> None:
 
 
 def test_a_child_without_its_memory_limit_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "{{ 'a' * 300000000 }}"
+    source = "{{ input * 300000000 }}"
     monkeypatch.setattr(limited, "MAX_MEMORY", 2**28)
     limited.close()
     with pytest.raises(UserError, match="too much memory"):
@@ -222,7 +222,7 @@ def test_a_schema_judges_or_is_unscored_in_bounded_time(name: str, tmp_path: Pat
 
     schema, value = SCHEMAS[name]
     (tmp_path / "schema.json").write_text(json.dumps(schema))
-    trace = Trace(case_id="c", variant_id="v", messages=(), response=Response(text=json.dumps(value)))
+    trace = Trace(case_id="c", variant_id="v", repeat=0, messages=(), response=Response(text=json.dumps(value)))
     try:
         grader = JsonSchemaGrader(JsonSchema(type="json_schema", path="schema.json"), GradingContext(root=tmp_path))
         scores = [grader(trace, Case(id="c", input="q")) for _ in range(5)]

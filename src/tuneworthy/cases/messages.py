@@ -17,6 +17,7 @@ say = Catalogue(
         "nothing_there": "nothing at that path",
         "a_folder": "a folder",
         "no_name": "an invalid file name",
+        "deeper": "more than {depth} nested levels",
         "empty_file": "an empty file",
         "none_usable": "no usable row",
         "none": "none",

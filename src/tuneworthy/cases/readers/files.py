@@ -196,12 +196,24 @@ def _list_prefix(path: Path) -> str | None:
     with _reading(path), _unpacked(path) as file:
         _pass_bom(file)
         try:
-            for prefix, event, _ in ijson.parse(file, use_float=True):
+            for prefix, event, _ in ijson.parse(_shallow(file)):
                 if event == "start_array" and prefix in {"", *LIST_KEYS}:
                     return f"{prefix}.item" if prefix else "item"
         except (ijson.JSONError, *_DAMAGED):
             return None
     return None
+
+
+def _shallow(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Yield the events of a JSON document; the path to a value would grow with every level of one that nests deeply."""
+    import ijson
+
+    depth = 0
+    for event, value in ijson.basic_parse(file, use_float=True):
+        depth += event.startswith("start_") - event.startswith("end_")
+        if depth > 2 * _MAX_DEPTH:  # `_checked` reports a row above `_MAX_DEPTH`
+            raise ijson.JSONError(messages.say("deeper", depth=2 * _MAX_DEPTH))
+        yield event, value
 
 
 def _pass_bom(file: BinaryIO) -> None:
@@ -216,7 +228,7 @@ def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
     with _reading(path), _unpacked(path) as file:
         _pass_bom(file)
         try:
-            for number, row in enumerate(ijson.items(file, prefix, use_float=True), 1):
+            for number, row in enumerate(ijson.items(ijson.parse(_shallow(file)), prefix), 1):
                 yield number, _checked(row, number, journal)
         except ijson.JSONError as error:
             reason = str(error.args[0])
