@@ -39,6 +39,13 @@ def test_what_asks_a_model_waits_for_no_library_that_comes_later() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_doctor_needs_no_extra() -> None:
+    code = "import sys, tuneworthy.cli.doctor\n"
+    code += "print([name for name in ('torch', 'transformers', 'lancedb', 'numba', 'pyarrow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("statement", "limit_s"),
     [("import tuneworthy", 0.05), ("from tuneworthy.cli import invoke; invoke(['--help'])", 0.1)],

@@ -26,7 +26,6 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
 from tuneworthy.store.shapes import Pointer
-from tuneworthy.train.pilot import StoredPilot
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.gather import StoredValidation
@@ -42,7 +41,7 @@ SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     "verdict": (Verdict,),
     "errors": (ErrorAnalysis,),
     JUDGE: (StoredValidation,),
-    PILOT: (PilotDocument, StoredPilot),
+    PILOT: (PilotDocument,),
     PARITY: (StoredProof,),
     SERVING: (StoredProof,),
     NOTE: (ServedNote,),

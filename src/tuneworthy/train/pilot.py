@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from tuneworthy.cases import read_dataset
 from tuneworthy.config.project import Project
@@ -64,7 +64,7 @@ def run_pilot(
     metric = replace(material.metric, cases=dev)
     of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
     stored = store.read(FILE, StoredPilot)
-    points, baseline = (stored["points"], stored["baseline"]) if stored and stored["of"] == of else ([], None)
+    points, baseline = (stored["points"], stored["baseline"]) if stored and stored.get("of") == of else ([], None)
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
         baseline = metric.score(scorer(prepared, dev)(model), say)
@@ -95,7 +95,7 @@ def run_pilot(
 class StoredPilot(OpenRecord):
     """What a pilot that goes on needs of `pilot.json`."""
 
-    of: str
+    of: NotRequired[str]
     points: list[dict[str, Any]]
     baseline: float
 
