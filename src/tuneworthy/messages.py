@@ -21,7 +21,9 @@ say = Catalogue(
         "no_sacrebleu": "The grader `chrf` needs sacrebleu, which is not installed.",
         "no_sacrebleu_hint": 'Run `pip install "tuneworthy[chrf]"`.',
         # functions that the user wrote
-        "function_form": "Write `file.py:name` for a file in the project folder, or `package.module:name`.",
+        "function_form": (
+            "Write `file.py:name` for a file in the project folder, or `package.module:name` for an installed package."
+        ),
         "not_a_function_name": "{spec!r} is not a valid reference to a function.",
         "function_of": "function in {place}",
         "not_callable": "{spec!r} is not a function; its type is {kind}.",
@@ -63,7 +65,7 @@ say = Catalogue(
         "bad_pattern": "{pattern!r} is not a usable regular expression: {error}.",
         "fix_pattern": "Fix or shorten the pattern.",
         # constraints: clauses that follow a colon or go in brackets, so no capital and no full stop
-        "hosted_forbidden": "{model} is a hosted model, and the task must run on the device",
+        "hosted_forbidden": "{model} is a hosted model, but the task must run on the device",
         "too_slow": "the p95 latency is {p95:.0f} ms, above the limit of {limit:g} ms",
         "too_dear": "1,000 answers cost ${usd:.4f}, above the limit of ${limit:g}",
         # new projects

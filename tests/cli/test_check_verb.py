@@ -29,8 +29,11 @@ def check(folder: Folder, capsys: pytest.CaptureFixture[str], *more: str) -> tup
 def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["check", "--project", str(folder.write())]) == 0
     out = capsys.readouterr().out
-    assert "un takes " in out and " calls, no money and less than a minute" in out
-    assert "With 90 test cases and 4 test comparisons (alpha 0.0100 each), a gain of " in out
+    assert "a run makes " in out and " calls, costs nothing and takes less than a minute" in out
+    assert (
+        "The test set has 90 cases for 4 comparisons at alpha 0.0100 each. If 5.0% of the cases get worse, a gain of "
+        in out
+    )
     assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
 
 
@@ -51,7 +54,7 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     assert invoke(["check", "--project", str(folder.write())]) == 0
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
     assert warning == (
-        "warning unseen_labels: 1 labels (amber) of 4 cases occur in no example. Few-shot prompts and the classical "
+        "warning unseen_labels: 1 labels (amber), used by 4 cases, occur in no example. Few-shot prompts and the classical "
         "baseline therefore cannot learn them. Add examples with these labels, or correct the spelling."
     )
 
@@ -61,7 +64,7 @@ def test_a_label_that_nothing_tells_a_model(folder: Folder, capsys: pytest.Captu
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
     assert f"{folder.root}/cases.jsonl: 1 labels of test cases (saphire) " in errors[0]
-    assert "such as saphire in case " in errors[0]
+    assert " has the label saphire." in errors[0]
 
 
 def test_what_was_run_outlives_a_broken_file(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

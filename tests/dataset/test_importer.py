@@ -316,7 +316,7 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "logs.jsonl (jsonl/openai_log): 11 rows read, 5 kept" in out
-    assert "dropped: 1 thumbs_down (a user rated the answer as bad; first at logs.jsonl:2)" in out
+    assert "dropped: 1 rows (a user rated the answer as bad; first in logs.jsonl:2)" in out
     assert "5 examples, 1 of them with a corrected answer" in out
     assert invoke(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -329,7 +329,7 @@ def test_the_command_sends_no_control_characters_of_a_file(tmp_path: Path, capsy
     path = write(tmp_path / "lo\x07gs.jsonl", chat, b"oops")
     assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     told = capsys.readouterr()
-    assert "message keys dropped: x" in told.err and "first at logs.jsonl:2" in told.out
+    assert "message keys dropped: x" in told.err and "first in logs.jsonl:2" in told.out
     assert not {"\x07", "\u202e"} & set(told.err + "".join(told.out.splitlines()[:2]))
 
 

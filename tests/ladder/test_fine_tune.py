@@ -101,7 +101,7 @@ def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
     record = read_record(Folder(world))
     assert record is not None
     first, regressions = tuned_tables(record)
-    assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base, exported as" in first.note
+    assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base model, exported as" in first.note
     assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
 
@@ -115,7 +115,7 @@ def test_regression_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_th
     exported = [make_artifact(world, "gguf", base.id, file_type=kind) for kind in ("f16", "q8_0")]
     found = run_record(world, "fine_tune").detail
     assert (found.compared_base, found.base) == (base.id, base.id)
-    assert found.compared_with == f"its base, exported as {exported[0].id[:8]}", "in the format of the tuned file"
+    assert found.compared_with == f"its base model, exported as {exported[0].id[:8]}", "in the format of the tuned file"
 
 
 def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Path) -> None:

@@ -97,7 +97,11 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
     found = {variant.name: variant.decoding for variant in proposal.candidates}
     assert found["model/thinker"] == {"temperature": 0.0} and found["model/always,effort=high"] == {"effort": "high"}
     assert on_model(best, "thinker", models["thinker"].provider).decoding == {"temperature": 0.0}
-    assert [note for note in proposal.notes if "temperature" in note and note.startswith("always does not accept")]
+    assert [
+        note
+        for note in proposal.notes
+        if "temperature" in note and note.startswith("settings not available with always: ")
+    ]
 
 
 @pytest.mark.parametrize(

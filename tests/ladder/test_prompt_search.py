@@ -314,9 +314,9 @@ def test_without_the_section_nothing_is_asked(tmp_path: Path) -> None:
 HOSTED = GEPA.replace('"scripted"\nfunction = "world.py:writer"', '"openai"\nmodel = "gpt-5"')
 ON_DEVICE = "[constraints]\non_device = true\n"
 BARRED = {
-    "not_installed": (GEPA, True, "GEPA is not installed (pip install 'tuneworthy[optimise]')"),
+    "not_installed": (GEPA, True, 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`'),
     "small_dev": (GEPA, False, "this needs a full run and at least 50 dev cases"),
-    "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is a hosted model, and the task must run on the device"),
+    "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is a hosted model, but the task must run on the device"),
 }
 
 

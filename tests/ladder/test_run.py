@@ -137,7 +137,7 @@ def test_a_hosted_baseline_breaks_the_constraint_that_the_task_runs_on_the_devic
         tmp_path, {"cloud": GOOD}, {"cloud": 0.01}, rungs=["baseline"], extra="[constraints]\non_device = true\n"
     )
     record = walk(root)
-    assert rung(record, "baseline").violated == "cloud is a hosted model, and the task must run on the device"
+    assert rung(record, "baseline").violated == "cloud is a hosted model, but the task must run on the device"
     assert record.best is None
 
 
@@ -187,13 +187,13 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     out, err = capsys.readouterr()
     record = json.loads(out)
     assert [row["rung"] for row in record["rungs"]] == ["baseline"]
-    assert record["partial"].startswith("stopped in the rung prompt: The budget of $")
+    assert record["partial"].startswith("stopped at the rung prompt: The budget of $")
     assert record["rungs"][0]["cost_usd"] == pytest.approx(spent)
     assert spent < record["cost_usd"] <= spent * 1.1  # what the rung that was not ended took is counted
     assert json.loads((root / ".tuneworthy" / "run.json").read_text()) == record
     assert "Raise budget_usd" in err
     stored = last_record(root)
-    assert answer(stored).startswith("The run stopped early") and target_of(stored) is None
+    assert answer(stored).startswith("The run is incomplete") and target_of(stored) is None
     with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
         assert "stopped early" in capsys.readouterr().out
         assert answers.record.partial
@@ -227,8 +227,8 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     edit(root, '"world.py:strong"', '"world.py:strong"\nretries = 0')
     assert invoke(["run", "--project", str(root)]) == 5
     out, err = capsys.readouterr()
-    assert "The run did not finish the ladder: stopped in the rung model" in out and "Run the same command again" in err
-    assert last_record(root).partial.startswith("stopped in the rung model")
+    assert "The run is incomplete: stopped at the rung model" in out and "Run the same command again" in err
+    assert last_record(root).partial.startswith("stopped at the rung model")
 
 
 def test_a_model_that_cannot_be_opened_half_way_leaves_what_was_walked(
@@ -285,7 +285,7 @@ def test_a_quick_look_with_a_small_dev_gives_the_score_that_was_measured(tmp_pat
         found = rung(record, name)
         (row,) = found.candidates
         assert row.n == 30 and found.candidates_tried == 1
-        assert found.reason == f"dev only: {row.score:.3f} on 30 cases, with no comparison on the test set"
+        assert found.reason == f"dev only: {row.score:.1%} on 30 cases, not compared on the test set"
         assert row.score > 0.3
     assert not (root / ".tuneworthy" / "comparisons.json").exists()
 
@@ -309,7 +309,7 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
     [
         (["comparisons.json"], "The record of test comparisons is missing."),
         (["comparisons.json", "run.json"], "The record of test comparisons is missing."),
-        ([], "This file lists 0 test comparisons, but 2 were made."),
+        ([], "This file lists only 0 of the 2 test comparisons that were made."),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(

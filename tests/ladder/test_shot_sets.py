@@ -80,7 +80,10 @@ def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tm
     script.write_text(script.read_text().replace("answer(request, 1.0)", "'purple'"))
     found, notes, asked, _ = search(root)
     assert [variant.name for variant in found] == [f"few_shot/random{number}-4" for number in range(1, 7)]
-    assert notes == ["no bootstrapped few-shot examples: the model reproduces 0 of 16 example answers"] and asked == 16
+    assert (
+        notes == ["no bootstrapped few-shot examples: the model reproduces only 0 of 16 example answers"]
+        and asked == 16
+    )
 
 
 @pytest.mark.parametrize(

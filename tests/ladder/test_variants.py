@@ -218,7 +218,7 @@ def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label
     text = cases.read_text()
     cases.write_text(text.replace('"expected":"red"', '"expected":"green"', 1))
     comparisons, notes = within(root, walk)
-    assert comparisons == 1 and "Labels have been corrected since the first run" in notes
+    assert comparisons == 1 and "Labels of these cases have been corrected since the first run" in notes
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.9\nmargin = 0.2"))
     assert within(root, walk)[0] == 2

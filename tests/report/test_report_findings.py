@@ -82,7 +82,7 @@ def test_a_swap_that_is_enough_is_said_to_be_whatever_is_adopted_on_top_of_it() 
 
 def test_a_classical_baseline_that_is_only_cheaper_is_not_said_to_be_better() -> None:
     record = replace(records.classical_best(), classical_wins="")
-    assert "is non-inferior to the language models" in findings.answer(record)
+    assert "is non-inferior to the best language model variant" in findings.answer(record)
     assert not [warning for warning in findings.warnings(record) if "beats" in warning]
 
 
@@ -93,7 +93,7 @@ def test_nothing_adopted_is_said_as_it_is() -> None:
         best="baseline",
     )
     assert findings.answer(record) == (
-        "Today's setup (baseline/weak) answers 75.0% of the test cases correctly. The one other rung that was compared "
+        "Today's setup (baseline/weak) answers 75.0% of the test cases correctly. The only other rung compared "
         "on the test set is not significantly better."
     )
 
@@ -106,7 +106,7 @@ def test_the_paragraph_holds_n_intervals_cost_and_looks() -> None:
         "+38.0 points (99.2% interval +31.0 to +45.0; p = 0.0012)",
         "$2.10 per 1,000 answers ($420.00 per month at 200,000 requests)",
         "made 4 test comparisons",
-        "All calls cost $1.25",
+        "All calls together cost $1.25",
     ):
         assert words in text
     assert "\n" not in text
@@ -159,12 +159,12 @@ def test_models_that_retire_soon_are_told_if_they_were_used(tmp_path: Path) -> N
 def test_a_changed_project_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "tuneworthy.toml").write_text(PROJECT)
     project = load(tmp_path)
-    assert [w for w in findings.warnings(records.plain(), project, TODAY) if "was changed" in w]
+    assert [w for w in findings.warnings(records.plain(), project, TODAY) if "has changed" in w]
     same = replace(
         records.plain(),
         provenance=replace(records.plain().provenance, project=content_hash(project.model_dump(mode="json"))),
     )
-    assert not [w for w in findings.warnings(same, project, TODAY) if "was changed" in w]
+    assert not [w for w in findings.warnings(same, project, TODAY) if "has changed" in w]
 
 
 def test_the_ladder_table_has_a_month_only_where_traffic_is_told() -> None:
@@ -179,9 +179,9 @@ def test_candidates_are_all_listed_with_what_became_of_them() -> None:
     table = tables.candidates_table(records.plain())
     assert len(table.rows) == sum(len(rung.candidates) for rung in records.plain().rungs)
     assert {row[-1] for row in table.only("fate").rows} == {
-        "compared on test, reference",
-        "compared on test, adopted",
-        "compared on test, inconclusive",
+        "compared on the test set: reference",
+        "compared on the test set: adopted",
+        "compared on the test set: inconclusive",
         "dropped after 80 cases",
     }
 

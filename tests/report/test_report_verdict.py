@@ -85,7 +85,7 @@ def test_the_money_says_what_training_is_taken_to_cost() -> None:
     money = facts(stored(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0))))["Cost"]
     assert money == (
         "Training breaks even in month 4 at 200,000 requests per month. "
-        "Estimated cost of fine-tuning: $6,000 up front, and $500 per month for serving and maintenance."
+        "Estimated cost of fine-tuning: $6,000 up front and $500 per month for serving and maintenance."
     )
     assert "does not break even" in facts(stored(worth_it(economics=NEVER)))["Cost"]
 

@@ -125,7 +125,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt has changed"),
     "sampling": (lambda root: edit(root, "[prompt]", "[prompt]\nparameters = {top_p = 0.9}"), "the prompt has changed"),
     "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt has changed"),
-    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "a different grader is the primary one"),
+    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "the primary grader has changed"),
     "grader_settings": (
         lambda root: rewrite(root, lambda record: record["provenance"]["graders"].update({"exact": "another"})),
         "the grader exact changed",
@@ -158,8 +158,8 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "the rung model is incomplete (120 of 200 cases)",
     ),
     "partial": (
-        lambda root: rewrite(root, lambda record: record.update(partial="stopped in the rung model: budget spent")),
-        "the run stopped early: stopped in the rung model: budget spent",
+        lambda root: rewrite(root, lambda record: record.update(partial="stopped at the rung model: budget spent")),
+        "the run is incomplete: stopped at the rung model: budget spent",
     ),
     "split": (
         lambda root: rewrite(root, lambda record: record["provenance"].update(split="of other cases")),

@@ -51,13 +51,13 @@ async def _run(
 
 def _show(result: VariantComparison) -> None:
     paired = result.paired
-    click.echo(f"A  {result.a}: {paired.a:.3f}\nB  {result.b}: {paired.b:.3f}")
+    click.echo(f"A  {result.a}: {paired.a:.1%}\nB  {result.b}: {paired.b:.1%}")
     click.echo(
         messages.say(
             "difference",
-            delta=paired.delta,
-            low=paired.ci[0],
-            high=paired.ci[1],
+            delta=100 * paired.delta,
+            low=100 * paired.ci[0],
+            high=100 * paired.ci[1],
             alpha=paired.alpha,
             p_value=paired.p_value,
             n=paired.n,

@@ -97,8 +97,8 @@ def _say(done: Distillation) -> None:
         )
     )
     note(*document["notes"])
-    for reason, group in document["reasons"].items():
-        click.echo(messages.dropped_rows(reason, group["n"], group["words"], group["first"]))
+    for group in document["reasons"].values():
+        click.echo(messages.dropped_rows(group["n"], group["words"], group["first"]))
     if agreement := made["agreement"]:
         low, high = agreement["ci95"]
         click.echo(

@@ -50,8 +50,8 @@ def _say(done: Import) -> None:
         name, n = clean(source["name"], 0), source["n_kept"] + source["n_rejected"]
         click.echo(messages.say("source_read", name=name, format=source["format"], n=n, n_kept=source["n_kept"]))
     note(*(clean(line, 0) for line in document["notes"]))
-    for reason, group in document["reasons"].items():
-        click.echo(messages.dropped_rows(reason, group["n"], clean(group["words"], 0), clean(group["first"], 0)))
+    for group in document["reasons"].values():
+        click.echo(messages.dropped_rows(group["n"], clean(group["words"], 0), clean(group["first"], 0)))
     click.echo(messages.imported(done.folder / "rows.jsonl", document["n_kept"], document["n_repaired"]))
     if document["n_rejected"]:
         click.echo(messages.say("rejects", path=done.folder / "rejects.jsonl", n=document["n_rejected"]))

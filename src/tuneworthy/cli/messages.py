@@ -21,7 +21,7 @@ say = Catalogue(
         "system": "The operating system",
         # options that several commands share
         "cannot_write": "Cannot write {path}: {reason}.",
-        "choose_path": "Choose another path.",
+        "choose_path": "Choose a different path.",
         "no_user_name": "The system does not provide your user name.",
         "give_user_name": "Set a name with {option}.",
         "not_dollars": "{value} is not an amount in US dollars.",
@@ -36,14 +36,17 @@ say = Catalogue(
             "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
         ),
         "labels_written": "{path}: {n} labels written, {n_same} already present.",
-        "labellers_differ": "  skipped {case}: {labels}. Resolve the conflict by editing the file.",
+        "labellers_differ": (
+            "  skipped {case}, because its labellers disagree ({labels}). Edit the file to resolve the conflict."
+        ),
         "label_conflicts": (
-            "  skipped {n} cases that already have a different answer ({cases}). Use --overwrite to replace it."
+            "  skipped {n} cases that already have a different label ({cases}). Use --overwrite to replace these "
+            "labels."
         ),
         "labels_without_case": "  skipped {n} labels whose cases are not in the file.",
         "case_or_failed": "Pass either the ID of a case or --failed.",
         "no_answer_stored": (
-            "There is no stored answer to this case. A race may drop a variant before it answers every case."
+            "There is no stored answer to this case. A variant that falls behind may be dropped before this case."
         ),
         "failed_cases": "{name}: {n_failed} of {n} {split} cases failed according to {grader}",
         "failed_case": "  {case}  {reason}: expected {expected!r}, got {text!r}",
@@ -72,15 +75,15 @@ say = Catalogue(
         ),
         "review_plan": (
             "Version {version}, attempt {attempt}: rate {n} of the {n_new} rows that nobody has reviewed. At most "
-            "{max_bad} may be bad. The plan has the seed {seed} and was fixed at {time}."
+            "{max_bad} may be bad. The plan was made at {time} with seed {seed}."
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
         "not_in_sample": "No review sample of version {version} contains the row {row!r}.",
         "bad_needs_reason": "Type b, followed by the reason why the row is bad.",
         "not_a_row_verdict": "Type g, or b and a reason, not {line!r}.",
         "review_plans": (
-            "Review plans that show at least {bound:.4g}% good rows. Each column gives the chance that a version "
-            "with this share of bad rows passes:"
+            "Review plans that show at least {bound:.4g}% good rows. Each column gives the chance that a version with "
+            "this share of bad rows passes:"
         ),
         "plan_headings": "  --max-bad   rows   ",
         "no_review_plan": "  No plan is possible: too many rows are known to be bad, or all rows have been reviewed.",
@@ -88,7 +91,7 @@ say = Catalogue(
         "bad_row": "  bad: {row} ({reviewer}): {reason}",
         "good_by_reason": "  {reason}: {n_good} of {n} are good",
         # money
-        "no_budget": "These services are billed, and no budget is set: {names}.",
+        "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
         "released": "{n} calls without an answer released: ${usd:.4f}.",
         "spent": (
@@ -98,12 +101,14 @@ say = Catalogue(
         "no_limit": "There is no budget in the project file.",
         # run
         "baseline_failed": "The baseline cannot be scored: {reason}.",
-        "fix_and_run": "Fix the cause, then run again. Finished calls are cached and never paid for twice.",
+        "fix_and_run": (
+            "Fix the cause, then run `tuneworthy run` again. Finished calls are cached and never paid for twice."
+        ),
         "rung_done": "{rung} ({status}): {reason}",
         "fetching": "Downloading the model {name} ({spec}).",
         "quick_run": "This was a quick run on dev, without a verdict. Next: tuneworthy run",
-        "partial_run": "The run did not finish the ladder: {reason}.",
-        "best": "Best: {name} with {score:.3f} [{low:.3f}, {high:.3f}].",
+        "partial_run": "The run is incomplete: {reason}.",
+        "best": "Best: {name} with {score} (95% interval {bounds}).",
         "write_report": "Next: tuneworthy report",
         # init, demo, report
         "project_made": (
@@ -120,7 +125,7 @@ say = Catalogue(
         "valid_until": "Valid until {date}.\n",
         # compare
         "difference": (
-            "B - A: {delta:+.3f} [{low:+.3f}, {high:+.3f}] at alpha {alpha:.4f}, p = {p_value:.4f}, n = {n} on "
+            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}] at alpha {alpha:.4f}, p = {p_value:.4f}, n = {n} on "
             "{split}, {unscored} unscored"
         ),
         # status, guide
@@ -128,9 +133,9 @@ say = Catalogue(
         "next_step": "Next: {title}. {action}",
         "step_cost": "Estimate: {cost}.",
         "no_source": "none; based on practice, not on a measurement",
-        "unsourced_cells": "* This cell has no source. For reasons and sources, run: tuneworthy guide PROBLEM",
+        "unsourced_cells": "* This cell has no source. For reasons and sources, run `tuneworthy guide PROBLEM`.",
         # models
-        "not_downloaded": "not downloaded; run tuneworthy models pull {spec}",
+        "not_downloaded": "not downloaded; run `tuneworthy models pull {spec}`",
         "no_model_file": "models.{name} has no model file, because it uses the provider {provider}.",
         "probe_instead": "There is nothing to download. Use `tuneworthy models probe` instead.",
         "downloaded": "{spec}: {done:,.0f}{total} MB",
@@ -143,11 +148,11 @@ say = Catalogue(
         "rows_read": "{n} rows read, {n_kept} imported",
         "gate_failed": "gate failed: {gate}",
         "not_frozen": (
-            "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version records "
-            "that flag."
+            "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version records that "
+            "flag."
         ),
         "frozen": "Version {version}: {n} rows{unsafe}",
-        "unsafe": ", unsafe",
+        "unsafe": ", frozen although a gate failed",
         "card_ending": "{name!r} must end in .html or .md.",
         "fix_out": "Fix the path in --out.",
         "add_needs_files": "--add needs FILES, because the questions of the latest import already have answers.",
@@ -156,11 +161,11 @@ say = Catalogue(
             "{n_asked} questions, {n_answers} answers ({n_calls} new calls), {n_kept} kept, ${cost:.4f} in total"
         ),
         "teacher_score": (
-            "Score of the first answers against known answers: {score:.3f} [{low:.3f}, {high:.3f}], n = {n}, "
+            "Score of the teacher's first answers against known answers: {score:.1%} [{low:.1%}, {high:.1%}], n = {n}, "
             "{unscored} unscored"
         ),
         "distilled_rows": "{path}: {n} rows. Next: tuneworthy data build",
-        "rejects": "{path}: {n} dropped rows and the reasons",
+        "rejects": "{path}: {n} dropped rows, each with its reason",
         "not_in_format": "  dropped: {n} rows ({reason})",
         "source_read": "{name} ({format}): {n} rows read, {n_kept} kept",
         # plan, train
@@ -168,25 +173,25 @@ say = Catalogue(
         "not_emitted": "No file was written, because training does not fit into memory.",
         "emit_to_folder": "Use --out to write this file to a folder, together with {rows}.",
         "emitted": "Wrote these files to {folder}: {files}",
-        "run_emitted": "To start training there, run: {command}",
+        "run_emitted": "To start training, run this in that folder: {command}",
         "rows_to_train": "{n} rows, {n_tokens} tokens, {n_supervised} of them supervised",
         "rows_dropped": "dropped: {n} rows ({reason})",
         "pilot_or_lr_check": "Use either --pilot or --lr-check.",
         "check_rate_first": "Check the learning rate first, set it, and then run the pilot.",
         "missing_libraries": "Training needs libraries that are not installed: {names}.",
         "install_train": "Run `pip install 'tuneworthy[train]'`.",
-        "pilot_done": "{path}: run `tuneworthy decide` to forecast the gain from all {n} rows",
-        "pilot_baseline": "baseline: {score:.3f} on {n} dev cases",
-        "pilot_point": "  {size} {data} rows, seed {seed}, {steps} steps: {score:.3f}",
+        "pilot_done": "Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {n} rows.",
+        "pilot_baseline": "baseline: {score:.1%} on {n} dev cases",
+        "pilot_point": "  {size} {data} rows, seed {seed}, {steps} steps: {score:.1%}",
         "trained": (
             "{n_steps} steps in {seconds:.0f} s, loss from {first:.3f} to {last:.3f}, peak memory {memory:.0f} MiB"
         ),
-        "held_out_score": "score of {score:.3f} on {n} held-out rows at step {step}",
+        "held_out_score": "score of {score:.1%} on {n} held-out rows at step {step}",
         "stopped_early": ", stopped early",
         "first_rows": "The first rows as the model sees them. {mark} marks the supervised tokens:",
         "rows_rendered": "{n} rows, {n_tokens} tokens, {share:.1f}% supervised; the longest row has {longest} tokens",
         "trained_before": "This training run had already finished, so it was not repeated.",
-        "not_gated": "The training data failed its gates. `tuneworthy decide` takes this into account.",
+        "not_gated": "The training rows have not passed the data gates. `tuneworthy decide` takes this into account.",
         # merge, export, parity, serve
         "merged_or_base": "Use either --merged or --base.",
         "export_separately": "Export the two models one after the other.",
@@ -199,7 +204,9 @@ say = Catalogue(
         "no_served_model": "--url needs --served-model.",
         "name_served_model": "Set --served-model to the model's name on that server.",
         "check_needs_vllm": "--check needs --engine vllm.",
-        "parity_checks_gguf": "For the GGUF file, use `tuneworthy parity`, which runs the same llama.cpp.",
+        "parity_checks_gguf": (
+            "For the GGUF file, run `tuneworthy parity`, which uses the llama.cpp that serves the file."
+        ),
         "serve_by_hand": "To start the server without tuneworthy, run: {command}",
         "serving": "Serving {kind} {id} at {address}/v1 as {name}. Press Ctrl-C to stop.",
         "serving_key": "API key, valid until the server stops: {key}",
@@ -228,13 +235,13 @@ say = Catalogue(
         "swept": "{name} on {model}: {n} settings tried ({stopped}).",
         "nothing_better": "On the search half of dev, no setting was better than today's.",
         "sweep_winner": (
-            "{setting}: {outcome}. On {n} cases outside the search: {delta:+.3f} [{low:+.3f}, {high:+.3f}], p = "
-            "{p_value:.4f}. Today's objective is {objective:.3f}."
+            "{setting}: {outcome}. On {n} cases outside the search, the objective changes by {delta:+.3f} [{low:+.3f}, "
+            "{high:+.3f}], p = {p_value:.4f}. Today's objective is {objective:.3f}."
         ),
         "sweep_parts": "  {name}: score {score:.3f}, consistency {consistency:.3f}, validity {validity:.3f}",
         "flips": (
-            "At temperature 0, the answer to {rate:.1%} of {n} cases changes over {repeats} repeats. This is "
-            "{share:.1%} of the score variance"
+            "At temperature 0, the answer to {rate:.1%} of {n} cases changes over {repeats} repeats. This variation "
+            "accounts for {share:.1%} of the score variance"
         ),
         "flips_unknown": (
             "The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown."
@@ -291,18 +298,21 @@ def spend(names: str, limit_usd: float | None) -> str:
 
 def comparison(answer: str, margin: float, unvalidated: str) -> str:
     """Say how a comparison ended."""
-    unresolved = unvalidated.rstrip(".") or f"the interval allows both a loss and non-inferiority within {margin:g}"
+    unresolved = (
+        unvalidated.rstrip(".")
+        or f"the interval allows both a loss and non-inferiority within {100 * margin:.1f} points"
+    )
     return {
         "better": "B is better than A.",
-        "no_worse": f"B is non-inferior to A within the margin of {margin:g}.",
+        "no_worse": f"B is non-inferior to A within the margin of {100 * margin:.1f} points.",
         "worse": "B is worse than A.",
         "unresolved": f"Inconclusive: {unresolved}.",
     }[answer]
 
 
-def dropped_rows(reason: str, n: int, explanation: str, first: str) -> str:
-    """Say how many rows were dropped for a reason, and where the first is."""
-    return f"  dropped: {n} {reason} ({explanation}; first in {first})"
+def dropped_rows(n: int, explanation: str, first: str) -> str:
+    """Say how many rows were dropped and why, and where the first is."""
+    return f"  dropped: {n} rows ({explanation}; first in {first})"
 
 
 def imported(path: object, n: int, n_repaired: int) -> str:

@@ -78,7 +78,12 @@ def walk(
             max_usd=max_usd,
             progress=AnswerProgress(),
             say=lambda record: note(
-                messages.say("rung_done", rung=record.rung, status=record.status, reason=clean(record.reason, 0))
+                messages.say(
+                    "rung_done",
+                    rung=record.rung,
+                    status=record.status.replace("_", " "),
+                    reason=clean(record.reason, 0),
+                )
             ),
             waiting=note,
             stopped=stopped,

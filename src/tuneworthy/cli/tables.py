@@ -10,6 +10,7 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.terminal import console
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, target_of
+from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
 
@@ -45,7 +46,7 @@ def show_run(record: RunRecord) -> None:
             table.add_column(column.heading)
     for rung, row in zip(record.rungs, ladder.rows, strict=True):
         cells = [*row[:2], clean(rung.reason) if rung.name is None else row[2], *row[3:]]
-        table.add_row(cells[0], Text(cells[1], style=_STYLE.get(cells[1], "")), *cells[2:])
+        table.add_row(cells[0], Text(cells[1].replace("_", " "), style=_STYLE.get(cells[1], "")), *cells[2:])
     out = console()
     out.print(table)
     for line in closing_lines(record):
@@ -61,8 +62,8 @@ def closing_lines(record: RunRecord) -> list[str]:
         lines.append(messages.say("partial_run", reason=clean(record.partial)))
     best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
-        low, high = best.ci95
-        lines.append(messages.say("best", name=clean(best.name), score=best.score, low=low, high=high))
+        score, bounds = percent(best.score), percent_range(best.ci95)
+        lines.append(messages.say("best", name=clean(best.name), score=score, bounds=bounds))
     if target:
         lines.append(target.sentence)
     lines.append(messages.say("write_report"))

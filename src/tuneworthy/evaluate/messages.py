@@ -8,7 +8,7 @@ say = Catalogue(
         "unknown_model": "Section [models] has no model {name!r}.",
         "unknown_model_hint": "Add it to [models], or use one of: {names}. {nearest}",
         "no_price": "The price of models.{name} is unknown.",
-        "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok.",
+        "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         # Budget
         "budget_spent": (
             "The budget of ${limit:.4f} is used up: ${answered:.4f} answered, ${unanswered:.4f} never answered, "
@@ -23,8 +23,8 @@ say = Catalogue(
         "provider_down": "{model} is not responding: {error} ({why}).",
         "provider_down_hint": "Run the same command again once the provider works. Finished calls are cached.",
         "no_case_answered": "no case got an answer",
-        "no_call_answered": "gave up after {attempts} attempts, with no other successful call in the meantime",
-        "known_call_fails": "gave up after {attempts} attempts, and a call that succeeded before now fails too",
+        "no_call_answered": "{attempts} attempts failed, and no other call succeeded in the meantime",
+        "known_call_fails": "{attempts} attempts failed, and a call that succeeded before now fails too",
         "long_wait": "{model} asks to wait {minutes:,.0f} min or more. The next attempt is in {seconds:.0f} s.",
         "draining": (
             "Stopping: {n} calls to {model} are in flight and have {seconds:g} s to finish. Interrupt again to stop "
@@ -32,8 +32,8 @@ say = Catalogue(
         ),
         "model_refuses": "{model} rejects every call: {error}.",
         "model_refuses_hint": (
-            "Check that the base URL and the model name of models.{model} exist, and that the API key has access to "
-            "them."
+            "Check that the base URL and the model name of models.{model} are correct, and that the API key has access "
+            "to the model."
         ),
         "model_fails": "Every call to {model} fails: {error}.",
         "model_fails_hint": "Fix the function or service behind models.{model}, then run the command again.",
@@ -41,10 +41,10 @@ say = Catalogue(
         "quota_hint": "Raise the quota with the provider, then run the command again. Finished calls are cached.",
         "timed_out": "{model} did not answer within {seconds:g} s; raise timeout_s if it needs longer.",
         "cancelled": "The call to {model} was cancelled.",
-        "not_json": "The answer of {model} cannot be stored as JSON: {error}.",
+        "not_json": "The answer from {model} cannot be stored as JSON: {error}.",
         "worker_cancelled": "Worker {number} of {model} was cancelled unexpectedly.",
         "documents_missing": "The documents that {variant} searches are missing.",
         "documents_missing_hint": "Restore the documents, or fix `path` in [documents].",
-        "judge_not_asked": "The judge has not graded this answer yet. `tuneworthy run` calls the judge.",
+        "judge_not_asked": "The judge has not graded this answer yet. Run `tuneworthy run` to grade it.",
     }
 ).say

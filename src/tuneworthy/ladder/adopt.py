@@ -62,7 +62,9 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     that may not decide neither adopt nor exclude.
     """
     gain = evidence.gain
-    numbers = messages.say("gain", delta=gain.delta, lo=gain.ci[0], hi=gain.ci[1], alpha=gain.alpha, n=gain.n)
+    numbers = messages.say(
+        "gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], alpha=gain.alpha, n=gain.n
+    )
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
     if evidence.unvalidated:
@@ -78,11 +80,15 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     if gain.better:
         return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers))
     if wins:
-        reason = messages.say("cheaper", lower=evidence.no_creep.lower, margin=margin, saving=saving, gain=numbers)
+        reason = messages.say(
+            "cheaper", lower=100 * evidence.no_creep.lower, margin=100 * margin, saving=saving, gain=numbers
+        )
         return Adoption(RungStatus.ADOPTED, "cheaper", reason)
     if gain.excludes_gain(margin):
-        return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=margin, gain=numbers))
-    return Adoption(RungStatus.INCONCLUSIVE, "unresolved", messages.say("unresolved", margin=margin, gain=numbers))
+        return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=100 * margin, gain=numbers))
+    return Adoption(
+        RungStatus.INCONCLUSIVE, "unresolved", messages.say("unresolved", margin=100 * margin, gain=numbers)
+    )
 
 
 def _saving(evidence: AdoptionEvidence) -> str:

@@ -16,18 +16,18 @@ say = Catalogue(
         "no_such_variant": "no such variant",
         "record_unreadable": "{where}: this version cannot read the run record ({place}: {fault}).",
         "run_again": "Run `tuneworthy run` again. Finished calls are cached and never paid for twice.",
-        "stopped": "stopped in the rung {rung}: {why}",
-        "bug": "unexpected {kind}",
+        "stopped": "stopped at the rung {rung}: {why}",
+        "bug": "internal error ({kind})",
         # Data of a project
         "cases_unlabelled": "{n} cases have no expected answer, starting with {first}.",
         "cases_unlabelled_hint": "Label them with `tuneworthy cases label`.",
         "cases_changed": "{n} cases of the first run have been edited or removed: {names}.",
         "cases_changed_hint": (
-            "Restore these cases. To start over with a new test set, delete .tuneworthy/split.json and "
-            "comparisons.json."
+            "Restore these cases. To start over with a new test set, delete split.json and comparisons.json in "
+            ".tuneworthy."
         ),
         "labels_corrected": (
-            "Labels have been corrected since the first run, so all variants are scored again: {names}."
+            "Labels of these cases have been corrected since the first run, so all variants are scored again: {names}."
         ),
         "cases_added": "{n} cases were added after the split was drawn. The run does not use them.",
         "test_revealed": (
@@ -42,8 +42,10 @@ say = Catalogue(
         # Comparisons on test
         "plan_missing": "The record of test comparisons is missing.",
         "plan_unreadable": "This file is not a valid record of test comparisons.",
-        "plan_set_back": "This file lists {n} test comparisons, but {made} were made.",
-        "plan_hint": "The file belongs to the test set. Restore it, or start over with a new test set.",
+        "plan_set_back": "This file lists only {n} of the {made} test comparisons that were made.",
+        "plan_hint": (
+            "This file records how often the test set was used. Restore it, or start over with a new test set."
+        ),
         "test_used_up": "The test set is used up. {why}",
         "test_used_up_hint": "Collect a new test set, or compare on dev.",
         "today_measured_again": (
@@ -56,46 +58,50 @@ say = Catalogue(
         # Variants
         "no_run": "No run has tried {name!r} yet.",
         "no_run_hint": "Run `tuneworthy run` first.",
-        "run_partial": "The last run stopped early, so it has no best variant: {why}.",
-        "run_partial_hint": "Run `tuneworthy run` again, or use the name of a rung.",
+        "run_partial": "The last run is incomplete, so it has no best variant: {why}.",
+        "run_partial_hint": "Run `tuneworthy run` again, or name a rung instead of best.",
         "no_variant": "{name!r} matches {n} variants of the last run; it must match exactly one.",
-        "no_variant_hint": "Use one of {names}, or the ID of a variant. {nearest}",
+        "no_variant_hint": "Use one of {names}, or a variant ID. {nearest}",
         "variant_unreadable": "{where}: this file is not a valid exported variant ({fault}).",
         "variant_unreadable_hint": "Create the file with `tuneworthy export variant`.",
         "variant_file_missing": "{path}: {fault}.",
         "variant_file_hint": "Check the path to the exported variant.",
         "model_changed": "models.{model} is no longer the model that {variant} was measured with.",
-        "model_changed_hint": "Run `tuneworthy run` again, or add the previous model under a different name.",
+        "model_changed_hint": (
+            "Run `tuneworthy run` again, or restore the previous model and add the new one under a different name."
+        ),
         # What a rung did, in general
         "nothing_to_build_on": "this rung builds on the baseline, which failed: {why}",
         "nothing_to_try": "no candidates to try",
         "model_unavailable": "{model} is not available: {why}",
         "none_scored": "{variant}: none of {n} dev cases could be scored",
         "nothing_scored": "no case could be scored",
-        "quick": "dev only: {score:.3f} on {n} cases, with no comparison on the test set",
+        "quick": "dev only: {score:.1%} on {n} cases, not compared on the test set",
         "today": "today's prompt and model",
-        "ineligible": "; it violates a constraint: {why}",
+        "ineligible": "; violates a constraint: {why}",
         "takes_over": "not adopted, but now the best variant, because {variant} violates a constraint: {why}",
-        "not_accepted": "{model} does not accept {what}",
-        "score_corrected": "score corrected with human ratings of {n} cases; the judge's score alone is {score:.3f}",
+        "not_accepted": "settings not available with {model}: {what}",
+        "score_corrected": "score corrected with human ratings of {n} cases; the judge's score alone is {score:.1%}",
         "search_incomplete": "The search needs every answer, but a call failed: {why}",
         "search_incomplete_hint": "Run the same command again once the provider works. Finished calls are cached.",
         # Whether a candidate is adopted
-        "gain": "{delta:+.3f} [{lo:+.3f}, {hi:+.3f}] at alpha {alpha:.4f}, n = {n}",
-        "judge_unvalidated": "unknown: {why} (judge scores alone: {gain})",
-        "unscored": "{share:.1%} of the answers could not be scored (limit {most:.0%}); {gain}",
+        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}] at alpha {alpha:.4f}, n = {n}",
+        "judge_unvalidated": "{why} (judge scores alone: {gain})",
+        "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); {gain}",
         "unscored_flip": "the unscored answers could reverse the result; {gain}",
         "better": "better: {gain}",
-        "cheaper": "non-inferior (lower bound {lower:+.3f}, above -{margin:g}) and {saving}; {gain}",
-        "no_gain": "a gain of {margin:g} is ruled out: {gain}",
-        "unresolved": "a gain of {margin:g} is neither shown nor ruled out: {gain}",
-        "costs_less": "{share:.0%} cheaper",
-        "takes_less": "{share:.0%} faster",
+        "cheaper": "non-inferior (lower bound {lower:+.1f} points, above -{margin:.1f}) at {saving}; {gain}",
+        "no_gain": "a gain of {margin:.1f} points or more is ruled out: {gain}",
+        "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out: {gain}",
+        "costs_less": "{share:.1%} lower cost",
+        "takes_less": "{share:.1%} lower latency",
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",
-        "classical_unresolved": "no language model; neither significantly better nor worse",
-        "classical_takes_over": " (the best variant, because {variant} violates a constraint: {why})",
+        "classical_unresolved": (
+            "no language model; the comparison with the best language model variant is inconclusive"
+        ),
+        "classical_takes_over": " (now the best variant, because {variant} violates a constraint: {why})",
         # Rung prompt
         "own_prompt": "{model} is your own pipeline, which has its own prompt",
         "not_optimised": "the prompt is not optimised: {why}",
@@ -105,8 +111,7 @@ say = Catalogue(
         "unsearched": "this needs a full run and at least 50 dev cases",
         "own_system_turns": "{n} of {n_half} dev cases for the search have their own system message",
         "searched_too_few": (
-            "only {n} dev cases remain for the search and {least} are needed, because the groups of dev cases are "
-            "too large"
+            "the groups of dev cases are so large that only {n} cases remain for the search, and {least} are needed"
         ),
         "searched_unscored": "{n} of {n_all} cases for the search have no score; {why}",
         "gepa_found_nothing": "GEPA found no better prompt in {calls} calls",
@@ -116,8 +121,8 @@ say = Catalogue(
         "own_search": "{model} is your own pipeline, which has its own retrieval",
         "words_alone": "the search uses keywords only: {why}",
         "search_not_tuned": "retrieval is not tuned: only {n} dev cases list their documents, and {least} are needed",
-        "passages_too_long": "skipped because they exceed the context length of {model}: {names}",
-        "no_passage_fits": "no passage fits into the context of {model}",
+        "passages_too_long": "candidates skipped because their prompts exceed the context length of {model}: {names}",
+        "no_passage_fits": "no passage fits into the context window of {model}",
         # Rung model
         "only_judges": "{model} is only a judge; to try it as a candidate, add it to [models] under a second name",
         "no_other_model": "the project file defines no other model",
@@ -127,17 +132,17 @@ say = Catalogue(
         # Rung few_shot
         "no_examples_to_show": "the project has no examples for few-shot prompts",
         "sets_too_few": "no sets of few-shot examples were sampled: {n} examples are too few to choose from",
-        "no_bootstrap": "no bootstrapped few-shot examples: the model reproduces {n} of {n_asked} example answers",
+        "no_bootstrap": "no bootstrapped few-shot examples: the model reproduces only {n} of {n_asked} example answers",
         "shots_without_encoder": (
             "few-shot examples are not chosen by semantic similarity: [retrieval] names no local encoder"
         ),
         "shots_without_torch": (
-            "few-shot examples are not chosen by semantic similarity: torch is not installed (pip install "
-            "'tuneworthy[semantic]')"
+            "few-shot examples are not chosen by semantic similarity: torch is not installed; run `pip install "
+            '"tuneworthy[semantic]"`'
         ),
         # Rung decoding
         "no_parameters": "{model} accepts no sampling parameters",
-        "no_setting_accepted": "{model} accepts none of the settings",
+        "no_setting_accepted": "{model} accepts none of the sampling settings to try",
         "constrained_and_greedy": (
             "decoding is constrained and greedy, so sampling could only add noise; to try settings anyway, list them "
             "in [decoding]"
@@ -146,30 +151,30 @@ say = Catalogue(
         # Rung fine_tune
         "no_tuned_model": "no fine-tuned model is available: {why}",
         "served_silent": (
-            "models.{model} does not respond, or does not report which model of this project it serves; start it "
+            "models.{model} does not respond, or does not report which of this project's models it serves; start it "
             "with `tuneworthy serve`, or fix [serve]"
         ),
         "not_exported": "the fine-tuned model has not been exported; run `tuneworthy export gguf`",
         "not_merged": "the adapter has not been merged; run `tuneworthy merge`, then `tuneworthy export gguf`",
         "not_trained": "no model has been trained yet",
-        "base_named": "its base, models.{model}",
-        "base_exported": "its base, exported as {artifact}",
+        "base_named": "its base model, models.{model}",
+        "base_exported": "its base model, exported as {artifact}",
         "base_is_todays": "today's model, models.{model}",
-        "no_artifact": "no model of this project",
+        "no_artifact": "none of this project's models",
         "served_changed": "models.{model} no longer serves the model compared on the test set. It now serves {now}.",
         "served_changed_hint": "Start the fine-tuned model with `tuneworthy serve`, then run the ladder again.",
-        "grader_changed": "a different grader is the primary one",
+        "grader_changed": "the primary grader has changed",
         "prompt_changed": "the prompt has changed",
         "model_added": "the model {name} has been added",
         "model_gone": "the model {name} has been removed",
         "model_is_another": "the model {name} has changed",
         "setting_changed": "{name} was {before} and is now {now}",
         "rung_half_run": "the rung {rung} is incomplete ({n} of {n_test} cases)",
-        "run_cut_short": "the run stopped early: {why}",
+        "run_cut_short": "the run is incomplete: {why}",
         # Judges
-        "give_verdicts": "add ratings with `tuneworthy cases label --judge`",
+        "give_verdicts": "run `tuneworthy cases label --judge` to add ratings",
         "verdict_unreadable": "{path}: a rating must be true or false, not {got}.",
-        "verdict_unreadable_hint": "Fix the line.",
+        "verdict_unreadable_hint": "Fix this rating.",
         "judge_barred": "the judge cannot be used: {why}",
         "judge_not_validated": "it has not been validated",
         "too_few_verdicts": "people have rated both variants on only {n} of the first {least} sampled cases; {how}",
@@ -181,7 +186,7 @@ say = Catalogue(
         "save_as_utf8": "Save the file as UTF-8.",
         "prompt_not_jinja": "prompt.{key} is not a valid Jinja template: {error}.",
         "fix_template": "Fix the template.",
-        "prompt_lacks_variables": "prompt.{key}: {error} This affects {n} cases ({first}, ...).",
+        "prompt_lacks_variables": "prompt.{key}: {error} This affects {n} cases, starting with {first}.",
         "fix_variables": "Use only variables that every case has, or fix the cases.",
         "prompt_without_input": "prompt.user is {text!r}, which is the same for every case.",
         "add_input": "Write {{ input }} where the question belongs.",
@@ -191,37 +196,37 @@ say = Catalogue(
         ),
         "raise_max_tokens": "Raise prompt.max_tokens.",
         "context_too_short": (
-            "models.{name}.context is {context} tokens. The longest case, including its few-shot examples and "
-            "answer, needs about {needed}."
+            "models.{name}.context is {context} tokens. The longest case, including its few-shot examples and answer, "
+            "needs about {needed}."
         ),
-        "raise_context": "Raise the context, or lower few_shot.k or prompt.max_tokens.",
+        "raise_context": "Raise the context length, or lower few_shot.k or prompt.max_tokens.",
         "search_left_out": "Fix the cause, or remove the setting from the project file.",
         # check: the data
         "fix_row": "Fix or remove the row.",
         "unlabelled": "{n} of {total} cases in {path} have no expected answer ({ids}).",
         "label_them": "Label them with `tuneworthy cases label`, or remove them.",
         "unknown_labels": (
-            "{path}: {n} labels of test cases ({labels}) occur in no example, grader or prompt. One is {first} in "
-            "case {case}."
+            "{path}: {n} labels of test cases ({labels}) occur in no dev case, example, grader or prompt. For example, "
+            "case {case} has the label {first}."
         ),
         "fix_labels": "Correct the spelling, add examples with these labels, or list them in the prompt.",
         "unseen_labels": (
-            "{n} labels ({labels}) of {n_cases} cases occur in no example. Few-shot prompts and the classical "
+            "{n} labels ({labels}), used by {n_cases} cases, occur in no example. Few-shot prompts and the classical "
             "baseline therefore cannot learn them."
         ),
         "add_examples": "Add examples with these labels, or correct the spelling.",
         "overlapping": (
-            "{total} of {n_examples} examples overlap {side} and are dropped: {exact} have the same question, "
-            "{ngram} share most n-grams, and {group} share a group."
+            "{total} of {n_examples} examples overlap {side} and are dropped. Of these, {exact} have the same "
+            "question, {ngram} share most n-grams, and {group} share a group."
         ),
         "no_action": "No action needed: these examples are used neither for few-shot prompts nor for training.",
         "too_few_remain": (
             "Fewer than {least} examples that can be scored remain. The dev set is therefore taken from the cases, "
-            "which halves the test set. Check whether cases and examples only share a template, or add examples."
+            "which halves the test set. Check whether the overlap comes only from a shared template, or add examples."
         ),
         "dev_near_test": (
-            "{total} of {n_dev} dev cases are near-duplicates of test cases: {exact} have the same question, {ngram} "
-            "share most n-grams, and {group} share a group."
+            "{total} of {n_dev} dev cases are near-duplicates of test cases. Of these, {exact} have the same question, "
+            "{ngram} share most n-grams, and {group} share a group."
         ),
         "set_groups": "Assign the same group to all cases from one source.",
         "most_faults": "valid rows only",
@@ -230,8 +235,8 @@ say = Catalogue(
         "small_test": "The test set has {n} cases; at least {least} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample`, then label them.",
         "small_dev": (
-            "The dev set has {n} cases, and comparing candidates needs at least {least}. Each rung therefore tries "
-            "one predefined candidate."
+            "The dev set has {n} cases, and comparing candidates needs at least {least}. Each rung therefore tries one "
+            "predefined candidate."
         ),
         "add_dev": "Add cases, or at least 200 examples that can be scored.",
         "few_groups": "The test set has {n} groups; at least {least} are needed.",
@@ -248,17 +253,17 @@ say = Catalogue(
         "about_grader": "[[graders]] {number} ({type}): {error}",
         "fix_graders": "Fix [[graders]].",
         "grader_cannot_use": (
-            "[[graders]] {number} ({type}): {reason}. This affects {n} of {total} cases ({first}, ...)."
+            "[[graders]] {number} ({type}): {reason}. This affects {n} of {total} cases, starting with {first}."
         ),
         "fix_answers": "Correct the expected answers, or choose a different grader.",
         "about_regressions": "[[regressions]]: {error}",
         "fix_regressions": "Fix [[regressions]].",
-        "regression_cannot_use": "[[regressions]] {name}: {reason}. This affects {n} cases ({first}, ...).",
+        "regression_cannot_use": "[[regressions]] {name}: {reason}. This affects {n} cases, starting with {first}.",
         "other_judge": "Choose a judge from a different model family.",
         # check: models
         "about_model": "models.{name}: {error}",
-        "model_not_here": "models.{name}: the file of {model} has not been downloaded yet.",
-        "pull_model": "`tuneworthy run` downloads it, or run `tuneworthy models pull {name}`.",
+        "model_not_here": "models.{name}: {model} has not been downloaded yet.",
+        "pull_model": "Run `tuneworthy models pull {name}`. Otherwise, `tuneworthy run` downloads it.",
         "no_gguf": "models.{name}: there is no GGUF file at {path}.",
         "fix_model": "Fix [models.{name}].",
         "gguf_is_folder": "models.{name}: {path} is a folder, not a GGUF file.",
@@ -286,14 +291,15 @@ say = Catalogue(
         # check: sampling settings
         "lint": "{where}: {message} ({code})",
         # check: the plan
-        "budget_missing": "ladder.budget_usd sets no limit, but these services are billed: {names}.",
-        "set_budget": "Set ladder.budget_usd, or use `tuneworthy run --max-usd`.",
+        "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
+        "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (
             "ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${low:.2f} to ${high:.2f}."
         ),
         "raise_budget": "Raise the budget, or run fewer rungs (ladder.rungs).",
         "more_cases": (
-            "{n} test cases would detect it. Alternatively, set task.margin to the smallest difference that matters."
+            "{n} test cases are needed to detect a gain of this size. Alternatively, set task.margin to the smallest "
+            "difference that matters."
         ),
         "estimate": "Estimate: {estimate}{stored}.",
         "stored_answers": "; {n} cached answers are free",
@@ -305,7 +311,7 @@ say = Catalogue(
         "same_variant": "A and B are the same variant, {name} ({id}).",
         "name_another": "Choose a different variant for A or B.",
         "too_few_cases": "There are {n} {split} cases; a comparison needs at least {least}.",
-        "more_scored_cases": "Use --test, or add cases.",
+        "more_scored_cases": "Add cases, or use --test to compare on the test set.",
         "too_few_scored": "Only {n} cases have a score for both variants; a comparison needs at least {least}.",
         # cases show, cases label --judge
         "test_hidden": (
@@ -323,13 +329,13 @@ say = Catalogue(
         "quick_answers": "There is no full run yet. These answers come from a quick run.",
         "no_run_yet": "{root} has no run yet.",
         "run_ladder": "Run `tuneworthy run` first.",
-        "partial_answers": "The run stopped early, so these answers are incomplete: {reason}.",
+        "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
         # export variant
         "no_prompt": "{name} has no prompt to export.",
         "fit_classical": "To use the classical baseline, train it with the Python function `tuneworthy.classical.fit`.",
         "passages_before": (
-            "The prompt puts the {k} best passages before the question, with the best one last. The documents have "
-            "the content hash {documents}, and the search settings are {settings}. The passages have this format:"
+            "The prompt puts the {k} best passages before the question, with the best one last. The documents have the "
+            "content hash {documents}, and the search settings are {settings}. The passages have this format:"
         ),
         # teacher
         "no_teacher": "The project file has no [teacher] section.",
@@ -344,8 +350,8 @@ say = Catalogue(
         "other_model": "Choose a variant that uses a different model.",
         "run_probe": "Run `tuneworthy models probe` to see what the model supports.",
         "signal_fails": (
-            "{signal} does not separate wrong answers from correct ones: AUROC {area:.2f} [{low:.2f}, {high:.2f}], n "
-            "= {n}, {n_wrong} wrong"
+            "{signal} does not separate wrong answers from correct ones: AUROC {area:.2f} [{low:.2f}, {high:.2f}], n = "
+            "{n}, {n_wrong} wrong"
         ),
         "threshold_flags": (
             "A log-probability threshold of {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} "
@@ -387,9 +393,9 @@ def labels_in_test_only(labels: Sequence[str]) -> str:
 
 
 CLASSICAL_AGAINST_BEST: Final[Mapping[str, str]] = {
-    "better": "no language model, and better than all language models tried",
-    "cheaper": "no language model, and non-inferior to the best language model tried",
-    "no_gain": "no language model; the best language model tried is at least as good",
+    "better": "no language model, and better than all language model variants",
+    "cheaper": "no language model, and non-inferior to the best language model variant",
+    "no_gain": "no language model, and no gain over the best language model variant",
     "constraint": "no language model, and it violates a constraint",
 }
 
@@ -398,14 +404,14 @@ def classical_wins(name: str, score: float, *, best: str, best_score: float) -> 
     """Return the sentence for a classical baseline that beats every prompt."""
     what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
     return (
-        f"{what} beats every prompt here: {name} scores {score:.3f}, and the best language model variant "
-        f"({best}) scores {best_score:.3f}."
+        f"{what} beats every prompt here: {name} scores {score:.1%}, and the best language model variant "
+        f"({best}) scores {best_score:.1%}."
     )
 
 
 NO_ENCODER: Final[Mapping[str, str]] = {
-    "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
-    "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
+    "local": 'torch is not installed; run `pip install "tuneworthy[semantic]"`',
+    "llama_cpp": 'xllamacpp is not installed; run `pip install "tuneworthy[local]"`',
 }
 
 
@@ -431,9 +437,9 @@ def run_estimate(calls: tuple[float, float], usd: tuple[float, float], minutes: 
     """Return the calls, cost and time of a run, in one clause."""
     some = _range(*(f"{round(n, -2 if n > 1000 else -1):,.0f}" for n in calls))
     low, high = (round(n) for n in minutes)
-    dollars = _range(*(f"${n:.2f}" for n in usd)) if usd[1] else "no cost"
+    dollars = _range(*(f"${n:.2f}" for n in usd)) if usd[1] else "nothing"
     time = _range(str(low), str(high)) + (" minute" if low == high == 1 else " minutes")
-    return f"a run needs {some} calls, {dollars} and {time if high else 'less than a minute'}"
+    return f"a run makes {some} calls, costs {dollars} and takes {time if high else 'less than a minute'}"
 
 
 def estimate_assumptions(max_tokens: int, observed: Sequence[str], providers: Sequence[str]) -> list[str]:
@@ -479,11 +485,11 @@ def power(  # noqa: PLR0917
     """Say what difference the test set can show."""
     gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
     text = (
-        f"With {n} test cases and {comparisons} test comparisons (alpha {alpha:.4f} each), {gain} is detected with 80% "
-        f"power if {loss:.0%} of the cases get worse."
+        f"The test set has {n} cases for {comparisons} comparisons at alpha {alpha:.4f} each. If {loss:.1%} of the "
+        f"cases get worse, {gain} is detected with 80% power."
     )
     if n_groups < n:
-        worst = "no gain can be detected" if grouped == inf else f"the figure is {100 * grouped:.1f} points"
+        worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"
         text += f" If all cases of a group change together ({n_groups} groups), {worst}."
     return f"{text} Showing non-inferiority within the margin takes {n_no_worse:,} cases."
 

@@ -112,5 +112,5 @@ def method(record: RunRecord) -> list[str]:
     return [
         explored.format(**sizes),
         messages.say("method_comparisons", n=record.comparisons.made, alpha=alpha),
-        messages.say("method_adopted", margin=record.margin),
+        messages.say("method_adopted", margin=100 * record.margin),
     ]

@@ -347,7 +347,9 @@ def _gain(best: RungRecord | None) -> str:
     p = numbers.p_value(best.p_value)
     return messages.say(
         "gain",
-        against="the best language model variant" if best.rung == "classical" else "the best variant before it",
+        against="the best language model variant"
+        if best.rung == "classical"
+        else "the best variant of the earlier rungs",
         delta=numbers.points(best.delta),
         level=numbers.level(best.alpha),
         low=numbers.points(best.delta_ci[0]),

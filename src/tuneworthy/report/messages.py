@@ -9,11 +9,11 @@ say = Catalogue(
     {
         "verdict_stale": "The last verdict is out of date",
         "verdict_was": "The last verdict: {answer}.",
-        "since_then": "Changed since: {changes}.",
+        "since_then": "Changes since then: {changes}.",
         "decide_again": "Run `tuneworthy decide` again.",
         "begin_training": (
-            "Build a training set that passes its checks, then run a pilot. A few short training runs show the gain "
-            "before you pay for the full one."
+            "Build a training set that passes its checks, then run a pilot. Its short training runs forecast the gain "
+            "of a full run before you pay for it."
         ),
         "money": "Cost",
         "next": "Next",
@@ -21,16 +21,18 @@ say = Catalogue(
         "valid_until": "Valid until",
         "saved": "Measured on the test set: {saved}",
         "training_costs": (
-            "Estimated cost of fine-tuning: ${once} up front, and ${month} per month for serving and maintenance."
+            "Estimated cost of fine-tuning: ${once} up front and ${month} per month for serving and maintenance."
         ),
         "verdict_line": "Verdict{valid}: {answer}. {reason}",
         "until": " (valid until {date})",
         "best_step": "The best variant",
-        "run_partial": "The run stopped early ({reason}), so this answer is preliminary. {answer}",
-        "run_stale": "These results are out of date: {changes}. Run `tuneworthy run` again. The last answer: {answer}",
+        "run_partial": "The run is incomplete ({reason}), so this answer is preliminary. {answer}",
+        "run_stale": (
+            "These results are out of date: {changes}. Run `tuneworthy run` again. The last answer was: {answer}"
+        ),
         "today_is_best": "Today's setup ({name}) {score}. {others}",
         "nothing_else": "No other variant was compared on the test set.",
-        "one_step": "The one other rung that was compared on the test set is not significantly better.",
+        "one_step": "The only other rung compared on the test set is not significantly better.",
         "no_step": "None of the {n} other rungs compared on the test set is significantly better.",
         "best": "{step} ({name}) {score}{today}.",
         "today_reaches": "; today's setup ({name}) reaches {score}{eligible}",
@@ -41,7 +43,7 @@ say = Catalogue(
         "classical_best": (
             "{method} {score} without a language model{margin}; the best {what} ({name}) reaches {other}{eligible}."
         ),
-        "no_worse": ", is non-inferior to the language models and is cheaper or faster",
+        "no_worse": " and is non-inferior to the best language model variant at lower cost or latency",
         "other_method": "A classical baseline ({name})",
         "answers_right": "answers {share} of the test cases correctly",
         "scores": "scores {share} on the test set ({grader})",
@@ -51,17 +53,19 @@ say = Catalogue(
             "interval {bounds}, n = {n})."
         ),
         "target_met": (
-            "The target of {target} is met. The score is {score} and at least {lower} ({bound}). That exceeds "
-            "{floor}, the target minus the margin."
+            "The target of {target} is met. The score is {score}, with a lower limit of {lower} ({bound}). This limit "
+            "exceeds {floor}, the target minus the margin."
         ),
-        "target_missed": "The target of {target} is missed. The score is {score} and at most {upper} ({bound}).",
+        "target_missed": (
+            "The target of {target} is missed. The score is {score}, with an upper limit of {upper} ({bound})."
+        ),
         "target_open": (
-            "It is unresolved whether the target of {target} is met. The score is {score}, and the {n} test cases "
-            "allow {bounds} ({bound}s). More test cases would narrow this range."
+            "It is unresolved whether the target of {target} is met. The score is {score}, and the {n} test cases are "
+            "consistent with {bounds} ({bound}s). More test cases would narrow this range."
         ),
         "target_unscored": (
-            "It is unresolved whether the target of {target} is met. {unscored} of {n} test cases could not be "
-            "scored, and the score of {score} excludes them."
+            "It is unresolved whether the target of {target} is met. {unscored} of {n} test cases could not be scored, "
+            "and the score of {score} excludes them."
         ),
         "one_sided": "one-sided 95% bound",
         "interval_end": "95% interval limit",
@@ -91,10 +95,10 @@ say = Catalogue(
         "was_switched_off": "retired",
         "is_switched_off": "will retire",
         "old_prices": "The price table dates from {date}. Check the prices before you decide on cost.",
-        "file_changed": "The project file has changed since this run. The numbers come from the run.",
+        "file_changed": "The project file has changed since this run. All numbers here are from before the change.",
         "injected": (
-            '{n} documents contain instructions to a model ({names}{more}), for example "{text}". Prompts mark them '
-            "as data. Check where these documents come from."
+            '{n} documents contain instructions to a model ({names}{more}), for example "{text}". Prompts mark them as '
+            "data. Check where these documents come from."
         ),
         # The paragraph to paste
         "dev_line": "{task} ({grader}, dev only): {answer}",
@@ -103,13 +107,13 @@ say = Catalogue(
         "one_score": "{label} {name} {score} [{bounds}{unscored}]",
         "n_unscored": ", {n} unscored",
         "gain": "Paired gain over {against}: {delta} points ({level} interval {low} to {high}; p {p}).",
-        "costs": "Cost: {price}{month}{time}.",
+        "costs": "Cost: {price}{month}.{time}",
         "per_1k": "{price} per 1,000 answers",
         "a_month": " ({price} per month at {requests} requests)",
-        "latency": ", p50 {p50} ms, p95 {p95} ms",
+        "latency": " Latency: p50 {p50} ms, p95 {p95} ms.",
         "tried": (
             "The run compared {n} candidates on {n_dev} dev cases and made {made} test comparisons{alpha}. All calls "
-            "cost {usd}."
+            "together cost {usd}."
         ),
         "each_alpha": " (α = {alpha:g} each)",
         "made_by": "Generated by tuneworthy {version}, project {project}.",
@@ -125,17 +129,18 @@ say = Catalogue(
             "tuneworthy records every reveal."
         ),
         "method_quick": (
-            ". The run did not use the frozen test set of {n_test} cases, so it spent no test comparison and gives "
-            "no verdict."
+            ". The run did not use the frozen test set of {n_test} cases, so it spent no test comparison and gives no "
+            "verdict."
         ),
         "method_comparisons": (
-            "The run made {n} planned test comparisons{alpha}. The plan limits the chance of any false positive to "
-            "5% in total, so trying more candidates does not produce a lucky winner."
+            "The run made {n} planned test comparisons{alpha}. The plan limits the chance of any false positive to 5% "
+            "in total, so trying more candidates does not raise that chance."
         ),
         "method_alpha": ", each at α = {alpha:g}",
         "method_adopted": (
-            "A rung is adopted if it is significantly better on the same cases (paired test). It is also adopted if "
-            "it is non-inferior within {margin:g} and at least 20% cheaper or faster."
+            "A rung is adopted if it is significantly better than the best variant so far on the same cases (paired "
+            "test). It is also adopted if it is non-inferior within {margin:.1f} points and its cost or latency is at "
+            "least 20% lower."
         ),
         "made_on": "Generated by tuneworthy on {date} from the last {kind}.",
         # How to read tables
@@ -155,13 +160,13 @@ say = Catalogue(
             "Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller."
         ),
         "read_savings": (
-            "The full grid would run every candidate on all dev cases. The calls saved exclude the winner's "
-            "additional dev calls (remaining cases, oracle)."
+            "The full grid would run every candidate on all dev cases. The calls saved exclude the winner's additional "
+            "dev calls (remaining cases, oracle)."
         ),
         "read_models": (
-            "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the "
-            "Pareto front if no model with at least as many cases dominates it. To dominate, a model must be at "
-            "least as good on score, cost and time over the shared cases, and better on one."
+            "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the Pareto "
+            "front if no model with at least as many cases dominates it. To dominate, a model must be at least as good "
+            "on score, cost and time over the shared cases, and better on one."
         ),
         "read_graders": "Scores come from the test set (n = {n}). The first grader is the primary metric.",
         "read_fields": "F1 comes from the test set (n = {n}), for the variant that each rung compared there.",
@@ -171,19 +176,19 @@ say = Catalogue(
         "read_hashes": "Hashes identify content: equal hashes mean equal content.",
         "invented": "(invented fields, which no case expects)",
         "read_gepa": (
-            "GEPA used {calls} of at most {budget} calls: {answers} answers and {rewrites} rewrites by {model}. Of "
-            "the rewrites, {failed} got no answer, {cut_off} were truncated and {refused} had an unknown "
-            "placeholder. Scores come from {n_val} dev cases, and rewrites from {n_train} others."
+            "GEPA used {calls} of at most {budget} calls. It asked for {answers} answers to cases and for {rewrites} "
+            "rewrites by {model}. Of the rewrites, {failed} came back empty, {cut_off} were truncated and {refused} "
+            "had an unknown placeholder. Scores come from {n_val} dev cases, and rewrites from {n_train} others."
         ),
         "gepa_unscored": (
-            " {unscored} answers had no score and count as today's prompt's score. {set_aside} cases without a score "
-            "for today's prompt were excluded."
+            " {unscored} answers had no score and count with the score of today's prompt. {set_aside} cases without a "
+            "score for today's prompt were excluded."
         ),
         "gepa_file": " The best prompt is in {file}; this exact text was compared on dev and test.",
         "read_ablation": (
             "{cut} of {paragraphs} paragraphs do not improve the score. Cutting them saves about {saved} of {tokens} "
-            "tokens per call (bytes / 4). Paragraphs are removed one by one, the longest first, and cut paragraphs "
-            "stay out."
+            "tokens per call (bytes / 4). The search removes one paragraph at a time, the longest first. A paragraph "
+            "that does not improve the score stays out."
         ),
         "read_search": (
             "These figures come from dev cases that list their documents, without a language model. `words` is BM25, "
@@ -212,12 +217,12 @@ say = Catalogue(
             "the top tokens. Where one token has nearly all the probability, sampling settings change little."
         ),
         "read_regressions": (
-            "A set passes if the one-sided 95% lower bound of the paired difference is above minus its margin. "
+            "A set passes if the one-sided 95% lower bound of the paired difference is above the negative margin. "
             "`unknown` means that the set is too small to show non-inferiority."
         ),
         # Charts
         "tradeoff_caption": (
-            "Score on {where} with 95% intervals (bars) against {against}. Up and to the left is better. The orange "
+            "Score on {where} against {against}, with 95% intervals (bars). Up and to the left is better. The orange "
             "line marks the target ({target})."
         ),
         "classical_band": " The grey band shows the classical baseline with its 95% interval.",
@@ -233,8 +238,8 @@ say = Catalogue(
         "ladder_none": "None of {n} rungs was adopted",
         "ladder_one": "No rung was adopted",
         "ladder_caption": (
-            "Score on {where} with 95% intervals, from the cheapest rung (top) to the most expensive. {line}The "
-            "orange line marks the target ({target})."
+            "Score on {where} with 95% intervals, from the cheapest rung (top) to the most expensive. {line}The orange "
+            "line marks the target ({target})."
         ),
         "blue_line": "The blue line connects today's setup with the adopted rungs. ",
         "ladder_alt": "Chart of score by rung: {points}.",
@@ -255,7 +260,7 @@ say = Catalogue(
         "read_spots": "The table lists tokens in the top 10% by entropy.",
         "no_threshold": "No threshold: {reason}.",
         "threshold": (
-            "Withhold answers with {signal} above {value:.3f}. Cross-validated, this flags {flagged:.1%} of all "
+            "Withhold answers with {signal} above {value:.3f}. In cross-validation, this flags {flagged:.1%} of all "
             "answers, {recall:.1%} of the wrong ones and {false_alarms:.1%} of the correct ones."
         ),
         "tokens_kept": "Tokens kept: {counts}",

@@ -5,9 +5,9 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         # Prompt optimisation
-        "gepa_missing": "GEPA is not installed (pip install 'tuneworthy[optimise]')",
+        "gepa_missing": 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`',
         "too_few_sides": (
-            "GEPA needs {least} cases for rewriting and 1 for selection; the groups of the {n} cases allow only "
+            "GEPA needs {least} cases for rewriting and 1 for selection; the groups of the {n} cases allow "
             "{train} and {val}"
         ),
         "no_rewrite": "The model returned no rewrite of the prompt.",
@@ -18,7 +18,7 @@ say = Catalogue(
         "more_calls": "Raise the limit with `--calls {least}`.",
         "too_few_scores": "Only {n} cases have a score for both settings; at least {least} are needed.",
         "no_optuna": "Optuna is not installed.",
-        "no_optuna_hint": "Run `pip install 'tuneworthy[sweep]'`.",
+        "no_optuna_hint": 'Run `pip install "tuneworthy[sweep]"`.',
         "calls_used": "not enough calls left for another batch and the final comparison",
         "all_tried": "every setting has been tried",
     }

@@ -54,7 +54,7 @@ def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: flo
     }
     if not isfinite(found):
         return Sizing(sentence=messages.say("nothing_detectable", n=n, alpha=alpha), numbers=numbers)
-    sentence = messages.say("detectable", n=n, difference=found, power=POWER, alpha=alpha, loss=rate)
+    sentence = messages.say("detectable", n=n, difference=100 * found, power=POWER, alpha=alpha, loss=rate)
     return Sizing(sentence=sentence, numbers=numbers)
 
 
@@ -77,7 +77,7 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     n_same = n_for_non_inferiority(margin, discordance, alpha, POWER)
     sentence = messages.say(
         "cases_for_margin",
-        margin=margin,
+        margin=100 * margin,
         n_gain=f"{n_gain:,}" if n_gain is not None else messages.say("more_than", n=MOST_CASES),
         worse=worse,
         n_same=n_same,

@@ -1,5 +1,8 @@
 """Sentences about stored files."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
@@ -25,8 +28,16 @@ say = Catalogue(
         "foreign_object": "{path} differs from the database that this version creates: {what}.",
         "not_money": "{path}, row {row}: {column} is not an amount of money.",
         "file_changed": "{path} has been modified since it was created.",
-        "no_artifact": "There is no finished {kind} model.",
-        "no_such_artifact": "The prefix {start} does not match exactly one {kind} model.",
+        "no_artifact": "There is no finished {kind}.",
+        "no_such_artifact": "The prefix {start!r} does not match exactly one {kind}.",
         "make_artifact": "Run `tuneworthy {verb}`.",
     }
 ).say
+
+# Kinds of stored models, as nouns
+KINDS: Final[Mapping[str, str]] = {
+    "base": "base model",
+    "adapter": "adapter",
+    "merged": "merged model",
+    "gguf": "GGUF model",
+}

@@ -124,7 +124,13 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
         counts = facts.data.dataset.contamination.counts[side]
         if total := sum(counts.values()):
             yield Finding(
-                message=messages.say("overlapping", total=total, n_examples=len(facts.examples), side=side, **counts),
+                message=messages.say(
+                    "overlapping",
+                    total=total,
+                    n_examples=len(facts.examples),
+                    side={"cases": "cases", "dev": "dev cases"}[side],
+                    **counts,
+                ),
                 fix=fix,
             )
 
