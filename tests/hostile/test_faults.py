@@ -148,7 +148,9 @@ def test_without_the_known_call_poisoned_cases_are_taken_for_a_provider_that_is_
     monkeypatch.setattr(runner, "FIRST_DELAY_S", 0.01)
     root = make_project(tmp_path / "p", server.base_url, "status-500", bad=40, n=100, retries=2, concurrency=4)
     cases = (root / "cases.jsonl").read_text().splitlines(keepends=True)
-    (root / "cases.jsonl").write_text("".join(sorted(cases, key=lambda line: "#BAD" in line)))  # nothing is answered after them
+    (root / "cases.jsonl").write_text(
+        "".join(sorted(cases, key=lambda line: "#BAD" in line))
+    )  # nothing is answered after them
     assert ask(root).scored == 60
     shutil.rmtree(root / ".tuneworthy")
     monkeypatch.setattr(runner.Runner, "_healthy", never)
