@@ -54,8 +54,8 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     assert invoke(["check", "--project", str(folder.write())]) == 0
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
     assert warning == (
-        "warning unseen_labels: 1 labels (amber), used by 4 cases, occur in no example. Few-shot prompts and the classical "
-        "baseline therefore cannot learn them. Add examples with these labels, or correct the spelling."
+        "warning unseen_labels: 1 labels (amber), used by 4 cases, occur in no example. Few-shot prompts and the "
+        "classical baseline therefore cannot learn them. Add examples with these labels, or correct the spelling."
     )
 
 
