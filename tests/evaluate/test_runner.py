@@ -460,6 +460,19 @@ def test_a_provider_is_blamed_only_after_a_call_that_it_answered_before_fails_to
         play(world.ask(questions(1, first=10)))
 
 
+def test_without_the_known_call_a_case_that_fails_alone_is_taken_for_a_provider_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(runner.Runner, "_healthy", never)
+    world = World(tmp_path, lambda text, nth: fault("server") if text == "q9" else "ok")
+    play(world.ask(questions(9)))
+    with pytest.raises(OutsideFault):
+        play(world.ask(questions(1, first=9)))
+
+
 def test_a_cancelled_run_waits_no_longer_than_the_grace_time(tmp_path: Path) -> None:
     world = World(tmp_path, seconds=100.0)
     world.runner.grace_s = 7.0

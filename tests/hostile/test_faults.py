@@ -16,12 +16,13 @@ from tests.e2e.resume_project import record, run_ladder, words
 from tests.hostile.fault_project import ask, make_project
 from tests.hostile.fault_server import BEHAVIOURS, USAGE, Running
 from tests.hostile.table import tried
-from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate import runner
 from tuneworthy.providers import openai
 from tuneworthy.store import ResponseStore
 
 KEY = "sk-fault-0123456789-secret"
+# These never end by themselves.
+ENDLESS = {"chunk-huge", "drip", "drip-headers", "flood-1xx", "hang", "length-huge"}
 # These take their time: a pause of a minute, thirty attempts at a busy server.
 SLOW = {"retry-after-1e308", "status-529"}
 
@@ -47,7 +48,8 @@ def test_a_case_that_meets_a_fault_leaves_its_siblings_alone(
     tmp_path: Path, server: Running, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAULT_KEY", KEY)
-    root = make_project(tmp_path / "p", server.base_url, name, bad=2, n=60, api_key_env="FAULT_KEY")
+    limit_s = 2.0 if name in ENDLESS else 30.0
+    root = make_project(tmp_path / "p", server.base_url, name, bad=2, n=60, timeout_s=limit_s, api_key_env="FAULT_KEY")
     outcome = ask(root)
     failures = [trace.error for trace in outcome.bad if trace.error]
     survived = (
@@ -139,25 +141,6 @@ def test_under_two_percent_of_poisoned_cases_do_not_stop_the_ladder(
         assert took_s <= 2 * usual_s
 
 
-def test_without_the_known_call_poisoned_cases_are_taken_for_a_provider_that_is_down(
-    tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def never(*_: object) -> bool:
-        return False
-
-    monkeypatch.setattr(runner, "FIRST_DELAY_S", 0.01)
-    root = make_project(tmp_path / "p", server.base_url, "status-500", bad=40, n=100, retries=2, concurrency=4)
-    cases = (root / "cases.jsonl").read_text().splitlines(keepends=True)
-    (root / "cases.jsonl").write_text(
-        "".join(sorted(cases, key=lambda line: "#BAD" in line))
-    )  # nothing is answered after them
-    assert ask(root).scored == 60
-    shutil.rmtree(root / ".tuneworthy")
-    monkeypatch.setattr(runner.Runner, "_healthy", never)
-    with pytest.raises(OutsideFault):
-        ask(root)
-
-
 def test_lost_repeats_are_counted_and_shown(tmp_path: Path, server: Running) -> None:
     root = make_project(tmp_path / "p", server.base_url, "second-time-lucky", bad=50, n=100, retries=0, budget=50.0)
     config = root / "tuneworthy.toml"
@@ -174,4 +157,4 @@ def test_a_long_wait_is_shown(tmp_path: Path, server: Running, monkeypatch: pyte
     monkeypatch.setattr(runner, "LONGEST_PAUSE_S", 0.2)
     root = make_project(tmp_path / "p", server.base_url, "retry-after-1e308", bad=1, n=60)
     ask(root)
-    assert lines and all("m asks to wait 1,440 min or more" in line for line in lines)
+    assert lines and all("m asks for a pause of 1,440 minutes or more" in line for line in lines)

@@ -31,7 +31,7 @@ def server() -> Iterator[Running]:
 
 @pytest.mark.parametrize("name", sorted(USAGE))
 def test_no_usage_passes_the_budget_or_blocks_it(tmp_path: Path, server: Running, name: str) -> None:
-    root = make_project(tmp_path / "p", server.base_url, name, bad=60, n=60)
+    root = make_project(tmp_path / "p", server.base_url, name, bad=60, n=60, timeout_s=60.0)
     outcome = ask(root)
     costs = [trace.cost_usd for trace in outcome.bad]
     ceiling = max(_ceiling(root, trace) for trace in outcome.bad)

@@ -135,7 +135,7 @@ def points_of(record: RunRecord) -> list[Point]:
                 score=score,
                 lo=bounds[0],
                 hi=bounds[1],
-                cost=None if lead else rung.usd_per_1k,
+                cost=None if lead or rung.usd_per_1k is None else max(0.0, rung.usd_per_1k),
                 time=None if lead else rung.latency_p50_ms,
                 path=not record.quick and (rung.rung == "baseline" or rung.status is RungStatus.ADOPTED),
             )
