@@ -458,7 +458,7 @@ def test_an_answer_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
         failing_simulation(tmp_path / "cut", DOWN[when]),
     )
     (root / "down").touch()
-    with pytest.raises(OutsideFault, match=r"one failed: \w+ failed"):
+    with pytest.raises(OutsideFault, match=r"a call failed: \w+ failed"):
         search(root)
     (root / "down").unlink()
     rest = search(root)
@@ -475,7 +475,7 @@ def test_a_rewrite_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
         script.write_text(script.read_text().replace('    """Write into', f'    {down}\n    """Write into'))
     whole = search(roots[0])
     (roots[1] / "down").touch()
-    with pytest.raises(OutsideFault, match=r"one failed: \w+ failed"):
+    with pytest.raises(OutsideFault, match=r"a call failed: \w+ failed"):
         search(roots[1])
     (roots[1] / "down").unlink()
     rest = search(roots[1])
@@ -493,7 +493,7 @@ def test_a_verdict_that_does_not_come_ends_the_search(tmp_path: Path) -> None:
     models = '[models.judge]\nprovider = "scripted"\nfunction = "world.py:judge"\nretries = 0\n'
     file.write_text(file.read_text().replace('[[graders]]\ntype = "exact"\n', section + models))
     (root / "down").touch()
-    with pytest.raises(OutsideFault, match=r"one failed: \w+ failed"):
+    with pytest.raises(OutsideFault, match=r"a call failed: \w+ failed"):
         search(root)
 
 

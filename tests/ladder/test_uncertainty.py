@@ -278,7 +278,7 @@ def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers_at_its_bound
     found = report(answers(8, 200, effect))
     holds, words = examine_threshold(found, bound)
     assert holds is supported
-    assert f"Log-probability {bound:g} flags" in words
+    assert f"A log-probability threshold of {bound:g} flags" in words
     assert "of the wrong answers" in words and "of the correct ones" in words
 
 
