@@ -243,6 +243,22 @@ def test_a_repair_keeps_every_answer_that_can_be_read_and_what_the_others_cost(w
         assert old.execute("SELECT body FROM responses WHERE rowid = 3").fetchone() == ("xx",)
 
 
+def test_a_repair_that_fails_leaves_the_damaged_file_where_it_is(
+    world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(world, "UPDATE responses SET body = 'xx' WHERE rowid = 3")
+    path = Folder(world).responses
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("tuneworthy.doctor.answers._copy", full)
+    capsys.readouterr()
+    status = run(world, "doctor", "--repair")
+    tried("full disk", "doctor --repair", status == 2 and path.read_bytes() == before, capsys.readouterr().err)
+
+
 def test_two_repairs_keep_both_damaged_files(world: Path) -> None:
     for folder in ("quarantine", "quarantine-2"):
         (Folder(world).path / "verdict.json").write_text("[]")

@@ -17,7 +17,7 @@ from tuneworthy.doctor import messages
 from tuneworthy.doctor.damage import Damage, quarantine
 from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
 from tuneworthy.store import Folder
-from tuneworthy.store.database import address_for_reading, foreign_objects
+from tuneworthy.store.database import address_for_reading, explained, foreign_objects
 from tuneworthy.store.responses import SCHEMA, Dollars, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
 
@@ -114,16 +114,21 @@ def rebuild(folder: Folder) -> None:
     """Write every row that can be used to a new file, and move the old one aside.
 
     An answer whose cost cannot be read costs as much as the dearest of the file: a budget is never passed by a guess.
+
+    Raises:
+        UserError: The new file cannot be written; the old one stays where it is.
     """
     path, new = folder.responses, folder.responses.with_suffix(".rebuilt")
     new.unlink(missing_ok=True)
-    with closing(sqlite3.connect(new)) as target:
+    # What cannot be read of the old file is left out by `rows_of`; what cannot be written ends the repair.
+    with explained(new), closing(sqlite3.connect(new)) as target, target:
         target.executescript(SCHEMA)
-        with suppress(sqlite3.Error, OSError), closing(_open(path)) as source, target:
-            dearest = max((_amount(row) for table in COLUMNS for row in rows_of(source, table, path)), default=0.0)
-            for table in COLUMNS:
-                for row in rows_of(source, table, path):
-                    _copy(target, table, row, dearest, path.stat().st_mtime)
+        if path.is_file():
+            with closing(_open(path)) as source:
+                dearest = max((_amount(row) for table in COLUMNS for row in rows_of(source, table, path)), default=0.0)
+                for table in COLUMNS:
+                    for row in rows_of(source, table, path):
+                        _copy(target, table, row, dearest, path.stat().st_mtime)
     quarantine(folder, *_files(path))
     new.rename(path)
 
