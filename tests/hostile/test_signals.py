@@ -18,7 +18,7 @@ from tests.hostile.fault_project import PRICE, make_project
 from tests.hostile.fault_server import INPUT_TOKENS, OUTPUT_TOKENS, Running
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke
-from tuneworthy.cli.interruption import listen
+from tuneworthy.cli.invocation import listen
 from tuneworthy.cli.run import run_ladder
 from tuneworthy.store import ResponseStore
 

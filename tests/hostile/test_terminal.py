@@ -14,7 +14,7 @@ import pytest
 from rich.text import Text
 
 from tests.hostile.table import tried
-from tuneworthy.cli import invoke, root, terminal
+from tuneworthy.cli import invoke, root, safe_stream, terminal
 
 HOSTILE = {
     "ESC [31m": "\x1b[31mred\x1b[0m",
@@ -135,7 +135,7 @@ def test_no_command_prints_what_steers_a_terminal(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_each_kind_of_hostile_text_is_written_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.safe_streams():
+    with safe_stream.safe_streams():
         click.echo(HOSTILE[name])
         click.echo(HOSTILE[name], err=True)
         terminal.console().print(HOSTILE[name], Text(HOSTILE[name]))
@@ -156,6 +156,7 @@ def test_json_keeps_the_text_and_escapes_it(project: Path) -> None:
 def test_without_the_sanitiser_the_text_steers_the_terminal(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(safe_stream, "visible", lambda text: text)
     monkeypatch.setattr(terminal, "visible", lambda text: text)
     monkeypatch.chdir(project)
     invoke(["cases", "show", "c1"])

@@ -11,10 +11,9 @@ import click
 from tuneworthy import __version__
 from tuneworthy.cli import messages
 from tuneworthy.cli.bug_report import write_bug_report
-from tuneworthy.cli.interruption import listen
-from tuneworthy.cli.invocation import Invocation
+from tuneworthy.cli.invocation import Invocation, listen
 from tuneworthy.cli.lazy import LazyGroup
-from tuneworthy.cli.terminal import safe_streams
+from tuneworthy.cli.safe_stream import safe_streams
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.trust import Untrusted
 

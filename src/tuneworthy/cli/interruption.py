@@ -9,19 +9,12 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from tuneworthy.cli.invocation import SIGNALS
 from tuneworthy.providers.drain import AT_ONCE
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A command that does not end within so many seconds of the second signal is ended, seconds.
 _LAST_S = 2
 Result = TypeVar("Result")
-
-
-def listen() -> None:
-    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does."""
-    for number in SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 def run_async(main: Coroutine[Any, Any, Result]) -> Result:

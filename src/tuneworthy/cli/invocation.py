@@ -1,7 +1,10 @@
 """One run of the command line, as the object that click hands from command to command."""
 
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -17,3 +20,10 @@ class Invocation:
     arguments: list[str] = field(default_factory=list)
     project: Path = Path()
     debug: bool = False
+
+
+def listen() -> None:
+    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
