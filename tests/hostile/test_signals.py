@@ -25,7 +25,7 @@ from tuneworthy.store import ResponseStore
 CONCURRENCY = 64
 COST = (INPUT_TOKENS + OUTPUT_TOKENS) * PRICE / 1e6
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-SENTENCE = "Stopped. Stored answers are safe"
+SENTENCE = "Stopped. Finished calls are cached"
 
 
 def start(root: Path) -> int:
