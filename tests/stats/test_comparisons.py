@@ -81,7 +81,7 @@ def test_a_test_set_that_was_looked_at_too_often_is_used_up():
     plan = ComparisonPlan().plan(["prompt"]).take("first", "prompt")
     for n in range(9):
         plan = plan.take(f"again{n}", "prompt")
-    with pytest.raises(UsedUp, match=r"Only 9.8e-06 of alpha remains"):
+    with pytest.raises(UsedUp, match=r"an alpha of only 9.8e-06"):
         plan.take("again9", "prompt")
     assert min(plan.alpha_for(look) for look in plan.spent) >= LEAST_ALPHA
     assert plan.take("again0", "prompt") == plan  # what was looked at stays free

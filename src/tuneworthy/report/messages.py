@@ -8,7 +8,7 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         "verdict_stale": "The last verdict is out of date",
-        "verdict_was": "The last verdict: {answer}.",
+        "verdict_was": "The last verdict was: {answer}.",
         "since_then": "Changes since then: {changes}.",
         "decide_again": "Run `tuneworthy decide` again.",
         "begin_training": (
