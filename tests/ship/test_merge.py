@@ -204,7 +204,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "half a pair": ({next(iter(PAIR)): A}, {}, "LoRA factors"),
     "other rank": (PAIR, {"r": 4}, "its config says 4"),
     "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "not a LoRA tensor"),
-    "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),
+    "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "expert parameters"),
     "rank is a word": (PAIR, {"r": "many"}, "adapter setting r is 'many', not a number"),
     "scale is a list": (PAIR, {"lora_alpha": [16]}, r"setting lora_alpha is \[16\], not a number"),
     "patterns in a list": (
