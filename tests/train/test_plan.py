@@ -123,7 +123,7 @@ def test_before_a_version_is_frozen_neither_dev_nor_overlaps_are_written(tmp_pat
 def test_a_version_with_failed_gates_is_said_so(store: Folder) -> None:
     version = frozen(store, 200, unsafe=True)
     made = emit_planned(plan_project(load(store.root)), "axolotl")
-    assert f"The dataset version {version} was frozen with failed gates." in made.notes
+    assert f"Version {version} of the dataset was frozen with failed gates." in made.notes
 
 
 def test_a_gguf_file_is_not_written_for_trainers_that_cannot_load_it(store: Folder) -> None:
