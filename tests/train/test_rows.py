@@ -158,7 +158,7 @@ def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Pat
 
 def test_without_a_version_the_examples_are_taken_only_when_asked(tmp_path: Path) -> None:
     store = project(tmp_path)
-    with pytest.raises(UserError, match="no frozen version"):
+    with pytest.raises(UserError, match="No version of the training data has been frozen"):
         gathered(tmp_path, unsafe=False)
     material = gathered(tmp_path, unsafe=True)
     assert not material.gated and store.read("datasets/latest", dict) is None
