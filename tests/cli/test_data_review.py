@@ -21,7 +21,7 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
 
 N = 200
-RECIPE = {"task": "t", "settings": {"pii_engine": "patterns"}}
+RECIPE = {"task": "t", "settings": {"pii_engine": "patterns"}, "gates": [], "unsafe": False, "depends": {}}
 
 
 def line(text: str, **more: Any) -> bytes:
@@ -79,7 +79,7 @@ def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
         root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"]
     )
     assert first.return_value == 4 and "attempt 1: rate 56 of the 200 rows that nobody has reviewed" in first.stderr
-    assert "0 bad of 2 reviewed, 54 of 56 left" in first.stdout
+    assert "0 of 2 reviewed rows are bad (0 allowed), and 54 of 56 rows remain" in first.stdout
     assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
     second = review(root, "start", "--reviewer", "ada", "--json", lines=["g"] * 60)
     told = document(second)
@@ -110,7 +110,7 @@ def test_two_reviewers_get_their_agreement(root: Path) -> None:
     review(root, "start", "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
     result = review(root, "start", "--reviewer", "bob", lines=["b no", *["g"] * 28, "/quit"])
     assert "The reviewers agree on 28 of 29 rows" in result.stdout
-    assert result.return_value == 4 and "1 bad of 100 reviewed, 2 of 102 left" in result.stdout  # no longer certain
+    assert result.return_value == 4 and "1 of 100 reviewed rows are bad (2 allowed), and 2 of 102 rows remain" in result.stdout  # no longer certain
     assert review(root, "start", "--reviewer", "bob", lines=["g"] * 9).return_value == 0
 
 
@@ -118,7 +118,7 @@ def test_a_slip_is_made_bad_later(root: Path) -> None:
     review(root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/quit"])
     verdict = json.loads((root / "reviews.jsonl").read_text().splitlines()[-1])
     nothing = review(root, "correct", "elsewhere", "--reviewer", "ada", "--because", "a slip")
-    assert isinstance(nothing.exception, UserError) and "has a row 'elsewhere'" in str(nothing.exception)
+    assert isinstance(nothing.exception, UserError) and "contains the row 'elsewhere'" in str(nothing.exception)
     result = review(root, "correct", verdict["row"], "--reviewer", "ada", "--because", "a slip")
     assert result.return_value == 3 and "a slip" in result.stdout
 
@@ -161,7 +161,7 @@ def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
     monkeypatch.setattr("tuneworthy.dataset.card.open_engine", engines.__getitem__)
     rejects = [left_out("I am Ada, ada@example.org.", "refusal")]
     contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
-    freeze(Folder(tmp_path), contents, {"task": "t", "settings": {"pii_engine": "presidio"}})
+    freeze(Folder(tmp_path), contents, RECIPE | {"settings": {"pii_engine": "presidio"}})
     result = review(tmp_path, "rejected", "--reviewer", "ada", lines=["/quit"])
     assert "user: I am [PERSON_1], [EMAIL_1]." in result.stderr and "Ada" not in result.output
 

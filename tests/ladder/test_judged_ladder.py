@@ -200,7 +200,7 @@ def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them
     run_record(root)
     found = asyncio.run(on_test())
     assert found.answer is ComparisonOutcome.UNRESOLVED
-    assert "people judged both variants" in found.unvalidated
+    assert "people have rated both variants" in found.unvalidated
     judge_by_hand(root)
     assert asyncio.run(on_test()).answer is ComparisonOutcome.BETTER
 
