@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tuneworthy import constraints
+from tuneworthy import messages as shared
 from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
@@ -29,6 +30,8 @@ from tuneworthy.trust import own_path, path_of
 FILE_NAME = "tuneworthy.toml"
 # Of the project file and of a prompt, bytes.
 MAX_PROJECT = 2**20
+# Faults that are listed; each unknown key is compared with all known ones.
+MAX_FAULTS = 50
 logger = logging.getLogger(__name__)
 
 
@@ -141,7 +144,10 @@ def load(root: Path | str) -> Project:
         project = Project.model_validate(data, context={"root": path.parent})
     except ValidationError as error:
         lines = key_lines(text)
-        raise ConfigError([_fault(path, lines, item) for item in error.errors()]) from None
+        faults = [_fault(path, lines, item) for item in error.errors()[:MAX_FAULTS]]
+        if (n := error.error_count() - len(faults)) > 0:
+            faults.append(shared.say("more_faults", path=path, n=n))
+        raise ConfigError(faults) from None
     project._root = path.parent.resolve()
     logger.debug("read the project %s", path)
     return project
