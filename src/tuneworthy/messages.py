@@ -32,7 +32,7 @@ say = Catalogue(
         "no_such_file": "There is no Python file {place} in {root}.",
         "import_failed": "Importing {place} failed: {error}.",
         "fix_file": "Fix the file, then run the command again.",
-        "part_of_python": "{place} is part of Python. It cannot be a grader or a model.",
+        "part_of_python": "{place} belongs to Python itself, so it cannot be a grader or a model.",
         # trust
         "grant_code": "run the Python function {what} ({where}) on this machine",
         "grant_key": "send the API key in {what} to {where}",
@@ -45,7 +45,7 @@ say = Catalogue(
         "leads_out": "{path} is a link to {target}, which is outside the project folder.",
         "remove_link": "Remove the link, then run the command again.",
         # limits on text from other people; a reason is a clause
-        "over_limit": "A limit was reached: {reason}.",
+        "over_limit": "A computation was stopped because {reason}.",
         "still_running": "it is still running after {limit_s:g} s",
         "fills_memory": "it needs too much memory",
         "child_ended": "its process exited without a result (status {status})",
@@ -59,8 +59,10 @@ say = Catalogue(
         "too_large": "{path} is larger than {most:.0f} MiB.",
         "smaller_file": "Specify a smaller file.",
         # YAML
-        "too_many_values": "The YAML has more than {most:,} values. An alias counts as many as it repeats.",
-        "too_deep": "The YAML is nested deeper than {most} levels.",
+        "too_many_values": (
+            "The YAML has more than {most:,} values. An alias counts once for each value that it repeats."
+        ),
+        "too_deep": "The YAML is nested more than {most} levels deep.",
         # regular expressions
         "bad_pattern": "{pattern!r} is not a usable regular expression: {error}.",
         "fix_pattern": "Fix or shorten the pattern.",

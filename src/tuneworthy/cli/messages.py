@@ -8,11 +8,11 @@ say = Catalogue(
     {
         # trust
         "trust_allowed": "You allow the project in {root} to:",
-        "trust_missing": "You do not allow it to:",
-        "trust_nothing": "The project in {root} needs no trust.",
+        "trust_missing": "You have not allowed it to:",
+        "trust_nothing": "The project in {root} does nothing that needs your permission.",
         "trust_variable": "{variable} is set in your environment. It trusts all projects in these folders.",
-        "trust_asks": "The project in {root} wants to do the following as you (+ is new):",
-        "trust_question": "Trust this project and allow all of it?",
+        "trust_asks": "The project in {root} wants to do the following as your user (+ marks what is new):",
+        "trust_question": "Trust this project and allow all of this?",
         # how a command ended
         "error": "Error: {error}",
         "stopped": "Stopped. Finished calls are cached. Run the same command again to resume.",
@@ -93,12 +93,13 @@ say = Catalogue(
         # money
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
-        "released": "{n} calls without an answer released: ${usd:.4f}.",
+        "released": "Released ${usd:.4f} charged for {n} calls without an answer.",
         "spent": (
-            "Spent: ${answered:.4f} answered, ${unanswered:.4f} never answered ({n} calls), ${reserved:.4f} reserved."
+            "Spent: ${answered:.4f} for answered calls and ${unanswered:.4f} for {n} calls without an answer. Reserved "
+            "for calls in flight: ${reserved:.4f}."
         ),
-        "money_left": "Left of the budget of ${limit:.2f}: ${left:.4f}.",
-        "no_limit": "There is no budget in the project file.",
+        "money_left": "${left:.4f} of the budget of ${limit:.2f} is left.",
+        "no_limit": "The project file sets no budget.",
         # run
         "baseline_failed": "The baseline cannot be scored: {reason}.",
         "fix_and_run": (
@@ -250,10 +251,10 @@ say = Catalogue(
     }
 ).say
 
-_FREE_SPACE = "Free some space and run the same command again: nothing that was answered is paid for twice."
-_RAISE_LIMIT = "Allow more open files, for example with `ulimit -n 1024`, and run the same command again."
-_GET_RIGHTS = "Give yourself the right to read and write there, or copy the project to a folder of your own."
-_CHECK_PATH = "Check that path, and run the same command again."
+_FREE_SPACE = "Free some space, then run the same command again. Finished calls are never paid for twice."
+_RAISE_LIMIT = "Allow more open files, for example with `ulimit -n 1024`, then run the same command again."
+_GET_RIGHTS = "Get read and write permission for this path, or copy the project to a folder of your own."
+_CHECK_PATH = "Check this path, then run the same command again."
 # What to do about an error of the operating system; any other one is a bug.
 SYSTEM_HINTS = {
     errno.EPIPE: "",

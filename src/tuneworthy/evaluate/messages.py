@@ -11,8 +11,9 @@ say = Catalogue(
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         # Budget
         "budget_spent": (
-            "The budget of ${limit:.4f} is used up: ${answered:.4f} answered, ${unanswered:.4f} never answered, "
-            "${reserved:.4f} reserved. The next call could cost up to ${ceiling:.4f}."
+            "The budget of ${limit:.4f} is used up: ${answered:.4f} for answered calls, ${unanswered:.4f} for calls "
+            "without an answer and ${reserved:.4f} reserved for calls in flight. The next call could cost up to "
+            "${ceiling:.4f}."
         ),
         "budget_spent_hint": "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached.",
         "release_hint": (
@@ -25,10 +26,13 @@ say = Catalogue(
         "no_case_answered": "no case got an answer",
         "no_call_answered": "{attempts} attempts failed, and no other call succeeded in the meantime",
         "known_call_fails": "{attempts} attempts failed, and a call that succeeded before now fails too",
-        "long_wait": "{model} asks to wait {minutes:,.0f} min or more. The next attempt is in {seconds:.0f} s.",
+        "long_wait": (
+            "The provider of {model} requests a wait of {minutes:,.0f} min or more. The next attempt is in "
+            "{seconds:.0f} s."
+        ),
         "draining": (
-            "Stopping: {n} calls to {model} are in flight and have {seconds:g} s to finish. Interrupt again to stop "
-            "at once."
+            "Stopping: {n} calls to {model} are in flight and have {seconds:g} s to finish. Interrupt again to stop at "
+            "once."
         ),
         "model_refuses": "{model} rejects every call: {error}.",
         "model_refuses_hint": (

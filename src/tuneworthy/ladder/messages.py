@@ -51,9 +51,9 @@ say = Catalogue(
         "today_measured_again": (
             "A different baseline was measured on the test set before, so this one counts as a test comparison."
         ),
-        "answers_lost": "{n} of {n_all} test answers could not be scored. The first: {why}.",
+        "answers_lost": "{n} of {n_all} test answers could not be scored. The first reason: {why}.",
         "usage_doubtful": (
-            "{n} answers of {model} came without usable token counts. Each is charged at the most it can cost."
+            "{n} answers from {model} came without usable token counts. Each is charged at its maximum cost."
         ),
         # Variants
         "no_run": "No run has tried {name!r} yet.",

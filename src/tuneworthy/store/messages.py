@@ -12,14 +12,15 @@ say = Catalogue(
         "folder_of_other": "{path} belongs to another user ({uid}).",
         "remove_folder": "Remove the link, then run the command again.",
         "remove_link": "Remove the link, then run the command again.",
-        "own_folder": "Run as that user, or change the owner of the folder if you trust its content.",
-        "line_file_is_link": "{path} is a link. It must be a file.",
+        "own_folder": "Run the command as that user, or change the owner of the folder if you trust its content.",
+        "line_file_is_link": "{path} is a link, but it must be a regular file.",
         "not_json": "{path} is not valid JSON: {error}.",
         "not_a_file": "{path} is not a regular file.",
         "other_shape": "{path} is damaged ({place}: {fault}).",
         "whole_record": "the whole record",
         "run_doctor": (
-            "Run `tuneworthy doctor` to see what it costs, or `tuneworthy doctor --repair` to move it out of the way."
+            "Run `tuneworthy doctor` to see what a repair would lose. Run `tuneworthy doctor --repair` to move the "
+            "damaged file out of the way."
         ),
         "locked": "Process {pid} is using this project. Waiting for it to finish.",
         "store_unavailable": "{path} cannot be read or written: {error}.",
