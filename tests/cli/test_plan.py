@@ -66,7 +66,7 @@ def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(
     assert invoke([*arguments, "--emit", "trl"]) == 3
     told = capsys.readouterr()
     assert "does not fit" in told.out and "weights_nf4" in told.out
-    assert "SFTTrainer(" not in told.out and "No file is written" in told.err
+    assert "SFTTrainer(" not in told.out and "No file was written" in told.err
 
 
 def test_nothing_is_emitted_for_a_base_whose_tokenizer_is_not_here(

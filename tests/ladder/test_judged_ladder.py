@@ -200,7 +200,7 @@ def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them
     run_record(root)
     found = asyncio.run(on_test())
     assert found.answer is ComparisonOutcome.UNRESOLVED
-    assert "people judged both variants" in found.unvalidated
+    assert "people have rated both variants" in found.unvalidated
     judge_by_hand(root)
     assert asyncio.run(on_test()).answer is ComparisonOutcome.BETTER
 
@@ -261,7 +261,7 @@ def test_a_judge_must_be_a_model_of_the_project(tmp_path: Path) -> None:
     root = judged_simulation(tmp_path, "sound")
     path = root / "tuneworthy.toml"
     path.write_text(path.read_text().replace('model = "judge"', 'model = "juge"'))
-    with pytest.raises(UserError, match="a key of \\[models\\]"):
+    with pytest.raises(UserError, match="\\[models\\] has no such model"):
         load(root)
 
 
