@@ -118,7 +118,7 @@ def test_a_slip_is_made_bad_later(root: Path) -> None:
     review(root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/quit"])
     verdict = json.loads((root / "reviews.jsonl").read_text().splitlines()[-1])
     nothing = review(root, "correct", "elsewhere", "--reviewer", "ada", "--because", "a slip")
-    assert isinstance(nothing.exception, UserError) and "has a row 'elsewhere'" in str(nothing.exception)
+    assert isinstance(nothing.exception, UserError) and "contains the row 'elsewhere'" in str(nothing.exception)
     result = review(root, "correct", verdict["row"], "--reviewer", "ada", "--because", "a slip")
     assert result.return_value == 3 and "a slip" in result.stdout
 
