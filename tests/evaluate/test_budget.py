@@ -102,7 +102,7 @@ def test_without_a_limit_nothing_waits() -> None:
 
 
 def test_the_message_says_what_is_left_and_what_to_do() -> None:
-    spent = r"\$0\.5000.*\$0\.3000 answered, \$0\.1000 never answered, \$0\.0000 reserved.*\$0\.2000"
+    spent = r"\$0\.5000.*\$0\.3000 on answered calls, \$0\.1000 on unanswered calls, and \$0\.0000 reserved.*\$0\.2000"
     with pytest.raises(BudgetSpent, match=f"{spent}.*Raise budget_usd.*tuneworthy budget --release"):
         play(Budget(0.5, 0.4, 0.1).reserve(0.2))
     with pytest.raises(BudgetSpent) as caught:

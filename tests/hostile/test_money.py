@@ -106,7 +106,8 @@ def test_what_was_cut_off_is_shown_and_can_be_released(
     for verb in ("status", "budget"):
         assert invoke([verb, "--project", str(root)]) == 0
         assert (
-            f"${answered:.4f} answered, $3.0000 never answered (3 calls), $0.0000 reserved" in capsys.readouterr().out
+            f"${answered:.4f} on answered calls and $3.0000 on 3 unanswered calls. Reserved: $0.0000"
+            in capsys.readouterr().out
         )
     assert invoke(["status", "--json", "--project", str(root)]) == 0
     money = orjson.loads(capsys.readouterr().out)["money"]

@@ -7,12 +7,12 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         # trust
-        "trust_allowed": "You allow the project in {root} to:",
-        "trust_missing": "You do not allow it to:",
+        "trust_allowed": "The project in {root} is allowed to:",
+        "trust_missing": "It is not allowed to:",
         "trust_nothing": "The project in {root} needs no trust.",
         "trust_variable": "{variable} is set in your environment. It trusts all projects in these folders.",
-        "trust_asks": "The project in {root} wants to do the following as you (+ is new):",
-        "trust_question": "Trust this project and allow all of it?",
+        "trust_asks": "The project in {root} wants to do the following with your permissions (+ marks new items):",
+        "trust_question": "Trust this project and allow all of this?",
         # how a command ended
         "error": "Error: {error}",
         "stopped": "Stopped. Finished calls are cached. Run the same command again to resume.",
@@ -93,12 +93,13 @@ say = Catalogue(
         # money
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
-        "released": "{n} calls without an answer released: ${usd:.4f}.",
+        "released": "Released {n} calls without an answer: ${usd:.4f}.",
         "spent": (
-            "Spent: ${answered:.4f} answered, ${unanswered:.4f} never answered ({n} calls), ${reserved:.4f} reserved."
+            "Spent: ${answered:.4f} on answered calls and ${unanswered:.4f} on {n} unanswered calls. Reserved: "
+            "${reserved:.4f}."
         ),
-        "money_left": "Left of the budget of ${limit:.2f}: ${left:.4f}.",
-        "no_limit": "There is no budget in the project file.",
+        "money_left": "Remaining budget: ${left:.4f} of ${limit:.2f}.",
+        "no_limit": "The project file sets no budget.",
         # run
         "baseline_failed": "The baseline cannot be scored: {reason}.",
         "fix_and_run": (
@@ -250,10 +251,12 @@ say = Catalogue(
     }
 ).say
 
-_FREE_SPACE = "Free some space and run the same command again: nothing that was answered is paid for twice."
-_RAISE_LIMIT = "Allow more open files, for example with `ulimit -n 1024`, and run the same command again."
-_GET_RIGHTS = "Give yourself the right to read and write there, or copy the project to a folder of your own."
-_CHECK_PATH = "Check that path, and run the same command again."
+_FREE_SPACE = (
+    "Free some disk space, then run the same command again. Finished calls are cached and never paid for twice."
+)
+_RAISE_LIMIT = "Raise the limit on open files, for example with `ulimit -n 1024`, then run the same command again."
+_GET_RIGHTS = "Give yourself read and write permission there, or copy the project to a folder that you own."
+_CHECK_PATH = "Check the path, then run the same command again."
 # What to do about an error of the operating system; any other one is a bug.
 SYSTEM_HINTS = {
     errno.EPIPE: "",

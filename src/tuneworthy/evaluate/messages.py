@@ -11,8 +11,8 @@ say = Catalogue(
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         # Budget
         "budget_spent": (
-            "The budget of ${limit:.4f} is used up: ${answered:.4f} answered, ${unanswered:.4f} never answered, "
-            "${reserved:.4f} reserved. The next call could cost up to ${ceiling:.4f}."
+            "The budget of ${limit:.4f} is used up: ${answered:.4f} on answered calls, ${unanswered:.4f} on "
+            "unanswered calls, and ${reserved:.4f} reserved. The next call could cost up to ${ceiling:.4f}."
         ),
         "budget_spent_hint": "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached.",
         "release_hint": (
