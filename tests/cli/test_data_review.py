@@ -79,7 +79,7 @@ def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
         root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"]
     )
     assert first.return_value == 4 and "attempt 1: rate 56 of the 200 rows that nobody has reviewed" in first.stderr
-    assert "0 bad of 2 reviewed, 54 of 56 left" in first.stdout
+    assert "0 of 2 reviewed rows are bad" in first.stdout and "54 of 56 rows remain" in first.stdout
     assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
     second = review(root, "start", "--reviewer", "ada", "--json", lines=["g"] * 60)
     told = document(second)
@@ -110,7 +110,10 @@ def test_two_reviewers_get_their_agreement(root: Path) -> None:
     review(root, "start", "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
     result = review(root, "start", "--reviewer", "bob", lines=["b no", *["g"] * 28, "/quit"])
     assert "The reviewers agree on 28 of 29 rows" in result.stdout
-    assert result.return_value == 4 and "1 bad of 100 reviewed, 2 of 102 left" in result.stdout  # no longer certain
+    assert (
+        result.return_value == 4
+        and "1 of 100 reviewed rows are bad (1 allowed), and 2 of 102 rows remain" in result.stdout
+    )  # no longer certain
     assert review(root, "start", "--reviewer", "bob", lines=["g"] * 9).return_value == 0
 
 

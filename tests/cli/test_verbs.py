@@ -179,7 +179,7 @@ def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest
 
 def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "compare", "baseline", "nobody", "--project", run_record)
-    assert "Use one of current, best, baseline, model, or the ID of a variant" in line
+    assert "Use one of current, best, baseline, model, or a variant ID" in line
     (run_record / "variant.json").write_text("[1]")
     assert "this file is not a valid exported variant" in refused(
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record

@@ -63,7 +63,7 @@ def test_regex_from_labels() -> None:
 
 
 def test_a_bad_pattern_is_named_before_anything_is_asked() -> None:
-    with pytest.raises(UserError, match=r"'\(a' is not a regular expression"):
+    with pytest.raises(UserError, match=r"'\(a' is not a usable regular expression"):
         build("regex", pattern="(a")
 
 
