@@ -70,7 +70,8 @@ class UnknownName(UserError):
         names = sorted(allowed)
         choices = messages.say("allowed_names", names=", ".join(names)) if names else ""
         super().__init__(
-            messages.say("unknown_name", kind=kind, name=name), hint=join_sentences(did_you_mean(name, names), choices)
+            messages.say("unknown_name", kind=kind.replace("_", " "), name=name),
+            hint=join_sentences(did_you_mean(name, names), choices),
         )
 
 

@@ -113,7 +113,7 @@ def test_the_learning_curve_refuses_sizes_that_the_examples_do_not_have():
 
 
 def test_unknown_names_and_kinds_are_refused():
-    with pytest.raises(UserError, match="There is no classical"):
+    with pytest.raises(UserError, match="Unknown classical model"):
         fit("oracle", [example("q", "a")], 0)
     with pytest.raises(ValueError, match="expected one of label"):
         candidates("image")  # type: ignore[arg-type]

@@ -113,7 +113,7 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
 ) -> None:
     (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one", "expected": "x"}\n')
     assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 2
-    assert "Use --all to label them again" in capsys.readouterr().err
+    assert "Use --all to label them a second time" in capsys.readouterr().err
     say(monkeypatch, "y")
     assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
     assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0

@@ -53,7 +53,7 @@ def test_the_one_call_is_stored_and_never_asked_again(root: Path, capsys: pytest
 
 def test_an_answer_that_cannot_be_explained_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["decode", "explain", "--project", root, "--prompt"]
-    assert "weak gives no log-probabilities." in refused(capsys, *words, "silent", status=4)
+    assert "weak returns no log-probabilities." in refused(capsys, *words, "silent", status=4)
     assert "weak did not answer: no such thing" in refused(capsys, *words, "refuse", status=4)
 
 

@@ -48,7 +48,7 @@ def test_a_model_whose_doubts_tell_gets_areas_a_threshold_and_a_page(
     assert sum(n for *_, n in calibration["reliability"]) == dev
     assert calibration["areas"]["disagreement"]["area"] > 0.5
     assert found["spots"][0]["cases"] and found["spots"][0]["instead"] == ["mauve"]
-    assert len(found["lints"]) == 1 and found["lints"][0].startswith("Log-probability -0.35 flags ")
+    assert len(found["lints"]) == 1 and found["lints"][0].startswith("A log-probability threshold of -0.35 flags ")
     assert json.loads((root / ".tuneworthy" / "uncertainty.json").read_text())["answers"] == found["answers"]
     assert "Withhold answers with mean_surprise" in page.read_text() and "mauve" in page.read_text()
     assert invoke([*map(str, words)]) == 0

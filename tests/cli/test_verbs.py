@@ -179,7 +179,7 @@ def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest
 
 def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "compare", "baseline", "nobody", "--project", run_record)
-    assert "Use one of current, best, baseline, model, or the ID of a variant" in line
+    assert "Use one of current, best, baseline, model, or a variant ID" in line
     (run_record / "variant.json").write_text("[1]")
     assert "this file is not a valid exported variant" in refused(
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
@@ -290,7 +290,7 @@ def test_init_makes_a_project_that_is_checked_without_errors(
     made = told(capsys, "init", tmp_path / "p", "--data", data(tmp_path / "d.csv", 400), *columns, "--n-cases", "100")
     assert {"project", "kind", "n_cases", "n_examples", "notes"} == set(made)
     assert (made["kind"], made["n_cases"], made["n_examples"]) == ("label", 100, 300)
-    assert not any("so few" in line for line in made["notes"])
+    assert not any("A smaller test set" in line for line in made["notes"])
     assert "already contains a project" in refused(
         capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns
     )

@@ -514,7 +514,7 @@ def test_a_classical_baseline_does_not_teach_and_without_a_run_there_is_no_best(
         config.read_text().replace("rungs = ['baseline', 'few_shot']", 'rungs = ["classical", "baseline"]')
     )
     assert invoke(["run", "--project", str(root)]) == 0
-    assert "The classical baseline cannot teach" in refused(capsys, root, question)
+    assert "The classical baseline cannot be the teacher" in refused(capsys, root, question)
 
 
 # --- money --------------------------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 def test_a_split_that_is_no_file_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a valid split name"):
         write_dataset("openai", tmp_path, {"../train": [PLAIN]})
-    with pytest.raises(UserError, match="There is no export_format"):
+    with pytest.raises(UserError, match="Unknown export format"):
         write_dataset("word", tmp_path, {"train": [PLAIN]})
 
 

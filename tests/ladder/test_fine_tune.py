@@ -52,10 +52,10 @@ def run_record(root: Path, *rungs: str) -> RungRecord:
 
 
 def test_without_a_tuned_model_the_rung_is_skipped_and_says_what_is_to_be_done(world: Path) -> None:
-    assert "nothing was trained" in run_record(world).reason
+    assert "no model has been trained" in run_record(world).reason
     base = make_artifact(world, "base")
     make_artifact(world, "gguf", base.id, file_type="q8_0")
-    assert "nothing was trained" in run_record(world).reason
+    assert "no model has been trained" in run_record(world).reason
     adapter = make_artifact(world, "adapter", base.id)
     assert "tuneworthy merge" in run_record(world).reason
     make_artifact(world, "merged", adapter.id)

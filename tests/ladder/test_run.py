@@ -412,7 +412,7 @@ def test_the_notes_of_a_record_stand_there_once(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
     Folder(root).write("revealed", [{"case": "x", "time": "2026-11-01T00:00:00+00:00", "command": "cases show"}])
     notes = Counter(walk(root).notes)
-    assert sum("were shown" in note for note in notes) == 1 and set(notes.values()) == {1}
+    assert sum("have been revealed" in note for note in notes) == 1 and set(notes.values()) == {1}
 
 
 def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
     assert proposed == (["model/strong", "model/judge"], [])
     edit(root, '[[graders]]\ntype = "exact"\n', judge)
     names, notes = asyncio.run(propose(root))
-    assert names == ["model/strong"] and "judge only judges" in notes[0]
+    assert names == ["model/strong"] and "judge is only a judge" in notes[0]
     edit(root, 'baseline = "weak"', 'baseline = "judge"')
     assert asyncio.run(propose(root)) == (["model/weak", "model/strong"], [])
 

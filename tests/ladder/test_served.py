@@ -114,7 +114,7 @@ def test_a_server_that_does_not_answer_or_serves_something_else_is_no_tuned_mode
     project: Project, engine: Engine
 ) -> None:
     made = make_models(project.root)
-    assert tuned_models(project) == [] and "models.server does not answer" in missing(project)
+    assert tuned_models(project) == [] and "models.server does not respond" in missing(project)
     engine.vllm(Path("/elsewhere/Qwen"))
     assert tuned_models(project) == []
     engine.vllm(made["base"].folder)

@@ -238,8 +238,8 @@ def test_the_page_is_a_heat_map_that_escapes_what_a_model_said() -> None:
     text = page(found)
     assert "<b>" not in text.replace("<body>", "") and "&lt;b&gt;" in text
     assert 'class="h5"' in text or 'class="h1"' in text
-    assert "entropy" in text and "Hold back" in text and "<script" not in text
-    assert "Hold back" in verdict(found)
+    assert "entropy" in text and "Withhold answers" in text and "<script" not in text
+    assert "Withhold answers" in verdict(found)
     assert terminal(found.answers[0]).plain == "Card arrival<b>"
     assert shown("\x1b[31mred\n") == "red "
 
@@ -309,7 +309,7 @@ def test_a_model_that_changed_is_not_watched_under_the_old_name(world: Path) -> 
             session, replace(current(session), model_identity={"provider": "scripted", "source": "older"})
         )
 
-    with pytest.raises(UserError, match="another model now"):
+    with pytest.raises(UserError, match="no longer the model"):
         within(world, act)
 
 

@@ -89,7 +89,7 @@ def test_a_test_set_that_is_used_up_is_said_in_one_line(tmp_path: Path) -> None:
         for i in range(12):
             take_comparison(session, "compare", one, replace(one, user=f"{i} {{{{ input }}}}"))
 
-    with pytest.raises(UserError, match=r"The test set is used up: .* Collect a new test set"):
+    with pytest.raises(UserError, match=r"The test set is used up\. .* Collect a new test set"):
         within(world(tmp_path), act)
 
 

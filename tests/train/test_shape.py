@@ -82,7 +82,7 @@ def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_of_modules_that_are_not_there_are_refused() -> None:
-    with pytest.raises(ModelError, match="no linear layer Wqkv; it has q_proj"):
+    with pytest.raises(ModelError, match=r"no linear layers named Wqkv\. Its linear layers are q_proj"):
         shape_of_config(LLAMA_8B).n_lora(8, ("Wqkv",))
 
 
