@@ -296,5 +296,5 @@ def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) 
 
 
 def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"None of the 2 rows has the \[prompt\] variables"):
+    with pytest.raises(UserError, match=r"None of the 2 rows has the variables of \[prompt\]"):
         named(tmp_path, NAMED, ["Which?", "Whose?"])
