@@ -129,8 +129,7 @@ say = Catalogue(
         "name_labeller": "Pass --labeller NAME.",
         "not_assigned": "{labeller} has no open label to give for the case {case}.",
         "no_agreement": (
-            "No case has labels from two labellers, so the labellers' agreement, which limits meaningful scores, is "
-            "unknown."
+            "No case has labels from two labellers, so their agreement and the highest meaningful score are unknown."
         ),
         "agreement": (
             "The labellers agree on {n_agree} of {n} cases: {share:.1%} [{low:.1%}, {high:.1%}], kappa {kappa}. A "

@@ -72,7 +72,7 @@ say = Catalogue(
         "penalty_repeats_fix": "Set repetition_penalty to 1.",
         "penalty_greedy": "At temperature 0, {names} can still change which token is most likely.",
         "remove": "Remove {names}.",
-        "min_p_not_alone": "min_p is not the only truncation: {engine} also applies its defaults {values}.",
+        "min_p_not_alone": "min_p is not the only truncation: {engine} also applies its defaults ({values}).",
         "set": "Set {values}.",
         "not_accepted": "The model does not accept the parameter {parameter}.",
         "use_effort": "Remove the parameter. This model takes a reasoning effort instead.",

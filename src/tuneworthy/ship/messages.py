@@ -51,7 +51,9 @@ say = Catalogue(
         # GGUF files
         "no_file_type": "Unknown GGUF type {file_type}.",
         "file_types": "Choose one of {types}.",
-        "no_source_file": "The GGUF export copies the tokenizer from the file of {spec}, which is not on this machine.",
+        "no_source_file": (
+            "The GGUF export copies the tokenizer from the GGUF file of {spec}, which is not on this machine."
+        ),
         "other_source_file": "{path} is not the file that the base model was converted from.",
         "pull": "Run `tuneworthy models pull {spec}`.",
         "no_quantiser": "{program} is not on the PATH, and K-quants need it.",
@@ -226,7 +228,7 @@ def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) ->
 
 def acts(kl: float, n: int, forms: Iterable[str]) -> str:
     """Say how far the adapter is from its base, and which forms are as far."""
-    others = f" The same applies to {names}." if (names := ", ".join(forms)) else ""
+    others = f" The other forms ({names}) differ from it as well." if (names := ", ".join(forms)) else ""
     return f"The adapter differs from its base model by {kl:.3f} nats (mean KL, n = {n}).{others}"
 
 

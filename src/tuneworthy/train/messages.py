@@ -45,7 +45,7 @@ say = Catalogue(
         "some_lack_variables": "Dropped {n} rows whose question lacks variables of [prompt].",
         "failed_gates": "Version {version} of the dataset was frozen with failed gates.",
         "build_or_unsafe": "Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",
-        "no_training_data": "There is no frozen dataset and no examples file to train on.",
+        "no_training_data": "There is neither a frozen dataset nor an examples file to train on.",
         "import_rows": "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples].",
         "not_gated": (
             "Training uses {n} rows of {path} without data gates. It excludes {left_out} other rows, which are in dev "
@@ -95,7 +95,7 @@ say = Catalogue(
         ),
         "base_is_gguf": "{base} is a GGUF file, which other trainers cannot load.",
         "make_folder": "Run `tuneworthy train` once to convert the file to a folder, or pass a folder with --base.",
-        "no_tokenizer": "The rows cannot be rendered without transformers and tokenizer.json in {folder}.",
+        "no_tokenizer": "Rendering the rows needs the package transformers, and tokenizer.json in {folder}.",
         "add_tokenizer": "Add the file, and run `pip install 'tuneworthy[train]'`.",
         "unknown_setting": "Unknown training setting {key!r}. A later version of tuneworthy may have written it.",
         # The pilot
