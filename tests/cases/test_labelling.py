@@ -69,7 +69,7 @@ def test_a_case_that_is_not_waiting_cannot_be_labelled(path: Path) -> None:
     session = LabelSession(CASES, path, "ann", seed=1)
     (done,) = label_all(session, n=1)
     for wrong in (done, "no such case"):
-        with pytest.raises(UserError, match="ann has no open label to give for the case"):
+        with pytest.raises(UserError, match="not waiting for a label from ann"):
             session.submit(wrong, "x")
     with pytest.raises(UserError, match="No labeller name"):
         LabelSession(CASES, path, " ", seed=1)

@@ -127,7 +127,7 @@ say = Catalogue(
         ),
         "no_labeller": "No labeller name is set.",
         "name_labeller": "Pass --labeller NAME.",
-        "not_assigned": "{labeller} has no open label to give for the case {case}.",
+        "not_assigned": "The case {case} is not waiting for a label from {labeller}.",
         "no_agreement": (
             "No case has labels from two labellers, so their agreement and the highest meaningful score are unknown."
         ),

@@ -43,7 +43,7 @@ say = Catalogue(
         "quantised_base": (
             "{folder} is quantised with {kind}. A merge would round away most of what the adapter learned."
         ),
-        "quantised_weight": "{folder}: {name} is stored as {dtype}, not in 16-bit or 32-bit.",
+        "quantised_weight": "{folder}: {name} is stored as {dtype}, not as a 16-bit or 32-bit type.",
         "merge_into_16bit": "Merge into the original 16-bit base model.",
         "no_weights": "{folder} contains no weights.",
         "no_bitsandbytes": "The package bitsandbytes is not installed. Adapters trained on 4-bit weights need it.",
@@ -166,7 +166,7 @@ say = Catalogue(
         "end_lost": "{form} does not stop in {n} of the {of} answers in which the adapter stops.",
         "end_of_turn": (
             "After trained answers, the median probability of the end-of-turn token is {p:.2f} (n = {n}). The adapter "
-            "stops in {stopped} of {of} answers, and no other form fails to stop in more of them than allowed."
+            "stops in {stopped} of {of} answers, and every other form stops in at least the required share of those."
         ),
         "distribution_changed": (
             "{form} ({kind}) has a mean KL of {kl:.4f} nats from the adapter, above the limit of {limit:.4f}."

@@ -100,7 +100,7 @@ say = Catalogue(
         "unknown_setting": "Unknown training setting {key!r}. A later version of tuneworthy may have written it.",
         # The pilot
         "pilot_needs_grader": "The pilot needs a grader that does not call a model.",
-        "add_grader": "Put a grader that calls no model first in [[graders]].",
+        "add_grader": "In [[graders]], put a grader first that needs no model calls.",
         "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
         # Plans
         "this_processor": "this CPU ({gflops:.0f} GFLOP/s measured)",
@@ -203,7 +203,7 @@ say = Catalogue(
         "epochs_fixed": "Training runs for {epochs:g} epochs without early stopping.",
         "stop_early": "Stop early on the task metric, measured on held-out rows.",
         "adam_8bit": "An 8-bit optimiser saves only about 6 bytes per trained parameter: 0.5 GiB for 84M parameters.",
-        "plain_adam": "Use adamw_torch_fused unless the run needs that memory.",
+        "plain_adam": "Use adamw_torch_fused, unless the run has to save that memory.",
         "noise_on": "NEFTune is on. It makes answers longer and has not improved results on knowledge tasks.",
         "no_noise": "Turn NEFTune off, unless it improves the task metric on held-out rows.",
         "saved_in_4bit": "The merged model is saved in 4-bit, and the rounding erases the adapter.",
