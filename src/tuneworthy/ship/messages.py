@@ -245,8 +245,10 @@ def more_rows(n_left: int) -> str:
 def too_few_answers(n: int, margin: float, not_scored: str, more: str) -> str:
     """Say that even equal forms could not be shown to be equal."""
     reason = f"Not scored ({not_scored}). " if not_scored else ""
-    loss = f"a loss of {100 * margin:g} points"
-    return f"{reason}{n} answers are too few to rule out {loss}, even if all forms are equal. {more}"
+    return (
+        f"{reason}{n} answers are too few to rule out a loss of {100 * margin:g} points, even if all forms are equal. "
+        f"{more}"
+    )
 
 
 def score_open(margin: float, form: str, not_scored: str, more: str) -> str:

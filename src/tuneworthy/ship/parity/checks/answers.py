@@ -187,8 +187,7 @@ def score(subject: Subject) -> FormFinding:
     for name, other in others.items():
         test = _compare(own, other, margin)
         numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
-        points = {"delta": 100 * test.delta, "lower": 100 * test.lower}
-        shown.append(messages.say("score_of_form", form=name, n=test.n, **points))
+        shown.append(messages.say("score_of_form", form=name, n=test.n, delta=100 * test.delta, lower=100 * test.lower))
         shows_loss = test.delta <= -margin or _compare(other, own, margin).lower > 0
         if not test.holds and graded and shows_loss:
             message = messages.say("score_worse", margin=100 * margin, form=shown[-1])
