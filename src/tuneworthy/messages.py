@@ -32,24 +32,24 @@ say = Catalogue(
         "no_such_file": "There is no Python file {place} in {root}.",
         "import_failed": "Importing {place} failed: {error}.",
         "fix_file": "Fix the file, then run the command again.",
-        "part_of_python": "{place} belongs to Python itself, so it cannot be a grader or a model.",
+        "part_of_python": "{place} is part of Python. It cannot be a grader or a model.",
         # trust
         "grant_code": "run the Python function {what} ({where}) on this machine",
         "grant_key": "send the API key in {what} to {where}",
-        "grant_file": "use {what}, which is outside the project folder: {where}",
+        "grant_file": "use {what} outside the project folder ({where})",
         "grant_program": "start the program `{what}` ({where})",
         "not_trusted": "You have not allowed the project in {root} to do the following:",
-        "trust_hint": "If you trust the project, run `{command}`. In CI, set {variable} to the folder.",
+        "trust_hint": "If you trust the project, run `{command}`. In CI, set {variable} to the project folder.",
         "bad_trust_file": "{path} cannot be read: {error}.",
         "move_trust": "Fix or remove the file, then run the command again.",
         "leads_out": "{path} is a link to {target}, which is outside the project folder.",
         "remove_link": "Remove the link, then run the command again.",
         # limits on text from other people; a reason is a clause
-        "over_limit": "A computation was stopped because {reason}.",
-        "still_running": "it is still running after {limit_s:g} s",
+        "over_limit": "A template, pattern or schema cannot be evaluated: {reason}.",
+        "still_running": "it takes longer than {limit_s:g} s",
         "fills_memory": "it needs too much memory",
         "child_ended": "its process exited without a result (status {status})",
-        "tried_often": "it reached its limit {n} times before",
+        "tried_often": "it has already exceeded a limit {n} times",
         "raises": "it raises {error}",
         "too_many_chars": "its result has more than {most} characters",
         "too_many_bytes": "its results have more than {most} bytes",
@@ -59,10 +59,8 @@ say = Catalogue(
         "too_large": "{path} is larger than {most:.0f} MiB.",
         "smaller_file": "Specify a smaller file.",
         # YAML
-        "too_many_values": (
-            "The YAML has more than {most:,} values. An alias counts once for each value that it repeats."
-        ),
-        "too_deep": "The YAML is nested more than {most} levels deep.",
+        "too_many_values": "The YAML has more than {most:,} values. An alias counts as all the values that it repeats.",
+        "too_deep": "The YAML has more than {most} levels of nesting.",
         # regular expressions
         "bad_pattern": "{pattern!r} is not a usable regular expression: {error}.",
         "fix_pattern": "Fix or shorten the pattern.",

@@ -110,7 +110,10 @@ def test_two_reviewers_get_their_agreement(root: Path) -> None:
     review(root, "start", "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
     result = review(root, "start", "--reviewer", "bob", lines=["b no", *["g"] * 28, "/quit"])
     assert "The reviewers agree on 28 of 29 rows" in result.stdout
-    assert result.return_value == 4 and "1 of 100 reviewed rows are bad (2 allowed), and 2 of 102 rows remain" in result.stdout  # no longer certain
+    assert (
+        result.return_value == 4
+        and "1 of 100 reviewed rows are bad (2 allowed), and 2 of 102 rows remain" in result.stdout
+    )  # no longer certain
     assert review(root, "start", "--reviewer", "bob", lines=["g"] * 9).return_value == 0
 
 

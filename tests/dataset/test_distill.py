@@ -269,7 +269,7 @@ def test_the_answer_on_terms_stands_in_the_recipe_of_the_version(tmp_path: Path)
         assert terms_of(version.recipe)[0] == status
         assert invoke(["data", "card", "--out", str(root / "card.md"), "--project", str(root)]) == 0
         page = (root / "card.md").read_text().replace("\\", "")
-        assert f"Terms of the teachers ({status})" in page and "teacher.py:answer" in page
+        assert f"Teachers' terms of use ({status})" in page and "teacher.py:answer" in page
 
 
 # --- answers that are no good -------------------------------------------------------------------------------------

@@ -302,7 +302,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
         return stream(*arguments, **named)
 
     monkeypatch.setattr(importer, "stream_examples", growing)
-    with pytest.raises(UserError, match="changed during the import"):
+    with pytest.raises(UserError, match="changed while it was being imported"):
         import_files(store, [path])
 
 

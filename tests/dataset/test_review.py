@@ -520,7 +520,7 @@ def test_a_cut_off_line_is_passed_over_and_a_wrong_one_is_told(review: Review, p
     assert review.state().n_judged == 3
     path.write_bytes(b'{"kind": "other"}\n' + whole)
     with pytest.raises(
-        DataError, match=r"reviews.jsonl:1: expected a line of one of the kinds plan, second_sample, verdict, got"
+        DataError, match=r"reviews.jsonl:1: expected a line whose kind is one of plan, second_sample, verdict, got"
     ):
         review.state()
 

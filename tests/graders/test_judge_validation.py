@@ -56,7 +56,7 @@ def test_a_sound_judge_passes() -> None:
     assert found.passes
     assert (found.fooled, found.reasons, found.warnings, found.n_unread) == ((), (), (), 0)
     assert found.confusion.kappa == 1
-    assert "30 of 30 canaries caught" in str(found)
+    assert "30 of 30 worthless answers caught" in str(found)
     orjson.dumps(found.to_dict())
 
 

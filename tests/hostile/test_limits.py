@@ -149,7 +149,7 @@ def test_a_child_without_its_memory_limit_is_filled(monkeypatch: pytest.MonkeyPa
 def test_a_child_without_its_time_limit_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     source = "{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}"
     monkeypatch.setattr(templates, "LIMIT_S", 0.1)
-    with pytest.raises(UserError, match="still running"):
+    with pytest.raises(UserError, match="takes longer than"):
         templates.render(source, "x")
     monkeypatch.setattr(templates, "LIMIT_S", 600.0)
     assert templates.render(source, "x") == ""
@@ -189,7 +189,7 @@ def test_a_pattern_is_compiled_or_refused_in_bounded_time(name: str) -> None:
 def test_without_the_child_a_pattern_compiles_for_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "|".join(f"other{n}" for n in range(100_000))
     monkeypatch.setattr(patterns, "COMPILE_S", 0.1)
-    with pytest.raises(UserError, match="still running"):
+    with pytest.raises(UserError, match="takes longer than"):
         patterns.compile_pattern(words)
     monkeypatch.setattr(limited, "call", lambda *_, **__: "")  # the guard is off: nothing is tried before
     monkeypatch.setattr(patterns.regex, "compile", lambda *_: "compiled here")

@@ -242,7 +242,7 @@ def test_a_key_goes_to_no_other_server_than_its_own(project: Path, spy: Spy) -> 
     from tuneworthy.providers.http_client import HttpClient
     from tuneworthy.providers.keys import Key
 
-    with pytest.raises(UserError, match="is for another server"):
+    with pytest.raises(UserError, match="does not belong to the server"):
         HttpClient(f"http://127.0.0.2:{spy.port}/v1", key=Key("k" * 20, "https://api.openai.com"), timeout_s=1)
 
 

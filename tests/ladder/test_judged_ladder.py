@@ -172,7 +172,7 @@ def test_the_gate_of_the_verdict_passes_with_people_and_fails_without_or_with_an
     run_record(root)
     found = asyncio.run(evidence())
     assert found.valid
-    assert "30 of 30 canaries caught" in found.detail
+    assert "30 of 30 worthless answers caught" in found.detail
     path = root / ".tuneworthy" / "judge.json"
     path.write_text(json.dumps(document(root) | {"judge": "another"}))
     assert "a different judge from the validated one" in asyncio.run(evidence()).detail

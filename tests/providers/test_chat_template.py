@@ -19,7 +19,7 @@ BOUND_S = 120.0
 CHAT = [{"role": "user", "content": "Grüße <b>"}]
 ENDLESS = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}"
 BAD_TEMPLATES: dict[str, tuple[str, str]] = {
-    "loops for ever": (ENDLESS, "still running"),
+    "loops for ever": (ENDLESS, "takes longer than"),
     "writes for ever": ("{% for i in range(99999) %}{{ 'a' * 9999 }}{% endfor %}", "more than"),
     "reaches out": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
     "changes the chat": ("{{ messages.append(1) }}", "SecurityError"),
@@ -87,7 +87,7 @@ def test_a_template_that_reaches_for_code_gets_nothing() -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (ENDLESS, "still running"),
+        (ENDLESS, "takes longer than"),
         ("{% for a in range(9999) %}word {% endfor %}", "more than 1000 characters"),
         ("{% for %}", "TemplateSyntaxError"),
     ],
@@ -99,7 +99,7 @@ def test_a_template_that_no_chat_can_be_rendered_with_stops_them_all(source: str
 
 def test_many_chats_do_not_buy_a_slow_template_more_than_the_most_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MOST_S", 1.0)
-    with pytest.raises(ModelError, match="still running after 1 s"):
+    with pytest.raises(ModelError, match="takes longer than 1 s"):
         template(ENDLESS).render([ASK] * 1000)
 
 

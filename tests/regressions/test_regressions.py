@@ -99,7 +99,7 @@ GUARD = '[[regressions]]\nname = "{name}"\npath = "{path}"\n[[regressions.grader
 @pytest.mark.parametrize(
     ("extra", "rows", "words"),
     [
-        ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "two sets are called"),
+        ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "two sets have the name"),
         ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 cases in g.jsonl have no expected answer"),
         ({"name": "own", "path": "none.jsonl"}, "", "none.jsonl"),
     ],

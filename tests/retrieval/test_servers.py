@@ -150,7 +150,7 @@ def test_a_slow_server_holds_nothing_up_and_ctrl_c_ends_the_wait_after_the_grace
 def test_too_few_vectors_are_refused(account: Account) -> None:
     with serving((200, {"data": []})) as (url, _):
         config = EncoderServer(type="server", base_url=url, model="m")
-        with pytest.raises(OutsideFault, match="/embeddings does not follow the protocol"):
+        with pytest.raises(OutsideFault, match="/embeddings does not follow the API"):
             asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))
 
 

@@ -126,7 +126,7 @@ def test_a_base_served_in_the_place_of_the_adapter_is_named(circle: Circle) -> N
 
 def test_the_wrong_base_is_refused_and_named(circle: Circle) -> None:
     other = tiny.make_base(circle.store, seed=7)
-    with pytest.raises(UserError, match="wrong_base"):
+    with pytest.raises(UserError, match="was trained on the base model"):
         merge(circle.store, circle.adapter.id, other.id)
 
     def elsewhere(folder: Path) -> None:

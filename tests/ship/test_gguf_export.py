@@ -62,7 +62,7 @@ def test_the_vocabulary_is_filled_up_to_the_rows(tmp_path: Path) -> None:
 
 
 def test_a_token_without_a_row_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="added_token_lost"):
+    with pytest.raises(UserError, match="added tokens would be lost"):
         read_vocabulary(folder_of(tmp_path), 4)
 
 
@@ -91,8 +91,8 @@ def test_a_normalizer_that_llama_cpp_does_not_have_is_refused() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "architecture": ({"architectures": ["FalconH1ForCausalLM"]}, "FalconH1ForCausalLM"),
-    "rotary scaling": ({"rope_scaling": {"rope_type": "yarn", "factor": 4}}, "yarn"),
-    "window": ({"use_sliding_window": True}, "sliding window"),
+    "RoPE scaling": ({"rope_scaling": {"rope_type": "yarn", "factor": 4}}, "yarn"),
+    "window": ({"use_sliding_window": True}, "sliding-window attention"),
     "quantised": ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
     "activation": ({"hidden_act": "relu"}, "relu"),
 }
@@ -162,7 +162,7 @@ def test_the_keys_of_the_source_are_taken_over_and_new_tokens_added(tmp_path: Pa
     other = {**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {"a": 0, "c": 1, "ab": 2}}}
     with pytest.raises(UserError, match="Token 1 is"):
         write_gguf(folder_of(tmp_path / "x", tokenizer=other), tmp_path / "x.gguf", "f16", source)
-    with pytest.raises(UserError, match="wrong_base"):
+    with pytest.raises(UserError, match="belongs to a different base model"):
         write_gguf(folder_of(tmp_path / "y", rope_theta=5.0), tmp_path / "y.gguf", "f16", source)
 
 

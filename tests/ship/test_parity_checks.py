@@ -395,7 +395,7 @@ def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
     endless = replace(tuned("adapter"), greedy=[Greedy((1,), "a", False)] * 4)
     assert scores_of(scoring, endless, {"gguf": endless}) == {}
     said = check("score", replace(subject_of(tmp_path), scores={}))
-    assert said.status == "skipped" and "ends no answer" in said.message
+    assert said.status == "skipped" and "stops in none of the answers" in said.message
 
 
 def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> None:

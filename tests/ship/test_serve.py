@@ -85,8 +85,10 @@ def test_a_server_that_goes_on_after_it_was_stopped_fails(
 
 
 def test_a_server_with_other_answers_fails_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = checked(tmp_path, monkeypatch, GONE, {"status": "fail", "cause": "adapter_not_applied", "detail": ""})
-    assert (document["status"], document["detail"]) == ("fail", "Parity failed: adapter_not_applied.")
+    check = {"name": "acts", "status": "fail", "detail": "The server runs the base model."}
+    parity = {"status": "fail", "cause": "adapter_not_applied", "detail": "", "checks": [check]}
+    document = checked(tmp_path, monkeypatch, GONE, parity)
+    assert (document["status"], document["detail"]) == ("fail", "Parity failed. The server runs the base model.")
 
 
 def test_a_server_that_was_asked_too_little_is_not_known_to_serve_it(

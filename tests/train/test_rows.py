@@ -122,7 +122,7 @@ def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
     found = gathered(tmp_path, unsafe=False)
     assert found.metric is not None
     lost, twice = (int(note.split()[0]) for note in found.notes)
-    assert "held-out rows cannot be scored" in found.notes[0] and "repeat a question" in found.notes[1]
+    assert "held-out rows cannot be scored" in found.notes[0] and "repeat the question of another row" in found.notes[1]
     assert lost and twice and len(found.train) + len(found.metric.cases) + lost + twice == 650
 
 
@@ -283,7 +283,7 @@ def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) 
     found = named(tmp_path, NAMED, [written, "About the cellar: Which?", "Which?"])
     asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
     assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
-    assert found.notes[0] == "Dropped 1 rows whose question lacks [prompt] variables."
+    assert found.notes[0] == "Dropped 1 rows whose question lacks variables of [prompt]."
     assert found.student.question(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
         "About a: b"
     )
@@ -296,5 +296,5 @@ def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) 
 
 
 def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"None of the 2 rows has the \[prompt\] variables"):
+    with pytest.raises(UserError, match=r"None of the 2 rows has the variables of \[prompt\]"):
         named(tmp_path, NAMED, ["Which?", "Whose?"])

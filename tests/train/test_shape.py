@@ -73,7 +73,11 @@ def test_a_gguf_file_with_more_layers_than_any_model_has_is_refused() -> None:
 
 def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    for content, told in ((b"{", "Not valid JSON"), (b"[]", "table of keys"), (b" " * (4 * 2**20 + 1), "larger than")):
+    for content, told in (
+        (b"{", "Not valid JSON"),
+        (b"[]", "mapping of"),
+        (b" " * (4 * 2**20 + 1), "larger than"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ModelError, match=told):
             read_shape(tmp_path)

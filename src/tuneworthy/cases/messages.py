@@ -27,7 +27,7 @@ say = Catalogue(
         "damaged": "a corrupt file ({error})",
         "too_large": "a line of {size:.0f} MiB",
         "bad_json_at": "{error} at column {column}: {text}",
-        "bad_byte": "the byte 0x{byte:02x} at column {column}",
+        "bad_byte": "the invalid byte 0x{byte:02x} at column {column}",
         "bad_yaml_value": "a value that cannot be parsed: {error}",
         "csv_span": "{error} (lines {first} to {last})",
         "twice": "{name} twice",
@@ -38,7 +38,7 @@ say = Catalogue(
         "no_such_key": "no such key",
         "columns": "the columns {names}",
         "no_role": "no role in {message}",
-        "ends_with": "a last turn with the role {role!r}",
+        "ends_with": "a final turn with the role {role!r}",
         "the_role": "the role {role!r}",
         "link": "a link to {value}",
         "same_id": "{id}, which line {line} also has",
@@ -59,10 +59,10 @@ say = Catalogue(
         "no_answer": "the expected answer is {what}, so the case is unlabelled",
         "null": "null",
         "empty": "empty",
-        "listed_choices": "the choices were appended to the question as a lettered list",
+        "listed_choices": "the choices are appended to the question as a lettered list",
         "system_turn": "the chat ends with a system message, which is read as the user's turn",
         "promptfoo_key": "the promptfoo key `{key}` is ignored",
-        "assert_expected": "the assertion `{kind}` became the expected answer{grader}",
+        "assert_expected": "the assertion `{kind}` is used as the expected answer{grader}",
         "assert_unread": "the assertion `{kind}` is ignored{grader}",
         "assert_grader": '; the grader {{ type = "{grader}" }} does the same',
         "further_notes": "other notes",
@@ -82,7 +82,7 @@ say = Catalogue(
             "comparisons."
         ),
         "no_labels": "None of the {n} cases is labelled.",
-        "label_them": "Label cases with `tuneworthy cases label`.",
+        "label_them": "Run `tuneworthy cases label` to label cases.",
         "no_dev_examples": "No dev cases could be drawn from {n} examples (limit {take}).",
         "more_dev": "Raise [split] dev, or put fewer rows in the same group.",
         "too_few": (
@@ -96,23 +96,23 @@ say = Catalogue(
         ),
         "split_groups": "Split the largest group, or add cases from other groups.",
         "dev_from_examples": (
-            "{n_scorable} of {n} examples can be scored (at least {least} needed), so dev is {n_dev} of them and test "
-            "is all {n_cases} cases"
+            "{n_scorable} of {n} examples can be scored (at least {least} needed). Dev therefore uses {n_dev} of them, "
+            "and test uses all {n_cases} cases"
         ),
-        "dev_size": "dev is limited to {dev_size} examples and {share:.0%} of all examples",
-        "set_aside": "{n} examples share a question or group with dev and are used for neither dev nor shots",
+        "dev_size": "dev has at most {dev_size} examples and at most {share:.0%} of all examples",
+        "set_aside": "{n} examples share a question or group with dev, so they are used for neither dev nor shots",
         "dev_from_cases": (
-            "only {n_scorable} examples can be scored (at least {least} needed), so the {n_cases} cases are split into "
-            "{n_test} test and {n_dev} dev cases"
+            "only {n_scorable} examples can be scored (at least {least} needed). The {n_cases} cases are therefore "
+            "split into {n_test} test and {n_dev} dev cases"
         ),
         "no_exploring": (
             "{n} dev cases are too few to explore (at least {least} needed), so each rung tries one candidate"
         ),
-        "balanced": "balanced by {what} ({reason})",
+        "balanced": "the split is balanced by {what} ({reason})",
         "by_label": "label",
         "by_declining": "whether the model should decline",
         "unlabelled": "{n} unlabelled cases are left out",
-        "overlapping": "dropped {n} examples that overlap {where}",
+        "overlapping": "dropped {n} examples that overlap with {where}",
         "the_cases": "the cases",
         "dev": "dev",
         # Contamination
@@ -128,10 +128,12 @@ say = Catalogue(
         "no_labeller": "No labeller name is set.",
         "name_labeller": "Pass --labeller NAME.",
         "not_assigned": "The case {case} is not waiting for a label from {labeller}.",
-        "no_agreement": "No case has labels from two labellers, so the highest meaningful score is unknown.",
+        "no_agreement": (
+            "No case has labels from two labellers, so their agreement and the highest meaningful score are unknown."
+        ),
         "agreement": (
             "The labellers agree on {n_agree} of {n} cases: {share:.1%} [{low:.1%}, {high:.1%}], kappa {kappa}. A "
-            "score above that agreement is not meaningful."
+            "score above this agreement is not meaningful."
         ),
         "not_defined": "not defined",
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",

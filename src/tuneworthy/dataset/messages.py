@@ -28,20 +28,21 @@ say = Catalogue(
             "number of topics is {effective:.1f} (of {topics})."
         ),
         "declined_shares": (
-            "{declined} of {rows} rows decline to answer ({declined_share:.1%}). {unanswerable} of {cases} cases are "
-            "unanswerable ({unanswerable_share:.1%})."
+            "The answer declines in {declined} of {rows} rows ({declined_share:.1%}). {unanswerable} of {cases} cases "
+            "are unanswerable ({unanswerable_share:.1%})."
         ),
         "judged": (
-            "The judge rates {bad} of {n} rows as bad: {share:.1%} [{low:.1%}, {high:.1%}]. It rejected all {canaries} "
-            "worthless answers and gave no rating for {missing} rows."
+            "The judge rates {bad} of {n} rows as bad: {share:.1%} [{low:.1%}, {high:.1%}]. It gave no rating for "
+            "{missing} rows, and it rejected all {canaries} worthless answers."
         ),
         "leaning_file": (
-            "{file}: in {share:.1%} of draws, its {n} rows are closer to a case than to an equal number of other rows. "
-            "Chance is 50.0% (z = {z:.1f})."
+            "{file}: if equal numbers of cases and other rows are drawn, a case is the closest to a row of this file "
+            "in {share:.1%} of draws (n = {n}). Chance is 50.0% (z = {z:.1f})."
         ),
         "drift": (
-            "{group} (n = {n}) against the other rows (n = {n_others}): AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}] on "
-            "answers, {questions_auc:.2f} [{questions_ci[0]:.2f}, {questions_ci[1]:.2f}] on questions."
+            "{group} (n = {n}) against the other rows (n = {n_others}): a classifier reaches AUC {auc:.2f} "
+            "[{ci[0]:.2f}, {ci[1]:.2f}] on the answers. On the questions, it reaches AUC {questions_auc:.2f} "
+            "[{questions_ci[0]:.2f}, {questions_ci[1]:.2f}]."
         ),
         "no_presidio": "The package presidio-analyzer is not installed.",
         "no_presidio_hint": "Run `pip install presidio-analyzer`, then install the spaCy model that it requests.",
@@ -52,7 +53,7 @@ say = Catalogue(
         "rows_read": "{file}: {n} rows read",
         "no_usable_row": "None of the {n} rows is usable.",
         "reasons_in": "See the reasons in {path}.",
-        "file_grew": "{path} changed during the import.",
+        "file_grew": "{path} changed while it was being imported.",
         "file_grew_hint": "Copy the file, then import the copy.",
         "nul": "the text contains a NUL character",
         "no_question": "the question has no visible text",
@@ -62,11 +63,13 @@ say = Catalogue(
             "There are no rows to build from. Nothing has been imported, and [examples] specifies no file."
         ),
         "nothing_to_build_hint": "Run `tuneworthy data import FILE`, or specify a file in [examples].",
-        "no_split_yet": "Dev and test cannot be drawn yet ({reason}), so no row may overlap any of the {n} cases.",
+        "no_split_yet": (
+            "Dev and test cannot be drawn yet ({reason}). Until then, no row may overlap any of the {n} cases."
+        ),
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
-            "Without a sentence encoder, paraphrased duplicates and overlaps go undetected. Run `pip install torch`, "
-            "or set encoder in [data]."
+            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. Run `pip install "
+            "torch`, or set encoder in [data]."
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "check_is_off": "The check {check} is off.",
@@ -84,7 +87,7 @@ say = Catalogue(
         "build_again": "Run `tuneworthy data build`.",
         "no_version": "No version of the training data has been frozen yet.",
         "no_such_version": "The training data has no version {version}.",
-        "not_drawn": "over the limit of {limit} questions",
+        "not_drawn": "not drawn, because the limit is {limit} questions",
         "below_accept": "the best of {n} answers scores {best:.3f}, below the threshold of {accept:g}",
         "agreement": "{n} of {total} answers agree",
         "no_questions": (
@@ -92,30 +95,33 @@ say = Catalogue(
         ),
         "no_questions_hint": "Specify a file of questions: `tuneworthy data distill FILE`.",
         "questions_to_ask": "Read {n} questions; the teacher answers {asked} of them.",
-        "not_asked": "  Skipped {n}: {reason} ({description})",
+        "not_asked": "  Skipped {n} questions: {description} ({reason})",
         "no_question_left": "None of the {n} questions passed the checks.",
         "no_question_left_hint": "Change [data] or [teacher] in the project file, or specify a different file.",
-        "terms_forbid": "The terms of models.{model} forbid training on its outputs.",
+        "terms_forbid": "The terms of use of models.{model} forbid training on its outputs.",
         "terms_forbid_hint": "Choose a different teacher.",
         "terms_unknown": "models.{model} may belong to a third party, and teacher.allows_training is not set.",
         "terms_unknown_hint": "Read the model's terms of use, then set teacher.allows_training to true or false.",
         "no_teacher": "The project file has no [teacher] section.",
         "no_teacher_hint": 'Add [teacher] with model = "NAME", where NAME is a model in [models].',
-        "equal_samples": "At temperature 0, all {n} samples would be identical.",
+        "equal_samples": "At temperature 0, all {n} samples for a question would be identical.",
         "equal_samples_hint": "Set parameters = { temperature = 0.7 } in [teacher].",
         "cannot_select": (
-            "The teacher gives {n} samples, but there are neither expected answers nor self_consistency to choose one."
+            "The teacher gives {n} samples per question, but nothing can choose one of them. There are no expected "
+            "answers, and self_consistency is not set."
         ),
         "cannot_select_hint": 'Set self_consistency in [teacher], or references = "all" if people labelled these rows.',
         "no_good_answer": "The teacher gave no usable answer to any of the {n} questions.",
         "other_teacher": "{row} was answered by the teacher {other}, but the new rows come from {teacher}.",
         "other_teacher_hint": "To allow several teachers, set teacher_mix = true in [data].",
-        "repeated_rows": "{n} rows were already in the import and were not added again.",
-        "teachers_not_recorded": "this version does not record its teachers: run `tuneworthy data build` again",
+        "repeated_rows": "{n} rows were already in the latest import and were not added again.",
+        "teachers_not_recorded": "this version does not record its teachers, so run `tuneworthy data build` again",
         "no_teacher_rows": "no row was answered by a model",
-        "training_forbidden": "its terms forbid training on its outputs",
-        "training_unknown": "unknown whether its terms allow training: set teacher.allows_training",
-        "one_sided_split": "The {n} rows form {groups} groups, too few to split into train and validation.",
+        "training_forbidden": "the model's terms of use forbid training on its outputs",
+        "training_unknown": (
+            "it is unknown whether the model's terms of use allow training, because teacher.allows_training is not set"
+        ),
+        "one_sided_split": "The {n} rows form {groups} groups, too few to split into training and validation rows.",
         "one_sided_split_hint": "Pass --validation 0 to `tuneworthy data export`.",
         "kept_together": "rows of the same group, and rows with the same question",
         "frozen_unsafe": "This version was frozen with failed gates: {gates}.",
@@ -140,13 +146,13 @@ say = Catalogue(
         "all_known": "All {n_rows} rows have already been reviewed.",
         "all_known_hint": "Build a version that has new rows.",
         "max_bad_too_high": (
-            "If max-bad is {max_bad}, no sample of the {n_rows} rows can show that {bound:.1%} are good ({n_known_bad} "
-            "are known to be bad)."
+            "If max-bad is {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good "
+            "({n_known_bad} are known to be bad)."
         ),
         "max_bad_too_high_hint": "Use a max-bad of at most {most}.",
         "fixed_before": "{name} was fixed at {fixed} before the first row was shown and cannot change to {value}.",
         "fixed_before_hint": "Omit the option.",
-        "sample_gone": "Version {version} contains {found} of the {n} sampled rows.",
+        "sample_gone": "Version {version} contains only {found} of the {n} sampled rows.",
         "sample_gone_hint": "A frozen version must not change. Restore its files, or build and review a new version.",
         "no_reviewer": "No reviewer name is set.",
         "no_reviewer_hint": "Pass --reviewer NAME.",
@@ -155,7 +161,7 @@ say = Catalogue(
         "judged_before": "{reviewer} has already rated {row}.",
         "judged_before_hint": "A rating can change from good to bad, but not back.",
         "review_file": "a readable review file",
-        "review_line": "a line of one of the kinds {kinds}",
+        "review_line": "a line whose kind is one of {kinds}",
         "no_plan": "there is no review plan yet, so no row has been reviewed",
         "accepted": (
             "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
@@ -173,7 +179,7 @@ say = Catalogue(
             "{n_bad} of {n_judged} reviewed rows are bad ({max_bad} allowed), and {open} of {n} rows remain to review"
         ),
         "shares_of_rejection": (
-            "; checks dropped {recall} of the bad rows and kept {specificity} of the good ones; {remaining} of the "
+            "; the checks dropped {recall} of the bad rows and kept {specificity} of the good ones; {remaining} of the "
             "kept rows are bad"
         ),
         "kappa": "; kappa {kappa:.2f} [{low:.2f}, {high:.2f}]",
@@ -191,11 +197,11 @@ say = Catalogue(
         "provenance_of_file": "{n} rows, SHA-256 {sha256}",
         "provenance_of_cases": "{n}, hash {sha256}",
         "provenance_of_teacher": "{name}; {n} rows, {days}; {parameters}",
-        "provenance_of_judge": "models.{model}, hash of model, rubric and settings {identity}",
+        "provenance_of_judge": "models.{model}; hash of the model, rubric and settings: {identity}",
         "licence_of_all": "Licence of all rows: {licence}.",
-        "no_licence": "No licence is stated. Set `licence` in [data].",
+        "no_licence": "No licence is stated. Set licence in [data].",
         "licence_of_some": "Licence of {n} rows: {licence}.",
-        "terms_of_teachers": "Terms of the teachers ({status}): {reason}.",
+        "terms_of_teachers": "Teachers' terms of use ({status}): {reason}.",
     }
 ).say
 
@@ -227,7 +233,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "overlap_ngram": "shares most words with a case's question",
         "overlap_edit": "one word away from a case's question",
         "overlap_short_edit": "a short question, one word away from a case's question",
-        "overlap_group": "the same group as a case",
+        "overlap_group": "in the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},
     "near": {"near_duplicate": "an earlier row with a few words changed"},
@@ -238,7 +244,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
     "concentration": {
-        "over_cap": "exceeds the row limit for one topic",
+        "over_cap": "above the limit of rows per topic",
         "concentrated": "a few topics make up most of the rows",
     },
     "judge_audit": {
@@ -253,7 +259,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "length": {"long": "far longer than usual", "short": "far shorter than usual"},
     "language": {
-        "rare_language": "in a language that hardly any other row uses",
+        "rare_language": "a language that hardly any other row uses",
         "answered_in_another": "answered in a different language from the question",
     },
     "teacher_mix": {
@@ -331,13 +337,13 @@ TEACHER_REASONS: Final = {
     "unscored": "the grader could not score the teacher's answer",
     "disagreement": "too few of the teacher's answers agree",
 }
-BEYOND_LIMIT: Final = {"beyond_limit": "not drawn"}
+BEYOND_LIMIT: Final = {"beyond_limit": "not drawn, because of the limit on questions"}
 
 
 def training_allowed(terms: Iterable[Any]) -> str:
     """Say that terms allow training, and where they say so."""
     where = "; ".join(sorted({str(one) for one in terms if one}))
-    return f"the terms allow training on its outputs{f' ({where})' if where else ''}"
+    return f"the model's terms of use allow training on its outputs{f' ({where})' if where else ''}"
 
 
 def each_teacher(rows: Iterable[Mapping[str, Any]], terms: str) -> str:

@@ -7,7 +7,7 @@ say = Catalogue(
         # Engines and presets
         "unknown_engine": "Unknown engine {name!r}. Choose from {names}.",
         "unknown_preset": "Unknown preset {name!r}. Choose from {names}.",
-        "unknown_task_kind": "Unknown kind of task {kind!r}.",
+        "unknown_task_kind": "Unknown task type {kind!r}.",
         "parameter_range": "{name} must be between {low:g} and {high:g}, not {value:g}.",
         "set_in_range": "Set {name} to a value in this range.",
         "temperature_too_high": "{engine} accepts temperatures of at most {most:g}, not {value:g}.",
@@ -16,7 +16,7 @@ say = Catalogue(
         "no_logit": "None of the logits is finite.",
         "give_logits": "Pass the logits of one position.",
         "wrong_order": (
-            "Only llama.cpp supports a custom sampler order, and the order must contain exactly {samplers}. It was "
+            "Only llama.cpp supports a custom sampler order, and the order must contain exactly {samplers}, not "
             "{order}."
         ),
         "unknown_tokens": "The context contains token ids outside the vocabulary (0 to {last}).",
@@ -29,12 +29,12 @@ say = Catalogue(
         "not_supported": "{engine} does not support {names} and ignores them.",
         "raised": "{engine} raises {name} to {value:g}.",
         "min_p_after_temperature": (
-            "After temperature {temperature:g}, min_p {min_p:g} cuts like min_p {at_one:.3f} at temperature 1 (m^T). "
-            "llama.cpp cuts before the temperature."
+            "After temperature {temperature:g}, min_p {min_p:g} has the effect of min_p {at_one:.3f} at temperature 1 "
+            "(m^T). llama.cpp applies min_p before the temperature."
         ),
         "penalty_offset": (
-            "repetition_penalty {penalty:g} depends on a constant offset of the logits that otherwise changes no "
-            "probability. {token} gets {shares}.{unknown}"
+            "The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which otherwise "
+            "changes no probability. The probability of {token} is {shares}.{unknown}"
         ),
         "offset_unknown": " The offset of these logits is unknown.",
         "tail_assumed": (
@@ -42,47 +42,47 @@ say = Catalogue(
         ),
         # Lints: comparisons and log-probabilities
         "one_draw": (
-            "The fixed seed {seed} makes all repeats of an answer identical, although the temperature is above 0."
+            "The fixed seed {seed} makes all repeats of an answer identical, even though the temperature is above 0."
         ),
         "one_draw_fix": "Remove seed, or set temperature to 0.",
-        "threshold": (
-            "The log-probability {threshold:g} ({share}) is used as a threshold, but no graded answers support it."
-        ),
+        "threshold": "The log-probability threshold {threshold:g} ({share}) has not been calibrated on graded answers.",
         "threshold_share": "a token probability of {share:.2f}",
         "threshold_impossible": "no log-probability is above 0",
-        "threshold_fix": "Calibrate the threshold with `tuneworthy decode uncertainty`.",
+        "threshold_fix": "Run `tuneworthy decode uncertainty` to calibrate the threshold.",
         # Lints: sampling parameters
         "unset": "Temperature is 1 and no sampler truncates the distribution{where}, so any token can be drawn.",
         "unset_vllm": " (unless the model's generation_config.json says otherwise)",
-        "unset_fix": "Set temperature or min_p, and compare settings with `tuneworthy decode sweep`.",
+        "unset_fix": "Set temperature or min_p. Run `tuneworthy decode sweep` to compare settings.",
         "creative_temperature": (
-            "Temperature is {temperature:g}. If one token has 85% and the rest is a long tail, the tail now gets "
-            "{tail:.1%}."
+            "Temperature is {temperature:g}. For example, a long tail with a total probability of 15.0% at temperature "
+            "1 now gets {tail:.1%}."
         ),
         "creative_temperature_fix": (
             "Ask for variety in the prompt (directions, seed words), and set temperature to at most 1."
         ),
         "penalty_high": "repetition_penalty is {penalty:g}, above {highest:g}.",
         "penalty_high_fix": (
-            "Remove the penalty. Against loops, use frequency_penalty, DRY (llama.cpp) or repetition_detection (vLLM)."
+            "Remove the penalty. To prevent loops, use frequency_penalty, DRY (llama.cpp) or repetition_detection "
+            "(vLLM)."
         ),
-        "penalty_repeats": "repetition_penalty is {penalty:g}, although the answer has to {must}.",
+        "penalty_repeats": "repetition_penalty is {penalty:g}, but the answer has to {must}.",
         "quotes": "quote retrieved text",
         "repeats_keys": "repeat keys",
         "copies_label": "copy a label",
         "penalty_repeats_fix": "Set repetition_penalty to 1.",
         "penalty_greedy": "At temperature 0, {names} can still change which token is most likely.",
         "remove": "Remove {names}.",
-        "min_p_not_alone": "min_p is not the only truncation: {engine} also applies its defaults {values}.",
+        "min_p_not_alone": "min_p is not the only truncation: {engine} also applies its defaults ({values}).",
         "set": "Set {values}.",
         "not_accepted": "The model does not accept the parameter {parameter}.",
         "use_effort": "Remove the parameter. This model takes a reasoning effort instead.",
         "no_effect": "A probe found that the server ignores {name}.",
         "no_effect_fix": "Remove {name}, or serve the model with an engine that supports it.",
         "two_cuts": (
-            "top_p and min_p are both set together with a temperature. Which one takes effect depends on the engine."
+            "top_p and min_p are both set, together with a temperature. Which of the two takes effect depends on the "
+            "engine."
         ),
-        "two_cuts_fix": "Keep one of them: set top_p = 1 or min_p = 0. Compare both with `tuneworthy decode explain`.",
+        "two_cuts_fix": "Keep only one: set top_p = 1 or min_p = 0. Run `tuneworthy decode explain` to compare both.",
         # Lints: structured output
         "sampled_structure": "The constrained answer is sampled because temperature is {temperature}.",
         "temperature_unset": "not set, so the engine samples",
@@ -92,13 +92,13 @@ say = Catalogue(
         ),
         "format_keys": "response_format.json_schema lacks {names}.",
         "format_fix": (
-            'Remove response_format: the rung few_shot constrains answers to a schema. Elsewhere, use {"type": '
-            '"json_schema", "json_schema": {"name": ..., "schema": ...}}.'
+            "Remove response_format: the rung few_shot already constrains answers to a schema. In other rungs, use "
+            '{"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
         ),
         "dead_field": "vLLM ignores the field {name}, so the answer is not constrained.",
         "dead_field_fix": (
-            "Remove the field: the rung few_shot constrains answers to a schema. Elsewhere, send response_format or "
-            "structured_outputs."
+            "Remove the field: the rung few_shot already constrains answers to a schema. In other rungs, send "
+            "response_format or structured_outputs."
         ),
         "schema_too_deep": "The schema has {levels} levels of nesting, but {engine} accepts at most {most}.",
         "schema_too_deep_fix": "Flatten the schema.",

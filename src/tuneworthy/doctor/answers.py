@@ -166,7 +166,7 @@ def _files(path: Path) -> list[Path]:
 
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
-        raise OSError(messages.say("no_regular_file"))
+        raise OSError(messages.say("irregular"))
     database = sqlite3.connect(address_for_reading(path), uri=True, isolation_level=None)
     database.text_factory = lambda content: content.decode("utf-8", "replace")
     return database

@@ -8,68 +8,71 @@ say = Catalogue(
     {
         # what is wrong
         "not_sqlite": "SQLite cannot read the file: {error}.",
-        "foreign": "It differs from what this version makes: {what}.",
+        "foreign": "Its {what} does not match this version of tuneworthy.",
         "integrity": "SQLite reports: {line}.",
-        "bad_key": "The key of the row is not one that this tool makes.",
-        "file_changed": "The file is gone or was changed after it was made.",
+        "bad_key": "The key of the row is invalid.",
+        "file_changed": "The file is missing or has changed since it was created.",
         "no_regular_file": "It is not a regular file.",
+        "irregular": "it is not a regular file",
         "no_folder": "It is not a folder.",
         # what it costs
-        "cost_file": "Answers may be lost or paid for again until the file is rebuilt; rows that can be read are kept.",
-        "cost_no_file": "No stored answer can be read: all would be asked and paid for again.",
-        "cost_searches": "Searches of the documents are made again.",
-        "cost_reviews": "Reviews cannot be read until a person corrects the line.",
-        "cost_lock": "No command that writes can start.",
-        "cost_no_folder": "Nothing can be stored. Move it away.",
+        "cost_file": (
+            "Until the file is rebuilt, answers may be lost and paid for again. A rebuild keeps every readable row."
+        ),
+        "cost_no_file": "No stored answer can be read, so every call would be made and paid for again.",
+        "cost_searches": "Searches of the documents must be repeated.",
+        "cost_reviews": "No review can be read until somebody fixes the line.",
+        "cost_lock": "No command can write to the store.",
+        "cost_no_folder": "Nothing can be stored. Move the file out of the way.",
         # repairing
-        "nothing_stored": "{path} does not exist: nothing is stored.",
-        "name_project": "Name the folder of the project with --project.",
+        "nothing_stored": "{path} does not exist, so nothing is stored there.",
+        "name_project": "Specify the project folder with --project.",
         "read_only": "{path} cannot be written.",
-        "copy_project": "Copy the project to a folder of your own, and repair the copy.",
+        "copy_project": "Copy the project to a folder that you can write to, then repair the copy.",
     }
 ).say
 
 # Column of a bad value to what it costs.
 ROW_COSTS: Final = {
-    "key": "The answer is never found again; its cost still counts.",
-    "body": "One answer must be asked again; its cost still counts.",
-    "cost_usd": "The budget cannot be kept until the cost is known. A repair takes the highest cost of the file.",
-    "ceiling_usd": "The budget cannot be kept until the ceiling is known. A repair takes the highest cost of the file.",
-    "created": "The date of one answer is not known. A repair takes that of the file.",
+    "key": "The answer can no longer be found. Its cost still counts.",
+    "body": "One answer must be requested and paid for again. Its earlier cost still counts.",
+    "cost_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
+    "ceiling_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
+    "created": "The date of one answer is unknown. A repair uses the date of the file.",
 }
 # Record to what its loss costs.
 RECORD_COSTS: Final = {
-    "split": "`tuneworthy run` draws dev and test again from the seed: the same split, if the cases did not change.",
-    "comparisons": "Nobody can say how often the test set was used. Put the file back from a backup.",
-    "revealed": "Nobody can say which test answers were shown. Put the file back from a backup.",
-    "run": "`tuneworthy run` writes it again from the stored answers.",
-    "quick": "`tuneworthy run --quick` writes it again from the stored answers.",
-    "verdict": "`tuneworthy decide` computes it again.",
-    "errors": "`tuneworthy decide --probe` writes it again from the stored answers.",
-    "judge": "`tuneworthy run` validates the judge again from the stored answers.",
-    "pilot": "`tuneworthy train --pilot` trains the pilot again.",
-    "parity": "`tuneworthy parity` proves it again.",
-    "serving": "`tuneworthy serve --check` proves it again.",
-    "served": "A server that runs now is not recognised; start `tuneworthy serve` again.",
-    "uncertainty": "`tuneworthy decode uncertainty` writes it again from the stored answers.",
-    "probes/*": "`tuneworthy models probe` measures it again.",
-    "sweeps/*": "`tuneworthy decode sweep` writes it again from the stored answers.",
-    "models/latest-*": "The next model of that kind that is made becomes the latest; until then, give an id.",
-    "datasets/latest": "`tuneworthy data build` finds the version again.",
-    "imports/latest": "`tuneworthy data import` finds the import again.",
+    "split": ("Run `tuneworthy run` to draw dev and test again. They are the same if the cases have not changed."),
+    "comparisons": "It is unknown how often the test set was used. Restore the file from a backup.",
+    "revealed": "It is unknown which test answers were shown. Restore the file from a backup.",
+    "run": "Run `tuneworthy run` to rebuild the record from the stored answers.",
+    "quick": "Run `tuneworthy run --quick` to rebuild the record from the stored answers.",
+    "verdict": "Run `tuneworthy decide` to compute the verdict again.",
+    "errors": "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers.",
+    "judge": "Run `tuneworthy run` to validate the judge again from the stored answers.",
+    "pilot": "Run `tuneworthy train --pilot` to train the pilot again.",
+    "parity": "Run `tuneworthy parity` to check parity again.",
+    "serving": "Run `tuneworthy serve --check` to check the server again.",
+    "served": "A running server is not recognised. Run `tuneworthy serve` to start it again.",
+    "uncertainty": "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
+    "probes/*": "Run `tuneworthy models probe` to probe the model again.",
+    "sweeps/*": "Run `tuneworthy decode sweep` to rebuild the record from the stored answers.",
+    "models/latest-*": "The latest model of this kind is unknown until a new one is made. Until then, pass an id.",
+    "datasets/latest": "Run `tuneworthy data build` to find the latest version again.",
+    "imports/latest": "Run `tuneworthy data import` to find the latest import again.",
 }
 # Folder to what it costs when one in it is damaged.
 FROZEN_COSTS: Final = {
-    "models": "This model cannot be used. Make it again with the command that made it.",
-    "datasets": "This version cannot be used. `tuneworthy data build` makes it again.",
-    "imports": "This import cannot be used. `tuneworthy data import` makes it again.",
+    "models": "This model cannot be used. Run the command that made it again.",
+    "datasets": "This version cannot be used. Run `tuneworthy data build` to make it again.",
+    "imports": "This import cannot be used. Run `tuneworthy data import` to make it again.",
 }
 
 
 def summary(n_damaged: int, n_repaired: int, n_can: int) -> str:
-    """Say how many damages there are, and what comes next."""
-    repaired = f"{n_repaired} damage{'s' * (n_repaired != 1)} repaired. " if n_repaired else ""
+    """Say how many faults there are, and what comes next."""
+    repaired = f"Repaired {n_repaired} fault{'s' * (n_repaired != 1)}. " if n_repaired else ""
     if not n_damaged:
-        return repaired + "The store is whole."
-    rest = f"{n_damaged} damage{'s' * (n_damaged != 1)}, of which {n_can} can be repaired."
-    return repaired + rest + (" Next: tuneworthy doctor --repair" if n_can else "")
+        return repaired + "The store has no faults."
+    rest = f"The store has {n_damaged} fault{'s' * (n_damaged != 1)}. {n_can} can be repaired."
+    return repaired + rest + (" Next: `tuneworthy doctor --repair`" if n_can else "")

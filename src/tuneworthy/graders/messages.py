@@ -9,7 +9,7 @@ say = Catalogue(
     {
         # Why an answer is unscored
         "no_label": "the case has no label",
-        "no_case": "the trace does not belong to any of these cases",
+        "no_case": "the trace does not belong to any of the given cases",
         "no_response": "the trace has no response",
         "slow_pattern": "matching the pattern {pattern!r} took more than {seconds} s",
         "function_raised": "the grading function raised {error}",
@@ -51,7 +51,7 @@ say = Catalogue(
         "empty_rubric": "The judge's rubric is empty.",
         "say_what_is_good": "Describe what makes an answer good.",
         "no_session": "The judge has no session for calling its model.",
-        "open_session": "Open a session with open_session.",
+        "open_session": "Open a session with `open_session`.",
         "too_long": "the text to judge has {size} characters, more than the limit of {most}",
         "no_answer": "no response",
         "not_enforced": "the provider could not constrain its rating ({parameter})",
@@ -63,7 +63,7 @@ say = Catalogue(
         "same_model": "they are the same model",
         "same_family": "both belong to the family {family}",
         # Validation of the judge
-        "caught": "{n_caught} of {n} canaries caught",
+        "caught": "{n_caught} of {n} worthless answers caught",
         "unvalidated": "Judge: {status}, {caught}, no human ratings.",
         "validated": (
             "Judge: {status}, {caught}. On {n} human-rated answers, kappa is {kappa}. Good answers rated good: "
@@ -81,7 +81,7 @@ say = Catalogue(
         # Style rules
         "at_least": "at least {n} words",
         "at_most": "at most {n} words",
-        "without": "without {phrase!r}",
+        "without": "does not contain {phrase!r}",
         "matches": "matches {pattern!r}",
     }
 ).say

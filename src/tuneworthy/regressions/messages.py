@@ -6,10 +6,10 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "duplicate_name": "[[regressions]]: two sets are called {name!r}.",
+        "duplicate_name": "[[regressions]]: two sets have the name {name!r}.",
         "rename_one": "Rename one of the sets.",
         "no_cases": "{path} contains no cases.",
-        "unlabelled": "{n} cases in {path} have no expected answer ({first}, ...).",
+        "unlabelled": "{n} cases in {path} have no expected answer (the first is {first}).",
         "label_them": "Add the expected answers.",
         "unscored": "{unscored} of {n} cases lack a score from one of the models, so the set is inconclusive",
     }
@@ -28,8 +28,8 @@ def outcome(  # noqa: PLR0917
     """Say how the tuned model did on a regression set."""
     result = {"pass": "no loss beyond the margin", "fail": "worse", "unknown": "inconclusive"}[status]
     text = (
-        f"{tuned:.3f} against {base:.3f} for the base model on {n} cases: {result} "
-        f"(score loss at most {loss:.3f} with 95% confidence, margin {margin:g})"
+        f"{tuned:.1%} on {n} cases, against {base:.1%} for the base model: {result} "
+        f"(loss at most {100 * loss:.1f} points with 95% confidence, margin {100 * margin:g} points)"
     )
     if status != "unknown":
         return text

@@ -121,6 +121,8 @@ class LlamaEncoder:
 def _matrix(answer: Any, n: int) -> NDArray[np.float32]:
     rows = sorted(answer["data"], key=lambda row: row["index"])
     matrix = np.asarray([row["embedding"] for row in rows], np.float32)
-    if matrix.ndim != 2 or len(matrix) != n or not np.isfinite(matrix).all():
-        raise ValueError(messages.say("odd_vectors", n_rows=len(rows), n_texts=n))
+    if matrix.ndim != 2 or len(matrix) != n:
+        raise ValueError(messages.say("odd_count", n_rows=len(rows), n_texts=n))
+    if not np.isfinite(matrix).all():
+        raise ValueError(messages.say("odd_vectors"))
     return matrix

@@ -32,19 +32,20 @@ say = Catalogue(
         "no_vectors": "{model}: llama.cpp returns no vectors ({reason}).",
         "see_log": "See {log}.",
         "no_server_answer": "No response from {base_url}/{path}. {reason}",
-        "run_again": "Run the same command again when the server works. Finished calls are not paid for twice.",
-        "odd_answer": "The response of {base_url}/{path} does not follow the protocol: {reason}.",
-        "check_server": "Check that base_url and model point to a server of this kind.",
-        "odd_vectors": "{n_rows} vectors for {n_texts} texts, or vectors that are not finite",
-        "odd_scores": "a score that is not finite",
+        "run_again": "Run the same command again once the server works. Finished calls are not paid for twice.",
+        "odd_answer": "The response of {base_url}/{path} does not follow the API: {reason}.",
+        "check_server": "Check that base_url and model refer to a server of this kind.",
+        "odd_count": "{n_rows} vectors for {n_texts} texts",
+        "odd_vectors": "vectors with NaN or infinite values",
+        "odd_scores": "scores with NaN or infinite values",
         "odd_widths": "vectors of different dimensions",
         # Notes about the documents
         "left_out": "documents: {count} left out ({reason}): {names}",
         "shared_name": (
             "documents: {count} share the name {name!r}. Their ids are numbered, and a case may match any of them."
         ),
-        "large_document": "documents: {id} has {millions:.1f} million characters, {share:.0%} of the total",
-        "injection": "documents: {count} contain instructions to a model ({names}), such as {sentence!r}",
+        "large_document": "documents: {id} has {millions:.1f} million characters, {share:.1%} of the total",
+        "injection": "documents: {count} contain instructions for a model ({names}), such as {sentence!r}",
         "not_reranked": "Search results are not reranked. {reason}",
         "too_many_chunks": (
             "documents: about {n:,} chunks of {size} tokens, more than the limit of {most:,}, so only BM25 searches "

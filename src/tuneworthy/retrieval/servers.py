@@ -202,8 +202,10 @@ def _vectors(answer: Any, n: int) -> list[str]:
     """Return `n` vectors as base64 of their float32."""
     rows = [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
     matrix = np.asarray(rows, "<f4")
-    if matrix.ndim != 2 or len(matrix) != n or not np.isfinite(matrix).all():
-        raise ValueError(messages.say("odd_vectors", n_rows=len(rows), n_texts=n))
+    if matrix.ndim != 2 or len(matrix) != n:
+        raise ValueError(messages.say("odd_count", n_rows=len(rows), n_texts=n))
+    if not np.isfinite(matrix).all():
+        raise ValueError(messages.say("odd_vectors"))
     return [base64.b64encode(row.tobytes()).decode() for row in matrix]
 
 

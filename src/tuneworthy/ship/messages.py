@@ -10,9 +10,7 @@ say = Catalogue(
         # What an artifact was made from
         "adapter_without_base": "The adapter {adapter} does not record its base model.",
         "train_again": "Train the adapter again.",
-        "not_its_base": (
-            "The adapter {adapter} was trained on the base model {base}, not on {other} (cause: wrong_base)."
-        ),
+        "not_its_base": "The adapter {adapter} was trained on the base model {base}, not on {other}.",
         "omit_base": "Run the command without --base.",
         # Reading adapters
         "not_lora": "The adapter in {folder} has the PEFT type {kind}, not LORA.",
@@ -24,26 +22,28 @@ say = Catalogue(
         "bad_pattern": "The pattern {pattern!r} in {key} is not usable: {reason}.",
         "too_slow": "matching takes too long",
         # Merging
-        "merged": "Merged {n} weights. In the median weight, rounding lost {share:.2%} of the change.",
+        "merged": (
+            "Merged the adapter into {n} weight matrices. In the median matrix, rounding lost {share:.1%} of the "
+            "change."
+        ),
         "dequantises": "Dequantising the base model to the weights that training used.",
         "route": (
-            "Mean KL from the trained model: {original:.5f} on the original base, {dequantised:.5f} on the dequantised "
-            "base (n = {n}). Merging into the {best} base."
+            "Mean KL from the trained model: {original:.5f} if merged into the original base model, {dequantised:.5f} "
+            "if merged into the dequantised one (n = {n}). Merging into the {best} base model."
         ),
         "not_finite": "{name}: the merged weight has values that the dtype of the base model cannot represent.",
         "lower_rate": "Train again with a lower learning rate.",
         "empty_adapter": "The adapter does not change any weights.",
-        "not_in_base": "The adapter changes {name}, which is not in {base} (cause: adapter_not_applied).",
+        "not_in_base": "The adapter changes {name}, which is not in {base}, so a merge would not apply it.",
         "other_shape": (
-            "{name}: the adapter needs a weight of shape {shape}, but the base model has {base_shape} (cause: "
-            "wrong_base)."
+            "{name}: the adapter needs a weight of shape {shape}, but the base model has {base_shape}. The adapter "
+            "belongs to a different base model."
         ),
         "merge_into_own_base": "Merge into the base model that the adapter was trained on.",
         "quantised_base": (
-            "{folder} is quantised with {kind}. Rounding would erase most of what the adapter learned (cause: "
-            "merged_in_4bit)."
+            "{folder} is quantised with {kind}. A merge would round away most of what the adapter learned."
         ),
-        "quantised_weight": "{folder}: {name} is stored as {dtype}, not in 16 or 32 bits (cause: merged_in_4bit).",
+        "quantised_weight": "{folder}: {name} is stored as {dtype}, not as a 16-bit or 32-bit type.",
         "merge_into_16bit": "Merge into the original 16-bit base model.",
         "no_weights": "{folder} contains no weights.",
         "no_bitsandbytes": "The package bitsandbytes is not installed. Adapters trained on 4-bit weights need it.",
@@ -51,34 +51,39 @@ say = Catalogue(
         # GGUF files
         "no_file_type": "Unknown GGUF type {file_type}.",
         "file_types": "Choose one of {types}.",
-        "no_source_file": "The GGUF export copies the tokenizer from the file of {spec}, which is not on this machine.",
+        "no_source_file": (
+            "The GGUF export copies the tokenizer from the GGUF file of {spec}, which is not on this machine."
+        ),
         "other_source_file": "{path} is not the file that the base model was converted from.",
         "pull": "Run `tuneworthy models pull {spec}`.",
         "no_quantiser": "{program} is not on the PATH, and K-quants need it.",
-        "install_llama_cpp": "Install llama.cpp, or use q8_0.",
+        "install_llama_cpp": "Install llama.cpp, or pass --type q8_0.",
         "quantiser_failed": "{program} failed: {reason}.",
         "no_gguf_package": "The package gguf is not installed.",
         "install_train": "Run `pip install 'tuneworthy[train]'`.",
         "not_in_f16": "{name} has values that a 16-bit float cannot represent.",
         "use_q8": "Pass --type q8_0.",
-        "other_key": "{source} has {key} = {stored}, but the model has {value} (cause: wrong_base).",
+        "other_key": (
+            "{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base model."
+        ),
         "other_token": (
             "Token {number} is {token!r} in the model's tokenizer but {base!r} in the GGUF file of the base model."
         ),
         "too_few_rows": (
-            "The tokenizer has {tokens} tokens, but the embeddings have {rows} rows (cause: added_token_lost)."
+            "The tokenizer has {tokens} tokens, but the embeddings have only {rows} rows, so added tokens would be "
+            "lost."
         ),
         "resize_embeddings": "Resize the embeddings to the tokenizer, then train again.",
         "use_converter": "Convert the model with llama.cpp's convert_hf_to_gguf.py.",
         "no_gguf_architecture": (
-            "The architecture {name} cannot be exported as GGUF. Supported architectures are {known}."
+            "The {name} architecture cannot be exported as GGUF. Supported architectures are {known}."
         ),
-        "no_place_in_gguf": "GGUF files of the architecture {architecture} cannot store {name}.",
+        "no_place_in_gguf": "GGUF files for the {architecture} architecture cannot store {name}.",
         "lost_in_gguf": "The model cannot be exported as GGUF: {setting}.",
-        "rope_scaling": "GGUF does not support the rotary scaling {kind}",
-        "sliding_window": "GGUF does not support the sliding window (use_sliding_window)",
+        "rope_scaling": "GGUF does not support the RoPE scaling {kind}",
+        "sliding_window": "GGUF does not support sliding-window attention (use_sliding_window)",
         "quantised": "it is already quantised",
-        "activation": "GGUF does not support the activation {kind}",
+        "activation": "GGUF does not support the activation function {kind}",
         "not_bpe": "{folder}: the tokenizer type {kind} cannot be exported as GGUF. Only BPE is supported.",
         "no_tokenizer": "{path} is missing.",
         "save_tokenizer": "Save the tokenizer with transformers as a fast tokenizer.",
@@ -88,22 +93,24 @@ say = Catalogue(
         "not_for_ollama": "Ollama's template language cannot express the chat template: {reason}.",
         "serve_with_llama_cpp": "Serve the GGUF file with llama.cpp, which reads the chat template directly.",
         "writes_twice": "it does not render each message exactly once",
-        "frames_differ": "it wraps messages of the same role in different text",
+        "frames_differ": "it wraps messages of the same role in different ways",
         "quotes": "it contains triple quotes or ends with a quote",
         "quoted_stop": "the stop token {stop!r} contains a quote or a line break",
         "no_chat_template": "The model in {folder} has no chat template.",
         "add_template": "Add chat_template.jinja to the folder.",
         "not_a_number": "generation_config.json: {key} must be a number, not {value!r}.",
         # Quantising
-        "no_gpu_to_quantise": "There is no CUDA device to quantise on.",
-        "quantise_elsewhere": "Run it on a GPU machine, or use `tuneworthy export gguf --type q8_0`.",
+        "no_gpu_to_quantise": "This machine has no CUDA device to quantise on.",
+        "quantise_elsewhere": (
+            "Run the command on a machine with a CUDA GPU, or use `tuneworthy export gguf --type q8_0`."
+        ),
         "no_llmcompressor": "The package llmcompressor is not installed.",
         "install_llmcompressor": "Run `pip install llmcompressor`.",
         "out_exists": "{out} already exists.",
         "other_out": "Pass a different folder with --out.",
         "quantises": "Quantising {model} to {scheme}.",
         # What parity compares
-        "no_training_rows": "The dataset {dataset} that {adapter} was trained on is missing.",
+        "no_training_rows": "The adapter {adapter} was trained on the dataset {dataset}, which is missing.",
         "build_and_train": "Run `tuneworthy data build`, then train again.",
         "fact_lacks_variables": "The fact {text!r} lacks variables of the training prompt.",
         "write_variables": "Write each variable on a line `name: value`.",
@@ -120,19 +127,19 @@ say = Catalogue(
         # Serving
         "wrong_engine": "The engine {engine} cannot serve {what}.",
         "right_engine": "Use llama_cpp for gguf, and vllm for merged or adapter.",
-        "omit_max_rank": "Run the command without --max-lora-rank (cause: rank_above_server_limit).",
+        "omit_max_rank": "Run the command without --max-lora-rank.",
         "starts": "Starting {line}",
         "still_answers": "The server at {address} still responds after it was stopped.",
         "server_ended": "The server has stopped.",
         # Parity checks
-        "wrong_base": "The adapter was trained on the base {recorded}, but the base here is {base}.",
+        "wrong_base": "The adapter was trained on the base model {recorded}, but the base model here is {base}.",
         "wrong_adapter": "The merged model was made from the adapter {recorded}, but the adapter here is {adapter}.",
         "wrong_merged": "The GGUF file was made from the model {recorded}, but the merged model here is {merged}.",
         "no_base_named": "The adapter does not record its base model.",
         "lineage": "Base {base}, adapter {adapter}, merged model {merged}.",
         "no_server": "No server is running the adapter.",
-        "rank_above_limit": "The adapter has rank {rank}, but the server allows at most {max_rank}.",
-        "rank": "The adapter has rank {rank}, and the server allows up to {max_rank}.",
+        "rank_above_limit": "The adapter's LoRA rank is {rank}, but the server allows at most {max_rank}.",
+        "rank": "The adapter's LoRA rank is {rank}, and the server allows at most {max_rank}.",
         "no_merged": "There is no merged model yet.",
         "no_common_weight": "The base model and the merged model have no adapted weight in common.",
         "weights": (
@@ -141,43 +148,46 @@ say = Catalogue(
         ),
         "no_template_recorded": "Training did not record a chat template.",
         "template_changed": "{form} uses the chat template {sha256}, but training used {trained}.",
-        "added_token_lost": "{form} tokenizes {text!r} as {ids}, but in training it was token {number}.",
+        "added_token_lost": "{form} tokenizes {text!r} as {ids}, but training used the single token {number}.",
         "added_tokens": "All {n} special and added tokens are single tokens with the same ids in every form.",
         "prompt_ids": "{n} prompts have the same token ids in {forms}.",
         "adapter_idle": (
-            "The adapter differs from its base model by only {kl:.4f} nats (mean KL). A working adapter differs by at "
-            "least {limit}."
+            "The adapter differs from its base model by a mean KL of only {kl:.4f} nats. A working adapter differs by "
+            "at least {limit}."
         ),
-        "form_is_base": "{form} differs from the base model by {kl:.4f} nats, but the adapter differs by {own:.4f}.",
+        "form_is_base": (
+            "{form} differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter differs from it by "
+            "{own:.4f}."
+        ),
         "end_masked": "Training masked the end-of-turn token.",
         "end_unlikely": (
             "After trained answers, the median probability of the end-of-turn token is only {p:.2f} (n = {n})."
         ),
-        "end_lost": "{form} fails to stop in {n} of the {of} answers that the adapter ends.",
+        "end_lost": "{form} does not stop in {n} of the {of} answers in which the adapter stops.",
         "end_of_turn": (
             "After trained answers, the median probability of the end-of-turn token is {p:.2f} (n = {n}). The adapter "
-            "ends {stopped} of {of} answers, and every form stops with it."
+            "stops in {stopped} of {of} answers, and every other form stops in at least the required share of those."
         ),
         "distribution_changed": (
-            "{form} ({kind}) has a mean KL of {kl:.4f} from the adapter, above the limit of {limit:.4f}."
+            "{form} ({kind}) has a mean KL of {kl:.4f} nats from the adapter, above the limit of {limit:.4f}."
         ),
-        "distributions": "Mean KL from the adapter: {forms} (n = {n}).",
+        "distributions": "Mean KL from the adapter, in nats: {forms} (n = {n}).",
         "answers_changed": (
-            "{form} ({kind}) reproduces {share:.0%} of {n} greedy answers, below the limit of {limit:.0%}."
+            "{form} ({kind}) reproduces {share:.1%} of {n} greedy answers, below the limit of {limit:.1%}."
         ),
-        "greedy": "Greedy answers that match the adapter's (n = {n}): {forms}.",
-        "no_fact": "There is no fact to check. No --fact was passed, and no training answer is unique to the adapter.",
-        "no_fact_taught": "The adapter knows no fact that its base model does not.",
-        "fact_lost": "{form} knows {n} of {of} facts. It answers one of them with {answer!r}.",
-        "facts": "Every form knows the facts that the base model does not (n = {n}).",
-        "no_answer_ends": "the adapter ends no answer that can be graded",
+        "greedy": "Share of greedy answers that are identical to the adapter's (n = {n}): {forms}.",
+        "no_fact": "There is no fact to check. --fact was not passed, and no training answer is unique to the adapter.",
+        "no_fact_taught": "The adapter has learned no facts beyond those of its base model.",
+        "fact_lost": "{form} knows only {n} of {of} learned facts. Its answer to one of the others is {answer!r}.",
+        "facts": "Every form knows the facts that the adapter learned and the base model lacks (n = {n}).",
+        "no_answer_ends": "the adapter stops in none of the answers that can be graded",
         "no_other_form": "there is no other form of the model to compare",
         "not_scored": "Not scored: {reason}.",
-        "score_of_form": "{form} {delta:+.3f} (lower bound {lower:+.3f}, n = {n})",
-        "score_worse": "The score drops, possibly by {margin:g} or more: {form}.",
+        "score_of_form": "{form} {delta:+.1f} points (lower bound {lower:+.1f}, n = {n})",
+        "score_worse": "The score drops, possibly by {margin:g} points or more: {form}.",
         "no_grader": "no grader is configured",
         "judge_grades": "the first grader is a judge, which would need model calls",
-        "no_case_asked": "none of the prompted rows can be graded as a case of the task ({kind})",
+        "no_case_asked": "none of the prompted rows can be graded as a case of this task type ({kind})",
     }
 ).say
 
@@ -198,9 +208,10 @@ def writes_gguf(folder: object, file_type: str, source: object) -> str:
     return f"Writing {folder} as {file_type}" + (f", with the metadata of {source}." if source else ".")
 
 
-def serving(cause: str | None, detail: str) -> str:
+def serving(checks: Iterable[Mapping[str, object]], detail: str) -> str:
     """Say whether a server serves what was trained."""
-    return f"Parity failed: {cause}." if cause else detail or "The server runs the trained model."
+    failed = [f"Parity failed. {check['detail']}" for check in checks if check["status"] == "fail"]
+    return failed[0] if failed else detail or "The server runs the trained model."
 
 
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:
@@ -217,7 +228,7 @@ def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) ->
 
 def acts(kl: float, n: int, forms: Iterable[str]) -> str:
     """Say how far the adapter is from its base, and which forms are as far."""
-    others = f" The same applies to {names}." if (names := ", ".join(forms)) else ""
+    others = f" The other forms ({names}) differ from it as well." if (names := ", ".join(forms)) else ""
     return f"The adapter differs from its base model by {kl:.3f} nats (mean KL, n = {n}).{others}"
 
 
@@ -228,19 +239,22 @@ def by_form(figures: Mapping[str, str]) -> str:
 
 def more_rows(n_left: int) -> str:
     """Say how the score could be settled."""
-    return "Use more rows: `tuneworthy parity --prompts N`." if n_left else "Every row was used, so add rows."
+    return "Run `tuneworthy parity --prompts N` with a larger N." if n_left else "Every row was used, so add rows."
 
 
 def too_few_answers(n: int, margin: float, not_scored: str, more: str) -> str:
     """Say that even equal forms could not be shown to be equal."""
     reason = f"Not scored ({not_scored}). " if not_scored else ""
-    return f"{reason}{n} answers are too few to rule out a loss of {margin:g}, even if all forms are equal. {more}"
+    return (
+        f"{reason}{n} answers are too few to rule out a loss of {100 * margin:g} points, even if all forms are equal. "
+        f"{more}"
+    )
 
 
 def score_open(margin: float, form: str, not_scored: str, more: str) -> str:
     """Say that the loss may be as large as the margin."""
     counted = f", counting each different answer as wrong ({not_scored})" if not_scored else ""
-    return f"The score may drop by {margin:g} or more{counted}: {form}. {more}"
+    return f"The score may drop by {100 * margin:g} points or more{counted}: {form}. {more}"
 
 
 def scores(forms: Sequence[str], not_scored: str) -> str:

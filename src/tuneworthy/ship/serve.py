@@ -175,7 +175,7 @@ def check_serving(
             request = replace(request, served=ParityServer(form=form, max_rank=choice.max_rank))
             parity = check_parity(store, request, name=None, say=say)
             checks += parity["checks"]
-            status, detail = parity["status"], messages.serving(parity["cause"], parity["detail"])
+            status, detail = parity["status"], messages.serving(parity["checks"], parity["detail"])
         still = _answers(server.address)
         if still:
             status, detail = "fail", messages.say("still_answers", address=server.address)

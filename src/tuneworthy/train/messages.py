@@ -14,11 +14,11 @@ say = Catalogue(
         "not_utf8": "The file is not UTF-8.",
         "config_ending": "Cannot read a .{ending} file.",
         "config_syntax": "Not valid JSON or YAML: {reason}.",
-        "config_no_table": "The file does not contain a table of keys.",
+        "config_no_table": "The file does not contain a mapping of keys to values.",
         "config_no_keys": "The file contains no training config keys.",
         "not_python": "Not valid Python: line {line}, {reason}.",
         # The base
-        "no_base": "The model {spec} is not on this machine.",
+        "no_base": "The weights of the model {spec} are not on this machine.",
         "pull_model": "Run `tuneworthy models pull {spec}`.",
         "set_base": "Set [train] base to a model whose weights are on this machine.",
         "baseline_has_no_weights": "The baseline model {name} runs behind a server, so its weights cannot be trained.",
@@ -33,23 +33,23 @@ say = Catalogue(
         "unreadable_gguf": "The package transformers cannot read {path}: {reason}.",
         "use_safetensors": "Use a safetensors version of the model.",
         "quantised_base": "The weights in {folder} are quantised ({method}), but training needs 16-bit weights.",
-        "use_16bit": 'Use the original 16-bit model. With method = "qlora", `train` loads it in 4 bits.',
+        "use_16bit": 'Use the original 16-bit model. With method = "qlora", `train` loads it in 4-bit.',
         "raise_length": "Raise [train] max_length.",
         "check_template": "Check the rows and the chat template of [train] base.",
         "no_answers": "there are no answers",
-        "nothing_scored": "The first grader could not score any of {n} answers ({reason}).",
+        "nothing_scored": "The first grader could not score any of the {n} answers ({reason}).",
         "fix_grader": "Fix the first grader in [[graders]].",
         "some_unscored": "{n} of {of} answers could not be scored and are excluded.",
-        "rows_lack_variables": "None of the {n} rows has the [prompt] variables in its question.",
+        "rows_lack_variables": "None of the {n} rows has the variables of [prompt] in its question.",
         "write_variables": "Write each variable in the question on a line `name: value`, or change [prompt].",
-        "some_lack_variables": "Dropped {n} rows whose question lacks [prompt] variables.",
+        "some_lack_variables": "Dropped {n} rows whose question lacks variables of [prompt].",
         "failed_gates": "Version {version} of the dataset was frozen with failed gates.",
         "build_or_unsafe": "Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",
-        "no_training_data": "There is no frozen dataset and no examples file to train on.",
+        "no_training_data": "There is neither a frozen dataset nor an examples file to train on.",
         "import_rows": "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples].",
         "not_gated": (
-            "Training on {n} rows of {path} without data gates. {left_out} other rows are in dev or overlap cases and "
-            "are left out."
+            "Training uses {n} rows of {path} without data gates. It excludes {left_out} other rows, which are in dev "
+            "or overlap with cases."
         ),
         "judge_does_not_stop": "No early stopping: the first grader is a judge, which would need model calls.",
         "too_few_to_hold_out": "No early stopping: {n} rows are too few to hold any out.",
@@ -57,7 +57,9 @@ say = Catalogue(
         "held_out_unscorable": (
             "{n} of {of} held-out rows cannot be scored and are used for neither training nor early stopping."
         ),
-        "held_out_twice": "{n} of {of} held-out rows repeat a question. Each question is evaluated once.",
+        "held_out_twice": (
+            "{n} of {of} held-out rows repeat the question of another row. Each question is evaluated once."
+        ),
         "rehearsal_starts": "Rehearsal: the base model generates {n} rows in addition to {n_rows} task rows.",
         "rehearsal_short": (
             "Rehearsal: only {n} of {wanted} rows, because the base model generated no more complete questions."
@@ -75,31 +77,31 @@ say = Catalogue(
         "rate_tried": "Learning rate {rate:.2g}: loss {loss:.4f} after {steps} steps.",
         "all_diverged": "Training diverges at every learning rate tried: {rates}.",
         "lower_rate": "Lower [train] learning_rate.",
-        "diverged": "Training diverged at step {step}: loss {loss}, gradient {gradient}, learning rate {rate:g}.",
+        "diverged": "Training diverged at step {step}: loss {loss}, gradient norm {gradient}, learning rate {rate:g}.",
         "step": "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.",
-        "evaluated": "Step {step}: the task metric on held-out rows is {metric:.3f}, the best is {best:.3f}.",
+        "evaluated": "Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%}).",
         # Other trainers
         "no_format": "Unknown format {form!r}. Choose from {known}.",
         "uneven_batch": "{n} GPUs cannot split a batch of {batch} rows evenly.",
         "even_batch": "Set [train] batch_size to a multiple of {n}.",
-        "axolotl_stops": "Axolotl stops after a number of epochs, not on the task metric.",
-        "trl_stops": "TRL stops on the loss or after a number of epochs, not on the task metric.",
+        "axolotl_stops": "Axolotl stops after a fixed number of epochs, not on the task metric.",
+        "trl_stops": "TRL stops on the loss or after a fixed number of epochs, not on the task metric.",
         "unsloth_trains_adapters": "The Unsloth script trains adapters only, not all weights.",
         "write_for_trl": "Pass --emit trl.",
         "unsloth_needs_gpu": "Unsloth needs a GPU.",
         "emitted_ungated": (
-            "No dataset is frozen yet, so the rows have not passed the data gates. Dev rows and rows that overlap "
-            "cases are left out."
+            "No dataset is frozen yet, so the rows have not passed the data gates. Rows that are in dev or overlap "
+            "with cases are left out."
         ),
         "base_is_gguf": "{base} is a GGUF file, which other trainers cannot load.",
         "make_folder": "Run `tuneworthy train` once to convert the file to a folder, or pass a folder with --base.",
-        "no_tokenizer": "The rows cannot be rendered without transformers and tokenizer.json in {folder}.",
+        "no_tokenizer": "Rendering the rows needs the package transformers, and tokenizer.json in {folder}.",
         "add_tokenizer": "Add the file, and run `pip install 'tuneworthy[train]'`.",
         "unknown_setting": "Unknown training setting {key!r}. A later version of tuneworthy may have written it.",
         # The pilot
         "pilot_needs_grader": "The pilot needs a grader that does not call a model.",
-        "add_grader": "Put a grader that calls no model first in [[graders]].",
-        "pilot_point": "{size} {side} rows, seed {seed}: scores {score:.3f} on dev.",
+        "add_grader": "In [[graders]], put a grader first that needs no model calls.",
+        "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
         # Plans
         "this_processor": "this CPU ({gflops:.0f} GFLOP/s measured)",
         "no_rows_to_plan": "There are no training rows to plan for.",
@@ -127,22 +129,23 @@ say = Catalogue(
             "The 16-bit base model fits in memory, and the adapter merges into the same weights it was trained on."
         ),
         "qlora_reason": (
-            "The 16-bit base model needs {gib:.1f} GiB, so it is loaded in 4 bits. The adapter is trained on rounded "
+            "The 16-bit base model needs {gib:.1f} GiB, so it is loaded in 4-bit. The adapter is trained on quantised "
             "weights, so check parity after the merge."
         ),
         "alpha_reason": (
-            "The scale alpha/r is {scale:g}. With alpha fixed, the best learning rate hardly depends on the rank. "
-            "Alpha acts like the learning rate, so never compare it alone."
+            "The scale alpha/r is {scale:g}. With alpha fixed, the best learning rate hardly depends on the rank. A "
+            "higher alpha acts like a higher learning rate, so never compare alphas at a single learning rate."
         ),
-        "full_rate_reason": "The full fine-tuning rate from the published fit.",
+        "full_rate_reason": "The learning rate for full fine-tuning, from the published fit.",
         "plain_rate_reason": (
-            "A starting point, because there is no published fit for {family}: 10 times the full fine-tuning rate."
+            "A starting point, because there is no published fit for {family}: 10 times the learning rate for full "
+            "fine-tuning."
         ),
         "checkpointing_reason": "The run needs the memory that gradient checkpointing saves.",
         "no_checkpointing_reason": "The run fits without gradient checkpointing, so no layer is computed twice.",
         "sweep_note": (
-            "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, all variants "
-            "score within 1 to 2% ({source})."
+            "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, the scores "
+            "of all variants are within 1 to 2% of each other ({source})."
         ),
         "estimated_lengths": (
             "Lengths are estimated from bytes, because the tokenizer or the package transformers is missing."
@@ -181,7 +184,7 @@ say = Catalogue(
         "drop_head": "Remove lm_head from target_modules.",
         "experts_missed": "The setting all-linear does not cover the experts of {model}.",
         "name_experts": "List the experts in target_parameters.",
-        "sweep_rate": "Sweep the learning rate and leave alpha alone.",
+        "sweep_rate": "Sweep the learning rate, and keep alpha fixed.",
         "rslora_rate": "rsLoRA scales by alpha/sqrt(r) = {scale:.3g}, whereas plain LoRA scales by {plain:.3g}.",
         "tune_rate": "Tune the learning rate again.",
         "init_moves_base": "The initialisation {method} changes the base weights.",
@@ -192,7 +195,7 @@ say = Catalogue(
         "no_dropout": "Start with 0. Add dropout only if it improves the task metric.",
         "rate_of_full": "A learning rate of {rate:g} is too low for adapters.",
         "default_rate": "No learning rate is set, so TRL uses {rate:g}, its default for full fine-tuning.",
-        "lora_rate": "Use about 10 times the full fine-tuning rate: 1e-4 to 5e-4.",
+        "lora_rate": "Use about 10 times the learning rate for full fine-tuning: 1e-4 to 5e-4.",
         "rate_high": "A learning rate of {rate:g} is higher than in any published fit.",
         "short_run": "Run a few steps to check that the loss stays stable.",
         "batch_large": "A batch of {n:.0f} rows per device is too large for LoRA.",
@@ -200,13 +203,13 @@ say = Catalogue(
         "epochs_fixed": "Training runs for {epochs:g} epochs without early stopping.",
         "stop_early": "Stop early on the task metric, measured on held-out rows.",
         "adam_8bit": "An 8-bit optimiser saves only about 6 bytes per trained parameter: 0.5 GiB for 84M parameters.",
-        "plain_adam": "Use adamw_torch_fused unless the run needs that memory.",
-        "noise_on": "NEFTune is on. It makes answers longer and has not improved knowledge tasks.",
-        "no_noise": "Turn NEFTune off unless it improves the task metric.",
-        "saved_in_4bit": "The merged model is saved in 4 bits, which rounds away the adapter.",
+        "plain_adam": "Use adamw_torch_fused, unless the run has to save that memory.",
+        "noise_on": "NEFTune is on. It makes answers longer and has not improved results on knowledge tasks.",
+        "no_noise": "Turn NEFTune off, unless it improves the task metric on held-out rows.",
+        "saved_in_4bit": "The merged model is saved in 4-bit, and the rounding erases the adapter.",
         "save_16bit": 'Set save_method="merged_16bit".',
-        "merged_in_4bit": "The adapter is merged into a base model that was loaded in 4 bits.",
-        "load_16bit": "Load the base model in 16 bits, then merge.",
+        "merged_in_4bit": "The adapter is merged into a base model that was loaded in 4-bit.",
+        "load_16bit": "Load the base model in 16-bit, then merge.",
         "rank_limit": "Rank {rank:g} is above the server's limit of {limit:g}.",
         "raise_rank_limit": "Serve the adapter with --max-lora-rank {rank:g}, or merge it.",
         "remote_code": "trust_remote_code runs code from the model's repository.",
@@ -241,7 +244,7 @@ LEFT_OUT_REASONS: Final[Mapping[str, str]] = {
     "too_long": "longer than max_length",
     "refused": "rejected by the chat template",
     "no_answer": "not ending with an assistant answer",
-    "control_tokens": "containing control tokens of the model",
+    "control_tokens": "containing the model's control tokens",
     "prompt_differs": "with a prompt that renders differently without its answer",
     "no_end": "without an end-of-turn token, so the model would not learn to stop",
 }
@@ -256,7 +259,7 @@ def no_rows(n: int, reasons: Mapping[str, int]) -> str:
 def memory_after(sentence: str, *, shared: bool) -> str:
     """Compare the memory of a run with its estimate."""
     if not sentence:
-        return "Memory use was not compared with the estimate, because this process had already used as much."
+        return "Memory use was not compared with the estimate, because this process had used at least as much before."
     why = " The estimate assumes padded batches, but these rows shared a prefix." if shared else ""
     return f"{sentence}.{why}"
 
@@ -277,7 +280,7 @@ def targets_reason(n_experts: int, mlp_share: float) -> str:
     if n_experts:
         return f"The setting all-linear does not cover the {n_experts} experts. List them in target_parameters."
     return (
-        f"The MLP has {mlp_share:.0%} of the linear weights. Adapting attention alone does worse, "
+        f"The MLP has {mlp_share:.1%} of the linear weights. Adapting attention alone performs worse, "
         "even with the same number of parameters."
     )
 
@@ -300,7 +303,7 @@ def rate_reason(formula: str, times: int, capped: float | None, steps: int | Non
     """Say how the learning rate follows from the fit."""
     cap = f", capped at {capped:g} because the fit does not cover models this small" if capped else ""
     short = f" for a run of {steps} steps" if steps is not None else ""
-    return f"{formula}{cap}. This is {times} times the full fine-tuning rate{short}."
+    return f"{formula}{cap}. This is {times} times the learning rate for full fine-tuning{short}."
 
 
 def micro_batch_reason(needed: float, most: float, available: float, accumulated: int, *, fits: bool) -> str:
@@ -334,7 +337,7 @@ def reconciliation(measured: float, estimated: float, low: float, high: float, e
     """Compare a measured peak with the estimate and its band; memory in GiB."""
     where = "inside" if inside else "outside"
     return (
-        f"Peak memory: {measured:.2f} GiB measured, {estimated:.2f} GiB estimated ({error:+.0%}), "
+        f"Peak memory: {measured:.2f} GiB measured, {estimated:.2f} GiB estimated ({error:+.1%}), "
         f"{where} the band {low:.2f} to {high:.2f} GiB"
     )
 

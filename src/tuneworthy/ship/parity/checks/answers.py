@@ -187,10 +187,10 @@ def score(subject: Subject) -> FormFinding:
     for name, other in others.items():
         test = _compare(own, other, margin)
         numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
-        shown.append(messages.say("score_of_form", form=name, delta=test.delta, lower=test.lower, n=test.n))
+        shown.append(messages.say("score_of_form", form=name, n=test.n, delta=100 * test.delta, lower=100 * test.lower))
         shows_loss = test.delta <= -margin or _compare(other, own, margin).lower > 0
         if not test.holds and graded and shows_loss:
-            message = messages.say("score_worse", margin=margin, form=shown[-1])
+            message = messages.say("score_worse", margin=100 * margin, form=shown[-1])
             return FormFinding(message=message, code="score_worse", forms=(name,), numbers=numbers)
         if not test.holds:
             message = messages.score_open(margin, shown[-1], reason, more)
