@@ -202,7 +202,7 @@ def test_groups_that_are_too_large_to_search_apart_from_the_race_bar_the_search(
     root = grouped(bad_prompt(tmp_path), 70)
     found = search(root)
     assert found.asked == [] and found.variants == []
-    assert "the groups of dev cases are too large" in found.notes[0]
+    assert "the groups of dev cases are so large" in found.notes[0]
 
 
 def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,11 +428,11 @@ def failing(request, code="", share=0.15, always=False):
     """Fail on some questions, as long as the file `down` is there if not always."""
     hit = number(question(request), "down") < share
     if code and hit and (always or (Path(__file__).parent / "down").exists()):
-        raise ProviderError(f"{code} failed", code=code, retryable=code == "server")
+        raise ProviderError(f"{code} failed", code=code, retryable=code == "connection")
 '''
 DOWN = {
-    "today": "failing(request, 'server')",
-    "rewrite": "failing(request, 'is a colour.' in system(request) and 'server')",
+    "today": "failing(request, 'connection')",
+    "rewrite": "failing(request, 'is a colour.' in system(request) and 'connection')",
 }
 
 
@@ -487,7 +487,7 @@ def test_a_verdict_that_does_not_come_ends_the_search(tmp_path: Path) -> None:
     root = failing_simulation(tmp_path, "failing(request)")
     script, file = root / "world.py", root / "tuneworthy.toml"
     script.write_text(
-        f"{script.read_text()}\n\ndef judge(request):\n    return failing(request, 'server', 0.02) or 'bad'\n"
+        f"{script.read_text()}\n\ndef judge(request):\n    return failing(request, 'connection', 0.02) or 'bad'\n"
     )
     section = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."\n'
     models = '[models.judge]\nprovider = "scripted"\nfunction = "world.py:judge"\nretries = 0\n'

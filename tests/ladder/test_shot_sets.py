@@ -175,7 +175,7 @@ from tuneworthy.errors import ProviderError
 
 def failing(request):
     if number(question(request), "down") < 0.3 and (Path(__file__).parent / "down").exists():
-        raise ProviderError("weak: busy", code="server", retryable=True)
+        raise ProviderError("weak: busy", code="connection", retryable=True)
 """
 VOICE = """
 

@@ -249,7 +249,8 @@ class Runner:
             answer, cost = answers.get(job.key, (None, 0.0))
             if answer is None and (failure := self._failures.get(job.key)):
                 answers[job.key] = (failure, 0.0)
-                self.lost.append(failure)
+                if failure.code not in OF_ONE_CASE:
+                    self.lost.append(failure)
             elif answer is None or (self._failed_before(answer) and job.key not in self._failures):
                 missing[job.key] = job
                 if answer is not None:
