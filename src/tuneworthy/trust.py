@@ -227,6 +227,7 @@ def own_path(root: Path, name: str) -> Path:
 
 
 def _expanded(root: Path, name: str) -> Path:
+    name = name.replace("\0", "\ufffd")  # no path holds a null byte
     try:
         return root / Path(name).expanduser()
     except RuntimeError:  # there is no such user
