@@ -315,6 +315,7 @@ class SimulationSession(Session):
         self.folder = Folder(root)
         self.data = data_of(world.shape)
         self.split = self.data.split
+        self.folder.write("split", self.split.to_dict())
         self.task = self.data.task
         self.models = Models(self.project)  # type: ignore[assignment]
         self.pool = ShotPool(self.split.shots)

@@ -93,4 +93,4 @@ def test_the_last_run_replaces_what_was_assumed(tmp_path: Path) -> None:
     assert observed(load(root)) == {}
     assert invoke(["run", "--project", str(root)]) == 0
     assert observed(load(root))["weak"].output_tokens == 7.0
-    assert any("weak are those of the last run" in line for line in estimate(root).assumptions)
+    assert any("of weak come from the last run" in line for line in estimate(root).assumptions)

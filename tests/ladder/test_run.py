@@ -195,9 +195,9 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     stored = last_record(root)
     assert answer(stored).startswith("The run is incomplete") and target_of(stored) is None
     with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
-        assert "stopped early" in capsys.readouterr().out
+        assert "The run is incomplete" in capsys.readouterr().out
         assert answers.record.partial
-    with pytest.raises(UserError, match="stopped early"):
+    with pytest.raises(UserError, match="run is incomplete"):
         asyncio.run(best(root))
     whole = walk(root)
     assert not whole.partial and len(whole.rungs) == 3
@@ -248,7 +248,7 @@ def test_a_budget_of_nothing_leaves_a_record_that_says_so(tmp_path: Path, capsys
     record = json.loads(capsys.readouterr().out)
     assert record["rungs"] == [] and record["best"] is None and record["cost_usd"] == 0
     assert invoke(["report", "--project", str(root)]) == 0
-    assert "stopped early" in capsys.readouterr().out
+    assert "The run is incomplete" in capsys.readouterr().out
     assert invoke(["decide", "--project", str(root)]) == 4
     assert invoke(["status", "--project", str(root)]) == 0
     assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
@@ -333,7 +333,7 @@ def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
     walk(root)
     Folder(root).write("comparisons", {})
-    with pytest.raises(UserError, match="not a valid record of test comparisons"):
+    with pytest.raises(UserError, match=r"comparisons\.json is damaged \(planned: .*tuneworthy doctor"):
         walk(root)
 
 
@@ -377,15 +377,21 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     Folder(root).write("run", document)
     assert invoke([*command.split(), "--project", str(root)]) == 2
     err = capsys.readouterr().err
-    assert "cannot read the run record" in err and "Run `tuneworthy run` again" in err and "Traceback" not in err
+    assert "run.json is damaged (" in err and "Run `tuneworthy doctor`" in err and "Traceback" not in err
 
 
 def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
     whole = walk(root).to_dict()
-    for broken in ({"variants": []}, {"best": {"rung": "baseline"}}, {"provenance": 1}, {"variants": {}}):
+    damaged, unread = r"run\.json is damaged \(.*tuneworthy doctor", "cannot read the run record .*Run `tuneworthy run`"
+    for broken, fault in (
+        ({"variants": []}, damaged),
+        ({"best": {"rung": "baseline"}}, damaged),
+        ({"provenance": 1}, damaged),
+        ({"variants": {}}, unread),  # the right shape, but what is best is not among them
+    ):
         Folder(root).write("run", whole | broken)
-        with pytest.raises(UserError, match="cannot read the run record"):
+        with pytest.raises(UserError, match=fault):
             read_record(Folder(root))
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.ladder.tuned_simulations import make_artifact, make_models, write_tuned_simulation
 from tuneworthy.config import Project, load
+from tuneworthy.errors import UserError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.tuned_models import add_tuned, missing, tuned_models
 from tuneworthy.ship.served import NOTE, noted
@@ -155,7 +156,8 @@ def test_what_serve_wrote_counts_while_its_process_and_its_address_live(project:
     store.write(NOTE, note | {"address": engine.url.replace("127.0.0.1", "localhost")})
     assert [one.artifact for one in tuned_models(project)] == [made["merged"].id], "another name of this machine"
     store.write(NOTE, ["no note"])
-    assert tuned_models(project) == []
+    with pytest.raises(UserError, match=r"\.json is damaged \(.*tuneworthy doctor"):
+        tuned_models(project)
     engine.vllm(made["adapter"].folder)
     assert served(project, made["merged"], engine) == [made["adapter"].id], "the server's own word goes first"
 

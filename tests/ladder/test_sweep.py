@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -282,13 +283,19 @@ def nobody_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch
         yield patched
 
 
+def calls_in(hint: str) -> int:
+    """Return the number of calls that a hint asks for."""
+    (number,) = re.findall(r"--calls (\d+)", hint)
+    return int(number)
+
+
 def test_too_few_calls_are_refused_before_the_first_one_and_the_hint_suffices(
     tmp_path: Path, nobody_asked: pytest.MonkeyPatch
 ) -> None:
     root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     with pytest.raises(UserError, match="at least") as refused:
         sweep_project(root, 1)
-    least = int(refused.value.hint.rpartition(" ")[2])
+    least = calls_in(refused.value.hint)
     with pytest.raises(UserError, match=f"at least {least} calls"):
         sweep_project(root, least - 1)
     nobody_asked.undo()
@@ -305,7 +312,7 @@ def test_a_model_that_takes_a_temperature_of_1_only_is_swept_over_all_efforts_an
     root = write_simulation(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
     with pytest.raises(UserError) as refused:
         sweep_project(root, 1)
-    report = sweep_project(root, int(refused.value.hint.rpartition(" ")[2]))
+    report = sweep_project(root, calls_in(refused.value.hint))
     assert {one.setting["effort"] for one in report.found.tried} == set(known.efforts)
     assert report.found.adopted and report.found.setting == {"effort": "high"}
     assert report.flips is None and report.to_dict()["flips_at_0"] is None
@@ -392,11 +399,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], list[bytes]]
     def count(most: int | None = None) -> list[bytes]:
         keys: list[bytes] = []
 
-        async def send(self: Runner, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> None:
+        async def send(self: Runner, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Any, float]:
             if most is not None and len(keys) >= most:
                 raise UserError("interrupted")
-            await real(self, model, batch, job, ceiling)
+            answered = await real(self, model, batch, job, ceiling)
             keys.append(job.key)
+            return answered
 
         monkeypatch.setattr(Runner, "_send", send)
         return keys

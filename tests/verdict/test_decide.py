@@ -338,7 +338,7 @@ def test_open_cases_are_told_with_their_number_and_what_n_can_show() -> None:
     needed = found["power"].evidence["n_needed"]
     assert 200 < needed < 2000 and f"{needed:,}" in found["power"].detail
     assert found["test_set"].evidence["detectable"] == pytest.approx(0.11, abs=0.02)
-    assert "With 200 cases, a difference" in found["test_set"].detail
+    assert "With 200 cases at alpha 0.008, the smallest detectable difference is" in found["test_set"].detail
 
 
 TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|floor|put to test|mend\w*)\b")

@@ -244,4 +244,4 @@ def test_a_pilot_costs_what_the_base_of_the_project_takes_and_an_8b_model_is_ass
     pilot_cost(1000, expect=asked.append)
     assert asked == [2 * (62 + 125 + 250 + 500 + 500)]
     few = forecast(points_of((50, 100), (0, 1)), 400, 0.5, cost=lambda n: f"cost for {n}")
-    assert few.cost == "cost for 400. So far 2 of 4 sizes have 2 seeds."
+    assert few.cost == "cost for 400. So far, 2 of 4 sizes have 2 seeds."
