@@ -528,7 +528,7 @@ def test_money_is_agreed_on_before_and_a_budget_ends_the_run_with_all_answers_ke
     say = "def say(request, question):\n    return Response(text='ok', input_tokens=20, output_tokens=10)"
     root = project(tmp_path / "p", 'model = "big"\nmax_tokens = 20', say, model=PAID)
     many = [f"{question} Part {i}" for i, question in enumerate(QUESTIONS)]
-    assert "no budget is set: big" in refused(capsys, root, asked(root, many))
+    assert "No budget is set, but these services are billed: big." in refused(capsys, root, asked(root, many))
     assert seen(root) == []
     distil(root, asked(root, many), "--max-usd", "0.38", status=4)
     n = len(seen(root))

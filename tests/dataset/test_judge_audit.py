@@ -127,7 +127,8 @@ def test_a_paid_judge_needs_a_budget_and_stops_within_it(tmp_path: Path, capsys:
     text = (root / "tuneworthy.toml").read_text()
     priced = 'function = "judge.py:judge"\ninput_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n'
     (root / "tuneworthy.toml").write_text(text.replace('function = "judge.py:judge"\n', priced))
-    assert built(root) == 2 and "no budget is set" in capsys.readouterr().err
+    assert built(root) == 2
+    assert "No budget is set, but these services are billed: judge." in capsys.readouterr().err
     assert built(root, "--max-usd", "0.03") == 4
     n_asked = len(asked_of(root))
     assert 0 < n_asked < len(ROWS)

@@ -129,7 +129,7 @@ def test_every_built_in_provider_is_in_this_suite_or_has_its_own() -> None:
 
 
 def test_an_unknown_provider_is_named_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"no provider 'nobody'. Choose one of: anthropic"):
+    with pytest.raises(UserError, match=r"Unknown provider: 'nobody'\. Choose one of: anthropic"):
         PROVIDERS.get("nobody")
 
 

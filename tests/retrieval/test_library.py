@@ -145,7 +145,7 @@ def test_money_for_searches_is_not_spent_unasked(tmp_path: Path) -> None:
     server = '{ type = "server", base_url = "https://paid.example/v1", model = "m", usd_per_mtok = 1 }'
     library_of(tmp_path, f"encoder = {server}")
     project = load(tmp_path)
-    with pytest.raises(UserError, match=r"no budget is set: retrieval\.encoder"):
+    with pytest.raises(UserError, match=r"No budget is set, .* billed: retrieval\.encoder\."):
         agree_to_spend(project, None, yes=False)
     agree_to_spend(project, None, yes=True)
     agree_to_spend(project, 1.0, yes=False)

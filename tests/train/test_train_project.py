@@ -125,7 +125,7 @@ def test_the_estimate_of_memory_is_held_against_what_the_run_took(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     made = train_project(load(tmp_path), store, say=told.append).adapter
     held = made.manifest["memory"]["reconciled"]
-    lines = [line for line in told if line.startswith("Memory")]
+    lines = [line for line in told if line.startswith(("Peak memory", "Memory use"))]
     assert len(lines) == 1
     if taken is None:
         assert held is None and "not compared with the estimate" in lines[0]
