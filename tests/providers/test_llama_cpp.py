@@ -196,7 +196,7 @@ def test_prompts_that_left_the_slots_are_not_read_again(rig: Rig) -> None:
 
 def test_the_process_of_a_small_model_stays_below_its_limit(rig: Rig) -> None:
     """The cache of prompts takes what the model, its keys and values and the buffers leave."""
-    prompts = [f"{number} and the long way home " * 130 for number in range(48)]
+    prompts = [f"{number} and the long way home " * 120 for number in range(44)]
     for text in prompts:
         rig.ask(({"role": "user", "content": text},), max_tokens=1)
     assert rig.provider.engine is not None
