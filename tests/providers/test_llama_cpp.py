@@ -194,6 +194,7 @@ def test_prompts_that_left_the_slots_are_not_read_again(rig: Rig) -> None:
     assert all((answer.cached_tokens or 0) > 0.9 * (answer.input_tokens or 0) for answer in answers)
 
 
+@pytest.mark.slow
 def test_the_process_of_a_small_model_stays_below_its_limit(rig: Rig) -> None:
     """The cache of prompts takes what the model, its keys and values and the buffers leave."""
     prompts = [f"{number} and the long way home " * 120 for number in range(44)]
