@@ -157,4 +157,4 @@ def test_a_long_wait_is_shown(tmp_path: Path, server: Running, monkeypatch: pyte
     monkeypatch.setattr(runner, "LONGEST_PAUSE_S", 0.2)
     root = make_project(tmp_path / "p", server.base_url, "retry-after-1e308", bad=1, n=60)
     ask(root)
-    assert lines and all("m asks for a pause of 1,440 minutes or more" in line for line in lines)
+    assert lines and all("m requests a wait of 1,440 min or more" in line for line in lines)
