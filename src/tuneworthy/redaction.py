@@ -9,6 +9,11 @@ from itertools import takewhile
 
 HIDDEN = "[key]"
 LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+_NEAR = 256
+_AFTER = re.compile(r"[\w*.-]*", re.ASCII)
+_BEFORE = re.compile(
+    r"(?<![\\\w*.-])[\w*.-]*\Z|(?<=\\u[0-9a-fA-F]{4})[\w*.-]*\Z|(?<=\\[a-tv-z])[\w*.-]*\Z|\Z", re.ASCII
+)
 # Shorter ones are words, such as the "EMPTY" that local servers take.
 SHORTEST = 8
 _KEYS: dict[str, int] = {}
@@ -50,6 +55,9 @@ def _cut(text: str, key: str, least: int) -> str:
             after = _common(text[start : start + len(key)], key[place:])
             first, end = start - before, start + after
             if end - first >= least:
+                # what touches it belongs to it, or to a key that is much like it; an escape of JSON stays
+                first -= len(_BEFORE.search(text[max(0, first - _NEAR) : first])[0])  # type: ignore[index]
+                end += len(_AFTER.match(text[end : end + _NEAR])[0])  # type: ignore[index]
                 text, end = text[:first] + HIDDEN + text[end:], first + len(HIDDEN)
             start = text.find(block, end)
     return text

@@ -251,7 +251,7 @@ def test_terms_that_nobody_answered_stop_before_anything_is_sent(
 
 def test_terms_that_forbid_training_refuse_any_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = project(tmp_path / "p", 'model = "big"\nallows_training = false')
-    assert "terms of models.big forbid training" in refused(capsys, root, asked(root))
+    assert "terms of use of models.big forbid training" in refused(capsys, root, asked(root))
     assert seen(root) == []
 
 

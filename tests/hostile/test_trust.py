@@ -794,6 +794,14 @@ def test_an_address_holds_no_key(url: str, refused: bool, monkeypatch: pytest.Mo
     assert "abc" not in said
 
 
+def test_a_key_that_begins_like_a_known_one_is_cut_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.redaction._KEYS", {})
+    remember("sk-test-0123456789")
+    assert redact("no sk-test-01234-another-secret, sorry") == "no [key], sorry"
+    assert redact("no xx0123456789-secret, sorry") == "no [key], sorry"
+    assert redact('{"a": "b\\nsk-test-0123456789\\u0041sk-test-0123456789"}') == '{"a": "b\\n[key]\\u0041[key]"}'
+
+
 def test_redaction_leaves_other_texts_alone_and_takes_every_third_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuneworthy.redaction._KEYS", {})
     remember("EMPTY")
