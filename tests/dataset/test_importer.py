@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.killing import killed_at
@@ -221,6 +221,7 @@ RAW = st.lists(LINES | st.binary(max_size=12), max_size=12).map(b"\n".join)
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet", ".gz"])
 @settings(max_examples=30, deadline=None)
 @given(raw=RAW, cut=st.integers(10, 600))
+@example(raw=b"{}\n\x02", cut=12)  # cut within the first bytes that are unpacked
 def test_any_bytes_are_imported_in_full_or_refused(suffix: str, raw: bytes, cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a{suffix}"

@@ -194,8 +194,8 @@ def _list_prefix(path: Path) -> str | None:
     import ijson
 
     with _reading(path), _unpacked(path) as file:
-        _pass_bom(file)
         try:
+            _pass_bom(file)
             for prefix, event, _ in ijson.parse(_shallow(file)):
                 if event == "start_array" and prefix in {"", *LIST_KEYS}:
                     return f"{prefix}.item" if prefix else "item"
