@@ -127,7 +127,7 @@ def test_a_promptfoo_configuration_gives_variables_and_expected_answers(tmp_path
     assert [case.input for case in read.cases] == [{"word": w} for w in ("hi", "ho", "bye", "bomb", "2020")]
     assert [case.expected for case in read.cases] == ["h", "h", "Bye", None, UNLABELLED]
     notes = "\n".join(read.notes)
-    for part in ("`prompts` is ignored", "`icontains` became", "`latency` is ignored", 'type = "json_schema"'):
+    for part in ("`prompts` is ignored", "`icontains` is used as the", "`latency` is ignored", 'type = "json_schema"'):
         assert part in notes
 
 
@@ -298,7 +298,7 @@ def test_a_byte_that_is_not_utf8_is_named_with_line_and_column(tmp_path: Path) -
     for name, head in (("a.jsonl", b'{"input": "ok"}\n{"input": "caf\xe9"}\n'), ("a.csv", b"input\nok\ncaf\xe9\n")):
         path = tmp_path / name
         path.write_bytes(head)
-        with pytest.raises(DataFaults, match="expected UTF-8 text, got the byte 0xe9 at column") as caught:
+        with pytest.raises(DataFaults, match="expected UTF-8 text, got the invalid byte 0xe9 at column") as caught:
             read_cases(path)
         assert caught.value.faults[0].line == (2 if name == "a.jsonl" else 3)
         assert "iconv" in str(caught.value)

@@ -71,7 +71,7 @@ def test_auto_goes_by_the_kind_of_task() -> None:
     found = {kind: auto(kind).name for kind in ("label", "json", "short_answer", "free_text")}
     assert found == {"label": "extract", "json": "extract", "short_answer": "rag", "free_text": "chat"}
     assert auto("free_text", documents=True).name == "rag"
-    with pytest.raises(UserError, match="kind"):
+    with pytest.raises(UserError, match="Unknown task type"):
         auto("poem")
     with pytest.raises(UserError, match="preset"):
         preset_of("poem")

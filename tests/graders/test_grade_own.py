@@ -143,7 +143,7 @@ def test_rules_count_half_and_those_broken_are_named(project: GradingContext) ->
     arguments = {"min_words": 3, "max_words": 5, "banned": ["Yer  way"], "required": [r"\bmatey\b"]}
     score = judge(build("style", project, **arguments), BRAND[0], None)
     assert score.value == pytest.approx((free + 0.5) / 2)
-    assert score.detail["broken"] == ["at most 5 words", "without 'yer way'"]
+    assert score.detail["broken"] == ["at most 5 words", "does not contain 'yer way'"]
     assert score.reason == "partial"
 
 

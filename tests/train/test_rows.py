@@ -144,7 +144,7 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
     answers, n = [("red", "stop")] * len(metric.cases), len(metric.cases)
     assert replace(metric, grader=Broken(3)).score(answers, told.append) == 1.0
     assert told == [f"3 of {n} answers could not be scored and are excluded."]
-    with pytest.raises(UserError, match=rf"first grader could not score any of {n} answers \(no such field\)"):
+    with pytest.raises(UserError, match=rf"first grader could not score any of the {n} answers \(no such field\)"):
         replace(metric, grader=Broken(n)).score(answers, told.append)
 
 
