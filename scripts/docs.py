@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 
 def current(name: str) -> str:
-    """Return the page as it stands; "" if there is none."""
+    """Return the page as it stands; "" if it is missing."""
     path = DOCS / name
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
@@ -102,7 +102,7 @@ def project_file() -> str:
 def described_schema() -> dict[str, Any]:
     """Return the JSON schema of the project file, each key with the docstring that follows it in the source.
 
-    (pydantic can do that by itself, but it reads the source of every section at each start of the program.)
+    (pydantic can do that too, but it reads the source of every section at each start of the program.)
     """
     schema: dict[str, Any] = Project.model_json_schema()
     for cls in subclasses(Section):
