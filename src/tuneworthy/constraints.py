@@ -13,6 +13,10 @@ class ServingLimits(Protocol):
         """Whether serving must run on the device."""
 
     @property
+    def data_stays(self) -> bool:
+        """Whether nothing may be sent to a hosted model."""
+
+    @property
     def p95_ms(self) -> float | None:
         """Limit of the 95th percentile of latency."""
 
@@ -22,8 +26,8 @@ class ServingLimits(Protocol):
 
 
 def may_serve(limits: ServingLimits, *, hosted: bool) -> bool:
-    """Return whether a model may serve: a hosted one may not where serving must run on the device."""
-    return not (limits.on_device and hosted)
+    """Return whether a model may serve: a hosted one may not on the device, nor where nothing may be sent to it."""
+    return not ((limits.on_device or limits.data_stays) and hosted)
 
 
 def too_slow(limits: ServingLimits, p95_ms: float | None) -> bool:

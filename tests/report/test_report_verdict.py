@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import report_records as records
 from tests.ladder.simulations import write_simulation
-from tests.verdict.planted import PAYS, failures, with_rungs, worth_it
+from tests.verdict.planted import failures, with_rungs, worth_it
 from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 
 from tuneworthy.cli import invoke
@@ -81,13 +80,10 @@ def test_a_page_has_one_first_heading_with_and_without_a_verdict() -> None:
         assert render_html(records.plain(), today=TODAY, verdict=verdict).count("<h1>") == 1
 
 
-def test_the_money_says_what_training_is_taken_to_cost() -> None:
-    money = facts(stored(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0))))["Cost"]
-    assert money == (
-        "Training breaks even in month 4 at 200,000 requests per month. "
-        "Estimated cost of fine-tuning: $6,000 up front and $500 per month for serving and maintenance."
-    )
-    assert "does not break even" in facts(stored(worth_it(economics=NEVER)))["Cost"]
+def test_the_money_says_what_training_is_assumed_to_cost() -> None:
+    money = facts(stored(worth_it()))["Cost"]
+    assert "$5,785 up front" in money and "$984 per month" in money
+    assert "no cost per call" in facts(stored(worth_it(economics=NEVER)))["Cost"]
 
 
 def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
@@ -106,22 +102,20 @@ def test_what_others_wrote_is_escaped() -> None:
     assert "<script" not in render_markdown(records.plain(), today=TODAY, verdict=verdict)
 
 
-def test_what_is_missing_is_told_once_with_what_to_do_and_how_much_is_open() -> None:
-    verdict = stored(replace(TRIPPED["other_models"], errors=None, economics=NEVER))
-    assert section(verdict).reasons[0] == "The rung model has not been compared on the test set."
-    assert facts(verdict)["Next"] == "Run tuneworthy run --rung model."
-    # the other model and the reason are open; that it never pays is an answer
-    assert "Passing these gates: other_models, reason." in facts(verdict)["What would change the verdict"]
+def test_what_is_missing_stands_once_with_the_command() -> None:
+    verdict = stored(TRIPPED["other_models"])
+    assert "Not compared on test: model" in section(verdict).reasons[0]
+    assert "tuneworthy run --rung model" in facts(verdict)["Next"]
 
 
 def test_a_quick_look_has_no_verdict() -> None:
     assert "is out of date" not in render_html(records.quick(), today=TODAY, verdict=stored(worth_it(), "a change"))
 
 
-def test_a_lever_is_told_by_what_it_does() -> None:
-    verdict = stored(worth_it(motivation="strict_format", errors=(failures("format", 48),)))
-    assert "Add few-shot examples, or constrain the output format" in section(verdict).reasons[0]
-    assert facts(verdict)["Next"].startswith("Add few-shot examples")
+def test_a_lever_is_named_by_what_it_does() -> None:
+    verdict = stored(worth_it(errors=(failures("label_or_grader", 48),), suspects=48, labels_confirmed=True))
+    assert "expected answer" in section(verdict).reasons[0]
+    assert "tuneworthy cases label --apply" in facts(verdict)["Next"]
 
 
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(

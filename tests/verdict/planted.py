@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import permutations
+from math import sqrt
 from typing import Any
 
+from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.stats import clopper_pearson
-from tuneworthy.verdict.base import EconomicsResult, ErrorClass, ErrorShare, Fact, Forecast
+from tuneworthy.stats import clopper_pearson, wilson
+from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast
+from tuneworthy.verdict.economics import Bill
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.training_facts import (
@@ -18,19 +23,15 @@ from tuneworthy.verdict.training_facts import (
     TrainingEvidence,
 )
 
-PAYS = EconomicsResult(
-    status="pays",
-    break_even_requests_per_month=100_000,
-    break_even_month=4,
-    assumptions={"requests_per_month": Fact(200_000.0), "horizon_months": Fact(12.0)},
-)
+N_TEST = 200
 
 
 def rung(name: str, variant: str, score: float | None, **more: Any) -> RungEvidence:
-    """A rung that was put to test (or not, without a score)."""
-    bounds = {} if score is None else {"lower": score - 0.04, "upper": score + 0.04}
-    base = {"rung": name, "status": "inconclusive", "name": variant, "names": (variant,), "score": score}
-    return RungEvidence(**(base | bounds | more))
+    """A rung that was measured on test (or not, without a score)."""
+    ci95 = None if score is None else wilson(score * N_TEST, N_TEST)
+    base: dict[str, Any] = {"rung": name, "status": "inconclusive", "name": variant, "names": (variant,)}
+    measured = {"score": score, "ci95": ci95, "n": N_TEST, "n_effective": float(N_TEST), "usd_per_1k": 0.0}
+    return RungEvidence(**(base | {"latency_p50_ms": 100.0, "latency_p95_ms": 200.0} | measured | more))
 
 
 RUNGS = (
@@ -56,28 +57,51 @@ def failures(name: ErrorClass, n_failed: int, n: int = 60) -> ErrorShare:
     )
 
 
-def worth_it(**more: Any) -> Evidence:
-    """A project whose every cheaper lever was tried and misses the target, with a reason to train that is shown."""
+def differences(rungs: Iterable[RungEvidence], margin: float = 0.05) -> tuple[RungDifference, ...]:
+    """Paired differences as if a tenth of the cases differed."""
+    tested = [one for one in rungs if one.score is not None]
+    rows = []
+    for a, b in permutations(tested, 2):
+        delta = (b.score or 0.0) - (a.score or 0.0)
+        error = sqrt(max(0.03, abs(delta)) / N_TEST)
+        low, high = delta - 1.96 * error, delta + 1.96 * error
+        rows.append(
+            RungDifference(a=a.rung, b=b.rung, delta=delta, ci95=(low, high), no_worse=delta - 1.645 * error > -margin)
+        )
+    return tuple(rows)
+
+
+def project(*rungs: RungEvidence, **more: Any) -> Evidence:
+    """Evidence of these rungs; the best is the last one adopted."""
+    adopted = [one.rung for one in rungs if one.status == "adopted" and one.score is not None]
+    rungs_by_name = {one.rung: one for one in rungs}
     fields: dict[str, Any] = {
         "target": 0.9,
         "margin": 0.05,
-        "motivation": "style_persona",
-        "rungs": {one.rung: one for one in RUNGS},
-        "best": "model",
+        "kind": "label",
+        "rungs": rungs_by_name,
+        "best": adopted[-1] if adopted else "baseline",
         "alpha": 0.008,
-        "n_test": 200,
+        "n_test": N_TEST,
         "other_models": 1,
-        "errors": (failures("unexplained", 40), failures("format", 20)),
-        "economics": PAYS,
-        "expires": (("2027-02-22", "prices and models are to be looked at again"),),
+        "differences": differences(rungs, more.get("margin", 0.05)),
+        "errors": (failures("unexplained", 50), failures("format", 10)),
+        "bills": {one.rung: Bill(name=one.name, usd_per_1k=one.usd_per_1k) for one in rungs if one.score is not None},
+        "smaller_usd": min((one.usd_per_1k or 0.0 for one in rungs if one.score is not None), default=None),
+        "expires": (("2027-02-22", "prices and models should be checked again"),),
     }
     return Evidence(**(fields | more))
 
 
+def worth_it(**more: Any) -> Evidence:
+    """A project whose every cheaper lever was tried and misses the target."""
+    return project(*RUNGS, **more)
+
+
 def with_rungs(*changed: RungEvidence, without: str = "", **more: Any) -> Evidence:
     """The same with other rungs."""
-    rungs = {name: one for name, one in worth_it().rungs.items() if name != without}
-    return replace(worth_it(**more), rungs=rungs | {one.rung: one for one in changed})
+    rungs = {one.rung: one for one in RUNGS if one.rung != without} | {one.rung: one for one in changed}
+    return project(*rungs.values(), **more)
 
 
 DATASET = DatasetEvidence(

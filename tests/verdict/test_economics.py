@@ -13,13 +13,22 @@ from tests.report.report_records import named
 from tests.report.report_records import record as run_record
 
 from tuneworthy.config import load
-from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import RungStatus
-from tuneworthy.verdict.base import EconomicsResult, Target
-from tuneworthy.verdict.economics import Bills, Option, bills_of, economics
+from tuneworthy.verdict.base import EconomicsResult
+from tuneworthy.verdict.economics import (
+    Bill,
+    bills_of,
+    can_pay,
+    cost_is_a_reason,
+    economics,
+    known_usd,
+    monthly_saving,
+    worth_from,
+)
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROUND: dict[str, Any] = {
@@ -35,15 +44,11 @@ ROUND: dict[str, Any] = {
 """One-off $6,000, which is $500 a month of the horizon; $500 a month to serve and keep."""
 
 
-def option(name: str = "best", usd: float | None = 10.0, *, target: Target = "missed", **fields: Any) -> Option:
-    return Option(name=name, model=name, billed=bool(usd), usd_per_1k=usd, target=target, **fields)
-
-
-def pays(usd: float | None, traffic: float | None, bills: Bills | None = None, **changed: Any) -> EconomicsResult:
-    """The result for an upstream variant that costs `usd` a thousand answers."""
-    best = option(usd=usd)
-    evidence = bills or Bills(upstream=best, options=[best])
-    return economics(evidence, Economics(requests_per_month=traffic, **(ROUND | changed)))
+def pays(usd: float | None, traffic: float | None, gain: float | None = None, **changed: Any) -> EconomicsResult:
+    """The result against an option that costs `usd` a thousand answers."""
+    return economics(
+        Bill(name="best", usd_per_1k=usd), Economics(requests_per_month=traffic, **(ROUND | changed)), gain
+    )
 
 
 def test_break_even_by_hand() -> None:
@@ -108,34 +113,15 @@ PRICED = Price(rates=TokenRates(input=2.0, output=10.0, cached_input=0.2), batch
     ],
 )
 def test_cache_and_batch_prices_by_hand(cached: float, batch: float, usd: float) -> None:
-    best = option(usd=6.5, input_tokens=2000, output_tokens=200, price=PRICED)
-    bills = Bills(upstream=best, options=[best])
-    found = economics(bills, Economics(cached_share=cached, batch_share=batch))
-    assert found.usd_per_1k["best_upstream"] == pytest.approx(usd)
-    assert found.usd_per_1k["best_upstream_discounted"] == pytest.approx(1.2)
+    best = Bill(name="best", usd_per_1k=6.5, input_tokens=2000, output_tokens=200, price=PRICED)
+    found = economics(best, Economics(cached_share=cached, batch_share=batch))
+    assert found.usd_per_1k["reference"] == pytest.approx(usd)
+    assert found.usd_per_1k["reference_discounted"] == pytest.approx(1.2)
 
 
 def test_without_told_tokens_the_measured_cost_stands() -> None:
-    best = option(usd=6.5, price=PRICED)
-    found = economics(Bills(upstream=best, options=[best]), Economics(cached_share=0.5))
-    assert found.usd_per_1k["best_upstream"] == 6.5
-
-
-def test_the_rival_is_the_cheapest_hosted_model_that_meets_the_target() -> None:
-    best = option("best", 10.0, target="met")
-    others = [option("cheap", 1.0), option("middle", 4.0, target="met"), option("dear", 5.0, target="met")]
-    found = economics(Bills(upstream=best, options=[best, *others]), Economics(**ROUND))
-    assert found.usd_per_1k["cheapest_hosted"] == 4.0
-    assert found.assumptions["compared_with"].value == "cheapest_hosted"
-    assert found.break_even_requests_per_month == pytest.approx(250_000)  # 1,000 / 0.004
-
-
-def test_where_no_hosted_model_meets_the_target_the_best_variant_is_compared_and_the_rival_said_not_measured() -> None:
-    best = option()
-    found = economics(Bills(upstream=best, options=[best], unmeasured=["tiny (not put to test)"]), Economics(**ROUND))
-    assert found.usd_per_1k["cheapest_hosted"] is None
-    assert found.assumptions["cheapest_hosted"].source == "not measured: tiny (not put to test)"
-    assert found.assumptions["compared_with"].value == "best_upstream"
+    found = economics(Bill(name="best", usd_per_1k=6.5, price=PRICED), Economics(cached_share=0.5))
+    assert found.usd_per_1k["reference"] == 6.5
 
 
 def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
@@ -147,51 +133,59 @@ def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
 
 
 def test_before_a_run_it_is_unknown() -> None:
-    assert economics(Bills(upstream=None), Economics(requests_per_month=1000)).status == "unknown"
+    assert economics(None, Economics(requests_per_month=1000)).status == "unknown"
 
 
 def test_a_local_model_has_no_bill_to_save_unless_a_better_answer_is_worth_something() -> None:
-    found = pays(None, 100_000)
+    found = pays(0.0, 100_000)
     assert found.status == "unknown" and "usd_per_wrong_answer" in found.why
-    best = option(usd=None)
-    valued = Bills(upstream=best, options=[best], gain=0.1)
     # 0.1 more right answers at 10 cents are one cent an answer
-    assert pays(None, 100_000, valued, usd_per_wrong_answer=0.1).break_even_month == 12
-    assert pays(None, 90_000, valued, usd_per_wrong_answer=0.1).status == "never"
-    unmeasured = Bills(upstream=best, options=[best])
-    assert pays(None, 100_000, unmeasured, usd_per_wrong_answer=0.1).status == "unknown"
+    assert pays(0.0, 100_000, 0.1, usd_per_wrong_answer=0.1).break_even_month == 12
+    assert pays(0.0, 90_000, 0.1, usd_per_wrong_answer=0.1).status == "never"
+    assert pays(0.0, 100_000, usd_per_wrong_answer=0.1).status == "unknown"
 
 
 def test_a_loss_of_quality_counts_against_training() -> None:
-    best = option()
-    worse = Bills(upstream=best, options=[best], gain=-0.05)
-    assert pays(10.0, 100_000, worse, usd_per_wrong_answer=0.1).status == "never"
+    assert pays(10.0, 100_000, -0.05, usd_per_wrong_answer=0.1).status == "never"
 
 
-@pytest.mark.parametrize(
-    ("bills", "words"),
-    [
-        (Bills(upstream=option(), options=[option()], limits=Constraints(on_device=True)), "on the device"),
-        (
-            Bills(upstream=option(), options=[option(p95_ms=900)], limits=Constraints(p95_ms=800)),
-            "p95 latency is 900 ms",
-        ),
-    ],
-)
-def test_money_does_not_decide_under_a_hard_constraint(bills: Bills, words: str) -> None:
-    found = economics(bills, Economics(requests_per_month=10))
-    assert found.status == "not_applicable" and words in found.why
-    assert found.one_off_usd is not None
+BUSY = Economics(requests_per_month=20_000_000)
 
 
-def test_a_latency_limit_that_a_hosted_model_keeps_is_no_hard_constraint() -> None:
-    fast, slow = option("fast", 10.0, p95_ms=500), option("slow", 1.0, target="met", p95_ms=2000)
-    found = economics(
-        Bills(upstream=fast, options=[fast, slow], limits=Constraints(p95_ms=800)),
-        Economics(requests_per_month=100_000),
-    )
-    assert found.status in {"pays", "never"}
-    assert found.usd_per_1k["cheapest_hosted"] is None  # the one that meets the target is too slow
+def test_a_large_bill_is_a_reason_where_a_smaller_model_was_measured() -> None:
+    # 20 servers at $584, $400 of upkeep, $482 a month of the horizon: three quarters to five quarters of it
+    low, high = monthly_saving(1.02555, BUSY) or (0.0, 0.0)
+    assert (low, high) == (pytest.approx(4808, abs=1), pytest.approx(11089, abs=1))
+    assert cost_is_a_reason(1.02555, 1.02555, BUSY, 0.05) is True
+    assert cost_is_a_reason(1.02555, 1.02555, BUSY, None) is None
+    assert cost_is_a_reason(1.02555, None, BUSY, 0.05) is None
+    assert cost_is_a_reason(1.02555, 1.02555, BUSY, 1.0) is None
+
+
+def test_a_saving_below_a_fifth_of_what_is_paid_today_is_no_reason() -> None:
+    assert cost_is_a_reason(0.1, 1.0, BUSY, 0.01) is False
+    assert cost_is_a_reason(0.0, 0.0, BUSY, 0.0) is False
+
+
+def test_without_traffic_only_a_break_even_that_nobody_reaches_refutes_the_cost() -> None:
+    assert cost_is_a_reason(1.0, 1.0, Economics(), 0.05) is None
+    assert cost_is_a_reason(0.01, 0.01, Economics(), 0.001) is False
+    assert cost_is_a_reason(None, 1.0, BUSY, 0.05) is None
+
+
+def test_money_decides_only_where_a_wrong_answer_has_a_price() -> None:
+    assert can_pay(0.0, 0.3, Economics(requests_per_month=10)) is True
+    valued = Economics(requests_per_month=1000, usd_per_wrong_answer=0.01)
+    assert can_pay(0.0, 0.3, valued) is False and can_pay(None, 0.3, valued) is None
+    assert can_pay(0.0, 0.3, Economics(usd_per_wrong_answer=0.01)) is None
+    assert can_pay(0.0, 0.3, valued.model_copy(update={"usd_per_wrong_answer": 100.0})) is True
+
+
+def test_the_value_of_a_wrong_answer_from_which_it_pays_by_hand() -> None:
+    # (500 + 500) dollars a month over 10,000 better answers
+    settings_ = Economics(requests_per_month=100_000, **ROUND)
+    assert worth_from(0.0, 0.1, settings_) == pytest.approx(0.1)
+    assert worth_from(0.0, 0.1, Economics()) is None
 
 
 def test_ownership_is_named_and_is_not_a_price() -> None:
@@ -201,9 +195,9 @@ def test_ownership_is_named_and_is_not_a_price() -> None:
 
 def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_project_file() -> None:
     for name in Economics.model_fields.keys() - {"requests_per_month", "usd_per_wrong_answer"}:
-        row = economics(Bills(upstream=None), Economics()).assumptions[name]
+        row = economics(None, Economics()).assumptions[name]
         assert row.source and row.mark in {"published", "computed", "assumed"} and row.date == "2026-11-24", name
-        mine = economics(Bills(upstream=None), Economics(**{name: 0.5})).assumptions[name]
+        mine = economics(None, Economics(**{name: 0.5})).assumptions[name]
         assert (mine.value, mine.source, mine.mark) == (0.5, "project file", "project")
 
 
@@ -307,36 +301,25 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_run_is_read_with_what_was_not_measured(tmp_path: Path) -> None:
-    project = load(_priced(tmp_path))
-    bills = bills_of(project, _record(**{name: dict(row) for name, row in ROWS.items()}))
-    assert [option.target for option in bills.options] == ["missed", "met"]
-    assert bills.upstream is not None and not bills.upstream.billed
-    found = economics(bills, project.economics)
-    assert found.usd_per_1k["cheapest_hosted"] == pytest.approx(3.0)
-    source = economics(Bills(upstream=bills.upstream, unmeasured=bills.unmeasured)).assumptions["cheapest_hosted"]
-    assert "idle (in the project file, but not compared on the test set)" in source.source
-    assert "in the price table of" in source.source
-
-
-def test_a_classical_baseline_is_no_hosted_rival_but_may_be_the_upstream_one(tmp_path: Path) -> None:
+def test_a_run_is_read_with_prices_that_are_known(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
     rows = {name: dict(row) for name, row in ROWS.items()} | {
-        "classical": {"model": "classical:linear", "score": 0.95, "bounds95": (0.92, 0.97), "usd_per_1k": 0.0}
+        "classical": {"model": "classical:linear", "score": 0.95, "bounds95": (0.92, 0.97), "usd_per_1k": None}
     }
-    record = _record("classical", **rows)
-    bills = bills_of(project, record)
-    assert bills.upstream is not None and bills.upstream.name == "classical/x"
-    assert all(option.model != "classical:linear" for option in bills.options)
+    bills = bills_of(project, _record("classical", **rows))
+    assert {name: bill.usd_per_1k for name, bill in bills.items()} == {"baseline": 0.0, "model": 3.0, "classical": 0.0}
+
+
+def test_a_hosted_model_without_a_price_costs_what_nobody_knows(tmp_path: Path) -> None:
+    root = _priced(tmp_path)
+    file = root / "tuneworthy.toml"
+    file.write_text(
+        file.read_text().replace('function = "world.py:weak"', 'function = "world.py:weak"\nplays_hosted = true')
+    )
+    row = RungRecord(rung="baseline", status=RungStatus.REFERENCE, usd_per_1k=0.0)
+    assert known_usd(row, "weak", load(root)) is None
 
 
 def test_a_quick_run_has_no_test_scores_and_so_no_bill(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
-    record = _record(None, baseline={"model": "weak", "score": None})
-    assert bills_of(project, record).upstream is None
-
-
-def test_constraints_of_the_project_decide(tmp_path: Path) -> None:
-    project = load(_priced(tmp_path, "[constraints]\np95_ms = 500\n"))
-    bills = bills_of(project, _record(**{name: dict(row) for name, row in ROWS.items()}))
-    assert economics(bills, project.economics).status == "not_applicable"
+    assert bills_of(project, _record(None, baseline={"model": "weak", "score": None})) == {}

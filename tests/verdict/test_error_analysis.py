@@ -27,7 +27,7 @@ from tuneworthy.verdict.error_analysis import (
     load_error_analysis,
     rows_of,
 )
-from tuneworthy.verdict.label_votes import GIVEN, other_answer, shown_stronger
+from tuneworthy.verdict.label_votes import GIVEN, shown_stronger, suspected
 from tuneworthy.verdict.probes import analyse_errors, answer_key, form
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -314,12 +314,23 @@ def test_rows_count_every_case_once(classes: dict[str, str]) -> None:
     assert sum(row.n_failed for row in rows) == len(classes)
 
 
-def test_one_voter_alone_never_overrules_a_label_and_chance_counts_for_nothing() -> None:
-    assert other_answer([("red", 0.999)], 3) == ""
-    assert other_answer([("red", 1 / 3), ("red", 1 / 3), ("red", 1 / 3)], 3) == ""
-    assert other_answer([("red", 0.95), ("red", 0.95)], 3) == "red"
-    assert other_answer([("red", 0.95), ("red", 0.95), (GIVEN, 0.95), (GIVEN, 0.95)], 3) == ""
-    assert other_answer([("", 0.95), ("", 0.95)], 3) == ""
+CLEAN = {f"clean {n}": {"a": GIVEN, "b": GIVEN, "c": GIVEN} for n in range(30)}
+
+
+def test_one_voter_alone_never_overrules_a_label_and_two_that_are_mostly_right_do() -> None:
+    def found(votes: dict[str, str]) -> dict[str, str]:
+        return suspected({**CLEAN, "x": votes}, {}, 3)
+
+    assert found({"a": "red"}) == {}
+    assert found({"a": "red", "b": "red"}) == {"x": "red"}
+    assert found({"a": "red", "b": "green"}) == {}
+    assert found({"a": "red", "b": "red", "c": GIVEN}) == {}
+    assert found({"a": "", "b": ""}) == {}
+
+
+def test_wrong_labels_do_not_make_good_voters_look_bad() -> None:
+    wrong = {f"wrong {n}": {"a": "red", "b": "red"} for n in range(8)}
+    assert set(suspected({**CLEAN, **wrong}, {}, 3)) == set(wrong)
 
 
 @UNHURRIED

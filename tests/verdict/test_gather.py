@@ -85,7 +85,8 @@ def test_what_was_measured_is_what_the_gates_see(world: Path) -> None:
     assert set(found.rungs) == {"classical", "baseline", "model"}
     base = of(record, "baseline")
     seen = found.rungs["baseline"]
-    assert (seen.score, [seen.lower, seen.upper]) == (base["score"], base["bounds95"])
+    assert (seen.score, list(seen.ci95 or ())) == (base["score"], base["ci95"])
+    assert seen.n_effective == 200 and found.balance is not None and found.differences
     assert found.n_test == 200 and found.other_models == 1 and found.has_examples
     assert found.top is not None and found.top.rung == record["best"]["rung"]
 
@@ -192,7 +193,7 @@ def test_cases_that_were_edited_since_are_another_test_set(world: Path) -> None:
 
 def test_what_does_not_bear_on_the_measurements_leaves_them_fresh(world: Path) -> None:
     edit(world, "[ladder]", "[economics]\nrequests_per_month = 10\n[ladder]\nbudget_usd = 3\n")
-    edit(world, 'name = "world"', 'name = "world"\nmotivation = "distillation"')
+    edit(world, 'name = "world"', 'name = "world"\nmotivation = "cost"')
     assert evidence(world).stale == []
 
 
@@ -206,17 +207,17 @@ def test_running_again_makes_it_fresh_from_the_store(world: Path) -> None:
 def test_a_slow_or_hosted_baseline_never_meets_the_target(world: Path) -> None:
     def met(record: dict[str, Any]) -> None:
         base = of(record, "baseline")
-        base.update(score=0.97, bounds95=[0.94, 0.99], latency_p95_ms=900.0)
+        base.update(score=0.97, latency_p95_ms=900.0)
         record["best"] = {"rung": "baseline", "variant": base["variant"]}
 
     rewrite(world, met)
-    assert decide(evidence(world)).target == "met"
+    assert evidence(world).target_of(evidence(world).rungs["baseline"]) == "met"
     edit(world, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]")
     rewrite(world, lambda record: record["provenance"].update(settings={}))  # as if it had been run so
     found = evidence(world)
     assert found.rungs["baseline"].violated == "the p95 latency is 900 ms, above the limit of 500 ms"
     assert found.top is not None and found.top.rung == "model"
-    assert decide(found).target == "missed"
+    assert decide(found).recommendation != found.rungs["baseline"].name
 
 
 def test_a_hosted_baseline_is_not_eligible_on_the_device(world: Path) -> None:

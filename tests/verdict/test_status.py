@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from tests.ladder.simulations import write_simulation
-from tests.verdict.planted import PROMISING, TRAINED, TUNED
+from tests.verdict.planted import PROMISING, TRAINED, TUNED, differences
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.store import Folder
-from tuneworthy.verdict.base import EconomicsResult, Forecast, Outcome, Verdict
+from tuneworthy.verdict.base import EconomicsResult, Forecast, NextAction, Outcome, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.playbook import Checklist, Cost, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state
@@ -35,7 +35,7 @@ def rung(name: str, *names: str, score: float = 0.6, **more: Any) -> RungEvidenc
     """A rung that was put to test, and missed the target."""
     first = names[0] if names else f"{name}/x"
     fields = {"rung": name, "status": "inconclusive", "name": first, "names": names, "score": score}
-    return RungEvidence(**(fields | {"lower": score - 0.05, "upper": score + 0.05} | more))
+    return RungEvidence(**(fields | {"n": 200, "n_effective": 200.0} | more))
 
 
 def seen(rungs: Iterable[RungEvidence] = (), **more: Any) -> ProjectState:
@@ -43,6 +43,7 @@ def seen(rungs: Iterable[RungEvidence] = (), **more: Any) -> ProjectState:
     fields = {name: more.pop(name) for name in list(more) if name in Evidence.__dataclass_fields__}
     found = {one.rung: one for one in rungs}
     base = {"target": 0.9, "margin": 0.05, "n_test": 200, "other_models": 1, "rungs": found}
+    base["differences"] = differences(found.values())
     evidence = Evidence(**(base | {"best": next(iter(found), None)} | fields))
     if outcome := more.pop("outcome", None):
         more["verdict"] = verdict(outcome, more.pop("reason", ""), more.pop("next_action", ""))
@@ -57,12 +58,11 @@ def verdict(outcome: str, reason: str = "", next_action: str = "") -> Verdict:
         stage="to_decide",
         reason_code="",
         reasons=[reason],
-        target="missed",
         gates=(),
         errors=(),
         forecast=Forecast(status="unknown"),
         economics=EconomicsResult(status="unknown"),
-        next_action=next_action,
+        next_action=NextAction(command="", why=next_action),
         valid_until="",
     )
 
@@ -138,7 +138,7 @@ def test_prompting_needs_structure_and_three_shots() -> None:
 
 def test_retrieval_is_a_step_of_knowledge_tasks() -> None:
     assert statuses(checklist(seen(run_record())))["retrieval"] == "not_applicable"
-    built = seen(run_record(), problem="factual_knowledge")
+    built = seen(run_record(), documents=True)
     assert (statuses(checklist(built))["retrieval"], next_of(checklist(built))) == ("open", "retrieval")
     assert statuses(checklist(replace(built, evidence=replace(built.evidence, rungs={
         **built.evidence.rungs, "retrieval": rung("retrieval"),

@@ -9,7 +9,7 @@ from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labe
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli import messages
-from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal
+from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal, suspects_on_terminal
 from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
@@ -100,6 +100,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 @click.option(
     "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge, number of test cases."
 )
+@click.option("--suspects", is_flag=True, help="Failed cases whose label is suspected; they are labelled again.")
 @click.option("--overwrite", is_flag=True, help="With --apply, replace other answers of the cases.")
 @project_option
 @json_option
@@ -112,6 +113,7 @@ def label(
     judge: bool,
     rungs: tuple[str, ...],
     n: int,
+    suspects: bool,
     overwrite: bool,
     root: Path,
     as_json: bool,
@@ -127,6 +129,9 @@ def label(
     before people have judged at least 50 answers of each variant that is compared; their verdicts correct its own. Then
     run again.
 
+    With --suspects you label failed dev cases again whose expected answer the error analysis suspects. `decide` counts
+    them as label errors only after that.
+
     \b
     Example:
       tuneworthy cases label --labeller ada
@@ -139,6 +144,10 @@ def label(
             raise click.UsageError(messages.say("judge_alone"))
         name = person(labeller, "--labeller")
         path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
+        _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
+        return
+    if suspects:
+        path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))
         _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
         return
     files = LabelFiles.of(root, labels)

@@ -10,9 +10,10 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.report.text import clean
+from tuneworthy.verdict.base import Option, Verdict
+from tuneworthy.verdict.messages import error_share
 from tuneworthy.verdict.run import decide_project
-from tuneworthy.verdict.savings import savings_sentence
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 _TITLES = {
@@ -22,6 +23,9 @@ _TITLES = {
     "ship": "Ship the fine-tuned model",
     "do_not_ship": "Do not ship the fine-tuned model",
 }
+# Columns of a terminal that the table fits.
+WIDTH = 80
+NAME = 24
 
 
 @click.command("decide")
@@ -32,7 +36,7 @@ _TITLES = {
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
-    Shows the reasons, the gates and what would change the answer, from the last run. Once a tuned model was compared on
+    Shows the answer, the options side by side, and the next step, from the last run. Once a tuned model was compared on
     test (`run --rung fine_tune`), it decides whether to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4
     undecided.
 
@@ -44,32 +48,43 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     if probe:
         agree_to_spend(project, max_usd, yes)
     verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note))
-    print_result(as_json, verdict.to_dict(), _show, verdict)
+    print_result(as_json, verdict.to_dict(), show, verdict)
     return EXIT[verdict.outcome]
 
 
-def _show(verdict: Verdict) -> None:
-    click.echo(f"{_TITLES.get(verdict.outcome, verdict.outcome)}.")
-    for reason in verdict.reasons:
-        click.echo(f"  {reason}")
-    click.echo(f"\nNext: {verdict.next_action}")
-    if verdict.would_change:
-        click.echo(messages.say("would_change", changes=" ".join(verdict.would_change)))
-    click.echo(messages.say("valid_until", date=verdict.valid_until))
-    forecast = verdict.forecast
-    if forecast.gain is not None and forecast.ci95 is not None:
-        low, high = forecast.ci95
-        click.echo(
-            messages.say(
-                "forecast", gain=100 * forecast.gain, low=100 * low, high=100 * high, n_examples=forecast.n_examples
-            )
-        )
-    if savings := savings_sentence(verdict.economics.saved):
-        click.echo(f"Saved: {savings}")
-    width = max(len(result.gate) for result in verdict.gates)
-    for result in verdict.gates:
-        click.echo(f"  {result.gate:<{width}}  {result.status:<14}  {result.detail}")
+def show(verdict: Verdict) -> None:
+    """Print the answer, the options, the error analysis, and the next step."""
+    click.echo(f"{_TITLES[verdict.outcome]}. {clean(verdict.reasons[0], 0)}")
+    for reason in verdict.reasons[1:]:
+        click.echo(f"  {clean(reason, 0)}")
+    monthly = any(option.usd_per_month is not None for option in verdict.options)
+    click.echo(f"\n  {'option':<{NAME}} {'score':<19}{'today':>6} {'target':<11}{_price_name(monthly):>8}{'p95 ms':>7}")
+    for option in verdict.options:
+        _row(option, monthly, recommended=option.option == verdict.recommendation)
     for row in verdict.errors:
         if row.n_failed:
-            lo, hi = row.ci95
-            click.echo(f"  {row.share:.1%} [{lo:.1%}, {hi:.1%}] of {row.n} failures: {row.name}. {row.probe}")
+            click.echo(messages.say("failures", share=error_share(row)))
+    click.echo("\n" + messages.say("next", action=clean(str(verdict.next_action), 0)))
+    click.echo(messages.say("valid_until", date=verdict.valid_until))
+
+
+def _price_name(monthly: bool) -> str:
+    return "$/month" if monthly else "$/1,000"
+
+
+def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
+    mark, name = "*" if recommended else " ", clean(option.option, 0)
+    if len(name) > NAME:
+        click.echo(f"{mark} {name}")
+        mark, name = " ", ""
+    score = "-" if option.score is None else f"{option.score:.1%}"
+    if option.ci95 is not None:
+        score += f" [{100 * option.ci95[0]:.1f}, {100 * option.ci95[1]:.1f}]"
+    delta = "" if option.delta_vs_today is None else f"{100 * option.delta_vs_today:+.1f}"
+    usd = option.usd_per_month if monthly else option.usd_per_1k
+    price = "-" if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
+    p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
+    click.echo(f"{mark} {name:<{NAME}} {score:<19}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
+    for line in [option.violates, option.needs and messages.say("needs", what=option.needs), *option.notes]:
+        if line:
+            click.echo(f"    {clean(line, 0)}")

@@ -20,9 +20,11 @@ from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import Item, verdicts_path
+from tuneworthy.ladder.session import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.trust import own_path
 from tuneworthy.types import Case
+from tuneworthy.verdict.suspects import drawn_suspects, suspects_path
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
@@ -76,6 +78,28 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
         for number, label in enumerate(menu, 1):
             note(f"  {number}  {label}")
     return run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
+
+
+def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
+    """Let a person label the suspected failures of the last error analysis again, blind.
+
+    Returns:
+        The label file, and how many labels were given.
+
+    Raises:
+        UserError: There is no error analysis, or it suspects no label.
+    """
+    project = load(root)
+    data, names, path = read_data(project), drawn_suspects(project), suspects_path(project)
+    pool = [case for case in data.split.dev if case.id in names]
+    if not pool:
+        raise UserError(messages.say("no_suspects"), hint=messages.say("probe_first"))
+    files = LabelFiles(root / project.cases.path, path, project)
+    menu, closed = _menu(files, data.cases)
+    for number, label in enumerate(menu, 1):
+        note(f"  {number}  {label}")
+    session = LabelSession(pool, path, labeller, seed=project.split.seed, share=1.0)
+    return path, run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
 
 
 def judge_on_terminal(
@@ -138,7 +162,7 @@ def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bo
     if project is None:
         return (), False
     for grader in project.graders:
-        if grader.type == "choice" and grader.labels:
+        if grader.type in {"choice", "balanced_accuracy"} and grader.labels:
             return tuple(grader.labels), True
     try:
         examples = read_examples(project.path(project.examples.path)).examples if project.examples else ()

@@ -121,8 +121,6 @@ say = Catalogue(
         "step_took": "({seconds:.0f} s)",
         "report_at": "Report: {path}",
         # decide
-        "would_change": "What would change the verdict: {changes}",
-        "forecast": "Forecast gain: {gain:+.1f} points [{low:+.1f}, {high:+.1f}] with {n_examples:,} examples.",
         "valid_until": "Valid until {date}.\n",
         # compare
         "difference": (
@@ -248,6 +246,11 @@ say = Catalogue(
             "The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown."
         ),
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
+        "no_suspects": "The error analysis suspects no expected answer.",
+        "probe_first": "Run `tuneworthy decide --probe` first.",
+        "failures": "Failures on dev: {share}.",
+        "next": "Next: {action}",
+        "needs": "needs {what}",
     }
 ).say
 

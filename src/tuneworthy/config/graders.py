@@ -90,6 +90,14 @@ class Choice(Section):
     """All labels; those of cases and examples if not set."""
 
 
+class BalancedAccuracy(Section):
+    """As `choice`, but every label counts as much as any other, however rare it is."""
+
+    type: Literal["balanced_accuracy"]
+    labels: list[str] | None = None
+    """All labels; those of cases and examples if not set."""
+
+
 class ToolCall(Section):
     """The expected tool is called with the expected arguments."""
 
@@ -180,6 +188,7 @@ KnownGrader = (
     | JsonFields
     | JsonSchema
     | Choice
+    | BalancedAccuracy
     | ToolCall
     | RougeL
     | ChrF

@@ -53,7 +53,9 @@ class Constraints(Section):
     """Limits that make a variant not eligible."""
 
     on_device: bool = False
-    """Hosted models are not eligible."""
+    """Hosted models may not serve; they are measured, and may teach."""
+    data_stays: bool = False
+    """Nothing is sent to a hosted model: it is neither measured nor a teacher."""
     p95_ms: Positive | None = None
     """Limit of the 95th percentile of latency, ms, at concurrency 1."""
     usd_per_1k: Positive | None = None

@@ -30,5 +30,6 @@ say = Catalogue(
         "no_template": "The template file {path} does not exist.",
         "write_template": "Create the file, or fix its path in [prompt].",
         "no_server_price": "The price of {url} in [retrieval] is unknown.",
+        "data_stays": "{key} is {name}, a hosted model, but constraints.data_stays sends nothing to one.",
     }
 ).say

@@ -152,6 +152,12 @@ class Scripted(ModelSection):
     """`file.py:name` below the project, or `package.module:name`."""
     latency_ms: NonNegative = 0.0
     """Delay of each answer."""
+    plays_hosted: bool = False
+    """Whether it stands for a hosted model."""
+
+    @property
+    def hosted(self) -> bool:
+        return self.plays_hosted
 
 
 class StrangerModel(ModelSection):

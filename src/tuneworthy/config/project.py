@@ -69,9 +69,15 @@ class Project(Section):
 
     @property
     def answering(self) -> list[str]:
-        """Models that may answer the task untuned: without those that only judge, and the server of a tuned one."""
+        """Models that may answer the task untuned: without those that only judge, the server of a tuned one, and
+        those that nothing may be sent to."""
         judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
-        return [name for name in self.models if name not in {*judges, self.serve.model}]
+        stays = self.constraints.data_stays
+        return [
+            name
+            for name, model in self.models.items()
+            if name not in {*judges, self.serve.model} and not (stays and model.hosted)
+        ]
 
     def may_serve(self, name: str) -> bool:
         """Return whether the constraints allow the model `name` to answer users."""
@@ -98,6 +104,8 @@ class Project(Section):
                         "not_a_model", key=key, name=name, models=", ".join(self.models), hint=f" {hint}".rstrip()
                     )
                 )
+            if name is not None and self.constraints.data_stays and self.models[name].hosted:
+                raise ValueError(messages.say("data_stays", key=key, name=name))
         if self.serve.model == self.ladder.baseline:
             raise ValueError(messages.say("served_baseline", name=self.serve.model))
         return self

@@ -20,7 +20,7 @@ Problem = Literal[
     "tone",
     "long_context",
 ]
-Motivation = Literal["style_persona", "strict_format", "distillation", "private_domain", "latency_hard_constraint"]
+Motivation = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
 
 
 class TaskSection(Section):
@@ -31,9 +31,9 @@ class TaskSection(Section):
     problem: Problem | None = None
     """The row of the decision matrix that the problem belongs to."""
     motivation: Motivation | None = None
-    """Why training is thought of."""
-    target: Share = 0.9
-    """The score of the primary grader on test that is good enough."""
+    """The reason to train that the team has in mind; it is measured, and decides nothing."""
+    target: Share | None = None
+    """The score of the primary grader on test that is good enough. Without it there is no outcome, only options."""
     margin: Positive = Field(default=0.05, lt=1)
     """The smallest difference of scores that matters."""
 

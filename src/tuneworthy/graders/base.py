@@ -91,7 +91,7 @@ class ModelCaller(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradingContext:
-    """What graders may be built from: the project folder, the examples, all labels that occur, models to call.
+    """What graders may be built from: the project folder, the examples, the labels with their counts, models to call.
 
     Without `asker` a judge can be built (for checks) but not called.
     """
@@ -99,6 +99,7 @@ class GradingContext:
     root: Path = field(default_factory=Path)
     examples: Sequence[Example] = ()
     labels: Sequence[str] = ()
+    label_counts: Mapping[str, int] = field(default_factory=dict)
     asker: ModelCaller | None = None
     seed: int = 0
 
@@ -164,6 +165,7 @@ GRADERS: Registry[Any] = Registry(
         "json_fields": "tuneworthy.graders.json_fields",
         "json_schema": "tuneworthy.graders.json_schema",
         "choice": "tuneworthy.graders.choice",
+        "balanced_accuracy": "tuneworthy.graders.choice",
         "tool_call": "tuneworthy.graders.tool_call",
         "rouge_l": "tuneworthy.graders.overlap",
         "chrf": "tuneworthy.graders.overlap",

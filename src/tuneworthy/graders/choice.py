@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tuneworthy.config.graders import Choice
+from tuneworthy.config.graders import BalancedAccuracy, Choice
 from tuneworthy.errors import UserError
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
@@ -80,12 +81,12 @@ def _pattern(phrases: Iterable[str], flags: int) -> re.Pattern[str] | None:
 
 
 @GRADERS.register("choice")
-class ChoiceGrader(AnswerGrader[Choice]):
+class ChoiceGrader(AnswerGrader[Choice | BalancedAccuracy]):
     """Right label 1, another label 0, no label or several 0 with reason `format`."""
 
     declined_reasons = frozenset({"format"})  # a label may be called "unknown"
 
-    def __init__(self, config: Choice, context: GradingContext) -> None:
+    def __init__(self, config: Choice | BalancedAccuracy, context: GradingContext) -> None:
         labels = list(dict.fromkeys(label for label in (config.labels or context.labels) if label.strip()))
         if len(labels) < 2:
             raise UserError(messages.say("too_few_labels", n=len(labels)), hint=messages.say("set_labels"))
@@ -110,3 +111,19 @@ class ChoiceGrader(AnswerGrader[Choice]):
         if len(named) != 1:
             return Score(reason="format", detail={"named": named})
         return RIGHT if named[0] in accepted(expected) else WRONG
+
+
+@GRADERS.register("balanced_accuracy")
+class BalancedAccuracyGrader(ChoiceGrader):
+    """As `choice`, each case weighed so that all labels count alike: the mean of the recalls of the labels."""
+
+    def __init__(self, config: BalancedAccuracy, context: GradingContext) -> None:
+        super().__init__(config, context)
+        counts, total = context.label_counts, sum(context.label_counts.values())
+        self.weights = {label: total / (len(counts) * n) for label, n in counts.items()}
+        self.identity = {**self.identity, "weights": self.weights}
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Find the labels that the answer names, and weigh the case."""
+        score, weight = super().__call__(trace, case), self.weights.get(accepted(case.expected)[0], 1.0)
+        return score if score.unscored else replace(score, num=score.num * weight, den=weight)

@@ -20,6 +20,7 @@ class AdoptionEvidence:
         sign_flips: Whether the sign of the gain flips when the unscored are filled against it.
         cost_ratio: Cost of an answer, candidate / best so far; None if not told or free.
         time_ratio: Latency, candidate / best so far: (geometric mean, upper bound); None if not measured.
+        loses_target: Whether the best so far meets the target and the candidate does not.
         violated: A constraint that the candidate breaks, in words; "" if none.
         unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
     """
@@ -30,6 +31,7 @@ class AdoptionEvidence:
     sign_flips: bool = False
     cost_ratio: float | None = None
     time_ratio: tuple[float, float] | None = None
+    loses_target: bool = False
     violated: str = ""
     unvalidated: str = ""
 
@@ -57,7 +59,8 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
     Adopted: better at this comparison's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
-    and at least 20 % cheaper or faster. No gain: the interval excludes a gain of `margin`. Else inconclusive.
+    and at least 20 % cheaper or faster, unless that loses a target that was met. No gain: the interval excludes a gain
+    of `margin`. Else inconclusive.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
@@ -71,7 +74,8 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
         reason = messages.say("judge_unvalidated", why=evidence.unvalidated, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
-    wins = gain.better or (saving != "" and evidence.no_creep.holds)
+    cheap_enough = saving != "" and evidence.no_creep.holds
+    wins = gain.better or (cheap_enough and not evidence.loses_target)
     if wins and evidence.unscored_share > MOST_UNSCORED:
         reason = messages.say("unscored", share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
@@ -84,6 +88,9 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
             "cheaper", lower=100 * evidence.no_creep.lower, margin=100 * margin, saving=saving, gain=numbers
         )
         return Adoption(RungStatus.ADOPTED, "cheaper", reason)
+    if cheap_enough:
+        status = RungStatus.NO_GAIN if gain.excludes_gain(margin) else RungStatus.INCONCLUSIVE
+        return Adoption(status, "loses_target", messages.say("loses_target", saving=saving, gain=numbers))
     if gain.excludes_gain(margin):
         return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=100 * margin, gain=numbers))
     return Adoption(

@@ -181,6 +181,11 @@ class Judging:
             np.zeros(scored.sum()), one.scores[scored], human * 0, human, None if groups is None else groups[scored]
         )
 
+    def verdict(self, case: Case, answer: str) -> float | None:
+        """Return what people say of an answer, 0..1; None if nobody judged it."""
+        found = self._verdict(case, answer)
+        return None if np.isnan(found) else found
+
     def _asks(self, key: str) -> bool:
         """Whether the judge is asked about this answer: not if declining is right, which a rule judges."""
         one = self._answers.get(key)

@@ -1,24 +1,28 @@
 """One variant on test: answered, measured, and compared with the best so far."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.constraints import violation
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import usage
+from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.judging import JudgedVariant
-from tuneworthy.ladder.record import FieldScores, RungRecord
+from tuneworthy.ladder.record import FieldScores, LabelBalance, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats.intervals import score_bound, score_interval
-from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_case
+from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
+from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
+from tuneworthy.stats.target import target_status
 from tuneworthy.types import Case, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -115,7 +119,7 @@ async def measure_on_test(
             usd_per_1k=usd_per_1k,
         ),
     )
-    score, ci95, bounds, notes = _score(session, trial)
+    score, ci95, bounds, size, notes = _score(session, trial)
     if 0 < n_lost < len(traces):
         why = next(score.unscored for score in scores if score.unscored)
         notes = [*notes, messages.say("answers_lost", n=n_lost, n_all=len(traces), why=why.rstrip("."))]
@@ -135,6 +139,8 @@ async def measure_on_test(
         score=score,
         ci95=ci95,
         bounds95=bounds,
+        n_effective=size,
+        constant=_is_constant(traces),
         usd_per_1k=usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
@@ -164,16 +170,14 @@ async def decide(
         trial: The candidate.
         alpha: Of this comparison.
     """
-    margin = session.project.task.margin
-    groups = session.groups(session.split.test)
-    gain = compare(*_common(best, trial, groups), alpha=alpha, seed=session.project.split.seed)
-    no_creep = non_inferior(*_common(highest, trial, groups), margin=margin, alpha=alpha)
-    unvalidated = ""
-    if session.judging:
-        judging, test, judged = session.judging, session.split.test, trial.judged
-        gain, _, unvalidated = judging.correct(test, best.judged, judged, gain, no_creep, groups=groups)
-        _, no_creep, fault = judging.correct(test, highest.judged, judged, gain, no_creep, groups=groups)
-        unvalidated = unvalidated or fault
+    margin, target = session.project.task.margin, session.project.task.target
+    gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
+    _, no_creep, fault = compare_on_test(session, highest, trial, alpha)
+    unvalidated = unvalidated or fault
+    met = []
+    for one in (best, trial):
+        score, _, _, size, _ = _score(session, one)
+        met.append(target is not None and size is not None and target_status(score, size, target, margin) == "met")
     evidence = AdoptionEvidence(
         gain=gain,
         no_creep=no_creep,
@@ -181,6 +185,7 @@ async def decide(
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
         time_ratio=trial.latency.ratio_to(best.latency),
+        loses_target=met[0] and not met[1],
         violated=trial.violated,
         unvalidated=unvalidated,
     )
@@ -195,23 +200,95 @@ async def decide(
     return gain, decision
 
 
-def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Span | None, list[str]]:
-    """Return the score on test, its interval, its one-sided bounds, and what a reader must know of them.
+def compare_on_test(
+    session: Session, a: Measurement, b: Measurement, alpha: float
+) -> tuple[PairedResult, NonInferiority, str]:
+    """Compare `b` with `a`; where a judge grades, corrected by people's verdicts.
 
-    Where a judge grades and people judged enough, all three are corrected by their verdicts.
+    Returns:
+        The comparison, the non-inferiority of `b` by the margin, and why they may not decide ("" if they may).
+    """
+    groups, margin = session.groups(session.split.test), session.project.task.margin
+    gain = compare(*_common(a, b, groups), alpha=alpha, seed=session.project.split.seed)
+    bound = non_inferior(*_common(a, b, groups), margin=margin, alpha=alpha)
+    if session.judging is None:
+        return gain, bound, ""
+    return session.judging.correct(session.split.test, a.judged, b.judged, gain, bound, groups=groups)
+
+
+def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDifference]:
+    """Return the paired difference of every two variants that were measured on test, in both directions."""
+    pairs = [(a, b) for a in trials for b in trials if a is not b]
+    found = []
+    for a, b in pairs:
+        if not np.isfinite(a.num + b.num).any():
+            continue
+        gain, bound, _ = compare_on_test(session, a, b, 0.05)
+        row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
+        found.append(row)
+    return found
+
+
+def balance_of(session: Session) -> LabelBalance | None:
+    """Return the most frequent label of dev (of the examples without dev), and what always answering it scores."""
+    if session.task.kind != "label":
+        return None
+    dev = [accepted(case.expected)[0] for case in session.split.dev if case.expected is not None]
+    counts = Counter(dev or [example.answer.strip() for example in session.split.shots])
+    if not counts:
+        return None
+    label, n = counts.most_common(1)[0]
+    right = [case.expected is not None and label in accepted(case.expected) for case in session.split.test]
+    return LabelBalance(
+        label=label,
+        share=n / counts.total(),
+        n=counts.total(),
+        score=float(np.mean(right)),
+        rarest=min(counts.values()) / counts.total(),
+    )
+
+
+def beside_labels(session: Session, record: RungRecord, trial: Measurement, balance: LabelBalance) -> RungRecord:
+    """Return the record with the recall of each label, and whether the variant beats always answering the majority."""
+    test = session.split.test
+    labels = [accepted(case.expected)[0] if case.expected is not None else "" for case in test]
+    scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
+    recall = {}
+    for label in sorted(set(labels) - {""}):
+        rows = scored & np.array([one == label for one in labels])
+        if total := float(trial.den[rows].sum()):
+            recall[label] = float(trial.num[rows].sum()) / total
+    right = np.array([case.expected is not None and balance.label in accepted(case.expected) for case in test])
+    majority = replace(trial, num=trial.den * right, unscored=trial.unscored)
+    groups = session.groups(test)
+    gain = compare(*_common(majority, trial, groups), alpha=0.1, seed=session.project.split.seed)
+    return replace(record, recall=recall, beats_majority=gain.better)
+
+
+def _is_constant(traces: Sequence[Trace]) -> bool:
+    """Whether all answers are the same, case and punctuation aside."""
+    return len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1 and len(traces) > 1
+
+
+def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Span | None, float | None, list[str]]:
+    """Return the score on test, its interval, its one-sided bounds, its effective n, and what a reader must know.
+
+    Where a judge grades and people judged enough, all are corrected by their verdicts.
     """
     test = session.split.test
     scored = ~np.isnan(trial.num)
     if not scored.any():
-        return trial.score, None, None, []
+        return trial.score, None, None, None, []
     groups = session.groups(test)
     if session.judging and (level := session.judging.level(test, trial.judged, groups=groups)):
         note = messages.say("score_corrected", n=level.n_human, score=trial.score)
-        return level.b, _within(level.interval()), _within(level.interval(0.1)), [note]
+        spread = max(level.b * (1 - level.b), 1e-9)
+        size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)
+        return level.b, _within(level.interval()), _within(level.interval(0.1)), max(1.0, size), [note]
     values = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
     interval = score_interval(*values)
     bounds = score_bound(*values, side="lower"), score_bound(*values, side="upper")
-    return trial.score, (interval.lo, interval.hi), bounds, []
+    return trial.score, (interval.lo, interval.hi), bounds, effective_n(*values), []
 
 
 def with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Adoption) -> RungRecord:

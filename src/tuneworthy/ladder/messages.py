@@ -361,6 +361,11 @@ say = Catalogue(
         "nothing_to_sweep": (
             "{model} supports neither sampling parameters nor reasoning effort, so there is nothing to sweep."
         ),
+        "loses_target": "no worse by the margin and {saving}, but it no longer meets the target; {gain}",
+        "imbalance": (
+            "The majority label `{label}` is {share:.1%} of {n} dev cases; always answering it scores about that."
+        ),
+        "balance": "Make `balanced_accuracy` the first grader, so that every label counts alike.",
     }
 ).say
 

@@ -71,6 +71,11 @@ class RungRecord:
         unscored: Those that could not be scored; lost repeats count in proportion, rounded up.
         score: Primary grader, with its 95 % interval.
         bounds95: One-sided 95 % lower and upper bound, each on its own.
+        n_effective: Independent right/wrong cases that would be as precise.
+        delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
+        beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
+        constant: Whether it answers the same to every case.
+        recall: Score on the test cases of each label, for a label task.
         delta: Paired difference to `compared_to`; its interval is at 1 - alpha.
         alpha: Of this comparison.
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
@@ -106,6 +111,12 @@ class RungRecord:
     score: float | None = None
     ci95: Interval | None = None
     bounds95: Interval | None = None
+    n_effective: float | None = None
+    delta_today: float | None = None
+    delta_today_ci: Interval | None = None
+    beats_majority: bool | None = None
+    constant: bool = False
+    recall: Mapping[str, float] = field(default_factory=dict)
     delta: float | None = None
     delta_ci: Interval | None = None
     p_value: float | None = None
@@ -130,6 +141,43 @@ class RungRecord:
     detail: Detail | None = None
     violated: str = ""
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungDifference:
+    """The paired difference of two measured variants on test; descriptive, no comparison of the plan.
+
+    Attributes:
+        a: Rung.
+        b: Rung.
+        delta: Score of `b` less that of `a`, with its 95 % interval.
+        no_worse: Whether `b` is non-inferior to `a` by the margin, one-sided 5 %.
+    """
+
+    a: str
+    b: str
+    delta: float
+    ci95: Interval
+    no_worse: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelBalance:
+    """The most frequent label of a label task.
+
+    Attributes:
+        label: The one that dev has most often.
+        share: Its share of dev.
+        n: Dev cases.
+        score: What always answering it scores on test.
+        rarest: Share of the rarest label of dev.
+    """
+
+    label: str
+    share: float
+    n: int
+    score: float
+    rarest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +265,7 @@ class RunRecord:
         task: Name.
         kind: Of the task.
         primary: Type of the grader that decides.
-        target: Of the project file.
+        target: Of the project file; None if it sets none.
         margin: Of the project file.
         quick: Whether test was left alone; then all scores are None and `candidates` hold what is known.
         n_dev: Dev cases.
@@ -233,6 +281,8 @@ class RunRecord:
         classical_wins: A sentence if the classical baseline beats every prompt, else "".
         split: How dev and test were drawn.
         overlaps: What was dropped from the examples.
+        differences: Of every two variants that were measured on test.
+        balance: The most frequent label; None for other tasks.
         variants: What was compared on test, by id.
         judges: Model that judges to its identity.
         provenance: What someone needs to get the same numbers.
@@ -243,7 +293,7 @@ class RunRecord:
     task: str
     kind: str
     primary: str
-    target: float
+    target: float | None
     margin: float
     quick: bool
     n_dev: int
@@ -258,6 +308,8 @@ class RunRecord:
     classical_wins: str = ""
     split: SplitRecord
     overlaps: OverlapCounts = field(default_factory=OverlapCounts)
+    differences: Sequence[RungDifference] = ()
+    balance: LabelBalance | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Provenance
@@ -271,6 +323,10 @@ class RunRecord:
     def rung(self, name: str) -> RungRecord | None:
         """Return the record of the rung `name`, if it was run."""
         return next((record for record in self.rungs if record.rung == name), None)
+
+    def difference(self, a: str, b: str) -> RungDifference | None:
+        """Return the difference of the rung `b` to the rung `a`; None if one of them was not measured."""
+        return next((row for row in self.differences if (row.a, row.b) == (a, b)), None)
 
     def detail(self, kind: type[D]) -> D | None:
         """Return the detail of this type, if a rung left one."""

@@ -19,7 +19,18 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.comparisons import measure_today, plan_comparisons, take_comparison
 from tuneworthy.ladder.dev_scores import measure, shuffled
-from tuneworthy.ladder.measurement import Measurement, decide, first_error, measure_on_test, with_decision
+from tuneworthy.ladder.measurement import (
+    Measurement,
+    balance_of,
+    beside_labels,
+    decide,
+    first_error,
+    measure_on_test,
+    with_decision,
+)
+from tuneworthy.ladder.measurement import (
+    differences as differences_on_test,
+)
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import (
     BestVariant,
@@ -33,6 +44,7 @@ from tuneworthy.ladder.record import (
     write_record,
 )
 from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
+from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.comparisons import SHARED
@@ -42,6 +54,8 @@ log = logging.getLogger(__name__)
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
+# The record of a hosted model that may not serve and may teach.
+TEACHER = "teacher"
 
 
 def _nothing(_: object) -> None: ...
@@ -132,6 +146,8 @@ class LadderRun:
         leader: The best language-model variant so far; an ineligible one only until an eligible one was tested.
         highest: The highest-scoring one ever adopted.
         classical: The classical baseline.
+        trials: What was measured on test, by rung.
+        balance: The most frequent label.
     """
 
     def __init__(self, session: Session, *, quick: bool = False, say: Callable[[RungRecord], None] = _nothing) -> None:
@@ -145,6 +161,8 @@ class LadderRun:
         self.leader: Measurement | None = None
         self.highest: Measurement | None = None
         self.classical: Measurement | None = None
+        self.trials: dict[str, Measurement] = {}
+        self.balance = None if quick else balance_of(session)
         dev = shuffled(session.split.dev, session.project.split.seed)
         self.dev = dev[:QUICK_DEV] if quick else dev
         self._n_on_dev: dict[str, int] = {}
@@ -163,6 +181,8 @@ class LadderRun:
             log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
             if name != "classical" or self.quick:
                 self.say(self.records[name])
+            if name == "model" and not self.quick:
+                await self._teacher()
         if "classical" in order and not self.quick:
             if self.classical and self.leader:
                 self.records["classical"] = await self._against_classical(self.classical, self.leader)
@@ -208,6 +228,32 @@ class LadderRun:
         record = await self._test(record, winner)
         detail = await rung.after_test(session, winner, self.dev or session.split.dev)
         return replace(record, detail=detail or record.detail)
+
+    async def _teacher(self) -> None:
+        """Measure the hosted model that is best on dev where hosted models may not serve: it may teach.
+
+        No comparison is made, as it cannot be adopted.
+        """
+        session, project = self.session, self.session.project
+        names = [name for name in project.answering if not project.may_serve(name)]
+        if self.best is None or set(names) <= {self.best.model, project.ladder.baseline}:
+            return
+        variants = [
+            replace(on_model(self.best, name, session.models[name].provider), name=f"model/{name}")
+            for name in names
+            if name != project.ladder.baseline
+        ]
+        with session.runner.metered() as spent:
+            unavailable = await self._unavailable(variants)
+            candidates = [variant for variant in variants if variant.model not in unavailable]
+            record = RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable.values()))
+            if candidates:
+                raced = await self._explore(candidates, self.dev)
+                winner = raced.winner if raced else candidates[0]
+                self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+                record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner)
+        self.records[TEACHER] = replace(record, cost_usd=spent.usd)
+        self.say(self.records[TEACHER])
 
     async def _unavailable(self, candidates: Sequence[Variant]) -> dict[str, str]:
         """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""
@@ -266,13 +312,20 @@ class LadderRun:
     async def _test(self, record: RungRecord, winner: Variant) -> RungRecord:
         best, name = self.leader, record.rung
         alpha = None
-        if best and name not in REFERENCE_RUNGS:
+        if best and name not in (*REFERENCE_RUNGS, TEACHER):
             alpha = take_comparison(self.session, name, best.variant, winner)
         if name == "baseline" and measure_today(self.session, winner):
             record = replace(record, notes=[*record.notes, messages.say("today_measured_again")])
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
+        self.trials[name] = trial
+        if self.balance is not None:
+            record = beside_labels(self.session, record, trial, self.balance)
+        if name == TEACHER:
+            return replace(
+                record, status=RungStatus.VIOLATES_CONSTRAINT, reason=trial.violated, reason_code="constraint"
+            )
         if name == "classical":
             self.classical = trial
             return _reference(record, messages.say("classical"))
@@ -333,6 +386,14 @@ class LadderRun:
         """
         session, project = self.session, self.session.project
         comparisons = read_comparisons(session.folder)
+        found = differences_on_test(session, list(self.trials.values()))
+        today = {row.b: row for row in found if row.a == "baseline"}
+        rungs = [
+            replace(row, delta_today=today[row.rung].delta, delta_today_ci=today[row.rung].ci95)
+            if row.rung in today
+            else row
+            for row in self.records.values()
+        ]
         return RunRecord(
             task=project.task.name,
             kind=session.task.kind,
@@ -346,7 +407,7 @@ class LadderRun:
             alpha=SHARED / len(comparisons.planned) if comparisons.planned and not self.quick else None,
             comparisons=ComparisonCount(len(comparisons.planned), comparisons.n_taken),
             cost_usd=session.runner.spending.usd,
-            rungs=list(self.records.values()),
+            rungs=rungs,
             best=self._best(),
             partial=partial,
             classical_wins=self._classical_wins(),
@@ -354,6 +415,8 @@ class LadderRun:
                 origin=session.split.origin, reasons=list(session.split.reasons), counts=session.split.counts
             ),
             overlaps=OverlapCounts(**session.data.dataset.contamination.counts),
+            differences=found,
+            balance=self.balance,
             variants=self.variants,
             judges={
                 grader.model: dict(session.asker.identity(grader.model))

@@ -13,7 +13,7 @@ import numpy as np
 
 from tuneworthy.cases import Dataset, read_dataset
 from tuneworthy.cases.splits import Changes, Split
-from tuneworthy.cases.task_kind import labels_of
+from tuneworthy.cases.task_kind import label_counts, labels_of
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
@@ -173,6 +173,7 @@ class Session:
             root=self.project.root,
             examples=self.split.shots,
             labels=self.data.labels,
+            label_counts=label_counts(self.data.cases) if self.task.kind == "label" else {},
             asker=self.asker,
             seed=self.project.split.seed,
         )

@@ -56,7 +56,12 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     They are taken to be nearly all there are if the chance that the next answer has another one is at most the
     margin. Source: Good 1953: it is the share of answers whose label occurs once.
     """
-    named = {label for grader in project.graders if grader.type == "choice" for label in grader.labels or ()}
+    named = {
+        label
+        for grader in project.graders
+        if grader.type in {"choice", "balanced_accuracy"}
+        for label in grader.labels or ()
+    }
     rows = [labels_of([case]) for case in split.dev] + [labels_of((), [example]) for example in split.shots]
     counts = Counter(label for row in rows for label in row)
     once = sum(count == 1 and label not in named for label, count in counts.items())

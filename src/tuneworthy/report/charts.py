@@ -179,9 +179,7 @@ def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
 def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> Figure:
     against = "price" if axis.key == "cost" else "time"
     title = _tradeoff_title(record, points, axis)
-    caption = messages.say(
-        "tradeoff_caption", where=_where(record), against=against, target=numbers.percent(record.target)
-    )
+    caption = messages.say("tradeoff_caption", where=_where(record), against=against, target=_goal(record))
     caption += messages.say("classical_band") if any(p.rung == "classical" for p in points) else ""
     caption += messages.say("no_prices") if axis.key == "time" else ""
     alt_points = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
@@ -229,11 +227,15 @@ def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
         )
     else:
         title = messages.say("ladder_none", n=len(steps)) if len(steps) > 1 else messages.say("ladder_one")
-    line, target = "" if record.quick else messages.say("blue_line"), numbers.percent(record.target)
+    line, target = "" if record.quick else messages.say("blue_line"), _goal(record)
     caption = messages.say("ladder_caption", where=_where(record), line=line, target=target)
     alt_points = "; ".join(f"{p.name} {_scored(p)}, {p.role}" for p in points)
     wide, narrow = (_ladder(record, points, width) for width in (WIDE, NARROW))
     return Figure(title, caption, messages.say("ladder_alt", points=alt_points), wide, narrow)
+
+
+def _goal(record: RunRecord) -> str:
+    return messages.say("not_set") if record.target is None else numbers.percent(record.target)
 
 
 def _where(record: RunRecord) -> str:
@@ -250,8 +252,8 @@ def _placed(point: Point, axis: Axis) -> str:
 
 def score_domain(record: RunRecord, points: Sequence[Point]) -> tuple[float, float]:
     """Return the ends of the score axis: whole tenths around all intervals and the target."""
-    lo = min([p.lo for p in points] + [record.target])
-    hi = max([p.hi for p in points] + [record.target])
+    goal = [] if record.target is None else [record.target]
+    lo, hi = min([p.lo for p in points] + goal), max([p.hi for p in points] + goal)
     return max(0.0, math.floor(10 * (lo - 0.02)) / 10), min(1.0, math.ceil(10 * (hi + 0.02)) / 10)
 
 
@@ -328,11 +330,12 @@ class Canvas:
         return self.axis.value(x / self.width), score
 
 
-def _place(points: Sequence[Point], canvas: Canvas, target: float) -> list[dict[str, Any]]:
+def _place(points: Sequence[Point], canvas: Canvas, target: float | None) -> list[dict[str, Any]]:
     """Return the names of the points with their places in units of the axes."""
-    goal = canvas.y(target)
     obstacles = [label_layout.Box(canvas.x(p) - 3, canvas.y(p.hi), canvas.x(p) + 3, canvas.y(p.lo)) for p in points]
-    obstacles += [label_layout.Box(0, goal - 20, 80, goal), label_layout.Box(0, goal - 5, canvas.width, goal + 5)]
+    if target is not None:
+        goal = canvas.y(target)
+        obstacles += [label_layout.Box(0, goal - 20, 80, goal), label_layout.Box(0, goal - 5, canvas.width, goal + 5)]
     spots = [(canvas.x(p), canvas.y(p.score)) for p in points]
     widths = [LETTER * len(p.name) + 4 for p in points]
     inside = label_layout.Box(2, 2, canvas.width - 2, canvas.height - 2)
@@ -417,6 +420,8 @@ def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[
         layers.append(band.mark_rect(color=BAND, opacity=0.9).encode(**{along: "lo:Q", second: "hi:Q"}))
         line = band.mark_rule(stroke=COLOURS["classical baseline"], strokeDash=[2, 3], strokeWidth=1.5)
         layers.append(line.encode(**{along: "score:Q"}))
+    if record.target is None:
+        return layers
     goal = alt.Chart(inline([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
     layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))
     upright = along == "y"

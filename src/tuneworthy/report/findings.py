@@ -17,9 +17,9 @@ from tuneworthy.report import messages, numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
+from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
 from tuneworthy.verdict.base import Target as TargetStatus
-from tuneworthy.verdict.evidence import target_status
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
 # Graders whose score is the share of cases that are answered correctly.
@@ -30,6 +30,8 @@ REFERENCES: Final = frozenset({"classical", "baseline"})
 # Notes of the record at the head, at most; all stand with the splits.
 NOTES: Final = 5
 RETIRES_DAYS: Final = 90
+# Share of the most frequent label from which the report warns.
+MAJORITY: Final = 0.8
 PRICES_DAYS: Final = 90
 
 
@@ -82,10 +84,12 @@ def target_of(record: RunRecord) -> TargetFinding | None:
 
 
 def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | None:
-    if record.quick or record.partial or best is None or best.score is None or best.ci95 is None:
+    unmeasured = best is None or best.score is None or best.ci95 is None
+    if record.quick or record.partial or record.target is None or unmeasured:
         return None
+    assert best is not None and best.score is not None and best.ci95 is not None
     lower, upper = best.bounds95 or best.ci95
-    status = target_status(best.score, lower, upper, record.target, record.margin)
+    status = _status(record, best)
     template = {
         "met": messages.say("target_met"),
         "missed": messages.say("target_missed"),
@@ -105,6 +109,19 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
         unscored=best.unscored,
     )
     return TargetFinding(status, sentence)
+
+
+def _status(record: RunRecord, best: RungRecord) -> TargetStatus:
+    """Say whether a measured rung meets the target, by the rule of the verdict."""
+    if record.target is None or best.score is None or best.n_effective is None:
+        return "unresolved"
+    options = (
+        1 if best.rung == "fine_tune" else sum(r.score is not None and r.rung != "fine_tune" for r in record.rungs)
+    )
+    status = target_status(best.score, best.n_effective, record.target, record.margin, options=options)
+    if best.beats_majority is False:
+        return "missed" if best.constant else "unresolved" if status == "met" else status
+    return status
 
 
 def answer(record: RunRecord) -> str:
@@ -254,6 +271,12 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     """Return what a reader must know before using the numbers."""
     lines = [messages.say("quick_warning")] if record.quick else []
     lines += [clean(record.classical_wins)] if record.classical_wins else []
+    lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
+    lines += [
+        messages.say("constant", name=clean(rung.name))
+        for rung in record.rungs
+        if rung.constant and rung.score is not None
+    ]
     lines += [
         messages.say("unscored", name=clean(rung.name), unscored=rung.unscored, n=rung.n)
         for rung in record.rungs
@@ -264,6 +287,17 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines += filter(None, [injection_warning(record)])
     lines += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*lines, *(_of_project(record, project, today or date.today()) if project else [])]
+
+
+def majority_sentence(record: RunRecord) -> str:
+    """Say how frequent the most frequent label is, and what always answering it scores."""
+    balance = record.balance
+    if balance is None:
+        return ""
+    score = numbers.percent(balance.score)
+    return messages.say(
+        "majority", label=clean(balance.label), share=numbers.percent(balance.share), n=balance.n, score=score
+    )
 
 
 def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
@@ -321,7 +355,8 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
     made = messages.say(
         "made_by", version=clean(record.provenance.tuneworthy), project=clean(record.provenance.project)
     )
-    parts = [line, in_a_sentence(verdict), _intervals(shown), _gain(best), goal.sentence if goal else ""]
+    majority = majority_sentence(record) if record.balance and record.balance.share >= MAJORITY else ""
+    parts = [line, in_a_sentence(verdict), _intervals(shown), majority, _gain(best), goal.sentence if goal else ""]
     return " ".join(filter(None, [*parts, _price(best, requests_per_month), tried, made]))
 
 

@@ -11,10 +11,6 @@ say = Catalogue(
         "verdict_was": "The last verdict was: {answer}.",
         "since_then": "Changes since then: {changes}.",
         "decide_again": "Run `tuneworthy decide` again.",
-        "begin_training": (
-            "Build a training set that passes its checks, then run a pilot. Its short training runs forecast the gain "
-            "of a full run before you pay for it."
-        ),
         "money": "Cost",
         "next": "Next",
         "would_change": "What would change the verdict",
@@ -271,6 +267,11 @@ say = Catalogue(
         "not_written": "The report cannot be written to {path}: {reason}.",
         "other_out": "Choose a different file with `--out`.",
         "unknown_ending": "{name!r} must end in one of: {endings}.",
+        "not_set": "not set",
+        "majority": (
+            "The majority label `{label}` is {share} of {n} dev cases; always answering it scores {score} on test."
+        ),
+        "constant": "{name} gives every case the same answer.",
     }
 ).say
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import EconomicsResult, Outcome
+from tuneworthy.verdict.base import EconomicsResult
 from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.savings import savings_sentence
@@ -45,9 +45,7 @@ def section(stored: StoredVerdict) -> VerdictSection:
             ],
             [(messages.say("next"), messages.say("decide_again"))],
         )
-    following, changes = verdict.next_action, " ".join(verdict.would_change)
-    if verdict.outcome is Outcome.FINE_TUNE and all(g.is_open for g in verdict.gates if g.stage == "to_train"):
-        following = messages.say("begin_training")
+    following, changes = str(verdict.next_action), " ".join(verdict.would_change)
     facts = [(messages.say("money"), _money(verdict.economics)), (messages.say("next"), following)]
     facts += [(messages.say("would_change"), changes), (messages.say("valid_until"), verdict.valid_until)]
     return _section(verdict.outcome, answer, verdict.reasons, facts)

@@ -117,12 +117,27 @@ def score_bound(
 
     Source: Cai 2005 (J. Stat. Plan. Inference 131:63); Korn and Graubard 1998 (Survey Methodology 24:193).
     """
-    (num, den), groups = as_ratio(num, den), shared_sources(groups)
-    size: float = num.size
-    if groups is not None or not is_binary(num, den):
-        size = effective_size(cluster_sums(np.stack([num, den], axis=1), groups), num.size, 2 * alpha)
+    size = effective_n(num, den, groups, alpha=alpha)
+    num, den = as_ratio(num, den)
     k = size * float(num.sum() / den.sum())
     return lower_bound(k, size, alpha) if side == "lower" else upper_bound(k, size, alpha)
+
+
+def effective_n(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> float:
+    """Return how many independent right/wrong cases are as precise as these: what a one-sided bound is taken of.
+
+    Args:
+        num, den: `(n_cases,)` contributions, as in `score_interval`.
+        groups: `(n_cases,)` labels of cases that share a source.
+        alpha: one-sided error.
+
+    >>> effective_n([1, 0, 1, 1], [1, 1, 1, 1])
+    4.0
+    """
+    (num, den), groups = as_ratio(num, den), shared_sources(groups)
+    if groups is None and is_binary(num, den):
+        return float(num.size)
+    return effective_size(cluster_sums(np.stack([num, den], axis=1), groups), num.size, 2 * alpha)
 
 
 def effective_size(sums: Floats, n_cases: int, alpha: float) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -30,6 +31,7 @@ class Sizing:
     numbers: Mapping[str, Any]
 
 
+@cache
 def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: float = 1.0) -> Sizing:
     """Say how small a difference n cases can show at the alpha of one test comparison.
 

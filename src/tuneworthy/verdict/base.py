@@ -15,6 +15,10 @@ from tuneworthy.rules import Status
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
+OptionKind = Literal["today", "variant", "classical", "tuned", "fine_tune"]
+ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
+ReasonStatus = Literal["measured", "refuted", "unknown"]
+Method = Literal["sft", "preference", "rl", "distil", "classifier"]
 ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "unexplained"]
 EconomicsStatus = Literal["pays", "never", "unknown", "not_applicable"]
 Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
@@ -174,7 +178,7 @@ class EconomicsResult:
         why: What the status rests on, as a sentence.
         break_even_requests_per_month: Traffic at which training pays within the horizon; None if at none.
         break_even_month: Month in which it has paid back at the project's traffic; None if never or not known.
-        usd_per_1k: Cost of a thousand answers by option (`best_upstream`, `cheapest_hosted`, `tuned_served`).
+        usd_per_1k: Cost of a thousand answers by option (`reference`, `reference_discounted`, `tuned_served`).
         one_off_usd: Of the tuned option: data, work and training.
         monthly_usd: Of the tuned option: serving and upkeep.
         assumptions: Every number used.
@@ -195,18 +199,99 @@ class EconomicsResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A row of the verdict: something that could run tomorrow.
+
+    Attributes:
+        option: Name of the variant.
+        rung: That measured it.
+        kind: What it is.
+        score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
+        delta_vs_today: Paired difference to today's option, with its 95% interval.
+        target: Whether it meets the target; None without a target.
+        violates: The constraint that it breaks; "" if it breaks none.
+        eligible: Whether the constraints allow it; None if a measured interval contains the limit.
+        usd_per_1k: A thousand answers, US dollars; None if not known.
+        usd_per_month: At the project's traffic.
+        one_off_usd: Once, before it can run.
+        needs: What is missing before it can run tomorrow; "" if nothing is.
+        notes: What marks it, such as a constant answer.
+    """
+
+    option: str
+    rung: str
+    kind: OptionKind
+    score: float | None = None
+    ci95: tuple[float, float] | None = None
+    delta_vs_today: float | None = None
+    delta_ci: tuple[float, float] | None = None
+    target: Target | None = None
+    violates: str = ""
+    eligible: bool | None = True
+    usd_per_1k: float | None = None
+    usd_per_month: float | None = None
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    one_off_usd: float | None = None
+    needs: str = ""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingReason:
+    """A reason to train, and what the measurements say of it."""
+
+    reason: ReasonName
+    status: ReasonStatus
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingAdvice:
+    """Which training fits, and the reasons for and against any; `method` is None unless the answer is to train."""
+
+    method: Method | None = None
+    reasons: Sequence[TrainingReason] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextAction:
+    """The next step.
+
+    Attributes:
+        command: To run; "" where a person has to decide or edit.
+        why: What it does and why, in sentences.
+        calls: Of the models, at most; None if not known, like the US dollars.
+        person_minutes: Of a person.
+        chance_to_settle: That the answer is yes or no afterwards; None where the answer is settled already.
+    """
+
+    command: str
+    why: str
+    calls: int | None = None
+    usd: float | None = None
+    person_minutes: float | None = None
+    chance_to_settle: float | None = None
+
+    def __str__(self) -> str:
+        return join_sentences(self.why, f"`{self.command}`" if self.command and self.command not in self.why else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The answer.
 
     Attributes:
         outcome: The answer for machines, with the stage it is about and a code of what decided.
         reasons: At most three sentences for people, the weightiest first.
-        target: Whether the best eligible variant (or the classical baseline) meets the target.
+        options: What could run tomorrow.
+        recommendation: Name of the option to run; None before one was measured.
+        training: Which training, and the reasons to train.
         gates: All gates of the stages so far.
         errors: The error analysis.
         forecast: As computed.
         economics: As computed.
-        next_action: The next cheapest step, as a sentence.
+        next_action: The next step.
         valid_until: ISO date on which a price, a model or a plan in it changes.
         would_change: What would change the answer, a sentence each.
         stale: What changed since it was measured, and was therefore left out.
@@ -216,13 +301,15 @@ class Verdict:
     stage: Stage
     reason_code: str
     reasons: Sequence[str]
-    target: Target
     gates: Sequence[GateResult]
     errors: Sequence[ErrorShare]
     forecast: Forecast
     economics: EconomicsResult
-    next_action: str
+    next_action: NextAction
     valid_until: str
+    options: Sequence[Option] = ()
+    recommendation: str | None = None
+    training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Sequence[str] = ()
     stale: Sequence[str] = ()
 

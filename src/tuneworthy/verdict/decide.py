@@ -1,282 +1,266 @@
-"""The decision: the first line of the truth table that applies to the evidence. Pure.
+"""The verdict: options, facts and rules put together. Pure.
 
-Once a tuned variant was compared on test, by a run that still holds, `shipping` decides instead.
+Once a tuned variant was compared on test, by a run that is up to date, `shipping` decides instead.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.stats import upper_bound
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import ErrorShare, GateResult, Outcome, Target, Verdict
-from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
+from tuneworthy.verdict.base import (
+    EconomicsResult,
+    GateResult,
+    NextAction,
+    Option,
+    Outcome,
+    TrainingAdvice,
+    Verdict,
+)
+from tuneworthy.verdict.economics import economics, worth_from
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.facts import DecisionFacts, FactName, facts_of, most_gain
 from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.guide import row
-from tuneworthy.verdict.shipping import SOUND, decide_shipping, expiries
+from tuneworthy.verdict.next_action import RungCost, next_action
+from tuneworthy.verdict.options import options_of, shown_better
+from tuneworthy.verdict.outcome import Ruling, decided, open_facts
+from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
+from tuneworthy.verdict.training_method import method_of
+from tuneworthy.verdict.training_reasons import reasons_of
 
-# One-sided error of "fewer than half of the failures belong to this class".
-LEVER_ALPHA = 0.1
-# Gates whose failure is an answer, so that they keep from deciding only while they are unknown.
-ANSWERS = frozenset({"reason", "economics"})
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """The evidence with what follows from it at once."""
-
-    evidence: Evidence
-    gates: Sequence[GateResult]
-    target: Target
-
-    @property
-    def top_is_classical(self) -> bool:
-        return self.evidence.top is not None and self.evidence.top.rung == "classical"
-
-    def gate(self, name: str) -> GateResult:
-        return next(result for result in self.gates if result.gate == name)
-
-    @property
-    def blocked(self) -> list[GateResult]:
-        """Needed gates that are open; where the target is met only those that the answer rests on are needed."""
-        classical = {"classical"} if self.top_is_classical or self.gate("classical").status == "fail" else set()
-        needed = SOUND | classical if self.target == "met" else {result.gate for result in self.gates}
-        return [
-            result
-            for result in self.gates
-            if result.gate in needed and result.is_open and not (result.gate in ANSWERS and result.status == "fail")
-        ]
-
-    @property
-    def fixable(self) -> list[ErrorShare]:
-        """The classes of failures that another lever than training fixes."""
-        return [row for row in self.evidence.errors or () if row.fixed_by]
-
-    @property
-    def lever(self) -> ErrorShare | None:
-        """The class that most failures belong to, if another lever than training fixes it."""
-        return next((row for row in self.fixable if row.share > 0.5), None)
-
-    @property
-    def open_lever(self) -> ErrorShare | None:
-        """A class of at most half of the failures, which another lever fixes, that may be most of them after all."""
-        at_most = [row for row in self.fixable if row.share <= 0.5]
-        return next((row for row in at_most if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5), None)
-
-    @property
-    def open_rung(self) -> RungEvidence | None:
-        """A variant that is not the best, may be used, and is not shown to miss the target."""
-        others = [rung for rung in self.evidence.upstream.values() if rung is not self.evidence.top]
-        allowed = [rung for rung in others if rung.tested and rung.eligible]
-        return next((rung for rung in allowed if (rung.upper or 0.0) >= self.evidence.target), None)
+NO_TARGET = "no_target"
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What a line of the table says.
-
-    Attributes:
-        outcome: For machines, with the code of what decided.
-        reason: The sentence that decided.
-        action: What to do next, as a sentence.
-    """
-
-    outcome: Outcome
-    code: str
-    reason: str
-    action: str
-
-
-def decide(evidence: Evidence) -> Verdict:
+def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dict) -> Verdict:
     """Decide, before training or after it.
 
-    Before training, the first that applies: a needed gate is unknown or failed; the best eligible variant or the
-    classical baseline meets the target; the guide says that training does not help, or the reason is not measured;
-    another lever fixes most failures; it never pays; the target is unresolved, or a variant that was not adopted may
-    meet it; whether another lever fixes most failures is unresolved; else training is worth a try.
+    Args:
+        evidence: What was measured.
+        costs: Returns what each rung that was not compared takes; what is not named is not known.
     """
-    if evidence.tuned is not None and not evidence.stale:
-        return decide_shipping(evidence)
     gates = run_gates(evidence)
-    situation = Situation(evidence, gates, target_of(evidence.top, evidence.target, evidence.margin))
-    ruling = next(ruling for line in _TABLE if (ruling := line(situation)))
-    following = run_gates(evidence, "to_train") if ruling.outcome is Outcome.FINE_TUNE else []
+    options = options_of(evidence)
+    facts = facts_of(evidence, gates, options)
+    ruling = decided(facts) if evidence.target is not None else None
+    reasons = reasons_of(evidence, facts)
+    chosen = facts.recommendation
+    money = money_of(evidence, chosen)
+    if evidence.tuned is not None and not evidence.stale:
+        rung = chosen.rung if chosen else None
+        trained = replace(evidence, recommended=rung, training_reasons=reasons, money=money)
+        return decide_shipping(trained, options, chosen, reasons, money)
+    unknown = [] if ruling else open_facts(facts)
+    evidence = replace(evidence, facts_open=unknown, training_reasons=reasons, money=money)
+    gates = run_gates(evidence, known=gates)
+    outcome = ruling.outcome if ruling else Outcome.UNDECIDED
+    training = run_gates(evidence, "to_train") if outcome is Outcome.FINE_TUNE else []
     return Verdict(
-        outcome=ruling.outcome,
+        outcome=outcome,
         stage="to_decide",
-        reason_code=ruling.code,
-        reasons=_reasons(situation, ruling.reason),
-        target=situation.target,
-        gates=[*gates, *following],
+        reason_code=_code(evidence, ruling, unknown),
+        reasons=_sentences(evidence, facts, ruling, unknown, gates),
+        gates=[*gates, *training],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
-        economics=evidence.economics,
-        next_action=_train(evidence, following) if following else ruling.action,
+        economics=money,
+        next_action=_next(evidence, facts, ruling, [*gates, *training], costs),
         valid_until=min((date for date, _ in evidence.expires), default=""),
-        would_change=_would_change(situation, ruling.outcome),
+        options=options,
+        recommendation=chosen.option if chosen else None,
+        training=TrainingAdvice(
+            method=method_of(evidence, ruling) if ruling and outcome is Outcome.FINE_TUNE else None, reasons=reasons
+        ),
+        would_change=[*_would_change(facts, outcome), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],
     )
 
 
-def _gates(situation: Situation) -> Ruling | None:
-    if not situation.blocked:
-        return None
-    first = situation.blocked[0]
-    return Ruling(Outcome.UNDECIDED, f"gate_{first.gate}", first.message, first.fix or _keep(situation))
+def money_of(evidence: Evidence, reference: Option | None) -> EconomicsResult:
+    """Return what training costs and saves against the option that would be replaced."""
+    gain = evidence.forecast.ci95[0] if evidence.forecast.ci95 is not None else None
+    bill = evidence.bills.get(reference.rung) if reference else None
+    found = economics(bill, evidence.economics, gain)
+    if evidence.economics.usd_per_wrong_answer is not None or reference is None:
+        return found
+    worth = worth_from(reference.usd_per_1k, most_gain(evidence, reference.score or 0.0), evidence.economics)
+    return found if worth is None else replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth)))
 
 
-def _target_met(situation: Situation) -> Ruling | None:
-    top, target = situation.evidence.top, situation.evidence.target
-    if situation.target != "met" or top is None:
-        return None
-    reached = messages.say("reaches", name=top.label, score=top.score_on(situation.evidence.n_test))
-    template = messages.say("target_met_classical") if situation.top_is_classical else messages.say("target_met")
-    code = "target_met_by_classical" if situation.top_is_classical else "target_met"
-    return Ruling(
-        Outcome.DO_NOT_FINE_TUNE,
-        code,
-        template.format(target=target, reached=reached),
-        messages.say("serve_best", name=top.label),
-    )
+def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]) -> str:
+    if evidence.target is None:
+        return NO_TARGET
+    if ruling is not None:
+        return ruling.code
+    kind, subject = unknown[0]
+    names = {"sound": f"gate_{subject}", "could_meet": f"rung_{subject}", "lever": f"errors_{subject}"}
+    return names.get(kind, f"{kind}_unknown")
 
 
-def _not_a_training_problem(situation: Situation) -> Ruling | None:
-    finding = row(situation.evidence.problem) if situation.evidence.problem is not None else None
-    if finding is not None and finding.training == "no" and finding.helps.source:
-        sentence = messages.say("guide_says", name=finding.name, lever=finding.primary.value)
-        return Ruling(Outcome.DO_NOT_FINE_TUNE, "guide", sentence, _keep(situation))
-    gate = situation.gate("reason")
-    if gate.status == "fail":
-        sentence = messages.say("no_reason_measured", detail=gate.message)
-        return Ruling(Outcome.DO_NOT_FINE_TUNE, "reason", sentence, _keep(situation))
-    return None
+def _sentences(
+    evidence: Evidence,
+    facts: DecisionFacts,
+    ruling: Ruling | None,
+    unknown: Sequence[FactName],
+    gates: Sequence[GateResult],
+) -> list[str]:
+    """Return at most three sentences: what decided, the reason that the team has in mind, what else weighs."""
+    if evidence.target is None:
+        first = messages.say("set_target")
+    elif ruling is None:
+        first = _open_sentence(evidence, facts, unknown, gates)
+    else:
+        first = _decided_sentence(evidence, facts, ruling, gates)
+    sentences = [first]
+    named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
+    if named is not None:
+        words = messages.STATUS_WORDS[named.status]
+        sentences.append(messages.say("named_reason", reason=named.reason, status=words, evidence=named.evidence))
+    return [*sentences, *_scores(evidence, facts)][:3]
 
 
-def _another_lever(situation: Situation) -> Ruling | None:
-    finding = situation.lever
-    if finding is None:
-        return None
-    lever = messages.LEVERS[finding.fixed_by]
-    return Ruling(
-        Outcome.DO_NOT_FINE_TUNE,
-        f"errors_{finding.name}",
-        messages.say("cheaper_lever", share=messages.error_share(finding), lever=lever),
-        messages.say("lever_then_run", lever=lever),
-    )
-
-
-def _never_pays(situation: Situation) -> Ruling | None:
-    gate = situation.gate("economics")
-    if gate.status != "fail":
-        return None
-    return Ruling(
-        Outcome.DO_NOT_FINE_TUNE, "economics", messages.say("never_pays", detail=gate.message), _keep(situation)
-    )
-
-
-def _unresolved(situation: Situation) -> Ruling | None:
-    if situation.target != "unresolved":
-        return None
-    return Ruling(Outcome.UNDECIDED, "target_unresolved", messages.say("unresolved"), messages.say("settle_target"))
-
-
-def _open_rung(situation: Situation) -> Ruling | None:
-    finding = situation.open_rung
-    if finding is None:
-        return None
-    sentence = messages.say(
-        "rung_open",
-        name=finding.label,
-        target=situation.evidence.target,
-        score=finding.score_on(situation.evidence.n_test),
-    )
-    return Ruling(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(sentence), messages.say("settle_target"))
-
-
-def _open_lever(situation: Situation) -> Ruling | None:
-    if situation.evidence.errors is None:
-        return Ruling(Outcome.UNDECIDED, "errors_unknown", messages.say("lever_unknown"), messages.say("probe"))
-    finding = situation.open_lever
-    if finding is None:
-        return None
-    return Ruling(
-        Outcome.UNDECIDED,
-        "errors_unresolved",
-        messages.say("lever_open", share=messages.error_share(finding)),
-        messages.say("lever_or_cases", lever=messages.LEVERS[finding.fixed_by]),
-    )
-
-
-def _fine_tune(situation: Situation) -> Ruling:
-    top, best = situation.evidence.top, messages.say("nothing_may_serve")
-    if top:
-        best = messages.say("best_is", name=top.label, score=top.score_on(situation.evidence.n_test))
-    return Ruling(
-        Outcome.FINE_TUNE,
-        "levers_exhausted",
-        messages.say("worth_a_pilot", target=situation.evidence.target, best=best),
-        messages.say("train"),
-    )
-
-
-_TABLE: tuple[Callable[[Situation], Ruling | None], ...] = (
-    _gates,
-    _target_met,
-    _not_a_training_problem,
-    _another_lever,
-    _never_pays,
-    _unresolved,
-    _open_rung,
-    _open_lever,
-    _fine_tune,
-)
-
-
-def _keep(situation: Situation) -> str:
-    top = situation.evidence.top
-    return messages.say("keep_best", best=f", {top.label}," if top else "")
-
-
-def _reasons(situation: Situation, first: str) -> list[str]:
-    """Return at most three sentences: the one that decided, then what else weighs."""
-    sentences, n = [first], situation.evidence.n_test
-    top, base = situation.evidence.top, situation.evidence.rungs.get("baseline")
+def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
+    """Say what today's option scores, and the recommended one where it is another."""
+    base, chosen, n = evidence.rungs.get("baseline"), facts.recommendation, evidence.n_test
+    sentences = []
     if base is not None and base.tested and not base.eligible:
         sentences.append(messages.say("today_forbidden", reason=base.violated or base.reason.rstrip(".")))
-    if top and base and base.tested and top is not base:
-        sentences.append(messages.say("today_and_best", today=base.score_on(n), best=top.score_on(n)))
-    if top and top is base and situation.target != "met":
-        sentences.append(messages.say("today_is_best", score=base.score_on(n)))
-    classical = situation.evidence.rungs.get("classical")
-    if classical and classical.tested and not situation.top_is_classical:
-        sentences.append(messages.say("other_score", name=classical.label, score=classical.score_on(n)))
-    reason = situation.gate("reason")
-    if reason.status == "pass":
-        sentences.append(messages.say("reason_measured", detail=reason.message))
-    return sentences[:3]
+    if base is not None and base.tested and chosen is not None:
+        best = evidence.rungs[chosen.rung]
+        if best is base:
+            sentences.append(messages.say("today_score", score=base.score_on(n)))
+        else:
+            sentences.append(
+                messages.say("today_and_chosen", today=base.score_on(n), name=best.label, score=best.score_on(n))
+            )
+    marked = next((option for option in facts.options if option.notes and option is not chosen), None)
+    if marked is not None:
+        sentences.append(messages.say("marked", name=marked.option, notes="; ".join(marked.notes)))
+    return sentences
 
 
-def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
-    """Say what comes next where training is worth a try: the gates that are still open, or the training itself."""
-    still_open = [result for result in gates if result.is_open]
-    names = ", ".join(result.gate for result in still_open)
+def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, gates: Sequence[GateResult]) -> str:
+    target, chosen = evidence.target or 0.0, facts.recommendation
+    if ruling.code.startswith("gate_"):
+        return next(result.message for result in gates if result.gate == ruling.subject)
+    if ruling.code == "target_met":
+        if chosen is None or not facts.known("meets", chosen.option):
+            return messages.say("met_or_cheaper", target=target)
+        return messages.say("target_met", name=chosen.option, target=target, other=_better(evidence, facts, chosen))
+    if ruling.code == "cost":
+        row = next(row for row in evidence.training_reasons if row.reason == "cost")
+        return messages.say("cost_decides", evidence=row.evidence)
+    if ruling.code == "constraint":
+        rows = {row.reason: row for row in evidence.training_reasons if row.status == "measured"}
+        row = rows.get("latency") or rows["locality"]
+        return messages.say("constraint_decides", evidence=row.evidence)
+    if ruling.code == "rung_untried":
+        return messages.say("rung_may_meet", rung=ruling.subject)
+    if ruling.code == "documents":
+        return messages.say("documents_missing")
+    if ruling.code == "economics":
+        return messages.say("never_pays", detail=evidence.money.why)
+    if ruling.code.startswith("errors_"):
+        row_of = next((row for row in evidence.errors or () if row.name == ruling.subject), None)
+        if row_of is None:
+            return messages.say("errors_unknown")
+        lever = messages.LEVERS[row_of.fixed_by]
+        return messages.say("cheaper_lever", share=messages.error_share(row_of), lever=lever)
+    sentence = messages.say("worth_a_pilot", target=target)
+    waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
+    return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
+
+
+def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
+    """Name the option that is shown to be better than the recommended one, and the price of the difference."""
+    found = shown_better(evidence, facts.options, chosen)
+    if found is None:
+        return ""
+    option, delta = found
+    price = messages.say("at_unknown_price")
+    for mine, theirs, unit in (
+        (chosen.usd_per_month, option.usd_per_month, "a month"),
+        (chosen.usd_per_1k, option.usd_per_1k, "per 1,000 answers"),
+    ):
+        if mine is not None and theirs is not None:
+            more = theirs - mine
+            usd = f"${abs(more):,.0f}" if abs(more) >= 10 or unit == "a month" else f"${abs(more):,.4f}"
+            price = messages.say("at_price", usd=usd, unit=unit, more="more" if more > 0 else "less")
+            if more == 0:
+                price = messages.say("at_no_price")
+            break
+    return messages.say("other_is_better", name=option.option, points=100 * delta, price=price)
+
+
+def _open_sentence(
+    evidence: Evidence, facts: DecisionFacts, unknown: Sequence[FactName], gates: Sequence[GateResult]
+) -> str:
+    kind, subject = unknown[0]
+    if kind == "sound":
+        return next(result.message for result in gates if result.gate == subject)
+    if kind in {"meets", "as_good"}:
+        option = next(one for one in facts.options if one.option == subject)
+        score = evidence.rungs[option.rung].score_on(evidence.n_test)
+        return messages.say("option_open", name=subject, target=evidence.target, score=score)
+    if kind == "could_meet":
+        rungs = [name for fact, name in unknown if fact == "could_meet"]
+        return messages.say("rungs_open", rungs=messages.listed(rungs))
+    if kind == "cost":
+        return next(row.evidence for row in evidence.training_reasons if row.reason == "cost")
+    if kind == "lever":
+        return _open_lever(evidence, subject)
+    return messages.OPEN[kind]
+
+
+def _open_lever(evidence: Evidence, name: str) -> str:
+    row = next((row for row in evidence.errors or () if row.name == name), None)
+    if row is None:
+        return messages.say("lever_unknown")
+    share = messages.error_share(row)
+    return messages.say("labels_suspected" if name == "label_or_grader" else "lever_open", share=share)
+
+
+def _next(
+    evidence: Evidence,
+    facts: DecisionFacts,
+    ruling: Ruling | None,
+    gates: Sequence[GateResult],
+    costs: Callable[[], Mapping[str, RungCost]],
+) -> NextAction:
+    if evidence.target is None:
+        return NextAction(command="", why=messages.say("set_target_action"), calls=0, usd=0.0, person_minutes=2.0)
+    if ruling is None:
+        return next_action(facts, evidence, gates, costs())
+    if ruling.outcome is Outcome.UNDECIDED:
+        gate = next(result for result in gates if result.gate == ruling.subject)
+        return NextAction(command=command_in(gate.fix), why=gate.fix or gate.message)
+    if ruling.outcome is Outcome.FINE_TUNE:
+        return _train(evidence, [result for result in gates if result.stage == "to_train"])
+    if ruling.code.startswith("errors_"):
+        row = next((row for row in evidence.errors or () if row.name == ruling.subject), None)
+        command = "tuneworthy cases label --apply" if ruling.subject == "label_or_grader" else "tuneworthy run"
+        return NextAction(
+            command=command, why=messages.say("pull_lever", lever=messages.LEVERS[row.fixed_by] if row else "")
+        )
+    return take_home(facts.recommendation)
+
+
+def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
+    """Return what comes next where training is worth a try: the first gate that is open, or the training."""
     if evidence.training.adapter is not None:
-        return messages.say("test_tuned")
+        return NextAction(command="tuneworthy run --rung fine_tune", why=messages.say("test_tuned"))
+    still_open = [result for result in gates if result.is_open]
     if not still_open:
-        return messages.say("train")
-    if len(still_open) == len(gates):
-        return messages.say("build_and_pilot", gates=names)
-    return join_sentences(still_open[0].detail, messages.say("still_open", gates=names))
+        return NextAction(command="tuneworthy train", why=messages.say("train"))
+    fix = still_open[0].fix
+    if still_open[0].gate == "pilot":
+        fix = join_sentences(fix, evidence.forecast.cost)
+    return NextAction(command=command_in(fix), why=fix or still_open[0].message)
 
 
-def _would_change(situation: Situation, outcome: Outcome) -> list[str]:
-    top = situation.evidence.top
-    changes = []
-    if outcome is Outcome.DO_NOT_FINE_TUNE and situation.target == "met" and top and top.score is not None:
-        changes.append(messages.say("higher_target", score=top.score))
+def _would_change(facts: DecisionFacts, outcome: Outcome) -> list[str]:
+    chosen = facts.recommendation
     if outcome is Outcome.FINE_TUNE:
-        changes.append(messages.say("new_model"))
-    if outcome is Outcome.UNDECIDED:
-        gates = ", ".join(result.gate for result in situation.blocked)
-        changes.append(messages.say("gates_pass", gates=gates) if gates else messages.say("more_cases"))
-    return [*changes, *expiries(situation.evidence)]
+        return [messages.say("new_model")]
+    if outcome is Outcome.DO_NOT_FINE_TUNE and chosen and chosen.score is not None and chosen.target == "met":
+        return [messages.say("higher_target", score=chosen.score)]
+    return []

@@ -1,64 +1,61 @@
-"""Whether training pays: what is paid for an answer today against data, training, serving and upkeep.
+"""Whether training pays: what an answer costs today against data, training, serving and upkeep.
 
 Pure arithmetic over the record of a run, the price table and the section `[economics]`, whose defaults have their
 sources in `economics.json`. Invariants: more traffic never makes "pays" into "never"; a dearer API never raises the
 break-even volume; every number used is named with its source.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import ceil, inf, log
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import Project
-from tuneworthy.constraints import too_slow
+from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.providers.prices import Price, price_for, price_of, table_date
+from tuneworthy.providers.prices import Price, price_for, table_date
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity, Target
-from tuneworthy.verdict.evidence import target_status
+from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity
 
 # A share of 0 cannot be doubled: the sensitivity tries this instead.
 TRIED_SHARE = 0.5
 SHARES = frozenset({"cached_share", "batch_share"})
 PRICE = "reference_usd_per_1k"
-RETIRES_DAYS = 180
+# What data, training, serving and upkeep may cost beside the estimate: the two ends of the range.
+SPREAD: Final = (0.75, 1.25)
+SPREADING: Final = ("hours_data", "hours_engineering", "train_hours", "serve_usd_per_month", "upkeep_usd_per_month")
+# A saving below this share of what is paid is no reason to train, as no option displaces another for less.
+FEWEST_SAVED = 0.2
+# Traffic that nobody who leaves `requests_per_month` out is taken to have.
+MOST_REQUESTS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """A way to answer that was compared on test.
+class Bill:
+    """What an answer of a measured option costs.
 
     Attributes:
         name: Of the variant.
-        model: Key of `[models]`.
-        billed: Whether each answer is paid for.
-        usd_per_1k: A thousand answers as they were measured.
-        target: Whether it meets the target.
+        usd_per_1k: A thousand answers as they were measured; None if the price is not known.
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
-        price: Of the model, for cache and batch; None if it is not known.
-        p95_ms: Measured latency.
+        price: Of the model, for cache and batch; None if it is free or not known.
     """
 
     name: str
-    model: str
-    billed: bool
     usd_per_1k: float | None
-    target: Target
     input_tokens: float | None = None
     output_tokens: float | None = None
     price: Price | None = None
-    p95_ms: float | None = None
 
     def usd_with(self, settings: Economics) -> float | None:
         """Return what a thousand answers cost with the assumed shares of cache and batch."""
         price = self.price
-        if not self.billed or price is None or self.input_tokens is None or self.output_tokens is None:
+        if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
             return self.usd_per_1k
         rates = price.rates_at(int(self.input_tokens))
         cached = settings.cached_share * self.input_tokens
@@ -66,50 +63,6 @@ class Option:
         dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output
         batch = settings.batch_share * (1 - (1.0 if price.batch_factor is None else price.batch_factor))
         return dollars * (1 - batch) / 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bills:
-    """What was measured of costs.
-
-    Attributes:
-        upstream: The best without training; None before a run.
-        options: All variants that were compared on test, the upstream one among them.
-        unmeasured: Models that may be cheaper and were not compared on test, in words.
-        limits: The constraints.
-        gain: Lower bound of the forecast gain of training; None before a pilot.
-    """
-
-    upstream: Option | None
-    options: Sequence[Option] = ()
-    unmeasured: Sequence[str] = ()
-    limits: Constraints = field(default_factory=Constraints)
-    gain: float | None = None
-
-    @property
-    def cheapest(self) -> Option | None:
-        """The cheapest billed option that meets the target in time, at its measured price."""
-        return min(
-            [o for o in self.options if o.billed and o.target == "met" and not too_slow(self.limits, o.p95_ms)],
-            key=lambda option: (option.usd_per_1k or 0.0, option.name),
-            default=None,
-        )
-
-    @property
-    def reference(self) -> Option | None:
-        """What the tuned model is compared with: the cheapest that meets the target, else the best."""
-        return self.cheapest or self.upstream
-
-    @property
-    def constraint(self) -> str:
-        """The constraint that decides whatever the money says, as a sentence; "" if none does."""
-        if self.limits.on_device:
-            return messages.say("device_decides")
-        times = [option.p95_ms for option in self.options if option.billed and option.p95_ms is not None]
-        limit = self.limits.p95_ms
-        if limit is not None and times and all(too_slow(self.limits, time) for time in times):
-            return messages.say("none_in_time", p95=min(times), limit=limit)
-        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,48 +121,128 @@ class Money:
         return volume if volume < inf else None
 
 
-def economics(bills: Bills, settings: Economics | None = None) -> EconomicsResult:
-    """Say whether training pays, from which volume and in which month.
-
-    What is saved is the bill of the cheapest hosted model that meets the target (of those that were measured), or
-    of the best without training where none does.
+def economics(reference: Bill | None, settings: Economics, gain: float | None = None) -> EconomicsResult:
+    """Say whether training pays against one option, from which volume and in which month.
 
     Args:
-        bills: What was measured (`bills_of`).
+        reference: The option that would be replaced; None before a run.
         settings: The section `[economics]`.
+        gain: Lower bound of the forecast gain; None before a pilot.
     """
-    numbers = settings or Economics()
-    reference, rival, upstream = bills.reference, bills.cheapest, bills.upstream
-    facts = _facts(bills, numbers)
-    money = Money(settings=numbers, usd_per_1k=reference.usd_with(numbers) if reference else None, gain=bills.gain)
-    traffic, constraint = numbers.requests_per_month, bills.constraint
-    discounted = numbers.model_copy(update=dict.fromkeys(SHARES, 1.0))
-    usd = {
-        "best_upstream": upstream.usd_with(numbers) if upstream else None,
-        "best_upstream_discounted": upstream.usd_with(discounted) if upstream else None,
-        "cheapest_hosted": rival.usd_with(numbers) if rival else None,
-        "tuned_served": 1000 * money.monthly_usd(traffic) / traffic if traffic else None,
-    }
-    common: dict[str, Any] = {"usd_per_1k": usd, "one_off_usd": money.one_off_usd, "assumptions": facts}
-    common["monthly_usd"] = money.monthly_usd(traffic or 0.0)
-    if constraint:
-        return EconomicsResult(status="not_applicable", why=constraint, **common)
-    volume, has_bill = money.break_even_volume(), reference is not None and (money.saved_usd > 0 or reference.billed)
-    status, month = _answer(money, traffic, has_bill=has_bill)
+    usd, traffic = reference.usd_with(settings) if reference else None, settings.requests_per_month
+    money = Money(settings=settings, usd_per_1k=usd, gain=gain)
+    discounted = settings.model_copy(update=dict.fromkeys(SHARES, 1.0))
+    volume, saves = money.break_even_volume(), money.saved_usd > 0
+    status, month = _answer(money, traffic, known=saves or bool(usd))
+    facts = _facts(reference, settings, gain)
     if status == "never" and traffic and (late := money.payback_months(traffic)) is not None:
         facts["payback_month"] = Fact(ceil(late - 1e-9), messages.say("after_horizon"), "computed")
     return EconomicsResult(
         status=status,
-        why=_why(money, traffic, volume) if has_bill else messages.say("no_bill"),
-        break_even_requests_per_month=volume if has_bill else None,
+        why=_why(money, traffic, volume) if saves or usd else messages.say("no_bill"),
+        break_even_requests_per_month=volume,
         break_even_month=month,
-        sensitivity=_sensitivity(numbers, reference, bills.gain) if has_bill and reference else (),
-        **common,
+        usd_per_1k={
+            "reference": usd,
+            "reference_discounted": reference.usd_with(discounted) if reference else None,
+            "tuned_served": 1000 * money.monthly_usd(traffic) / traffic if traffic else None,
+        },
+        one_off_usd=money.one_off_usd,
+        monthly_usd=money.monthly_usd(traffic or 0.0),
+        assumptions=facts,
+        sensitivity=_sensitivity(settings, reference, gain) if reference and usd else (),
     )
 
 
-def _answer(money: Money, traffic: float | None, *, has_bill: bool) -> tuple[EconomicsStatus, int | None]:
-    if traffic is None or not has_bill:
+def spread(settings: Economics, factor: float) -> Economics:
+    """Return settings whose costs of training, serving and upkeep are `factor` times the estimate."""
+    return settings.model_copy(update={name: factor * getattr(settings, name) for name in SPREADING})
+
+
+def monthly_saving(usd_per_1k: float, settings: Economics) -> tuple[float, float] | None:
+    """Return what a tuned model saves a month, one-off costs spread over the horizon: the low and the high end.
+
+    None where the traffic is not known.
+    """
+    traffic = settings.requests_per_month
+    if traffic is None:
+        return None
+    ends = []
+    for factor in SPREAD:
+        money = Money(settings=spread(settings, factor), usd_per_1k=usd_per_1k, gain=None)
+        once = money.one_off_usd / settings.horizon_months
+        ends.append(usd_per_1k / 1000 * traffic - money.monthly_usd(traffic) - once)
+    return min(ends), max(ends)
+
+
+def least_volume(usd_per_1k: float, settings: Economics) -> float | None:
+    """Return the requests a month below which no tuned model can pay, at the best end of the range; None if at none."""
+    best = Money(settings=spread(settings, SPREAD[0]), usd_per_1k=usd_per_1k, gain=None)
+    return best.break_even_volume()
+
+
+def cost_is_a_reason(
+    usd_per_1k: float | None, today_usd: float | None, settings: Economics, smaller_usd: float | None
+) -> bool | None:
+    """Say whether a smaller model, tuned, would save more than it costs against an option; None if it is not known.
+
+    Args:
+        usd_per_1k: A thousand answers of the option.
+        today_usd: The same of today's option; None if not known.
+        settings: The section `[economics]`.
+        smaller_usd: Least cost of a thousand answers among the models that were called.
+
+    >>> cost_is_a_reason(0.0, 0.0, Economics(), 0.0)
+    False
+    """
+    if usd_per_1k == 0:
+        return False
+    if usd_per_1k is None:
+        return None
+    saving, traffic = monthly_saving(usd_per_1k, settings), settings.requests_per_month
+    if saving is None or traffic is None:
+        volume = least_volume(usd_per_1k, settings)
+        return False if volume is None or volume > MOST_REQUESTS else None
+    low, high = saving
+    if high < FEWEST_SAVED * max(usd_per_1k, today_usd or 0.0) / 1000 * traffic:
+        return False
+    smaller = smaller_usd is not None and smaller_usd <= (1 - FEWEST_SAVED) * usd_per_1k
+    known = smaller and today_usd is not None
+    return True if known and low >= FEWEST_SAVED * max(usd_per_1k, today_usd or 0.0) / 1000 * traffic else None
+
+
+def can_pay(usd_per_1k: float | None, most_gain: float, settings: Economics) -> bool | None:
+    """Say whether training may pay at the best end of the range, the value of a better answer included.
+
+    Money decides only where that value is given. None where the traffic is not known, or a price that matters.
+
+    Args:
+        usd_per_1k: A thousand answers of the option that would be replaced.
+        most_gain: The most that training can gain of the primary grader.
+        settings: The section `[economics]`.
+    """
+    if settings.usd_per_wrong_answer is None:
+        return True
+    if settings.requests_per_month is None:
+        return None
+    best = Money(settings=spread(settings, SPREAD[0]), usd_per_1k=usd_per_1k, gain=most_gain)
+    months = best.payback_months(settings.requests_per_month)
+    pays = months is not None and months <= settings.horizon_months
+    return None if usd_per_1k is None and not pays else pays
+
+
+def worth_from(usd_per_1k: float | None, most_gain: float, settings: Economics) -> float | None:
+    """Return the value of a wrong answer from which training may pay, US dollars; None if it is not known."""
+    traffic = settings.requests_per_month
+    if not traffic or most_gain <= 0:
+        return None
+    money = Money(settings=settings, usd_per_1k=usd_per_1k, gain=None)
+    month = money.monthly_usd(traffic) + money.one_off_usd / settings.horizon_months
+    return max(0.0, month - (usd_per_1k or 0.0) / 1000 * traffic) / (most_gain * traffic)
+
+
+def _answer(money: Money, traffic: float | None, *, known: bool) -> tuple[EconomicsStatus, int | None]:
+    if traffic is None or not known:
         return "unknown", None
     months = money.payback_months(traffic)
     if months is None or months > money.settings.horizon_months * (1 + 1e-9):
@@ -243,22 +276,47 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
 
 
-def bills_of(project: Project, record: RunRecord, *, gain: float | None = None) -> Bills:
-    """Collect what a run measured of costs.
+def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
+    """Return what an answer of each rung costs that was measured on test."""
+    bills = {}
+    for row in record.rungs:
+        variant = record.variant_of(row)
+        if row.score is None or variant is None:
+            continue
+        bills[row.rung] = Bill(
+            name=row.name or "",
+            usd_per_1k=known_usd(row, variant.model, project),
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            price=price_for(project.models[variant.model]) if variant.model in project.models else None,
+        )
+    return bills
+
+
+def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
+    """Return the cost of a thousand answers; None where the price of the model is not known.
 
     Args:
-        project: Its project file.
-        record: Of the run (see `evidence.with_eligible_best`).
-        gain: Lower bound of the forecast gain, if there was a pilot.
+        row: Of the rung.
+        model: Key of `[models]`, or the name of a classical baseline.
+        project: Has the prices.
     """
-    options = {row.rung: _option(project, record, row) for row in record.rungs if row.score is not None}
-    return Bills(
-        upstream=options.get(record.best.rung) if record.best else None,
-        options=[option for rung, option in options.items() if rung != "classical"],
-        unmeasured=[] if project.constraints.on_device else _unmeasured(project, list(options.values())),
-        limits=project.constraints,
-        gain=gain,
-    )
+    if model in project.models and price_for(project.models[model]) is None:
+        return None
+    return 0.0 if model.startswith(PREFIX) else row.usd_per_1k
+
+
+def smallest_usd(project: Project, record: RunRecord) -> float | None:
+    """Return the least cost of a thousand answers among the language models that were called, on test or on dev."""
+    costs = [
+        known_usd(row, variant.model, project)
+        for row in record.rungs
+        if (variant := record.variant_of(row))
+        if not variant.model.startswith(PREFIX) and row.score is not None
+    ]
+    models = record.rung("model")
+    costs += [1000 * one.cost_usd / one.n for one in (models.candidates if models else ()) if one.n]
+    return min((cost for cost in costs if cost is not None), default=None)
 
 
 @cache
@@ -266,52 +324,9 @@ def _sources() -> Any:
     return orjson.loads(files(__package__).joinpath("economics.json").read_bytes())
 
 
-def _option(project: Project, record: RunRecord, row: RungRecord) -> Option:
-    variant = record.variant_of(row)
-    model = variant.model if variant else ""
-    price = price_for(project.models[model]) if model in project.models else None
-    lower, upper = row.bounds95 or (None, None)
-    return Option(
-        name=row.name or "",
-        model=model,
-        billed=bool(row.usd_per_1k) or (price is not None and not price.free),
-        usd_per_1k=row.usd_per_1k,
-        target=target_status(row.score, lower, upper, project.task.target, project.task.margin),
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        price=price,
-        p95_ms=row.latency_p95_ms,
-    )
-
-
-def _unmeasured(project: Project, options: Sequence[Option]) -> list[str]:
-    """Name what may be cheaper and was not compared: models of the project, and the cheapest of the price table."""
-    tested = {option.model for option in options}
-    prices = {name: price_for(config) for name, config in project.models.items() if name not in tested}
-    priced = [name for name, price in prices.items() if price is not None and not price.free]
-    names = [messages.say("model_untested", name=name) for name in priced]
-    counted = next((option for option in options if option.input_tokens and option.output_tokens), None)
-    return [*names, *_cheapest_of_table(project, counted)] if counted else names
-
-
-def _cheapest_of_table(project: Project, counted: Option) -> list[str]:
-    """Name the cheapest hosted model of the price table at these tokens, unless the project has it."""
-    table = orjson.loads(files("tuneworthy.providers").joinpath("prices.json").read_bytes())
-    own = {getattr(config, "model", "") for config in project.models.values()}
-    tokens = int(counted.input_tokens or 0), int(counted.output_tokens or 0)
-    result = []
-    for row in table["prices"]:
-        name = next((model for model in row["models"] if not set(model) & set("*?[:")), "")
-        price = price_of(row["provider"], name) if name else None
-        if price is not None and not price.retires_within(RETIRES_DAYS):
-            result.append((1000 * price.cost(*tokens), name))
-    usd, name = min(result, default=(0.0, ""))
-    return [messages.say("table_model", name=name, usd=usd, date=table_date())] if name and name not in own else []
-
-
-def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
+def _facts(reference: Bill | None, numbers: Economics, gain: float | None) -> dict[str, Fact]:
     """Return every number used with its source, and what no number says."""
-    table, reference = _sources(), bills.reference
+    table = _sources()
     facts = {
         name: Fact(getattr(numbers, name), "project file", "project", unit=row["unit"])
         if name in numbers.model_fields_set
@@ -324,23 +339,18 @@ def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
     ):
         value = getattr(numbers, name)
         facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
-    facts["gain"] = Fact(
-        bills.gain, messages.say("no_pilot") if bills.gain is None else messages.say("gain_source"), "measured"
+    source = messages.say("no_pilot") if gain is None else messages.say("gain_source")
+    facts["gain"] = Fact(gain, source, "measured")
+    facts["compared_with"] = Fact(
+        reference.name if reference else None, "" if reference else messages.say("nothing_run"), "measured"
     )
-    compared, price, text = None, None, messages.say("nothing_run")
-    if reference:
-        compared, price = "cheapest_hosted" if bills.cheapest else "best_upstream", reference.usd_with(numbers)
-        text = messages.say("reference", name=reference.name, target=reference.target)
-    facts["compared_with"] = Fact(compared, text, "measured")
-    facts[PRICE] = Fact(price, messages.say("price_source", date=table_date()), "measured")
-    missing = messages.say("not_measured", names="; ".join(bills.unmeasured))
-    rival = bills.cheapest.name if bills.cheapest else None
-    facts["cheapest_hosted"] = Fact(rival, missing if bills.unmeasured else messages.say("all_measured"), "measured")
+    usd = reference.usd_with(numbers) if reference else None
+    facts[PRICE] = Fact(usd, messages.say("price_source", date=table_date()), "measured")
     facts["ownership"] = Fact(**table["ownership"], date=table["date"])
     return facts
 
 
-def _sensitivity(numbers: Economics, reference: Option, gain: float | None) -> list[Sensitivity]:
+def _sensitivity(numbers: Economics, reference: Bill, gain: float | None) -> list[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
 
     def volume(name: str, factor: float) -> float | None:

@@ -24,7 +24,7 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 FILE = "errors"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 5
+VERSION = 6
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -132,6 +132,7 @@ class ErrorAnalysis:
         rows: The classes, largest first.
         classes: Case id to class.
         suspects: Case id to the answer that models agree on against the label.
+        expected: Case id to the label of the suspected cases.
         not_probed: Probe to why it could not be made.
         stronger: Models that are shown to be stronger on dev.
         pass_at_1: Of the cases that were sampled again; None if none was.
@@ -148,6 +149,7 @@ class ErrorAnalysis:
     rows: Sequence[ErrorShare] = ()
     classes: Mapping[str, ErrorClass] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = field(default_factory=dict)
     not_probed: Mapping[str, str] = field(default_factory=dict)
     stronger: Sequence[str] = ()
     pass_at_1: float | None = None

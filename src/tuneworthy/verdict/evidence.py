@@ -6,22 +6,24 @@ from typing import Any
 
 from tuneworthy import constraints
 from tuneworthy.config import Project
-from tuneworthy.config.ladder import Constraints
-from tuneworthy.config.task import Motivation, Problem
-from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord
+from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.config.task import Motivation
+from tuneworthy.ladder.record import BestVariant, LabelBalance, RungDifference, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
+from tuneworthy.stats import lower_bound, upper_bound
+from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target
+from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
+from tuneworthy.verdict.economics import Bill, known_usd
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
-KNOWLEDGE = frozenset({"factual_knowledge", "hallucination"})
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
+# One-sided error of "most failures belong to this class", and of "at most half do".
+LEVER_ALPHA = 0.1
 # The rung of tuned models.
 TUNED = "fine_tune"
-# 0.85 - 0.05 is not 0.80 in floating point.
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +32,13 @@ class RungEvidence:
 
     Attributes:
         names: Of all candidates tried on dev, and of the one compared on test.
-        score: On test; None if it was not compared there.
-        lower: One-sided 95% bound of the score, like `upper`.
-        n: Test cases.
+        score: On test, with its 95% interval; None if it was not measured there.
+        n: Test cases, and as how many independent right/wrong ones they count (`n_effective`).
+        hosted: Whether its model runs elsewhere.
+        beats_majority: Whether it is shown to be better than the majority label; None for other tasks.
+        constant: Whether it answers the same to every case.
+        delta_today: Paired difference to today's option, with its interval.
+        no_worse: Whether it is non-inferior to the best that was measured; known of the classical baseline.
         unscored: Those that `score` leaves out as they could not be scored.
         violated: The constraint that the variant breaks, in words; "" if none.
         compared_to: The best language-model variant before it.
@@ -47,10 +53,17 @@ class RungEvidence:
     name: str = ""
     names: Sequence[str] = ()
     score: float | None = None
-    lower: float | None = None
-    upper: float | None = None
+    ci95: tuple[float, float] | None = None
     n: int = 0
+    n_effective: float | None = None
     unscored: int = 0
+    hosted: bool = False
+    beats_majority: bool | None = None
+    constant: bool = False
+    recall: Mapping[str, float] = field(default_factory=dict)
+    delta_today: float | None = None
+    delta_today_ci: tuple[float, float] | None = None
+    latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     usd_per_1k: float | None = None
     violated: str = ""
@@ -84,15 +97,13 @@ class RungEvidence:
         return f"{label} ({self.name.partition('/')[2] or self.name})"
 
     def score_on(self, n_test: int) -> str:
-        """Return the score in words: `84.0% (90% interval 78.9% to 88.1%, 200 test cases)`.
+        """Return the score in words: `84.0% (95% interval 78.3% to 88.4%, 200 test cases)`.
 
-        Two one-sided 95% bounds make the interval; cases without a score are taken off `n_test`.
+        Cases without a score are taken off `n_test`.
         """
         if self.score is None:
             return messages.say("no_score")
-        bounds = ""
-        if self.lower is not None and self.upper is not None:
-            bounds = messages.say("bounds", lower=self.lower, upper=self.upper)
+        bounds = messages.say("bounds", lower=self.ci95[0], upper=self.ci95[1]) if self.ci95 else ""
         return messages.say("score", score=self.score, bounds=bounds, n=n_test - self.unscored)
 
 
@@ -105,12 +116,14 @@ class SearchEvidence:
         not_retrieved: Those that were shown none of their documents, or whose documents were not read.
         lower: Lower 95% bound of their share of `failed`, of shared sources; 0 if nothing failed.
         oracle: Score where the right documents are handed over; None if it was not measured.
+        oracle_upper: Upper end of its 95% interval.
     """
 
     failed: int
     not_retrieved: int
     lower: float = 0.0
     oracle: float | None = None
+    oracle_upper: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +148,10 @@ class Evidence:
     """All measurements that gates and decision look at.
 
     Attributes:
-        target: Of the primary grader, like `margin`.
+        target: Of the primary grader, like `margin`; None if the project sets none.
         kind: Of the task (see `Task`).
-        problem: As the project file names it, like `motivation`: claims, which gates hold against measurements.
+        answers_open: Whether the answers are no closed set and are not contained in the input.
+        motivation: The reason that the team has in mind; it orders the text and decides nothing.
         waivers: Gate to reason.
         rungs: By name; empty before a run.
         best: Name of the rung that the run calls best (`classical` possible); see `top`.
@@ -148,23 +162,34 @@ class Evidence:
         stale: What changed since the run, in words; such evidence is not used.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
-        other_models: Eligible models beside the baseline's.
+        other_models: Models beside the baseline's that may serve.
+        differences: Of every two rungs that were measured on test.
+        balance: The most frequent label; None for other tasks.
+        style_grader: Whether the primary grader judges style.
+        preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
         documents: Whether cases name documents or a documents folder is there.
         judge: Its validation; None if no model grades.
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
+        suspects: Failures whose label is suspected.
+        labels_confirmed: Whether people confirmed that most of the suspected labels are wrong; None before they looked.
+        pass_rate: Share of right answers when failures are sampled again; None if they were not.
         forecast: Of the pilot.
-        economics: What training costs and saves.
+        bills: What an answer of each measured rung costs, by rung.
+        smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.
+        economics: Settings of `[economics]`.
+        facts_open: Facts that split the outcome; filled in by the decision, like the next three.
+        recommended: Rung of what should run without training, once that is decided.
         training: The training data, the pilot, and the proofs of a tuned model.
         expires: Dates on which something in the evidence changes: (ISO date, what).
     """
 
-    target: float
+    target: float | None
     margin: float
     kind: str = ""
-    problem: Problem | None = None
+    answers_open: bool = False
     motivation: Motivation | None = None
     waivers: Mapping[str, str] = field(default_factory=dict)
     rungs: Mapping[str, RungEvidence] = field(default_factory=dict)
@@ -177,14 +202,27 @@ class Evidence:
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
     other_models: int = 0
+    differences: Sequence[RungDifference] = ()
+    balance: LabelBalance | None = None
+    style_grader: bool = False
+    preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
     long_prompt: bool = False
     documents: bool = False
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
+    suspects: int = 0
+    labels_confirmed: bool | None = None
+    pass_rate: float | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
-    economics: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
+    bills: Mapping[str, Bill] = field(default_factory=dict)
+    smaller_usd: float | None = None
+    economics: Economics = field(default_factory=Economics)
+    facts_open: Sequence[tuple[str, str]] = ()
+    training_reasons: Sequence[TrainingReason] = ()
+    recommended: str | None = None
+    money: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
     training: TrainingEvidence = field(default_factory=TrainingEvidence)
     expires: Sequence[tuple[str, str]] = ()
 
@@ -198,6 +236,17 @@ class Evidence:
         """The best that may be used without training (see `best_eligible`)."""
         return best_eligible(self.upstream, self.best)
 
+    def difference(self, a: RungEvidence | None, b: RungEvidence | None) -> RungDifference | None:
+        """Return the paired difference of `b` to `a` on test; None if it was not measured."""
+        if a is None or b is None:
+            return None
+        return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
+
+    @property
+    def without_training(self) -> RungEvidence | None:
+        """What should run without training: the recommended option, else the best."""
+        return self.rungs.get(self.recommended or "", self.top)
+
     @property
     def tuned(self) -> RungEvidence | None:
         """The tuned variant, if one was compared on test."""
@@ -205,9 +254,24 @@ class Evidence:
         return found if found is not None and found.tested else None
 
     @property
-    def knowledge_task(self) -> bool:
-        """Whether the answers depend on documents."""
-        return self.documents or self.problem in KNOWLEDGE
+    def n_options(self) -> int:
+        """Options without training that were measured on test: how many chances there are to meet the target."""
+        return max(1, sum(rung.tested for rung in self.upstream.values()))
+
+    def target_of(self, rung: RungEvidence | None) -> Target | None:
+        """Say whether a measured variant meets the target; None without a target.
+
+        One with holes settles nothing, and one that answers a label task must beat the majority label.
+        """
+        if self.target is None:
+            return None
+        if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None:
+            return "unresolved"
+        if rung.constant and rung.beats_majority is False:
+            return "missed"
+        options = 1 if rung.rung == TUNED else self.n_options
+        status = target_status(rung.score, rung.n_effective, self.target, self.margin, options=options)
+        return "unresolved" if status == "met" and rung.beats_majority is False else status
 
 
 def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEvidence | None:
@@ -229,36 +293,21 @@ def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEv
     return adopted[-1] if adopted else next(iter(models or allowed), None)
 
 
-def target_of(rung: RungEvidence | None, target: float, margin: float) -> Target:
-    """Say whether a measured variant meets the target (see `target_status`); one with holes settles nothing."""
-    if rung is None or rung.has_holes:
-        return "unresolved"
-    return target_status(rung.score, rung.lower, rung.upper, target, margin)
+def lacks_documents(evidence: Evidence) -> bool:
+    """Return whether documents may fix most failures and are missing: open answers, and no probe finds the cause."""
+    if evidence.documents or not evidence.answers_open:
+        return False
+    if evidence.errors is None:
+        return True
+    row = next((row for row in evidence.errors if row.name == "unexplained"), None)
+    return row is not None and most_of(row) is not False
 
 
-def target_status(
-    score: float | None, lower: float | None, upper: float | None, target: float, margin: float
-) -> Target:
-    """Say whether `target` is met.
-
-    Met if the point is at or above it and the one-sided 95% lower bound is above ``target - margin``; missed if
-    the upper bound is below it; else unresolved.
-
-    Args:
-        score: Of the primary grader on test.
-        lower: One-sided 95% bound of it.
-        upper: The other one.
-        target: Of the project file.
-        margin: Of the project file.
-
-    >>> target_status(0.96, 0.93, 0.98, 0.85, 0.05), target_status(0.6, 0.54, 0.66, 0.85, 0.05)
-    ('met', 'missed')
-    """
-    if score is None or lower is None or upper is None:
-        return "unresolved"
-    if score >= target and lower > target - margin + ROUNDING:
-        return "met"
-    return "missed" if upper < target else "unresolved"
+def most_of(row: ErrorShare) -> bool | None:
+    """Return whether a class is more than half of the failures; None if their number does not settle it."""
+    if lower_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5:
+        return True
+    return None if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5 else False
 
 
 def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
@@ -267,7 +316,6 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
 
 
 def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> RungEvidence:
-    lower, upper = row.bounds95 or (None, None)
     variant = record.variant_of(row)
     name = variant.model if variant else ""
     return RungEvidence(
@@ -279,12 +327,19 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         name=row.name or "",
         names=[candidate.name for candidate in row.candidates] or ([row.name] if row.name else []),
         score=row.score,
-        lower=lower,
-        upper=upper,
+        ci95=row.ci95,
         n=row.n,
+        n_effective=row.n_effective,
         unscored=row.unscored,
+        hosted=name in project.models and project.models[name].hosted,
+        beats_majority=row.beats_majority,
+        constant=row.constant,
+        recall=row.recall,
+        delta_today=row.delta_today,
+        delta_today_ci=row.delta_today_ci,
+        latency_p50_ms=row.latency_p50_ms,
         latency_p95_ms=row.latency_p95_ms,
-        usd_per_1k=row.usd_per_1k,
+        usd_per_1k=known_usd(row, name, project),
         violated=row.violated
         or constraints.violation(
             project.constraints,
@@ -315,6 +370,7 @@ def search_of(record: RunRecord) -> SearchEvidence | None:
         not_retrieved=counts.get("not_retrieved", 0) + counts.get("not_in_index", 0),
         lower=found.causes.lost_ci95[0] if found.causes.lost_ci95 else 0.0,
         oracle=found.oracle.score if found.oracle else None,
+        oracle_upper=found.oracle.winner + found.oracle.ci95[1] if found.oracle else None,
     )
 
 

@@ -5,8 +5,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
 from tuneworthy.cases.contamination import find_overlaps
+from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.errors import Undecided, UserError, join_sentences
 from tuneworthy.ladder.judging import DOCUMENT
@@ -19,14 +21,17 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.plan import Expected, expect
+from tuneworthy.types import Case
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import ErrorShare
-from tuneworthy.verdict.economics import bills_of, economics
-from tuneworthy.verdict.error_analysis import best_language_model, load_error_analysis
+from tuneworthy.verdict.economics import bills_of, smallest_usd
+from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.savings import savings_of
+from tuneworthy.verdict.suspects import relabelled
+
+# Share of dev whose answers must stand in the input for a task of extraction.
+MOSTLY = 0.8
 
 
 def gather(session: Session) -> Evidence:
@@ -46,17 +51,18 @@ def gather(session: Session) -> Evidence:
         identities(project, session.models),
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
-    before, forecast = without_tuned(record, project), evidence.forecast
-    errors, errors_stale = errors_of(session, before)
-    bills = bills_of(project, before, gain=forecast.ci95[0] if forecast.ci95 is not None else None)
+    report, errors_stale = errors_of(session, without_tuned(record, project))
+    labels = relabelled(session.project, report) if report else None
     return replace(
         evidence,
         alpha=record.alpha,
         n_test=record.n_test,
-        errors=errors,
+        errors=report.rows if report else None,
         errors_stale=errors_stale,
+        suspects=len(report.suspects) if report else 0,
+        labels_confirmed=labels,
+        pass_rate=report.pass_at_1 if report else None,
         judge=_judge(session, record),
-        economics=replace(economics(bills, project.economics), saved=savings_of(project, record, before)),
         expires=_expires(project, date.today()),
     )
 
@@ -93,7 +99,7 @@ def evidence_of(
         target=project.task.target,
         margin=project.task.margin,
         kind=data.task.kind if data else "",
-        problem=project.task.problem,
+        answers_open=data is not None and answers_open(data),
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
         rungs=rungs_of(run, project) if run else {},
@@ -104,6 +110,12 @@ def evidence_of(
         stale=stale,
         has_examples=bool(data and data.split.shots),
         other_models=len(eligible),
+        differences=run.differences if run else (),
+        balance=run.balance if run else None,
+        style_grader=project.graders[0].type == "style",
+        bills=bills_of(project, run) if run else {},
+        smaller_usd=smallest_usd(project, run) if run else None,
+        economics=project.economics,
         limits=project.constraints,
         long_prompt=len(system.split()) >= LONG_PROMPT_WORDS,
         documents=documents_path(project) is not None or any(case.documents for case in (data.cases if data else ())),
@@ -113,13 +125,36 @@ def evidence_of(
     )
 
 
-def errors_of(session: Session, record: RunRecord) -> tuple[Sequence[ErrorShare] | None, list[str]]:
+def answers_open(data: TaskData) -> bool:
+    """Return whether the answers are no closed set and most are not contained in the input."""
+    if data.task.kind == "label":
+        return False
+    dev = [case for case in (data.split.dev or data.split.test) if case.expected is not None]
+    contained = sum(_is_contained(case) for case in dev)
+    return contained < MOSTLY * max(1, len(dev))
+
+
+def _is_contained(case: Case) -> bool:
+    """Return whether each value of the expected answer stands in the input."""
+    text = f" {' '.join(words(case.text))} "
+    return all(f" {' '.join(words(str(value)))} " in text for value in _values(case.expected))
+
+
+def _values(expected: Any) -> list[Any]:
+    if isinstance(expected, dict):
+        return [leaf for value in expected.values() for leaf in _values(value)]
+    if isinstance(expected, list):
+        return [leaf for value in expected for leaf in _values(value)]
+    return [] if expected in (None, "") else [expected]
+
+
+def errors_of(session: Session, record: RunRecord) -> tuple[ErrorAnalysis | None, list[str]]:
     """Return the stored error analysis of the best variant, and what changed since; a changed one is as if not made."""
     variant = best_language_model(record)
     if variant is None:
         return None, []
     report, changed = load_error_analysis(session, variant)
-    return (report.rows, []) if report is not None and not changed else (None, changed)
+    return (report, []) if report is not None and not changed else (None, changed)
 
 
 def overlaps_left(data: TaskData) -> dict[str, int]:

@@ -5,9 +5,9 @@ Invariant: one voter alone never overrules a label, and a voter that is right by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log, sqrt
+from math import prod, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from tuneworthy.types import Case, Example
 
 # The vote for the label as it is.
 GIVEN = "\0given"
-# Share of wrong labels before anybody voted. Source: Northcutt et al. 2021 (https://arxiv.org/abs/2103.14749), 3.3% on
-# average.
-LABEL_ERRORS = 0.05
+# The voter that always votes for the label, how often a voter is right before anything is estimated, and how often
+# the estimate is repeated.
+LABEL = "label"
+FIRST_ACCURACY = 0.8
+ROUNDS = 20
 # Posterior probability of another answer from which a label is suspected.
 SUSPECTED_FROM = 0.8
 # Wrong answers that voters could coincide on where answers are open; few, as wrong answers are alike.
@@ -56,37 +58,48 @@ def shown_stronger(fixed: float, broken: float) -> bool:
     return fixed - broken > ONE_SIDED * sqrt(fixed + broken)
 
 
-def other_answer(votes: Sequence[tuple[str, float]], n_answers: int) -> str:
-    """Return the answer that is probably right instead of the label; "" if the label stands.
+def suspected(votes: Mapping[str, Mapping[str, str]], weights: Mapping[str, float], n_answers: int) -> dict[str, str]:
+    """Return the answer that is probably right instead of the label, of each case where there is one.
 
-    A voter is right with its accuracy, and else votes for any other answer alike (Dawid and Skene's model with one
-    accuracy a voter); at least two must agree.
+    The label is a voter like the others: how often each is right is estimated from all votes together, so that wrong
+    labels do not make good voters look bad (Dawid and Skene's model with one accuracy a voter). At least two voters
+    must agree against the label.
 
     Args:
-        votes: (`GIVEN`, an answer or "" for none; accuracy in (0, 1)).
+        votes: Case to voter to `GIVEN` (the label), another answer, or "" for none.
+        weights: Case to the number of dev cases that it stands for.
         n_answers: Answers there are; 0 where they are open.
 
     Source: Dawid and Skene 1979 (Applied Statistics 28:20).
 
-    >>> other_answer([("red", 0.9), ("red", 0.9)], 3), other_answer([("red", 0.9), (GIVEN, 0.9)], 3)
-    ('red', '')
+    >>> clean = {str(i): {"a": GIVEN, "b": GIVEN} for i in range(18)}
+    >>> suspected({**clean, "x": {"a": "red", "b": "red"}, "y": {"a": "red", "b": GIVEN}}, {}, 3)
+    {'x': 'red'}
     """
-    cast = [(vote, accuracy) for vote, accuracy in votes if vote]
-    answers = {vote for vote, _ in cast} - {GIVEN}
     wrong = max((n_answers or OPEN_ANSWERS) - 1, 1)
-    agreeing = {answer for answer in answers if sum(vote == answer for vote, _ in cast) >= 2}
-    if not agreeing:
-        return ""
-
-    def weight(truth: str) -> float:
-        prior = 1 - LABEL_ERRORS if truth == GIVEN else LABEL_ERRORS / wrong
-        return log(prior) + sum(log(a if vote == truth else (1 - a) / wrong) for vote, a in cast)
-
-    weights = {truth: weight(truth) for truth in (*sorted(answers), GIVEN)}
-    top = max(weights.values())
-    shares = {truth: exp(value - top) for truth, value in weights.items()}
-    best = max(sorted(agreeing), key=lambda truth: shares[truth])
-    return best if shares[best] / sum(shares.values()) >= SUSPECTED_FROM else ""
+    cast = {case: {LABEL: GIVEN, **{name: vote for name, vote in row.items() if vote}} for case, row in votes.items()}
+    accuracy = dict.fromkeys({name for row in cast.values() for name in row}, FIRST_ACCURACY)
+    chances: dict[str, dict[str, float]] = {}
+    for _ in range(ROUNDS):
+        for case, row in cast.items():
+            shares = {
+                truth: prod(
+                    accuracy[name] if vote == truth else (1 - accuracy[name]) / wrong for name, vote in row.items()
+                )
+                for truth in sorted(set(row.values()))
+            }
+            total = sum(shares.values())
+            chances[case] = {truth: value / total for truth, value in shares.items()}
+        for name in accuracy:
+            rows = [(weights.get(case, 1.0), chances[case][row[name]]) for case, row in cast.items() if name in row]
+            accuracy[name] = (sum(w * p for w, p in rows) + 1) / (sum(w for w, _ in rows) + 2)
+    found = {}
+    for case, row in cast.items():
+        best = max(chances[case], key=lambda truth: chances[case][truth])
+        agree = sum(vote == best for vote in row.values())
+        if best != GIVEN and agree >= 2 and chances[case][best] >= SUSPECTED_FROM:
+            found[case] = best
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Sentences of the verdict: gates, reasons, next steps, costs, the pilot, the checklist, errors in documents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tuneworthy.catalogue import Catalogue
@@ -10,12 +10,11 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare
 say = Catalogue(
     {
         "score": "{score:.1%} ({bounds}{n} test cases)",
-        "bounds": "90% interval {lower:.1%} to {upper:.1%}, ",
+        "bounds": "95% interval {lower:.1%} to {upper:.1%}, ",
         "no_score": "no score",
         # Fixes that several gates share
         "run": "Run `tuneworthy run`.",
         "run_rung": "Run `tuneworthy run --rung {rung}`.",
-        "probe": "Run `tuneworthy decide --probe`.",
         "build": "Run `tuneworthy data build`.",
         "pilot": "Run `tuneworthy train --pilot`.",
         "run_command": "Run `tuneworthy {command}`.",
@@ -65,28 +64,15 @@ say = Catalogue(
         "judge_changed": "The run used a different judge from the validated one.",
         "judge_bare": "People have rated no answers of these rungs: {rungs}.",
         "label_judge": "Run `tuneworthy cases label --judge`, then `tuneworthy run`.",
-        "target_is": "The target is {status}.",
         "nothing_eligible": "No variant that the constraints allow has been measured on the test set.",
         "unscored": "{unscored} of {n} test cases could not be scored, so the score excludes them.",
         "fix_unscored": "Run `tuneworthy cases show` to find the cause, then run `tuneworthy run`.",
-        "target_open": "{n} test cases are too few to show whether the target of {target:.1%} is met.",
-        "add_about": "Add test cases: about {needed:,} are enough if the score stays the same.",
-        "add_more_than": "Add test cases: more than {most:,} are needed.",
-        "no_reason": "The project file gives no reason to train.",
-        "name_reason": "Set `task.motivation`.",
-        "device_only": "The model must run on the device.",
+        "target_open": "{n} test cases do not settle: {names}.",
+        "no_reason": "No reason to train is measured.",
         "no_limit": "No latency limit is set.",
-        "set_limit": "Set `constraints.p95_ms` or `constraints.on_device`.",
-        "slow": "The p95 latency exceeds the limit of {limit:g} ms: {rungs}.",
-        "fast": "Every variant meets the latency limit of {limit:g} ms.",
         "errors_unknown": "The causes of wrong answers have not been analysed.",
         "errors_stale": "The error analysis is out of date. Changed since: {changes}.",
-        "no_such_error": "None of the wrong answers has this cause: {cause}.",
-        "share_too_small": "This share is too small: the lower end of the interval must reach {needed:.0%}.",
-        "no_teacher": "No stronger model has been measured on the test set.",
-        "teacher": "The teacher {name} scores {score:.1%} (target: {status}).",
-        "domain_unknown": "The base model's perplexity on text from your domain has not been measured.",
-        "name_another": "Choose a different `task.motivation`, or waive the gate `reason` with a reason.",
+        "domain_unknown": "Bits per byte of the base model on the domain's text are not measured.",
         # Gates before training
         "not_frozen": "No version of the training data is frozen.",
         "version_changed": "Files of version {version} have been modified: {change}.",
@@ -114,18 +100,10 @@ say = Catalogue(
         "no_tuned": "No fine-tuned model has been compared on the test set.",
         "parity_missing": "The adapter, merged model and exported model have not been compared.",
         "tuned_score": "{name} scores {score:.1%}; {difference}.",
-        "difference": (
-            "the difference from the best variant without training is {delta:+.1f} points ({low:+.1f} to {high:+.1f})"
-        ),
+        "difference": "the difference to {name} is {delta:+.1f} points ({low:+.1f} to {high:+.1f})",
         "no_difference": "it has not been compared with another variant",
         "may_not_serve": "A constraint rules it out: {reason}.",
         "trained_on_cases": "The training data may overlap the test set: {detail}",
-        "classical_as_good": "The classical baseline is at least as good{score}.",
-        "classical_open": "It is not significantly better than {name}, which scores {score:.1%}.",
-        "no_worse_and_allowed": (
-            "It is non-inferior within {margin:.1f} points and meets the constraints. The best variant without "
-            "training does not."
-        ),
         "other_base": "The regression sets compare the fine-tuned model with {other}, not with its base model.",
         "another_model": "a different model",
         "compare_base": "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
@@ -153,27 +131,18 @@ say = Catalogue(
         "pilot_other_data": "it was trained on version {found}, not on {version}",
         "pilot_other_base": "its base model is {found}, not {base}",
         # Reasons
-        "target_met": "The target of {target:.1%} is met without training: {reached}.",
-        "target_met_classical": "The target of {target:.1%} is met without a language model: {reached}.",
-        "reaches": "{name} reaches {score}",
-        "guide_says": "Training does not help with this kind of problem ({name}). Try {lever} first.",
-        "no_reason_measured": "The measurements show no reason to train. {detail}",
+        "target_met": "{name} meets the target of {target:.1%} without training{other}.",
         "cheaper_lever": "A cheaper fix exists for most failures: {share}. {lever}.",
         "never_pays": "Training does not pay off. {detail}",
-        "unresolved": "The test set is too small to show whether the target is met.",
-        "rung_open": "{name} may still meet the target of {target:.1%}: it scores {score}.",
         "lever_unknown": (
             "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
         ),
         "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
-        "worth_a_pilot": "All cheaper options have been tried, and none meets the target of {target:.1%}: {best}.",
-        "best_is": "the best, {name}, scores {score}",
-        "nothing_may_serve": "the constraints rule out every variant",
+        "worth_a_pilot": (
+            "Worth a pilot: no measured option meets the target of {target:.1%}. Whether training reaches it is "
+            "untested."
+        ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
-        "today_and_best": "Today's setup scores {today}; the best score without training is {best}.",
-        "today_is_best": "No variant beats today's setup, which scores {score}.",
-        "other_score": "For comparison, {name} scores {score}.",
-        "reason_measured": "The measurements confirm the reason to train. {detail}",
         "ship": "Every gate before shipping passes.",
         "gate_closed": "The gate `{gate}` has not passed. {message}",
         "tuned_reaches": "The score of {name} is {score}{against}.",
@@ -185,20 +154,12 @@ say = Catalogue(
             "`tuneworthy parity` and `tuneworthy run --rung fine_tune`."
         ),
         "train": "Run `tuneworthy train`: every gate before training passes.",
-        "build_and_pilot": "Build the dataset and run a pilot. These gates must pass before training: {gates}.",
-        "still_open": "These gates must still pass before training: {gates}.",
-        "lever_or_cases": "{lever}, or add dev cases and run the error analysis again.",
-        "lever_then_run": "{lever}. Then run `tuneworthy run` and `tuneworthy decide`.",
-        "settle_target": "Add test cases until the interval shows whether the target is met.",
-        "serve_best": "Ship {name}.",
-        "keep_best": "Keep the best variant so far{best} and decide again when the reasons change.",
         "serve": "Run `tuneworthy serve`.",
         "or_waive": "Or waive the gate `{gate}` with a reason.",
         # What would change it
         "on_date": "On {date}: {what}.",
         "higher_target": "A target above {score:.1%}, or a constraint that rules out the variant that meets it.",
         "new_model": "A new or cheaper model that meets the target, or a pilot whose forecast gain is too small.",
-        "more_cases": "More test cases.",
         "other_adapter": "A new adapter, a new export, or a cheaper model that is as good.",
         "gates_pass": "Passing these gates: {gates}.",
         "look_again": "prices and models are due for a check",
@@ -220,25 +181,15 @@ say = Catalogue(
         "at_traffic": " at {requests:,.0f} requests per month",
         "pays_never": "Training does not break even{horizon}{traffic}.",
         "within": " within {months:g} months",
-        "constraint_decides": "A constraint decides, not cost.",
+        "constraint_decides": "Only an option that breaks a constraint meets the target. {evidence}",
         "money_unknown": "Whether training pays off is unknown.",
-        "device_decides": "The task must run on the device, which rules out hosted models.",
-        "none_in_time": (
-            "Every hosted model that was measured is too slow: the lowest p95 latency is {p95:.0f} ms, and the limit "
-            "is {limit:g} ms."
-        ),
         "no_traffic": "economics.requests_per_month is not set",
         "no_worth": "economics.usd_per_wrong_answer is not set",
         "gain_source": "lower bound of the forecast gain",
         "no_pilot": "no pilot yet",
-        "reference": "{name}: the target is {target}",
         "nothing_run": "no run yet",
         "price_source": "token counts on the test set at the prices of {date}",
-        "not_measured": "not measured: {names}",
-        "all_measured": "all hosted models in the project file have been measured",
         "after_horizon": "later than the horizon, at the project's traffic",
-        "model_untested": "{name} (in the project file, but not compared on the test set)",
-        "table_model": "{name} (${usd:.4f} per 1,000 answers in the price table of {date}, score unknown)",
         "saved_input": "The prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for {against}.",
         "saved_output": "An answer has {tuned:,.0f} tokens, against {before:,.0f}.",
         "saved_usd": "At today's price per token this saves ${saved:,.4f} per 1,000 answers (${before:,.4f} today).",
@@ -257,7 +208,7 @@ say = Catalogue(
         "free_text": "Free-text answers cannot be compared word for word.",
         "no_voters": "The project has no other model and too few examples to train a classifier.",
         "no_named_documents": "No failed case lists the documents that contain its answer.",
-        "documents_missing": "None of the documents that the failed cases list is in [documents].",
+        "documents_missing": "Most failures may be facts that a document holds, and the project has no documents.",
         "none_stronger": "No other eligible model is significantly better on dev.",
         "no_eligible_model": "The project has no other eligible model.",
         "order_note": (
@@ -294,11 +245,111 @@ say = Catalogue(
         "no_run": "There is no run yet, so there is nothing to decide.",
         "valid_until": "the verdict expired on {date}",
         "clock_was_ahead": "the clock was ahead when it was computed (valid until {date})",
+        "needs_export": "`tuneworthy export classifier`",
+        "needs_training": "dataset, training, parity",
+        "needs_pilot": "dataset and pilot",
+        "constant": "gives every case the same answer",
+        "recall_of": "recall of `{label}`: {recall:.0%}",
+        "no_better_than_majority": "not shown to beat the majority label",
+        "set_target": "The project sets no target, so there is no outcome: the options and their prices are below.",
+        "set_target_action": "Set `task.target` in tuneworthy.toml: the score that is good enough.",
+        "met_or_cheaper": (
+            "Training is not needed: an option meets the target of {target:.1%}, or a cheaper step remains."
+        ),
+        "other_is_better": "; {name} scores {points:+.1f} points {price}",
+        "at_price": "for {usd} {unit} {more}",
+        "at_no_price": "at the same price",
+        "at_unknown_price": "at a price that is not known",
+        "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
+        "rung_may_meet": "The rung `{rung}` was not compared and may meet the target.",
+        "facts_are_slow": (
+            "No documents are given, and training teaches facts slowly and makes models hallucinate more "
+            "(https://arxiv.org/abs/2405.05904)."
+        ),
+        "named_reason": "You named {reason}; it is {status}: {evidence}",
+        "today_score": "Today's option scores {score}.",
+        "today_and_chosen": "Today's option scores {today}; {name} scores {score}.",
+        "marked": "{name}: {notes}.",
+        "option_open": "{name} is not settled against the target of {target:.1%}: it scores {score}.",
+        "rungs_open": "Not compared on test: {rungs}. Each may still meet the target.",
+        "labels_suspected": "The expected answers may be wrong, and nobody has checked them: {share}.",
+        "settled": "The test cases settle what the outcome depends on.",
+        "no_target": "The project sets no target.",
+        "met_by": "{name} meets the target of {target:.1%}.",
+        "unresolved_options": "Not settled against the target: {names}.",
+        "none_meets": "No eligible option meets the target of {target:.1%}.",
+        "nothing_to_replace": "No option meets the target, so there is no bill to cut.",
+        "costs_nothing": "{name} costs nothing per call.",
+        "price_missing": "The price of {name} is not known.",
+        "not_below": "Traffic is not set. Do not fine-tune below {volume:,.0f} requests a month.",
+        "saves_too_little": (
+            "The bill is ${usd:,.0f} a month. A tuned model would save at most ${high:,.0f}; {share:.0%} of "
+            "today's bill "
+            "is the least that counts."
+        ),
+        "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model was measured.",
+        "would_save": (
+            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save ${low:,.0f} to "
+            "${high:,.0f} a month."
+        ),
+        "kept": "p95 is {p95:,.0f} ms against a limit of {limit:,.0f} ms.",
+        "none_in_question": "No option that meets the target breaks the limit of {limit:,.0f} ms.",
+        "too_slow_option": "{name} meets the target with a p95 of {p95:,.0f} ms; the limit is {limit:,.0f} ms.",
+        "may_be_hosted": "Hosted models may serve.",
+        "local_meets": "An option that may serve meets the target.",
+        "hosted_meets": "{name} meets the target and is hosted, so it may teach but not serve.",
+        "no_hosted_meets": "No hosted option is shown to meet the target.",
+        "style_unmeasured": "No validated grader of style judges the answers.",
+        "style_measured": "The style grader or judge compares the best option with the target.",
+        "reasons_measured": "Measured: {names}.",
+        "reasons_unknown": "No reason to train is measured yet. Unknown: {names}.",
+        "run_again": "Run the ladder again.",
+        "compare_rungs": "Compare on test: {rungs}.",
+        "give_documents": (
+            "Put the documents that hold the answers in [documents], or waive the gate `retrieval` with the reason."
+        ),
+        "measure_smaller": (
+            "Add a smaller or faster model to [models] and run the ladder, to see whether it keeps the limit."
+        ),
+        "set_price": "Set the price of the model behind {name} in [models].",
+        "name_smaller_model": "Add a smaller model to [models], to see what could be trained instead.",
+        "analyse": "Find out why answers are wrong, on dev.",
+        "relabel": "Label {n} failed cases again, blind: about {minutes:.0f} minutes.",
+        "try_lever": "Try what may fix most failures: the rung `{rung}`.",
+        "add_n_cases": "Add {n} test cases: about {minutes:.0f} minutes of labelling.",
+        "pull_lever": "{lever}, then run the ladder and decide again.",
+        "keep": "Keep {name}; decide again when the target, the prices or the models change.",
+        "take_home": "Put {name} to work.",
+        "worth": "Training pays from ${usd:,.2f} a wrong answer.",
+        "nothing_else_may": "Nothing else that was measured may serve.",
+        "shown_better": "It is shown to be better.",
+        "no_worse_and_saving": "It is no worse by {margin:.1f} points and at least 20% cheaper or faster.",
+        "no_worse_and_met": "It is no worse by {margin:.1f} points, and the only option that meets the target.",
+        "gain_excluded": "A gain of {margin:.1f} points is excluded.",
+        "rival_saves": "{name} is no worse, and at least 20% cheaper or faster.",
+        "shared_errors": (
+            "Models agree against more than {most:.0%} of the labels, so they share their errors and prove nothing."
+        ),
+        "one_family": "All models are of one family, and there are too few examples to fit a classifier.",
     }
 ).say
 
 
 # Names of the rungs, as nouns without an article.
+# What leaves the answer open, by kind of fact.
+OPEN: Final[Mapping[str, str]] = {
+    "distil": "Whether a smaller model would keep the latency limit was not measured.",
+    "eligible": "Whether an option meets the constraints was not measured.",
+    "documents": "Most failures may be facts that a document holds, and the project has no documents.",
+    "pays": "Whether training pays depends on the traffic, which is not set.",
+}
+STATUS_WORDS: Final[Mapping[str, str]] = {
+    "measured": "a measured reason",
+    "refuted": "no reason",
+    "unknown": "not measured",
+}
+
+
 RUNG_LABELS: Final[Mapping[str, str]] = {
     "classical": "classical baseline",
     "baseline": "today's setup",
@@ -308,6 +359,7 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
     "few_shot": "few-shot prompt",
     "decoding": "sampling settings",
     "fine_tune": "fine-tuned model",
+    "teacher": "a hosted model that may only teach",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",
@@ -375,6 +427,15 @@ CHANGED_SINCE: Final[Mapping[str, str]] = {
     "models/latest-adapter": "a new adapter was trained",
     "reviews": "the training data was reviewed again",
 }
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence.
+
+    >>> listed(["prompt", "model"])
+    'prompt, model'
+    """
+    return ", ".join(names)
 
 
 def sentence(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from tuneworthy.errors import join_sentences
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, Outcome, Stage, Verdict
-from tuneworthy.verdict.evidence import Evidence, target_of
+from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
 
@@ -185,10 +185,13 @@ def checklist(state: ProjectState) -> Checklist:
 def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
     """Return the cheapest open step whose turn it is: cases, baseline, the levers in any order, then one by one.
 
-    Once the verdict says yes or no, or the target is met, levers that are still open need not be tried.
+    A verdict that is up to date names the next step. Once it says yes or no, or the target is met, levers that are
+    still open need not be tried.
     """
-    evidence = state.evidence
-    needless = state.decided or target_of(evidence.top, evidence.target, evidence.margin) == "met"
+    evidence, verdict = state.evidence, state.verdict
+    if verdict is not None and verdict.outcome is Outcome.UNDECIDED and not state.verdict_stale:
+        return next(step for step in steps if step.step == "decision")
+    needless = state.decided or evidence.target_of(evidence.top) == "met"
     ready = [step for step in steps if step.status is OPEN and not (needless and step.step in LEVERS)]
     if not ready or ready[0].step not in LEVERS:
         return ready[0] if ready else None

@@ -5,6 +5,7 @@ it is stored, resumed and counted against the budget like any other.
 """
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import ModelError
 from tuneworthy.graders.base import FORM_REASONS, accepted
+from tuneworthy.graders.family import families_of
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.text import normalise
 from tuneworthy.ladder.rungs.model import on_model
@@ -33,8 +35,12 @@ from tuneworthy.verdict.error_analysis import (
     fingerprint,
     rows_of,
 )
-from tuneworthy.verdict.label_votes import GIVEN, ClassifierVotes, Voter, other_answer, shown_stronger
+from tuneworthy.verdict.label_votes import GIVEN, ClassifierVotes, Voter, shown_stronger, suspected
 
+# More labels than this are not wrong: models that agree against more of them share their errors.
+MOST_LABEL_ERRORS = 0.25
+# Score from which a free text is no failure, where the project sets no target.
+GOOD_TEXT = 0.9
 # Temperature of the further answers where the variant itself is greedy.
 ASKED_AGAIN_AT = 0.7
 
@@ -104,15 +110,20 @@ class _Probing:
 
     async def begin(self, most: int) -> None:
         """Find the failed dev cases, and draw those that are probed."""
-        threshold = self.session.project.task.target if self.session.task.kind == "free_text" else 1.0
+        target = self.session.project.task.target
+        threshold = GOOD_TEXT if target is None else target
+        threshold = threshold if self.session.task.kind == "free_text" else 1.0
         traces = await self._ask(self.variant, self.dev, count=False)
         _, _, scores = await self.session.score(traces, self.dev)
         wrong = []
+        judging = self.session.judging
         for case, trace, score in zip(self.dev, traces, scores, strict=True):
-            if score.value is None:
+            people = judging.verdict(case, trace.text) if judging else None
+            value = score.value if people is None else people
+            if value is None:
                 continue
-            self.values[case.id], self.texts[case.id] = score.value, trace.text
-            if score.value >= threshold:
+            self.values[case.id], self.texts[case.id] = value, trace.text
+            if value >= threshold:
                 self.right.append(case)
             else:
                 wrong.append((case, score.reason))
@@ -136,6 +147,9 @@ class _Probing:
             rows=rows_of(classes, [name for name in PROBES if name not in skipped]),
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
+            expected={
+                name: answer_text(self.cases[name].expected) for name, one in self.failed.items() if one.suspected
+            },
             not_probed=skipped,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
@@ -183,7 +197,7 @@ class _Probing:
             self.failed[case.id].in_form = good or bool(self.failed[case.id].in_form)
 
     async def _label_or_grader(self) -> None:
-        """Let models and classical baseline vote on the answer, each weighted by how often it is right on dev."""
+        """Let models and classifier vote on the label, one vote a family, each weighted by how often it is right."""
         if self.session.task.kind == "free_text":
             self.not_probed["label_or_grader"] = messages.say("free_text")
             return
@@ -192,14 +206,53 @@ class _Probing:
         if not others and classical is None:
             self.not_probed["label_or_grader"] = messages.say("no_voters")
             return
-        own = Voter(accuracy=(len(self.right) + 1) / (len(self.values) + 2))
-        own.votes = {case.id: self._vote(case, self.texts[case.id], right=False) for case in self.open}
-        voters = [own, *others.values(), *([classical.voter(self.open)] if classical else [])]
-        n_answers = len(self.session.task.labels)
-        for case in self.open:
-            self.failed[case.id].suspected = other_answer(
-                [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters], n_answers
-            )
+        failed, control = self.open, [case for case in self.right if any(case.id in v.votes for v in others.values())]
+        control = control or self.right[:MOST_CASES]
+        own = {case.id: self._vote(case, self.texts[case.id], right=False) for case in failed}
+        own |= {case.id: GIVEN for case in control}
+        families = {self._family(self.variant.model): own}
+        for name, voter in sorted(others.items(), key=lambda pair: -pair[1].accuracy):
+            families.setdefault(self._family(name), voter.votes)
+        if classical:
+            families["classical"] = classical.voter([*failed, *control]).votes
+        if len(families) < 2:
+            self.not_probed["label_or_grader"] = messages.say("one_family")
+            return
+        cases = [*failed, *control]
+        alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
+        families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
+        votes = {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases}
+        weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
+        weights |= {case.id: self._weight(control, len(self.right)) for case in control}
+        for name in families:
+            self._silence(name, cases, votes, weights)
+        found = suspected(votes, weights, len(self.session.task.labels))
+        if sum(weights[name] for name in found) > MOST_LABEL_ERRORS * len(self.values):
+            self.not_probed["label_or_grader"] = messages.say("shared_errors", most=MOST_LABEL_ERRORS)
+            return
+        for case in failed:
+            self.failed[case.id].suspected = found.get(case.id, "")
+
+    def _silence(
+        self, name: str, cases: Sequence[Case], votes: Mapping[str, dict[str, str]], weights: Mapping[str, float]
+    ) -> None:
+        """Take a family's votes against labels that it mostly gets wrong: it does not know them."""
+        right: Counter[str] = Counter()
+        total: Counter[str] = Counter()
+        for case in cases:
+            if votes[case.id][name]:
+                label = answer_text(case.expected)
+                total[label] += weights[case.id]  # type: ignore[assignment]
+                right[label] += weights[case.id] * (votes[case.id][name] == GIVEN)  # type: ignore[assignment]
+        for case in cases:
+            label = answer_text(case.expected)
+            if votes[case.id][name] not in {"", GIVEN} and right[label] < 0.5 * total[label]:
+                votes[case.id][name] = ""
+
+    def _family(self, name: str) -> str:
+        """Return the family of a model: models of one family are one vote; the name where none is known."""
+        config = self.session.project.models.get(name)
+        return min(families_of(str(getattr(config, "model", "") or name)), default=name)
 
     async def _knowledge(self) -> None:
         """Hand over the document that the case names."""

@@ -11,6 +11,7 @@ from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder
 from tuneworthy.verdict.gather import evidence_of
 from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.next_action import RungCost
 from tuneworthy.verdict.playbook import Cost, ProjectState
 
 
@@ -38,7 +39,7 @@ def read_state(project: Project) -> ProjectState:
         },
         verdict=last.verdict if last else None,
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
-        costs=rung_costs(facts),
+        costs=step_costs(facts),
     )
 
 
@@ -47,7 +48,12 @@ def stale_since(project: Project, record: RunRecord) -> list[str]:
     return _stale(Facts(project, contact=False), record)
 
 
-def rung_costs(facts: Facts) -> dict[str, Cost]:
+def rung_costs(facts: Facts) -> dict[str, RungCost]:
+    """Return what running each rung takes at most."""
+    return {name: RungCost(calls=int(cost.calls[1]), usd=cost.usd[1]) for name, cost in step_costs(facts).items()}
+
+
+def step_costs(facts: Facts) -> dict[str, Cost]:
     """Return what each rung would take, the baseline's part left out but for its own; from no stored answers.
 
     Rungs that have nothing to try, and all of them where the data or the prompt cannot be used, are left out.

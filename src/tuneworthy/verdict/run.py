@@ -1,9 +1,11 @@
 """Decide a project: open it, analyse the failures on request, gather, decide, and store the verdict in its folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tuneworthy.config import Project
 from tuneworthy.evaluate.runner import Progress
+from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.verdict.base import Verdict
@@ -13,6 +15,8 @@ from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
 from tuneworthy.verdict.last_verdict import store_verdict
 from tuneworthy.verdict.probes import analyse_errors
+from tuneworthy.verdict.project_state import rung_costs
+from tuneworthy.verdict.savings import savings_of
 
 
 async def decide_project(
@@ -43,7 +47,11 @@ async def decide_project(
         variant = best_language_model(without_tuned(record, project)) if record else None
         if probe and variant is not None:
             await analyse_errors(session, variant)
-        verdict = decide(gather(session))
+        evidence = gather(session)
+        verdict = decide(evidence, lambda: rung_costs(Facts(project, contact=False)))
+        if record is not None:
+            saved = savings_of(project, record, without_tuned(record, project))
+            verdict = replace(verdict, economics=replace(verdict.economics, saved=saved))
         if session.folder.writable:
             store_verdict(project, verdict)
         return verdict

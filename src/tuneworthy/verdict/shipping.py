@@ -5,22 +5,42 @@ from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import GateResult, Outcome, Verdict
-from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
+from tuneworthy.verdict.base import (
+    EconomicsResult,
+    GateResult,
+    NextAction,
+    Option,
+    Outcome,
+    TrainingAdvice,
+    TrainingReason,
+    Verdict,
+)
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
+from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 
 # Gates that the test itself must pass before any comparison on it counts.
 SOUND: Final = frozenset({"test_set", "baseline", "contamination", "judge"})
 
 
-def decide_shipping(evidence: Evidence) -> Verdict:
+def decide_shipping(
+    evidence: Evidence,
+    options: Sequence[Option],
+    without: Option | None,
+    reasons: Sequence[TrainingReason] = (),
+    money: EconomicsResult | None = None,
+) -> Verdict:
     """Decide after training.
 
-    `ship` if the test is sound and every gate of `to_ship` passes or is waived; else `do_not_ship`, named by the first
-    gate that failed, or else by the first one that is not known.
+    `ship` if the test is sound and every gate of `to_ship` passes or is waived; `do_not_ship` if one failed; else
+    `undecided`, with what the first unknown one needs.
 
     Args:
-        evidence: Whose tuned variant was compared on test, by a run that still holds.
+        evidence: Whose tuned variant was compared on test, by a run that is up to date.
+        options: From `options_of`.
+        without: What should run without training.
+        reasons: From `reasons_of`.
+        money: Training against `without`.
     """
     tuned = evidence.tuned
     if tuned is None:
@@ -29,18 +49,24 @@ def decide_shipping(evidence: Evidence) -> Verdict:
     gates = run_gates(evidence, "to_ship")
     needed = [*(result for result in before if result.gate in SOUND), *gates]
     still_open = sorted((result for result in needed if result.is_open), key=lambda result: result.status != "fail")
+    outcome = Outcome.SHIP
+    if still_open:
+        outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
+    chosen = tuned.name if outcome is Outcome.SHIP or without is None else without.option
     return Verdict(
-        outcome=Outcome.DO_NOT_SHIP if still_open else Outcome.SHIP,
+        outcome=outcome,
         stage="to_ship",
-        reason_code=f"gate_{still_open[0].gate}" if still_open else _code(tuned),
+        reason_code=f"gate_{still_open[0].gate}" if still_open else "tuned_improves",
         reasons=_reasons(evidence, tuned, still_open),
-        target=target_of(tuned, evidence.target, evidence.margin),
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
-        economics=evidence.economics,
-        next_action=_next_action(still_open),
+        economics=money or evidence.money,
+        next_action=_next_action(evidence, outcome, still_open, without),
         valid_until=min((date for date, _ in evidence.expires), default=""),
+        options=options,
+        recommendation=chosen,
+        training=TrainingAdvice(reasons=reasons),
         would_change=[
             messages.say("gates_pass", gates=", ".join(result.gate for result in still_open))
             if still_open
@@ -56,15 +82,9 @@ def expiries(evidence: Evidence) -> list[str]:
     return [messages.say("on_date", date=date, what=what) for date, what in sorted(evidence.expires)[:2]]
 
 
-def _code(tuned: RungEvidence) -> str:
-    if tuned.status != "adopted":
-        return "tuned_allowed"
-    return "tuned_cheaper" if tuned.reason_code == "cheaper" else "tuned_better"
-
-
 def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult]) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
-    n, top = evidence.n_test, evidence.top
+    n, top = evidence.n_test, evidence.without_training
     reached = messages.say(
         "tuned_reaches",
         name=tuned.label,
@@ -72,23 +92,52 @@ def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateR
         against=messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else "",
     )
     if not still_open:
-        return [join_sentences(messages.say("ship"), messages.sentence(tuned.reason)), reached]
+        improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
+        return [join_sentences(messages.say("ship"), improves), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]
 
 
-def _next_action(still_open: Sequence[GateResult]) -> str:
+def _next_action(
+    evidence: Evidence, outcome: Outcome, still_open: Sequence[GateResult], without: Option | None
+) -> NextAction:
     if not still_open:
-        return messages.say("serve")
+        return NextAction(command="tuneworthy serve", why=messages.say("serve"))
     first = still_open[0]
+    if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
+        return take_home(without)
+    if first.gate == "improvement" and first.evidence.get("more_cases"):
+        n = max(50, evidence.n_test)
+        why = messages.say("add_n_cases", n=n, minutes=n * MINUTES_PER_CASE)
+        return NextAction(command="tuneworthy cases add", why=why, person_minutes=n * MINUTES_PER_CASE)
     waive = "" if first.gate in NEVER_WAIVED else messages.say("or_waive", gate=first.gate)
-    return join_sentences(first.fix or first.message, waive)
+    return NextAction(command=command_in(first.fix), why=join_sentences(first.fix or first.message, waive))
+
+
+def take_home(option: Option | None) -> NextAction:
+    """Return how to put the recommended option to work."""
+    if option is None or option.kind == "today":
+        return NextAction(command="", why=messages.say("keep", name=option.option if option else ""))
+    command = "tuneworthy export classifier" if option.kind == "classical" else "tuneworthy export variant"
+    return NextAction(command=command, why=messages.say("take_home", name=option.option))
+
+
+def command_in(text: str) -> str:
+    """Return the first command that a sentence names between code marks; "" if it names none.
+
+    >>> command_in("Run `tuneworthy data build`.")
+    'tuneworthy data build'
+    """
+    command = text.partition("`tuneworthy")[2].partition("`")[0]
+    return f"tuneworthy{command}" if command else ""
 
 
 def _changed(evidence: Evidence) -> list[str]:
     """Say what is about another dataset, adapter or base, and was therefore not used."""
-    found = evidence.training
-    proofs = [result for proof in (found.pilot, found.parity, found.serving) if proof for result in proof.changed]
-    regressions = [messages.say("set_changed", name=result.name) for result in found.regressions if result.changed]
-    return [*found.changed, *proofs, *regressions]
+    training = evidence.training
+    proofs = [
+        result for proof in (training.pilot, training.parity, training.serving) if proof for result in proof.changed
+    ]
+    regressions = [messages.say("set_changed", name=result.name) for result in training.regressions if result.changed]
+    return [*training.changed, *proofs, *regressions]

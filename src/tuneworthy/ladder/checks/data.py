@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from tuneworthy.cases import labels_of
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding
 
 MIN_GROUPS = 10
+# Share of the most frequent label from which a share of right answers says little.
+MAJORITY = 0.8
 
 
 @check("cases_file")
@@ -107,6 +110,26 @@ def unseen_labels(facts: Facts) -> Iterator[Finding]:
             ),
             fix=messages.say("add_examples"),
         )
+
+
+@check("imbalance", severity="note")
+def imbalance(facts: Facts) -> Iterator[Finding]:
+    """How frequent the most frequent label of dev is: what always answering it scores.
+
+    A warning where it is more than 80%: `balanced_accuracy` then says more than a share of right answers.
+    """
+    if facts.data is None or facts.data.task.kind != "label":
+        return
+    counts = label_counts(facts.data.split.dev or facts.data.split.test)
+    label, n = next(iter(counts.items()), ("", 0))
+    share = n / max(1, sum(counts.values()))
+    balanced = facts.project.graders[0].type == "balanced_accuracy"
+    rare = share > MAJORITY and not balanced
+    yield Finding(
+        message=messages.say("imbalance", label=label, share=share, n=sum(counts.values())),
+        fix=messages.say("balance") if rare else "",
+        severity="warning" if rare else "note",
+    )
 
 
 @check("contamination", severity="warning")

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, dataset_of, labels_of, read_cases, read_examples
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.project import Project
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
@@ -163,7 +164,8 @@ class Facts:
         """(section, grader, why it cannot be built), the primary one first."""
         labels = self.data.labels if self.data else labels_of(self.labelled, self.examples)
         shots = self.data.split.shots if self.data else self.examples
-        context = GradingContext(root=self.project.root, examples=shots, labels=labels)
+        counts = label_counts(self.labelled) if labels else {}
+        context = GradingContext(root=self.project.root, examples=shots, labels=labels, label_counts=counts)
         return [
             (config, *attempt(TuneworthyError, partial(make_grader, config, context)))
             for config in self.project.graders

@@ -1,5 +1,7 @@
 """The gates of a verdict: rules on the evidence, a file a stage. Waivers are applied here and nowhere else."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
@@ -8,6 +10,8 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, Stage
 from tuneworthy.verdict.evidence import Evidence
 
+# Gates that follow from the result and feed no fact.
+READ_OFF: Final = frozenset({"power", "reason", "economics"})
 NEVER_WAIVED: Final = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 # Each rule says pass, fail, unknown or not applicable; its group is the stage in which it is needed.
 GATES: Final[RuleBook[Finding]] = RuleBook(
@@ -20,14 +24,24 @@ def says(status: Status, message: str, fix: str = "", /, **numbers: Any) -> Find
     return Finding(status=status, message=message, fix=fix, numbers=numbers)
 
 
+@cache
 def stage_gates(stage: Stage) -> list[str]:
     """Return the names of the gates of a stage, in order."""
     return [name for name, rule in GATES.all().items() if rule.group == stage]
 
 
-def run_gates(evidence: Evidence, stage: Stage = "to_decide") -> list[GateResult]:
-    """Run all gates of a stage, and apply the waivers to those that can be waived."""
-    return [_waived(finding, stage, evidence) for finding in GATES.run(evidence, only=stage_gates(stage))]
+def run_gates(evidence: Evidence, stage: Stage = "to_decide", known: Sequence[GateResult] = ()) -> list[GateResult]:
+    """Run all gates of a stage, and apply the waivers to those that can be waived.
+
+    Args:
+        evidence: What was measured.
+        stage: Of the gates.
+        known: Results of an earlier run on the same measurements: of these only the gates that are read off the result
+            are run again.
+    """
+    names = [name for name in stage_gates(stage) if not known or name in READ_OFF]
+    fresh = {name: _waived(found, stage, evidence) for name in names for found in GATES.get(name).run(evidence)}
+    return [fresh.get(result.gate, result) for result in known] or list(fresh.values())
 
 
 def _waived(finding: Finding, stage: Stage, evidence: Evidence) -> GateResult:

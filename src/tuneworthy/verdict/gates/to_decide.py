@@ -1,21 +1,18 @@
 """The gates before a decision: was every cheaper lever measured, and is there a reason to train?"""
 
-from collections.abc import Callable
 from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
-from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
+from tuneworthy.stats.sizing import shows
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsStatus, ErrorClass, Target
+from tuneworthy.verdict.base import EconomicsStatus
 from tuneworthy.verdict.economics import money_sentence
-from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, target_of
+from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, lacks_documents
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES, FEWEST_GROUPS = 50, 10
 COPIES = "classical/nearest"
-# Lower bound of the share of failures that a class must have to be evidence for a reason to train.
-CLASS_SHARE = 0.2
 STAGE: Final = "to_decide"
 
 
@@ -73,7 +70,7 @@ def classical(evidence: Evidence) -> Finding:
     if subject is None or subject.score is None:
         return says("unknown", messages.say("classical_missing"), messages.say("run"))
     copies = evidence.kind == "free_text" and subject.name == COPIES
-    if copies and subject.score > evidence.target - evidence.margin:
+    if copies and evidence.target is not None and subject.score > evidence.target - evidence.margin:
         return says(
             "fail", messages.say("copies_score", score=subject.score), messages.say("fix_grader"), score=subject.score
         )
@@ -130,7 +127,9 @@ def retrieval(evidence: Evidence) -> Finding:
     It fails where most wrong answers on dev (the lower bound of their share is above half) were not shown a document
     that holds the answer, though one is named: a weak search would make training look good.
     """
-    if not evidence.knowledge_task:
+    if not evidence.documents:
+        if lacks_documents(evidence):
+            return says("unknown", messages.say("documents_missing"), messages.say("give_documents"))
         return says("not_applicable", messages.say("no_documents"))
     subject, search = _tested(evidence, "retrieval"), evidence.search
     if subject.status != "pass" or search is None:
@@ -183,93 +182,46 @@ def judge(evidence: Evidence) -> Finding:
 
 @GATES.rule("power", group=STAGE)
 def power(evidence: Evidence) -> Finding:
-    """The intervals settle whether the target is met."""
-    top, status = evidence.top, target_of(evidence.top, evidence.target, evidence.margin)
+    """The intervals settle what the outcome hangs on."""
+    top = evidence.top
     if top is None or top.score is None:
         return says("unknown", messages.say("nothing_eligible"), messages.say("run"))
-    numbers = {"target": status, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
+    numbers = {"target": evidence.target_of(top), "ci95": top.ci95, "n_test": evidence.n_test}
     if top.has_holes:
         message = messages.say("unscored", unscored=top.unscored, n=top.n)
         return says("fail", message, messages.say("fix_unscored"), **numbers, unscored=top.unscored)
-    if status != "unresolved":
-        return says("pass", messages.say("target_is", status=status), **numbers)
-    needed = cases_for_target(top.score, evidence.target, evidence.margin)
-    fix = messages.say("add_about", needed=needed) if needed else messages.say("add_more_than", most=MOST_CASES)
-    message = messages.say("target_open", n=evidence.n_test, target=evidence.target)
-    return says("fail", message, fix, **numbers, n_needed=needed)
+    unsettled = [subject for kind, subject in evidence.facts_open if kind in {"meets", "as_good"}]
+    if not unsettled:
+        return says("pass", messages.say("settled"), **numbers)
+    message = messages.say("target_open", n=evidence.n_test, names=messages.listed(unsettled))
+    return says("fail", message, "", **numbers, options=unsettled)
 
 
 @GATES.rule("reason", group=STAGE)
 def reason(evidence: Evidence) -> Finding:
-    """The reason to train is one of five, and measurements show it."""
-    if evidence.motivation is None:
-        return says("fail", messages.say("no_reason"), messages.say("name_reason"))
-    return _REASONS[evidence.motivation](evidence)
+    """A reason to train is measured."""
+    statuses = {row.reason: row.status for row in evidence.training_reasons}
+    measured = [name for name, status in statuses.items() if status == "measured"]
+    unknown = [name for name, status in statuses.items() if status == "unknown"]
+    if measured:
+        return says("pass", messages.say("reasons_measured", names=messages.listed(measured)), **statuses)
+    if unknown:
+        return says("unknown", messages.say("reasons_unknown", names=messages.listed(unknown)), **statuses)
+    return says("fail", messages.say("no_reason"), **statuses)
 
 
-def _latency(evidence: Evidence) -> Finding:
-    """Pass if a variant is too slow, or hosted models may not serve."""
-    limit = evidence.limits.p95_ms
-    if evidence.limits.on_device:
-        return says("pass", messages.say("device_only"), on_device=True)
-    if limit is None:
-        return says("unknown", messages.say("no_limit"), messages.say("set_limit"))
-    slow = {r.rung: r.latency_p95_ms for r in evidence.upstream.values() if (r.latency_p95_ms or 0) > limit}
-    if slow:
-        rungs = ", ".join(f"{name} {value:.0f} ms" for name, value in slow.items())
-        return says("pass", messages.say("slow", limit=limit, rungs=rungs), p95_ms=slow, limit_ms=limit)
-    return says("fail", messages.say("fast", limit=limit), limit_ms=limit)
-
-
-def _share(evidence: Evidence, name: ErrorClass) -> Finding:
-    """Pass if a class of failures on dev is shown to be frequent."""
-    if evidence.errors is None:
-        stale = list(evidence.errors_stale)
-        message = messages.say("errors_stale", changes="; ".join(stale)) if stale else messages.say("errors_unknown")
-        return says("unknown", message, messages.say("probe"), stale=stale)
-    subject = next((row for row in evidence.errors if row.name == name), None)
-    if subject is None:
-        return says("fail", messages.say("no_such_error", cause=messages.CAUSES[name]), share=0.0)
-    message, numbers = (
-        messages.sentence(messages.error_share(subject)),
-        {"share": subject.share, "ci95": subject.ci95, "n": subject.n},
-    )
-    if subject.ci95[0] < CLASS_SHARE:
-        return says("fail", f"{message} {messages.say('share_too_small', needed=CLASS_SHARE)}", **numbers)
-    return says("pass", message, **numbers)
-
-
-def _distillation(evidence: Evidence) -> Finding:
-    """Pass if another model meets the target, so that it can teach."""
-    subject = evidence.rungs.get("model")
-    if subject is None or subject.score is None:
-        return says("unknown", messages.say("no_teacher"), messages.say("run_rung", rung="model"))
-    state = target_of(subject, evidence.target, evidence.margin)
-    message = messages.say("teacher", name=subject.name, score=subject.score, status=state)
-    fix = messages.say("settle_target") if state == "unresolved" else ""
-    return says(_TARGET_STATUS[state], message, fix, score=subject.score)
-
-
-_TARGET_STATUS: Final[dict[Target, Status]] = {"met": "pass", "missed": "fail", "unresolved": "unknown"}
 _MONEY_STATUS: Final[dict[EconomicsStatus, Status]] = {
     "pays": "pass",
     "never": "fail",
     "unknown": "unknown",
     "not_applicable": "not_applicable",
 }
-_REASONS: Final[dict[str, Callable[[Evidence], Finding]]] = {
-    "latency_hard_constraint": _latency,
-    "strict_format": lambda evidence: _share(evidence, "format"),
-    "style_persona": lambda evidence: _share(evidence, "unexplained"),
-    "distillation": _distillation,
-    "private_domain": lambda _: says("unknown", messages.say("domain_unknown"), messages.say("name_another")),
-}
 
 
 @GATES.rule("economics", group=STAGE)
 def economics(evidence: Evidence) -> Finding:
-    """Training pays within the horizon, or a hard constraint decides."""
-    subject = evidence.economics
+    """Training pays within the horizon."""
+    subject = evidence.money
     return says(
         _MONEY_STATUS[subject.status],
         money_sentence(subject),

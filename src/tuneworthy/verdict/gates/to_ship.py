@@ -3,11 +3,14 @@
 from typing import Final
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.record import RungDifference
 from tuneworthy.rules import Finding
 from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import Option
 from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
 from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.gates.to_train import dataset_contamination
+from tuneworthy.verdict.recommendation import is_saving
 from tuneworthy.verdict.training_facts import ProofEvidence
 
 STAGE: Final = "to_ship"
@@ -22,15 +25,14 @@ def parity(evidence: Evidence) -> Finding:
 
 @GATES.rule("improvement", group=STAGE)
 def improvement(evidence: Evidence) -> Finding:
-    """The tuned model is better than the best without training, or no worse and cheaper, faster, or allowed where that
-    is not; on a test that nothing it was trained on overlaps."""
-    tuned = evidence.tuned
+    """The tuned model is better than what should run without training; or non-inferior by the margin, and at least 20%
+    cheaper or faster, or the only one that meets the target. On a test that nothing it was trained on overlaps."""
+    tuned, rival = evidence.tuned, evidence.without_training
     if tuned is None or tuned.score is None:
         return says("unknown", messages.say("no_tuned"), RUN)
-    numbers = {"score": tuned.score, "status": tuned.status, "delta": tuned.delta, "delta_ci": tuned.delta_ci}
-    message = messages.sentence(
-        messages.say("tuned_score", name=tuned.label, score=tuned.score, difference=_difference(tuned))
-    )
+    row = evidence.difference(rival, tuned)
+    numbers = {"score": tuned.score, "delta": row and row.delta, "delta_ci": row and row.ci95}
+    message = messages.say("tuned_score", name=tuned.label, score=tuned.score, difference=_difference(rival, row))
     if not tuned.eligible:
         why = messages.say("may_not_serve", reason=tuned.violated or tuned.reason.rstrip("."))
         return says("fail", f"{message} {why}", **numbers)
@@ -38,24 +40,38 @@ def improvement(evidence: Evidence) -> Finding:
     if overlaps.status != "pass" and "dataset_contamination" not in evidence.waivers:
         why = messages.say("trained_on_cases", detail=overlaps.message)
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
-    if evidence.best == "classical":
-        winner = evidence.rungs.get("classical")
-        score = f" ({winner.name}, {winner.score:.1%})" if winner is not None and winner.score is not None else ""
-        return says("fail", f"{message} {messages.say('classical_as_good', score=score)}", **numbers)
-    rival = _open_classical(evidence, tuned)
-    if rival is not None and rival.score is not None:
-        why = messages.say("classical_open", name=rival.label, score=rival.score)
-        return says("unknown", f"{message} {why}", messages.say("add_cases"), **numbers)
-    message_with_reason = join_sentences(message, messages.sentence(tuned.reason))
-    if tuned.status == "adopted":
-        return says("pass", message_with_reason, **numbers)
-    if evidence.best == TUNED and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
-        return says(
-            "pass", f"{message} {messages.say('no_worse_and_allowed', margin=100 * evidence.margin)}", **numbers
-        )
-    if tuned.status == "no_gain":
-        return says("fail", message_with_reason, **numbers)
-    return says("unknown", message_with_reason, messages.say("add_cases"), **numbers)
+    if rival is None:
+        return says("pass", f"{message} {messages.say('nothing_else_may')}", **numbers)
+    if row is None:
+        return says("unknown", message, RUN, **numbers)
+    if row.ci95[0] > 0:
+        return says("pass", f"{message} {messages.say('shown_better')}", **numbers)
+    margin = 100 * evidence.margin
+    if row.no_worse and _is_saving(evidence, tuned, rival):
+        return says("pass", f"{message} {messages.say('no_worse_and_saving', margin=margin)}", **numbers)
+    newly_met = evidence.target_of(tuned) == "met" and not any(
+        other.eligible and evidence.target_of(other) == "met" for other in evidence.upstream.values() if other.tested
+    )
+    if row.no_worse and newly_met:
+        return says("pass", f"{message} {messages.say('no_worse_and_met', margin=margin)}", **numbers)
+    back = evidence.difference(tuned, rival)
+    if row.ci95[1] < evidence.margin:
+        return says("fail", f"{message} {messages.say('gain_excluded', margin=margin)}", **numbers)
+    if back is not None and back.no_worse and _is_saving(evidence, rival, tuned):
+        return says("fail", f"{message} {messages.say('rival_saves', name=rival.label)}", **numbers)
+    return says(
+        "unknown", f"{message} {messages.say('gain_open')}", messages.say("add_cases"), more_cases=True, **numbers
+    )
+
+
+def _is_saving(evidence: Evidence, rung: RungEvidence, other: RungEvidence) -> bool:
+    return is_saving(_costs(evidence, rung), _costs(evidence, other))
+
+
+def _costs(evidence: Evidence, rung: RungEvidence) -> Option:
+    bill = evidence.bills.get(rung.rung)
+    usd = bill.usd_with(evidence.economics) if bill else rung.usd_per_1k
+    return Option(option=rung.name, rung=rung.rung, kind="variant", usd_per_1k=usd, latency_p95_ms=rung.latency_p95_ms)
 
 
 @GATES.rule("regressions", group=STAGE)
@@ -102,16 +118,6 @@ def shadow(evidence: Evidence) -> Finding:
     return says("unknown", messages.say("no_shadow"), messages.say("do_shadow"))
 
 
-def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | None:
-    """Return the classical baseline if it is the best without training, and the tuned one is not shown to be better."""
-    classical = evidence.rungs.get("classical")
-    if classical is None or classical.score is None or not classical.eligible or tuned.score is None:
-        return None
-    behind = classical.score <= tuned.score - (tuned.delta or 0.0)
-    shown = classical.compared_to == tuned.variant and classical.delta_ci is not None and classical.delta_ci[1] < 0
-    return None if behind or shown else classical
-
-
 def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:
     fix = messages.say("run_command", command=command)
     if subject is None:
@@ -122,8 +128,8 @@ def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding
     return says(subject.status, messages.sentence(subject.detail or subject.status), **numbers)
 
 
-def _difference(tuned: RungEvidence) -> str:
-    if tuned.delta is None or tuned.delta_ci is None:
+def _difference(rival: RungEvidence | None, row: RungDifference | None) -> str:
+    if rival is None or row is None:
         return messages.say("no_difference")
-    low, high = tuned.delta_ci
-    return messages.say("difference", delta=100 * tuned.delta, low=100 * low, high=100 * high)
+    low, high = row.ci95
+    return messages.say("difference", name=rival.label, delta=100 * row.delta, low=100 * low, high=100 * high)

@@ -1,0 +1,67 @@
+"""Whether a score meets its target, and the chance that more cases settle it."""
+
+from bisect import bisect_left
+from typing import Literal
+
+import scipy
+
+from .intervals import lower_bound, upper_bound
+
+LEVEL = 0.05
+# 0.85 - 0.05 is not 0.80 in floating point.
+ROUNDING = 1e-12
+
+
+def target_status(
+    score: float, n: float, target: float, margin: float, *, options: int = 1
+) -> Literal["met", "missed", "unresolved"]:
+    """Say whether `target` is met.
+
+    Met if the point is at or above it and the one-sided lower bound at level 0.05 / options is above
+    ``target - margin``, so that of several options at ``target - margin`` hardly one is called met; missed if the upper
+    bound is below the target; else unresolved.
+
+    Args:
+        score: In [0, 1].
+        n: Effective cases (`intervals.effective_n`).
+        target: In [0, 1].
+        margin: In (0, 1).
+        options: Options that were measured on the same cases.
+
+    >>> target_status(0.96, 200, 0.85, 0.05), target_status(0.6, 200, 0.85, 0.05)
+    ('met', 'missed')
+    >>> target_status(0.86, 200, 0.85, 0.05), target_status(0.86, 200, 0.85, 0.05, options=8)
+    ('met', 'unresolved')
+    """
+    k = min(n, score * n)
+    if score >= target - ROUNDING and lower_bound(k, n, LEVEL / options) > target - margin + ROUNDING:
+        return "met"
+    return "missed" if upper_bound(k, n, LEVEL) < target else "unresolved"
+
+
+def chance_of_status(
+    score: float, n: float, more: int, target: float, margin: float, *, options: int = 1
+) -> tuple[float, float]:
+    """Return the chances that a score is shown to meet and to miss the target once `more` cases are added.
+
+    Predictive: the true score is drawn from what the cases say so far (Jeffreys' prior), the new answers from it.
+
+    Args:
+        score: So far, like `n`.
+        n: Effective cases.
+        more: Cases to add, each as precise as one so far.
+        target: See `target_status`, like the others.
+
+    >>> met, missed = chance_of_status(0.85, 150, 600, 0.9, 0.05)
+    >>> missed > 0.6 and met < 0.1
+    True
+    """
+
+    def status(right: int) -> str:
+        return target_status((score * n + right) / (n + more), n + more, target, margin, options=options)
+
+    # More right answers never turn "met" into "unresolved", nor "unresolved" into "missed".
+    first_met = bisect_left(range(more + 1), 1, key=lambda right: status(right) == "met")
+    first_not_missed = bisect_left(range(more + 1), 1, key=lambda right: status(right) != "missed")
+    drawn = scipy.stats.betabinom(more, score * n + 0.5, (1 - score) * n + 0.5)
+    return float(drawn.sf(first_met - 1)), float(drawn.cdf(first_not_missed - 1))

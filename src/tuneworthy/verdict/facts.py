@@ -1,0 +1,195 @@
+"""The facts that an outcome hangs on, each true, false or unknown. Pure.
+
+A fact is a kind and its subject: `("meets", "few_shot/fixed-4")`. One that is not listed is true or false as
+`ABSENT` says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.verdict.base import GateResult, Option
+from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
+from tuneworthy.verdict.evidence import Evidence, lacks_documents, most_of
+from tuneworthy.verdict.options import measured_options
+from tuneworthy.verdict.recommendation import is_saving, rank, recommend
+
+FactKind = Literal[
+    "sound", "meets", "eligible", "as_good", "could_meet", "cost", "distil", "lever", "documents", "pays"
+]
+FactName = tuple[FactKind, str]
+ABSENT: Final[Mapping[FactKind, bool]] = {
+    "sound": True,
+    "meets": False,
+    "eligible": True,
+    "as_good": True,
+    "could_meet": False,
+    "cost": False,
+    "distil": False,
+    "lever": False,
+    "documents": False,
+    "pays": True,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFacts:
+    """What is known of a project before training.
+
+    Kinds of facts: `sound` (a gate that any answer needs); of an option `meets` the target, `eligible` by the
+    constraints, `as_good` (the classical baseline is non-inferior to the best), `cost` (a smaller model, tuned, would
+    save more than it costs) and `distil` (a smaller model would keep the constraint that it breaks); of a rung that was
+    not compared `could_meet`; of a class of failures `lever` (something else fixes most of them); `documents` (they
+    would fix most failures); `pays` (training pays).
+
+    Attributes:
+        values: None where a fact is unknown.
+        options: What was measured on test, in the order of the ladder.
+        fallback: Name of the option that runs where none meets the target: the last one adopted.
+    """
+
+    values: Mapping[FactName, bool | None]
+    options: Sequence[Option] = ()
+    fallback: str | None = None
+
+    def known(self, kind: FactKind, subject: str = "") -> bool | None:
+        """Return the value of a fact."""
+        return self.values.get((kind, subject), ABSENT[kind])
+
+    def subjects(self, kind: FactKind) -> list[str]:
+        """Return what the listed facts of a kind are about, in their order."""
+        return [subject for name, subject in self.values if name == kind]
+
+    def suppose(self, fact: FactName, value: bool) -> "DecisionFacts":
+        """Return the same with one fact decided."""
+        return replace(self, values={**self.values, fact: value})
+
+    @property
+    def recommendation(self) -> Option | None:
+        """The option that is shown to meet the target and should run; else the last one adopted."""
+
+        def works(option: Option) -> bool:
+            return bool(self.known("meets", option.option) and self.known("eligible", option.option))
+
+        shown = recommend(rank(self.options), works, lambda option: bool(self.known("as_good", option.option)))
+        return shown or next((option for option in self.options if option.option == self.fallback), None)
+
+
+# Gates that any answer needs.
+SOUND: Final = ("test_set", "baseline", "contamination", "judge")
+# Gate to the rung whose measurement it asks for.
+RUNG_OF: Final[Mapping[str, str]] = {
+    "classical": "classical",
+    "prompt": "prompt",
+    "retrieval": "retrieval",
+    "other_models": "model",
+    "few_shot": "few_shot",
+    "decoding": "decoding",
+}
+
+
+def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[Option]) -> DecisionFacts:
+    """Return the facts of a project before training.
+
+    Args:
+        evidence: What was measured.
+        gates: Of the stage `to_decide`, waivers applied.
+        options: From `options_of`.
+    """
+    status = {result.gate: result.status for result in gates}
+    measured = measured_options(options)
+    top = evidence.top
+    last = next((option for option in measured if top is not None and option.rung == top.rung), None)
+    values: dict[FactName, bool | None] = {("sound", gate): _SOUND.get(status[gate], True) for gate in SOUND}
+    for option in measured:
+        values[("eligible", option.option)] = option.eligible
+        values[("meets", option.option)] = _MEETS[option.target or "unresolved"]
+        values |= _of_option(evidence, option, measured)
+    if status["classical"] == "fail":
+        values |= {("meets", option.option): None for option in measured if option.kind == "classical"}
+    for option in measured:
+        if option.kind == "classical" and option.eligible and values[("as_good", option.option)] and last:
+            last = option if is_saving(option, last) else last
+    without_documents = lacks_documents(evidence)
+    for gate, rung in RUNG_OF.items():
+        if status[gate] in {"fail", "unknown"} and not (gate == "retrieval" and without_documents):
+            values[("could_meet", rung)] = None
+    values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
+    if without_documents and status["retrieval"] != "waived":
+        values[("documents", "")] = None
+    facts = DecisionFacts(values=values, options=measured, fallback=last.option if last else None)
+    chosen = facts.recommendation
+    usd, score = (chosen.usd_per_1k, chosen.score or 0.0) if chosen else (None, 0.0)
+    values[("pays", "")] = can_pay(usd, most_gain(evidence, score), evidence.economics)
+    return replace(facts, values=values)
+
+
+_SOUND: Final[Mapping[str, bool | None]] = {"fail": False, "unknown": None}
+_MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unresolved": None}
+
+
+def most_gain(evidence: Evidence, score: float) -> float:
+    """Return the most that training can gain over `score`."""
+    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else 1.0
+    return max(0.0, min(1.0 - score, high))
+
+
+def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
+    """Return what is known of an option beside the target."""
+    values: dict[FactName, bool | None] = {}
+    today = next((one for one in measured if one.kind == "today"), None)
+    models = [one for one in measured if one.kind != "classical"]
+    values[("cost", option.option)] = cost_is_a_reason(
+        option.usd_per_1k, today.usd_per_1k if today else None, evidence.economics, evidence.smaller_usd
+    )
+    if option.kind == "classical" and models:
+        best = max(models, key=lambda one: one.score or 0.0)
+        row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
+        values[("as_good", option.option)] = row is not None and row.no_worse
+    elif option.kind == "classical":
+        values[("as_good", option.option)] = True
+    if option.eligible is not True:
+        values[("distil", option.option)] = _can_distil(evidence, option, measured)
+    return values
+
+
+def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) -> bool | None:
+    """Return whether a smaller model would keep the constraint that an option breaks, so that it can be taught."""
+    limits, rung = evidence.limits, evidence.rungs[option.rung]
+    if not may_serve(limits, hosted=rung.hosted):
+        return not limits.data_stays
+    if too_slow(limits, option.latency_p95_ms):
+        fast = any(
+            other.kind != "classical" and other.eligible and not too_slow(limits, other.latency_p95_ms)
+            for other in measured
+            if other is not option
+        )
+        return True if fast else None
+    return False
+
+
+def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | None]:
+    """Return of each class of failures whether something that was not tried fixes most of them.
+
+    A rung that can still be compared is left to `could_meet`: once it was, the lever is spent.
+    """
+    if evidence.errors is None:
+        return {"unanalysed": None}
+    settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
+    levers: dict[str, bool | None] = {}
+    for row in evidence.errors:
+        if not row.fixed_by or row.fixed_by in settled:
+            continue
+        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
+        if row.name == "label_or_grader":
+            confirmed = evidence.labels_confirmed
+            levers[row.name] = value if confirmed else False if confirmed is False or value is False else None
+        elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
+            levers[row.name] = value
+    return levers
+
+
+def _oracle_reaches(evidence: Evidence) -> bool:
+    upper = evidence.search.oracle_upper if evidence.search else None
+    return upper is not None and evidence.target is not None and upper >= evidence.target

@@ -1,0 +1,220 @@
+"""The next step: the one with the best chance of settling the answer per dollar and minute of a person. Pure.
+
+An action finds out some of the unknown facts. Its chance is that of all completions of these facts after which the
+remaining ones no longer matter, weighed by how likely each completion is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tuneworthy.stats.target import chance_of_status
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import GateResult, NextAction
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.facts import DecisionFacts, FactName
+from tuneworthy.verdict.outcome import decided, open_facts
+
+# What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
+USD_PER_MINUTE: Final = 1.5
+USD_PER_STEP: Final = 1.0
+MINUTES_PER_CASE: Final = 2.0
+MINUTES_TO_EDIT: Final = 2.0
+# Failures that people label blind before a suspicion decides.
+RELABELLED: Final = 15
+# Test cases that are offered to be added, as multiples of those there are.
+GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
+ENOUGH: Final = 0.8
+# How likely an unknown fact is true where nothing was measured: assumed.
+PRIORS: Final[Mapping[str, float]] = {
+    "sound": 0.9,
+    "could_meet": 0.15,
+    "cost": 0.4,
+    "distil": 0.5,
+    "lever": 0.3,
+    "documents": 0.5,
+    "pays": 0.5,
+    "eligible": 0.5,
+    "as_good": 0.5,
+    "meets": 0.3,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungCost:
+    """What running a rung takes at most."""
+
+    calls: int
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An action with the chances that it shows each of its facts true, and false."""
+
+    action: NextAction
+    chances: Mapping[FactName, tuple[float, float]]
+
+    @property
+    def price(self) -> float:
+        minutes = self.action.person_minutes or 0.0
+        return USD_PER_STEP + (self.action.usd or 0.0) + minutes * USD_PER_MINUTE
+
+
+def next_action(
+    facts: DecisionFacts, evidence: Evidence, gates: Sequence[GateResult], costs: Mapping[str, RungCost]
+) -> NextAction:
+    """Return the next step of an undecided project.
+
+    Args:
+        facts: That leave the outcome open.
+        evidence: What was measured.
+        gates: Of the stage `to_decide`.
+        costs: What each rung takes, by name; an unknown one is left out.
+    """
+    unknown = open_facts(facts)
+    rated = []
+    for candidate in _candidates(unknown, facts, evidence, gates, costs):
+        chance = sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
+        rated.append((chance, candidate))
+    if not rated:
+        return NextAction(command="tuneworthy run", why=messages.say("run_again"))
+    chance, best = max(rated, key=lambda pair: (pair[0] > 0, pair[0] / pair[1].price, -pair[1].price))
+    return replace(best.action, chance_to_settle=round(chance, 2))
+
+
+def _futures(
+    facts: DecisionFacts, chances: Mapping[FactName, tuple[float, float]]
+) -> Iterator[tuple[float, DecisionFacts]]:
+    """Yield how likely each result of an action is, and the facts after it; what no longer matters is not split."""
+    asked = set(open_facts(facts))
+    fact = next((fact for fact in chances if fact in asked), None)
+    if fact is None or decided(facts):
+        yield 1.0, facts
+        return
+    rest = {name: pair for name, pair in chances.items() if name != fact}
+    true, false = chances[fact]
+    for value, weight in ((True, true), (False, false)):
+        if weight > 0:
+            for more, later in _futures(facts.suppose(fact, value), rest):
+                yield weight * more, later
+    if (open_still := 1 - true - false) > 1e-9:
+        for more, later in _futures(facts, rest):
+            yield open_still * more, later
+
+
+def _prior(facts: Iterable[FactName]) -> dict[FactName, tuple[float, float]]:
+    return {fact: (PRIORS[fact[0]], 1 - PRIORS[fact[0]]) for fact in facts}
+
+
+def _candidates(
+    unknown: Sequence[FactName],
+    facts: DecisionFacts,
+    evidence: Evidence,
+    gates: Sequence[GateResult],
+    costs: Mapping[str, RungCost],
+) -> Iterator[_Candidate]:
+    by_gate = {result.gate: result for result in gates}
+    untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
+    no_model = evidence.other_models == 0
+    runnable = {fact: rung for fact, rung in untried.items() if not (rung == "model" and no_model)}
+    if runnable:
+        yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable))
+        for fact, rung in runnable.items():
+            yield _Candidate(_run([rung], costs), _prior([fact]))
+    for fact in unknown:
+        kind, subject = fact
+        if kind == "could_meet" and fact not in runnable:
+            yield _edit(messages.say("add_model"), [fact])
+        elif kind == "sound":
+            gate = by_gate[subject]
+            command = "tuneworthy run" if subject == "baseline" else ""
+            yield _Candidate(NextAction(command=command, why=gate.detail), _prior([fact]))
+        elif kind == "cost":
+            yield from _money(fact, facts, evidence)
+        elif kind == "pays":
+            yield _edit(messages.say("set_traffic"), [fact])
+        elif kind == "documents":
+            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
+        elif kind == "lever":
+            yield _lever(fact, evidence)
+        elif kind in {"distil", "eligible"}:
+            yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
+    if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
+        yield from _more_cases(moving, facts, evidence)
+
+
+def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
+    known = [costs[rung] for rung in rungs if rung in costs]
+    complete = len(known) == len(rungs)
+    command = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in rungs)])
+    return NextAction(
+        command=command,
+        why=messages.say("compare_rungs", rungs=messages.listed(rungs)),
+        calls=sum(cost.calls for cost in known) if complete else None,
+        usd=sum(cost.usd for cost in known) if complete else None,
+        person_minutes=0.0,
+    )
+
+
+def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT) -> _Candidate:
+    action = NextAction(command="", why=why, calls=0, usd=0.0, person_minutes=minutes)
+    return _Candidate(action, _prior(facts))
+
+
+def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
+    option = next((one for one in facts.options if one.option == fact[1]), None)
+    if option is not None and option.usd_per_1k is None:
+        yield _edit(messages.say("set_price", name=option.option), [fact])
+    elif evidence.economics.requests_per_month is None:
+        same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
+        yield _edit(messages.say("set_traffic"), same)
+    else:
+        yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
+
+
+def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
+    name = fact[1]
+    if name == "unanalysed":
+        action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
+        return _Candidate(action, {fact: (0.2, 0.7)})
+    row = next(row for row in evidence.errors or () if row.name == name)
+    if name == "label_or_grader":
+        n = min(RELABELLED, evidence.suspects or row.n_failed)
+        minutes = n * MINUTES_PER_CASE
+        why = messages.say("relabel", n=n, minutes=minutes)
+        return _Candidate(
+            NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
+            {fact: (0.5, 0.5)},
+        )
+    action = NextAction(
+        command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
+    )
+    return _Candidate(replace(action, person_minutes=0.0), {fact: (0.0, 0.8)})
+
+
+def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
+    """Offer to add test cases: for each number, the chances that they settle what the scores leave open."""
+    if evidence.target is None:
+        return
+    for factor in GROWTH:
+        more = max(50, round(factor * evidence.n_test / 50) * 50)
+        chances: dict[FactName, tuple[float, float]] = {}
+        for kind, subject in moving:
+            option = next(one for one in facts.options if one.option == subject)
+            rung = evidence.rungs[option.rung]
+            if kind == "as_good" or rung.score is None or rung.n_effective is None:
+                chances[(kind, subject)] = (0.3, 0.3)
+                continue
+            extra = max(1, round(more * rung.n_effective / max(1, rung.n)))
+            met, missed = chance_of_status(
+                rung.score, rung.n_effective, extra, evidence.target, evidence.margin, options=evidence.n_options
+            )
+            chances[(kind, subject)] = (met, missed)
+        minutes = more * MINUTES_PER_CASE
+        why = messages.say("add_n_cases", n=more, minutes=minutes)
+        calls = more * len([rung for rung in evidence.rungs.values() if rung.tested])
+        usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
+        yield _Candidate(
+            NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes), chances
+        )

@@ -1,0 +1,105 @@
+"""The options of a verdict: everything that could run tomorrow, a row each."""
+
+from collections.abc import Sequence
+
+from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.ladder.record import RungDifference
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import Option, OptionKind
+from tuneworthy.verdict.economics import Money
+from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
+
+# An option whose recall of a label is at most this, where the label is rare, is marked.
+MISSED_RECALL = 0.1
+RARE = 0.1
+
+
+def options_of(evidence: Evidence) -> list[Option]:
+    """Return what was measured on test in the order of the ladder; "fine-tune" too until a tuned model was."""
+    rows = [_measured(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
+    return rows if evidence.tuned else [*rows, _fine_tune(evidence)]
+
+
+def measured_options(options: Sequence[Option]) -> list[Option]:
+    """Return the options that need no training."""
+    return [option for option in options if option.kind not in {"tuned", "fine_tune"}]
+
+
+def shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) -> tuple[Option, float] | None:
+    """Return the option that may serve, is shown to be better than the chosen one by most, and by how much."""
+    better = [
+        (row.delta, option)
+        for option in options
+        if option.eligible and option is not chosen and (row := _row(evidence, chosen, option)) and row.ci95[0] > 0
+    ]
+    delta, option = max(better, key=lambda pair: pair[0], default=(0.0, None))
+    return (option, delta) if option else None
+
+
+def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
+    return evidence.difference(evidence.rungs.get(a.rung), evidence.rungs.get(b.rung))
+
+
+def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
+    bill, traffic = evidence.bills.get(rung.rung), evidence.economics.requests_per_month
+    usd = bill.usd_with(evidence.economics) if bill else rung.usd_per_1k
+    kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", TUNED: "tuned"}
+    return Option(
+        option=rung.name,
+        rung=rung.rung,
+        kind=kinds.get(rung.rung, "variant"),
+        score=rung.score,
+        ci95=rung.ci95,
+        delta_vs_today=None if rung.rung == "baseline" else rung.delta_today,
+        delta_ci=None if rung.rung == "baseline" else rung.delta_today_ci,
+        target=evidence.target_of(rung),
+        violates=rung.violated or ("" if rung.eligible else rung.reason),
+        eligible=_eligible(evidence, rung),
+        usd_per_1k=usd,
+        usd_per_month=None if usd is None or traffic is None else usd / 1000 * traffic,
+        latency_p50_ms=rung.latency_p50_ms,
+        latency_p95_ms=rung.latency_p95_ms,
+        one_off_usd=0.0,
+        needs=messages.say("needs_export") if rung.rung == "classical" else "",
+        notes=_notes(evidence, rung),
+    )
+
+
+def _eligible(evidence: Evidence, rung: RungEvidence) -> bool | None:
+    limits = evidence.limits
+    if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or too_slow(limits, rung.latency_p95_ms):
+        return False
+    untimed = limits.p95_ms is not None and rung.latency_p95_ms is None
+    unpriced = limits.usd_per_1k is not None and rung.usd_per_1k is None
+    return None if untimed or unpriced else True
+
+
+def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
+    notes = [messages.say("constant")] if rung.constant else []
+    balance = evidence.balance
+    if balance is not None and balance.rarest <= RARE:
+        missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
+        notes += [messages.say("recall_of", label=label, recall=rung.recall[label]) for label in missed[:3]]
+    if rung.beats_majority is False and not rung.constant:
+        notes.append(messages.say("no_better_than_majority"))
+    return notes
+
+
+def _fine_tune(evidence: Evidence) -> Option:
+    """Return training as an option: its score is the lower bound of the forecast, or unknown."""
+    forecast, settings, top = evidence.forecast, evidence.economics, evidence.top
+    score = None
+    if forecast.ci95 is not None and top is not None and top.score is not None:
+        score = min(1.0, max(0.0, top.score + forecast.ci95[0]))
+    money, traffic = Money(settings=settings, usd_per_1k=None, gain=None), settings.requests_per_month
+    month = None if traffic is None else money.monthly_usd(traffic)
+    return Option(
+        option=TUNED,
+        rung=TUNED,
+        kind="fine_tune",
+        score=score,
+        usd_per_1k=None if not traffic or month is None else 1000 * month / traffic,
+        usd_per_month=month,
+        one_off_usd=money.one_off_usd,
+        needs=messages.say("needs_training") if score is not None else messages.say("needs_pilot"),
+    )

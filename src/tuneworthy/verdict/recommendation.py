@@ -1,0 +1,61 @@
+"""Which option to run tomorrow: pure rules over measured options."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Final
+
+from tuneworthy.verdict.base import Option
+
+# An option must be this much cheaper or faster than today's to displace it where today's meets the target.
+SAVING: Final = 0.8
+# Latencies are compared in steps of so many milliseconds: what is below is noise of the measurement.
+STEP_MS: Final = 25.0
+
+
+def rank(options: Sequence[Option]) -> list[Option]:
+    """Return the options cheapest first; unknown cost is dearest, ties go to the lower p95, then the earlier rung."""
+    return sorted(options, key=lambda option: (_usd(option), round(_p95(option) / STEP_MS)))
+
+
+def is_saving(option: Option, other: Option) -> bool:
+    """Return whether `option` is at least 20% cheaper than `other`, or 20% faster and no dearer.
+
+    >>> small, large = (Option(option=str(usd), rung="model", kind="variant", usd_per_1k=usd) for usd in (0.9, 1.0))
+    >>> is_saving(small, large)
+    False
+    """
+    if _usd(option) <= SAVING * _usd(other) and _usd(option) < _usd(other):
+        return True
+    faster = _p95(option) <= SAVING * _p95(other) and _p95(option) + STEP_MS < _p95(other)
+    return faster and _usd(option) <= _usd(other)
+
+
+def recommend(
+    ranked: Sequence[Option], works: Callable[[Option], bool], as_good: Callable[[Option], bool]
+) -> Option | None:
+    """Return the option that meets the target and should run; None if none meets it.
+
+    Today's option if it meets the target and nothing that meets it is a saving; else the cheapest that meets it. The
+    classical baseline only if it is as good as the best that was measured, or nothing else meets the target.
+
+    Args:
+        ranked: From `rank`.
+        works: Whether an option may serve and meets the target; asked only as far as it matters.
+        as_good: Whether the classical baseline is non-inferior to the best.
+    """
+    working = (option for option in ranked if works(option))
+    cheapest = next(working, None)
+    if cheapest is not None and cheapest.kind == "classical" and not as_good(cheapest):
+        cheapest = next(working, cheapest)
+    today = next((option for option in ranked if option.kind == "today"), None)
+    if cheapest is None or today is None or today is cheapest or is_saving(cheapest, today) or not works(today):
+        return cheapest
+    return today
+
+
+def _usd(option: Option) -> float:
+    return inf if option.usd_per_1k is None else option.usd_per_1k
+
+
+def _p95(option: Option) -> float:
+    return 1e9 if option.latency_p95_ms is None else option.latency_p95_ms

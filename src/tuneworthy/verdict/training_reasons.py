@@ -1,0 +1,138 @@
+"""The reasons to train, each measured, refuted or unknown. From measurements only; none is declared."""
+
+from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
+from tuneworthy.verdict.economics import FEWEST_SAVED, least_volume, monthly_saving
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.facts import DecisionFacts
+
+# Lower bound of the share of failures from which a class is a reason.
+CLASS_SHARE = 0.2
+STATUS: dict[bool | None, ReasonStatus] = {True: "measured", False: "refuted", None: "unknown"}
+
+
+def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
+    """Return all reasons to train; the one that the team has in mind first."""
+    found = [
+        _quality(evidence, facts),
+        _cost(evidence, facts),
+        _latency(evidence, facts),
+        _locality(evidence, facts),
+        _share(evidence, "format", "format"),
+        _style(evidence),
+        TrainingReason(reason="domain", status="unknown", evidence=messages.say("domain_unknown")),
+    ]
+    return sorted(found, key=lambda row: row.reason != evidence.motivation)
+
+
+def _say(reason: ReasonName, value: bool | None, sentence: str) -> TrainingReason:
+    return TrainingReason(reason=reason, status=STATUS[value], evidence=sentence)
+
+
+def _meeting(facts: DecisionFacts, *, eligible: bool) -> list[Option]:
+    return [
+        option
+        for option in facts.options
+        if facts.known("meets", option.option) and facts.known("eligible", option.option) is eligible
+    ]
+
+
+def _quality(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
+    if evidence.target is None:
+        return _say("quality", None, messages.say("no_target"))
+    if met := _meeting(facts, eligible=True):
+        return _say("quality", False, messages.say("met_by", name=met[0].option, target=evidence.target))
+    unsettled = [
+        option.option
+        for option in facts.options
+        if facts.known("meets", option.option) is None and facts.known("eligible", option.option) is not False
+    ]
+    if unsettled:
+        return _say("quality", None, messages.say("unresolved_options", names=", ".join(unsettled)))
+    return _say("quality", True, messages.say("none_meets", target=evidence.target))
+
+
+def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
+    chosen, settings = facts.recommendation, evidence.economics
+    if chosen is None:
+        return _say("cost", None, messages.say("nothing_run"))
+    value = facts.known("cost", chosen.option)
+    if not facts.known("meets", chosen.option):
+        return _say("cost", False, messages.say("nothing_to_replace"))
+    if not chosen.usd_per_1k:
+        free = messages.say("costs_nothing", name=chosen.option)
+        return _say(
+            "cost", value, free if chosen.usd_per_1k == 0 else messages.say("price_missing", name=chosen.option)
+        )
+    saving = monthly_saving(chosen.usd_per_1k, settings)
+    if saving is None:
+        volume = least_volume(chosen.usd_per_1k, settings)
+        if volume is None:
+            return _say("cost", value, messages.say("no_volume"))
+        return _say("cost", value, messages.say("not_below", volume=volume))
+    low, high = saving
+    month = chosen.usd_per_month or 0.0
+    if value is False:
+        return _say("cost", value, messages.say("saves_too_little", usd=month, high=max(0.0, high), share=FEWEST_SAVED))
+    if value is None and (
+        evidence.smaller_usd is None or evidence.smaller_usd > (1 - FEWEST_SAVED) * chosen.usd_per_1k
+    ):
+        return _say("cost", value, messages.say("no_smaller_model", name=chosen.option, usd=month))
+    return _say("cost", value, messages.say("would_save", name=chosen.option, usd=month, low=low, high=high))
+
+
+def _latency(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
+    limits = evidence.limits
+    if limits.p95_ms is None:
+        return _say("latency", False, messages.say("no_limit"))
+    if met := _meeting(facts, eligible=True):
+        return _say("latency", False, messages.say("kept", p95=met[0].latency_p95_ms or 0.0, limit=limits.p95_ms))
+    slow = [option for option in _meeting(facts, eligible=False) if too_slow(limits, option.latency_p95_ms)]
+    if not slow:
+        return _say("latency", None, messages.say("none_in_question", limit=limits.p95_ms))
+    option = slow[0]
+    value = facts.known("distil", option.option)
+    return _say(
+        "latency",
+        value,
+        messages.say("too_slow_option", name=option.option, p95=option.latency_p95_ms or 0.0, limit=limits.p95_ms),
+    )
+
+
+def _locality(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
+    limits = evidence.limits
+    if not (limits.on_device or limits.data_stays):
+        return _say("locality", False, messages.say("may_be_hosted"))
+    if _meeting(facts, eligible=True):
+        return _say("locality", False, messages.say("local_meets"))
+    hosted = [
+        option
+        for option in _meeting(facts, eligible=False)
+        if not may_serve(limits, hosted=evidence.rungs[option.rung].hosted)
+    ]
+    if hosted and not limits.data_stays:
+        return _say("locality", True, messages.say("hosted_meets", name=hosted[0].option))
+    return _say("locality", None, messages.say("no_hosted_meets"))
+
+
+def _style(evidence: Evidence) -> TrainingReason:
+    """Style is a reason where a grader of style, or a validated judge, says that answers miss the target."""
+    judged = evidence.style_grader or (evidence.judge is not None and evidence.judge.valid)
+    if not judged:
+        return _say("style", None, messages.say("style_unmeasured"))
+    value = {"met": False, "missed": True}.get(evidence.target_of(evidence.top) or "")
+    return _say("style", value, messages.say("style_measured"))
+
+
+def _share(evidence: Evidence, reason: ReasonName, name: ErrorClass) -> TrainingReason:
+    """The form of the answer is a reason only where the rung that constrains it was compared and did not fix it."""
+    if evidence.errors is None:
+        stale = messages.say("errors_stale", changes="; ".join(evidence.errors_stale))
+        return _say(reason, None, stale if evidence.errors_stale else messages.say("errors_unknown"))
+    row = next((row for row in evidence.errors if row.name == name), None)
+    if row is None or not row.n:
+        return _say(reason, None, messages.say("errors_unknown"))
+    tried = row.fixed_by in evidence.rungs and evidence.rungs[row.fixed_by].tested
+    value = False if row.ci95[1] < CLASS_SHARE else True if tried and row.ci95[0] >= CLASS_SHARE else None
+    return _say(reason, value, messages.sentence(messages.error_share(row)))

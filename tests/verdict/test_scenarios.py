@@ -1,0 +1,327 @@
+"""The worked scenarios: what the verdict must answer, row by row, on the pure core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_rungs, worth_it
+
+from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import Evidence
+
+NO_DOCUMENTS = {"retrieval": "no documents exist anywhere"}
+OPEN: dict[str, Any] = {"kind": "short_answer", "answers_open": True, "errors": (failures("unexplained", 58),)}
+BUSY = Economics(requests_per_month=20_000_000)
+
+
+def all_tried(*rungs: Any, **more: Any) -> Evidence:
+    """The rungs, and what is not named was compared and gains nothing."""
+    named = {one.rung for one in rungs}
+    low = min(one.score for one in rungs)
+    rest = [replace(one, score=None) for one in RUNGS if one.rung not in named and one.rung != "classical"]
+    tried = [rung(one.rung, one.name, low, status="no_gain", usd_per_1k=more.get("usd", 0.0)) for one in rest]
+    more.pop("usd", None)
+    order = {one.rung: n for n, one in enumerate(RUNGS)}
+    rows = sorted([*rungs, *tried], key=lambda one: order[one.rung])
+    return project(*rows, **({"has_examples": "classical" in named} | more))
+
+
+# The rare label is never answered.
+CONSTANT: dict[str, Any] = {
+    "constant": True,
+    "beats_majority": False,
+    "recall": {"ok": 1.0, "fraud": 0.0},
+    "status": "reference",
+    "latency_p95_ms": 2.0,
+}
+STRONG = rung("model", "model/strong", 0.975, status="adopted", beats_majority=True)
+PAID = {"usd_per_1k": 1.02555}
+LARGE = rung("baseline", "baseline/large", 0.93, status="reference", **PAID)
+SMALL = rung("model", "model/small", 0.74, usd_per_1k=0.05)
+SLOW = rung("model", "model/strong", 0.93, status="violates_constraint", latency_p95_ms=1500.0, reason="p95 is 1500 ms")
+HOSTED = rung("teacher", "model/strong", 0.95, status="violates_constraint", hosted=True, reason="it is hosted")
+TUNED = rung("fine_tune", "fine_tune/tuned", 0.91, status="inconclusive")
+
+
+def tuned(*rungs: Any, rows: dict[tuple[str, str], tuple[float, float, float, bool]], **more: Any) -> Evidence:
+    """A project whose tuned model was compared, with these differences."""
+    from tuneworthy.ladder.record import RungDifference
+
+    waived = {"shadow": "the old model ran beside it for a week"}
+    evidence = project(*rungs, **({"training": TRAINED, "waivers": waived} | more))
+    kept = [row for row in evidence.differences if (row.a, row.b) not in rows]
+    new = [
+        RungDifference(a=a, b=b, delta=delta, ci95=(low, high), no_worse=ok)
+        for (a, b), (delta, low, high, ok) in rows.items()
+    ]
+    return replace(evidence, differences=(*kept, *new))
+
+
+def balanced(*rungs: Any, **more: Any) -> Evidence:
+    from tuneworthy.ladder.record import LabelBalance
+
+    balance = LabelBalance(label="ok", share=0.93, n=80, score=0.93, rarest=0.07)
+    return all_tried(*rungs, target=0.93, balance=balance, **more)
+
+
+Row = tuple[Callable[[], Evidence], str, str | None, Callable[[Verdict], bool]]
+TODAY = rung("baseline", "baseline/small", 0.93, status="reference", beats_majority=False)
+ROWS: dict[str, Row] = {
+    "1 majority": (
+        lambda: balanced(rung("classical", "classical/majority", 0.93, **CONSTANT), TODAY, STRONG),
+        "do_not_fine_tune",
+        "model/strong",
+        lambda v: (
+            any("same answer" in note for note in v.options[0].notes)
+            and any("`fraud`: 0%" in note for note in v.options[0].notes)
+        ),
+    ),
+    "2 nearly majority": (
+        lambda: balanced(
+            rung("classical", "classical/linear", 0.93, **(CONSTANT | {"constant": False})), TODAY, STRONG
+        ),
+        "do_not_fine_tune",
+        "model/strong",
+        lambda v: v.options[0].target == "unresolved",
+    ),
+    "3 all tried": (
+        lambda: all_tried(
+            rung("prompt", "prompt/xml_contract", 0.65, status="adopted"),
+            rung("few_shot", "few_shot/fixed-4", 0.6),
+            target=0.85,
+            errors=(failures("unexplained", 60),),
+        ),
+        "fine_tune",
+        "prompt/xml_contract",
+        lambda v: "untested" in v.reasons[0] and v.training.method == "sft",
+    ),
+    "4 facts": (
+        lambda: all_tried(
+            rung("baseline", "baseline/small", 0.11, status="reference"), rung("prompt", "prompt/xml", 0.11), **OPEN
+        ),
+        "undecided",
+        "baseline/small",
+        lambda v: "[documents]" in v.next_action.why and "waive" in v.next_action.why,
+    ),
+    "5 facts, waived": (
+        lambda: all_tried(
+            rung("baseline", "baseline/small", 0.11, status="reference"),
+            rung("prompt", "prompt/xml", 0.11),
+            waivers=NO_DOCUMENTS,
+            **OPEN,
+        ),
+        "fine_tune",
+        "baseline/small",
+        lambda v: "slowly" in v.reasons[0] and "is measured" not in " ".join(v.reasons),
+    ),
+    "6 cost": (
+        lambda: all_tried(LARGE, SMALL, target=0.88, economics=BUSY, usd=1.02555),
+        "fine_tune",
+        "baseline/large",
+        lambda v: v.training.method == "distil" and "$20,511 a month" in v.reasons[0],
+    ),
+    "7 traffic unknown": (
+        lambda: all_tried(LARGE, SMALL, target=0.88, usd=1.02555),
+        "undecided",
+        "baseline/large",
+        lambda v: "requests_per_month" in v.next_action.why and "below 1,1" in v.reasons[0],
+    ),
+    "8 small unresolved": (
+        lambda: all_tried(
+            rung("baseline", "baseline/large", 0.905, status="reference", **PAID),
+            rung("model", "model/small", 0.889, usd_per_1k=0.1),
+            target=0.9,
+            economics=BUSY,
+            usd=1.02555,
+        ),
+        "undecided",
+        "baseline/large",
+        lambda v: v.next_action.command == "tuneworthy cases add" and (v.next_action.chance_to_settle or 0) > 0.1,
+    ),
+    "10 labels suspected": (
+        lambda: worth_it(errors=(failures("label_or_grader", 7, 7),), suspects=7),
+        "undecided",
+        "model/strong",
+        lambda v: "suspects" in v.next_action.command and v.next_action.person_minutes == 14,
+    ),
+    "11 labels wrong": (
+        lambda: worth_it(errors=(failures("label_or_grader", 20, 24),), suspects=20, labels_confirmed=True),
+        "do_not_fine_tune",
+        "model/strong",
+        lambda v: "label" in v.next_action.command,
+    ),
+    "12 lever spent": (
+        lambda: with_rungs(rung("model", "model/strong", 0.8, status="adopted"), errors=(failures("reasoning", 36),)),
+        "fine_tune",
+        "model/strong",
+        lambda v: v.reason_code == "levers_exhausted",
+    ),
+    "13 model not run": (
+        lambda: with_rungs(without="model", errors=(failures("reasoning", 36),)),
+        "undecided",
+        "prompt/xml_contract",
+        lambda v: "run --rung model" in v.next_action.command,
+    ),
+    "14 lever open": (
+        lambda: with_rungs(without="few_shot", errors=(failures("format", 12, 24), failures("unexplained", 12, 24))),
+        "undecided",
+        "model/strong",
+        lambda v: "few_shot" in v.next_action.command,
+    ),
+    "15 latency": (
+        lambda: all_tried(
+            rung("baseline", "baseline/small", 0.74, status="reference"),
+            SLOW,
+            target=0.88,
+            limits=Constraints(p95_ms=800),
+        ),
+        "fine_tune",
+        "baseline/small",
+        lambda v: v.training.method == "distil" and reason(v, "latency") == "measured",
+    ),
+    "16 locality": (
+        lambda: project(*RUNGS, HOSTED, limits=Constraints(on_device=True), other_models=0),
+        "fine_tune",
+        "model/strong",
+        lambda v: v.training.method == "distil" and reason(v, "locality") == "measured",
+    ),
+    "17 data stays": (
+        lambda: worth_it(limits=Constraints(on_device=True, data_stays=True)),
+        "fine_tune",
+        "model/strong",
+        lambda v: v.reason_code == "levers_exhausted" and reason(v, "locality") == "unknown",
+    ),
+    "18 no target": (
+        lambda: worth_it(target=None),
+        "undecided",
+        "model/strong",
+        lambda v: v.reason_code == "no_target" and "task.target" in v.next_action.why and len(v.options) > 5,
+    ),
+    "19 unresolved": (
+        lambda: all_tried(
+            rung("prompt", "prompt/xml", 0.82, status="adopted"),
+            rung("few_shot", "few_shot/fixed-4", 0.6),
+            target=0.85,
+            n_test=150,
+        ),
+        "undecided",
+        "prompt/xml",
+        lambda v: v.next_action.command == "tuneworthy cases add" and v.next_action.chance_to_settle is not None,
+    ),
+    "20 free": (
+        lambda: worth_it(economics=Economics(requests_per_month=100_000)),
+        "fine_tune",
+        "model/strong",
+        lambda v: "a wrong answer" in v.economics.why,
+    ),
+    "21 little cheaper": (
+        lambda: all_tried(
+            rung("baseline", "baseline/large", 0.95, status="reference", usd_per_1k=1.0),
+            rung("prompt", "prompt/half", 0.89, usd_per_1k=0.95),
+            target=0.85,
+            economics=BUSY,
+            usd=1.0,
+        ),
+        "",
+        "baseline/large",
+        lambda v: True,
+    ),
+    "22 small meets": (
+        lambda: all_tried(
+            rung("baseline", "baseline/large", 0.95, status="reference", usd_per_1k=1.0),
+            rung("model", "model/small", 0.88, usd_per_1k=0.1),
+            target=0.85,
+            economics=BUSY,
+            usd=1.0,
+        ),
+        "do_not_fine_tune",
+        "model/small",
+        lambda v: "+7.0 points for $18,000 a month more" in v.reasons[0],
+    ),
+    "26 not resolved": (
+        lambda: tuned(
+            *RUNGS[:2],
+            rung("prompt", "prompt/xml", 0.88, status="adopted"),
+            TUNED,
+            rows={
+                ("prompt", "fine_tune"): (0.03, -0.03, 0.09, True),
+                ("fine_tune", "prompt"): (-0.03, -0.09, 0.03, False),
+            },
+            target=0.85,
+        ),
+        "undecided",
+        "prompt/xml",
+        lambda v: v.next_action.command == "tuneworthy cases add",
+    ),
+    "27 newly meets": (
+        lambda: tuned(
+            *RUNGS[:2],
+            rung("prompt", "prompt/xml", 0.86, status="adopted"),
+            replace(TUNED, score=0.92),
+            rows={("prompt", "fine_tune"): (0.06, -0.01, 0.13, True)},
+        ),
+        "ship",
+        "fine_tune/tuned",
+        lambda v: "only option that meets the target" in v.reasons[0],
+    ),
+    "28 classical as good": (
+        lambda: tuned(
+            rung("classical", "classical/linear", 0.91, status="reference", latency_p95_ms=2.0),
+            RUNGS[1],
+            rung("prompt", "prompt/xml", 0.8, status="adopted"),
+            replace(TUNED, latency_p95_ms=400.0),
+            rows={
+                ("classical", "fine_tune"): (0.0, -0.04, 0.06, True),
+                ("fine_tune", "classical"): (0.0, -0.04, 0.04, True),
+            },
+        ),
+        "do_not_ship",
+        "classical/linear",
+        lambda v: v.next_action.command == "tuneworthy export classifier",
+    ),
+    "29 no shadow": (
+        lambda: tuned(
+            *RUNGS[:2],
+            rung("prompt", "prompt/xml", 0.8, status="adopted"),
+            replace(TUNED, score=0.92),
+            rows={("prompt", "fine_tune"): (0.12, 0.06, 0.18, True)},
+            waivers={},
+        ),
+        "undecided",
+        "prompt/xml",
+        lambda v: v.reason_code == "gate_shadow",
+    ),
+}
+
+
+def reason(verdict: Verdict, name: str) -> str:
+    return next(row.status for row in verdict.training.reasons if row.reason == name)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_situation_gets_its_verdict(name: str) -> None:
+    evidence, outcome, recommendation, also = ROWS[name]
+    verdict = decide(evidence())
+    if outcome:
+        assert (verdict.outcome, verdict.reason_code, verdict.reasons) and verdict.outcome == outcome, verdict
+    assert verdict.recommendation == recommendation
+    assert also(verdict), (verdict.reason_code, verdict.reasons, verdict.next_action, verdict.training)
+
+
+@pytest.mark.parametrize("named", [None, "quality", "cost", "latency", "locality", "format", "style", "domain"])
+@pytest.mark.parametrize("name", [name for name in ROWS if int(name.split()[0]) < 23])
+def test_the_reason_that_the_team_has_in_mind_changes_no_outcome(name: str, named: Any) -> None:
+    evidence = ROWS[name][0]()
+    before, after = decide(evidence), decide(replace(evidence, motivation=named))
+    assert (before.outcome, before.recommendation, before.next_action) == (
+        after.outcome,
+        after.recommendation,
+        after.next_action,
+    )
+    if named:
+        assert after.training.reasons[0].reason == named
