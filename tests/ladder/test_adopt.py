@@ -54,6 +54,12 @@ def test_cheaper_but_perhaps_worse_by_the_margin_is_not_adopted() -> None:
     assert decide_adoption(evidence(10, 25, cost_ratio=0.1), MARGIN).status is not RungStatus.ADOPTED
 
 
+def test_a_cheaper_variant_that_loses_a_target_that_was_met_is_not_adopted() -> None:
+    lost = decide_adoption(evidence(2, 2, cost_ratio=0.5, loses_target=True), MARGIN)
+    assert (lost.status, lost.reason_code) == (RungStatus.NO_GAIN, "loses_target")
+    assert decide_adoption(evidence(40, 10, loses_target=True), MARGIN).reason_code == "better"
+
+
 def test_too_many_unscored_answers_bar_adoption() -> None:
     assert decide_adoption(evidence(40, 10, unscored_share=0.03), MARGIN).reason_code == "unscored"
     assert decide_adoption(evidence(40, 10, unscored_share=0.01), MARGIN).reason_code == "better"
