@@ -49,6 +49,9 @@ SAMPLES: dict[str, Sample] = {
     "json_fields": Sample({"time": "8 pm"}, '{"time": "8 PM"}', '{"time": "9 pm"}', other={"fields": ["time"]}),
     "json_schema": Sample({}, '{"time": "8"}', '{"time": 8}', {"path": "schema.json"}, other={"strict": True}),
     "choice": Sample("refund", "Refund.", "exchange", {"labels": ["refund", "exchange"]}, {"labels": ["refund", "x"]}),
+    "balanced_accuracy": Sample(
+        "refund", "Refund.", "exchange", {"labels": ["refund", "exchange"]}, {"labels": ["refund", "x"]}
+    ),
     "tool_call": Sample(
         {"name": "book", "arguments": {"people": 4}}, "", "I booked it.", other={"arguments": False}, tool_calls=(CALL,)
     ),

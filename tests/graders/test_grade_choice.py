@@ -64,3 +64,19 @@ def test_a_label_that_is_not_known_is_a_fault() -> None:
     grader = build("choice", labels=["yes", "no"])
     assert "'maybe' is not one" in judge(grader, "yes", "maybe").unscored
     assert "'maybe' is not one" in judge(grader, "maybe", "maybe").unscored
+
+
+def test_balanced_accuracy_counts_every_label_alike() -> None:
+    from tuneworthy.config.graders import BalancedAccuracy
+    from tuneworthy.graders.base import GradingContext
+    from tuneworthy.graders.choice import BalancedAccuracyGrader
+    from tuneworthy.types import Case, Response, Trace
+
+    context = GradingContext(labels=("ok", "fraud"), label_counts={"ok": 95, "fraud": 5})
+    grader = BalancedAccuracyGrader(BalancedAccuracy(type="balanced_accuracy"), context)
+    answers = [("ok", "ok")] * 95 + [("fraud", "ok")] * 5
+    scores = [
+        grader(Trace("a", "v", 0, (), Response(text=answer)), Case(id="a", expected=expected))
+        for expected, answer in answers
+    ]
+    assert sum(score.num for score in scores) / sum(score.den for score in scores) == pytest.approx(0.5)

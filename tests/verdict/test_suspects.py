@@ -22,8 +22,8 @@ def report(n_suspected: int, n_failed: int) -> ErrorAnalysis:
         n_dev=80,
         n_failed=n_failed,
         n_probed=n_failed,
-        classes={name: "label_or_grader" for name in names[:n_suspected]}
-        | {name: "unexplained" for name in names[n_suspected:]},
+        classes=dict.fromkeys(names[:n_suspected], "label_or_grader")
+        | dict.fromkeys(names[n_suspected:], "unexplained"),
         suspects=dict.fromkeys(names[:n_suspected], "blue"),
         expected=dict.fromkeys(names[:n_suspected], "red"),
     )

@@ -125,5 +125,5 @@ class BalancedAccuracyGrader(ChoiceGrader):
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Find the labels that the answer names, and weigh the case."""
-        score, weight = super().__call__(trace, case), self.weights.get(accepted(case.expected)[0], 1.0)
+        score, weight = super().__call__(trace, case), self.weights.get("".join(accepted(case.expected)[:1]), 1.0)
         return score if score.unscored else replace(score, num=score.num * weight, den=weight)

@@ -233,7 +233,7 @@ def balance_of(session: Session) -> LabelBalance | None:
     """Return the most frequent label of dev (of the examples without dev), and what always answering it scores."""
     if session.task.kind != "label":
         return None
-    dev = [accepted(case.expected)[0] for case in session.split.dev if case.expected is not None]
+    dev = ["".join(accepted(case.expected)[:1]) for case in session.split.dev if case.expected is not None]
     counts = Counter(dev or [example.answer.strip() for example in session.split.shots])
     if not counts:
         return None
@@ -251,7 +251,7 @@ def balance_of(session: Session) -> LabelBalance | None:
 def beside_labels(session: Session, record: RungRecord, trial: Measurement, balance: LabelBalance) -> RungRecord:
     """Return the record with the recall of each label, and whether the variant beats always answering the majority."""
     test = session.split.test
-    labels = [accepted(case.expected)[0] if case.expected is not None else "" for case in test]
+    labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in test]
     scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
     recall = {}
     for label in sorted(set(labels) - {""}):
