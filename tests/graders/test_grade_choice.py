@@ -76,7 +76,10 @@ def test_balanced_accuracy_counts_every_label_alike() -> None:
     grader = BalancedAccuracyGrader(BalancedAccuracy(type="balanced_accuracy"), context)
     answers = [("ok", "ok")] * 95 + [("fraud", "ok")] * 5
     scores = [
-        grader(Trace("a", "v", 0, (), Response(text=answer)), Case(id="a", expected=expected))
+        grader(
+            Trace(case_id="a", variant_id="v", repeat=0, messages=(), response=Response(text=answer)),
+            Case(id="a", expected=expected),
+        )
         for expected, answer in answers
     ]
     assert sum(score.num for score in scores) / sum(score.den for score in scores) == pytest.approx(0.5)
