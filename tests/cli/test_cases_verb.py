@@ -209,7 +209,7 @@ def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
     rows = json.loads((run_record / ".tuneworthy" / "revealed.json").read_text())
     assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
     assert invoke(["run", "--json", "--project", str(run_record)]) == 0
-    assert any("Answers to 1 test cases have been revealed" in line for line in document(capsys)["notes"])
+    assert any("Answers to 1 test case have been revealed" in line for line in document(capsys)["notes"])
 
 
 def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +226,7 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["zzz"], "'zzz' does not identify exactly one case. Matches: none."),
+        (["zzz"], "'zzz' must match exactly one case. Matches: none."),
         (["--failed", "--variant", "nothing"], "Unknown rung of the last run: 'nothing'."),
         ([], "Pass either the ID of a case or --failed."),
         (["a", "--failed"], "Pass either the ID of a case or --failed."),

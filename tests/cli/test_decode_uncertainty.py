@@ -64,7 +64,9 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
     found = told(capsys, "decode", "uncertainty", "--project", root, "--threshold", -0.2)
     calibration = found["calibration"]
     assert calibration["threshold"] is None
-    assert calibration["refused"].startswith("mean_surprise does not separate wrong answers from correct ones: AUROC")
+    assert calibration["refused"].startswith(
+        "the signal mean_surprise does not separate wrong answers from correct ones (AUROC"
+    )
     assert any("(uncalibrated_threshold)" in line for line in found["lints"])
     assert invoke(["decode", "uncertainty", "--project", str(root)]) == 0
     assert "No threshold: mean_surprise does not separate" in capsys.readouterr().out

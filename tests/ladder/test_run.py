@@ -89,7 +89,7 @@ def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_
     record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline", "model", "decoding"]))
     model, decoding = rung(record, "model"), rung(record, "decoding")
     assert model.status is RungStatus.NO_GAIN and model.compared_to == rung(record, "baseline").variant
-    assert "now the best variant, because baseline/dear violates a constraint" in model.reason
+    assert "now the best variant because baseline/dear violates a constraint" in model.reason
     assert record.best == BestVariant("model", model.variant or "")
     assert best_model_of(record) == model
     assert record.variants[decoding.variant or ""].model == "cheap"  # later rungs build on it
@@ -309,7 +309,7 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
     [
         (["comparisons.json"], "The record of test comparisons is missing."),
         (["comparisons.json", "run.json"], "The record of test comparisons is missing."),
-        ([], "This file lists only 0 of the 2 test comparisons that were made."),
+        ([], "This file lists only 0 of the 2 test comparisons made so far."),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(
@@ -325,7 +325,7 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
         assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
         assert f"{root / '.tuneworthy' / 'comparisons'}.json: {got}" in err
-        assert "Restore it, or start over with a new test set" in err
+        assert "Restore the file, which records how often the test set has been used" in err
     assert invoke(["check", "--project", str(root), "--json"]) == 2
 
 

@@ -274,7 +274,7 @@ def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
     found = read_state(load(world))
-    assert found.verdict_stale == ["labels of cases have been corrected"] and not found.decided
+    assert found.verdict_stale == ["labels of cases have changed"] and not found.decided
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
@@ -295,7 +295,7 @@ def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> Non
     (world / "cases.jsonl").write_text(rows.replace("item 7 ", "item 77777 ", 1))
     found = checklist(read_state(load(world)))
     assert (next_of(found), found.steps[0].do) == ("cases", "tuneworthy check")
-    assert "cases of the first run" in found.steps[0].evidence
+    assert "from the first run" in found.steps[0].evidence
 
 
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
