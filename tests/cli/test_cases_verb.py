@@ -83,7 +83,7 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert "4 of 4 labelled." in capsys.readouterr().err
     say(monkeypatch, "yes", "yes", "yes", "yes")
     assert invoke([*label, "--labeller", "bob", "--share", "1"]) == 0
-    assert "The labellers agree on 2 of 4 cases: 50.0% [" in capsys.readouterr().out
+    assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in capsys.readouterr().out
     assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
     assert "2 labels written" in out and out.count("  skipped ") == 2 and "Edit the file to resolve the conflict" in out
@@ -227,7 +227,7 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
     ("arguments", "words"),
     [
         (["zzz"], "'zzz' must match exactly one case. Matches: none."),
-        (["--failed", "--variant", "nothing"], "Unknown rung of the last run: 'nothing'."),
+        (["--failed", "--variant", "nothing"], "Unknown rung in the last run: 'nothing'."),
         ([], "Pass either the ID of a case or --failed."),
         (["a", "--failed"], "Pass either the ID of a case or --failed."),
     ],

@@ -54,8 +54,8 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     assert invoke(["check", "--project", str(folder.write())]) == 0
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
     assert warning == (
-        "warning unseen_labels: 1 label (amber) of 4 cases occurs in no example. Few-shot prompts cannot show it, and "
-        "the classical baseline cannot learn it. Add examples with these labels, or correct the spelling."
+        "warning unseen_labels: 1 label (amber), used in 4 cases, occurs in no example. Few-shot prompts cannot show "
+        "it, and the classical baseline cannot learn it. Add examples with these labels, or correct the spelling."
     )
 
 
@@ -109,7 +109,7 @@ def test_a_wrong_api_key(folder: Folder, capsys: pytest.CaptureFixture[str]) -> 
         served(folder, base_url)
         status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert f"rejects the API key in {KEY} (status 401)" in errors[0]
+    assert f"rejects the API key in {KEY} (HTTP 401)" in errors[0]
     assert "sk-test" not in errors[0]
 
 

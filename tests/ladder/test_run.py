@@ -285,7 +285,7 @@ def test_a_quick_look_with_a_small_dev_gives_the_score_that_was_measured(tmp_pat
         found = rung(record, name)
         (row,) = found.candidates
         assert row.n == 30 and found.candidates_tried == 1
-        assert found.reason == f"dev only: {row.score:.1%} on 30 cases, not compared on the test set"
+        assert found.reason == f"{row.score:.1%} on 30 dev cases, not compared on the test set"
         assert row.score > 0.3
     assert not (root / ".tuneworthy" / "comparisons.json").exists()
 
@@ -383,7 +383,10 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
 def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
     whole = walk(root).to_dict()
-    damaged, unread = r"run\.json is damaged \(.*tuneworthy doctor", "cannot read the run record .*Run `tuneworthy run`"
+    damaged, unread = (
+        r"run\.json is damaged \(.*tuneworthy doctor",
+        "cannot be read, because the best variant .*Run `tuneworthy run`",
+    )
     for broken, fault in (
         ({"variants": []}, damaged),
         ({"best": {"rung": "baseline"}}, damaged),

@@ -73,9 +73,11 @@ say = Catalogue(
         "json_answers": "{n} of {total} answers are JSON objects",
         "short_answers": "{n} of {total} answers have at most {most} words",
         "long_answers": "{n} of {total} answers have more than {most} words",
-        "labels": "{n} answers use {distinct} different short texts, and {repeated} answers share their text with another",
+        "labels": (
+            "{n} answers use {distinct} different short texts, and {repeated} answers share their text with others"
+        ),
         # The split
-        "split_gone": "The stored split uses {name}, which no longer exists.",
+        "split_gone": "The stored split uses the case or example {name}, which no longer exists.",
         "restore_split": (
             "Restore the missing case or example. To draw a new split, delete split.json and comparisons.json in "
             ".tuneworthy. A new split invalidates earlier test comparisons."
@@ -116,7 +118,7 @@ say = Catalogue(
         "the_cases": "the cases",
         "dev": "dev",
         # Contamination
-        "index_settings": "n must be at least 1 and threshold in [0, 1), but they are {n} and {threshold}.",
+        "index_settings": "n is {n} and threshold is {threshold}, but n must be at least 1 and threshold in [0, 1).",
         # Sampling
         "nothing_to_draw": "The number of cases to draw must be at least 1, not {n}.",
         "fewer_questions": (
@@ -140,7 +142,7 @@ say = Catalogue(
         "not_defined": "not defined",
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",
         "position": "\n[{number} of {total}]\n{text}",
-        "done": "{n} of {total} cases labelled.",
+        "done": "{n} of {total} labelled.",
     }
 ).say
 

@@ -13,7 +13,7 @@ say = Catalogue(
         "unknown_key": "{where}: Unknown key {key}. {hint}",
         "remove_key": "Remove the key.",
         "missing_key": "{where}: The key {key} is missing.",
-        "invalid_value": "{where}: {key}: expected {expected}, got {got}.",
+        "invalid_value": "{where}: {key} must {rule}, but it is {got}.",
         "rule_broken": "{where}: {reason}",
         # keys that depend on each other
         "not_a_model": "{key} is {name!r}, but [models] has no such model. Defined models: {models}.{hint}",
@@ -25,7 +25,7 @@ say = Catalogue(
         "teacher_prompt": (
             "teacher.system and teacher.user work only with teacher.model, because a variant has its own prompt."
         ),
-        "too_few_samples": "teacher.samples is {n}, but self_consistency needs at least 3.",
+        "too_few_samples": "teacher.samples is {n}, but teacher.self_consistency needs at least 3.",
         # templates and servers
         "no_template": "The template file {path} does not exist.",
         "write_template": "Create the file, or fix its path in [prompt].",

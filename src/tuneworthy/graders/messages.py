@@ -72,7 +72,8 @@ say = Catalogue(
         "not_defined": "not defined",
         "none_of_them": "no such answers",
         "not_shown": (
-            "The ratings do not show that the judge can tell good answers from bad ones ({n_good} good, {n_bad} bad)."
+            "The human ratings ({n_good} good, {n_bad} bad) do not show that the judge can tell good answers from bad "
+            "ones."
         ),
         "too_few_verdicts": "People have rated {n} {n:answer|answers}, but at least {least} are needed.",
         "fooled": "The judge rated {n} worthless {n:answer|answers} as good ({names}).",

@@ -97,8 +97,7 @@ say = Catalogue(
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
         "better": "better by {gain}",
         "cheaper": (
-            "non-inferior at {saving}, because the lower bound of {lower:+.1f} points is above -{margin:.1f}; "
-            "difference {gain}"
+            "non-inferior at {saving} (lower bound {lower:+.1f} points, margin {margin:.1f}); difference {gain}"
         ),
         "loses_target": "non-inferior at {saving}, but no longer meets the target; difference {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
@@ -228,7 +227,7 @@ say = Catalogue(
         ),
         "fix_labels": "Correct the spelling, add examples with these labels, or list them in the prompt.",
         "unseen_labels": (
-            "{n} {n:label|labels} ({labels}) of {n_cases} {n_cases:case|cases} {n:occurs|occur} in no example. "
+            "{n} {n:label|labels} ({labels}), used in {n_cases} {n_cases:case|cases}, {n:occurs|occur} in no example. "
             "Few-shot prompts cannot show {n:it|them}, and the classical baseline cannot learn {n:it|them}."
         ),
         "add_examples": "Add examples with these labels, or correct the spelling.",
@@ -301,7 +300,7 @@ say = Catalogue(
         "model_hosted": "models.{name} is hosted and constraints.on_device is set, so the run does not call it.",
         "not_trusted": "You have not allowed this project to {grant}.",
         "drop_constraint": "Remove the constraint if you want to measure this model.",
-        "no_price": "models.{name}: The price table of {date} has no price for {model}.",
+        "no_price": "models.{name}: The price table dated {date} has no price for {model}.",
         "retires": "models.{name}: The provider's retirement date for {model} is {date}.",
         "choose_successor": "Switch to a successor model.",
         "thinking_cut": (
@@ -343,7 +342,7 @@ say = Catalogue(
         "run_without_quick": "Run `tuneworthy run` without --quick.",
         "no_judge": "The first grader is {type!r}, so there is no judge to validate.",
         "no_such_case": "{word!r} must match exactly one case. Matches: {ids}.",
-        "rung_of_last_run": "rung of the last run",
+        "rung_of_last_run": "rung in the last run",
         "list_cases": "Run `tuneworthy cases show --failed` to list case IDs.",
         "empty_run": "The last run has no variants.",
         "run_ladder_again": "Run `tuneworthy run` again.",
@@ -362,7 +361,9 @@ say = Catalogue(
         "no_teacher": "The project file has no [teacher] section.",
         "add_teacher": 'Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.',
         "teacher_changed": "models.{model} is no longer the model that {name} was measured with.",
-        "classical_teacher": "The classical baseline cannot be the teacher, because it was trained on these examples.",
+        "classical_teacher": (
+            "The classical baseline cannot be the teacher, because it was trained on the project's examples."
+        ),
         "name_a_rung": 'Choose a different variant, such as `variant = "few_shot"`.',
         "teacher_gone": "The teacher's model {model!r} is no longer in [models].",
         "put_model_back": "Add the model to [models] again.",
