@@ -330,7 +330,7 @@ def test_all_faults_are_told_at_once_and_those_beyond_twenty_are_counted(file: P
         ("a.parquet", b"PAR1 nonsense", "a Parquet file"),
         ("a.yaml", b"tests: [}", "a.yaml:1: expected valid YAML"),
         ("a.yaml", b"- 1\n", "whose `tests` is a list"),
-        ("a.yaml", b"tests: file://tests.csv\n", "Point to the file of tests itself"),
+        ("a.yaml", b"tests: file://tests.csv\n", "Pass the tests file itself"),
         (
             "a.yaml",
             b"tests:\n  - vars: {a: 1}\n  - description: x\n",

@@ -11,7 +11,7 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "name_tests": "Point to the file of tests itself, not to the configuration.",
+        "name_tests": "Pass the tests file itself instead of the configuration.",
         "damaged_from_start": "a corrupt gzip file ({error})",
         # What came instead
         "nothing_there": "nothing at that path",
@@ -108,7 +108,7 @@ say = Catalogue(
         ),
         "no_exploring": (
             "{n} dev {n:case is|cases are} too few to compare candidates (at least {least} needed), so each rung tries "
-            "one"
+            "only one"
         ),
         "balanced": "the split is stratified by {what} ({reason})",
         "by_label": "label",

@@ -22,7 +22,7 @@ say = Catalogue(
         "empty_label": "the expected text is empty",
         "no_number": "{value!r} is not a number",
         "no_object": "{value!r} is not a JSON object",
-        "no_call": 'not a tool call with "name" and "arguments", or a list of such calls: {value!r}',
+        "no_call": '{value!r} is neither a tool call with "name" and "arguments" nor a list of such calls',
         # What is wrong with a section of [[graders]]
         "outside_project": "{name!r} is outside the project folder. The grader needs {what} inside it.",
         "move_into_project": "Move the file into the project folder.",

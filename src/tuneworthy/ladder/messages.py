@@ -340,7 +340,10 @@ say = Catalogue(
         ),
         "no_test_answers": "There are no stored answers to test cases.",
         "run_without_quick": "Run `tuneworthy run` without --quick.",
-        "no_judge": "The first grader is {type!r}, so there is no judge to validate.",
+        "no_judge": (
+            "The first grader is {type!r}, so there is no judge to validate. To validate a judge, make it the first "
+            "grader."
+        ),
         "no_such_case": "{word!r} must match exactly one case. Matches: {ids}.",
         "rung_of_last_run": "rung in the last run",
         "list_cases": "Run `tuneworthy cases show --failed` to list case IDs.",
