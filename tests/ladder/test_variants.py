@@ -166,7 +166,9 @@ def test_shots_that_are_gone_are_told(tmp_path: Path) -> None:
         pool, case = session.pool, [Case(id="c", input="x")]
         assert len(pool.select(pool.fixed(3, 1), case)["c"]) == 3
         for shots in (Shots(mode="fixed", k=1, pool_hash=pool.hash, ids=("gone",)), ShotPool(()).per_case(2)):
-            with pytest.raises(UserError, match=r"no longer in the project's examples|examples have changed"):
+            with pytest.raises(
+                UserError, match=r"no longer in the project's examples|selects few-shot examples, have changed"
+            ):
                 pool.select(shots, case)
 
     within(world(tmp_path), act)
