@@ -100,7 +100,7 @@ GUARD = '[[regressions]]\nname = "{name}"\npath = "{path}"\n[[regressions.grader
     ("extra", "rows", "words"),
     [
         ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "two sets have the name"),
-        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 cases in g.jsonl have no expected answer"),
+        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "Cases without an expected answer in g.jsonl: 1"),
         ({"name": "own", "path": "none.jsonl"}, "", "none.jsonl"),
     ],
 )

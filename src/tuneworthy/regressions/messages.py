@@ -9,9 +9,11 @@ say = Catalogue(
         "duplicate_name": "[[regressions]]: two sets have the name {name!r}.",
         "rename_one": "Rename one of the sets.",
         "no_cases": "{path} contains no cases.",
-        "unlabelled": "{n} cases in {path} have no expected answer (the first is {first}).",
+        "unlabelled": "Cases without an expected answer in {path}: {n} (the first is {first}).",
         "label_them": "Add the expected answers.",
-        "unscored": "{unscored} of {n} cases lack a score from one of the models, so the set is inconclusive",
+        "unscored": (
+            "{unscored} of {n} cases lack a score from at least one of the two models, so the set is inconclusive"
+        ),
     }
 ).say
 
