@@ -69,7 +69,7 @@ say = Catalogue(
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
             "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. Run `pip install "
-            "torch`, or set encoder in [data]."
+            '"tuneworthy[semantic]"`, or set encoder in [data].'
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "check_is_off": "The check {check} is off.",
@@ -95,7 +95,7 @@ say = Catalogue(
         "no_questions": (
             "There are no questions for the teacher. Nothing has been imported, and [examples] specifies no file."
         ),
-        "no_questions_hint": "Specify a file of questions: `tuneworthy data distill FILE`.",
+        "no_questions_hint": "Run `tuneworthy data distill FILE` with a file of questions.",
         "questions_to_ask": "Questions read: {n}. The teacher answers {asked} of them.",
         "not_asked": "  questions skipped: {n} ({reason}: {description})",
         "no_question_left": "None of the {n} questions passed the checks.",
@@ -171,12 +171,12 @@ say = Catalogue(
         "review_line": "a line whose kind is one of {kinds}",
         "no_plan": "there is no review plan yet, so no row has been reviewed",
         "accepted": (
-            "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
-            "(attempt {attempt}: {n_bad} of {n_judged} reviewed rows are bad, at most {max_bad} allowed)"
+            "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts. In "
+            "attempt {attempt}, {n_bad} of {n_judged} reviewed rows are bad (at most {max_bad} allowed)"
         ),
         "refuted": (
-            "the review no longer shows that at least {bound:.1%} of the rows are good, because rows that the plan "
-            "counted as good turned out to be bad (n = {n})"
+            "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
+            "good turned out to be bad (n = {n})"
         ),
         "rejected": (
             "the review does not show that at least {bound:.1%} of the rows are good: {n_bad} of {n_judged} reviewed "
@@ -200,7 +200,7 @@ say = Catalogue(
         "effective_answers": "{n} distinct answers, as varied as {effective:.1f} equally frequent ones",
         "bin": "{low} to {high}",
         "last_bin": "above {low}",
-        "more_files": "{n} more files",
+        "more_files": "files not shown: {n}",
         "provenance_of_source": "{format}, {n_kept} rows kept, SHA-256 {sha256}",
         "provenance_of_file": "{n} rows, SHA-256 {sha256}",
         "provenance_of_cases": "{n} cases, hash {sha256}",
@@ -314,7 +314,7 @@ def teachers(counts: Sequence[tuple[int, str]]) -> str:
 def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     """Say that groups are too small to compare."""
     listed = ", ".join(f"{name} (n = {n})" for name, n in counts[:_SHOWN])
-    return f"A comparison needs at least {least} answers per week or teacher. The largest are {listed}."
+    return f"A comparison needs at least {least} answers per week or teacher. The largest groups are {listed}."
 
 
 # --- build ----------------------------------------------------------------------------------------------------------

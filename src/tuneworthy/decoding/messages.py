@@ -19,17 +19,20 @@ say = Catalogue(
             "Only llama.cpp supports a custom sampler order. The order must contain exactly {samplers}, not {order}."
         ),
         "unknown_tokens": "The context contains token ids outside the vocabulary (0 to {last}).",
-        "no_probabilities": "Pass at least one token probability. All of them must be positive.",
+        "no_probabilities": (
+            "Pass at least one token probability. Probabilities must be non-negative, and at least one must be "
+            "positive."
+        ),
         "min_p_translated": "{engine} applies min_p before the temperature, so min_p = m is translated to m^T ({url})",
         "top_k_off_default": "{engine} has a default top_k that applies unless you set it ({url})",
         "top_k_off_model": "{engine} takes top_k from the model's generation_config.json unless you set it ({url})",
         # What one set of parameters does on several engines
-        "engine_defaults": "{engine}: engine defaults in effect: {values}.",
+        "engine_defaults": "{engine} applies its defaults: {values}.",
         "not_supported": "{engine} does not support {names} and ignores them.",
         "raised": "{engine} raises {name} to {value:g}.",
         "min_p_after_temperature": (
             "After temperature {temperature:g}, min_p {min_p:g} has the effect of min_p {at_one:.3f} at temperature 1 "
-            "(m^T). llama.cpp applies min_p before the temperature."
+            "({min_p:g}^{temperature:g}). llama.cpp applies min_p before the temperature."
         ),
         "penalty_offset": (
             "The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which otherwise "
@@ -37,7 +40,7 @@ say = Catalogue(
         ),
         "offset_unknown": " The offset of these logits is unknown.",
         "tail_assumed": (
-            "The total probability of the hidden tail tokens is known, but its distribution over them is an assumption."
+            "The total probability of the hidden tail tokens is known, but its distribution over them is assumed."
         ),
         # Lints: comparisons and log-probabilities
         "one_draw": (
@@ -73,7 +76,9 @@ say = Catalogue(
         "penalty_repeats_fix": "Set repetition_penalty to 1.",
         "penalty_greedy": "At temperature 0, {names} can still change which token is most likely.",
         "remove": "Remove {names}.",
-        "min_p_not_alone": "min_p is not the only truncation: {engine} also applies its defaults ({values}).",
+        "min_p_not_alone": (
+            "min_p is not the only sampler that truncates: {engine} also applies its defaults ({values})."
+        ),
         "set": "Set {values}.",
         "not_accepted": "The model does not accept the parameter {parameter}.",
         "use_effort": "Remove the parameter. This model takes a reasoning effort instead.",

@@ -36,5 +36,5 @@ def outcome(  # noqa: PLR0917
     if status != "unknown":
         return text
     if needs is None or needs <= n:
-        return f"{text}; the score fell, so only many more cases could rule out a loss"
-    return f"{text}; if there is no loss, about {needs:,} cases would show it"
+        return f"{text}, and the score fell, so only many more cases could rule out a loss"
+    return f"{text}, and about {needs:,} cases would be needed to show that there is no loss"

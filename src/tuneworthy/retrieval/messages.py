@@ -30,7 +30,7 @@ say = Catalogue(
         "no_vector": "{model} returns no vector: {reason}",
         "name_embedding_model": "Set model in [retrieval.encoder] to an embedding model, or set pooling there.",
         "no_vectors": "{model}: llama.cpp returns no vectors ({reason}).",
-        "see_log": "See {log}.",
+        "see_log": "See the log {log}.",
         "no_server_answer": "No response from {base_url}/{path}. {reason}",
         "run_again": "Run the same command again once the server works. Finished calls are not paid for twice.",
         "odd_answer": "The response from {base_url}/{path} does not follow the API: {reason}.",
@@ -65,7 +65,7 @@ say = Catalogue(
         "not_a_file": "not a file",
         "unknown_ending": "{ending} files are not supported",
         "no_ending": "files without an extension are not supported",
-        "not_a_document_row": "not a JSON object with a text",
+        "not_a_document_row": "not a JSON object with a text field",
         "not_utf8": "not UTF-8",
     }
 ).say

@@ -104,7 +104,7 @@ say = Catalogue(
         # Quantising
         "no_gpu_to_quantise": "This machine has no CUDA device to quantise on.",
         "quantise_elsewhere": (
-            "Run the command on a machine with a CUDA GPU, or use `tuneworthy export gguf --type q8_0`."
+            "Run the command on a machine with a CUDA GPU, or run `tuneworthy export gguf --type q8_0`."
         ),
         "no_llmcompressor": "The package llmcompressor is not installed.",
         "install_llmcompressor": "Run `pip install llmcompressor`.",
@@ -160,8 +160,8 @@ say = Catalogue(
             "at least {limit}."
         ),
         "form_is_base": (
-            "{form} differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter differs from it by "
-            "{own:.4f}."
+            "{form} differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter itself differs by "
+            "{own:.4f} nats."
         ),
         "end_masked": "Training masked the end-of-turn token, so the loss does not cover it.",
         "end_unlikely": (
@@ -170,7 +170,7 @@ say = Catalogue(
         "end_lost": "{form} does not stop in {n} of the {of} answers in which the adapter stops.",
         "end_of_turn": (
             "After training answers, the median probability of the end-of-turn token is {p:.2f} (n = {n}). The adapter "
-            "stops in {stopped} of {of} answers, and every other form stops in at least the required share of those."
+            "stops in {stopped} of {of} answers. Every other form stops in at least the required share of these."
         ),
         "distribution_changed": (
             "{form} ({kind}) has a mean KL of {kl:.4f} nats from the adapter, above the limit of {limit:.4f}."
@@ -185,16 +185,18 @@ say = Catalogue(
             "adapter."
         ),
         "no_fact_taught": "The adapter has learned no facts beyond those of its base model.",
-        "fact_lost": "{form} knows only {n} of {of} learned facts. Its answer to one of the others is {answer!r}.",
+        "fact_lost": (
+            "{form} knows only {n} of {of} learned facts. Its answer about one of the missing facts is {answer!r}."
+        ),
         "facts": "Every form knows the facts that the adapter learned and the base model lacks (n = {n}).",
-        "no_answer_ends": "the adapter stops in none of the answers that can be graded",
+        "no_answer_ends": "the adapter finishes none of the answers that can be graded",
         "no_other_form": "there is no other form of the model to compare",
         "not_scored": "Not scored: {reason}.",
         "score_of_form": "{form} {delta:+.1f} points (lower bound {lower:+.1f}, n = {n})",
         "score_worse": "The score drops, and the loss may be {margin:g} points or more: {form}.",
         "no_grader": "no grader is configured",
         "judge_grades": "the first grader is a judge, which would need model calls",
-        "no_case_asked": "none of the prompted rows can be graded as a case of this task type ({kind})",
+        "no_case_asked": "none of the training rows used as prompts can be graded as a case of this task type ({kind})",
     }
 ).say
 
@@ -224,7 +226,7 @@ def serving(checks: Iterable[Mapping[str, object]], detail: str) -> str:
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:
     """Say which forms carry the template, and which do not tell."""
     unknown = f" Not reported by {', '.join(silent)}." if silent else ""
-    return f"Chat template {sha256} in {', '.join(forms)}.{unknown}"
+    return f"The chat template is {sha256} in {', '.join(forms)}.{unknown}"
 
 
 def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) -> str:
@@ -264,11 +266,11 @@ def too_few_answers(n: int, margin: float, not_scored: str, more: str) -> str:
 
 def score_open(margin: float, form: str, not_scored: str, more: str) -> str:
     """Say that the loss may be as large as the margin."""
-    counted = f", counting each different answer as wrong ({not_scored})" if not_scored else ""
+    counted = f", counting every answer that differs as wrong ({not_scored})" if not_scored else ""
     return f"The score may drop by {100 * margin:g} points or more{counted}: {form}. {more}"
 
 
 def scores(forms: Sequence[str], not_scored: str) -> str:
     """Give the difference of each form's score from the adapter's."""
-    how = f", counting each different answer as wrong ({not_scored})" if not_scored else ""
+    how = f", counting every answer that differs as wrong ({not_scored})" if not_scored else ""
     return f"Score difference from the adapter{how}: {', '.join(forms)}."
