@@ -269,7 +269,7 @@ def no_rows(n: int, reasons: Mapping[str, int]) -> str:
 def memory_after(sentence: str, *, shared: bool) -> str:
     """Compare the memory of a run with its estimate."""
     if not sentence:
-        return "Memory use was not compared with the estimate, because this process had already used as much."
+        return "Memory use was not compared with the estimate, because this process had already used as much memory."
     why = " The estimate assumes padded batches, but these rows shared a prefix." if shared else ""
     return f"{sentence}.{why}"
 
@@ -335,7 +335,7 @@ PARTS: Final[Mapping[str, str]] = {
     "weights_rest": "embeddings, output head and norms, {bytes} bytes per weight",
     "adapters": "{what}, {bytes} bytes each",
     "copies": "16-bit copies of trained weights for matrix products",
-    "optimizer": "two moments for {what}, {bytes} bytes per parameter",
+    "optimizer": "two Adam moments for {what}, {bytes} bytes per parameter",
     "gradients": "gradients of {what}",
     "checkpoints": "stored inputs of all layers",
     "live_layer": "backward pass of one layer",
