@@ -95,7 +95,10 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
     assert result.return_value == 3
     assert "Type b, followed by the reason why the row is bad." in result.stderr
     assert "Type g, or b and a reason" in result.stderr
-    assert "2 of 3 reviewed rows are bad, and 1 are allowed" in result.stdout and "(ada): wrong label" in result.stdout
+    assert (
+        "2 of 3 reviewed rows are bad, but the plan allows at most 1" in result.stdout
+        and "(ada): wrong label" in result.stdout
+    )
     again = review(root, "start", "--again", "--max-bad", "0", "--json", lines=["/quit"])
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
 
