@@ -104,7 +104,7 @@ def test_what_others_wrote_is_escaped() -> None:
 
 def test_what_is_missing_stands_once_with_the_command() -> None:
     verdict = stored(TRIPPED["other_models"])
-    assert "Not compared on test: model" in section(verdict).reasons[0]
+    assert "Not compared on the test set: model" in section(verdict).reasons[0]
     assert "tuneworthy run --rung model" in facts(verdict)["Next"]
 
 
