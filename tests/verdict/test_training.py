@@ -86,8 +86,8 @@ def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
     page = world / "report.md"
     assert invoke(["report", "--out", str(page), "--project", str(world)]) == 0
     text = page.read_text()
-    assert "Ship the fine-tuned model" in text and "Regression sets of the tuned model" in text
-    assert "How sure base and tuned model are" in text
+    assert "Ship the fine-tuned model" in text and "Regression sets of the fine-tuned model" in text
+    assert "Certainty of the base and fine-tuned models" in text
 
 
 def test_the_checklist_is_done_to_its_end(world: Path) -> None:
