@@ -13,7 +13,7 @@ say = Catalogue(
         "no_answer": "{host}: no response within {limit_s:g} s. If the server needs more time, raise timeout_s.",
         "proxy": "{host}: the proxy refused the connection: {said}.",
         "broken_answer": "{host}: the response is incomplete or is not valid HTTP: {said}.",
-        "broken_connection": "{host}: {said}.",
+        "broken_connection": "{host}: the connection failed: {said}.",
         "empty_body": "an empty response body",
         # Addresses and keys
         "password_in_address": "The URL of {host} contains a user name or a password.",
@@ -49,7 +49,7 @@ say = Catalogue(
         "see_log": "See {log}.",
         "crashed_again": "llama.cpp crashed {n} times without returning an answer.",
         "crashed_hint": "See {log}. Use fewer slots or a shorter context to save memory.",
-        "closed": "llama.cpp is closed.",
+        "closed": "llama.cpp has been shut down.",
         "exit": "llama.cpp {status}{reason} (log: {log}).",
         "culprit": "This request crashed llama.cpp {n} times. {last}",
         "no_status": "does not respond",

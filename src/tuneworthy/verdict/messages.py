@@ -126,7 +126,7 @@ say = Catalogue(
         "tested_is": "the test set was answered by",
         "made_is": "the latest export is",
         "another_file": "a different file",
-        "cause": " (cause: {cause})",
+        "cause": " (cause: `{cause}`)",
         "checks_passed": "checks passed: {n}",
         "adapter_since": "The adapter {adapter} is newer than the one compared on the test set ({tested})",
         "set_changed": "The regression set {name} has changed",
