@@ -93,7 +93,7 @@ say = Catalogue(
         "accept_terms": "Accept its terms of use on huggingface.co, then set HF_TOKEN.",
         "no_repository": "The repository hf:{repo} does not exist.",
         "hub_silent": "Hugging Face did not answer the request for hf:{repo}: {reason}.",
-        "run_again": "Run the same command later.",
+        "run_again": "Run the same command again later.",
         "no_hub_file": "hf:{repo} has no file {file}.",
         "nothing_to_load": "hf:{repo} has no GGUF or safetensors files.",
         "name_other_repository": "Specify a different repository.",

@@ -25,8 +25,8 @@ say = Catalogue(
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",
-        "baseline_missing": "Today's prompt and model have not been measured on the test set.",
-        "baseline_score": "Today's prompt and model score {score:.1%}.",
+        "baseline_missing": "Today's setup has not been measured on the test set.",
+        "baseline_score": "Today's setup scores {score:.1%}.",
         "overlaps": "Some rows overlap test cases ({counts}).",
         "remove_overlaps": "Remove these rows, then run `tuneworthy run`.",
         "no_overlaps": "No example overlaps a test case.",
@@ -194,7 +194,7 @@ say = Catalogue(
         "after_horizon": "later than the horizon, at the project's traffic",
         "saved_input": "The prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for {against}.",
         "saved_output": "An answer has {tuned:,.0f} tokens, against {before:,.0f}.",
-        "saved_usd": "At today's price per token this saves ${saved:,.4f} per 1,000 answers (${before:,.4f} today).",
+        "saved_usd": "At today's price per token, this saves ${saved:,.4f} per 1,000 answers (today: ${before:,.4f}).",
         # The pilot
         "pilot_plan": (
             "A pilot takes {n} short training runs: {sizes} examples with {seeds} seeds each, and the largest size "
@@ -246,7 +246,7 @@ say = Catalogue(
         # Stored documents, and what changed since
         "no_run": "There is no run yet, so there is nothing to decide.",
         "valid_until": "the verdict expired on {date}",
-        "clock_was_ahead": "the system clock was ahead when it was computed (valid until {date})",
+        "clock_was_ahead": "the system clock was ahead when the verdict was computed (valid until {date})",
         "needs_export": "`tuneworthy export classifier`",
         "needs_training": "dataset, training, parity",
         "needs_pilot": "dataset and pilot",
@@ -258,7 +258,7 @@ say = Catalogue(
         ),
         "set_target_action": "Set `task.target` in tuneworthy.toml to the score that is good enough.",
         "met_or_cheaper": (
-            "Training is not needed: an option meets the target of {target:.1%}, or a cheaper step remains."
+            "Training is not needed: an option meets the target of {target:.1%}, or a cheaper fix remains."
         ),
         "other_is_better": "; {name} scores {points:.1f} points higher {price}",
         "at_price": "and costs {usd} {more} {unit}",
@@ -340,7 +340,7 @@ say = Catalogue(
         "rival_saves": "Without training, {name} is non-inferior and at least 20% cheaper or faster.",
         "shared_errors": (
             "The models contradict more than {most:.0%} of the labels. They probably share errors, so their votes are "
-            "no evidence."
+            "not evidence."
         ),
         "one_family": "All models are from one family, and there are too few examples to train a classifier.",
     }
