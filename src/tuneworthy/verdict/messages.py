@@ -36,7 +36,9 @@ say = Catalogue(
             "Copying the answer of the most similar example scores {score:.1%}. The grader therefore does not check "
             "whether an answer fits its question."
         ),
-        "fix_grader": "Make a grader that checks this the primary grader, or waive the gate `classical` with a reason.",
+        "fix_grader": (
+            "List a grader that checks this first in the project file, or waive the gate `classical` with a reason."
+        ),
         "classical_score": "The classical baseline scores {score:.1%}.",
         "prompt_untried": "These prompt changes have not been tried: {missing}.",
         "structure": "a structured prompt",
