@@ -86,7 +86,11 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in capsys.readouterr().out
     assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
-    assert "2 labels written" in out and out.count("  skipped ") == 2 and "Edit the file to resolve the conflict" in out
+    assert (
+        "(new: 2, already present: " in out
+        and out.count("  skipped ") == 2
+        and "Edit the file to resolve the conflict" in out
+    )
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
@@ -117,7 +121,7 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
     say(monkeypatch, "y")
     assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
     assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
-    assert "1 cases that already have a different label (a). Use --overwrite" in capsys.readouterr().out
+    assert "cases that already have a different label: 1 (a). Use --overwrite" in capsys.readouterr().out
     assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
 

@@ -53,7 +53,7 @@ def test_a_model_whose_doubts_tell_gets_areas_a_threshold_and_a_page(
     assert "Withhold answers with mean_surprise" in page.read_text() and "mauve" in page.read_text()
     assert invoke([*map(str, words)]) == 0
     out = capsys.readouterr().out
-    assert "AUROC" in out and "Hot spots" in out and "Reliability" in out and "Withhold answers" in out
+    assert "AUROC" in out and "Most uncertain tokens" in out and "Reliability" in out and "Withhold answers" in out
     assert (
         invoke(["decode", "explain", "--project", str(root), "--case", found["answers"][0]["case"], "--at", "0"]) == 0
     )

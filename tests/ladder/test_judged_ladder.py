@@ -175,7 +175,7 @@ def test_the_gate_of_the_verdict_passes_with_people_and_fails_without_or_with_an
     assert "30 of 30 worthless answers caught" in found.detail
     path = root / ".tuneworthy" / "judge.json"
     path.write_text(json.dumps(document(root) | {"judge": "another"}))
-    assert "a different judge from the validated one" in asyncio.run(evidence()).detail
+    assert "a judge other than the validated one" in asyncio.run(evidence()).detail
 
 
 def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:

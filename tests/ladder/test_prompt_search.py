@@ -570,7 +570,7 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
     assert estimate is not None and stored <= estimate.calls[1] and "writer" in estimate.models
     page = render_markdown(record, load(root))
-    assert "Prompts of GEPA" in page and "is a colour." in page
+    assert "Prompts tried by GEPA" in page and "is a colour." in page
     best = found.detail.gepa.search.prompts[found.detail.gepa.search.best]
     shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
     assert shown in page.replace("\\", "")

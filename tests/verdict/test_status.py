@@ -209,10 +209,10 @@ def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> N
 
 
 def test_a_cost_reads_as_a_sentence() -> None:
-    assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 minutes"
-    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no cost, about 4 to 8 minutes"
+    assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 min"
+    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no cost, about 4 to 8 min"
     assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no cost, less than a minute"
-    assert str(Cost(person_minutes=60)) == "about 60 minutes of manual work (assuming 2 per case)"
+    assert str(Cost(person_minutes=60)) == "about 60 min of manual work (at 2 min per case)"
 
 
 @pytest.fixture
