@@ -98,7 +98,7 @@ def test_documents_that_hold_the_answer_are_adopted_and_the_report_says_how_they
     for page in (render_markdown(record), render_html(record)):
         assert "match nothing in the index" not in page
         for title in ("Retrieval quality", "Score with perfect retrieval", "Search latency by stage",
-                      "What racing saved"):  # fmt: skip
+                      "Calls saved by racing"):  # fmt: skip
             assert title in page
 
 
