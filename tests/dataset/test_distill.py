@@ -338,7 +338,7 @@ def test_samples_that_disagree_leave_and_the_majority_is_kept_with_its_share(tmp
 
 def test_samples_without_anything_to_choose_by_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = project(tmp_path / "p", 'model = "big"\nsamples = 3\nparameters = { temperature = 0.8 }')
-    assert "gives 3 samples" in refused(capsys, root, asked(root))
+    assert "generates 3 samples" in refused(capsys, root, asked(root))
     assert seen(root) == []
 
 

@@ -298,7 +298,7 @@ def test_a_verdict_needs_a_reason_if_bad_and_becomes_worse_never_better(review: 
     first, second = plan.rows[:2]
     with pytest.raises(UserError, match="Give a reason"):
         way.give(first, good=False, reason=" ")
-    with pytest.raises(UserError, match="is not in the sample"):
+    with pytest.raises(UserError, match="is not in the review sample"):
         way.give("elsewhere", good=True)
     way.give(first, good=True)
     with pytest.raises(UserError, match="but not back"):
@@ -481,7 +481,7 @@ def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(pa
     assert told.kappa is not None and told.kappa_ci95 is not None
     low, high = told.kappa_ci95
     assert low < told.kappa < high and low < stratified_kappa(400, 200, bad_kept=0, bad_gone=0.75) < high  # type: ignore[operator]
-    assert f"kappa {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.summary
+    assert f"kappa between checks and reviewers is {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.summary
 
 
 def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:

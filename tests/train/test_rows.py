@@ -258,7 +258,7 @@ def test_a_chat_that_lacks_the_variables_of_the_system_message_is_left_out(tmp_p
     short = [{"role": "user", "content": "language: Latin"}, turns(3)[1]]
     freeze_rows(store, [long, short])
     material = gathered(tmp_path, unsafe=False)
-    assert len(material.train) == 1 and "Dropped 1 rows" in material.notes[0]
+    assert len(material.train) == 1 and "lacks variables of [prompt]: 1." in material.notes[0]
 
 
 NAMED = "About {{ place }}: {{ question }}"
