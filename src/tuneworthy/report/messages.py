@@ -183,12 +183,14 @@ say = Catalogue(
         "gepa_file": " The best prompt is in {file}; this exact text was compared on dev and test.",
         "read_ablation": (
             "Paragraphs that do not improve the score: {cut} of {paragraphs}. Without them, a call is about {saved} of "
-            "{tokens} tokens shorter (estimated as bytes / 4). The search removes one paragraph at a time, the longest first. A"
+            "{tokens} tokens shorter (estimated as bytes / 4). "
+            "The search removes one paragraph at a time, the longest first. A"
             " paragraph that does not improve the score stays out."
         ),
         "read_search": (
             "These figures are computed without a language model, on dev cases that list their documents. `words` is "
-            "BM25, `vectors` is dense retrieval, and `hybrid` is their fusion. The number after a comma is the weight of BM25 "
+            "BM25, `vectors` is dense retrieval, "
+            "and `hybrid` is their fusion. The number after a comma is the weight of BM25 "
             "or the chunk size in tokens."
         ),
         "unknown_names": " Listed document names that match nothing in the index: {n}. They count as not found.",
