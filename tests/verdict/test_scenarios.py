@@ -185,7 +185,7 @@ ROWS: dict[str, Row] = {
         lambda v: v.training.method == "distil" and reason(v, "latency") == "measured",
     ),
     "16 locality": (
-        lambda: project(*RUNGS, HOSTED, limits=Constraints(on_device=True), other_models=0),
+        lambda: project(*RUNGS, HOSTED, limits=Constraints(on_device=True), other_models=0, barred_models=1),
         "fine_tune",
         "model/strong",
         lambda v: v.training.method == "distil" and reason(v, "locality") == "measured",

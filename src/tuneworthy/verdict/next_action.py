@@ -13,7 +13,7 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
-from tuneworthy.verdict.outcome import decided, open_facts
+from tuneworthy.verdict.outcome import completions, decided, open_facts
 
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
 USD_PER_MINUTE: Final = 1.5
@@ -29,10 +29,10 @@ ENOUGH: Final = 0.8
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
     "could_meet": 0.15,
+    "could_teach": 0.15,
     "cost": 0.4,
     "distil": 0.5,
     "lever": 0.3,
-    "documents": 0.5,
     "pays": 0.5,
     "eligible": 0.5,
     "as_good": 0.5,
@@ -87,9 +87,9 @@ def _futures(
     facts: DecisionFacts, chances: Mapping[FactName, tuple[float, float]]
 ) -> Iterator[tuple[float, DecisionFacts]]:
     """Yield how likely each result of an action is, and the facts after it; what no longer matters is not split."""
-    asked = set(open_facts(facts))
-    fact = next((fact for fact in chances if fact in asked), None)
-    if fact is None or decided(facts):
+    asked = (fact for _, supposed in completions(facts) for fact in supposed if fact in chances)
+    fact = None if decided(facts) else next(asked, None)
+    if fact is None:
         yield 1.0, facts
         return
     rest = {name: pair for name, pair in chances.items() if name != fact}
@@ -116,16 +116,20 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     by_gate = {result.gate: result for result in gates}
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
-    no_model = evidence.other_models == 0
-    runnable = {fact: rung for fact, rung in untried.items() if not (rung == "model" and no_model)}
+    missing = {"model"} if evidence.other_models == 0 else set()
+    missing |= set() if evidence.documents else {"retrieval"}
+    runnable = {fact: rung for fact, rung in untried.items() if rung not in missing}
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable))
         for fact, rung in runnable.items():
             yield _Candidate(_run([rung], costs), _prior([fact]))
     for fact in unknown:
         kind, subject = fact
-        if kind == "could_meet" and fact not in runnable:
-            yield _edit(messages.say("add_model"), [fact])
+        if kind == "could_meet" and fact not in runnable and subject == "retrieval":
+            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
+        elif kind == "could_meet" and fact not in runnable:
+            same = [one for one in unknown if one[1] == subject]
+            yield _edit(messages.say("add_model"), same, minutes=10.0)
         elif kind == "sound":
             gate = by_gate[subject]
             command = "tuneworthy run" if subject == "baseline" else ""
@@ -134,8 +138,6 @@ def _candidates(
             yield from _money(fact, facts, evidence)
         elif kind == "pays":
             yield _edit(messages.say("set_traffic"), [fact])
-        elif kind == "documents":
-            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
         elif kind in {"distil", "eligible"}:
