@@ -144,8 +144,8 @@ say = Catalogue(
         ),
         "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
         "worth_a_pilot": (
-            "A pilot is worthwhile: no measured option that may serve meets the target of {target:.1%}. Whether training "
-            "would meet it is untested."
+            "A pilot is worthwhile: no measured option that may serve meets the target of {target:.1%}. Whether "
+            "training would meet it is untested."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",

@@ -253,7 +253,7 @@ def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     calls, usd, minutes = action.calls or 0, action.usd or 0.0, action.person_minutes or 0.0
     cost = Cost(calls=(calls, calls), usd=(usd, usd), person_minutes=minutes)
     again = "" if action.command.startswith("tuneworthy decide") else messages.say("then_decide")
-    unknown = action.calls is None and action.person_minutes is None
+    unknown = action.calls is None and not action.person_minutes
     return part.step(name, OPEN, text, join_sentences(str(action), again), None if unknown else cost)
 
 
