@@ -21,6 +21,7 @@ from scripts.simulations.truth import CAUSES, INPUT_TOKENS, OUTPUT_TOKENS, SAMPL
 from tuneworthy.cases.splits import Split
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config import Project
+from tuneworthy.config.ladder import Economics
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.graders.validate import JudgeValidation
 from tuneworthy.ladder.classical_models import PREFIX
@@ -31,6 +32,7 @@ from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.prices import price_for
 from tuneworthy.stats.confusion import Confusion
 from tuneworthy.types import Case, Response, Retrieval, Score, Timing, Trace, Variant
+from tuneworthy.verdict.economics import SPREADING
 
 RIGHT, WRONG = Score(num=1.0), Score(reason="wrong")
 CAPABILITIES = capabilities_of("scripted", "")
@@ -107,7 +109,9 @@ class Answers:
             text = f"{text} {WORDS[(i * 613) % 997]}"
         documents = ("d1",) if "documents" in self.world.knows else ()
         expected = self.labels[self.expected[i]]
-        return Case(id=f"{'d' if i < self.world.n_dev else 't'}{i:05}", input=text, expected=expected, documents=documents)
+        return Case(
+            id=f"{'d' if i < self.world.n_dev else 't'}{i:05}", input=text, expected=expected, documents=documents
+        )
 
     def given(self, variant: Variant, repeat: int = 0) -> np.ndarray:
         """Return the place in `texts` of what a variant answers to each case, `(n,)`."""
@@ -388,6 +392,8 @@ def project_of(world: World) -> Project:
         grader = {"type": "judge", "model": "judge", "rubric": "It is right."}
         models["judge"] = {"provider": "openai", "model": "gpt", "base_url": "http://127.0.0.1:1/v1"}
     economics: dict[str, Any] = {"requests_per_month": world.requests} if "traffic" in world.knows else {}
+    if "costs" in world.knows:  # they are what the project file has by default
+        economics |= {name: getattr(Economics(), name) for name in SPREADING}
     economics |= {"usd_per_wrong_answer": world.worth} if world.worth is not None else {}
     limits: dict[str, Any] = {"on_device": world.on_device}
     limits |= {"p95_ms": world.p95_ms} if world.p95_ms else {}
@@ -403,4 +409,3 @@ def project_of(world: World) -> Project:
             "waivers": waivers,
         }
     )
-

@@ -49,25 +49,32 @@ def price(action: NextAction) -> float:
 
 
 def after(world: World, action: NextAction) -> tuple[str, World | None]:
-    """Return the name of a step, and the world in which it was taken; None if it names nothing that can be done."""
-    command, why = action.command, action.why
-    if command == "tuneworthy cases add":
-        more = int(re.findall(r"\d[\d,]*", why)[0].replace(",", ""))
-        return "add cases", replace(world, n_test=world.n_test + more)
-    if rungs := re.findall(r"--rung (\w+)", command):
-        new = tuple(rung for rung in rungs if rung not in world.rungs)
-        return "run " + ", ".join(rungs), replace(world, rungs=(*world.rungs, *new)) if new else None
-    if command == "tuneworthy cases label --suspects":
-        return "label suspects", replace(world, knows=world.knows | {"labels"})
-    if command == "tuneworthy cases label --judge":
-        return "judge", replace(world, n_human=world.n_human * 2)
-    if why == messages.say("set_traffic"):
-        return "set traffic", replace(world, knows=world.knows | {"traffic"})
-    if why.startswith("Set the price"):
-        return "set price", replace(world, knows=world.knows | {"prices"})
-    if why == messages.say("give_documents"):
-        exist = world.seed % 2 == 0
-        return "documents", replace(world, knows=world.knows | {"documents" if exist else "waiver"})
-    if why == messages.say("fix_search"):
-        return "fix search", replace(world, search=REPAIRED)
-    return why[:40] or command, None
+    """Return the names of the steps of an action, and the world in which they were taken; None if none can be."""
+    why, steps, knows, rungs = action.why, [], set(world.knows), list(world.rungs)
+    changed = world
+    if more := re.search(r"Add (\d[\d,]*) test cases", why):
+        steps.append("add cases")
+        changed = replace(changed, n_test=world.n_test + int(more[1].replace(",", "")))
+    wanted = re.findall(r"--rung (\w+)", action.command)
+    if new := [rung for rung in wanted if rung not in rungs]:
+        steps.append("run " + ", ".join(new))
+        rungs += new
+    if "--judge" in action.command:
+        steps.append("judge")
+        changed = replace(changed, n_human=2 * world.n_human)
+    for name, sentence, known in (
+        ("label suspects", "failed cases again, blind", "labels"),
+        ("set traffic", messages.say("set_traffic"), "traffic"),
+        ("set price", "Set the price of the model", "prices"),
+        ("set costs", messages.say("set_costs"), "costs"),
+        ("documents", messages.say("give_documents"), "documents" if world.seed % 2 == 0 else "waiver"),
+    ):
+        if sentence in why:
+            steps.append(name)
+            knows.add(known)
+    if messages.say("fix_search") in why:
+        steps.append("fix search")
+        changed = replace(changed, search=REPAIRED)
+    if not steps:
+        return why[:40] or action.command, None
+    return " + ".join(steps), replace(changed, knows=frozenset(knows), rungs=tuple(rungs))

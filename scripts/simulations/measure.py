@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scripts.simulations.answers import SimulationSession, key_of
 from scripts.simulations.rules import Answer, Measured, is_near, right_answer
-from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, Key, World
+from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, World
 
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.measurement import differences
@@ -23,7 +23,7 @@ from tuneworthy.ladder.record import (
     SplitRecord,
 )
 from tuneworthy.ladder.run import TEACHER, LadderRun
-from tuneworthy.stats import clopper_pearson, lower_bound
+from tuneworthy.stats import clopper_pearson
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
 from tuneworthy.verdict.base import Verdict

@@ -8,7 +8,7 @@ true class. What the right outcome is follows from these truths in `rules.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Literal, get_args
 
@@ -326,9 +326,7 @@ def _condition(rng: np.random.Generator, world: World) -> World:
     )
 
 
-def _causes(
-    rng: np.random.Generator, world: World, best: float, failing: Mapping[Cause, float]
-) -> dict[Cause, float]:
+def _causes(rng: np.random.Generator, world: World, best: float, failing: Mapping[Cause, float]) -> dict[Cause, float]:
     """Return the shares of the causes for which the best of all prompts scores `best`."""
     right = min(EASY, best / (1 - world.noise))
     missing = max(0.0, EASY - right)
@@ -352,21 +350,25 @@ def _waived(rng: np.random.Generator, world: World, strong: float) -> World:
 
 def _met(rng: np.random.Generator, world: World, strong: float) -> World:
     """An option meets the target, and money is no reason."""
-    return replace(world, models=_local(rng, world), requests=float(rng.uniform(1e3, 1e5)), knows=world.knows | {"traffic"})
+    return replace(
+        world, models=_local(rng, world), requests=float(rng.uniform(1e3, 1e5)), knows=world.knows | {"traffic"}
+    )
 
 
 def _cost(rng: np.random.Generator, world: World, strong: float) -> World:
     """Today's large model meets the target and is dear; the small one misses it."""
     large = exp(float(rng.uniform(log(0.5), log(20.0))))
     models = {
-        "claude": Model(reasoning=_needed(world, strong), usd_per_1k=large, hosted=True, family="claude", likes=_liked(rng, world)),
+        "claude": Model(
+            reasoning=_needed(world, strong), usd_per_1k=large, hosted=True, family="claude", likes=_liked(rng, world)
+        ),
         "llama": Model(usd_per_1k=large * float(rng.uniform(0.02, 0.3))),
     }
     saved = float(rng.uniform(0.35, 0.85))  # of the bill, by a tuned model at the estimate
     fixed = MONTHLY_USD + ONE_OFF_USD / HORIZON
     per_request = large / 1000 - SERVER_USD / CAPACITY
     requests = fixed / max(1e-9, (1 - saved) * large / 1000 - SERVER_USD / CAPACITY)
-    if requests <= 0 or per_request <= 0 or requests < CAPACITY and requests * large / 1000 * (1 - saved) < fixed:
+    if requests <= 0 or per_request <= 0 or (requests < CAPACITY and requests * large / 1000 * (1 - saved) < fixed):
         requests = (fixed + SERVER_USD) / ((1 - saved) * large / 1000)
     return replace(world, models=models, requests=float(requests), knows=world.knows | {"traffic", "prices"})
 

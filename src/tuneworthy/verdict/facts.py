@@ -179,9 +179,11 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     levers: dict[str, bool | None] = {}
     for row in evidence.errors:
+        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
+        if row.name == "knowledge" and status["retrieval"] == "fail" and _oracle_reaches(evidence):
+            levers[row.name] = value  # the search fails, and the documents are worth finding
         if not row.fixed_by or row.fixed_by in settled:
             continue
-        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
         if row.name == "label_or_grader":
             confirmed = evidence.labels_confirmed
             levers[row.name] = value if confirmed else False if confirmed is False or value is False else None

@@ -312,6 +312,9 @@ say = Catalogue(
             "Add a smaller or faster model to [models] and run the ladder, to see whether it keeps the limit."
         ),
         "set_price": "Set the price of the model behind {name} in [models].",
+        "set_costs": (
+            "Set your own costs of data, training, serving and upkeep in [economics]; assumed ones count as a range."
+        ),
         "name_smaller_model": "Add a smaller model to [models], to see what could be trained instead.",
         "analyse": "Find out why answers are wrong, on dev.",
         "relabel": "Label {n} failed cases again, blind: about {minutes:.0f} minutes.",

@@ -1,16 +1,20 @@
 """The next step: the one with the best chance of settling the answer per dollar and minute of a person. Pure.
 
 An action finds out some of the unknown facts. Its chance is that of all completions of these facts after which the
-remaining ones no longer matter, weighed by how likely each completion is.
+remaining ones no longer matter, weighed by how likely each completion is. Where no single action is likely enough to
+settle the answer, several are named together, with their cost in all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import chain, combinations
+from typing import Any, Final
 
+from tuneworthy.errors import join_sentences
 from tuneworthy.stats.target import chance_of_status
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
+from tuneworthy.verdict.economics import has_smaller
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.outcome import decided, open_facts
@@ -20,11 +24,15 @@ USD_PER_MINUTE: Final = 1.5
 USD_PER_STEP: Final = 1.0
 MINUTES_PER_CASE: Final = 2.0
 MINUTES_TO_EDIT: Final = 2.0
+MINUTES_FOR_COSTS: Final = 20.0
+MINUTES_TO_FIX_SEARCH: Final = 60.0
 # Failures that people label blind before a suspicion decides.
 RELABELLED: Final = 15
 # Test cases that are offered to be added, as multiples of those there are.
 GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
+# Chance from which a step is likely enough to settle the answer, and most steps that are named together.
 ENOUGH: Final = 0.8
+MOST_TOGETHER: Final = 3
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -72,15 +80,47 @@ def next_action(
         gates: Of the stage `to_decide`.
         costs: What each rung takes, by name; an unknown one is left out.
     """
-    unknown = open_facts(facts)
-    rated = []
-    for candidate in _candidates(unknown, facts, evidence, gates, costs):
-        chance = sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
-        rated.append((chance, candidate))
-    if not rated:
+    single = [
+        (_chance(facts, candidate), candidate)
+        for candidate in _candidates(open_facts(facts), facts, evidence, gates, costs)
+    ]
+    if not single:
         return NextAction(command="tuneworthy run", why=messages.say("run_again"))
-    chance, best = max(rated, key=lambda pair: (pair[0] > 0, pair[0] / pair[1].price, -pair[1].price))
+    single.sort(key=lambda pair: -pair[0] / pair[1].price)
+    plans = [(_chance(facts, plan), plan) for plan in _together([candidate for _, candidate in single])]
+    # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
+    chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
     return replace(best.action, chance_to_settle=round(chance, 2))
+
+
+def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
+    """Yield what several candidates find out together, the best chance for its price first."""
+    for plan in chain.from_iterable(combinations(candidates, size) for size in range(2, MOST_TOGETHER + 1)):
+        facts = [fact for candidate in plan for fact in candidate.chances]
+        if len(set(facts)) == len(facts):
+            actions = [candidate.action for candidate in plan]
+            command = next((action.command for action in actions if action.command), "")
+            yield _Candidate(
+                NextAction(
+                    command=command,
+                    why=join_sentences(*(action.why for action in actions)),
+                    calls=_total([action.calls for action in actions]),
+                    usd=_total([action.usd for action in actions]),
+                    person_minutes=_total([action.person_minutes for action in actions]),
+                ),
+                {fact: pair for candidate in plan for fact, pair in candidate.chances.items()},
+            )
+
+
+def _total(numbers: Sequence[float | None]) -> Any:
+    """Return the sum of what is known; None if nothing is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def _chance(facts: DecisionFacts, candidate: _Candidate) -> float:
+    """Return the chance that an action settles the answer."""
+    return sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
 
 
 def _futures(
@@ -117,14 +157,21 @@ def _candidates(
     by_gate = {result.gate: result for result in gates}
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
     no_model = evidence.other_models == 0
-    runnable = {fact: rung for fact, rung in untried.items() if not (rung == "model" and no_model)}
+    unfound = by_gate["retrieval"].status == "fail" and evidence.search is not None
+    runnable = {
+        fact: rung
+        for fact, rung in untried.items()
+        if not (rung == "model" and no_model) and not (rung == "retrieval" and unfound)
+    }
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable))
         for fact, rung in runnable.items():
             yield _Candidate(_run([rung], costs), _prior([fact]))
     for fact in unknown:
         kind, subject = fact
-        if kind == "could_meet" and fact not in runnable:
+        if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
+            yield _fix_search(unknown)
+        elif kind == "could_meet" and fact not in runnable:
             yield _edit(messages.say("add_model"), [fact])
         elif kind == "sound":
             gate = by_gate[subject]
@@ -162,6 +209,12 @@ def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT)
     return _Candidate(action, _prior(facts))
 
 
+def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
+    """Return the repair of a search that does not find the documents, after which the rung is compared again."""
+    same = [fact for fact in unknown if fact in {("could_meet", "retrieval"), ("lever", "knowledge")}]
+    return _edit(messages.say("fix_search"), same, minutes=MINUTES_TO_FIX_SEARCH)
+
+
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
     if option is not None and option.usd_per_1k is None:
@@ -169,6 +222,8 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield _edit(messages.say("set_traffic"), same)
+    elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
+        yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
 
