@@ -14,7 +14,6 @@ from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, World
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.measurement import differences
 from tuneworthy.ladder.record import (
-    BestVariant,
     CandidateResult,
     ComparisonCount,
     Provenance,
@@ -183,8 +182,7 @@ def _climb(session: SimulationSession) -> tuple[LadderRun, list[Measured]]:
         if rung not in world.rungs:
             options.append(max((_measured(world, rung, one, tried=False) for one in tried), key=lambda one: one.score))
             continue
-        rows = [(float(wait(session.score(wait(session.ask(one, session.split.dev)), session.split.dev))[0].mean()), one)
-                for one in tried]  # fmt: skip
+        rows = [(_on_dev(session, one), one) for one in tried]
         rows.sort(key=lambda row: -row[0])
         winner = rows[0][1]
         run.variants[winner.id] = winner
@@ -207,6 +205,12 @@ def _climb(session: SimulationSession) -> tuple[LadderRun, list[Measured]]:
     if run.classical and run.leader:
         run.records["classical"] = wait(run._against_classical(run.classical, run.leader))
     return run, options
+
+
+def _on_dev(session: SimulationSession, variant: Variant) -> float:
+    dev = session.split.dev
+    num, _, _ = wait(session.score(wait(session.ask(variant, dev)), dev))
+    return float(num.mean())
 
 
 def _measured(world: World, rung: str, variant: Variant, *, tried: bool = True) -> Measured:
@@ -296,7 +300,7 @@ def _confirmed(session: SimulationSession, errors: ErrorAnalysis) -> bool | None
         place = answers.place[name]
         truly = answers.label[place] != answers.expected[place]
         wrong += truly if rng.random() < PEOPLE else not truly
-    return wrong / len(names) * len(errors.suspects) > 0.5 * len(errors.classes)
+    return bool(wrong / len(names) * len(errors.suspects) > 0.5 * len(errors.classes))
 
 
 def _costs(session: SimulationSession, options: Sequence[Measured]) -> Mapping[str, RungCost]:
@@ -304,7 +308,3 @@ def _costs(session: SimulationSession, options: Sequence[Measured]) -> Mapping[s
     return {
         one.name: RungCost(calls=calls, usd=calls * (one.usd_per_1k or 0.0) / 1000) for one in options if not one.tried
     }
-
-
-__all__ = ["Best", "Key"] if False else ["Decided", "lower_bound", "simulate"]
-_ = BestVariant

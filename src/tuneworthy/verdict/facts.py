@@ -193,5 +193,13 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:
-    upper = evidence.search.oracle_upper if evidence.search else None
-    return upper is not None and evidence.target is not None and upper >= evidence.target
+    """Return whether the right documents may reach the target, with what later rungs gained on top."""
+    upper, rung, top = (
+        (evidence.search.oracle_upper if evidence.search else None),
+        evidence.rungs.get("retrieval"),
+        evidence.top,
+    )
+    if upper is None or evidence.target is None:
+        return False
+    gain = top.score - rung.score if top and rung and top.score is not None and rung.score is not None else 0.0
+    return upper + max(0.0, gain) >= evidence.target

@@ -157,7 +157,7 @@ def _candidates(
     by_gate = {result.gate: result for result in gates}
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
     no_model = evidence.other_models == 0
-    unfound = by_gate["retrieval"].status == "fail" and evidence.search is not None
+    unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
     runnable = {
         fact: rung
         for fact, rung in untried.items()
