@@ -238,7 +238,7 @@ def draw(seed: int, truth: Truth, condition: Condition, n_test: int) -> World:
     majority = 0.0 if opened else max(shares.values())
     low, high = max(0.6, majority + 0.7 * margin if condition == "imbalanced" else 0.0), min(0.95, ceiling - 0.02)
     target = float(rng.uniform(min(low, high), high))
-    best, strong = _scores(rng, truth, target, margin, ceiling, noise)
+    best, strong = _scores(rng, truth, target, margin, noise)
     if truth in {"labels", "labels_unchecked"}:  # most failures are of the label, and the target is out of reach
         best = ceiling - float(rng.uniform(0.0, 0.4)) * noise
         target = min(0.97, best + float(rng.uniform(0.5 * margin, 0.15)))
@@ -287,10 +287,9 @@ def _shares(rng: np.random.Generator, condition: Condition, *, opened: bool) -> 
     return {f"kind {number}": 1 / k for number in range(k)}
 
 
-def _scores(
-    rng: np.random.Generator, truth: Truth, target: float, margin: float, ceiling: float, noise: float
-) -> tuple[float, float]:
+def _scores(rng: np.random.Generator, truth: Truth, target: float, margin: float, noise: float) -> tuple[float, float]:
     """Draw the true score of the best of all prompts with today's model, and that of a stronger model."""
+    ceiling = EASY * (1 - noise) - 0.005
     above = min(ceiling, target + float(rng.uniform(0.5 * margin, 0.12)))
     below = max(0.25, target - float(rng.uniform(0.5 * margin, 0.3)))
     if truth in REASONING:  # what a stronger model can repair is enough

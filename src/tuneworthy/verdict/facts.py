@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.stats import upper_bound
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
-from tuneworthy.verdict.evidence import Evidence, lacks_documents, most_of
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, lacks_documents, most_of
 from tuneworthy.verdict.options import measured_options
 from tuneworthy.verdict.recommendation import is_saving, rank, recommend
 
@@ -76,6 +77,8 @@ class DecisionFacts:
         return shown or next((option for option in self.options if option.option == self.fallback), None)
 
 
+# Share of the errors of labels that voters suspect, at least: so many more there may be than are suspected.
+LEAST_RECALL: Final = 0.7
 # Gates that any answer needs.
 SOUND: Final = ("test_set", "baseline", "contamination", "judge")
 # Gate to the rung whose measurement it asks for.
@@ -186,7 +189,8 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
             continue
         if row.name == "label_or_grader":
             confirmed = evidence.labels_confirmed
-            levers[row.name] = value if confirmed else False if confirmed is False or value is False else None
+            refuted = upper_bound(row.n_failed, row.n, LEVER_ALPHA) < 0.5 * LEAST_RECALL
+            levers[row.name] = value if confirmed else False if confirmed is False or refuted else None
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
     return levers
