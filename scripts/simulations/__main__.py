@@ -55,6 +55,7 @@ def rows_of(place: Place, *, seed: int, worlds: int, steps: bool = True) -> list
         wanted -= row.of_class and not row.near
         if wanted == 0:
             break
+    sys.stderr.write(f"{' '.join(map(str, place))}: {len(rows)} drawn\n")
     return rows
 
 
