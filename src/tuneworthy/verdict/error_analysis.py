@@ -24,7 +24,7 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 FILE = "errors"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 6
+VERSION = 7
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -61,7 +61,8 @@ class FailedCase:
         reason: The grader's.
         malformed: Whether the form of the answer is wrong.
         in_form: Whether it is right once its form is.
-        suspected: The answer that is right if the label is not; "" if the label stands.
+        suspected: The answer that is probably right instead of the label; "" if the label stands.
+        doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         oracle: Whether it is right with the document.
         passes: How many of `SAMPLES` further answers are right.
         stronger: Whether a stronger model gets it right.
@@ -72,6 +73,7 @@ class FailedCase:
     malformed: bool = False
     in_form: bool | None = None
     suspected: str | None = None
+    doubtful: str = ""
     oracle: bool | None = None
     passes: int | None = None
     stronger: bool | None = None
@@ -131,8 +133,10 @@ class ErrorAnalysis:
         n_probed: Those of them that were probed.
         rows: The classes, largest first.
         classes: Case id to class.
-        suspects: Case id to the answer that models agree on against the label.
-        expected: Case id to the label of the suspected cases.
+        suspects: Case id to the answer that is probably right instead of the label.
+        doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
+        label_chance: Probability that wrong labels are more than half of the failures, from the votes.
+        expected: Case id to the label of the suspected and doubtful cases.
         not_probed: Probe to why it could not be made.
         stronger: Models that are shown to be stronger on dev.
         pass_at_1: Of the cases that were sampled again; None if none was.
@@ -149,6 +153,8 @@ class ErrorAnalysis:
     rows: Sequence[ErrorShare] = ()
     classes: Mapping[str, ErrorClass] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Mapping[str, str] = field(default_factory=dict)
+    label_chance: float = 0.0
     expected: Mapping[str, str] = field(default_factory=dict)
     not_probed: Mapping[str, str] = field(default_factory=dict)
     stronger: Sequence[str] = ()

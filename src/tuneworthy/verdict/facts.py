@@ -11,7 +11,7 @@ from typing import Final, Literal
 from tuneworthy.constraints import may_serve, too_slow
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
-from tuneworthy.verdict.evidence import Evidence, lacks_documents, most_of
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, lacks_documents, most_of
 from tuneworthy.verdict.options import measured_options
 from tuneworthy.verdict.recommendation import is_saving, rank, recommend
 
@@ -183,8 +183,8 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
             continue
         value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
         if row.name == "label_or_grader":
-            confirmed = evidence.labels_confirmed
-            levers[row.name] = value if confirmed else False if confirmed is False or value is False else None
+            unlikely = value is False and evidence.label_chance < LEVER_ALPHA
+            levers[row.name] = False if unlikely else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
     return levers

@@ -327,9 +327,6 @@ say = Catalogue(
         "no_worse_and_met": "It is no worse by {margin:.1f} points, and the only option that meets the target.",
         "gain_excluded": "A gain of {margin:.1f} points is excluded.",
         "rival_saves": "{name} is no worse, and at least 20% cheaper or faster.",
-        "shared_errors": (
-            "Models agree against more than {most:.0%} of the labels, so they share their errors and prove nothing."
-        ),
         "one_family": "All models are of one family, and there are too few examples to fit a classifier.",
     }
 ).say

@@ -5,7 +5,6 @@ it is stored, resumed and counted against the budget like any other.
 """
 
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import ModelError
 from tuneworthy.graders.base import FORM_REASONS, accepted
-from tuneworthy.graders.family import families_of
+from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.text import normalise
 from tuneworthy.ladder.rungs.model import on_model
@@ -35,10 +34,8 @@ from tuneworthy.verdict.error_analysis import (
     fingerprint,
     rows_of,
 )
-from tuneworthy.verdict.label_votes import GIVEN, ClassifierVotes, Voter, shown_stronger, suspected
+from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Voter, classifier_votes, shown_stronger, suspect
 
-# More labels than this are not wrong: models that agree against more of them share their errors.
-MOST_LABEL_ERRORS = 0.25
 # Score from which a free text is no failure, where the project sets no target.
 GOOD_TEXT = 0.9
 # Temperature of the further answers where the variant itself is greedy.
@@ -85,6 +82,7 @@ class _Probing:
         self.n_failed = 0
         self.calls = 0
         self.cost_usd = 0.0
+        self.label_chance = 0.0
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
             "format": self._format,
             "label_or_grader": self._label_or_grader,
@@ -147,8 +145,12 @@ class _Probing:
             rows=rows_of(classes, [name for name in PROBES if name not in skipped]),
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
+            doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
+            label_chance=self.label_chance,
             expected={
-                name: answer_text(self.cases[name].expected) for name, one in self.failed.items() if one.suspected
+                name: answer_text(self.cases[name].expected)
+                for name, one in self.failed.items()
+                if one.suspected or one.doubtful
             },
             not_probed=skipped,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
@@ -201,58 +203,39 @@ class _Probing:
         if self.session.task.kind == "free_text":
             self.not_probed["label_or_grader"] = messages.say("free_text")
             return
-        others = await self._other_models()
-        classical = ClassifierVotes.fitted(self.session)
-        if not others and classical is None:
+        others, by_classifier = await self._other_models(), classifier_votes(self.session)
+        if not others and by_classifier is None:
             self.not_probed["label_or_grader"] = messages.say("no_voters")
             return
         failed, control = self.open, [case for case in self.right if any(case.id in v.votes for v in others.values())]
         control = control or self.right[:MOST_CASES]
         own = {case.id: self._vote(case, self.texts[case.id], right=False) for case in failed}
         own |= {case.id: GIVEN for case in control}
-        families = {self._family(self.variant.model): own}
+        family = lineages(self.session.project.models)
+        subject = family.get(self.variant.model, self.variant.model)
+        families: dict[str, Mapping[str, str]] = {subject: own}
         for name, voter in sorted(others.items(), key=lambda pair: -pair[1].accuracy):
-            families.setdefault(self._family(name), voter.votes)
-        if classical:
-            families["classical"] = classical.voter([*failed, *control]).votes
+            families.setdefault(family[name], voter.votes)
+        if by_classifier is not None:
+            families[CLASSIFIER] = by_classifier
         if len(families) < 2:
             self.not_probed["label_or_grader"] = messages.say("one_family")
             return
         cases = [*failed, *control]
         alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
         families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
-        votes = {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases}
-        weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
-        weights |= {case.id: self._weight(control, len(self.right)) for case in control}
-        for name in families:
-            self._silence(name, cases, votes, weights)
-        found = suspected(votes, weights, len(self.session.task.labels))
-        if sum(weights[name] for name in found) > MOST_LABEL_ERRORS * len(self.values):
-            self.not_probed["label_or_grader"] = messages.say("shared_errors", most=MOST_LABEL_ERRORS)
-            return
+        found = suspect(
+            {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases},
+            subject=subject,
+            labels={case.id: answer_text(case.expected) for case in cases},
+            n_answers=len(self.session.task.labels),
+            weights={case.id: self._weight(failed, self.n_failed) for case in failed}
+            | {case.id: self._weight(control, len(self.right)) for case in control},
+        )
+        self.label_chance = found.most
         for case in failed:
-            self.failed[case.id].suspected = found.get(case.id, "")
-
-    def _silence(
-        self, name: str, cases: Sequence[Case], votes: Mapping[str, dict[str, str]], weights: Mapping[str, float]
-    ) -> None:
-        """Take a family's votes against labels that it mostly gets wrong: it does not know them."""
-        right: Counter[str] = Counter()
-        total: Counter[str] = Counter()
-        for case in cases:
-            if votes[case.id][name]:
-                label = answer_text(case.expected)
-                total[label] += weights[case.id]  # type: ignore[assignment]
-                right[label] += weights[case.id] * (votes[case.id][name] == GIVEN)  # type: ignore[assignment]
-        for case in cases:
-            label = answer_text(case.expected)
-            if votes[case.id][name] not in {"", GIVEN} and right[label] < 0.5 * total[label]:
-                votes[case.id][name] = ""
-
-    def _family(self, name: str) -> str:
-        """Return the family of a model: models of one family are one vote; the name where none is known."""
-        config = self.session.project.models.get(name)
-        return min(families_of(str(getattr(config, "model", "") or name)), default=name)
+            self.failed[case.id].suspected = found.suspected.get(case.id, "")
+            self.failed[case.id].doubtful = found.doubtful.get(case.id, "")
 
     async def _knowledge(self) -> None:
         """Hand over the document that the case names."""
