@@ -94,7 +94,8 @@ class Forecast:
 
     Attributes:
         status: `unknown` or `measured`.
-        gain: Of the primary grader at `n_examples`, with its 95% interval.
+        gain: Of the primary grader at `n_examples`: where the pilot ends, or less where its curve bends down.
+        ci95: Its bounds: the lower one is what is claimed; the upper one is None where the curve has not flattened.
         n_examples: The size it is forecast for; at most twice the largest pilot.
         points: The pilot: (size, seed, score).
         cost: What a pilot would cost, in a sentence, while unknown.
@@ -102,7 +103,7 @@ class Forecast:
 
     status: Literal["unknown", "measured"]
     gain: float | None = None
-    ci95: tuple[float, float] | None = None
+    ci95: tuple[float, float | None] | None = None
     n_examples: int | None = None
     points: Sequence[tuple[int, int, float]] = ()
     cost: str = ""

@@ -131,8 +131,8 @@ _MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unres
 
 def most_gain(evidence: Evidence, score: float) -> float:
     """Return the most that training can gain over `score`."""
-    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else 1.0
-    return max(0.0, min(1.0 - score, high))
+    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else None
+    return max(0.0, 1.0 - score if high is None else min(1.0 - score, high))
 
 
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:

@@ -90,11 +90,12 @@ say = Catalogue(
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "With {size:,} examples the forecast gain is {gain:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
-            "{n} training runs)."
+            "With {size:,} examples training gains at least {low:+.1f} points, by {n} training runs; {above}."
         ),
-        "below_margin": "Even the upper end of the interval is below the margin of {margin:.1f} points.",
-        "gain_open": "The interval includes zero, so the pilot is inconclusive.",
+        "open_above": "the gain is open above, as the curve has not flattened",
+        "at_most": "it gains at most {high:+.1f} points, as the curve has flattened",
+        "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
+        "gain_open": "The lower bound is not above zero, so the pilot is inconclusive.",
         "more_pilot": "Add larger sizes or more seeds to the pilot.",
         # Gates before shipping
         "no_tuned": "No fine-tuned model has been compared on the test set.",
