@@ -6,7 +6,7 @@ with a right label that are suspected.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,6 @@ NOISES = (0.0, 0.05, 0.1, 0.2)
 # Language models of different families, and whether a classifier votes.
 PANELS = ((2, False), (2, True), (3, False), (3, True))
 Votes = dict[str, dict[str, str]]
-Method = Callable[[Votes, Mapping[str, str], int], Suspicion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,9 @@ class World:
     wrong: frozenset[str]
     clean: frozenset[str]
     n_answers: int
+
+
+Method = Callable[[World], Suspicion]
 
 
 @dataclass(slots=True)
@@ -93,26 +95,45 @@ def draw_world(rng: np.random.Generator, *, n_models: int, classical: bool, corr
     return World(votes, labels, frozenset(wrong), frozenset(clean), k)
 
 
+def suspect_world(world: World) -> Suspicion:
+    """Suspect as the error analysis does."""
+    return suspect(world.votes, subject="model 0", labels=world.labels, n_answers=world.n_answers)
+
+
+def measure_cell(
+    method: Method, seed: int, *, n_models: int, classical: bool, correlation: float, noise: float, worlds: int
+) -> Tally:
+    """Count over drawn worlds of one kind."""
+    rng = np.random.default_rng([seed, n_models, classical, round(100 * correlation), round(100 * noise)])
+    tally = Tally()
+    for _ in range(worlds):
+        world = draw_world(rng, n_models=n_models, classical=classical, correlation=correlation, noise=noise)
+        said = method(world)
+        accused = said.suspected.keys() & world.clean
+        tally.wrong += len(world.wrong)
+        tally.found += len(said.suspected.keys() & world.wrong)
+        tally.doubtful += len(said.doubtful.keys() & world.wrong)
+        tally.clean += len(world.clean)
+        tally.accused += len(accused)
+        tally.shares.append(len(accused) / max(1, len(world.clean)))
+    return tally
+
+
 def measure(method: Method, seed: int, worlds: int) -> list[tuple[str, ...]]:
     """Return the rows of the table."""
     rows = []
     for n_models, classical in PANELS:
         for correlation in CORRELATIONS:
             for noise in NOISES:
-                rng = np.random.default_rng([seed, n_models, classical, round(100 * correlation), round(100 * noise)])
-                tally = Tally()
-                for _ in range(worlds):
-                    world = draw_world(
-                        rng, n_models=n_models, classical=classical, correlation=correlation, noise=noise
-                    )
-                    said = method(world.votes, world.labels, world.n_answers)
-                    accused = said.suspected.keys() & world.clean
-                    tally.wrong += len(world.wrong)
-                    tally.found += len(said.suspected.keys() & world.wrong)
-                    tally.doubtful += len(said.doubtful.keys() & world.wrong)
-                    tally.clean += len(world.clean)
-                    tally.accused += len(accused)
-                    tally.shares.append(len(accused) / max(1, len(world.clean)))
+                tally = measure_cell(
+                    method,
+                    seed,
+                    n_models=n_models,
+                    classical=classical,
+                    correlation=correlation,
+                    noise=noise,
+                    worlds=worlds,
+                )
                 rows.append(_row(n_models, classical, correlation, noise, tally))
     return rows
 
@@ -150,15 +171,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--worlds", type=int, default=60, help="in each cell")
     chosen = parser.parse_args()
-    print(
-        table(
-            measure(
-                lambda votes, labels, k: suspect(votes, subject="model 0", labels=labels, n_answers=k),
-                chosen.seed,
-                chosen.worlds,
-            )
-        )
-    )
+    print(table(measure(suspect_world, chosen.seed, chosen.worlds)))
 
 
 if __name__ == "__main__":
