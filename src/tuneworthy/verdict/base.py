@@ -77,6 +77,7 @@ class ErrorShare:
         ci95: Its Clopper-Pearson interval.
         fixed_by: The rung or command that fixes it, e.g. `retrieval` or `cases label`; "" if none is known.
         probe: How it was found, in one sentence.
+        limits: What could not be measured here, a sentence each.
     """
 
     name: ErrorClass
@@ -86,6 +87,7 @@ class ErrorShare:
     ci95: tuple[float, float]
     fixed_by: str
     probe: str
+    limits: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,5 +324,7 @@ class Verdict:
         for row, gate in zip(content["gates"], self.gates, strict=True):
             del row["message"], row["fix"]
             row["detail"] = gate.detail
+        for row in content["errors"]:
+            row["probe"] = join_sentences(row["probe"], *row.pop("limits"))
         content["errors"] = [{"class": row.pop("name"), **row} for row in content["errors"]]
         return content

@@ -138,6 +138,7 @@ class ErrorAnalysis:
         label_chance: Probability that wrong labels are more than half of the failures, from the votes.
         expected: Case id to the label of the suspected and doubtful cases.
         not_probed: Probe to why it could not be made.
+        rated: False where a judge finds the failures and people rated too few answers of this variant.
         stronger: Models that are shown to be stronger on dev.
         pass_at_1: Of the cases that were sampled again; None if none was.
         pass_at_k: The same for at least one right answer of k.
@@ -157,6 +158,7 @@ class ErrorAnalysis:
     label_chance: float = 0.0
     expected: Mapping[str, str] = field(default_factory=dict)
     not_probed: Mapping[str, str] = field(default_factory=dict)
+    rated: bool = True
     stronger: Sequence[str] = ()
     pass_at_1: float | None = None
     pass_at_k: float | None = None
@@ -168,17 +170,31 @@ class ErrorAnalysis:
         return asdict(self)
 
 
-def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple[ErrorShare, ...]:
+def rows_of(
+    classes: Mapping[str, ErrorClass],
+    probed: Collection[str],
+    *,
+    limits: Mapping[str, Sequence[str]] | None = None,
+    real: float = 1.0,
+    unseen: int = 0,
+) -> tuple[ErrorShare, ...]:
     """Return the classes with their shares, largest first; a class that could not be probed has no row.
 
     Args:
         classes: Case id to class, of all failed cases that were looked at.
         probed: The probes that were made.
+        limits: Class to what could not be measured of it; that of a class without a row stands with `unexplained`.
+        real: Share of the failures that are failures by people, where a judge found them.
+        unseen: Failures by people that the judge passes: nobody knows their cause.
     """
-    n, counts = len(classes), Counter(classes.values())
+    counts = Counter({name: round(real * count) for name, count in Counter(classes.values()).items()})
+    counts["unexplained"] += unseen
+    n = counts.total()
     if not n:
         return ()
     names = [name for name in get_args(ErrorClass) if name in probed or name == "unexplained" or counts[name]]
+    known = dict(limits or {})
+    known["unexplained"] = [sentence for name, words in known.items() if name not in names for sentence in words]
     rows = [
         ErrorShare(
             name=name,
@@ -188,6 +204,7 @@ def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple
             ci95=clopper_pearson(counts[name], n),
             fixed_by=FIXED_BY[name],
             probe=messages.PROBES[name],
+            limits=tuple(known.get(name, ())),
         )
         for name in names
     ]

@@ -57,7 +57,7 @@ def gather(session: Session) -> Evidence:
         evidence,
         alpha=record.alpha,
         n_test=record.n_test,
-        errors=report.rows if report else None,
+        errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
         suspects=len(report.suspects) + len(report.doubtful) if report else 0,
         label_chance=report.label_chance if report else 0.0,

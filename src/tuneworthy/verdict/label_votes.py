@@ -101,7 +101,7 @@ def suspect(
 
     The label is one more voter. A model of the votes has the share of wrong labels, the accuracy of each voter, the
     share of traps (cases with a wrong answer that lures every language model), and how strongly a trap lures. What a
-    third voter says where two agree against the label tells traps from wrong labels. Where there is none, both
+    third voter says where two agree against the label tells traps from wrong labels. Without one, both
     explain the votes, the posterior stays between, and the case is doubtful. The unknown shares are averaged over a
     grid, so that a case is suspected only if every likely combination of them says so.
 
@@ -247,7 +247,7 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
             return None
         part = np.flatnonzero(folds == fold)
         if part.size:
-            columns = [column[label] for label in fitted.labels]
+            columns = np.array([column[label] for label in fitted.labels])
             chances[np.ix_(part, columns)] = fitted.probabilities([rows[i].question for i in part])
     right = float((chances.argmax(axis=1) == given).mean())
     majority = float(np.bincount(given).max()) / len(rows)

@@ -328,6 +328,11 @@ say = Catalogue(
         "no_worse_and_met": "It is no worse by {margin:.1f} points, and the only option that meets the target.",
         "gain_excluded": "A gain of {margin:.1f} points is excluded.",
         "rival_saves": "{name} is no worse, and at least 20% cheaper or faster.",
+        "not_measured": "{what} are not measured.",
+        "labels_doubtful": "Models contradict {n} more labels, and may share the error.",
+        "repeats_alike": "Every further answer was the same, so unstable answers are not measured.",
+        "judge_overruled": "People overrule the judge too often ({n} answers rated) to trust it with what fixes an answer.",
+        "answers_unrated": "People rated fewer than {n} answers of this variant, so the judge is not corrected.",
         "one_family": "All models are of one family, and there are too few examples to fit a classifier.",
     }
 ).say
@@ -367,6 +372,15 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "instability": "the model is correct on another attempt",
     "reasoning": "only a stronger model is correct",
     "unexplained": "no probe finds a cause",
+}
+# What a probe measures, as the subject of a sentence.
+WHAT: Final[Mapping[str, str]] = {
+    "refusal": "Wrong refusals",
+    "format": "Wrong formats",
+    "label_or_grader": "Wrong labels",
+    "knowledge": "Missing documents",
+    "instability": "Unstable answers",
+    "reasoning": "Failures that a stronger model avoids",
 }
 # What fixes a class of failures, without a full stop.
 LEVERS: Final[Mapping[str, str]] = {

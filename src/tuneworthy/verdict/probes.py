@@ -12,11 +12,15 @@ from functools import cached_property
 from typing import Any
 
 from tuneworthy.cases.task_kind import answer_text
-from tuneworthy.errors import ModelError
+from tuneworthy.errors import ModelError, join_sentences
 from tuneworthy.graders.base import FORM_REASONS, accepted
 from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.text import normalise
+from tuneworthy.graders.validate import MIN_HUMAN
+from tuneworthy.ladder.judging import JudgedVariant, JudgeErrors, Judging
+from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, Trace, Variant, canonical
@@ -36,6 +40,10 @@ from tuneworthy.verdict.error_analysis import (
 )
 from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Voter, classifier_votes, shown_stronger, suspect
 
+# Probes whose answers a judge would have to grade, and the share of its verdicts on the failed variant that people
+# may overrule: beyond it, nothing that it says of other answers counts.
+GRADED: tuple[ErrorClass, ...] = ("format", "knowledge", "instability", "reasoning")
+MOST_OVERRULED = 0.1
 # Score from which a free text is no failure, where the project sets no target.
 GOOD_TEXT = 0.9
 # Temperature of the further answers where the variant itself is greedy.
@@ -59,8 +67,10 @@ async def analyse_errors(
     """
     probing = _Probing(session, variant, probes)
     await probing.begin(most)
-    for name in PROBES:
-        if name in probing.made and name in probes and probing.open:  # a refusal: the grader has said it
+    for name in PROBES if probing.rated else ():
+        if (
+            name in probing.made.keys() - probing.not_probed and name in probes and probing.open
+        ):  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
     session.folder.write(FILE, report.to_dict())
@@ -83,6 +93,8 @@ class _Probing:
         self.calls = 0
         self.cost_usd = 0.0
         self.label_chance = 0.0
+        self.judge_errors: JudgeErrors | None = None
+        self.repeats_vary = True
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
             "format": self._format,
             "label_or_grader": self._label_or_grader,
@@ -91,6 +103,11 @@ class _Probing:
             "reasoning": self._reasoning,
         }
         self._others: dict[str, Voter] | None = None
+
+    @property
+    def rated(self) -> bool:
+        """Whether people corrected what grades, where that is a judge."""
+        return self.session.judging is None or self.judge_errors is not None
 
     @cached_property
     def enough(self) -> int:
@@ -125,14 +142,47 @@ class _Probing:
                 self.right.append(case)
             else:
                 wrong.append((case, score.reason))
+        if judging:
+            self.judge_errors = await self._judge_errors(judging, threshold)
+            if self.judge_errors and max(self.judge_errors.missed, self.judge_errors.false_alarms) > MOST_OVERRULED:
+                why = messages.say("judge_overruled", n=self.judge_errors.n)
+                self.not_probed |= dict.fromkeys(GRADED, why)
         self.n_failed = len(wrong)
         if len(wrong) > most:
             wrong = random.Random(self.session.project.split.seed).sample(wrong, most)
         self.cases = {case.id: case for case, _ in wrong}
         self.failed = {case.id: FailedCase(case=case.id, reason=reason) for case, reason in wrong}
 
+    async def _judge_errors(self, judging: Judging, threshold: float) -> JudgeErrors | None:
+        """Hold the judge against people's verdicts on the stored test answers of the variant; nothing is asked."""
+        record, test = read_record(self.session.folder), self.session.split.test
+        if record is None or all(row.variant != self.variant.id or row.score is None for row in record.rungs):
+            return None
+        traces = await self.session.ask(self.variant, test, repeats=repeats_of(self.session.project, self.variant))
+        num, den, _ = await self.session.score(traces, test)
+        return judging.errors(test, JudgedVariant(traces, num / den), threshold)
+
+    def limits(self) -> dict[str, list[str]]:
+        """Return what each probe cannot measure here, a sentence each; only what applies."""
+        task = self.session.task
+        found = {
+            name: [join_sentences(messages.say("not_measured", what=messages.WHAT[name]), why)]
+            for name, why in self.not_probed.items()
+            if name != "knowledge" or (task.kind != "label" and self.failed)
+        }
+        if n := sum(bool(one.doubtful) for one in self.failed.values()):
+            found["label_or_grader"] = [messages.say("labels_doubtful", n=n)]
+        if not self.repeats_vary:
+            found["instability"] = [messages.say("repeats_alike")]
+        return found
+
     def report(self) -> ErrorAnalysis:
         """Give each case its class."""
+        if not self.rated:
+            self.failed = {}
+            self.not_probed |= dict.fromkeys(PROBES, messages.say("answers_unrated", n=MIN_HUMAN))
+        judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
+        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
         skipped = {name: messages.say("switched_off") for name in PROBES if name not in self.probes} | self.not_probed
@@ -142,7 +192,13 @@ class _Probing:
             n_dev=len(self.values),
             n_failed=self.n_failed,
             n_probed=len(self.failed),
-            rows=rows_of(classes, [name for name in PROBES if name not in skipped]),
+            rows=rows_of(
+                classes,
+                [name for name in PROBES if name not in skipped],
+                limits=self.limits(),
+                real=1 - judged.false_alarms,
+                unseen=round(judged.missed * len(self.right) * sampled),
+            ),
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
@@ -153,6 +209,7 @@ class _Probing:
                 if one.suspected or one.doubtful
             },
             not_probed=skipped,
+            rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
             pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
@@ -266,6 +323,8 @@ class _Probing:
             )
         own = variant is self.variant  # then the first answer is the one that failed
         answers = await self._fixes(variant, cases, repeats=SAMPLES + own)
+        again = await self._ask(variant, cases, repeats=SAMPLES + own)  # stored
+        self.repeats_vary = len({(trace.case_id, trace.text) for trace in again}) > len(cases)
         for case, good in zip(cases, answers, strict=True):
             self.failed[case.id].passes = sum(good[own:])
 
