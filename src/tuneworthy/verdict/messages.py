@@ -331,7 +331,9 @@ say = Catalogue(
         "not_measured": "{what} are not measured.",
         "labels_doubtful": "Models contradict {n} more labels, and may share the error.",
         "repeats_alike": "Every further answer was the same, so unstable answers are not measured.",
-        "judge_overruled": "People overrule the judge too often ({n} answers rated) to trust it with what fixes an answer.",
+        "judge_overruled": (
+            "People overrule the judge too often ({n} answers rated), so it cannot say what fixes an answer."
+        ),
         "answers_unrated": "People rated fewer than {n} answers of this variant, so the judge is not corrected.",
         "one_family": "All models are of one family, and there are too few examples to fit a classifier.",
     }
