@@ -6,11 +6,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from scipy.stats import hypergeom
 from tests.ladder.simulations import write_simulation
 
 from tuneworthy.config import load
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
-from tuneworthy.verdict.suspects import RELABELLED, drawn, relabelled, suspects_path
+from tuneworthy.verdict.suspects import RELABELLED, count_bounds, drawn, label_errors, suspects_path
 
 
 def report(n_suspected: int, n_failed: int) -> ErrorAnalysis:
@@ -30,21 +31,48 @@ def report(n_suspected: int, n_failed: int) -> ErrorAnalysis:
 
 
 @pytest.mark.parametrize(
-    ("n_wrong", "n_labelled", "found"), [(12, 15, True), (3, 15, False), (14, 14, None), (0, 0, None)]
+    ("failures", "n_wrong", "n_labelled", "found"),
+    [
+        ((20, 24), 15, 15, True),
+        ((20, 24), 11, 15, None),  # the interval of what was confirmed contains one half
+        ((20, 24), 3, 15, False),
+        ((20, 24), 14, 14, None),  # the draw is not labelled
+        ((20, 24), 0, 0, None),
+        ((7, 7), 6, 7, True),
+        ((16, 21), 15, 15, True),
+        ((8, 21), 8, 8, None),  # 8 of 21 may still be a half of all failures
+    ],
 )
 def test_people_confirm_or_refute_what_is_suspected(
-    n_wrong: int, n_labelled: int, found: bool | None, tmp_path: Path
+    failures: tuple[int, int], n_wrong: int, n_labelled: int, found: bool | None, tmp_path: Path
 ) -> None:
     project = load(write_simulation(tmp_path / "world", {"weak": "'red'"}, n_cases=3, n_examples=0))
-    analysis = report(20, 24)
+    analysis = report(*failures)
     rows = [
-        {"case": name, "labeller": "ada", "label": "blue" if n < n_wrong else "Red", "time": "now"}
+        {"case": name, "labeller": "ada", "label": "Blue" if n < n_wrong else "red", "time": "now"}
         for n, name in enumerate(drawn(analysis)[:n_labelled])
     ]
     suspects_path(project).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    assert relabelled(project, analysis) is found
+    assert label_errors(project, analysis) is found
 
 
-def test_about_fifteen_are_drawn_and_always_the_same() -> None:
-    assert len(drawn(report(40, 60))) == RELABELLED and drawn(report(40, 60)) == drawn(report(40, 60))
-    assert len(drawn(report(7, 7))) == 7
+def test_a_third_label_is_no_error_that_relabelling_repairs(tmp_path: Path) -> None:
+    project = load(write_simulation(tmp_path / "world", {"weak": "'red'"}, n_cases=3, n_examples=0))
+    rows = [{"case": case, "labeller": "ada", "label": "green", "time": "now"} for case in drawn(report(20, 24))]
+    suspects_path(project).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    assert label_errors(project, report(20, 24)) is False
+
+
+def test_about_fifteen_are_drawn_always_the_same_and_then_fifteen_more() -> None:
+    analysis = report(40, 60)
+    first = drawn(analysis)
+    assert len(first) == RELABELLED and first == drawn(analysis)
+    assert first == drawn(analysis, first[:5]) and len(drawn(report(7, 7))) == 7
+    second = drawn(analysis, first)
+    assert len(second) == 2 * RELABELLED and set(first) < set(second)
+
+
+def test_the_bounds_of_a_draw_without_replacement_are_scipys() -> None:
+    fewest, most = count_bounds(10, 15, 30, 0.05)
+    assert hypergeom.sf(9, 30, fewest, 15) > 0.05 >= hypergeom.sf(9, 30, fewest - 1, 15)
+    assert hypergeom.cdf(10, 30, most, 15) > 0.05 >= hypergeom.cdf(10, 30, most + 1, 15)

@@ -64,6 +64,8 @@ def show(verdict: Verdict) -> None:
     for row in verdict.errors:
         if row.n_failed:
             click.echo(messages.say("failures", share=error_share(row)))
+        for limit in row.limits:
+            click.echo(f"  {clean(limit, 0)}")
     click.echo("\n" + messages.say("next", action=clean(str(verdict.next_action), 0)))
     click.echo(messages.say("valid_until", date=verdict.valid_until))
 

@@ -14,11 +14,12 @@ from tuneworthy.evaluate.latency import Latency, measure_latency, measure_togeth
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
+from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.judging import JudgedVariant
-from tuneworthy.ladder.record import FieldScores, LabelBalance, RungDifference, RungRecord
+from tuneworthy.ladder.record import FieldScores, LabelBalance, LabelConfusion, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
@@ -263,6 +264,21 @@ def beside_labels(session: Session, record: RungRecord, trial: Measurement, bala
     groups = session.groups(test)
     gain = compare(*_common(majority, trial, groups), alpha=0.1, seed=session.project.split.seed)
     return replace(record, recall=recall, beats_majority=gain.better)
+
+
+def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace]) -> list[LabelConfusion]:
+    """Return how many cases of each label got each answer; nothing where the task has no labels."""
+    if session.task.kind != "label":
+        return []
+    find = LabelFinder(session.task.labels)
+    named = [find(trace.text) for trace in traces]
+    pairs = Counter(
+        ("".join(accepted(case.expected)[:1]), answer[0] if len(answer) == 1 else "")
+        for case, answer in zip(cases, named, strict=True)
+        if case.expected is not None
+    )
+    order = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [LabelConfusion(expected=expected, answered=answered, n=n) for (expected, answered), n in order]
 
 
 def _is_constant(traces: Sequence[Trace]) -> bool:

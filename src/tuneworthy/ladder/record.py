@@ -55,6 +55,21 @@ class FieldScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfusion:
+    """How many dev cases of a label got an answer.
+
+    Attributes:
+        expected: The label.
+        answered: The label that was answered; "" for none or several.
+        n: Dev cases.
+    """
+
+    expected: str
+    answered: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungRecord:
     """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
 
@@ -93,6 +108,7 @@ class RungRecord:
         examined: Further calls on dev that a closer look at the winner was the first to need.
         examined_usd: What they cost.
         reasons: Why answers of the winner were wrong, with counts.
+        confusion: Of the same answers, for a label task: expected and answered labels, the most frequent pairs first.
         detail: What only this rung has.
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         notes: What was left out or dropped.
@@ -138,6 +154,7 @@ class RungRecord:
     examined: int = 0
     examined_usd: Dollars = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    confusion: Sequence[LabelConfusion] = ()
     detail: Detail | None = None
     violated: str = ""
     notes: Sequence[str] = ()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
@@ -23,6 +24,7 @@ from tuneworthy.ladder.measurement import (
     Measurement,
     balance_of,
     beside_labels,
+    confusion_of,
     decide,
     first_error,
     measure_on_test,
@@ -218,7 +220,7 @@ class LadderRun:
             detail = await rung.examine(session, view, candidates, winner)
         record = replace(
             record,
-            reasons=await self._reasons(record, winner, unseen),
+            **await self._failures(record, winner, unseen),
             detail=detail or found.detail,
             examined=spent.calls,
             examined_usd=spent.usd,
@@ -278,13 +280,17 @@ class LadderRun:
             return await race(candidates, unseen, ask, n_dev=len(self.dev))
         return await race(candidates[:1], self.dev, ask) if self.quick else None
 
-    async def _reasons(self, record: RungRecord, winner: Variant, raced: Sequence[Case]) -> dict[str, int]:
-        """Count why the winner's answers are wrong, on the raced cases that it was asked; no model is called."""
+    async def _failures(self, record: RungRecord, winner: Variant, raced: Sequence[Case]) -> dict[str, Any]:
+        """Count why the winner's answers are wrong, and which labels it confuses; no model is called.
+
+        On the raced cases that it was asked.
+        """
         n = next((row.n for row in record.candidates if row.variant == winner.id), 0)
         if not self.session.split.explore or not n:
             return {}
-        _, _, scores = await self.session.score(await self.session.ask(winner, raced[:n]), raced[:n])
-        return dict(breakdown(scores).reasons)
+        traces = await self.session.ask(winner, raced[:n])
+        _, _, scores = await self.session.score(traces, raced[:n])
+        return {"reasons": dict(breakdown(scores).reasons), "confusion": confusion_of(self.session, raced[:n], traces)}
 
     async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
         """Build on the winner if it is ahead on dev; decide nothing."""

@@ -72,9 +72,14 @@ def document(
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
-    further = [tables.graders_table(record), tables.fields_table(record), tables.models_table(record)]
-    errors = tables.errors_table(record)
-    savings = tables.savings_table(record)
+    further = [
+        tables.recall_table(record),
+        tables.graders_table(record),
+        tables.fields_table(record),
+        tables.models_table(record),
+    ]
+    causes = tables.causes_table(verdict.verdict.errors) if verdict and verdict.holds and not record.quick else None
+    dev = [tables.savings_table(record), causes, tables.confusion_table(record), tables.errors_table(record)]
     return Document(
         title=clean(record.task),
         verdict=section(verdict) if verdict and not record.quick else None,
@@ -87,8 +92,7 @@ def document(
         details=[tables.reasons_table(record), *(table for table in further if table), *tuned_tables(record)],
         tried=[
             tables.candidates_table(record),
-            *([savings] if savings else []),
-            *([errors] if errors else []),
+            *(table for table in dev if table),
             *prompt_tables(record),
             *retrieval_tables(record),
         ],

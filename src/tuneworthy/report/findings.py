@@ -272,11 +272,7 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines = [messages.say("quick_warning")] if record.quick else []
     lines += [clean(record.classical_wins)] if record.classical_wins else []
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
-    lines += [
-        messages.say("constant", name=clean(rung.name))
-        for rung in record.rungs
-        if rung.constant and rung.score is not None
-    ]
+    lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
     lines += [
         messages.say("unscored", name=clean(rung.name), unscored=rung.unscored, n=rung.n)
         for rung in record.rungs
@@ -287,6 +283,11 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines += filter(None, [injection_warning(record)])
     lines += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*lines, *(_of_project(record, project, today or date.today()) if project else [])]
+
+
+def constant_sentence(rung: RungRecord) -> str:
+    """Say that a variant answers the same to every case."""
+    return messages.say("constant", name=clean(rung.name))
 
 
 def majority_sentence(record: RunRecord) -> str:
@@ -356,7 +357,16 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
         "made_by", version=clean(record.provenance.tuneworthy), project=clean(record.provenance.project)
     )
     majority = majority_sentence(record) if record.balance and record.balance.share >= MAJORITY else ""
-    parts = [line, in_a_sentence(verdict), _intervals(shown), majority, _gain(best), goal.sentence if goal else ""]
+    constant = [constant_sentence(rung) for _, rung in shown if rung and rung.constant]
+    parts = [
+        line,
+        in_a_sentence(verdict),
+        _intervals(shown),
+        *dict.fromkeys(constant),
+        majority,
+        _gain(best),
+        goal.sentence if goal else "",
+    ]
     return " ".join(filter(None, [*parts, _price(best, requests_per_month), tried, made]))
 
 

@@ -169,6 +169,12 @@ say = Catalogue(
         "read_errors": (
             "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers."
         ),
+        "read_recall": "Recall comes from the test set (n = {n}), for the variant that each rung compared there.{more}",
+        "more_labels": " {n} labels with a higher recall are left out.",
+        "read_confusion": "Rows are labels and columns the answers of {name} to {n} dev cases.",
+        "read_failures": "Shares are of {n} wrong answers on dev. A wrong answer has the first class that applies.",
+        "no_label": "(no label)",
+        "constant_mark": " (constant)",
         "read_hashes": "Hashes identify content: equal hashes mean equal content.",
         "invented": "(invented fields, which no case expects)",
         "read_gepa": (

@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
+from tuneworthy.verdict.base import ErrorShare
 
+# Labels in the table of recalls and in a confusion matrix, and pairs in its place, at most.
+MOST_LABELS = 20
+MOST_IN_MATRIX = 10
+MOST_PAIRS = 10
 Kind = Literal["text", "name", "status", "number"]
 
 
@@ -125,7 +131,7 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
         clean(rung.rung),
         rung.status.value,
         clean(rung.name or numbers.NONE),
-        numbers.score(shown),
+        numbers.score(shown) + (messages.say("constant_mark") if rung.constant else ""),
         numbers.interval(bounds),
         gain,
         numbers.p_value(rung.p_value),
@@ -301,6 +307,72 @@ def fields_table(record: RunRecord) -> Table | None:
     return Table("F1 of each field, by rung", columns, rows, messages.say("read_fields", n=record.n_test))
 
 
+def recall_table(record: RunRecord) -> Table | None:
+    """Return the recall of each label by rung on test, the lowest of the best variant first; None without labels."""
+    tested = [rung for rung in record.rungs if rung.recall]
+    if not tested:
+        return None
+    best = next((rung for rung in tested if record.best and rung.variant == record.best.variant), tested[-1])
+    names = sorted(best.recall, key=lambda name: (best.recall[name], name))
+    columns = [Column("label", "label", "name"), *(Column(f"r{i}", clean(rung.rung)) for i, rung in enumerate(tested))]
+    rows = [[clean(name), *(numbers.score(rung.recall.get(name)) for rung in tested)] for name in names[:MOST_LABELS]]
+    more = messages.say("more_labels", n=len(names) - MOST_LABELS) if len(names) > MOST_LABELS else ""
+    return Table(
+        "Recall of each label, by rung", columns, rows, messages.say("read_recall", n=record.n_test, more=more)
+    )
+
+
+def confusion_table(record: RunRecord) -> Table | None:
+    """Return the confusion matrix of the best variant on dev; the ten most confused pairs where labels are many."""
+    found = [rung for rung in record.rungs if rung.confusion]
+    best = next((rung for rung in found if record.best and rung.variant == record.best.variant), None)
+    if best is None:
+        return None
+    n = sum(pair.n for pair in best.confusion)
+    labels = sorted({name for pair in best.confusion for name in (pair.expected, pair.answered)} - {""})
+    note = messages.say("read_confusion", name=clean(best.name), n=n)
+    if len(labels) > MOST_IN_MATRIX:
+        wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MOST_PAIRS]
+        columns = [Column("label", "label", "name"), Column("answer", "answer", "name"), Column("n", "dev cases")]
+        rows = [[clean(p.expected), _answered(p.answered), numbers.count(p.n)] for p in wrong]
+        return Table("Labels that are confused most", columns, rows, note)
+    counts = {(pair.expected, pair.answered): pair.n for pair in best.confusion}
+    answers = [*labels, *([""] if any(not pair.answered for pair in best.confusion) else [])]
+    columns = [Column("label", "label", "name"), *(Column(f"a{i}", _answered(one)) for i, one in enumerate(answers))]
+    matrix = [[clean(one), *(numbers.count(counts.get((one, answer), 0)) for answer in answers)] for one in labels]
+    return Table("Confusion matrix", columns, matrix, note)
+
+
+def _answered(label: str) -> str:
+    return clean(label) if label else messages.say("no_label")
+
+
+def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
+    """Return the classes of the error analysis; None where there is none."""
+    if not rows:
+        return None
+    columns = [
+        Column("class", "class", "name"),
+        Column("n", "failures"),
+        Column("share", "share"),
+        Column("ci95", "95% interval"),
+        Column("fixed_by", "fixed by", "name"),
+        Column("probe", "how it is found", "text"),
+    ]
+    cells = [
+        [
+            row.name.replace("_", " "),
+            numbers.count(row.n_failed),
+            numbers.percent(row.share),
+            numbers.percent_range(row.ci95),
+            row.fixed_by or numbers.NONE,
+            clean(join_sentences(row.probe, *row.limits), 0),
+        ]
+        for row in rows
+    ]
+    return Table("Error analysis", columns, cells, messages.say("read_failures", n=rows[0].n))
+
+
 def errors_table(record: RunRecord) -> Table | None:
     """Return why answers on dev were wrong, by rung; None where nothing was explored."""
     explored = [rung for rung in record.rungs if rung.reasons]
@@ -321,12 +393,22 @@ def errors_table(record: RunRecord) -> Table | None:
     )
 
 
+def _majority(record: RunRecord) -> list[list[str]]:
+    balance = record.balance
+    return (
+        []
+        if balance is None
+        else [["majority label", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
+    )
+
+
 def data_table(record: RunRecord) -> Table:
     """Return how the cases were split and what was dropped from the examples because it overlaps a case."""
     split, overlaps = record.split, record.overlaps
     rows = [
         ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"],
         ["test cases", numbers.count(record.n_test)],
+        *_majority(record),
         ["examples for shots", numbers.count(split.counts.get("shots"))],
         ["examples that overlap a case, removed", _overlaps(overlaps.cases)],
         ["examples that overlap a dev case, removed", _overlaps(overlaps.dev)],

@@ -173,8 +173,10 @@ class Evidence:
         judge: Its validation; None if no model grades.
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
-        suspects: Failures whose label is suspected.
-        labels_confirmed: Whether people confirmed that most of the suspected labels are wrong; None before they looked.
+        suspects: Failures whose label is suspected or doubtful.
+        label_chance: Probability that wrong labels are most of the failures, from the votes of models.
+        labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
+            not settle it.
         pass_rate: Share of right answers when failures are sampled again; None if they were not.
         forecast: Of the pilot.
         bills: What an answer of each measured rung costs, by rung.
@@ -213,6 +215,7 @@ class Evidence:
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
     suspects: int = 0
+    label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))

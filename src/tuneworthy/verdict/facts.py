@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tuneworthy.constraints import may_serve, too_slow
-from tuneworthy.stats import upper_bound
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, lacks_documents, most_of
@@ -77,8 +76,6 @@ class DecisionFacts:
         return shown or next((option for option in self.options if option.option == self.fallback), None)
 
 
-# Share of the errors of labels that voters suspect, at least: so many more there may be than are suspected.
-LEAST_RECALL: Final = 0.7
 # Gates that any answer needs.
 SOUND: Final = ("test_set", "baseline", "contamination", "judge")
 # Gate to the rung whose measurement it asks for.
@@ -134,8 +131,8 @@ _MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unres
 
 def most_gain(evidence: Evidence, score: float) -> float:
     """Return the most that training can gain over `score`."""
-    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else 1.0
-    return max(0.0, min(1.0 - score, high))
+    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else None
+    return max(0.0, 1.0 - score if high is None else min(1.0 - score, high))
 
 
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
@@ -188,9 +185,8 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
         if not row.fixed_by or row.fixed_by in settled:
             continue
         if row.name == "label_or_grader":
-            confirmed = evidence.labels_confirmed
-            refuted = upper_bound(row.n_failed, row.n, LEVER_ALPHA) < 0.5 * LEAST_RECALL
-            levers[row.name] = value if confirmed else False if confirmed is False or refuted else None
+            unlikely = value is False and evidence.label_chance < LEVER_ALPHA
+            levers[row.name] = False if unlikely else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
     return levers

@@ -28,7 +28,7 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import relabelled
+from tuneworthy.verdict.suspects import label_errors
 
 # Share of dev whose answers must stand in the input for a task of extraction.
 MOSTLY = 0.8
@@ -52,14 +52,15 @@ def gather(session: Session) -> Evidence:
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
-    labels = relabelled(session.project, report) if report else None
+    labels = label_errors(session.project, report) if report else None
     return replace(
         evidence,
         alpha=record.alpha,
         n_test=record.n_test,
-        errors=report.rows if report else None,
+        errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
-        suspects=len(report.suspects) if report else 0,
+        suspects=len(report.suspects) + len(report.doubtful) if report else 0,
+        label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels,
         pass_rate=report.pass_at_1 if report else None,
         judge=_judge(session, record),

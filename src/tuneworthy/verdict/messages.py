@@ -90,11 +90,12 @@ say = Catalogue(
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "With {size:,} examples the forecast gain is {gain:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
-            "{n} training runs)."
+            "With {size:,} examples training gains at least {low:+.1f} points, by {n} training runs; {above}."
         ),
-        "below_margin": "Even the upper end of the interval is below the margin of {margin:.1f} points.",
-        "gain_open": "The interval includes zero, so the pilot is inconclusive.",
+        "open_above": "the gain is open above, as the curve has not flattened",
+        "at_most": "it gains at most {high:+.1f} points, as the curve has flattened",
+        "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
+        "gain_open": "The lower bound is not above zero, so the pilot is inconclusive.",
         "more_pilot": "Add larger sizes or more seeds to the pilot.",
         # Gates before shipping
         "no_tuned": "No fine-tuned model has been compared on the test set.",
@@ -330,9 +331,13 @@ say = Catalogue(
         "no_worse_and_met": "It is no worse by {margin:.1f} points, and the only option that meets the target.",
         "gain_excluded": "A gain of {margin:.1f} points is excluded.",
         "rival_saves": "{name} is no worse, and at least 20% cheaper or faster.",
-        "shared_errors": (
-            "Models agree against more than {most:.0%} of the labels, so they share their errors and prove nothing."
+        "not_measured": "{what} are not measured.",
+        "labels_doubtful": "Models contradict {n} more labels, and may share the error.",
+        "repeats_alike": "Every further answer was the same, so unstable answers are not measured.",
+        "judge_overruled": (
+            "People overrule the judge too often ({n} answers rated), so it cannot say what fixes an answer."
         ),
+        "answers_unrated": "People rated fewer than {n} answers of this variant, so the judge is not corrected.",
         "one_family": "All models are of one family, and there are too few examples to fit a classifier.",
     }
 ).say
@@ -372,6 +377,15 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "instability": "the model is correct on another attempt",
     "reasoning": "only a stronger model is correct",
     "unexplained": "no probe finds a cause",
+}
+# What a probe measures, as the subject of a sentence.
+WHAT: Final[Mapping[str, str]] = {
+    "refusal": "Wrong refusals",
+    "format": "Wrong formats",
+    "label_or_grader": "Wrong labels",
+    "knowledge": "Missing documents",
+    "instability": "Unstable answers",
+    "reasoning": "Failures that a stronger model avoids",
 }
 # What fixes a class of failures, without a full stop.
 LEVERS: Final[Mapping[str, str]] = {

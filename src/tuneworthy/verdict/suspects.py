@@ -1,15 +1,19 @@
-"""Suspected labels: a random part of the suspected failures is labelled again, blind, before they may decide."""
+"""Suspected labels: a random part of the failures in question is labelled again, blind, before they may decide."""
 
 import random
+from collections.abc import Collection, Sequence
+from math import comb
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
+from tuneworthy.stats import lower_bound, upper_bound
 from tuneworthy.store import Folder
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
+from tuneworthy.verdict.evidence import LEVER_ALPHA
 
 # Failures that people label again.
 RELABELLED: Final = 15
@@ -22,29 +26,77 @@ def suspects_path(project: Project) -> Path:
     return cases.with_name(f"{cases.stem}{FILE_SUFFIX}")
 
 
-def drawn(report: ErrorAnalysis) -> list[str]:
-    """Return the ids of the suspected cases that people label again: a seeded draw of at most fifteen."""
-    names = sorted(report.suspects)
-    return names if len(names) <= RELABELLED else sorted(random.Random(len(names)).sample(names, RELABELLED))
+def drawn(report: ErrorAnalysis, labelled: Collection[str] = ()) -> list[str]:
+    """Return the ids of the cases that people label again: the first fifteen of a seeded order, then fifteen more.
+
+    Args:
+        report: The error analysis.
+        labelled: Cases that people labelled again already.
+    """
+    order = _order(report)
+    n = RELABELLED * (1 + _unbroken(order, labelled) // RELABELLED)
+    return sorted(order[:n])
 
 
 def drawn_suspects(project: Project) -> list[str]:
     """Return the ids of the cases that people label again, by the last error analysis; none without one."""
     report = Folder(project.root).read(FILE, ErrorAnalysis)
-    return drawn(report) if report else []
+    return drawn(report, _labels(project)) if report else []
 
 
-def relabelled(project: Project, report: ErrorAnalysis) -> bool | None:
-    """Return whether people find most failures to be errors of the label; None before they labelled the draw.
+def n_to_label(project: Project, report: ErrorAnalysis) -> int:
+    """Return how many of the drawn cases nobody has labelled again yet."""
+    labelled = _labels(project)
+    return len(set(drawn(report, labelled)) - labelled.keys())
 
-    What they confirm of the draw is taken of all suspected failures.
+
+def label_errors(project: Project, report: ErrorAnalysis) -> bool | None:
+    """Return whether people find most failures to be errors of the label; None where their labels do not settle it.
+
+    A failure is the label's if people give the answer of the variant instead. What they say of the draw bounds the
+    number among all that are suspected or doubtful (hypergeometric); the failures are a sample themselves (binomial).
     """
-    path, wanted = suspects_path(project), drawn(report)
-    if not wanted or not path.is_file():
+    order, labels = _order(report), _labels(project)
+    m = _unbroken(order, labels)
+    if m < min(RELABELLED, len(order)) or not order:
         return None
-    last = {row.case: row.label for row in read_labels(path) if row.case in report.suspects}
-    answered = [name for name in wanted if name in last]
-    if len(answered) < len(wanted):
-        return None
-    wrong = sum(normalise(answer_text(last[name])) != normalise(report.expected.get(name, "")) for name in answered)
-    return wrong / len(answered) * len(report.suspects) > 0.5 * len(report.classes)
+    answers = {**report.doubtful, **report.suspects}
+    k = sum(normalise(answer_text(labels[case])) == normalise(answers[case]) for case in order[:m])
+    fewest, most = count_bounds(k, m, len(order), LEVER_ALPHA)
+    n = len(report.classes)
+    if lower_bound(fewest, n, LEVER_ALPHA) > 0.5:
+        return True
+    return False if upper_bound(most, n, LEVER_ALPHA) < 0.5 else None
+
+
+def count_bounds(k: int, m: int, n: int, alpha: float) -> tuple[int, int]:
+    """Return one-sided bounds of how many of `n` have a property that `k` of `m` drawn without replacement have.
+
+    >>> count_bounds(13, 15, 16, 0.1), count_bounds(7, 7, 7, 0.1)
+    ((13, 14), (7, 7))
+    """
+    possible = range(k, n - (m - k) + 1)
+
+    def chance(total: int, counts: range) -> float:
+        return sum(comb(total, j) * comb(n - total, m - j) for j in counts) / comb(n, m)
+
+    fewest = next(total for total in possible if chance(total, range(k, m + 1)) > alpha)
+    return fewest, next(total for total in reversed(possible) if chance(total, range(k + 1)) > alpha)
+
+
+def _order(report: ErrorAnalysis) -> list[str]:
+    """Return the suspected and doubtful cases in the order in which people label them again."""
+    names = sorted({*report.suspects, *report.doubtful})
+    random.Random(len(names)).shuffle(names)
+    return names
+
+
+def _unbroken(order: Sequence[str], labelled: Collection[str]) -> int:
+    """Return how many of the first cases are labelled without a gap, so that they stay a random draw."""
+    return next((index for index, case in enumerate(order) if case not in labelled), len(order))
+
+
+def _labels(project: Project) -> dict[str, Any]:
+    """Return the last label that people gave each case."""
+    path = suspects_path(project)
+    return {row.case: row.label for row in read_labels(path)} if path.is_file() else {}
