@@ -85,7 +85,9 @@ say = Catalogue(
         "search_incomplete": "The search needs every answer, but a call failed: {why}",
         "search_incomplete_hint": "Run the same command again once the provider works. Finished calls are cached.",
         # Whether a candidate is adopted
-        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}] at alpha {alpha:.4f}, n = {n}",
+        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}], n = {n}",
+        "tested": ", one-sided p = {p_value:.2g} at alpha {alpha:.2g}",
+        "not_tested": ", not compared because it is not ahead on dev",
         "judge_unvalidated": "{why} (judge scores alone: {gain})",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); {gain}",
         "unscored_flip": "the unscored answers could reverse the result; {gain}",
@@ -490,8 +492,8 @@ def power(  # noqa: PLR0917
     """Say what difference the test set can show."""
     gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
     text = (
-        f"The test set has {n} cases for {comparisons} comparisons at alpha {alpha:.4f} each. If {loss:.1%} of the "
-        f"cases get worse, {gain} is detected with 80% power."
+        f"The test set has {n} cases for {comparisons} comparison{'s' * (comparisons > 1)} at a one-sided alpha of "
+        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {gain} is detected with 80% power."
     )
     if n_groups < n:
         worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"
