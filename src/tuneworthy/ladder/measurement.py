@@ -17,11 +17,13 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.record import FieldScores, LabelBalance, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import Case, Trace, Variant
 
@@ -171,6 +173,7 @@ async def decide(
         alpha: Of this comparison.
     """
     margin, target = session.project.task.margin, session.project.task.target
+    effective = session.split.effective_groups
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
     _, no_creep, fault = compare_on_test(session, highest, trial, alpha)
     unvalidated = unvalidated or fault
@@ -188,6 +191,8 @@ async def decide(
         loses_target=met[0] and not met[1],
         violated=trial.violated,
         unvalidated=unvalidated,
+        shown_before=_shown_before(session, best, trial),
+        few_groups=messages.say("sources_few", n=effective, least=LEAST_GROUPS) if effective < LEAST_GROUPS else "",
     )
     decision = decide_adoption(evidence, margin)
     if decision.reason_code == "cheaper" and not evidence.cheaper:
@@ -198,6 +203,23 @@ async def decide(
         )
         decision = decide_adoption(replace(evidence, time_ratio=after.ratio_to(before)), margin)
     return gain, decision
+
+
+def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
+    """Return the comparison that showed the trial to be better before cases were added; None if there is none.
+
+    What was shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
+    """
+    if session.judging is not None:
+        return None
+    for times, alpha in earlier_levels(session, trial.rung, best.variant, trial.variant):
+        later = {identity for ids in session.split.additions[times:] for identity in ids}
+        first = np.array([case.id not in later for case in session.split.test])
+        groups = session.groups(session.split.test)
+        gain = compare(*_common(best, trial, groups, first), alpha=alpha, seed=session.project.split.seed)
+        if gain.better:
+            return gain
+    return None
 
 
 def compare_on_test(
@@ -313,10 +335,10 @@ def first_error(traces: Sequence[Trace]) -> str:
 
 
 def _common(
-    a: Measurement, b: Measurement, groups: np.ndarray | None
+    a: Measurement, b: Measurement, groups: np.ndarray | None, among: np.ndarray | bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return `num` and `den` of both on the cases that both have scored, and the groups of these."""
-    both = ~(np.isnan(a.num) | np.isnan(b.num))
+    """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
+    both = ~(np.isnan(a.num) | np.isnan(b.num)) & among
     return a.num[both], a.den[both], b.num[both], b.den[both], None if groups is None else groups[both]
 
 

@@ -204,11 +204,15 @@ class SplitRecord:
         origin: `cases` or `examples`: where dev comes from.
         reasons: How and why it was drawn so, in words.
         counts: Numbers by name.
+        effective_groups: As how many independent sources the test cases count.
+        additions: How often cases were added to test.
     """
 
     origin: str
     reasons: Sequence[str] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    effective_groups: float | None = None
+    additions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

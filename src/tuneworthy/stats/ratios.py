@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+# Fewer effective groups than this show nothing: no interval of theirs can be trusted.
+LEAST_GROUPS = 20
 
 
 def as_ratio(num: ArrayLike, den: ArrayLike) -> tuple[Floats, Floats]:
@@ -45,6 +47,19 @@ def shared_sources(groups: ArrayLike | None) -> NDArray[Any] | None:
         return None
     labels = np.asarray(groups)
     return labels if len(np.unique(labels)) < labels.size else None
+
+
+def effective_groups(groups: ArrayLike) -> float:
+    """Return as how many clusters of one size these count: `(sum of sizes)**2 / sum of squared sizes`.
+
+    Args:
+        groups: `(n_cases,)` labels of cases that share a source.
+
+    >>> effective_groups(["a", "b", "c", "d"]), effective_groups(["a", "a", "a", "b"])
+    (4.0, 1.6)
+    """
+    _, sizes = np.unique(np.asarray(groups), return_counts=True)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
 
 
 def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:

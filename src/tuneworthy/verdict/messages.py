@@ -21,7 +21,7 @@ say = Catalogue(
         # Gates before a decision
         "waived": "Waived: {reason} Result of the gate: {message}",
         "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
-        "too_few_groups": "The test cases come from {n} sources; at least {needed} are needed.",
+        "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",

@@ -208,7 +208,13 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
                 continue
             extra = max(1, round(more * rung.n_effective / max(1, rung.n)))
             met, missed = chance_of_status(
-                rung.score, rung.n_effective, extra, evidence.target, evidence.margin, options=evidence.n_options
+                rung.score,
+                rung.n_effective,
+                extra,
+                evidence.target,
+                evidence.margin,
+                options=evidence.n_options,
+                additions=evidence.additions,
             )
             chances[(kind, subject)] = (met, missed)
         minutes = more * MINUTES_PER_CASE
