@@ -137,6 +137,6 @@ def _append(path: Path, cases: Sequence[Case]) -> None:
 def _store(folder: Folder, added: Sequence[Case]) -> None:
     split = folder.read("split", StoredSplit)
     assert split is not None  # as read before, under the same lock
-    test = sorted([*split["test"], *map(fingerprint, added)], key=lambda entry: entry["id"])
+    test = sorted([*split["test"], *map(fingerprint, added)], key=lambda entry: str(entry["id"]))
     additions = [*split.get("additions", []), [case.id for case in added]]
     folder.write("split", {**split, "test": test, "additions": additions})

@@ -84,7 +84,8 @@ def _joined(declared: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarra
     a, b = (declared[list(side)] for side in zip(*pairs, strict=True))
     n = int(declared.max()) + 1
     _, component = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False)
-    return np.asarray(component)[declared]
+    joined: np.ndarray = component[declared]
+    return joined
 
 
 def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:

@@ -89,7 +89,7 @@ async def measure_on_test(
         session: The opened project.
         record: Of the rung, as far as dev tells.
         variant: The winner on dev.
-        dev: Cases to time calls on; those of test without dev.
+        dev: Cases to time calls on, before those of test.
 
     Returns:
         The record with all that was measured, and the measurement.
@@ -101,7 +101,8 @@ async def measure_on_test(
     n_lost = sum(bool(score.unscored) for score in scores)
     if session.judging:
         await session.judging.learn(test, traces)
-    latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
+    limits, model = session.project.constraints, session.models[variant.model]
+    latency = await measure_latency(session.runner, variant, model, [*dev, *test], limits=limits)
     means = usage(traces)
     usd_per_1k = means["usd_per_1k"]
     trial = Measurement(
@@ -114,10 +115,11 @@ async def measure_on_test(
         usd_per_1k=usd_per_1k,
         latency=latency,
         violated=violation(
-            session.project.constraints,
+            limits,
             model=variant.model,
-            hosted=session.models[variant.model].hosted,
+            hosted=model.hosted,
             p95_ms=latency.quantile_ms(0.95),
+            p95_interval=latency.interval_ms(0.95),
             usd_per_1k=usd_per_1k,
         ),
     )
@@ -146,6 +148,8 @@ async def measure_on_test(
         usd_per_1k=usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
+        latency_p50_ci=latency.interval_ms(0.5),
+        latency_p95_ci=latency.interval_ms(0.95),
         latency_n=len(latency.seconds),
         input_tokens=means["input_tokens"],
         output_tokens=means["output_tokens"],

@@ -83,6 +83,26 @@ def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
     return 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha))
 
 
+def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> tuple[float, float | None]:
+    """Distribution-free two-sided interval of a quantile, between two order statistics; None where the end is open.
+
+    Args:
+        values: `(n,)` independent measurements, at least one; none is below 0.
+        q: in (0, 1).
+
+    Source: David and Nagaraja 2003, Order Statistics, section 7.1.
+
+    >>> quantile_interval(range(1, 101), 0.5), quantile_interval(range(1, 33), 0.95)
+    ((40.0, 61.0), (28.0, None))
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = ordered.size
+    below = scipy.stats.binom.cdf(np.arange(n + 1), n, q)  # chance that at most so many lie below the quantile
+    lower = int((below <= alpha / 2).sum())  # the lower end is the `lower`-th smallest
+    upper = int((1 - below > alpha / 2).sum()) + 1
+    return (float(ordered[lower - 1]) if lower else 0.0), (float(ordered[upper - 1]) if upper <= n else None)
+
+
 def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> Interval:
     """Two-sided interval of `sum(num) / sum(den)`.
 

@@ -66,6 +66,7 @@ class RungEvidence:
     delta_today_ci: tuple[float, float] | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     usd_per_1k: float | None = None
     violated: str = ""
     compared_to: str | None = None
@@ -349,6 +350,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         delta_today_ci=row.delta_today_ci,
         latency_p50_ms=row.latency_p50_ms,
         latency_p95_ms=row.latency_p95_ms,
+        latency_p95_ci=row.latency_p95_ci,
         usd_per_1k=known_usd(row, name, project),
         violated=row.violated
         or constraints.violation(
@@ -356,6 +358,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
             model=name,
             hosted=name in project.models and project.models[name].hosted,
             p95_ms=row.latency_p95_ms,
+            p95_interval=row.latency_p95_ci,
             usd_per_1k=row.usd_per_1k,
         ),
         compared_to=row.compared_to,

@@ -311,6 +311,12 @@ say = Catalogue(
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder, to see whether it keeps the limit."
         ),
+        "p95_open": (
+            "The p95 latency of {name} is {p95:,.0f} ms (95% interval {span}), and the limit is {limit:,.0f} ms. Set "
+            "`constraints.p95_ms` to a limit outside this interval."
+        ),
+        "span": "{lower:,.0f} to {upper:,.0f} ms",
+        "above": "{lower:,.0f} ms or more",
         "set_price": "Set the price of the model behind {name} in [models].",
         "name_smaller_model": "Add a smaller model to [models], to see what could be trained instead.",
         "analyse": "Find out why answers are wrong, on dev.",

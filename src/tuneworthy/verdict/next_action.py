@@ -138,7 +138,9 @@ def _candidates(
             yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
-        elif kind in {"distil", "eligible"}:
+        elif kind == "eligible":
+            yield _eligible(fact, facts, evidence)
+        elif kind == "distil":
             yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
@@ -160,6 +162,20 @@ def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
 def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT) -> _Candidate:
     action = NextAction(command="", why=why, calls=0, usd=0.0, person_minutes=minutes)
     return _Candidate(action, _prior(facts))
+
+
+def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Candidate:
+    """Return what tells whether an option keeps its limits: a price, or another latency limit."""
+    option, limits = next(one for one in facts.options if one.option == fact[1]), evidence.limits
+    if limits.usd_per_1k is not None and option.usd_per_1k is None:
+        return _edit(messages.say("set_price", name=option.option), [fact])
+    if option.latency_p95_ms is None or option.latency_p95_ci is None:
+        return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
+    (lower, upper), limit = option.latency_p95_ci, limits.p95_ms or 0.0
+    span = messages.say("span", lower=lower, upper=upper) if upper is not None else messages.say("above", lower=lower)
+    return _edit(
+        messages.say("p95_open", name=option.option, p95=option.latency_p95_ms, span=span, limit=limit), [fact]
+    )
 
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.verdict.tasks.scripted_task import WORDS, HandMade, Scripted, Told, ask, share
+from tests.verdict.tasks.scripted_task import HandMade, Scripted, ask, share
 
 from tuneworthy.cli import invoke
 
