@@ -29,7 +29,7 @@ say = Catalogue(
         "labels_corrected": (
             "Labels of these cases have been corrected since the first run, so all variants are scored again: {names}."
         ),
-        "cases_added": "{n} cases were added after the split was drawn. The run does not use them.",
+        "cases_added": "{n} cases joined the file after the split was drawn. `cases add` adds them to test.",
         "test_revealed": (
             "Answers to {n} test cases have been revealed, the first on {date}. Changes made since then may look "
             "better on these cases than they are."
@@ -92,6 +92,8 @@ say = Catalogue(
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); {gain}",
         "unscored_flip": "the unscored answers could reverse the result; {gain}",
         "better": "better: {gain}",
+        "shown_before": "; shown at alpha {alpha:.4f} on the first {n} cases",
+        "sources_few": "the test cases count as {n:.1f} independent sources; at least {least} are needed",
         "cheaper": "non-inferior (lower bound {lower:+.1f} points, above -{margin:.1f}) at {saving}; {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out: {gain}",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out: {gain}",
@@ -230,6 +232,10 @@ say = Catalogue(
             "{total} of {n_dev} dev cases are near-duplicates of test cases. Of these, {exact} have the same question, "
             "{ngram} share most n-grams, and {group} share a group."
         ),
+        "near_duplicates": (
+            "{n} cases reword other cases and are grouped with them. The {n_test} test cases count as {effective:.0f} "
+            "effective cases."
+        ),
         "set_groups": "Assign the same group to all cases from one source.",
         "most_faults": "valid rows only",
         "more_faults": "{n} more errors",
@@ -241,7 +247,7 @@ say = Catalogue(
             "predefined candidate."
         ),
         "add_dev": "Add cases, or at least 200 examples that can be scored.",
-        "few_groups": "The test set has {n} groups; at least {least} are needed.",
+        "few_groups": "The test set counts as {n:.1f} groups of equal size; at least {least} are needed.",
         "add_groups": "Add cases from other sources.",
         # check: documents and search
         "documents_missing": "The path in [documents] does not exist: {path}.",

@@ -21,7 +21,7 @@ say = Catalogue(
         # Gates before a decision
         "waived": "Waived: {reason} Result of the gate: {message}",
         "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
-        "too_few_groups": "The test cases come from {n} sources; at least {needed} are needed.",
+        "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",
@@ -312,6 +312,12 @@ say = Catalogue(
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder, to see whether it keeps the limit."
         ),
+        "p95_open": (
+            "The p95 latency of {name} is {p95:,.0f} ms (95% interval {span}), and the limit is {limit:,.0f} ms. Set "
+            "`constraints.p95_ms` to a limit outside this interval."
+        ),
+        "span": "{lower:,.0f} to {upper:,.0f} ms",
+        "above": "{lower:,.0f} ms or more",
         "set_price": "Set the price of the model behind {name} in [models].",
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed ones count as a range."

@@ -185,7 +185,9 @@ def _candidates(
             yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
-        elif kind in {"distil", "eligible"}:
+        elif kind == "eligible":
+            yield _eligible(fact, facts, evidence)
+        elif kind == "distil":
             yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
@@ -213,6 +215,20 @@ def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
     """Return the repair of a search that does not find the documents, after which the rung is compared again."""
     same = [fact for fact in unknown if fact in {("could_meet", "retrieval"), ("lever", "knowledge")}]
     return _edit(messages.say("fix_search"), same, minutes=MINUTES_TO_FIX_SEARCH)
+
+
+def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Candidate:
+    """Return what tells whether an option keeps its limits: a price, or another latency limit."""
+    option, limits = next(one for one in facts.options if one.option == fact[1]), evidence.limits
+    if limits.usd_per_1k is not None and option.usd_per_1k is None:
+        return _edit(messages.say("set_price", name=option.option), [fact])
+    if option.latency_p95_ms is None or option.latency_p95_ci is None:
+        return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
+    (lower, upper), limit = option.latency_p95_ci, limits.p95_ms or 0.0
+    span = messages.say("span", lower=lower, upper=upper) if upper is not None else messages.say("above", lower=lower)
+    return _edit(
+        messages.say("p95_open", name=option.option, p95=option.latency_p95_ms, span=span, limit=limit), [fact]
+    )
 
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
@@ -263,7 +279,13 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
                 continue
             extra = max(1, round(more * rung.n_effective / max(1, rung.n)))
             met, missed = chance_of_status(
-                rung.score, rung.n_effective, extra, evidence.target, evidence.margin, options=evidence.n_options
+                rung.score,
+                rung.n_effective,
+                extra,
+                evidence.target,
+                evidence.margin,
+                options=evidence.n_options,
+                additions=evidence.additions,
             )
             chances[(kind, subject)] = (met, missed)
         minutes = more * MINUTES_PER_CASE
