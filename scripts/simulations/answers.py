@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ import numpy as np
 from scipy.special import ndtri
 from scripts.simulations.truth import CAUSES, INPUT_TOKENS, OUTPUT_TOKENS, SAMPLED, Key, World
 
+from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.splits import Split
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config import Project
@@ -104,9 +106,10 @@ class Answers:
 
     def _case(self, i: int, source: int) -> Case:
         words = self.world.seed * 1009 + source * 31
-        text = " ".join(WORDS[(words * (j + 3) + j * j * 7919) % 997] for j in range(12))
-        if self.world.group_size > 1:
-            text = f"{text} {WORDS[(i * 613) % 997]}"
+        chosen = [WORDS[(words * (j + 3) + j * j * 7919) % 997] for j in range(12)]
+        if self.world.group_size > 1:  # a rewording has two other words
+            chosen[i % 12], chosen[(i * 5 + 3) % 12] = WORDS[(i * 613) % 997], WORDS[(i * 271) % 997]
+        text = " ".join(chosen)
         documents = ("d1",) if "documents" in self.world.knows else ()
         expected = self.labels[self.expected[i]]
         return Case(
@@ -248,16 +251,22 @@ class SimulationSession(Session):
         self.project._root = NOWHERE
         self.folder = Documents()  # type: ignore[assignment]
         self.answers = answers = Answers(world)
+        dev, test = answers.cases[: world.n_dev], answers.cases[world.n_dev :]
+        if world.group_size > 1:
+            dev, test = group_near_duplicates(dev).cases, group_near_duplicates(test).cases
+        bounds = np.cumsum([world.n_test - sum(world.added), *world.added])
+        additions = [test[start:end] for start, end in pairwise(bounds)]
         kind = Kind(world.kind, "", answers.labels if world.kind == "label" else ())
         self.split = Split(
-            dev=tuple(answers.cases[: world.n_dev]),
-            test=tuple(answers.cases[world.n_dev :]),
+            dev=tuple(dev),
+            test=tuple(test),
             shots=(),
             explore=True,
             origin="examples",
             seed=7,
             dev_size=world.n_dev,
             kind=kind,
+            additions=tuple(tuple(case.id for case in some) for some in additions),
         )
         self.task = TaskInfo(kind=world.kind, labels=kind.labels)
         self.models = Models(self.project)  # type: ignore[assignment]
@@ -361,16 +370,6 @@ class SimulationSession(Session):
             replace(trace, response=replace(trace.response, seconds=float(time)))  # type: ignore[type-var]
             for trace, time in zip(await self.ask(variant, cases), seconds, strict=True)
         ]
-
-    def groups(self, cases: Sequence[Case]) -> np.ndarray | None:
-        """Return the groups of near-duplicates that are found."""
-        return None if self.world.group_size == 1 else near_duplicates(cases)
-
-
-def near_duplicates(cases: Sequence[Case]) -> np.ndarray:
-    """Return the number of the group of each case."""
-    texts: dict[str, int] = {}
-    return np.array([texts.setdefault(case.text.rpartition(" ")[0], len(texts)) for case in cases])
 
 
 def world_grader(world: World) -> str:

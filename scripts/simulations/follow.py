@@ -39,7 +39,7 @@ def follow(decided: Decided) -> Followed:
         steps.append(name)
         if world is None or spent > ALLOWED * first + 1e-9:
             break
-        decided = simulate(world)
+        decided = simulate(world, decided.plan)
     return Followed(decided.firm, tuple(steps), decided)
 
 
@@ -54,7 +54,8 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
     changed = world
     if more := re.search(r"Add (\d[\d,]*) test cases", why):
         steps.append("add cases")
-        changed = replace(changed, n_test=world.n_test + int(more[1].replace(",", "")))
+        n = int(more[1].replace(",", ""))
+        changed = replace(changed, n_test=world.n_test + n, added=(*world.added, n))
     wanted = re.findall(r"--rung (\w+)", action.command)
     if new := [rung for rung in wanted if rung not in rungs]:
         steps.append("run " + ", ".join(new))
@@ -63,7 +64,6 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
         steps.append("judge")
         changed = replace(changed, n_human=2 * world.n_human)
     for name, sentence, known in (
-        ("label suspects", "failed cases again, blind", "labels"),
         ("set traffic", messages.say("set_traffic"), "traffic"),
         ("set price", "Set the price of the model", "prices"),
         ("set costs", messages.say("set_costs"), "costs"),
@@ -72,6 +72,9 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
         if sentence in why:
             steps.append(name)
             knows.add(known)
+    if again := re.search(r"Label (\d+) failed cases again", why):
+        steps.append("label suspects")
+        changed = replace(changed, relabelled=world.relabelled + int(again[1]))
     if messages.say("fix_search") in why:
         steps.append("fix search")
         changed = replace(changed, search=REPAIRED)

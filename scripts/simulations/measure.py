@@ -25,6 +25,7 @@ from tuneworthy.ladder.run import TEACHER, LadderRun
 from tuneworthy.stats import clopper_pearson
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
+from tuneworthy.verdict import probes
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.economics import bills_of, smallest_usd
@@ -32,9 +33,11 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best
 from tuneworthy.verdict.next_action import RungCost
 from tuneworthy.verdict.probes import analyse_errors
-from tuneworthy.verdict.suspects import drawn
+from tuneworthy.verdict.suspects import drawn, settled_by
 
 T = TypeVar("T")
+# Simulated texts say nothing of their labels: a classifier on them would have no vote, and takes long to find out.
+probes.classifier_votes = lambda _: None  # type: ignore[assignment]
 PROVENANCE = Provenance(
     tuneworthy="", seed=7, project="", split="", labels="", groups="", graders={}, examples="", documents="", models=(),
     settings={},
@@ -50,6 +53,7 @@ class Decided:
     Attributes:
         evidence: With the probes made. verdict: Of it.
         answer: What is right. near: whether it is right by less than half a margin.
+        plan: The comparisons that were made, as they are stored.
     """
 
     world: World
@@ -57,6 +61,7 @@ class Decided:
     verdict: Verdict
     answer: Answer
     near: bool
+    plan: Any
 
     @property
     def firm(self) -> bool:
@@ -78,11 +83,20 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a simulation waited for something")
 
 
-def simulate(world: World) -> Decided:
-    """Let the package run the ladder, probe and decide."""
+def simulate(world: World, plan: Any = None) -> Decided:
+    """Let the package run the ladder, probe and decide.
+
+    Args:
+        world: The truth.
+        plan: The comparisons that were made so far, as they are stored.
+    """
     session = SimulationSession(world)
+    if plan is not None:
+        session.folder.write("comparisons", plan)
     run, options = _climb(session)
     record = _record(session, run)
+    if world.n_human:
+        session.folder.write("run", record.to_dict())
     project = session.project
     best = with_eligible_best(record, project)
     variant = best_language_model(record)
@@ -98,7 +112,8 @@ def simulate(world: World) -> Decided:
         best=best.best.rung if best.best else None,
         alpha=0.005,
         n_test=world.n_test,
-        n_groups=_groups(session),
+        additions=len(world.added),
+        n_groups=session.split.effective_groups,
         has_examples=True,
         other_models=sum(project.may_serve(name) for name in project.answering if name != world.today),
         differences=record.differences,
@@ -107,9 +122,10 @@ def simulate(world: World) -> Decided:
         documents="documents" in world.knows,
         judge=_judge(record) if world.n_human else None,
         search=_search(session, run) if "retrieval" in world.rungs and "documents" in world.knows else None,
-        errors=errors.rows if errors else None,
-        suspects=len(errors.suspects) if errors else 0,
-        labels_confirmed=_confirmed(session, errors) if errors and "labels" in world.knows else None,
+        errors=errors.rows if errors and errors.rated else None,
+        suspects=len(errors.suspects) + len(errors.doubtful) if errors else 0,
+        label_chance=errors.label_chance if errors else 0.0,
+        labels_confirmed=_confirmed(session, errors) if errors else None,
         pass_rate=errors.pass_at_1 if errors else None,
         bills=bills_of(project, record),
         smaller_usd=smallest_usd(project, record),
@@ -124,6 +140,7 @@ def simulate(world: World) -> Decided:
         verdict=verdict,
         answer=right_answer(world, options, failures, oracle),
         near=is_near(world, options, failures, oracle),
+        plan=session.folder.read("comparisons", dict),
     )
 
 
@@ -200,7 +217,7 @@ def _climb(session: SimulationSession) -> tuple[LadderRun, list[Measured]]:
             ],
         )  # fmt: skip
         run.current = rung
-        run.records[rung] = wait(run._test(record, winner))
+        run.records[rung] = wait(run._test(record, winner, session.split.dev))
         options.append(_measured(world, rung, winner))
     if run.classical and run.leader:
         run.records["classical"] = wait(run._against_classical(run.classical, run.leader))
@@ -258,11 +275,6 @@ def _record(session: SimulationSession, run: LadderRun) -> RunRecord:
     )
 
 
-def _groups(session: SimulationSession) -> int | None:
-    groups = session.groups(session.split.test)
-    return None if groups is None else len(np.unique(groups))
-
-
 def _judge(record: RunRecord) -> JudgeEvidence:
     bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
     return JudgeEvidence(valid=not bare, detail="validated", fix="" if not bare else "Label.")
@@ -290,17 +302,14 @@ def _search(session: SimulationSession, run: LadderRun) -> SearchEvidence | None
 
 
 def _confirmed(session: SimulationSession, errors: ErrorAnalysis) -> bool | None:
-    """Return what people find who label the drawn suspects again, and are right in 95% of them (see `relabelled`)."""
-    names = drawn(errors)
-    if not names:
-        return None
-    rng, answers = np.random.default_rng([session.world.seed, 78]), session.answers
-    wrong = 0
-    for name in names:
-        place = answers.place[name]
-        truly = answers.label[place] != answers.expected[place]
-        wrong += truly if rng.random() < PEOPLE else not truly
-    return bool(wrong / len(names) * len(errors.suspects) > 0.5 * len(errors.classes))
+    """Return what people find who label failures again, and are right in 95% of them."""
+    answers, labels = session.answers, {}
+    while len(labels) < session.world.relabelled and (names := set(drawn(errors, labels)) - labels.keys()):
+        for name in names:
+            place = answers.place[name]
+            right = np.random.default_rng([session.world.seed, place]).random() < PEOPLE
+            labels[name] = answers.labels[(answers.label if right else answers.expected)[place]]
+    return settled_by(errors, labels)
 
 
 def _costs(session: SimulationSession, options: Sequence[Measured]) -> Mapping[str, RungCost]:

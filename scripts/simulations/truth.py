@@ -25,6 +25,7 @@ Truth = Literal[
     "labels",
     "money",
     "model_untried",
+    "quality_unchecked",
     "labels_unchecked",
     "documents_unknown",
     "traffic_unknown",
@@ -33,7 +34,7 @@ Truth = Literal[
 Condition = Literal["balanced", "imbalanced", "duplicates", "noise", "judge"]
 TRUTHS: tuple[Truth, ...] = get_args(Truth)
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
-# Classes whose keys are given and whose rungs were run: the rules give a firm answer.
+# Classes whose keys are given, whose rungs were run, and whose failures people labelled again: a firm answer is due.
 FIRM: tuple[Truth, ...] = TRUTHS[:9]
 # The rule by which each class must be answered (see `rules.py`).
 BY: Mapping[Truth, str] = {
@@ -47,6 +48,7 @@ BY: Mapping[Truth, str] = {
     "labels": "labels",
     "money": "money",
     "model_untried": "untried",
+    "quality_unchecked": "quality",
     "labels_unchecked": "labels",
     "documents_unknown": "documents",
     "traffic_unknown": "unknown",
@@ -120,7 +122,9 @@ class World:
         search: Share of the cases that need a document, to which the search finds it.
         rungs: That were run.
         requests: True traffic a month. worth: what a wrong answer costs; None if the project does not say.
-        knows: What the project file says: traffic, prices, documents, waiver; and labels that people checked.
+        knows: What the project file says: traffic, prices, costs, documents, waiver.
+        relabelled: Failures that people labelled again.
+        added: Test cases that were added, each time.
         n_human: Test cases that people judge; 0 where a rule grades.
         specificity: Of the judge, like `sensitivity`.
     """
@@ -153,6 +157,8 @@ class World:
     requests: float = 0.0
     worth: float | None = None
     knows: frozenset[str] = frozenset()
+    relabelled: int = 0
+    added: tuple[int, ...] = ()
     n_human: int = 0
     sensitivity: float = 1.0
     specificity: float = 1.0
@@ -273,7 +279,8 @@ def draw(seed: int, truth: Truth, condition: Condition, n_test: int) -> World:
     world = replace(world, causes=_causes(rng, world, best, failing))
     if world.constant:
         world = replace(world, classical=majority)
-    return SETTINGS[truth](rng, world, strong)
+    world = SETTINGS[truth](rng, world, strong)
+    return replace(world, relabelled=15) if truth in FIRM else world
 
 
 def _shares(rng: np.random.Generator, condition: Condition, *, opened: bool) -> dict[str, float]:
@@ -411,7 +418,7 @@ def _knowledge(rng: np.random.Generator, world: World, strong: float) -> World:
 
 def _labels(rng: np.random.Generator, world: World, strong: float) -> World:
     """Most failures are errors of the label, and people labelled suspects again."""
-    return replace(world, models=_local(rng, world), knows=world.knows | {"labels"})
+    return _labels_unchecked(rng, world, strong)
 
 
 def _labels_unchecked(rng: np.random.Generator, world: World, strong: float) -> World:
@@ -450,6 +457,7 @@ SETTINGS = {
     "labels": _labels,
     "money": _money,
     "model_untried": _model_untried,
+    "quality_unchecked": _quality,
     "labels_unchecked": _labels_unchecked,
     "documents_unknown": _documents_unknown,
     "traffic_unknown": _traffic_unknown,

@@ -1,7 +1,7 @@
 """Suspected labels: a random part of the failures in question is labelled again, blind, before they may decide."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import comb
 from pathlib import Path
 from typing import Any, Final
@@ -51,12 +51,17 @@ def n_to_label(project: Project, report: ErrorAnalysis) -> int:
 
 
 def label_errors(project: Project, report: ErrorAnalysis) -> bool | None:
+    """Return whether people find most failures to be errors of the label, by the labels in the project's file."""
+    return settled_by(report, _labels(project))
+
+
+def settled_by(report: ErrorAnalysis, labels: Mapping[str, Any]) -> bool | None:
     """Return whether people find most failures to be errors of the label; None where their labels do not settle it.
 
     A failure is the label's if people give the answer of the variant instead. What they say of the draw bounds the
     number among all that are suspected or doubtful (hypergeometric); the failures are a sample themselves (binomial).
     """
-    order, labels = _order(report), _labels(project)
+    order = _order(report)
     m = _unbroken(order, labels)
     if m < min(RELABELLED, len(order)) or not order:
         return None
