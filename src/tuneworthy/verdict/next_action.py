@@ -33,6 +33,14 @@ GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
 # Chance from which a step is likely enough to settle the answer, and most steps that are named together.
 ENOUGH: Final = 0.8
 MOST_TOGETHER: Final = 3
+# Actions that are tried together: the best for their price.
+MOST_COMBINED: Final = 8
+# What a person does about an unknown fact, and how long that takes, minutes.
+EDITS: Final[Mapping[str, tuple[str, float]]] = {
+    "pays": ("set_traffic", MINUTES_TO_EDIT),
+    "documents": ("give_documents", 60.0),
+    "distil": ("measure_smaller", 15.0),
+}
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -87,7 +95,7 @@ def next_action(
     if not single:
         return NextAction(command="tuneworthy run", why=messages.say("run_again"))
     single.sort(key=lambda pair: -pair[0] / pair[1].price)
-    plans = [(_chance(facts, plan), plan) for plan in _together([candidate for _, candidate in single])]
+    plans = [(_chance(facts, plan), plan) for plan in _together([candidate for _, candidate in single[:MOST_COMBINED]])]
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
     return replace(best.action, chance_to_settle=round(chance, 2))
@@ -179,16 +187,13 @@ def _candidates(
             yield _Candidate(NextAction(command=command, why=gate.detail), _prior([fact]))
         elif kind == "cost":
             yield from _money(fact, facts, evidence)
-        elif kind == "pays":
-            yield _edit(messages.say("set_traffic"), [fact])
-        elif kind == "documents":
-            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
         elif kind == "eligible":
             yield _eligible(fact, facts, evidence)
-        elif kind == "distil":
-            yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
+        elif kind in EDITS:
+            name, minutes = EDITS[kind]
+            yield _edit(messages.say(name), [fact], minutes=minutes)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
 
