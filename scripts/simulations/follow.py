@@ -55,12 +55,13 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
     if more := re.search(r"Add (\d[\d,]*) test cases", why):
         steps.append("add cases")
         n = int(more[1].replace(",", ""))
-        changed = replace(changed, n_test=world.n_test + n, added=(*world.added, n))
+        rated = n if "rate the answers" in why else 0
+        changed = replace(changed, n_test=world.n_test + n, added=(*world.added, n), n_human=world.n_human + rated)
     wanted = re.findall(r"--rung (\w+)", action.command)
     if new := [rung for rung in wanted if rung not in rungs]:
         steps.append("run " + ", ".join(new))
         rungs += new
-    if "--judge" in action.command:
+    if "--judge" in action.command:  # the answers to cases that are added too
         steps.append("judge")
         changed = replace(changed, n_human=2 * world.n_human)
     for name, sentence, known in (

@@ -188,9 +188,12 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
             continue
         if row.name == "label_or_grader":
             unlikely = value is False and evidence.label_chance < LEVER_ALPHA
-            levers[row.name] = False if unlikely else evidence.labels_confirmed
+            levers[row.name] = False if unlikely and not evidence.labels_confirmed else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
+    probed = any(row.name == "knowledge" for row in evidence.errors)
+    if not probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
+        levers["knowledge"] = None  # nothing says how many failures lack a document
     return levers
 
 

@@ -326,6 +326,10 @@ say = Catalogue(
         "analyse": "Find out why answers are wrong, on dev.",
         "relabel": "Label {n} failed cases again, blind: about {minutes:.0f} minutes.",
         "try_lever": "Try what may fix most failures: the rung `{rung}`.",
+        "add_n_rated": (
+            "Add {n} test cases, and rate the answers to them with `tuneworthy cases label --judge`: about "
+            "{minutes:.0f} minutes."
+        ),
         "add_n_cases": "Add {n} test cases: about {minutes:.0f} minutes of labelling.",
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}; decide again when the target, the prices or the models change.",

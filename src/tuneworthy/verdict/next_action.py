@@ -10,24 +10,29 @@ from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from typing import Any, Final
 
+import scipy
+
 from tuneworthy.errors import join_sentences
+from tuneworthy.stats import lower_bound
 from tuneworthy.stats.target import chance_of_status
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.economics import has_smaller
-from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.outcome import decided, open_facts
+from tuneworthy.verdict.suspects import RELABELLED
 
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
 USD_PER_MINUTE: Final = 1.5
 USD_PER_STEP: Final = 1.0
 MINUTES_PER_CASE: Final = 2.0
+MINUTES_PER_VERDICT: Final = 0.5
 MINUTES_TO_EDIT: Final = 2.0
 MINUTES_FOR_COSTS: Final = 20.0
 MINUTES_TO_FIX_SEARCH: Final = 60.0
-# Failures that people label blind before a suspicion decides.
-RELABELLED: Final = 15
+# Answers of a variant that people rate at least, before its failures count.
+RATED: Final = 50
 # Test cases that are offered to be added, as multiples of those there are.
 GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
 # Chance from which a step is likely enough to settle the answer, and most steps that are named together.
@@ -41,6 +46,8 @@ EDITS: Final[Mapping[str, tuple[str, float]]] = {
     "documents": ("give_documents", 60.0),
     "distil": ("measure_smaller", 15.0),
 }
+# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
+ONE_KIND: Final = 0.25
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -251,22 +258,38 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
 
 def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
     name = fact[1]
+    if name == "unanalysed" and evidence.judge is not None:
+        action = NextAction(command="tuneworthy cases label --judge", why=messages.say("label_judge"))
+        return _Candidate(replace(action, person_minutes=RATED * MINUTES_PER_VERDICT), {fact: (0.2, 0.6)})
     if name == "unanalysed":
         action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
         return _Candidate(action, {fact: (0.2, 0.7)})
     row = next(row for row in evidence.errors or () if row.name == name)
     if name == "label_or_grader":
-        n = min(RELABELLED, evidence.suspects or row.n_failed)
-        minutes = n * MINUTES_PER_CASE
+        n = min(RELABELLED, row.n)
+        minutes, chance = n * MINUTES_PER_CASE, _chance_of_labels(n)
         why = messages.say("relabel", n=n, minutes=minutes)
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
-            {fact: (0.5, 0.5)},
+            {fact: chance},
         )
     action = NextAction(
         command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
     )
     return _Candidate(replace(action, person_minutes=0.0), {fact: (0.0, 0.8)})
+
+
+def _chance_of_labels(n: int) -> tuple[float, float]:
+    """Return the chances that people's labels of `n` failures show most of them to be the label's, and most not to be.
+
+    Failures are taken to be mostly of one kind.
+
+    >>> [round(chance, 2) for chance in _chance_of_labels(15)]
+    [0.41, 0.41]
+    """
+    weights = scipy.stats.betabinom(n, ONE_KIND, ONE_KIND).pmf(range(n + 1))
+    shown = sum(weight for k, weight in enumerate(weights) if lower_bound(k, n, LEVER_ALPHA) > 0.5)
+    return float(shown), float(shown)
 
 
 def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
@@ -293,9 +316,12 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
                 additions=evidence.additions,
             )
             chances[(kind, subject)] = (met, missed)
-        minutes = more * MINUTES_PER_CASE
-        why = messages.say("add_n_cases", n=more, minutes=minutes)
-        calls = more * len([rung for rung in evidence.rungs.values() if rung.tested])
+        options = len([rung for rung in evidence.rungs.values() if rung.tested])
+        # Where a judge grades, further cases say nothing before people rate the answers to them.
+        rating = 0.0 if evidence.judge is None else options * MINUTES_PER_VERDICT
+        minutes = more * (MINUTES_PER_CASE + rating)
+        why = messages.say("add_n_rated" if rating else "add_n_cases", n=more, minutes=minutes)
+        calls = more * options
         usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
         yield _Candidate(
             NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes), chances
