@@ -177,7 +177,7 @@ class Evidence:
         label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
-        pass_rate: Share of right answers when failures are sampled again; None if they were not.
+        pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
         forecast: Of the pilot.
         bills: What an answer of each measured rung costs, by rung.
         smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.

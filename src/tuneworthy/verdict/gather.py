@@ -29,6 +29,7 @@ from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, searc
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import label_errors
+from tuneworthy.verdict.training_method import has_preferences
 
 # Share of dev whose answers must stand in the input for a task of extraction.
 MOSTLY = 0.8
@@ -62,7 +63,7 @@ def gather(session: Session) -> Evidence:
         suspects=len(report.suspects) + len(report.doubtful) if report else 0,
         label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels,
-        pass_rate=report.pass_at_1 if report else None,
+        pass_rate=report.pass_rate if report else None,
         judge=_judge(session, record),
         expires=_expires(project, date.today()),
     )
@@ -114,6 +115,7 @@ def evidence_of(
         differences=run.differences if run else (),
         balance=run.balance if run else None,
         style_grader=project.graders[0].type == "style",
+        preferences=bool(data) and has_preferences(data.dataset.examples),
         bills=bills_of(project, run) if run else {},
         smaller_usd=smallest_usd(project, run) if run else None,
         economics=project.economics,
