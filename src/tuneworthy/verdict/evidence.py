@@ -173,7 +173,7 @@ class Evidence:
         judge: Its validation; None if no model grades.
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
-        suspects: Failures whose label is suspected or doubtful.
+        suspects: Failures that people are to label again next; None if not known.
         label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
@@ -214,7 +214,7 @@ class Evidence:
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
-    suspects: int = 0
+    suspects: int | None = None
     label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
