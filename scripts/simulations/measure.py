@@ -101,7 +101,7 @@ def simulate(world: World, plan: Any = None) -> Decided:
     best = with_eligible_best(record, project)
     variant = best_language_model(record)
     errors = wait(analyse_errors(session, variant)) if variant is not None else None
-    rungs = rungs_of(best, project)
+    rungs, labels = rungs_of(best, project), _labels(session, errors) if errors else {}
     evidence = Evidence(
         target=world.target,
         margin=world.margin,
@@ -123,10 +123,10 @@ def simulate(world: World, plan: Any = None) -> Decided:
         judge=_judge(record) if world.n_human else None,
         search=_search(session, run) if "retrieval" in world.rungs and "documents" in world.knows else None,
         errors=errors.rows if errors and errors.rated else None,
-        suspects=len(errors.suspects) + len(errors.doubtful) if errors else 0,
+        suspects=len(set(drawn(errors, labels)) - labels.keys()) if errors else None,
         label_chance=errors.label_chance if errors else 0.0,
-        labels_confirmed=_confirmed(session, errors) if errors else None,
-        pass_rate=errors.pass_at_1 if errors else None,
+        labels_confirmed=settled_by(errors, labels) if errors else None,
+        pass_rate=errors.pass_rate if errors else None,
         bills=bills_of(project, record),
         smaller_usd=smallest_usd(project, record),
         economics=project.economics,
@@ -301,15 +301,15 @@ def _search(session: SimulationSession, run: LadderRun) -> SearchEvidence | None
     )
 
 
-def _confirmed(session: SimulationSession, errors: ErrorAnalysis) -> bool | None:
-    """Return what people find who label failures again, and are right in 95% of them."""
-    answers, labels = session.answers, {}
+def _labels(session: SimulationSession, errors: ErrorAnalysis) -> dict[str, str]:
+    """Return what people say who label failures again, and are right in 95% of them."""
+    answers, labels = session.answers, dict[str, str]()
     while len(labels) < session.world.relabelled and (names := set(drawn(errors, labels)) - labels.keys()):
         for name in names:
             place = answers.place[name]
             right = np.random.default_rng([session.world.seed, place]).random() < PEOPLE
             labels[name] = answers.labels[(answers.label if right else answers.expected)[place]]
-    return settled_by(errors, labels)
+    return labels
 
 
 def _costs(session: SimulationSession, options: Sequence[Measured]) -> Mapping[str, RungCost]:

@@ -139,6 +139,8 @@ def test_doubtful_labels_leave_the_answer_open_where_they_may_be_most_of_the_fai
     found = decide(worth_it(errors=rows, label_chance=0.2, suspects=30))
     assert found.outcome is UNDECIDED and found.next_action.command == "tuneworthy cases label --suspects"
     assert decide(worth_it(errors=rows, label_chance=0.2, suspects=30, labels_confirmed=False)).outcome is FINE_TUNE
+    labelled = decide(worth_it(errors=rows, label_chance=0.2, suspects=0))  # and still open
+    assert labelled.next_action.command == "tuneworthy cases label --suspects --apply"
     assert decide(worth_it(errors=rows, label_chance=0.2, suspects=30, labels_confirmed=True)).outcome is DO_NOT
 
 

@@ -15,7 +15,7 @@ from tests.ladder.simulations import LABELS, write_simulation
 
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.session import open_session, read_data
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.types import Case
 from tuneworthy.verdict.error_analysis import (
@@ -28,7 +28,14 @@ from tuneworthy.verdict.error_analysis import (
     load_error_analysis,
     rows_of,
 )
-from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Suspicion, shown_stronger, suspect
+from tuneworthy.verdict.label_votes import (
+    CLASSIFIER,
+    GIVEN,
+    Suspicion,
+    classifier_votes,
+    shown_stronger,
+    suspect,
+)
 from tuneworthy.verdict.probes import analyse_errors, answer_key, form
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -170,6 +177,34 @@ def test_labels_that_a_strong_model_and_a_classifier_contradict_are_suspected(tm
     report = probe(tmp_path)
     assert share(report, "label_or_grader") > 0.3
     assert set(report.suspects.values()) <= set(LABELS)
+
+
+def by_classifier(root: Path) -> dict[str, str] | None:
+    async def votes() -> dict[str, str] | None:
+        async with open_session(load(root)) as session:
+            return classifier_votes(session)
+
+    return asyncio.run(votes())
+
+
+def test_the_classifier_votes_on_dev_without_having_learned_its_label(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": WEAK}, n_cases=N_CASES, n_examples=0, learnable=True)
+    wrong: set[str] = set()
+
+    def mislabel(row: dict[str, str], index: int) -> None:
+        if index % 10 == 0:
+            wrong.add(row["input"])
+            _mislabel(row, 0)
+
+    edit_cases(root, mislabel)
+    votes = by_classifier(root)
+    dev = [case for case in read_data(load(root)).split.dev if case.text in wrong]
+    assert votes is not None and dev
+    assert all(votes[case.id] not in {"", GIVEN, case.expected} for case in dev)
+
+
+def test_a_classifier_that_is_no_better_than_the_majority_label_has_no_vote(tmp_path: Path) -> None:
+    assert by_classifier(write_simulation(tmp_path, {"weak": WEAK}, n_cases=N_CASES, n_examples=0)) is None
 
 
 def test_every_failed_case_has_exactly_one_class_and_the_shares_add_up(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """`tuneworthy cases`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -10,7 +10,13 @@ from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labe
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli import messages
-from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal, suspects_on_terminal
+from tuneworthy.cli.label_terminal import (
+    LabelFiles,
+    examples_to_correct,
+    judge_on_terminal,
+    label_on_terminal,
+    suspects_on_terminal,
+)
 from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
@@ -18,6 +24,7 @@ from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
+from tuneworthy.verdict.suspects import suspects_path
 
 
 @click.group("cases")
@@ -163,7 +170,8 @@ def label(
     run again.
 
     With --suspects you label failed dev cases again whose expected answer the error analysis suspects. `decide` counts
-    them as label errors only after that.
+    them as label errors only after that. --suspects --apply writes these labels into the cases, and lists those of
+    examples, which you correct by hand.
 
     \b
     Example:
@@ -178,6 +186,17 @@ def label(
         name = person(labeller, "--labeller")
         path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
         _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
+        return
+    if suspects and applied:
+        project = load(root)
+        path, cases = suspects_path(project), project.path(project.cases.path)
+        labelled = read_labels(path)
+        done = apply_labels(cases, labelled, overwrite=True)
+        if not as_json:
+            _show_applied(cases, replace(done, unknown=()))
+            for question, label in examples_to_correct(project, labelled):
+                click.echo(messages.say("correct_example", question=question, label=label))
+        _show_labels(path, 0, agreement(labelled), as_json=as_json, done=done)
         return
     if suspects:
         path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))

@@ -45,6 +45,7 @@ say = Catalogue(
             "  skipped {n} cases that already have a different label ({cases}). Use --overwrite to replace these "
             "labels."
         ),
+        "correct_example": "Correct this example: {question} The answer is {label!r}.",
         "labels_without_case": "  skipped {n} labels whose cases are not in the file.",
         "case_or_failed": "Pass either the ID of a case or --failed.",
         "no_answer_stored": (

@@ -142,6 +142,8 @@ class ErrorAnalysis:
         stronger: Models that are shown to be stronger on dev.
         pass_at_1: Of the cases that were sampled again; None if none was.
         pass_at_k: The same for at least one right answer of k.
+        pass_rate: Share of samples on dev that pass: cases that were right count as right, failed ones by `pass_at_1`
+            where they were sampled again, else as wrong.
         calls: Of the probes, stored answers not counted.
         cost_usd: Of these calls.
     """
@@ -162,6 +164,7 @@ class ErrorAnalysis:
     stronger: Sequence[str] = ()
     pass_at_1: float | None = None
     pass_at_k: float | None = None
+    pass_rate: float | None = None
     calls: int = 0
     cost_usd: float = 0.0
 

@@ -176,11 +176,11 @@ class Evidence:
         judge: Its validation; None if no model grades.
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
-        suspects: Failures whose label is suspected or doubtful.
+        suspects: Failures that people are to label again next; None if not known.
         label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
-        pass_rate: Share of right answers when failures are sampled again; None if they were not.
+        pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
         forecast: Of the pilot.
         bills: What an answer of each measured rung costs, by rung.
         smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.
@@ -218,7 +218,7 @@ class Evidence:
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
-    suspects: int = 0
+    suspects: int | None = None
     label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None

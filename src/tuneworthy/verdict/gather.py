@@ -28,7 +28,8 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import label_errors
+from tuneworthy.verdict.suspects import label_errors, n_to_label
+from tuneworthy.verdict.training_method import has_preferences
 
 # Share of dev whose answers must stand in the input for a task of extraction.
 MOSTLY = 0.8
@@ -59,10 +60,10 @@ def gather(session: Session) -> Evidence:
         n_test=record.n_test,
         errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
-        suspects=len(report.suspects) + len(report.doubtful) if report else 0,
+        suspects=n_to_label(project, report) if report else None,
         label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels,
-        pass_rate=report.pass_at_1 if report else None,
+        pass_rate=report.pass_rate if report else None,
         judge=_judge(session, record),
         expires=_expires(project, date.today()),
     )
@@ -115,6 +116,7 @@ def evidence_of(
         differences=run.differences if run else (),
         balance=run.balance if run else None,
         style_grader=project.graders[0].type == "style",
+        preferences=bool(data) and has_preferences(data.dataset.examples),
         bills=bills_of(project, run) if run else {},
         smaller_usd=smallest_usd(project, run) if run else None,
         economics=project.economics,

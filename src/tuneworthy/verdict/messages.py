@@ -325,6 +325,7 @@ say = Catalogue(
         "name_smaller_model": "Add a smaller model to [models], to see what could be trained instead.",
         "analyse": "Find out why answers are wrong, on dev.",
         "relabel": "Label {n} failed cases again, blind: about {minutes:.0f} minutes.",
+        "apply_labels": "Correct the labels that people changed, then run the ladder and the error analysis again.",
         "try_lever": "Try what may fix most failures: the rung `{rung}`.",
         "add_n_rated": (
             "Add {n} test cases, and rate the answers to them with `tuneworthy cases label --judge`: about "

@@ -266,7 +266,18 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
         return _Candidate(action, {fact: (0.2, 0.7)})
     row = next(row for row in evidence.errors or () if row.name == name)
     if name == "label_or_grader":
-        n = min(RELABELLED, row.n)
+        if evidence.suspects == 0:  # all are labelled, and the failures are too few to settle it
+            return _Candidate(
+                NextAction(
+                    command="tuneworthy cases label --suspects --apply",
+                    why=messages.say("apply_labels"),
+                    calls=0,
+                    usd=0.0,
+                    person_minutes=MINUTES_TO_EDIT,
+                ),
+                {fact: (0.0, 0.8)},  # the failures that are left have other causes
+            )
+        n = min(RELABELLED, evidence.suspects or row.n)
         minutes, chance = n * MINUTES_PER_CASE, _chance_of_labels(n)
         why = messages.say("relabel", n=n, minutes=minutes)
         return _Candidate(

@@ -209,9 +209,16 @@ class _Probing:
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
             pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
+            pass_rate=self._pass_rate(passes),
             calls=self.calls,
             cost_usd=self.cost_usd,
         )
+
+    def _pass_rate(self, passes: Sequence[int]) -> float | None:
+        if not passes:
+            return None
+        failed = sum(passes) / (SAMPLES * len(self.failed))
+        return (len(self.right) + self.n_failed * failed) / len(self.values)
 
     async def _ask(
         self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, count: bool = True
