@@ -68,6 +68,8 @@ def show(verdict: Verdict) -> None:
     for row in verdict.errors:
         if row.n_failed:
             click.echo(messages.say("failures", share=error_share(row)))
+        for limit in row.limits:
+            click.echo(f"  {clean(limit, 0)}")
     action = verdict.next_action
     chance = "" if action.chance_to_settle is None else messages.say("chance", chance=action.chance_to_settle)
     click.echo("\n" + messages.say("next", action=join_sentences(clean(str(action), 0), chance)))

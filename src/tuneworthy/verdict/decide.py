@@ -237,7 +237,9 @@ def _next(
         return _train(evidence, [result for result in gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
         row = next((row for row in evidence.errors or () if row.name == ruling.subject), None)
-        command = "tuneworthy cases label --apply" if ruling.subject == "label_or_grader" else "tuneworthy run"
+        command = (
+            "tuneworthy cases label --suspects --apply" if ruling.subject == "label_or_grader" else "tuneworthy run"
+        )
         return NextAction(
             command=command, why=messages.say("pull_lever", lever=messages.LEVERS[row.fixed_by] if row else "")
         )

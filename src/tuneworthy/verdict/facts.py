@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
-from tuneworthy.verdict.evidence import Evidence, most_of
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import measured_options
 from tuneworthy.verdict.recommendation import is_saving, rank, recommend
 
@@ -134,8 +134,8 @@ _MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unres
 
 def most_gain(evidence: Evidence, score: float) -> float:
     """Return the most that training can gain over `score`."""
-    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else 1.0
-    return max(0.0, min(1.0 - score, high))
+    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else None
+    return max(0.0, 1.0 - score if high is None else min(1.0 - score, high))
 
 
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
@@ -162,9 +162,11 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
     limits, rung = evidence.limits, evidence.rungs[option.rung]
     if not may_serve(limits, hosted=rung.hosted):
         return not limits.data_stays
-    if too_slow(limits, option.latency_p95_ms):
+    if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
         fast = any(
-            other.kind != "classical" and other.eligible and not too_slow(limits, other.latency_p95_ms)
+            other.kind != "classical"
+            and other.eligible
+            and keeps_p95(limits, other.latency_p95_ms, other.latency_p95_ci)
             for other in measured
             if other is not option
         )
@@ -182,17 +184,30 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     levers: dict[str, bool | None] = {}
     for row in evidence.errors:
+        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
+        if row.name == "knowledge" and status["retrieval"] == "fail" and _oracle_reaches(evidence):
+            levers[row.name] = value  # the search fails, and the documents are worth finding
         if not row.fixed_by or row.fixed_by in settled:
             continue
-        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
         if row.name == "label_or_grader":
-            confirmed = evidence.labels_confirmed
-            levers[row.name] = value if confirmed else False if confirmed is False or value is False else None
+            unlikely = value is False and evidence.label_chance < LEVER_ALPHA
+            levers[row.name] = False if unlikely and not evidence.labels_confirmed else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
+    probed = any(row.name == "knowledge" for row in evidence.errors)
+    if not probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
+        levers["knowledge"] = None  # nothing says how many failures lack a document
     return levers
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:
-    upper = evidence.search.oracle_upper if evidence.search else None
-    return upper is not None and evidence.target is not None and upper >= evidence.target
+    """Return whether the right documents may reach the target, with what later rungs gained on top."""
+    upper, rung, top = (
+        (evidence.search.oracle_upper if evidence.search else None),
+        evidence.rungs.get("retrieval"),
+        evidence.top,
+    )
+    if upper is None or evidence.target is None:
+        return False
+    gain = top.score - rung.score if top and rung and top.score is not None and rung.score is not None else 0.0
+    return upper + max(0.0, gain) >= evidence.target

@@ -29,7 +29,8 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import relabelled
+from tuneworthy.verdict.suspects import label_errors, n_to_label
+from tuneworthy.verdict.training_method import has_preferences
 
 # Share of dev whose answers must stand in the input, or be one of a closed set, for a task that needs no documents.
 MOSTLY = 0.8
@@ -55,16 +56,17 @@ def gather(session: Session) -> Evidence:
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
-    labels = relabelled(session.project, report) if report else None
+    labels = label_errors(session.project, report) if report else None
     return replace(
         evidence,
         alpha=record.alpha,
         n_test=record.n_test,
-        errors=report.rows if report else None,
+        errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
-        suspects=len(report.suspects) if report else 0,
+        suspects=n_to_label(project, report) if report else None,
+        label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels,
-        pass_rate=report.pass_at_1 if report else None,
+        pass_rate=report.pass_rate if report else None,
         judge=_judge(session, record),
         expires=_expires(project, date.today()),
     )
@@ -109,7 +111,8 @@ def evidence_of(
         rungs=rungs_of(run, project) if run else {},
         best=run.best.rung if run and run.best else None,
         n_test=len(test),
-        n_groups=len({case.source for case in test}) if any(case.group for case in test) else None,
+        additions=len(data.split.additions) if data else 0,
+        n_groups=data.split.effective_groups if data else None,
         overlaps=overlaps_left(data) if data else {},
         stale=stale,
         has_examples=bool(data and data.split.shots),
@@ -118,6 +121,7 @@ def evidence_of(
         differences=run.differences if run else (),
         balance=run.balance if run else None,
         style_grader=project.graders[0].type == "style",
+        preferences=bool(data) and has_preferences(data.dataset.examples),
         bills=bills_of(project, run) if run else {},
         smaller_usd=smallest_usd(project, run) if run else None,
         economics=project.economics,
