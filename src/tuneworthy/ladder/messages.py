@@ -103,6 +103,7 @@ say = Catalogue(
         "cheaper": (
             "non-inferior at {saving} (lower bound {lower:+.1f} points, margin {margin:.1f}); difference {gain}"
         ),
+        "loses_target": "non-inferior at {saving}, but no longer meets the target; {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
         "costs_less": "{share:.1%} lower cost",
