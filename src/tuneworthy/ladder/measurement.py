@@ -220,7 +220,7 @@ def _meets(session: Session, one: Measurement) -> bool:
 
 
 def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
-    """Return the comparison that showed the trial to be better before cases were added; None if there is none.
+    """Return the comparison that showed the trial to be better before cases were added, else None.
 
     What was shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
     """
