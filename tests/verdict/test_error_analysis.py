@@ -10,11 +10,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scripts.simulations.label_errors import measure_cell, suspect_world
 from tests.ladder.simulations import LABELS, write_simulation
 
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.session import open_session, read_data
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.types import Case
 from tuneworthy.verdict.error_analysis import (
@@ -27,7 +28,14 @@ from tuneworthy.verdict.error_analysis import (
     load_error_analysis,
     rows_of,
 )
-from tuneworthy.verdict.label_votes import GIVEN, shown_stronger, suspected
+from tuneworthy.verdict.label_votes import (
+    CLASSIFIER,
+    GIVEN,
+    Suspicion,
+    classifier_votes,
+    shown_stronger,
+    suspect,
+)
 from tuneworthy.verdict.probes import analyse_errors, answer_key, form
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,7 +86,8 @@ def world(root: Path, name: str) -> Path:
         "reasoning": {"weak": WEAK, "strong": STRONG},
         "other": {"weak": WEAK},
     }[name]
-    write_simulation(root, models, n_cases=N_CASES, n_examples=0)
+    learnable = name == "label_or_grader"  # a classifier then tells wrong labels from errors that models share
+    write_simulation(root, models, n_cases=N_CASES, n_examples=0, learnable=learnable)
     if name == "label_or_grader":
         edit_cases(root, _mislabel)
     if name == "knowledge":
@@ -168,6 +177,34 @@ def test_labels_that_a_strong_model_and_a_classifier_contradict_are_suspected(tm
     report = probe(tmp_path)
     assert share(report, "label_or_grader") > 0.3
     assert set(report.suspects.values()) <= set(LABELS)
+
+
+def by_classifier(root: Path) -> dict[str, str] | None:
+    async def votes() -> dict[str, str] | None:
+        async with open_session(load(root)) as session:
+            return classifier_votes(session)
+
+    return asyncio.run(votes())
+
+
+def test_the_classifier_votes_on_dev_without_having_learned_its_label(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": WEAK}, n_cases=N_CASES, n_examples=0, learnable=True)
+    wrong: set[str] = set()
+
+    def mislabel(row: dict[str, str], index: int) -> None:
+        if index % 10 == 0:
+            wrong.add(row["input"])
+            _mislabel(row, 0)
+
+    edit_cases(root, mislabel)
+    votes = by_classifier(root)
+    dev = [case for case in read_data(load(root)).split.dev if case.text in wrong]
+    assert votes is not None and dev
+    assert all(votes[case.id] not in {"", GIVEN, case.expected} for case in dev)
+
+
+def test_a_classifier_that_is_no_better_than_the_majority_label_has_no_vote(tmp_path: Path) -> None:
+    assert by_classifier(write_simulation(tmp_path, {"weak": WEAK}, n_cases=N_CASES, n_examples=0)) is None
 
 
 def test_every_failed_case_has_exactly_one_class_and_the_shares_add_up(tmp_path: Path) -> None:
@@ -314,23 +351,54 @@ def test_rows_count_every_case_once(classes: dict[str, str]) -> None:
     assert sum(row.n_failed for row in rows) == len(classes)
 
 
-CLEAN = {f"clean {n}": {"a": GIVEN, "b": GIVEN, "c": GIVEN} for n in range(30)}
+def suspicion(*rows: tuple[int, dict[str, str]], n_answers: int = 3) -> Suspicion:
+    """Suspect over so many cases of each pattern of votes; the cases are named by their pattern's place."""
+    votes = {f"{place}/{n}": row for place, (count, row) in enumerate(rows) for n in range(count)}
+    labels = {case: f"label {n % n_answers}" for n, case in enumerate(votes)}
+    return suspect(votes, subject="a", labels=labels, n_answers=n_answers)
+
+
+def places(cases: Collection[str]) -> set[str]:
+    return {case.partition("/")[0] for case in cases}
+
+
+RIGHT = (90, {"a": GIVEN, "b": GIVEN, CLASSIFIER: GIVEN})
 
 
 def test_one_voter_alone_never_overrules_a_label_and_two_that_are_mostly_right_do() -> None:
-    def found(votes: dict[str, str]) -> dict[str, str]:
-        return suspected({**CLEAN, "x": votes}, {}, 3)
-
-    assert found({"a": "red"}) == {}
-    assert found({"a": "red", "b": "red"}) == {"x": "red"}
-    assert found({"a": "red", "b": "green"}) == {}
-    assert found({"a": "red", "b": "red", "c": GIVEN}) == {}
-    assert found({"a": "", "b": ""}) == {}
+    agreed = (10, {"a": "red", "b": "red", CLASSIFIER: "red"})
+    found = suspicion(RIGHT, agreed, (5, {"a": "red", "b": "", CLASSIFIER: ""}), (5, {"a": "red", "b": "green"}))
+    assert places(found.suspected) == {"1"} and not found.doubtful
+    assert set(found.suspected.values()) == {"red"}
 
 
-def test_wrong_labels_do_not_make_good_voters_look_bad() -> None:
-    wrong = {f"wrong {n}": {"a": "red", "b": "red"} for n in range(8)}
-    assert set(suspected({**CLEAN, **wrong}, {}, 3)) == set(wrong)
+def test_two_models_that_a_third_voter_contradicts_share_their_errors() -> None:
+    shared = (12, {"a": "red", "b": "red", CLASSIFIER: GIVEN})
+    found = suspicion(RIGHT, shared, (2, {"a": "red", "b": "red", CLASSIFIER: "red"}))
+    assert "1" not in places(found.suspected) and found.most < 0.1
+
+
+def test_without_a_third_voter_wrong_labels_and_shared_errors_cannot_be_told_apart() -> None:
+    found = suspicion((90, {"a": GIVEN, "b": GIVEN}), (12, {"a": "red", "b": "red"}))
+    assert not found.suspected and places(found.doubtful) == {"1"}
+    assert found.most >= 0.1  # so that people are asked
+
+
+def test_a_family_that_mostly_gets_a_label_wrong_does_not_accuse_it() -> None:
+    votes = {f"{n}": {"a": GIVEN, "b": GIVEN, CLASSIFIER: GIVEN} for n in range(60)}
+    votes |= {f"wrong {n}": {"a": "red", "b": "red", CLASSIFIER: ""} for n in range(10)}
+    labels = dict.fromkeys(votes, "green") | {f"wrong {n}": "blue" for n in range(10)}
+    found = suspect(votes, subject="a", labels=labels, n_answers=3)
+    assert not found.suspected and not found.doubtful
+
+
+def test_few_clean_failures_are_accused_at_any_correlation_and_most_wrong_labels_are_found_without_one() -> None:
+    for correlation in (0.0, 0.6, 0.9):
+        tally = measure_cell(
+            suspect_world, 17, n_models=2, classical=True, correlation=correlation, noise=0.1, worlds=12
+        )
+        assert tally.accused <= 0.1 * tally.clean, correlation
+        assert correlation or tally.found >= 0.7 * tally.wrong
 
 
 @UNHURRIED

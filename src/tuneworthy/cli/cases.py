@@ -1,21 +1,30 @@
 """`tuneworthy cases`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
+from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli import messages
-from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal, suspects_on_terminal
+from tuneworthy.cli.label_terminal import (
+    LabelFiles,
+    examples_to_correct,
+    judge_on_terminal,
+    label_on_terminal,
+    suspects_on_terminal,
+)
 from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
+from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
+from tuneworthy.verdict.suspects import suspects_path
 
 
 @click.group("cases")
@@ -81,6 +90,37 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     )
 
 
+@command.command("add")
+@click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path, exists=True))
+@project_option
+@json_option
+def add(source: Path | None, root: Path, as_json: bool) -> None:
+    """Extend the test set.
+
+    The labelled cases of FILE join the project's cases and its test set. Without FILE, cases that you appended to the
+    project's own file join. Cases that repeat a question, reword a dev case or overlap an example are refused.
+
+    The next `run` measures every variant on the new cases; stored answers are kept. The new comparisons take their
+    error rate from the reserve.
+
+    \b
+    Example:
+      tuneworthy cases add more.jsonl
+    """
+    project = load(root)
+    with Folder(project.root).lock(note):
+        result = add_cases(project, source)
+    print_result(as_json, asdict(result), _show_added, result)
+
+
+def _show_added(result: AddedCases) -> None:
+    click.echo(messages.cases_added(len(result.added), result.n_test, result.grouped))
+    if result.repeated:
+        click.echo(messages.say("add_repeated", n=len(result.repeated), ids=", ".join(result.repeated[:5])))
+    if result.overlapping:
+        click.echo(messages.say("add_overlapping", n=len(result.overlapping), ids=", ".join(result.overlapping[:5])))
+
+
 @command.command("label")
 @click.option("--labeller", metavar="NAME", help="Who labels; the default is the name of the user.")
 @click.option(
@@ -130,7 +170,8 @@ def label(
     run again.
 
     With --suspects you label failed dev cases again whose expected answer the error analysis suspects. `decide` counts
-    them as label errors only after that.
+    them as label errors only after that. --suspects --apply writes these labels into the cases, and lists those of
+    examples, which you correct by hand.
 
     \b
     Example:
@@ -145,6 +186,17 @@ def label(
         name = person(labeller, "--labeller")
         path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
         _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
+        return
+    if suspects and applied:
+        project = load(root)
+        path, cases = suspects_path(project), project.path(project.cases.path)
+        labelled = read_labels(path)
+        written = apply_labels(cases, labelled, overwrite=True)
+        if not as_json:
+            _show_applied(cases, replace(written, unknown=()))
+            for question, label in examples_to_correct(project, labelled):
+                click.echo(messages.say("correct_example", question=question, label=label))
+        _show_labels(path, 0, agreement(labelled), as_json=as_json, done=written)
         return
     if suspects:
         path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))

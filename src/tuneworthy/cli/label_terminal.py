@@ -12,8 +12,8 @@ import click
 import orjson
 
 from tuneworthy.cases import labels_of, read_cases, read_examples
-from tuneworthy.cases.labelling import QUIT, SKIP, LabelSession, read_labels, run_terminal
-from tuneworthy.cases.task_kind import guess_kind
+from tuneworthy.cases.labelling import QUIT, SKIP, Label, LabelSession, read_labels, run_terminal
+from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, Project, load
@@ -100,6 +100,15 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
         note(f"  {number}  {label}")
     session = LabelSession(pool, path, labeller, seed=project.split.seed, share=1.0)
     return path, run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
+
+
+def examples_to_correct(project: Project, labels: Sequence[Label]) -> list[tuple[str, str]]:
+    """Return question and label of the relabelled dev cases that were drawn from the examples, where they differ."""
+    said = {label.case: answer_text(label.label) for label in labels}
+    data = read_data(project)
+    own = {case.id for case in data.cases}
+    rows = [case for case in data.split.dev if case.id in said and case.id not in own]
+    return [(clean(case.text), said[case.id]) for case in rows if answer_text(case.expected) != said[case.id]]
 
 
 def judge_on_terminal(

@@ -32,6 +32,8 @@ say = Catalogue(
             "{path}: {n} cases from {n_read} questions, stratified by {key} ({n_strata} strata). Skipped duplicates: "
             "{n_exact}; near-duplicates: {n_near}. Next: tuneworthy cases label"
         ),
+        "add_repeated": "Refused: {n} cases repeat a question of the project: {ids}.",
+        "add_overlapping": "Refused: {n} cases reword a dev case or overlap an example: {ids}.",
         "judge_alone": (
             "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
         ),
@@ -43,6 +45,7 @@ say = Catalogue(
             "  skipped cases that already have a different label: {n} ({cases}). Use --overwrite to replace these "
             "labels."
         ),
+        "correct_example": "Correct this example: {question} The answer is {label!r}.",
         "labels_without_case": "  skipped labels whose cases are not in the file: {n}",
         "case_or_failed": "Pass either the ID of a case or --failed.",
         "no_answer_stored": (
@@ -127,8 +130,8 @@ say = Catalogue(
         "valid_until": "Valid until {date}.\n",
         # compare
         "difference": (
-            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}] at alpha {alpha:.4f}, p = {p_value:.4f}, n = {n} on "
-            "{split}, {unscored} unscored"
+            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}], one-sided p = {p_value:.4f} at alpha {alpha:.4f}, "
+            "n = {n} on {split}, {unscored} unscored"
         ),
         # status, guide
         "nothing_open": "All steps are done.",
@@ -243,7 +246,7 @@ say = Catalogue(
         "nothing_better": "On the search half of dev, no setting was better than today's setting.",
         "sweep_winner": (
             "{setting}: {outcome}. On {n} cases outside the search, the objective changes by {delta:+.3f} [{low:+.3f}, "
-            "{high:+.3f}], p = {p_value:.4f}. Today's objective is {objective:.3f}."
+            "{high:+.3f}], one-sided p = {p_value:.4f}. Today's objective is {objective:.3f}."
         ),
         "sweep_parts": "  {name}: score {score:.3f}, consistency {consistency:.3f}, validity {validity:.3f}",
         "flips": (
@@ -258,6 +261,7 @@ say = Catalogue(
         "probe_first": "Run `tuneworthy decide --probe` first.",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",
+        "chance": "The chance that this settles the answer is {chance:.0%}.",
         "needs": "needs {what}",
     }
 ).say
@@ -294,6 +298,16 @@ def check_summary(n_errors: int, n_warnings: int) -> str:
     if n_errors:
         return f"{n_errors} error{'s' * (n_errors != 1)}, {warnings}. Fix the errors before you run."
     return f"No errors, {warnings}. Next: tuneworthy run"
+
+
+def cases_added(n: int, n_test: int | None, grouped: int) -> str:
+    """Say how many cases were added, and what to do."""
+    if n_test is None:
+        return f"{n} cases added. The first run draws the test set. Next: tuneworthy check"
+    if not n:
+        return f"No case was added. The test set has {n_test} cases."
+    near = f" {grouped} of them reword a test case and are grouped with it." if grouped else ""
+    return f"{n} cases added. The test set has {n_test} cases.{near} Next: tuneworthy run"
 
 
 def reviewer_agreement(n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None) -> str:

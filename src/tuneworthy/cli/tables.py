@@ -9,7 +9,7 @@ from rich.text import Text
 from tuneworthy.cli import messages
 from tuneworthy.cli.terminal import console
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.findings import best_of, target_of
+from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
@@ -64,6 +64,8 @@ def closing_lines(record: RunRecord) -> list[str]:
     if best and best.score is not None and best.ci95:
         score, bounds = percent(best.score), percent_range(best.ci95)
         lines.append(messages.say("best", name=clean(best.name), score=score, bounds=bounds))
+    lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
+    lines += filter(None, [majority_sentence(record)])
     if target:
         lines.append(target.sentence)
     lines.append(messages.say("write_report"))

@@ -4,7 +4,9 @@ Source: Panickssery et al. 2024 (arXiv 2404.13076); arXiv 2604.22891.
 """
 
 import re
+from collections.abc import Mapping
 
+from tuneworthy.config.models import ModelSection
 from tuneworthy.graders import messages
 
 # Family to a pattern of the names of its models; a model made of another keeps the other's name in its own.
@@ -28,6 +30,9 @@ FAMILIES = {
     "tii": r"falcon",
 }
 
+# Where a model is called: two models behind one address or function are one, as far as is known.
+PLACES = ("base_url", "url", "function")
+
 _PATTERNS = {family: re.compile(rf"(?<![a-z])(?:{pattern})") for family, pattern in FAMILIES.items()}
 
 
@@ -46,3 +51,37 @@ def same_family(judge: str, judged: str) -> str:
         return messages.say("same_model")
     shared = sorted(families_of(judge) & families_of(judged))
     return messages.say("same_family", family=shared[0]) if shared else ""
+
+
+def lineages(models: Mapping[str, ModelSection]) -> dict[str, str]:
+    """Return a name for the family of each model of a project; models of one family have the same.
+
+    Two models are of one family if their names speak of a family in common, or if one speaks of none and they share
+    the vendor before the slash, the weights, the address or the function.
+
+    >>> from tuneworthy.config.models import OpenAI
+    >>> models = {"a": OpenAI(provider="openai", model="gpt-5"), "b": OpenAI(provider="openai", model="gpt-5-mini")}
+    >>> lineages(models)
+    {'a': 'openai', 'b': 'openai'}
+    """
+    found: dict[str, str] = {}
+    for name, model in models.items():
+        relative = next((other for other in found if _related(other, models[other], name, model)), None)
+        found[name] = found[relative] if relative else min(families_of(_spec(name, model)), default=name)
+    return found
+
+
+def _related(a: str, model_a: ModelSection, b: str, model_b: ModelSection) -> bool:
+    one, other = _spec(a, model_a), _spec(b, model_b)
+    known = families_of(one), families_of(other)
+    if all(known):
+        return bool(known[0] & known[1])
+    vendor = one.partition("/")[0] if "/" in one and "/" in other else None
+    if one == other or (vendor is not None and vendor == other.partition("/")[0]):
+        return True
+    places = (getattr(model_a, key, None) for key in PLACES), (getattr(model_b, key, None) for key in PLACES)
+    return any(here is not None and here == there for here, there in zip(*places, strict=True))
+
+
+def _spec(name: str, model: ModelSection) -> str:
+    return str(getattr(model, "model", "") or name)

@@ -14,8 +14,9 @@ class AdoptionEvidence:
     """All that the rule looks at.
 
     Attributes:
-        gain: Candidate against the best language-model variant so far, at this comparison's alpha.
-        no_creep: Candidate against the highest-scoring variant ever adopted, by the project's margin.
+        gain: Candidate against the best language-model variant so far, at this comparison's alpha; without an alpha if
+            the candidate does not lead on dev: the difference is then only described.
+        no_creep: Candidate against the highest-scoring variant ever adopted, by the project's margin, at 5 %.
         unscored_share: The larger share of unscored cases of the two.
         sign_flips: Whether the sign of the gain flips when the unscored are filled against it.
         cost_ratio: Cost of an answer, candidate / best so far; None if not told or free.
@@ -23,6 +24,8 @@ class AdoptionEvidence:
         loses_target: Whether the best so far meets the target and the candidate does not.
         violated: A constraint that the candidate breaks, in words; "" if none.
         unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
+        shown_before: The comparison on fewer cases, at its own alpha, that showed a gain; else None.
+        few_groups: Why the test cases share too few sources to show anything; "" if they do not.
     """
 
     gain: PairedResult
@@ -34,6 +37,8 @@ class AdoptionEvidence:
     loses_target: bool = False
     violated: str = ""
     unvalidated: str = ""
+    shown_before: PairedResult | None = None
+    few_groups: str = ""
 
     @property
     def cheaper(self) -> bool:
@@ -58,31 +63,39 @@ class Adoption:
 def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
-    Adopted: better at this comparison's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
-    and at least 20 % cheaper or faster, unless that loses a target that was met. No gain: the interval excludes a gain
-    of `margin`. Else inconclusive.
+    Adopted: better at this comparison's alpha, or at that of the same comparison before cases were added; or
+    non-inferior by `margin` to the highest-scoring variant ever adopted and at least 20 % cheaper or faster, unless
+    that loses a target that was met. No gain: the 95 % interval excludes a gain of `margin`. Else inconclusive; one
+    that does not lead on dev is not compared, and says so.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
     gain = evidence.gain
-    numbers = messages.say(
-        "gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], alpha=gain.alpha, n=gain.n
+    numbers = messages.say("gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], n=gain.n)
+    compared = gain.alpha is not None
+    numbers += (
+        messages.say("tested", p_value=gain.p_value, alpha=gain.alpha) if compared else messages.say("not_tested")
     )
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
+    if evidence.few_groups:
+        return Adoption(RungStatus.INCONCLUSIVE, "few_groups", evidence.few_groups)
     if evidence.unvalidated:
         reason = messages.say("judge_unvalidated", why=evidence.unvalidated, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
     cheap_enough = saving != "" and evidence.no_creep.holds
-    wins = gain.better or (cheap_enough and not evidence.loses_target)
+    before = evidence.shown_before if gain.delta > 0 else None
+    better = gain.better or before is not None
+    wins = better or (cheap_enough and not evidence.loses_target)
     if wins and evidence.unscored_share > MOST_UNSCORED:
         reason = messages.say("unscored", share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
     if wins and evidence.sign_flips:
         return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", messages.say("unscored_flip", gain=numbers))
-    if gain.better:
-        return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers))
+    if better:
+        shown = "" if gain.better or before is None else messages.say("shown_before", n=before.n, alpha=before.alpha)
+        return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers) + shown)
     if wins:
         reason = messages.say(
             "cheaper", lower=100 * evidence.no_creep.lower, margin=100 * margin, saving=saving, gain=numbers
@@ -93,9 +106,8 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
         return Adoption(status, "loses_target", messages.say("loses_target", saving=saving, gain=numbers))
     if gain.excludes_gain(margin):
         return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=100 * margin, gain=numbers))
-    return Adoption(
-        RungStatus.INCONCLUSIVE, "unresolved", messages.say("unresolved", margin=100 * margin, gain=numbers)
-    )
+    code = "unresolved" if compared else "not_compared"
+    return Adoption(RungStatus.INCONCLUSIVE, code, messages.say("unresolved", margin=100 * margin, gain=numbers))
 
 
 def _saving(evidence: AdoptionEvidence) -> str:

@@ -39,6 +39,21 @@ class JudgedVariant:
     scores: np.ndarray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeErrors:
+    """How people's verdicts on the answers of one variant differ from the judge's.
+
+    Attributes:
+        n: Answers that people judged.
+        missed: Share of the answers that pass by the judge and are bad by people.
+        false_alarms: Share of the answers that fail by the judge and are good by people.
+    """
+
+    n: int
+    missed: float
+    false_alarms: float
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """An answer for a person to judge.
@@ -179,6 +194,25 @@ class Judging:
         human = np.where(usable, people, np.nan)[scored]
         return corrected_difference(
             np.zeros(scored.sum()), one.scores[scored], human * 0, human, None if groups is None else groups[scored]
+        )
+
+    def errors(self, cases: Sequence[Case], one: JudgedVariant, threshold: float) -> JudgeErrors | None:
+        """Return where people overrule the judge on the answers of a variant; None with too few verdicts.
+
+        Args:
+            cases: `(n_cases,)`.
+            one: The answers to them.
+            threshold: Score from which an answer passes.
+        """
+        people = self._people(cases, one.traces)
+        usable = self._unbroken(cases, ~np.isnan(one.scores), ~np.isnan(people))
+        if usable.sum() < MIN_HUMAN:
+            return None
+        good, passes = people[usable] > 0.5, one.scores[usable] >= threshold
+        return JudgeErrors(
+            n=int(usable.sum()),
+            missed=float((~good & passes).sum() / max(1, passes.sum())),
+            false_alarms=float((good & ~passes).sum() / max(1, (~passes).sum())),
         )
 
     def verdict(self, case: Case, answer: str) -> float | None:

@@ -14,14 +14,18 @@ from tuneworthy.evaluate.latency import Latency, measure_latency, measure_togeth
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
+from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
+from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.judging import JudgedVariant
-from tuneworthy.ladder.record import FieldScores, LabelBalance, RungDifference, RungRecord
+from tuneworthy.ladder.record import FieldScores, LabelBalance, LabelConfusion, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import Case, Trace, Variant
 
@@ -45,6 +49,7 @@ class Measurement:
         usd_per_1k: A thousand answers; None if not told.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
+        beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
     """
 
     rung: str
@@ -56,6 +61,7 @@ class Measurement:
     usd_per_1k: float | None
     latency: Latency
     violated: str = ""
+    beats_majority: bool | None = None
 
     @property
     def score(self) -> float:
@@ -87,7 +93,7 @@ async def measure_on_test(
         session: The opened project.
         record: Of the rung, as far as dev tells.
         variant: The winner on dev.
-        dev: Cases to time calls on; those of test without dev.
+        dev: Cases to time calls on, before those of test.
 
     Returns:
         The record with all that was measured, and the measurement.
@@ -99,7 +105,8 @@ async def measure_on_test(
     n_lost = sum(bool(score.unscored) for score in scores)
     if session.judging:
         await session.judging.learn(test, traces)
-    latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
+    limits, model = session.project.constraints, session.models[variant.model]
+    latency = await measure_latency(session.runner, variant, model, [*dev, *test], limits=limits)
     means = usage(traces)
     usd_per_1k = means["usd_per_1k"]
     trial = Measurement(
@@ -112,10 +119,11 @@ async def measure_on_test(
         usd_per_1k=usd_per_1k,
         latency=latency,
         violated=violation(
-            session.project.constraints,
+            limits,
             model=variant.model,
-            hosted=session.models[variant.model].hosted,
+            hosted=model.hosted,
             p95_ms=latency.quantile_ms(0.95),
+            p95_interval=latency.interval_ms(0.95),
             usd_per_1k=usd_per_1k,
         ),
     )
@@ -144,6 +152,8 @@ async def measure_on_test(
         usd_per_1k=usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
+        latency_p50_ci=latency.interval_ms(0.5),
+        latency_p95_ci=latency.interval_ms(0.95),
         latency_n=len(latency.seconds),
         input_tokens=means["input_tokens"],
         output_tokens=means["output_tokens"],
@@ -156,7 +166,7 @@ async def measure_on_test(
 
 
 async def decide(
-    session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float
+    session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float | None
 ) -> tuple[PairedResult, Adoption]:
     """Compare a trial with the best so far, and with the highest ever adopted.
 
@@ -168,16 +178,13 @@ async def decide(
         best: The best language-model variant so far.
         highest: The highest-scoring variant ever adopted (so that "no worse" cannot creep down).
         trial: The candidate.
-        alpha: Of this comparison.
+        alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
-    margin, target = session.project.task.margin, session.project.task.target
+    margin = session.project.task.margin
+    effective = session.split.effective_groups
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
-    _, no_creep, fault = compare_on_test(session, highest, trial, alpha)
+    _, no_creep, fault = compare_on_test(session, highest, trial)
     unvalidated = unvalidated or fault
-    met = []
-    for one in (best, trial):
-        score, _, _, size, _ = _score(session, one)
-        met.append(target is not None and size is not None and target_status(score, size, target, margin) == "met")
     evidence = AdoptionEvidence(
         gain=gain,
         no_creep=no_creep,
@@ -185,9 +192,11 @@ async def decide(
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
         time_ratio=trial.latency.ratio_to(best.latency),
-        loses_target=met[0] and not met[1],
+        loses_target=_meets(session, best) and not _meets(session, trial),
         violated=trial.violated,
         unvalidated=unvalidated,
+        shown_before=_shown_before(session, best, trial),
+        few_groups=messages.say("sources_few", n=effective, least=LEAST_GROUPS) if effective < LEAST_GROUPS else "",
     )
     decision = decide_adoption(evidence, margin)
     if decision.reason_code == "cheaper" and not evidence.cheaper:
@@ -200,17 +209,50 @@ async def decide(
     return gain, decision
 
 
+def _meets(session: Session, one: Measurement) -> bool:
+    """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
+    task = session.project.task
+    score, _, _, size, _ = _score(session, one)
+    if task.target is None or size is None or one.beats_majority is False:
+        return False
+    options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
+    return target_status(score, size, task.target, task.margin, options=options) == "met"
+
+
+def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
+    """Return the comparison that showed the trial to be better before cases were added, else None.
+
+    What was shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
+    """
+    if session.judging is not None:
+        return None
+    for times, alpha in earlier_levels(session, trial.rung, best.variant, trial.variant):
+        later = {identity for ids in session.split.additions[times:] for identity in ids}
+        first = np.array([case.id not in later for case in session.split.test])
+        groups = session.groups(session.split.test)
+        gain = compare(*_common(best, trial, groups, first), alpha=alpha, seed=session.project.split.seed)
+        if gain.better:
+            return gain
+    return None
+
+
 def compare_on_test(
-    session: Session, a: Measurement, b: Measurement, alpha: float
+    session: Session, a: Measurement, b: Measurement, alpha: float | None = None
 ) -> tuple[PairedResult, NonInferiority, str]:
     """Compare `b` with `a`; where a judge grades, corrected by people's verdicts.
+
+    Args:
+        session: The opened project.
+        a: What `b` is compared with.
+        b: The candidate.
+        alpha: One-sided, of "b is better"; None to describe the difference. Non-inferiority is tested at 5 % apart.
 
     Returns:
         The comparison, the non-inferiority of `b` by the margin, and why they may not decide ("" if they may).
     """
     groups, margin = session.groups(session.split.test), session.project.task.margin
     gain = compare(*_common(a, b, groups), alpha=alpha, seed=session.project.split.seed)
-    bound = non_inferior(*_common(a, b, groups), margin=margin, alpha=alpha)
+    bound = non_inferior(*_common(a, b, groups), margin=margin)
     if session.judging is None:
         return gain, bound, ""
     return session.judging.correct(session.split.test, a.judged, b.judged, gain, bound, groups=groups)
@@ -223,7 +265,7 @@ def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDif
     for a, b in pairs:
         if not np.isfinite(a.num + b.num).any():
             continue
-        gain, bound, _ = compare_on_test(session, a, b, 0.05)
+        gain, bound, _ = compare_on_test(session, a, b)
         row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
         found.append(row)
     return found
@@ -261,8 +303,23 @@ def beside_labels(session: Session, record: RungRecord, trial: Measurement, bala
     right = np.array([case.expected is not None and balance.label in accepted(case.expected) for case in test])
     majority = replace(trial, num=trial.den * right, unscored=trial.unscored)
     groups = session.groups(test)
-    gain = compare(*_common(majority, trial, groups), alpha=0.1, seed=session.project.split.seed)
+    gain = compare(*_common(majority, trial, groups), alpha=0.05, seed=session.project.split.seed)
     return replace(record, recall=recall, beats_majority=gain.better)
+
+
+def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace]) -> list[LabelConfusion]:
+    """Return how many cases of each label got each answer; nothing where the task has no labels."""
+    if session.task.kind != "label":
+        return []
+    find = LabelFinder(session.task.labels)
+    named = [find(trace.text) for trace in traces]
+    pairs = Counter(
+        ("".join(accepted(case.expected)[:1]), answer[0] if len(answer) == 1 else "")
+        for case, answer in zip(cases, named, strict=True)
+        if case.expected is not None
+    )
+    order = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [LabelConfusion(expected=expected, answered=answered, n=n) for (expected, answered), n in order]
 
 
 def _is_constant(traces: Sequence[Trace]) -> bool:
@@ -301,7 +358,7 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
         compared_to=against.id,
         delta=gain.delta,
         delta_ci=gain.ci,
-        p_value=gain.p_value,
+        p_value=None if gain.alpha is None else gain.p_value,
         alpha=gain.alpha,
     )
 
@@ -313,10 +370,10 @@ def first_error(traces: Sequence[Trace]) -> str:
 
 
 def _common(
-    a: Measurement, b: Measurement, groups: np.ndarray | None
+    a: Measurement, b: Measurement, groups: np.ndarray | None, among: np.ndarray | bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return `num` and `den` of both on the cases that both have scored, and the groups of these."""
-    both = ~(np.isnan(a.num) | np.isnan(b.num))
+    """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
+    both = ~(np.isnan(a.num) | np.isnan(b.num)) & among
     return a.num[both], a.den[both], b.num[both], b.den[both], None if groups is None else groups[both]
 
 

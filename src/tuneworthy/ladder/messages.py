@@ -28,7 +28,7 @@ say = Catalogue(
         "labels_corrected": (
             "Labels of cases have changed since the first run: {names}. All variants are therefore scored again."
         ),
-        "cases_added": "{n} {n:case was|cases were} added after the split was drawn. The run does not use {n:it|them}.",
+        "cases_added": "{n} cases joined the file after the split was drawn. `cases add` adds them to test.",
         "test_revealed": (
             "Answers to {n} test {n:case|cases} have been revealed, the first on {date}. Changes made since then may "
             "score higher on the test set than on new data."
@@ -91,15 +91,19 @@ say = Catalogue(
             "Run the same command again when the provider is available. Finished calls are cached."
         ),
         # Whether a candidate is adopted
-        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}] at alpha {alpha:.4f}, n = {n}",
+        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}], n = {n}",
+        "tested": ", one-sided p = {p_value:.2g} at alpha {alpha:.2g}",
+        "not_tested": ", not compared because it is not ahead on dev",
         "judge_unvalidated": "{why}; judge scores alone: {gain}",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
         "better": "significantly better; difference {gain}",
+        "shown_before": "; shown at alpha {alpha:.4f} on the first {n} cases",
+        "sources_few": "the test cases count as {n:.1f} independent sources; at least {least} are needed",
         "cheaper": (
             "non-inferior at {saving} (lower bound {lower:+.1f} points, margin {margin:.1f}); difference {gain}"
         ),
-        "loses_target": "non-inferior at {saving}, but no longer meets the target; difference {gain}",
+        "loses_target": "non-inferior at {saving}, but no longer meets the target; {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
         "costs_less": "{share:.1%} lower cost",
@@ -244,6 +248,10 @@ say = Catalogue(
             "{total} of {n_dev} dev cases {total:is a near-duplicate|are near-duplicates} of test cases. Same "
             "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
         ),
+        "near_duplicates": (
+            "{n} cases reword other cases and are grouped with them. The {n_test} test cases count as {effective:.0f} "
+            "effective cases."
+        ),
         "set_groups": "Assign the same group to all cases from the same source.",
         "most_faults": "valid rows only",
         "more_faults": "{n} more {n:error|errors}",
@@ -255,7 +263,7 @@ say = Catalogue(
             "tries one predefined candidate."
         ),
         "add_dev": "Add cases, or provide at least 200 scorable examples.",
-        "few_groups": "The test set has {n} {n:group|groups}, but at least {least} are needed.",
+        "few_groups": "The test set counts as {n:.1f} groups of equal size; at least {least} are needed.",
         "add_groups": "Add cases from other sources.",
         # check: documents and search
         "documents_missing": "The path in [documents] does not exist: {path}.",
@@ -309,6 +317,8 @@ say = Catalogue(
         # check: sampling settings
         "lint": "{where}: {message} ({code})",
         # check: the plan
+        "target_missing": "task.target is not set, so `decide` will show options and prices but give no outcome.",
+        "set_target": "Set it to the score of the first grader that is good enough.",
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (
@@ -505,8 +515,8 @@ def power(  # noqa: PLR0917
     """Say what difference the test set can show."""
     gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
     text = (
-        f"The test set has {n} cases for {comparisons} comparisons at alpha {alpha:.4f} each. If {loss:.1%} of the "
-        f"cases get worse, {gain} can be detected with 80% power."
+        f"The test set has {n} cases for {comparisons} comparison{'s' * (comparisons > 1)} at a one-sided alpha of "
+        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {gain} is detected with 80% power."
     )
     if n_groups < n:
         worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"

@@ -55,6 +55,21 @@ class FieldScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfusion:
+    """How many dev cases of a label got an answer.
+
+    Attributes:
+        expected: The label.
+        answered: The label that was answered; "" for none or several.
+        n: Dev cases.
+    """
+
+    expected: str
+    answered: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungRecord:
     """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
 
@@ -65,7 +80,7 @@ class RungRecord:
         reason: Why, for people.
         variant: Id of what was compared on test (in a quick run: of the one that leads on dev).
         name: Its name.
-        compared_to: Id of the best language-model variant before this rung.
+        compared_to: Id of the best language-model variant before this rung, which `delta` is to.
         candidates_tried: Variants asked on dev (or preregistered).
         n: Test cases.
         unscored: Those that could not be scored; lost repeats count in proportion, rounded up.
@@ -76,11 +91,13 @@ class RungRecord:
         beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
         constant: Whether it answers the same to every case.
         recall: Score on the test cases of each label, for a label task.
-        delta: Paired difference to `compared_to`; its interval is at 1 - alpha.
-        alpha: Of this comparison.
+        delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
+        p_value: One-sided; None, like `alpha`, if the difference is only described.
+        alpha: Of this comparison, one-sided, with what earlier ones passed on.
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
+        latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
         repeats: Answers to each test case.
@@ -93,6 +110,7 @@ class RungRecord:
         examined: Further calls on dev that a closer look at the winner was the first to need.
         examined_usd: What they cost.
         reasons: Why answers of the winner were wrong, with counts.
+        confusion: Of the same answers, for a label task: expected and answered labels, the most frequent pairs first.
         detail: What only this rung has.
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         notes: What was left out or dropped.
@@ -125,6 +143,8 @@ class RungRecord:
     usd_per_1k: Dollars | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p50_ci: tuple[float, float | None] | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     latency_n: int = 0
     input_tokens: float | None = None
     output_tokens: float | None = None
@@ -138,6 +158,7 @@ class RungRecord:
     examined: int = 0
     examined_usd: Dollars = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    confusion: Sequence[LabelConfusion] = ()
     detail: Detail | None = None
     violated: str = ""
     notes: Sequence[str] = ()
@@ -204,11 +225,15 @@ class SplitRecord:
         origin: `cases` or `examples`: where dev comes from.
         reasons: How and why it was drawn so, in words.
         counts: Numbers by name.
+        effective_groups: As how many independent sources the test cases count.
+        additions: How often cases were added to test.
     """
 
     origin: str
     reasons: Sequence[str] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    effective_groups: float | None = None
+    additions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +296,7 @@ class RunRecord:
         n_dev: Dev cases.
         n_test: Test cases.
         explored: Whether dev was large enough to explore.
-        alpha: Of each planned comparison; None in a quick run.
+        alpha: Of each planned comparison before any passes its own on; None in a quick run.
         comparisons: Planned and made.
         cost_usd: All calls of the run, those of a rung that did not end included.
         rungs: In the order of the run.

@@ -72,9 +72,14 @@ def document(
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
-    further = [tables.graders_table(record), tables.fields_table(record), tables.models_table(record)]
-    errors = tables.errors_table(record)
-    savings = tables.savings_table(record)
+    further = [
+        tables.recall_table(record),
+        tables.graders_table(record),
+        tables.fields_table(record),
+        tables.models_table(record),
+    ]
+    causes = tables.causes_table(verdict.verdict.errors) if verdict and verdict.holds and not record.quick else None
+    dev = [tables.savings_table(record), causes, tables.confusion_table(record), tables.errors_table(record)]
     return Document(
         title=clean(record.task),
         verdict=section(verdict) if verdict and not record.quick else None,
@@ -87,8 +92,7 @@ def document(
         details=[tables.reasons_table(record), *(table for table in further if table), *tuned_tables(record)],
         tried=[
             tables.candidates_table(record),
-            *([savings] if savings else []),
-            *([errors] if errors else []),
+            *(table for table in dev if table),
             *prompt_tables(record),
             *retrieval_tables(record),
         ],
@@ -108,9 +112,8 @@ def method(record: RunRecord) -> list[str]:
     explored = (
         messages.say("method_dev") + messages.say("method_explored") if record.explored else messages.say("method_few")
     )
-    alpha = messages.say("method_alpha", alpha=record.alpha) if record.alpha else ""
     return [
         explored.format(**sizes),
-        messages.say("method_comparisons", n=record.comparisons.made, alpha=alpha),
+        messages.say("method_comparisons", n=record.comparisons.made),
         messages.say("method_adopted", margin=100 * record.margin),
     ]

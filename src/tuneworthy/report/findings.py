@@ -17,6 +17,7 @@ from tuneworthy.report import messages, numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
 from tuneworthy.verdict.base import Target as TargetStatus
@@ -113,12 +114,22 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
 
 def _status(record: RunRecord, best: RungRecord) -> TargetStatus:
     """Say whether a measured rung meets the target, by the rule of the verdict."""
+    groups = record.split.effective_groups
     if record.target is None or best.score is None or best.n_effective is None:
+        return "unresolved"
+    if groups is not None and groups < LEAST_GROUPS:
         return "unresolved"
     options = (
         1 if best.rung == "fine_tune" else sum(r.score is not None and r.rung != "fine_tune" for r in record.rungs)
     )
-    status = target_status(best.score, best.n_effective, record.target, record.margin, options=options)
+    status = target_status(
+        best.score,
+        best.n_effective,
+        record.target,
+        record.margin,
+        options=options,
+        additions=record.split.additions,
+    )
     if best.beats_majority is False:
         return "missed" if best.constant else "unresolved" if status == "met" else status
     return status
@@ -160,27 +171,17 @@ def _answer(record: RunRecord) -> str:
             score=numbers.percent(baseline.score),
             eligible=_eligible(baseline),
         )
-    sentence = messages.say(
+    return messages.say(
         "best",
         step=messages.STEP_NAMES.get(best.rung, messages.say("best_step")),
         name=clean(best.name),
         score=_scores(record, best),
         today=today,
     )
-    return sentence + _swap(record, best)
 
 
 def _eligible(rung: RungRecord) -> str:
     return messages.say("may_not_serve", reason=clean(rung.violated)) if rung.violated else ""
-
-
-def _swap(record: RunRecord, best: RungRecord) -> str:
-    """Say that another model alone meets the target, whatever was adopted on top of it; "" if none does."""
-    model = record.rung("model")
-    goal = _target_of(record, model)
-    if model is None or model.status is not RungStatus.ADOPTED or goal is None or goal.status != "met":
-        return ""
-    return messages.say("swap_is_enough", name="" if best is model else f" ({clean(model.name)})")
 
 
 def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:
@@ -272,11 +273,7 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines = [messages.say("quick_warning")] if record.quick else []
     lines += [clean(record.classical_wins)] if record.classical_wins else []
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
-    lines += [
-        messages.say("constant", name=clean(rung.name))
-        for rung in record.rungs
-        if rung.constant and rung.score is not None
-    ]
+    lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
     lines += [
         messages.say("unscored", name=clean(rung.name), unscored=rung.unscored, n=rung.n)
         for rung in record.rungs
@@ -287,6 +284,11 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines += filter(None, [injection_warning(record)])
     lines += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*lines, *(_of_project(record, project, today or date.today()) if project else [])]
+
+
+def constant_sentence(rung: RungRecord) -> str:
+    """Say that a variant answers the same to every case."""
+    return messages.say("constant", name=clean(rung.name))
 
 
 def majority_sentence(record: RunRecord) -> str:
@@ -349,14 +351,22 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
         n=sum(rung.candidates_tried for rung in record.rungs),
         n_dev=record.n_dev,
         made=record.comparisons.made,
-        alpha=messages.say("each_alpha", alpha=record.alpha) if record.alpha else "",
         usd=numbers.dollars(record.cost_usd),
     )
     made = messages.say(
         "made_by", version=clean(record.provenance.tuneworthy), project=clean(record.provenance.project)
     )
     majority = majority_sentence(record) if record.balance and record.balance.share >= MAJORITY else ""
-    parts = [line, in_a_sentence(verdict), _intervals(shown), majority, _gain(best), goal.sentence if goal else ""]
+    constant = [constant_sentence(rung) for _, rung in shown if rung and rung.constant]
+    parts = [
+        line,
+        in_a_sentence(verdict),
+        _intervals(shown),
+        *dict.fromkeys(constant),
+        majority,
+        _gain(best),
+        goal.sentence if goal else "",
+    ]
     return " ".join(filter(None, [*parts, _price(best, requests_per_month), tried, made]))
 
 
@@ -377,19 +387,23 @@ def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
 
 
 def _gain(best: RungRecord | None) -> str:
-    if best is None or best.delta is None or best.delta_ci is None or best.alpha is None:
+    if best is None or best.delta is None or best.delta_ci is None:
         return ""
     p = numbers.p_value(best.p_value)
+    tested = (
+        ""
+        if best.alpha is None
+        else messages.say("gain_tested", p=p if p.startswith("<") else f"= {p}", alpha=best.alpha)
+    )
     return messages.say(
         "gain",
         against="the best language model variant"
         if best.rung == "classical"
         else "the best variant of the earlier rungs",
         delta=numbers.points(best.delta),
-        level=numbers.level(best.alpha),
         low=numbers.points(best.delta_ci[0]),
         high=numbers.points(best.delta_ci[1]),
-        p=p if p.startswith("<") else f"= {p}",
+        tested=tested,
     )
 
 

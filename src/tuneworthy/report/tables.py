@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
+from tuneworthy.verdict.base import ErrorShare
 
+# Labels in the table of recalls and in a confusion matrix, and pairs in its place, at most.
+MOST_LABELS = 20
+MOST_IN_MATRIX = 10
+MOST_PAIRS = 10
 Kind = Literal["text", "name", "status", "number"]
 
 
@@ -75,17 +81,15 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         requests_per_month: Adds the monthly bill.
     """
     where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
-    alphas = {rung.alpha for rung in record.rungs if rung.alpha is not None}
-    shared = next(iter(alphas)) if len(alphas) == 1 else None
-    gain = f"gain, {numbers.level(shared)} interval" if shared else "gain, interval"
     columns = [
         Column("rung", "rung", "name"),
         Column("status", "status", "status"),
         Column("variant", "variant", "name"),
         Column("score", "score"),
         Column("ci95", "95% interval"),
-        Column("gain", gain),
+        Column("gain", "gain, 95% interval"),
         Column("p", "p"),
+        Column("alpha", "α"),
         Column("n", "n"),
         Column("unscored", "unscored"),
         Column("cost", "$ / 1,000"),
@@ -98,14 +102,14 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
     table = Table(
         f"{clean(record.task)}: {clean(record.primary)} on {where}",
         columns,
-        [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs],
-        _reading(record, shared),
+        [_ladder_row(rung, record, requests_per_month) for rung in record.rungs],
+        _reading(record),
         next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
     )
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
-def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None, own_alpha: bool) -> list[str]:
+def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None) -> list[str]:
     """Return the cells of one rung; on dev where test was left alone."""
     shown, bounds, n = rung.score, rung.ci95, rung.n
     if record.quick and rung.candidates:
@@ -114,8 +118,7 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
         shown = None
     gain = numbers.NONE
     if rung.delta is not None and rung.delta_ci is not None:
-        at = f" α {rung.alpha:.3g}" if own_alpha and rung.alpha is not None else ""
-        gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}{at}"
+        gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}"
     per_1k = rung.usd_per_1k
     month = per_1k * requests_per_month / 1000 if per_1k is not None and requests_per_month else None
     tokens = numbers.NONE
@@ -125,10 +128,11 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
         clean(rung.rung),
         rung.status.value,
         clean(rung.name or numbers.NONE),
-        numbers.score(shown),
+        numbers.score(shown) + (messages.say("constant_mark") if rung.constant else ""),
         numbers.interval(bounds),
         gain,
         numbers.p_value(rung.p_value),
+        numbers.NONE if rung.alpha is None else f"{rung.alpha:.3g}",
         str(n) if n else numbers.NONE,
         str(rung.unscored) if rung.n else numbers.NONE,
         numbers.dollars(per_1k).removeprefix("$"),
@@ -139,14 +143,13 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
     ]
 
 
-def _reading(record: RunRecord, alpha: float | None) -> str:
+def _reading(record: RunRecord) -> str:
     if record.quick:
         return messages.say("read_quick")
     repeats = max((rung.repeats for rung in record.rungs), default=1)
     timed = max((rung.latency_n for rung in record.rungs), default=0)
     return messages.say(
         "read_ladder",
-        alpha=messages.say("this_alpha", alpha=alpha) if alpha else messages.say("own_alpha"),
         repeats=messages.say("read_repeats", n=repeats) if repeats > 1 else "",
         latency=messages.say("read_latency", n=timed) if timed else "",
     )
@@ -301,6 +304,72 @@ def fields_table(record: RunRecord) -> Table | None:
     return Table("F1 by field and rung", columns, rows, messages.say("read_fields", n=record.n_test))
 
 
+def recall_table(record: RunRecord) -> Table | None:
+    """Return the recall of each label by rung on test, the lowest of the best variant first; None without labels."""
+    tested = [rung for rung in record.rungs if rung.recall]
+    if not tested:
+        return None
+    best = next((rung for rung in tested if record.best and rung.variant == record.best.variant), tested[-1])
+    names = sorted(best.recall, key=lambda name: (best.recall[name], name))
+    columns = [Column("label", "label", "name"), *(Column(f"r{i}", clean(rung.rung)) for i, rung in enumerate(tested))]
+    rows = [[clean(name), *(numbers.score(rung.recall.get(name)) for rung in tested)] for name in names[:MOST_LABELS]]
+    more = messages.say("more_labels", n=len(names) - MOST_LABELS) if len(names) > MOST_LABELS else ""
+    return Table(
+        "Recall of each label, by rung", columns, rows, messages.say("read_recall", n=record.n_test, more=more)
+    )
+
+
+def confusion_table(record: RunRecord) -> Table | None:
+    """Return the confusion matrix of the best variant on dev; the ten most confused pairs where labels are many."""
+    found = [rung for rung in record.rungs if rung.confusion]
+    best = next((rung for rung in found if record.best and rung.variant == record.best.variant), None)
+    if best is None:
+        return None
+    n = sum(pair.n for pair in best.confusion)
+    labels = sorted({name for pair in best.confusion for name in (pair.expected, pair.answered)} - {""})
+    note = messages.say("read_confusion", name=clean(best.name), n=n)
+    if len(labels) > MOST_IN_MATRIX:
+        wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MOST_PAIRS]
+        columns = [Column("label", "label", "name"), Column("answer", "answer", "name"), Column("n", "dev cases")]
+        rows = [[clean(p.expected), _answered(p.answered), numbers.count(p.n)] for p in wrong]
+        return Table("Labels that are confused most", columns, rows, note)
+    counts = {(pair.expected, pair.answered): pair.n for pair in best.confusion}
+    answers = [*labels, *([""] if any(not pair.answered for pair in best.confusion) else [])]
+    columns = [Column("label", "label", "name"), *(Column(f"a{i}", _answered(one)) for i, one in enumerate(answers))]
+    matrix = [[clean(one), *(numbers.count(counts.get((one, answer), 0)) for answer in answers)] for one in labels]
+    return Table("Confusion matrix", columns, matrix, note)
+
+
+def _answered(label: str) -> str:
+    return clean(label) if label else messages.say("no_label")
+
+
+def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
+    """Return the classes of the error analysis; None without one."""
+    if not rows:
+        return None
+    columns = [
+        Column("class", "class", "name"),
+        Column("n", "failures"),
+        Column("share", "share"),
+        Column("ci95", "95% interval"),
+        Column("fixed_by", "fixed by", "name"),
+        Column("probe", "how it is found", "text"),
+    ]
+    cells = [
+        [
+            row.name.replace("_", " "),
+            numbers.count(row.n_failed),
+            numbers.percent(row.share),
+            numbers.percent_range(row.ci95),
+            row.fixed_by or numbers.NONE,
+            clean(join_sentences(row.probe, *row.limits), 0),
+        ]
+        for row in rows
+    ]
+    return Table("Error analysis", columns, cells, messages.say("read_failures", n=rows[0].n))
+
+
 def errors_table(record: RunRecord) -> Table | None:
     """Return why answers on dev were wrong, by rung; None where nothing was explored."""
     explored = [rung for rung in record.rungs if rung.reasons]
@@ -321,12 +390,22 @@ def errors_table(record: RunRecord) -> Table | None:
     )
 
 
+def _majority(record: RunRecord) -> list[list[str]]:
+    balance = record.balance
+    return (
+        []
+        if balance is None
+        else [["majority label", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
+    )
+
+
 def data_table(record: RunRecord) -> Table:
     """Return how the cases were split and what was dropped from the examples because it overlaps a case."""
     split, overlaps = record.split, record.overlaps
     rows = [
         ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"],
         ["test cases", numbers.count(record.n_test)],
+        *_majority(record),
         ["examples for few-shot prompts", numbers.count(split.counts.get("shots"))],
         ["examples removed because they overlap a case", _overlaps(overlaps.cases)],
         ["examples removed because they overlap a dev case", _overlaps(overlaps.dev)],

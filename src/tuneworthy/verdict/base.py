@@ -77,6 +77,7 @@ class ErrorShare:
         ci95: Its Clopper-Pearson interval.
         fixed_by: The rung or command that fixes it, e.g. `retrieval` or `cases label`; "" if none is known.
         probe: How it was found, in one sentence.
+        limits: What could not be measured here, a sentence each.
     """
 
     name: ErrorClass
@@ -86,6 +87,7 @@ class ErrorShare:
     ci95: tuple[float, float]
     fixed_by: str
     probe: str
+    limits: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,8 @@ class Forecast:
 
     Attributes:
         status: `unknown` or `measured`.
-        gain: Of the primary grader at `n_examples`, with its 95% interval.
+        gain: Of the primary grader at `n_examples`: where the pilot ends, or less where its curve bends down.
+        ci95: Its bounds: the lower one is what is claimed; the upper one is None where the curve has not flattened.
         n_examples: The size it is forecast for; at most twice the largest pilot.
         points: The pilot: (size, seed, score).
         cost: What a pilot would cost, in a sentence, while unknown.
@@ -102,7 +105,7 @@ class Forecast:
 
     status: Literal["unknown", "measured"]
     gain: float | None = None
-    ci95: tuple[float, float] | None = None
+    ci95: tuple[float, float | None] | None = None
     n_examples: int | None = None
     points: Sequence[tuple[int, int, float]] = ()
     cost: str = ""
@@ -232,6 +235,7 @@ class Option:
     usd_per_month: float | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     one_off_usd: float | None = None
     needs: str = ""
     notes: Sequence[str] = ()
@@ -321,5 +325,7 @@ class Verdict:
         for row, gate in zip(content["gates"], self.gates, strict=True):
             del row["message"], row["fix"]
             row["detail"] = gate.detail
+        for row in content["errors"]:
+            row["probe"] = join_sentences(row["probe"], *row.pop("limits"))
         content["errors"] = [{"class": row.pop("name"), **row} for row in content["errors"]]
         return content

@@ -24,7 +24,7 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 FILE = "errors"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 6
+VERSION = 8
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -61,7 +61,8 @@ class FailedCase:
         reason: The grader's.
         malformed: Whether the form of the answer is wrong.
         in_form: Whether it is right once its form is.
-        suspected: The answer that is right if the label is not; "" if the label stands.
+        suspected: The answer that is probably right instead of the label; "" if the label stands.
+        doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         oracle: Whether it is right with the document.
         passes: How many of `SAMPLES` further answers are right.
         stronger: Whether a stronger model gets it right.
@@ -72,6 +73,7 @@ class FailedCase:
     malformed: bool = False
     in_form: bool | None = None
     suspected: str | None = None
+    doubtful: str = ""
     oracle: bool | None = None
     passes: int | None = None
     stronger: bool | None = None
@@ -131,12 +133,17 @@ class ErrorAnalysis:
         n_probed: Those of them that were probed.
         rows: The classes, largest first.
         classes: Case id to class.
-        suspects: Case id to the answer that models agree on against the label.
-        expected: Case id to the label of the suspected cases.
+        suspects: Case id to the answer that is probably right instead of the label.
+        doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
+        label_chance: Probability that wrong labels are more than half of the failures, from the votes.
+        answers: Case id to what the variant answered, of all failed cases that were probed.
         not_probed: Probe to why it could not be made.
+        rated: False where a judge finds the failures and people rated too few answers of this variant.
         stronger: Models that are shown to be stronger on dev.
         pass_at_1: Of the cases that were sampled again; None if none was.
         pass_at_k: The same for at least one right answer of k.
+        pass_rate: Share of samples on dev that pass: cases that were right count as right, failed ones by `pass_at_1`
+            where they were sampled again, else as wrong.
         calls: Of the probes, stored answers not counted.
         cost_usd: Of these calls.
     """
@@ -149,11 +156,15 @@ class ErrorAnalysis:
     rows: Sequence[ErrorShare] = ()
     classes: Mapping[str, ErrorClass] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
-    expected: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Mapping[str, str] = field(default_factory=dict)
+    label_chance: float = 0.0
+    answers: Mapping[str, str] = field(default_factory=dict)
     not_probed: Mapping[str, str] = field(default_factory=dict)
+    rated: bool = True
     stronger: Sequence[str] = ()
     pass_at_1: float | None = None
     pass_at_k: float | None = None
+    pass_rate: float | None = None
     calls: int = 0
     cost_usd: float = 0.0
 
@@ -162,17 +173,31 @@ class ErrorAnalysis:
         return asdict(self)
 
 
-def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple[ErrorShare, ...]:
+def rows_of(
+    classes: Mapping[str, ErrorClass],
+    probed: Collection[str],
+    *,
+    limits: Mapping[str, Sequence[str]] | None = None,
+    real: float = 1.0,
+    unseen: int = 0,
+) -> tuple[ErrorShare, ...]:
     """Return the classes with their shares, largest first; a class that could not be probed has no row.
 
     Args:
         classes: Case id to class, of all failed cases that were looked at.
         probed: The probes that were made.
+        limits: Class to what could not be measured of it; that of a class without a row stands with `unexplained`.
+        real: Share of the failures that are failures by people, where a judge found them.
+        unseen: Failures by people that the judge passes: nobody knows their cause.
     """
-    n, counts = len(classes), Counter(classes.values())
+    counts = Counter({name: round(real * count) for name, count in Counter(classes.values()).items()})
+    counts["unexplained"] += unseen
+    n = counts.total()
     if not n:
         return ()
     names = [name for name in get_args(ErrorClass) if name in probed or name == "unexplained" or counts[name]]
+    known = dict(limits or {})
+    known["unexplained"] = [sentence for name, words in known.items() if name not in names for sentence in words]
     rows = [
         ErrorShare(
             name=name,
@@ -182,6 +207,7 @@ def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple
             ci95=clopper_pearson(counts[name], n),
             fixed_by=FIXED_BY[name],
             probe=messages.PROBES[name],
+            limits=tuple(known.get(name, ())),
         )
         for name in names
     ]

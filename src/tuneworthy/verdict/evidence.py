@@ -11,6 +11,7 @@ from tuneworthy.config.task import Motivation
 from tuneworthy.ladder.record import BestVariant, LabelBalance, RungDifference, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
 from tuneworthy.stats import lower_bound, upper_bound
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
@@ -65,6 +66,7 @@ class RungEvidence:
     delta_today_ci: tuple[float, float] | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     usd_per_1k: float | None = None
     violated: str = ""
     compared_to: str | None = None
@@ -157,25 +159,30 @@ class Evidence:
         best: Name of the rung that the run calls best (`classical` possible); see `top`.
         alpha: Of a comparison.
         n_test: Test cases.
-        n_groups: Groups among them; None if no case names a group.
+        additions: How often cases were added to test.
+        n_groups: As how many independent sources these count; None where that is not known.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
         other_models: Models beside the baseline's that may serve.
+        barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
         balance: The most frequent label; None for other tasks.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
-        documents: Whether cases name documents or a documents folder is there.
+        documents: Whether documents are there.
+        documents_named: Whether cases name the documents that hold their answers.
         judge: Its validation; None if no model grades.
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
-        suspects: Failures whose label is suspected.
-        labels_confirmed: Whether people confirmed that most of the suspected labels are wrong; None before they looked.
-        pass_rate: Share of right answers when failures are sampled again; None if they were not.
+        suspects: Failures that people are to label again next; None if not known.
+        label_chance: Probability that wrong labels are most of the failures, from the votes of models.
+        labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
+            not settle it.
+        pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
         forecast: Of the pilot.
         bills: What an answer of each measured rung costs, by rung.
         smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.
@@ -196,12 +203,14 @@ class Evidence:
     best: str | None = None
     alpha: float | None = None
     n_test: int = 0
-    n_groups: int | None = None
+    additions: int = 0
+    n_groups: float | None = None
     overlaps: Mapping[str, int] = field(default_factory=dict)
     stale: Sequence[str] = ()
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
     other_models: int = 0
+    barred_models: int = 0
     differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
     style_grader: bool = False
@@ -209,10 +218,12 @@ class Evidence:
     limits: Constraints = field(default_factory=Constraints)
     long_prompt: bool = False
     documents: bool = False
+    documents_named: bool = False
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
-    suspects: int = 0
+    suspects: int | None = None
+    label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
@@ -227,6 +238,11 @@ class Evidence:
     expires: Sequence[tuple[str, str]] = ()
 
     @property
+    def few_groups(self) -> bool:
+        """Whether the test cases share so few sources that nothing may be claimed."""
+        return self.n_groups is not None and self.n_groups < LEAST_GROUPS
+
+    @property
     def upstream(self) -> Mapping[str, RungEvidence]:
         """What needs no training."""
         return {name: rung for name, rung in self.rungs.items() if name != TUNED}
@@ -237,8 +253,8 @@ class Evidence:
         return best_eligible(self.upstream, self.best)
 
     def difference(self, a: RungEvidence | None, b: RungEvidence | None) -> RungDifference | None:
-        """Return the paired difference of `b` to `a` on test; None if it was not measured."""
-        if a is None or b is None:
+        """Return the paired difference of `b` to `a` on test; None if it was not measured, or shows nothing."""
+        if a is None or b is None or self.few_groups:
             return None
         return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
 
@@ -265,12 +281,14 @@ class Evidence:
         """
         if self.target is None:
             return None
-        if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None:
+        if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None or self.few_groups:
             return "unresolved"
         if rung.constant and rung.beats_majority is False:
             return "missed"
         options = 1 if rung.rung == TUNED else self.n_options
-        status = target_status(rung.score, rung.n_effective, self.target, self.margin, options=options)
+        status = target_status(
+            rung.score, rung.n_effective, self.target, self.margin, options=options, additions=self.additions
+        )
         return "unresolved" if status == "met" and rung.beats_majority is False else status
 
 
@@ -293,14 +311,20 @@ def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEv
     return adopted[-1] if adopted else next(iter(models or allowed), None)
 
 
-def lacks_documents(evidence: Evidence) -> bool:
-    """Return whether documents may fix most failures and are missing: open answers, and no probe finds the cause."""
-    if evidence.documents or not evidence.answers_open:
+def may_need_documents(evidence: Evidence) -> bool:
+    """Return whether documents may fix most failures, given or not: whoever removes them learns nothing.
+
+    They may where cases name them; else where answers are open, what only a document or no probe explains is possibly
+    most of the failures, and no option meets the target without them.
+    """
+    if evidence.documents_named:
+        return True
+    if not evidence.answers_open or any(evidence.target_of(rung) == "met" for rung in evidence.upstream.values()):
         return False
     if evidence.errors is None:
         return True
-    row = next((row for row in evidence.errors if row.name == "unexplained"), None)
-    return row is not None and most_of(row) is not False
+    rows = [row for row in evidence.errors if row.name in {"unexplained", "knowledge"}]
+    return bool(rows) and upper_bound(sum(row.n_failed for row in rows), rows[0].n, LEVER_ALPHA) > 0.5
 
 
 def most_of(row: ErrorShare) -> bool | None:
@@ -326,7 +350,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         variant=row.variant,
         name=row.name or "",
         names=[candidate.name for candidate in row.candidates] or ([row.name] if row.name else []),
-        score=row.score,
+        score=None if row.status == "failed" else row.score,
         ci95=row.ci95,
         n=row.n,
         n_effective=row.n_effective,
@@ -339,6 +363,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         delta_today_ci=row.delta_today_ci,
         latency_p50_ms=row.latency_p50_ms,
         latency_p95_ms=row.latency_p95_ms,
+        latency_p95_ci=row.latency_p95_ci,
         usd_per_1k=known_usd(row, name, project),
         violated=row.violated
         or constraints.violation(
@@ -346,6 +371,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
             model=name,
             hosted=name in project.models and project.models[name].hosted,
             p95_ms=row.latency_p95_ms,
+            p95_interval=row.latency_p95_ci,
             usd_per_1k=row.usd_per_1k,
         ),
         compared_to=row.compared_to,

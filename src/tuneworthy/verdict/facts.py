@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
-from tuneworthy.verdict.evidence import Evidence, lacks_documents, most_of
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import measured_options
 from tuneworthy.verdict.recommendation import is_saving, rank, recommend
 
 FactKind = Literal[
-    "sound", "meets", "eligible", "as_good", "could_meet", "cost", "distil", "lever", "documents", "pays"
+    "sound", "meets", "eligible", "as_good", "could_meet", "could_teach", "cost", "distil", "lever", "pays"
 ]
 FactName = tuple[FactKind, str]
 ABSENT: Final[Mapping[FactKind, bool]] = {
@@ -25,10 +25,10 @@ ABSENT: Final[Mapping[FactKind, bool]] = {
     "eligible": True,
     "as_good": True,
     "could_meet": False,
+    "could_teach": False,
     "cost": False,
     "distil": False,
     "lever": False,
-    "documents": False,
     "pays": True,
 }
 
@@ -40,8 +40,9 @@ class DecisionFacts:
     Kinds of facts: `sound` (a gate that any answer needs); of an option `meets` the target, `eligible` by the
     constraints, `as_good` (the classical baseline is non-inferior to the best), `cost` (a smaller model, tuned, would
     save more than it costs) and `distil` (a smaller model would keep the constraint that it breaks); of a rung that was
-    not compared `could_meet`; of a class of failures `lever` (something else fixes most of them); `documents` (they
-    would fix most failures); `pays` (training pays).
+    not compared `could_meet` (of `retrieval` also where documents may be missing); of a class of failures `lever`
+    (something else fixes most of them); `pays` (training pays). `could_teach` of the rung `model`, where no other model
+    is named: one that a constraint bars from serving may meet the target.
 
     Attributes:
         values: None where a fact is unknown.
@@ -111,13 +112,15 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     for option in measured:
         if option.kind == "classical" and option.eligible and values[("as_good", option.option)] and last:
             last = option if is_saving(option, last) else last
-    without_documents = lacks_documents(evidence)
-    for gate, rung in RUNG_OF.items():
-        if status[gate] in {"fail", "unknown"} and not (gate == "retrieval" and without_documents):
-            values[("could_meet", rung)] = None
+    values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}
+    limits, named = evidence.limits, evidence.other_models or evidence.barred_models
+    if (
+        status["other_models"] == "unknown"
+        and not named
+        and (limits.p95_ms or (limits.on_device and not limits.data_stays))
+    ):
+        values[("could_teach", "model")] = None
     values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
-    if without_documents and status["retrieval"] != "waived":
-        values[("documents", "")] = None
     facts = DecisionFacts(values=values, options=measured, fallback=last.option if last else None)
     chosen = facts.recommendation
     usd, score = (chosen.usd_per_1k, chosen.score or 0.0) if chosen else (None, 0.0)
@@ -131,8 +134,8 @@ _MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unres
 
 def most_gain(evidence: Evidence, score: float) -> float:
     """Return the most that training can gain over `score`."""
-    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else 1.0
-    return max(0.0, min(1.0 - score, high))
+    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else None
+    return max(0.0, 1.0 - score if high is None else min(1.0 - score, high))
 
 
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
@@ -159,9 +162,11 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
     limits, rung = evidence.limits, evidence.rungs[option.rung]
     if not may_serve(limits, hosted=rung.hosted):
         return not limits.data_stays
-    if too_slow(limits, option.latency_p95_ms):
+    if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
         fast = any(
-            other.kind != "classical" and other.eligible and not too_slow(limits, other.latency_p95_ms)
+            other.kind != "classical"
+            and other.eligible
+            and keeps_p95(limits, other.latency_p95_ms, other.latency_p95_ci)
             for other in measured
             if other is not option
         )
@@ -179,17 +184,30 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     levers: dict[str, bool | None] = {}
     for row in evidence.errors:
+        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
+        if row.name == "knowledge" and status["retrieval"] == "fail" and _oracle_reaches(evidence):
+            levers[row.name] = value  # the search fails, and the documents are worth finding
         if not row.fixed_by or row.fixed_by in settled:
             continue
-        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
         if row.name == "label_or_grader":
-            confirmed = evidence.labels_confirmed
-            levers[row.name] = value if confirmed else False if confirmed is False or value is False else None
+            unlikely = value is False and evidence.label_chance < LEVER_ALPHA
+            levers[row.name] = False if unlikely and not evidence.labels_confirmed else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
+    probed = any(row.name == "knowledge" for row in evidence.errors)
+    if not probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
+        levers["knowledge"] = None  # nothing says how many failures lack a document
     return levers
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:
-    upper = evidence.search.oracle_upper if evidence.search else None
-    return upper is not None and evidence.target is not None and upper >= evidence.target
+    """Return whether the right documents may reach the target, with what later rungs gained on top."""
+    upper, rung, top = (
+        (evidence.search.oracle_upper if evidence.search else None),
+        evidence.rungs.get("retrieval"),
+        evidence.top,
+    )
+    if upper is None or evidence.target is None:
+        return False
+    gain = top.score - rung.score if top and rung and top.score is not None and rung.score is not None else 0.0
+    return upper + max(0.0, gain) >= evidence.target

@@ -1,5 +1,6 @@
 """Gather the evidence of a project: its run, error analysis, money, and what changed since they were measured."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,10 +29,13 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import relabelled
+from tuneworthy.verdict.suspects import label_errors, n_to_label
+from tuneworthy.verdict.training_method import has_preferences
 
-# Share of dev whose answers must stand in the input for a task of extraction.
+# Share of dev whose answers must stand in the input, or be one of a closed set, for a task that needs no documents.
 MOSTLY = 0.8
+# Cases that must expect a value for it to be one of a closed set.
+RECURS = 5
 
 
 def gather(session: Session) -> Evidence:
@@ -52,16 +56,17 @@ def gather(session: Session) -> Evidence:
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
-    labels = relabelled(session.project, report) if report else None
+    labels = label_errors(session.project, report) if report else None
     return replace(
         evidence,
         alpha=record.alpha,
         n_test=record.n_test,
-        errors=report.rows if report else None,
+        errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
-        suspects=len(report.suspects) if report else 0,
+        suspects=n_to_label(project, report) if report else None,
+        label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels,
-        pass_rate=report.pass_at_1 if report else None,
+        pass_rate=report.pass_rate if report else None,
         judge=_judge(session, record),
         expires=_expires(project, date.today()),
     )
@@ -88,7 +93,8 @@ def evidence_of(
         UserError: A document cannot be read.
     """
     test = data.split.test if data else ()
-    eligible = [name for name in project.answering if project.may_serve(name) and name != project.ladder.baseline]
+    others = [name for name in project.answering if name != project.ladder.baseline]
+    eligible = [name for name in others if project.may_serve(name)]
     run = with_eligible_best(record, project) if record else None
     system = ""
     with suppress(UserError):
@@ -105,20 +111,24 @@ def evidence_of(
         rungs=rungs_of(run, project) if run else {},
         best=run.best.rung if run and run.best else None,
         n_test=len(test),
-        n_groups=len({case.source for case in test}) if any(case.group for case in test) else None,
+        additions=len(data.split.additions) if data else 0,
+        n_groups=data.split.effective_groups if data else None,
         overlaps=overlaps_left(data) if data else {},
         stale=stale,
         has_examples=bool(data and data.split.shots),
         other_models=len(eligible),
+        barred_models=len(others) - len(eligible),
         differences=run.differences if run else (),
         balance=run.balance if run else None,
         style_grader=project.graders[0].type == "style",
+        preferences=data is not None and has_preferences(data.dataset.examples),
         bills=bills_of(project, run) if run else {},
         smaller_usd=smallest_usd(project, run) if run else None,
         economics=project.economics,
         limits=project.constraints,
         long_prompt=len(system.split()) >= LONG_PROMPT_WORDS,
-        documents=documents_path(project) is not None or any(case.documents for case in (data.cases if data else ())),
+        documents=documents_path(project) is not None,
+        documents_named=any(case.documents for case in (data.cases if data else ())),
         search=search_of(run) if run else None,
         forecast=forecast,
         training=training,
@@ -130,14 +140,19 @@ def answers_open(data: TaskData) -> bool:
     if data.task.kind == "label":
         return False
     dev = [case for case in (data.split.dev or data.split.test) if case.expected is not None]
-    contained = sum(_is_contained(case) for case in dev)
-    return contained < MOSTLY * max(1, len(dev))
+    counts = Counter(key for case in {case.id: case for case in (*dev, *data.cases)}.values() for key in _keys(case))
+    closed = sum(_is_closed(case, counts) for case in dev)
+    return closed < MOSTLY * max(1, len(dev))
 
 
-def _is_contained(case: Case) -> bool:
-    """Return whether each value of the expected answer stands in the input."""
+def _is_closed(case: Case, counts: Counter[str]) -> bool:
+    """Return whether each value of the expected answer stands in the input or recurs in other answers."""
     text = f" {' '.join(words(case.text))} "
-    return all(f" {' '.join(words(str(value)))} " in text for value in _values(case.expected))
+    return all(f" {key} " in text or counts[key] >= RECURS for key in _keys(case))
+
+
+def _keys(case: Case) -> set[str]:
+    return {" ".join(words(str(value))) for value in _values(case.expected)}
 
 
 def _values(expected: Any) -> list[Any]:

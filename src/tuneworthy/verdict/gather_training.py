@@ -182,7 +182,7 @@ def _pilot(
     )
     if changed:
         return pilot, Forecast(status="unknown", cost=cost(n))
-    return pilot, forecast(found.points, found.n_examples, found.baseline, seed=project.split.seed, cost=cost)
+    return pilot, forecast(found.points, found.n_examples, found.baseline, cost=cost)
 
 
 def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[str]) -> ProofEvidence | None:

@@ -21,7 +21,7 @@ say = Catalogue(
         # Gates before a decision
         "waived": "Waived: {reason} Result of the gate: {message}",
         "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
-        "too_few_groups": "The test cases come from too few sources: {n}; at least {needed} are needed.",
+        "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",
@@ -45,10 +45,10 @@ say = Catalogue(
         "at_least_shots": "at least {n} few-shot examples",
         "half_prompt": "a prompt of half the length",
         "prompt_tried": "A structured prompt and up to {shots} few-shot examples have been tried.",
-        "only_device_model": "No other model in the project can run on the device.",
+        "only_device_model": "The other models in the project may not serve.",
         "no_other_model": "The project file defines no other model.",
         "add_model": "Add a model to [models], or waive the gate `other_models` with a reason.",
-        "no_documents": "The answers do not depend on documents.",
+        "no_documents": "Nothing measured suggests that the answers depend on documents.",
         "search_fails": (
             "Retrieval fails: for {lost} of {failed} wrong answers on dev, the search returned no document that "
             "contains the answer."
@@ -92,12 +92,13 @@ say = Catalogue(
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "With {size:,} training examples, the forecast gain is {gain:+.1f} points (95% interval {low:+.1f} to "
-            "{high:+.1f}, {n} training runs)."
+            "With {size:,} examples training gains at least {low:+.1f} points, by {n} training runs; {above}."
         ),
-        "below_margin": "Even the upper end of the interval is below the margin of {margin:.1f} points.",
-        "gain_open": "The interval includes zero, so the result is inconclusive.",
-        "more_pilot": "Add training examples, then run `tuneworthy train --pilot`.",
+        "open_above": "the gain is open above, as the curve has not flattened",
+        "at_most": "it gains at most {high:+.1f} points, as the curve has flattened",
+        "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
+        "gain_open": "The lower bound is not above zero, so the pilot is inconclusive.",
+        "more_pilot": "Add larger sizes or more seeds to the pilot.",
         # Gates before shipping
         "no_tuned": "No fine-tuned model has been compared on the test set.",
         "parity_missing": "The adapter, merged model and exported model have not been compared with each other.",
@@ -144,8 +145,8 @@ say = Catalogue(
         ),
         "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
         "worth_a_pilot": (
-            "A pilot is worthwhile: no measured option meets the target of {target:.1%}. Whether training would meet it"
-            " is untested."
+            "A pilot is worthwhile: no measured option that may serve meets the target of {target:.1%}. Whether "
+            "training would meet it is untested."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
@@ -171,8 +172,8 @@ say = Catalogue(
         "retires": "the provider retires the model {name}",
         # Money
         "no_bill": (
-            "Today's setup has no cost per call, so training cannot reduce the bill. Set "
-            "`economics.usd_per_wrong_answer` and run a pilot, or waive the gate `economics` with a reason."
+            "The recommended option has no cost per call, so training cannot reduce the bill. To count the value of "
+            "better answers, set `economics.usd_per_wrong_answer`."
         ),
         "no_volume": (
             "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less than "
@@ -220,7 +221,7 @@ say = Catalogue(
             "`run` tries retrieval before other models. The next step shown here is the cheapest one that is still "
             "open."
         ),
-        "person_time": "about {minutes:.0f} min of manual work (at {each:g} min per case)",
+        "person_time": "about {minutes:.0f} min of manual work",
         "no_cost": "no calls, no cost, a few seconds",
         "cost": "{calls} calls, {usd}, {minutes}",
         "no_money": "no cost",
@@ -232,7 +233,7 @@ say = Catalogue(
         "label": "tuneworthy cases label",
         "sample": "tuneworthy cases sample, then tuneworthy cases label",
         "decide": "tuneworthy decide",
-        "then_decide": "{action} Then run `tuneworthy decide`.",
+        "then_decide": "Then run `tuneworthy decide`.",
         "n_tested": " (n = {n})",
         "quick_score": " {rung}: {score:.1%} on {n} dev cases in a quick run.",
         "not_decided": "There is no verdict yet.",
@@ -321,11 +322,25 @@ say = Catalogue(
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
         ),
+        "p95_open": (
+            "The p95 latency of {name} is {p95:,.0f} ms (95% interval {span}), and the limit is {limit:,.0f} ms. Set "
+            "`constraints.p95_ms` to a limit outside this interval."
+        ),
+        "span": "{lower:,.0f} to {upper:,.0f} ms",
+        "above": "{lower:,.0f} ms or more",
         "set_price": "Set the price of the model behind {name} in [models].",
+        "set_costs": (
+            "Set your own costs of data, training, serving and upkeep in [economics]; assumed ones count as a range."
+        ),
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
         "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
+        "apply_labels": "Correct the labels that people changed, then run the ladder and the error analysis again.",
         "try_lever": "Try the rung `{rung}`, which may fix most failures.",
+        "add_n_rated": (
+            "Add {n} test cases, and rate the answers to them with `tuneworthy cases label --judge`: about "
+            "{minutes:.0f} minutes."
+        ),
         "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
@@ -341,10 +356,13 @@ say = Catalogue(
         ),
         "gain_excluded": "The interval excludes a gain of {margin:.1f} points.",
         "rival_saves": "Without training, {name} is non-inferior and at least 20% cheaper or faster.",
-        "shared_errors": (
-            "The models contradict more than {most:.0%} of the labels. They probably share errors, so their votes are "
-            "not evidence."
+        "not_measured": "{what} are not measured.",
+        "labels_doubtful": "Models contradict {n} more labels, and may share the error.",
+        "repeats_alike": "Every further answer was the same, so unstable answers are not measured.",
+        "judge_overruled": (
+            "People overrule the judge too often ({n} answers rated), so it cannot say what fixes an answer."
         ),
+        "answers_unrated": "People rated fewer than {n} answers of this variant, so the judge is not corrected.",
         "one_family": "All models are from one family, and there are too few examples to train a classifier.",
     }
 ).say
@@ -353,8 +371,8 @@ say = Catalogue(
 # What leaves the answer open, by kind of fact.
 OPEN: Final[Mapping[str, str]] = {
     "distil": "It has not been measured whether a smaller model meets the latency limit.",
+    "could_teach": "The project names no other model. One that may not serve could still teach a smaller one.",
     "eligible": "It has not been measured whether an option meets the constraints.",
-    "documents": "Most failures may need facts from documents, but the project has no documents.",
     "pays": "Whether training pays off depends on the traffic, which is not set.",
 }
 STATUS_WORDS: Final[Mapping[str, str]] = {
@@ -384,6 +402,15 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "instability": "the model is correct on another attempt",
     "reasoning": "only a stronger model is correct",
     "unexplained": "no probe finds a cause",
+}
+# What a probe measures, as the subject of a sentence.
+WHAT: Final[Mapping[str, str]] = {
+    "refusal": "Wrong refusals",
+    "format": "Wrong formats",
+    "label_or_grader": "Wrong labels",
+    "knowledge": "Missing documents",
+    "instability": "Unstable answers",
+    "reasoning": "Failures that a stronger model avoids",
 }
 # What fixes a class of failures, without a full stop.
 LEVERS: Final[Mapping[str, str]] = {

@@ -1,38 +1,60 @@
 """The next step: the one with the best chance of settling the answer per dollar and minute of a person. Pure.
 
 An action finds out some of the unknown facts. Its chance is that of all completions of these facts after which the
-remaining ones no longer matter, weighed by how likely each completion is.
+remaining ones no longer matter, weighed by how likely each completion is. Where no single action is likely enough to
+settle the answer, several are named together, with their cost in all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import chain, combinations
+from typing import Any, Final
 
+import scipy
+
+from tuneworthy.errors import join_sentences
+from tuneworthy.stats import lower_bound
 from tuneworthy.stats.target import chance_of_status
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
-from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.economics import has_smaller
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
-from tuneworthy.verdict.outcome import decided, open_facts
+from tuneworthy.verdict.outcome import completions, decided, open_facts
+from tuneworthy.verdict.suspects import RELABELLED
 
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
 USD_PER_MINUTE: Final = 1.5
 USD_PER_STEP: Final = 1.0
 MINUTES_PER_CASE: Final = 2.0
+MINUTES_PER_VERDICT: Final = 0.5
 MINUTES_TO_EDIT: Final = 2.0
-# Failures that people label blind before a suspicion decides.
-RELABELLED: Final = 15
+MINUTES_FOR_COSTS: Final = 20.0
+MINUTES_TO_FIX_SEARCH: Final = 60.0
+# Answers of a variant that people rate at least, before its failures count.
+RATED: Final = 50
 # Test cases that are offered to be added, as multiples of those there are.
 GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
+# Chance from which a step is likely enough to settle the answer, and most steps that are named together.
 ENOUGH: Final = 0.8
+MOST_TOGETHER: Final = 3
+# Actions that are tried together: the best for their price.
+MOST_COMBINED: Final = 8
+# What a person does about an unknown fact, and how long that takes, minutes.
+EDITS: Final[Mapping[str, tuple[str, float]]] = {
+    "pays": ("set_traffic", MINUTES_TO_EDIT),
+    "distil": ("measure_smaller", 15.0),
+}
+# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
+ONE_KIND: Final = 0.25
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
     "could_meet": 0.15,
+    "could_teach": 0.15,
     "cost": 0.4,
     "distil": 0.5,
     "lever": 0.3,
-    "documents": 0.5,
     "pays": 0.5,
     "eligible": 0.5,
     "as_good": 0.5,
@@ -72,24 +94,56 @@ def next_action(
         gates: Of the stage `to_decide`.
         costs: What each rung takes, by name; an unknown one is left out.
     """
-    unknown = open_facts(facts)
-    rated = []
-    for candidate in _candidates(unknown, facts, evidence, gates, costs):
-        chance = sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
-        rated.append((chance, candidate))
-    if not rated:
+    single = [
+        (_chance(facts, candidate), candidate)
+        for candidate in _candidates(open_facts(facts), facts, evidence, gates, costs)
+    ]
+    if not single:
         return NextAction(command="tuneworthy run", why=messages.say("run_again"))
-    chance, best = max(rated, key=lambda pair: (pair[0] > 0, pair[0] / pair[1].price, -pair[1].price))
+    single.sort(key=lambda pair: -pair[0] / pair[1].price)
+    plans = [(_chance(facts, plan), plan) for plan in _together([candidate for _, candidate in single[:MOST_COMBINED]])]
+    # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
+    chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
     return replace(best.action, chance_to_settle=round(chance, 2))
+
+
+def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
+    """Yield what several candidates find out together, the best chance for its price first."""
+    for plan in chain.from_iterable(combinations(candidates, size) for size in range(2, MOST_TOGETHER + 1)):
+        facts = [fact for candidate in plan for fact in candidate.chances]
+        if len(set(facts)) == len(facts):
+            actions = [candidate.action for candidate in plan]
+            command = next((action.command for action in actions if action.command), "")
+            yield _Candidate(
+                NextAction(
+                    command=command,
+                    why=join_sentences(*(action.why for action in actions)),
+                    calls=_total([action.calls for action in actions]),
+                    usd=_total([action.usd for action in actions]),
+                    person_minutes=_total([action.person_minutes for action in actions]),
+                ),
+                {fact: pair for candidate in plan for fact, pair in candidate.chances.items()},
+            )
+
+
+def _total(numbers: Sequence[float | None]) -> Any:
+    """Return the sum of what is known; None if nothing is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def _chance(facts: DecisionFacts, candidate: _Candidate) -> float:
+    """Return the chance that an action settles the answer."""
+    return sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
 
 
 def _futures(
     facts: DecisionFacts, chances: Mapping[FactName, tuple[float, float]]
 ) -> Iterator[tuple[float, DecisionFacts]]:
     """Yield how likely each result of an action is, and the facts after it; what no longer matters is not split."""
-    asked = set(open_facts(facts))
-    fact = next((fact for fact in chances if fact in asked), None)
-    if fact is None or decided(facts):
+    asked = (fact for _, supposed in completions(facts) for fact in supposed if fact in chances)
+    fact = None if decided(facts) else next(asked, None)
+    if fact is None:
         yield 1.0, facts
         return
     rest = {name: pair for name, pair in chances.items() if name != fact}
@@ -116,30 +170,36 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     by_gate = {result.gate: result for result in gates}
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
-    no_model = evidence.other_models == 0
-    runnable = {fact: rung for fact, rung in untried.items() if not (rung == "model" and no_model)}
+    unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
+    missing = {"model"} if evidence.other_models == 0 else set()
+    missing |= {"retrieval"} if unfound or not evidence.documents else set()
+    runnable = {fact: rung for fact, rung in untried.items() if rung not in missing}
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable))
         for fact, rung in runnable.items():
             yield _Candidate(_run([rung], costs), _prior([fact]))
     for fact in unknown:
         kind, subject = fact
-        if kind == "could_meet" and fact not in runnable:
-            yield _edit(messages.say("add_model"), [fact])
+        if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
+            yield _fix_search(unknown)
+        elif fact == ("could_meet", "retrieval") and fact not in runnable:
+            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
+        elif kind == "could_meet" and fact not in runnable:
+            same = [one for one in unknown if one[1] == subject]
+            yield _edit(messages.say("add_model"), same, minutes=10.0)
         elif kind == "sound":
             gate = by_gate[subject]
             command = "tuneworthy run" if subject == "baseline" else ""
             yield _Candidate(NextAction(command=command, why=gate.detail), _prior([fact]))
         elif kind == "cost":
             yield from _money(fact, facts, evidence)
-        elif kind == "pays":
-            yield _edit(messages.say("set_traffic"), [fact])
-        elif kind == "documents":
-            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
-        elif kind in {"distil", "eligible"}:
-            yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
+        elif kind == "eligible":
+            yield _eligible(fact, facts, evidence)
+        elif kind in EDITS:
+            name, minutes = EDITS[kind]
+            yield _edit(messages.say(name), [fact], minutes=minutes)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
 
@@ -162,6 +222,26 @@ def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT)
     return _Candidate(action, _prior(facts))
 
 
+def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
+    """Return the repair of a search that does not find the documents, after which the rung is compared again."""
+    same = [fact for fact in unknown if fact in {("could_meet", "retrieval"), ("lever", "knowledge")}]
+    return _edit(messages.say("fix_search"), same, minutes=MINUTES_TO_FIX_SEARCH)
+
+
+def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Candidate:
+    """Return what tells whether an option keeps its limits: a price, or another latency limit."""
+    option, limits = next(one for one in facts.options if one.option == fact[1]), evidence.limits
+    if limits.usd_per_1k is not None and option.usd_per_1k is None:
+        return _edit(messages.say("set_price", name=option.option), [fact])
+    if option.latency_p95_ms is None or option.latency_p95_ci is None:
+        return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
+    (lower, upper), limit = option.latency_p95_ci, limits.p95_ms or 0.0
+    span = messages.say("span", lower=lower, upper=upper) if upper is not None else messages.say("above", lower=lower)
+    return _edit(
+        messages.say("p95_open", name=option.option, p95=option.latency_p95_ms, span=span, limit=limit), [fact]
+    )
+
+
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
     if option is not None and option.usd_per_1k is None:
@@ -169,28 +249,57 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield _edit(messages.say("set_traffic"), same)
+    elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
+        yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
 
 
 def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
     name = fact[1]
+    if name == "unanalysed" and evidence.judge is not None:
+        action = NextAction(command="tuneworthy cases label --judge", why=messages.say("label_judge"))
+        return _Candidate(replace(action, person_minutes=RATED * MINUTES_PER_VERDICT), {fact: (0.2, 0.6)})
     if name == "unanalysed":
         action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
         return _Candidate(action, {fact: (0.2, 0.7)})
     row = next(row for row in evidence.errors or () if row.name == name)
     if name == "label_or_grader":
-        n = min(RELABELLED, evidence.suspects or row.n_failed)
-        minutes = n * MINUTES_PER_CASE
+        if evidence.suspects == 0:  # all are labelled, and the failures are too few to settle it
+            return _Candidate(
+                NextAction(
+                    command="tuneworthy cases label --suspects --apply",
+                    why=messages.say("apply_labels"),
+                    calls=0,
+                    usd=0.0,
+                    person_minutes=MINUTES_TO_EDIT,
+                ),
+                {fact: (0.0, 0.8)},  # the failures that are left have other causes
+            )
+        n = min(RELABELLED, evidence.suspects or row.n)
+        minutes, chance = n * MINUTES_PER_CASE, _chance_of_labels(n)
         why = messages.say("relabel", n=n, minutes=minutes)
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
-            {fact: (0.5, 0.5)},
+            {fact: chance},
         )
     action = NextAction(
         command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
     )
     return _Candidate(replace(action, person_minutes=0.0), {fact: (0.0, 0.8)})
+
+
+def _chance_of_labels(n: int) -> tuple[float, float]:
+    """Return the chances that people's labels of `n` failures show most of them to be the label's, and most not to be.
+
+    Failures are taken to be mostly of one kind.
+
+    >>> [round(chance, 2) for chance in _chance_of_labels(15)]
+    [0.41, 0.41]
+    """
+    weights = scipy.stats.betabinom(n, ONE_KIND, ONE_KIND).pmf(range(n + 1))
+    shown = sum(weight for k, weight in enumerate(weights) if lower_bound(k, n, LEVER_ALPHA) > 0.5)
+    return float(shown), float(shown)
 
 
 def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
@@ -208,12 +317,21 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
                 continue
             extra = max(1, round(more * rung.n_effective / max(1, rung.n)))
             met, missed = chance_of_status(
-                rung.score, rung.n_effective, extra, evidence.target, evidence.margin, options=evidence.n_options
+                rung.score,
+                rung.n_effective,
+                extra,
+                evidence.target,
+                evidence.margin,
+                options=evidence.n_options,
+                additions=evidence.additions,
             )
             chances[(kind, subject)] = (met, missed)
-        minutes = more * MINUTES_PER_CASE
-        why = messages.say("add_n_cases", n=more, minutes=minutes)
-        calls = more * len([rung for rung in evidence.rungs.values() if rung.tested])
+        options = len([rung for rung in evidence.rungs.values() if rung.tested])
+        # Where a judge grades, further cases say nothing before people rate the answers to them.
+        rating = 0.0 if evidence.judge is None else options * MINUTES_PER_VERDICT
+        minutes = more * (MINUTES_PER_CASE + rating)
+        why = messages.say("add_n_rated" if rating else "add_n_cases", n=more, minutes=minutes)
+        calls = more * options
         usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
         yield _Candidate(
             NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes), chances

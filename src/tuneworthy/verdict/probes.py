@@ -5,7 +5,6 @@ it is stored, resumed and counted against the budget like any other.
 """
 
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,11 +12,15 @@ from functools import cached_property
 from typing import Any
 
 from tuneworthy.cases.task_kind import answer_text
-from tuneworthy.errors import ModelError
+from tuneworthy.errors import ModelError, join_sentences
 from tuneworthy.graders.base import FORM_REASONS, accepted
-from tuneworthy.graders.family import families_of
+from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.text import normalise
+from tuneworthy.graders.validate import MIN_HUMAN
+from tuneworthy.ladder.judging import JudgedVariant, JudgeErrors, Judging
+from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, Trace, Variant, canonical
@@ -35,10 +38,12 @@ from tuneworthy.verdict.error_analysis import (
     fingerprint,
     rows_of,
 )
-from tuneworthy.verdict.label_votes import GIVEN, ClassifierVotes, Voter, shown_stronger, suspected
+from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Voter, classifier_votes, shown_stronger, suspect
 
-# More labels than this are not wrong: models that agree against more of them share their errors.
-MOST_LABEL_ERRORS = 0.25
+# Probes whose answers a judge would have to grade, and the share of its verdicts on the failed variant that people
+# may overrule: beyond it, nothing that it says of other answers counts.
+GRADED: tuple[ErrorClass, ...] = ("format", "knowledge", "instability", "reasoning")
+MOST_OVERRULED = 0.1
 # Score from which a free text is no failure, where the project sets no target.
 GOOD_TEXT = 0.9
 # Temperature of the further answers where the variant itself is greedy.
@@ -62,8 +67,10 @@ async def analyse_errors(
     """
     probing = _Probing(session, variant, probes)
     await probing.begin(most)
-    for name in PROBES:
-        if name in probing.made and name in probes and probing.open:  # a refusal: the grader has said it
+    for name in PROBES if probing.rated else ():
+        if (
+            name in probing.made.keys() - probing.not_probed and name in probes and probing.open
+        ):  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
     session.folder.write(FILE, report.to_dict())
@@ -85,6 +92,9 @@ class _Probing:
         self.n_failed = 0
         self.calls = 0
         self.cost_usd = 0.0
+        self.label_chance = 0.0
+        self.judge_errors: JudgeErrors | None = None
+        self.repeats_vary = True
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
             "format": self._format,
             "label_or_grader": self._label_or_grader,
@@ -93,6 +103,11 @@ class _Probing:
             "reasoning": self._reasoning,
         }
         self._others: dict[str, Voter] | None = None
+
+    @property
+    def rated(self) -> bool:
+        """Whether people corrected what grades, where that is a judge."""
+        return self.session.judging is None or self.judge_errors is not None
 
     @cached_property
     def enough(self) -> int:
@@ -127,14 +142,47 @@ class _Probing:
                 self.right.append(case)
             else:
                 wrong.append((case, score.reason))
+        if judging:
+            self.judge_errors = await self._judge_errors(judging, threshold)
+            if self.judge_errors and max(self.judge_errors.missed, self.judge_errors.false_alarms) > MOST_OVERRULED:
+                why = messages.say("judge_overruled", n=self.judge_errors.n)
+                self.not_probed |= dict.fromkeys(GRADED, why)
         self.n_failed = len(wrong)
         if len(wrong) > most:
             wrong = random.Random(self.session.project.split.seed).sample(wrong, most)
         self.cases = {case.id: case for case, _ in wrong}
         self.failed = {case.id: FailedCase(case=case.id, reason=reason) for case, reason in wrong}
 
+    async def _judge_errors(self, judging: Judging, threshold: float) -> JudgeErrors | None:
+        """Hold the judge against people's verdicts on the stored test answers of the variant; nothing is asked."""
+        record, test = read_record(self.session.folder), self.session.split.test
+        if record is None or all(row.variant != self.variant.id or row.score is None for row in record.rungs):
+            return None
+        traces = await self.session.ask(self.variant, test, repeats=repeats_of(self.session.project, self.variant))
+        num, den, _ = await self.session.score(traces, test)
+        return judging.errors(test, JudgedVariant(traces, num / den), threshold)
+
+    def limits(self) -> dict[str, list[str]]:
+        """Return what each probe cannot measure here, a sentence each; only what applies."""
+        task = self.session.task
+        found = {
+            name: [join_sentences(messages.say("not_measured", what=messages.WHAT[name]), why)]
+            for name, why in self.not_probed.items()
+            if name != "knowledge" or (task.kind != "label" and self.failed)
+        }
+        if n := sum(bool(one.doubtful) for one in self.failed.values()):
+            found["label_or_grader"] = [messages.say("labels_doubtful", n=n)]
+        if not self.repeats_vary:
+            found["instability"] = [messages.say("repeats_alike")]
+        return found
+
     def report(self) -> ErrorAnalysis:
         """Give each case its class."""
+        if not self.rated:
+            self.failed = {}
+            self.not_probed |= dict.fromkeys(PROBES, messages.say("answers_unrated", n=MIN_HUMAN))
+        judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
+        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
         skipped = {name: messages.say("switched_off") for name in PROBES if name not in self.probes} | self.not_probed
@@ -144,19 +192,33 @@ class _Probing:
             n_dev=len(self.values),
             n_failed=self.n_failed,
             n_probed=len(self.failed),
-            rows=rows_of(classes, [name for name in PROBES if name not in skipped]),
+            rows=rows_of(
+                classes,
+                [name for name in PROBES if name not in skipped],
+                limits=self.limits(),
+                real=1 - judged.false_alarms,
+                unseen=round(judged.missed * len(self.right) * sampled),
+            ),
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
-            expected={
-                name: answer_text(self.cases[name].expected) for name, one in self.failed.items() if one.suspected
-            },
+            doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
+            label_chance=self.label_chance,
+            answers={name: self._vote(self.cases[name], self.texts[name], right=False) for name in self.failed},
             not_probed=skipped,
+            rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
             pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
+            pass_rate=self._pass_rate(passes),
             calls=self.calls,
             cost_usd=self.cost_usd,
         )
+
+    def _pass_rate(self, passes: Sequence[int]) -> float | None:
+        if not passes:
+            return None
+        failed = sum(passes) / (SAMPLES * len(self.failed))
+        return (len(self.right) + self.n_failed * failed) / len(self.values)
 
     async def _ask(
         self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, count: bool = True
@@ -201,58 +263,39 @@ class _Probing:
         if self.session.task.kind == "free_text":
             self.not_probed["label_or_grader"] = messages.say("free_text")
             return
-        others = await self._other_models()
-        classical = ClassifierVotes.fitted(self.session)
-        if not others and classical is None:
+        others, by_classifier = await self._other_models(), classifier_votes(self.session)
+        if not others and by_classifier is None:
             self.not_probed["label_or_grader"] = messages.say("no_voters")
             return
         failed, control = self.open, [case for case in self.right if any(case.id in v.votes for v in others.values())]
         control = control or self.right[:MOST_CASES]
         own = {case.id: self._vote(case, self.texts[case.id], right=False) for case in failed}
         own |= {case.id: GIVEN for case in control}
-        families = {self._family(self.variant.model): own}
+        family = lineages(self.session.project.models)
+        subject = family.get(self.variant.model, self.variant.model)
+        families: dict[str, Mapping[str, str]] = {subject: own}
         for name, voter in sorted(others.items(), key=lambda pair: -pair[1].accuracy):
-            families.setdefault(self._family(name), voter.votes)
-        if classical:
-            families["classical"] = classical.voter([*failed, *control]).votes
+            families.setdefault(family[name], voter.votes)
+        if by_classifier is not None:
+            families[CLASSIFIER] = by_classifier
         if len(families) < 2:
             self.not_probed["label_or_grader"] = messages.say("one_family")
             return
         cases = [*failed, *control]
         alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
         families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
-        votes = {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases}
-        weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
-        weights |= {case.id: self._weight(control, len(self.right)) for case in control}
-        for name in families:
-            self._silence(name, cases, votes, weights)
-        found = suspected(votes, weights, len(self.session.task.labels))
-        if sum(weights[name] for name in found) > MOST_LABEL_ERRORS * len(self.values):
-            self.not_probed["label_or_grader"] = messages.say("shared_errors", most=MOST_LABEL_ERRORS)
-            return
+        found = suspect(
+            {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases},
+            subject=subject,
+            labels={case.id: answer_text(case.expected) for case in cases},
+            n_answers=len(self.session.task.labels),
+            weights={case.id: self._weight(failed, self.n_failed) for case in failed}
+            | {case.id: self._weight(control, len(self.right)) for case in control},
+        )
+        self.label_chance = found.most
         for case in failed:
-            self.failed[case.id].suspected = found.get(case.id, "")
-
-    def _silence(
-        self, name: str, cases: Sequence[Case], votes: Mapping[str, dict[str, str]], weights: Mapping[str, float]
-    ) -> None:
-        """Take a family's votes against labels that it mostly gets wrong: it does not know them."""
-        right: Counter[str] = Counter()
-        total: Counter[str] = Counter()
-        for case in cases:
-            if votes[case.id][name]:
-                label = answer_text(case.expected)
-                total[label] += weights[case.id]  # type: ignore[assignment]
-                right[label] += weights[case.id] * (votes[case.id][name] == GIVEN)  # type: ignore[assignment]
-        for case in cases:
-            label = answer_text(case.expected)
-            if votes[case.id][name] not in {"", GIVEN} and right[label] < 0.5 * total[label]:
-                votes[case.id][name] = ""
-
-    def _family(self, name: str) -> str:
-        """Return the family of a model: models of one family are one vote; the name where none is known."""
-        config = self.session.project.models.get(name)
-        return min(families_of(str(getattr(config, "model", "") or name)), default=name)
+            self.failed[case.id].suspected = found.suspected.get(case.id, "")
+            self.failed[case.id].doubtful = found.doubtful.get(case.id, "")
 
     async def _knowledge(self) -> None:
         """Hand over the document that the case names."""
@@ -283,6 +326,8 @@ class _Probing:
             )
         own = variant is self.variant  # then the first answer is the one that failed
         answers = await self._fixes(variant, cases, repeats=SAMPLES + own)
+        again = await self._ask(variant, cases, repeats=SAMPLES + own)  # stored
+        self.repeats_vary = len({(trace.case_id, trace.text) for trace in again}) > len(cases)
         for case, good in zip(cases, answers, strict=True):
             self.failed[case.id].passes = sum(good[own:])
 

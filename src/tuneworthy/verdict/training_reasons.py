@@ -1,9 +1,9 @@
 """The reasons to train, each measured, refuted or unknown. From measurements only; none is declared."""
 
-from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
-from tuneworthy.verdict.economics import FEWEST_SAVED, least_volume, monthly_saving
+from tuneworthy.verdict.economics import FEWEST_SAVED, has_smaller, least_volume, monthly_saving
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts
 
@@ -75,9 +75,7 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
     month = chosen.usd_per_month or 0.0
     if value is False:
         return _say("cost", value, messages.say("saves_too_little", usd=month, high=max(0.0, high), share=FEWEST_SAVED))
-    if value is None and (
-        evidence.smaller_usd is None or evidence.smaller_usd > (1 - FEWEST_SAVED) * chosen.usd_per_1k
-    ):
+    if value is None and not has_smaller(chosen.usd_per_1k, evidence.smaller_usd):
         return _say("cost", value, messages.say("no_smaller_model", name=chosen.option, usd=month))
     return _say("cost", value, messages.say("would_save", name=chosen.option, usd=month, low=low, high=high))
 
@@ -88,7 +86,11 @@ def _latency(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         return _say("latency", False, messages.say("no_limit"))
     if met := _meeting(facts, eligible=True):
         return _say("latency", False, messages.say("kept", p95=met[0].latency_p95_ms or 0.0, limit=limits.p95_ms))
-    slow = [option for option in _meeting(facts, eligible=False) if too_slow(limits, option.latency_p95_ms)]
+    slow = [
+        option
+        for option in _meeting(facts, eligible=False)
+        if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is False
+    ]
     if not slow:
         return _say("latency", None, messages.say("none_in_question", limit=limits.p95_ms))
     option = slow[0]

@@ -76,7 +76,7 @@ def teacher_terms(evidence: Evidence) -> Finding:
 
 @GATES.rule("pilot", group=STAGE)
 def pilot(evidence: Evidence) -> Finding:
-    """Small trainings on growing parts of the version forecast a gain: its interval lies above 0."""
+    """Small trainings on growing parts of the version forecast a gain: its lower bound is above 0."""
     subject, forecast = evidence.training.pilot, evidence.forecast
     numbers: dict[str, Any] = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
@@ -88,11 +88,10 @@ def pilot(evidence: Evidence) -> Finding:
             "unknown", messages.say("pilot_missing"), join_sentences(messages.say("pilot"), forecast.cost), **numbers
         )
     low, high = forecast.ci95
-    message = messages.say(
-        "forecast", size=forecast.n_examples, gain=100 * forecast.gain, low=100 * low, high=100 * high, n=subject.n
-    )
+    above = messages.say("open_above") if high is None else messages.say("at_most", high=100 * high)
+    message = messages.say("forecast", size=forecast.n_examples, low=100 * low, above=above, n=subject.n)
     if low > 0:
         return says("pass", message, **numbers)
-    if high < evidence.margin:
+    if high is not None and high < evidence.margin:
         return says("fail", f"{message} {messages.say('below_margin', margin=100 * evidence.margin)}", **numbers)
     return says("unknown", f"{message} {messages.say('gain_open')}", messages.say("more_pilot"), **numbers)

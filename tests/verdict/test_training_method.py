@@ -1,0 +1,57 @@
+"""Each method of training is advised under its own condition, and not without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.verdict.planted import worth_it
+
+from tuneworthy.types import Example
+from tuneworthy.verdict.base import Outcome
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
+from tuneworthy.verdict.outcome import Ruling
+from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences, method_of
+
+TRAIN = Ruling(Outcome.FINE_TUNE, "levers_exhausted")
+LEARNABLE: dict[str, Any] = {"has_examples": False, "pass_rate": 0.4, "kind": "short_answer"}
+
+
+def row(n: int, meta: dict[str, Any] | None = None, **turn: Any) -> Example:
+    chat = ({"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": "a", **turn})
+    return Example(messages=chat, id=str(n), meta=meta or {})
+
+
+@pytest.mark.parametrize(
+    ("evidence", "ruling", "method"),
+    [
+        (worth_it(), TRAIN, "sft"),
+        (worth_it(preferences=True), TRAIN, "preference"),
+        (worth_it(preferences=True), replace(TRAIN, code="cost"), "distil"),
+        (worth_it(**LEARNABLE), TRAIN, "rl"),
+        (worth_it(**LEARNABLE | {"pass_rate": 0.05}), TRAIN, "sft"),
+        (worth_it(**LEARNABLE | {"pass_rate": 0.8}), TRAIN, "sft"),
+        (worth_it(**LEARNABLE | {"pass_rate": None}), TRAIN, "sft"),
+        (worth_it(**LEARNABLE | {"has_examples": True}), TRAIN, "sft"),
+        (worth_it(**LEARNABLE | {"kind": "free_text"}), TRAIN, "sft"),  # nothing says right or wrong
+        (worth_it(**LEARNABLE | {"kind": "free_text", "judge": JudgeEvidence(valid=True, detail="")}), TRAIN, "rl"),
+        (worth_it(**LEARNABLE | {"kind": "free_text", "judge": JudgeEvidence(valid=False, detail="")}), TRAIN, "sft"),
+        (worth_it(best="classical"), TRAIN, "classifier"),
+    ],
+)
+def test_the_method_that_fits(evidence: Evidence, ruling: Ruling, method: str) -> None:
+    assert method_of(evidence, ruling) == method
+
+
+def test_pairs_are_rows_with_a_rejected_answer() -> None:
+    pairs = [row(n, {"rejected": "b"}) for n in range(FEWEST_PREFERENCES)]
+    assert has_preferences(pairs) and not has_preferences(pairs[1:])
+    assert not has_preferences([row(n, {"rejected": ""}) for n in range(FEWEST_PREFERENCES)])
+
+
+def test_ratings_are_of_the_row_or_of_the_answer_and_must_differ() -> None:
+    rated = [row(n, {"feedback": "good" if n % 3 else "bad"}) for n in range(FEWEST_PREFERENCES)]
+    assert has_preferences(rated) and not has_preferences(rated[1:])
+    assert has_preferences([row(n, rating=n % 2) for n in range(FEWEST_PREFERENCES)])
+    assert not has_preferences([row(n, rating=5) for n in range(FEWEST_PREFERENCES)])
