@@ -322,6 +322,10 @@ say = Catalogue(
         "analyse": "Find out why answers are wrong, on dev.",
         "relabel": "Label {n} failed cases again, blind: about {minutes:.0f} minutes.",
         "try_lever": "Try what may fix most failures: the rung `{rung}`.",
+        "other_targets": (
+            "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
+            "is met and one of {missed:.0%} is missed."
+        ),
         "add_n_cases": "Add {n} test cases: about {minutes:.0f} minutes of labelling.",
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}; decide again when the target, the prices or the models change.",
