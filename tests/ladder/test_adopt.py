@@ -108,3 +108,20 @@ def test_without_sharing_alpha_over_the_looks_far_more_would() -> None:
 @pytest.mark.slow
 def test_the_share_of_false_ladders_stays_below_half_of_alpha() -> None:
     assert adopting_ladders(None, ladders=5000) <= 5000 * 0.025
+
+
+def test_too_few_sources_neither_adopt_nor_exclude() -> None:
+    for gains, losses in ((40, 10), (5, 15)):
+        found = decide_adoption(evidence(gains, losses, few_groups="12 sources", cost_ratio=0.1), MARGIN)
+        assert (found.status, found.reason_code) == (RungStatus.INCONCLUSIVE, "few_groups")
+
+
+def test_what_was_shown_before_cases_were_added_stays_shown_while_it_is_ahead() -> None:
+    before = evidence(40, 10).gain
+    assert before.better
+    ahead = decide_adoption(evidence(34, 20, alpha=0.0008, shown_before=before), MARGIN)
+    assert (ahead.status, ahead.reason_code) == (RungStatus.ADOPTED, "better")
+    assert "first 300 cases" in ahead.reason
+    assert decide_adoption(evidence(34, 20, alpha=0.0008), MARGIN).status is RungStatus.INCONCLUSIVE
+    behind = decide_adoption(evidence(20, 22, alpha=0.0008, shown_before=before), MARGIN)
+    assert behind.status is not RungStatus.ADOPTED
