@@ -8,7 +8,7 @@ say = Catalogue(
     {
         # what is wrong
         "not_sqlite": "SQLite cannot read the file: {error}.",
-        "foreign": "Its {what} does not match this version of tuneworthy.",
+        "foreign": "Its schema differs from the one that this version of tuneworthy creates: {what}.",
         "integrity": "SQLite reports: {line}.",
         "bad_key": "The key of the row is invalid.",
         "file_changed": "The file is missing or has changed since it was created.",
@@ -57,7 +57,7 @@ RECORD_COSTS: Final = {
     "uncertainty": "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
     "probes/*": "Run `tuneworthy models probe` to probe the model again.",
     "sweeps/*": "Run `tuneworthy decode sweep` to rebuild the record from the stored answers.",
-    "models/latest-*": "The latest model of this kind is unknown until a new one is made. Until then, pass an id.",
+    "models/latest-*": "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",
     "datasets/latest": "Run `tuneworthy data build` to find the latest version again.",
     "imports/latest": "Run `tuneworthy data import` to find the latest import again.",
 }

@@ -13,7 +13,7 @@ say = Catalogue(
         "no_answer": "{host}: no response within {limit_s:g} s. If the server needs more time, raise timeout_s.",
         "proxy": "{host}: the proxy refused the connection: {said}.",
         "broken_answer": "{host}: the response is incomplete or is not valid HTTP: {said}.",
-        "broken_connection": "{host}: {said}.",
+        "broken_connection": "{host}: the connection failed: {said}.",
         "empty_body": "an empty response body",
         # Addresses and keys
         "password_in_address": "The URL of {host} contains a user name or a password.",
@@ -49,7 +49,7 @@ say = Catalogue(
         "see_log": "See {log}.",
         "crashed_again": "llama.cpp crashed {n} times without returning an answer.",
         "crashed_hint": "See {log}. Use fewer slots or a shorter context to save memory.",
-        "closed": "llama.cpp is closed.",
+        "closed": "llama.cpp has been shut down.",
         "exit": "llama.cpp {status}{reason} (log: {log}).",
         "culprit": "This request crashed llama.cpp {n} times. {last}",
         "no_status": "does not respond",
@@ -63,7 +63,9 @@ say = Catalogue(
         "vllm_ended_at_start": "vLLM exited during startup: {reason}.",
         "vllm_silent": "vLLM did not respond within {limit_s:g} s.",
         "no_vllm": "The program {program} does not exist.",
-        "install_vllm": "Install vLLM in a separate environment and set the path to its bin/vllm.",
+        "install_vllm": (
+            "Install vLLM in a separate environment, then set `executable` in [models.NAME] to its bin/vllm."
+        ),
         "rank_too_high": "The adapter's LoRA rank is {rank}, but vLLM supports at most {limit}.",
         "serve_merged": "Serve the merged model instead.",
         "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but {path} is not one.",
@@ -93,7 +95,7 @@ say = Catalogue(
         "accept_terms": "Accept its terms of use on huggingface.co, then set HF_TOKEN.",
         "no_repository": "The repository hf:{repo} does not exist.",
         "hub_silent": "Hugging Face did not answer the request for hf:{repo}: {reason}.",
-        "run_again": "Run the same command later.",
+        "run_again": "Run the same command again later.",
         "no_hub_file": "hf:{repo} has no file {file}.",
         "nothing_to_load": "hf:{repo} has no GGUF or safetensors files.",
         "name_other_repository": "Specify a different repository.",
