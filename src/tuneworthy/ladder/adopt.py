@@ -23,7 +23,7 @@ class AdoptionEvidence:
         loses_target: Whether the best so far meets the target and the candidate does not.
         violated: A constraint that the candidate breaks, in words; "" if none.
         unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
-        shown_before: The comparison on fewer cases, at its own alpha, that showed a gain; None if there was none.
+        shown_before: The comparison on fewer cases, at its own alpha, that showed a gain; None without one.
         few_groups: Why the test cases share too few sources to show anything; "" if they do not.
     """
 

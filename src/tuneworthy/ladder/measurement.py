@@ -210,7 +210,7 @@ async def decide(
 
 
 def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
-    """Return the comparison that showed the trial to be better before cases were added; None if there is none.
+    """Return the comparison that showed the trial to be better before cases were added; None without one.
 
     What was shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
     """
