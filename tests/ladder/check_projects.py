@@ -183,7 +183,7 @@ def _overlaps(folder: Folder) -> None:
 def _dev_near_test(folder: Folder) -> None:
     folder.replace("[examples]", "")
     text = "the same long question about colour number {} asked again by customer {}"
-    folder.cases = [{"input": text.format(i // 2, i), "expected": LABELS[i % 3]} for i in range(100)]
+    folder.cases = [{"input": text.format(i // 2, f"c{i}x c{i}y"), "expected": LABELS[i % 3]} for i in range(100)]
 
 
 def _reader_notes(folder: Folder) -> None:
@@ -216,6 +216,11 @@ def _small_dev(folder: Folder) -> None:
 
 def _few_groups(folder: Folder) -> None:
     folder.cases = [{**row, "group": f"source {i % 4}"} for i, row in enumerate(folder.cases)]
+
+
+def _near_duplicates(folder: Folder) -> None:
+    text = " ".join(reversed(folder.cases[0]["input"].split()))
+    folder.cases.append({"input": text, "expected": folder.cases[0]["expected"]})
 
 
 def _grader(folder: Folder) -> None:
@@ -310,6 +315,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unseen_labels": (_unseen_labels, "warning"),
     "contamination": (_overlaps, "warning"),
     "dev_near_test": (_dev_near_test, "note"),
+    "near_duplicates": (_near_duplicates, "note"),
     "reader_notes": (_reader_notes, "note"),
     "empty_split": (_empty_split, "error"),
     "edited_cases": (_edited_cases, "error"),

@@ -1,6 +1,7 @@
 """Whether a score meets its target, and the chance that more cases settle it."""
 
 from bisect import bisect_left
+from math import floor
 from typing import Literal
 
 import scipy
@@ -45,10 +46,28 @@ def target_status(
     >>> target_status(0.86, 200, 0.85, 0.05), target_status(0.86, 200, 0.85, 0.05, options=8)
     ('met', 'unresolved')
     """
-    k, floor = min(n, score * n), target - margin + ROUNDING
-    if score >= target - ROUNDING and lower_bound(k, n, target_level(additions) / options) > floor:
+    k, least = min(n, score * n), target - margin + ROUNDING
+    if score >= target - ROUNDING and lower_bound(k, n, target_level(additions) / options) > least:
         return "met"
     return "missed" if upper_bound(k, n, LEVEL) < target else "unresolved"
+
+
+def settling_targets(
+    score: float, n: float, margin: float, *, options: int = 1, additions: int = 0
+) -> tuple[float, float]:
+    """Return the highest target that a score is shown to meet, and the lowest that it is shown to miss, in hundredths.
+
+    Args:
+        score: In [0, 1], like the result.
+        n: Effective cases.
+        margin: See `target_status`, like the others.
+
+    >>> settling_targets(0.85, 200, 0.05)
+    (0.85, 0.89)
+    """
+    k = min(n, score * n)
+    met = min(score, lower_bound(k, n, target_level(additions) / options) + margin - 2 * ROUNDING)
+    return floor(100 * met + 1e-9) / 100, (floor(100 * upper_bound(k, n, LEVEL)) + 1) / 100
 
 
 def chance_of_status(

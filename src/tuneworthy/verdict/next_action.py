@@ -14,7 +14,7 @@ import scipy
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.stats import lower_bound
-from tuneworthy.stats.target import chance_of_status
+from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.economics import has_smaller
@@ -34,7 +34,7 @@ MINUTES_TO_FIX_SEARCH: Final = 60.0
 # Answers of a variant that people rate at least, before its failures count.
 RATED: Final = 50
 # Test cases that are offered to be added, as multiples of those there are.
-GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
+GROWTH: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 # Chance from which a step is likely enough to settle the answer, and most steps that are named together.
 ENOUGH: Final = 0.8
 MOST_TOGETHER: Final = 3
@@ -47,6 +47,8 @@ EDITS: Final[Mapping[str, tuple[str, float]]] = {
 }
 # Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
 ONE_KIND: Final = 0.25
+# Chance below which further cases are not the only step that is offered.
+HARDLY: Final = 0.5
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -303,36 +305,63 @@ def _chance_of_labels(n: int) -> tuple[float, float]:
 
 
 def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
-    """Offer to add test cases: for each number, the chances that they settle what the scores leave open."""
+    """Offer to add test cases: for each number, the chances that they settle what the scores leave open.
+
+    Where a score lies so near the target that many cases may not settle it, the targets that would are named too; where
+    they hardly can, that is the offer.
+    """
     if evidence.target is None:
         return
-    for factor in GROWTH:
+    on_target: list[FactName] = []
+    offers = []
+    for factor in reversed(GROWTH):
         more = max(50, round(factor * evidence.n_test / 50) * 50)
-        chances: dict[FactName, tuple[float, float]] = {}
-        for kind, subject in moving:
-            option = next(one for one in facts.options if one.option == subject)
-            rung = evidence.rungs[option.rung]
-            if kind == "as_good" or rung.score is None or rung.n_effective is None:
-                chances[(kind, subject)] = (0.3, 0.3)
-                continue
-            extra = max(1, round(more * rung.n_effective / max(1, rung.n)))
-            met, missed = chance_of_status(
-                rung.score,
-                rung.n_effective,
-                extra,
-                evidence.target,
-                evidence.margin,
-                options=evidence.n_options,
-                additions=evidence.additions,
-            )
-            chances[(kind, subject)] = (met, missed)
+        chances = {fact: _chance_with(more, fact, facts, evidence) for fact in moving}
+        near = [fact for fact, chance in chances.items() if fact[0] == "meets" and sum(chance) < ENOUGH]
+        on_target = near if factor == GROWTH[-1] else on_target
         options = len([rung for rung in evidence.rungs.values() if rung.tested])
         # Where a judge grades, further cases say nothing before people rate the answers to them.
         rating = 0.0 if evidence.judge is None else options * MINUTES_PER_VERDICT
         minutes = more * (MINUTES_PER_CASE + rating)
-        why = messages.say("add_n_rated" if rating else "add_n_cases", n=more, minutes=minutes)
+        added = messages.say("add_n_rated" if rating else "add_n_cases", n=more, minutes=minutes)
+        why = join_sentences(added, _other_targets(on_target, facts, evidence))
         calls = more * options
         usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
-        yield _Candidate(
-            NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes), chances
-        )
+        action = NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes)
+        offers.append(_Candidate(action, chances))
+    yield from reversed(offers)
+    if on_target and max(sum(offers[0].chances[fact]) for fact in on_target) < HARDLY:
+        yield _edit(_other_targets(on_target, facts, evidence), on_target)
+
+
+def _chance_with(more: int, fact: FactName, facts: DecisionFacts, evidence: Evidence) -> tuple[float, float]:
+    """Return the chances that so many further cases show a fact to be true, and to be false."""
+    kind, subject = fact
+    rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]
+    if kind == "as_good" or rung.score is None or rung.n_effective is None or evidence.target is None:
+        return 0.3, 0.3
+    return chance_of_status(
+        rung.score,
+        rung.n_effective,
+        max(1, round(more * rung.n_effective / max(1, rung.n))),
+        evidence.target,
+        evidence.margin,
+        options=evidence.n_options,
+        additions=evidence.additions,
+    )
+
+
+def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> str:
+    """Return the targets that the scores settle as they are: the team decides which one it needs."""
+    spans = {}
+    for _, subject in on_target:
+        rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]
+        if rung.score is not None and rung.n_effective is not None:
+            spans[subject] = settling_targets(
+                rung.score, rung.n_effective, evidence.margin, options=evidence.n_options, additions=evidence.additions
+            )
+    if not spans:
+        return ""
+    best = max(spans, key=lambda subject: spans[subject])
+    missed = max(missed for _, missed in spans.values())
+    return messages.say("other_targets", name=best, target=evidence.target or 0.0, met=spans[best][0], missed=missed)
