@@ -103,7 +103,7 @@ def test_the_paragraph_holds_n_intervals_cost_and_looks() -> None:
     for words in (
         "n = 200 test cases",
         "[92.3 to 98.0%]",
-        "+38.0 points (99.2% interval +31.0 to +45.0; p = 0.0012)",
+        "+38.0 points (95% interval +31.0 to +45.0; one-sided p = 0.0012 at α = 0.008)",
         "$2.10 per 1,000 answers ($420.00 per month at 200,000 requests)",
         "made 4 test comparisons",
         "All calls together cost $1.25",
