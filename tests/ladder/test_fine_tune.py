@@ -61,7 +61,7 @@ def test_without_a_tuned_model_the_rung_is_skipped_and_says_what_is_to_be_done(w
     make_artifact(world, "merged", adapter.id)
     found = run_record(world)
     assert "export gguf" in found.reason and (found.status, found.reason_code) == (RungStatus.SKIPPED, "no_tuned_model")
-    assert "fine_tune" not in read_comparisons(Folder(world)).slots
+    assert "fine_tune" in read_comparisons(Folder(world)).open_slots  # it keeps its part
 
 
 def test_a_tuned_model_is_put_to_test_with_the_prompt_that_it_was_trained_with(world: Path) -> None:
@@ -83,13 +83,14 @@ def test_another_prompt_than_the_one_it_was_trained_with_loses_the_gain(world: P
     assert run_record(world).status is not RungStatus.ADOPTED
 
 
-def test_its_look_is_added_when_there_is_something_to_test_and_the_others_keep_theirs(world: Path) -> None:
+def test_its_alpha_is_planned_before_there_is_something_to_test_and_waits_for_it(world: Path) -> None:
     run_record(world)
-    before = read_comparisons(Folder(world)).slots
+    before = read_comparisons(Folder(world))
+    assert before.planned == ("classical", "prompt", "fine_tune") and "fine_tune" not in before.passed
     make_models(world)
-    assert run_record(world, "fine_tune").alpha == 0.005
+    assert run_record(world, "fine_tune").alpha == pytest.approx(before.slots["fine_tune"])
     after = read_comparisons(Folder(world)).slots
-    assert {name: after[name] for name in before} == before and after["fine_tune"] == 0.005
+    assert {name: after[name] for name in before.slots} == before.slots
 
 
 def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:

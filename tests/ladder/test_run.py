@@ -309,7 +309,7 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
     [
         (["comparisons.json"], "The record of test comparisons is missing."),
         (["comparisons.json", "run.json"], "The record of test comparisons is missing."),
-        ([], "This file lists only 0 of the 2 test comparisons made so far."),
+        ([], "This file lists only 0 of the 1 test comparisons made so far."),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(
@@ -320,7 +320,7 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
     for name in gone:
         (root / ".tuneworthy" / name).unlink()
     if not gone:
-        Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
+        Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}, "passed": []})
     for command in ("run", "compare baseline current --test"):
         assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
@@ -360,7 +360,7 @@ def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_t
 
 
 def test_after_a_quick_look_the_first_run_plans_its_looks(tmp_path: Path) -> None:
-    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": FAIR, "strong": GOOD}, n_cases=60, rungs=["baseline", "model"])
     walk(root, quick=True)
     assert walk(root).comparisons.made == 1
 
@@ -373,7 +373,7 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     command: str, document: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
-    Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
+    Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}, "passed": []})
     Folder(root).write("run", document)
     assert invoke([*command.split(), "--project", str(root)]) == 2
     err = capsys.readouterr().err

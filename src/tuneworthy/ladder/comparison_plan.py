@@ -57,9 +57,9 @@ def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
 
 
 def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:
-    """Return the rungs that can compare something on test, in the order in which they do.
+    """Return the rungs that can compare something on test, in the order of the ladder.
 
-    `classical` stands for the best against it, the last comparison. `fine_tune` is planned before a model is trained.
+    `classical` stands for the best against it. `fine_tune` is planned before a model is trained.
     """
     able = {
         "baseline": False,

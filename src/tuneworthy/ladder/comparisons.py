@@ -18,12 +18,12 @@ def plan_comparisons(session: Session) -> ComparisonPlan:
     rungs = rungs_with_comparisons(session.project, session.split, session.task)
     plan = read_comparisons(session.folder).plan(rungs)
     if session.split.additions:
-        plan = plan.share([_slot(session, rung) for rung in rungs])
+        plan = plan.share([slot_of(session, rung) for rung in rungs])
     write_comparisons(session.folder, plan)
     return plan
 
 
-def _slot(session: Session, rung: str) -> str:
+def slot_of(session: Session, rung: str) -> str:
     """Return the slot of a rung in the plan, on the test set as it is now."""
     return f"{rung}+{len(session.split.additions)}" if session.split.additions else rung
 
@@ -56,7 +56,7 @@ def take_comparison(session: Session, rung: str, a: Variant, b: Variant) -> floa
         UserError: There were so many that nothing can be shown on this test set any more.
     """
     name = comparison_id(session, rung, a, b)
-    return _take(session, name, lambda plan: plan.take(name, _slot(session, rung)))
+    return _take(session, name, lambda plan: plan.take(name, slot_of(session, rung)))
 
 
 def pass_on(session: Session, key: str) -> None:

@@ -194,7 +194,7 @@ class _Estimating:
                 continue
             least = min(sum(load.calls[0] + load.alone for load in option) for option in options if option)
             rungs[name] = RungEstimate(
-                candidates=len({load.variant.id for load in chosen}),
+                candidates=len({load.variant.id for load in chosen if load.calls[0]}),
                 calls=(least, sum(load.calls[1] + load.alone for load in chosen)),
             )
             loads += chosen
@@ -257,11 +257,14 @@ class _Estimating:
             for n, head in rounds:
                 most[:n] = [head] * n
             least = rounds[0][1] if len(asked) == 1 else ceil(rounds[0][1] / LOOKS)
+            most[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
         test = len(split.test) * max(repeats_of(self.project, one) for one in candidates)
         loads = [_Load(one, (least, n + 1)) for one, n in zip(asked, most, strict=True)]  # 1: is the model available?
         again = 2 * self.n_timed if name != "baseline" else 0  # where speed alone would decide
         most_calls = most[0] + test + again + self.n_timed_again
         loads[0] = _Load(candidates[0], (least + test, most_calls), self.n_timed)
+        if best is not None and split.explore:
+            loads.append(_Load(best, (0, len(split.dev))))
         return loads + [_Load(replace(candidates[0], model=model), (0, n)) for model, n in proposal.more_calls.items()]
 
     def _judges(self, loads: Sequence[_Load]) -> list[_Load]:

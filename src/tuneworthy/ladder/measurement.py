@@ -213,10 +213,12 @@ def _meets(session: Session, one: Measurement) -> bool:
     """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
     task = session.project.task
     score, _, _, size, _ = _score(session, one)
-    if task.target is None or size is None or one.beats_majority is False:
+    few = session.split.effective_groups < LEAST_GROUPS
+    if task.target is None or size is None or few or one.beats_majority is False:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
-    return target_status(score, size, task.target, task.margin, options=options) == "met"
+    more = len(session.split.additions)
+    return target_status(score, size, task.target, task.margin, options=options, additions=more) == "met"
 
 
 def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:

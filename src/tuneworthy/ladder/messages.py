@@ -111,7 +111,7 @@ say = Catalogue(
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",
-        "classical_compared": "no language model; compared with the best language model variant: {reason}",
+        "classical_compared": "no language model; against the best language model variant: {reason}",
         "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
         # Rung prompt
         "own_prompt": "{model} is your own pipeline, which has its own prompt",
@@ -516,7 +516,7 @@ def power(  # noqa: PLR0917
     gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
     text = (
         f"The test set has {n} cases for {comparisons} comparison{'s' * (comparisons > 1)} at a one-sided alpha of "
-        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {gain} is detected with 80% power."
+        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {gain} can be detected with 80% power."
     )
     if n_groups < n:
         worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"

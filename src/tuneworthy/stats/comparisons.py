@@ -99,7 +99,7 @@ class ComparisonPlan:
 
     @property
     def open_slots(self) -> dict[str, float]:
-        """Slots that a comparison can still be made under -> their alpha; one of the reserve else."""
+        """Slots that no comparison used yet -> their alpha; where all are used, what the reserve gives next."""
         closed = {*self.spent.values(), *self.passed}
         slots = {name: alpha for name, alpha in self.slots.items() if name not in closed and alpha > 0}
         return slots or {"reserve": self.reserve / 2}
