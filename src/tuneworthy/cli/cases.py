@@ -158,12 +158,12 @@ def label(
         project = load(root)
         path, cases = suspects_path(project), project.path(project.cases.path)
         labelled = read_labels(path)
-        done = apply_labels(cases, labelled, overwrite=True)
+        written = apply_labels(cases, labelled, overwrite=True)
         if not as_json:
-            _show_applied(cases, replace(done, unknown=()))
+            _show_applied(cases, replace(written, unknown=()))
             for question, label in examples_to_correct(project, labelled):
                 click.echo(messages.say("correct_example", question=question, label=label))
-        _show_labels(path, 0, agreement(labelled), as_json=as_json, done=done)
+        _show_labels(path, 0, agreement(labelled), as_json=as_json, done=written)
         return
     if suspects:
         path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))

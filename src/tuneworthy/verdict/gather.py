@@ -115,7 +115,7 @@ def evidence_of(
         differences=run.differences if run else (),
         balance=run.balance if run else None,
         style_grader=project.graders[0].type == "style",
-        preferences=bool(data) and has_preferences(data.dataset.examples),
+        preferences=data is not None and has_preferences(data.dataset.examples),
         bills=bills_of(project, run) if run else {},
         smaller_usd=smallest_usd(project, run) if run else None,
         economics=project.economics,
