@@ -11,6 +11,8 @@ from string import Formatter
 import pytest
 from scripts.structure import VOICE
 
+from tuneworthy.catalogue import Catalogue
+
 SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 NOT_DONE: frozenset[str] = frozenset()
 """Folders whose sentences have not all moved into their messages; may only shrink."""
@@ -175,6 +177,11 @@ def badly_worded(root: Path) -> Iterator[str]:
         banned += [match[1]] if class_name and (match := class_name.search(text)) else []
         if banned:
             yield f"{place}: {', '.join(banned)}: {text[:80]}"
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0 cases are left."), (1, "1 case is left."), (2, "2 cases are left.")])
+def test_a_count_chooses_between_two_words(n: int, text: str) -> None:
+    assert Catalogue({"left": "{n} {n:case is|cases are} left."}).say("left", n=n) == text
 
 
 def test_every_message_is_called_with_its_fields() -> None:

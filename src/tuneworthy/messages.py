@@ -12,7 +12,7 @@ say = Catalogue(
         "rename_one": "Rename one of them.",
         # rows of data files
         "data_fault": "{where}: expected {expected}, got {got}.",
-        "more_faults": "{path}: {n} more errors.",
+        "more_faults": "{path}: further errors: {n}.",
         # optional packages
         "no_numba": "The check `near` needs numba, which is not installed.",
         "no_numba_hint": 'Run `pip install "tuneworthy[data]"`, or set `off = ["near"]` in [data].',

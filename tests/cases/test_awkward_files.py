@@ -213,7 +213,7 @@ def test_a_file_of_nothing_but_faults_gives_them_all_or_gives_up(tmp_path: Path)
     form, rows, rejects = streamed(path)
     assert (form, rows, len(rejects)) == ("jsonl/unknown", [], 10)
     path.write_bytes(b"oops\n" * 1000 + LINE)
-    with pytest.raises(DataError, match=r"a.jsonl:1: .* got faults in each of the first 1000 rows"):
+    with pytest.raises(DataError, match=r"a.jsonl:1: .* got errors in each of the first 1000 rows"):
         streamed(path)
 
 

@@ -257,7 +257,7 @@ EXAMPLE_FAULTS: list[tuple[Any, Any, str]] = [
     ({"messages": [ASK, TELL]}, {"messages": [ASK, {"role": "assistant", "content": " "}]}, "assistant answer"),
     ({"messages": [ASK, TELL]}, {"message": [ASK, TELL]}, "`messages`"),
     ({"messages": [ASK, TELL]}, {"messages": [ASK, TELL], "tags": 3}, "a list of strings for `tags`"),
-    ({"prompt": "q", "completion": "a"}, {"prompt": "q"}, "a string for `completion`, got no such key"),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "q"}, "a string for `completion`, got a row without this key"),
     ({"prompt": "q", "completion": "a"}, {"prompt": "", "completion": "b"}, "a non-empty question"),
     ({"instruction": "i", "output": "o"}, {"instruction": 1, "output": "o"}, "a string for `instruction`"),
     ({"instruction": "i", "output": "o"}, {"instruction": "i", "output": "p", "history": ["x"]}, "answer pairs"),
@@ -329,8 +329,8 @@ def test_all_faults_are_told_at_once_and_those_beyond_twenty_are_counted(file: P
         ("a.jsonl", b'{"foo": 1}\n', "a known format for cases"),
         ("a.parquet", b"PAR1 nonsense", "a Parquet file"),
         ("a.yaml", b"tests: [}", "a.yaml:1: expected valid YAML"),
-        ("a.yaml", b"- 1\n", "`tests` as a list"),
-        ("a.yaml", b"tests: file://tests.csv\n", "Specify the tests file directly"),
+        ("a.yaml", b"- 1\n", "whose `tests` is a list"),
+        ("a.yaml", b"tests: file://tests.csv\n", "Pass the tests file itself"),
         (
             "a.yaml",
             b"tests:\n  - vars: {a: 1}\n  - description: x\n",
@@ -384,7 +384,7 @@ def test_declining_and_answering_the_same_question_contradict(file: Path) -> Non
 
 
 def test_an_id_that_is_given_twice_names_both_lines(file: Path) -> None:
-    with pytest.raises(DataFaults, match=r'rows.jsonl:2: expected a unique id, got "a", which line 1 also has'):
+    with pytest.raises(DataFaults, match=r'rows.jsonl:2: expected a unique id, got "a", which is also used on line 1'):
         read_cases(write(file, {"id": "a", "input": "p"}, {"id": "a", "input": "q"}))
 
 

@@ -189,7 +189,7 @@ def test_edits_are_told_apart() -> None:
     stored = make_split(cases, seed=7, dev_size=30).to_dict()
     edited = [replace(cases[0], input="other"), replace(cases[1], expected="other"), *cases[3:], case("new", "alpha")]
     assert changes(stored, edited) == Changes((case("new").id,), ("c2",), ("c0",), ("c1",))
-    with pytest.raises(UserError, match="stored split uses c2, which no longer exists"):
+    with pytest.raises(UserError, match="stored split uses the case or example c2, which no longer exists"):
         Split.from_dict(stored, edited)
     kept = Split.from_dict(stored, [*edited, cases[2]])
     assert {item.expected for item in (*kept.dev, *kept.test) if item.id == "c1"} == {"other"}

@@ -83,10 +83,14 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert "4 of 4 labelled." in capsys.readouterr().err
     say(monkeypatch, "yes", "yes", "yes", "yes")
     assert invoke([*label, "--labeller", "bob", "--share", "1"]) == 0
-    assert "The labellers agree on 2 of 4 cases: 50.0% [" in capsys.readouterr().out
+    assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in capsys.readouterr().out
     assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
-    assert "2 labels written" in out and out.count("  skipped ") == 2 and "Edit the file to resolve the conflict" in out
+    assert (
+        "(new: 2, already present: " in out
+        and out.count("  skipped ") == 2
+        and "Edit the file to resolve the conflict" in out
+    )
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
@@ -117,7 +121,7 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
     say(monkeypatch, "y")
     assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
     assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
-    assert "1 cases that already have a different label (a). Use --overwrite" in capsys.readouterr().out
+    assert "cases that already have a different label: 1 (a). Use --overwrite" in capsys.readouterr().out
     assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
 
@@ -209,7 +213,7 @@ def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
     rows = json.loads((run_record / ".tuneworthy" / "revealed.json").read_text())
     assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
     assert invoke(["run", "--json", "--project", str(run_record)]) == 0
-    assert any("Answers to 1 test cases have been revealed" in line for line in document(capsys)["notes"])
+    assert any("Answers to 1 test case have been revealed" in line for line in document(capsys)["notes"])
 
 
 def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,8 +230,8 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["zzz"], "'zzz' does not identify exactly one case. Matches: none."),
-        (["--failed", "--variant", "nothing"], "Unknown rung of the last run: 'nothing'."),
+        (["zzz"], "'zzz' must match exactly one case. Matches: none."),
+        (["--failed", "--variant", "nothing"], "Unknown rung in the last run: 'nothing'."),
         ([], "Pass either the ID of a case or --failed."),
         (["a", "--failed"], "Pass either the ID of a case or --failed."),
     ],

@@ -54,8 +54,8 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     assert invoke(["check", "--project", str(folder.write())]) == 0
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
     assert warning == (
-        "warning unseen_labels: 1 labels (amber), used by 4 cases, occur in no example. Few-shot prompts and the "
-        "classical baseline therefore cannot learn them. Add examples with these labels, or correct the spelling."
+        "warning unseen_labels: 1 label (amber), used in 4 cases, occurs in no example. Few-shot prompts cannot show "
+        "it, and the classical baseline cannot learn it. Add examples with these labels, or correct the spelling."
     )
 
 
@@ -63,7 +63,7 @@ def test_a_label_that_nothing_tells_a_model(folder: Folder, capsys: pytest.Captu
     PLANTED["unknown_labels"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert f"{folder.root}/cases.jsonl: 1 labels of test cases (saphire) " in errors[0]
+    assert f"In {folder.root}/cases.jsonl, 1 label of test cases (saphire) " in errors[0]
     assert " has the label saphire." in errors[0]
 
 
@@ -100,7 +100,7 @@ def test_a_wrong_key_of_the_project_file(folder: Folder, capsys: pytest.CaptureF
     folder.replace("margin = 0.5", "margn = 0.5")
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert "tuneworthy.toml:4: unknown key task.margn. Did you mean 'margin'?" in errors[0]
+    assert "tuneworthy.toml:4: Unknown key task.margn. Did you mean 'margin'?" in errors[0]
 
 
 def test_a_wrong_api_key(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +109,7 @@ def test_a_wrong_api_key(folder: Folder, capsys: pytest.CaptureFixture[str]) -> 
         served(folder, base_url)
         status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert f"rejects the API key in {KEY} (status 401)" in errors[0]
+    assert f"rejects the API key in {KEY} (HTTP 401)" in errors[0]
     assert "sk-test" not in errors[0]
 
 
@@ -142,7 +142,7 @@ def test_duplicate_ids(folder: Folder, capsys: pytest.CaptureFixture[str]) -> No
     PLANTED["duplicate_ids"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert 'cases.jsonl:71: expected a unique id, got "same", which line 4 also has' in errors[0]
+    assert 'cases.jsonl:71: expected a unique id, got "same", which is also used on line 4' in errors[0]
 
 
 def test_an_empty_split(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

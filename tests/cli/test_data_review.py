@@ -79,7 +79,7 @@ def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
         root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"]
     )
     assert first.return_value == 4 and "attempt 1: rate 56 of the 200 rows that nobody has reviewed" in first.stderr
-    assert "0 of 2 reviewed rows are bad (0 allowed), and 54 of 56 rows remain" in first.stdout
+    assert "0 of 2 reviewed rows are bad (at most 0 allowed), and 54 of 56 rows remain" in first.stdout
     assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
     second = review(root, "start", "--reviewer", "ada", "--json", lines=["g"] * 60)
     told = document(second)
@@ -95,7 +95,10 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
     assert result.return_value == 3
     assert "Type b, followed by the reason why the row is bad." in result.stderr
     assert "Type g, or b and a reason" in result.stderr
-    assert "2 of 3 reviewed rows are bad, and 1 are allowed" in result.stdout and "(ada): wrong label" in result.stdout
+    assert (
+        "2 of 3 reviewed rows are bad, but the plan allows at most 1" in result.stdout
+        and "(ada): wrong label" in result.stdout
+    )
     again = review(root, "start", "--again", "--max-bad", "0", "--json", lines=["/quit"])
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
 
@@ -112,7 +115,7 @@ def test_two_reviewers_get_their_agreement(root: Path) -> None:
     assert "The reviewers agree on 28 of 29 rows" in result.stdout
     assert (
         result.return_value == 4
-        and "1 of 100 reviewed rows are bad (2 allowed), and 2 of 102 rows remain" in result.stdout
+        and "1 of 100 reviewed rows are bad (at most 2 allowed), and 2 of 102 rows remain" in result.stdout
     )  # no longer certain
     assert review(root, "start", "--reviewer", "bob", lines=["g"] * 9).return_value == 0
 

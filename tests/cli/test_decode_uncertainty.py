@@ -53,7 +53,7 @@ def test_a_model_whose_doubts_tell_gets_areas_a_threshold_and_a_page(
     assert "Withhold answers with mean_surprise" in page.read_text() and "mauve" in page.read_text()
     assert invoke([*map(str, words)]) == 0
     out = capsys.readouterr().out
-    assert "AUROC" in out and "Hot spots" in out and "Reliability" in out and "Withhold answers" in out
+    assert "AUROC" in out and "Most uncertain tokens" in out and "Reliability" in out and "Withhold answers" in out
     assert (
         invoke(["decode", "explain", "--project", str(root), "--case", found["answers"][0]["case"], "--at", "0"]) == 0
     )
@@ -64,7 +64,9 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
     found = told(capsys, "decode", "uncertainty", "--project", root, "--threshold", -0.2)
     calibration = found["calibration"]
     assert calibration["threshold"] is None
-    assert calibration["refused"].startswith("mean_surprise does not separate wrong answers from correct ones: AUROC")
+    assert calibration["refused"].startswith(
+        "the signal mean_surprise does not separate wrong answers from correct ones (AUROC"
+    )
     assert any("(uncalibrated_threshold)" in line for line in found["lints"])
     assert invoke(["decode", "uncertainty", "--project", str(root)]) == 0
     assert "No threshold: mean_surprise does not separate" in capsys.readouterr().out

@@ -95,7 +95,7 @@ def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.Cap
     assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == ["attention_only"]
     path.write_text('{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": "all-linear"}')
     assert invoke(["plan", "--lint", str(path)]) == 0
-    assert "Nothing found" in capsys.readouterr().out
+    assert "Findings: 0." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", ["0", "a lot", "-3GiB", "24TiB"])

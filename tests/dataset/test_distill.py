@@ -244,7 +244,7 @@ def test_terms_that_nobody_answered_stop_before_anything_is_sent(
 ) -> None:
     root = project(tmp_path / "p", 'model = "far"', model=model)
     line = refused(capsys, root, asked(root))
-    assert "models.far may belong to a third party, and teacher.allows_training is not set" in line
+    assert "models.far may be a third-party model, and teacher.allows_training is not set" in line
     assert "true or false" in line
     assert seen(root) == []
 
@@ -338,7 +338,7 @@ def test_samples_that_disagree_leave_and_the_majority_is_kept_with_its_share(tmp
 
 def test_samples_without_anything_to_choose_by_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = project(tmp_path / "p", 'model = "big"\nsamples = 3\nparameters = { temperature = 0.8 }')
-    assert "gives 3 samples" in refused(capsys, root, asked(root))
+    assert "generates 3 samples" in refused(capsys, root, asked(root))
     assert seen(root) == []
 
 
@@ -423,7 +423,7 @@ def test_another_teacher_is_not_added_unless_the_project_asks_for_a_mix(
     text = config.read_text()
     config.write_text(text.replace('model = "big"', 'model = "big"\nsystem = "Another prompt."'))
     line = refused(capsys, root, asked(root, QUESTIONS[3:], "two.jsonl"), "--add")
-    assert "one.jsonl:1 was answered by the teacher" in line and "teacher_mix" in line
+    assert "answered one.jsonl:1, but the teacher" in line and "teacher_mix" in line
     assert len(seen(root)) == 3
     config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
     both = made(root, root / "two.jsonl", "--add")
@@ -508,7 +508,7 @@ def test_a_classical_baseline_does_not_teach_and_without_a_run_there_is_no_best(
 ) -> None:
     root = world(tmp_path / "w", TAUGHT.replace('"best"', '"classical"'))
     question = asked(root, ["item 9 thing 9?"])
-    assert "No run has tried 'classical' yet" in refused(capsys, root, question)
+    assert "There is no run yet, so 'classical' matches no variant" in refused(capsys, root, question)
     config = root / "tuneworthy.toml"
     config.write_text(
         config.read_text().replace("rungs = ['baseline', 'few_shot']", 'rungs = ["classical", "baseline"]')

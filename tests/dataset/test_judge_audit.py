@@ -69,12 +69,17 @@ def test_what_the_judge_calls_bad_leaves_and_a_row_without_a_verdict_stays(tmp_p
     assert [(one["source"], one["reason"]) for one in version.rejects()] == [(BAD, "judged_bad")]
     told = {one["reason"]: one for one in version.findings()}
     assert (told["not_judged"]["source"], told["not_judged"]["action"]) == (SILENT, "report")
-    assert "rates 1 of 61 rows as bad: 1.6% [0.0%, 8.8%]" in told["judged"]["detail"]
+    assert "rates 1.6% [0.0%, 8.8%] of 61 rows as bad" in told["judged"]["detail"]
     assert SILENT in {row.source for row in version.examples()}
     assert built(root) == 0 and version_of(root).id == version.id
     assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     card = (root / "c.md").read_text().replace("\\", "")
-    assert "rates 1 of 61 rows as bad" in card and "models.judge" in card and "ada@example" not in card
+    assert (
+        "The judge rates 1.6%" in card
+        and "of 61 rows as bad" in card
+        and "models.judge" in card
+        and "ada@example" not in card
+    )
 
 
 def test_the_judge_sees_no_personal_data_and_only_what_is_escaped_between_delimiters(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def hold_what_words_tell(told: Told, card: str) -> None:
     n_found, n = told.found(("faq",), REPEATS)
     assert n_found == n - len(left)
     page = card.replace("\\", "")
-    for word in ("overlap_exact", "overlap_edit", "personal_data", "Rows, check by check", *{r for r in REPEATS if any(
+    for word in ("overlap_exact", "overlap_edit", "personal_data", "Rows by check", *{r for r in REPEATS if any(
         r in told.by_source.get(source, ()) for source in told.corpus.planted["faq"])}):  # fmt: skip
         assert word in page
 

@@ -187,7 +187,9 @@ def test_the_plan_is_on_disk_with_seed_and_rows_before_a_row_is_shown(review: Re
 def test_a_fixed_plan_stays_and_another_is_refused(review: Review, path: Path) -> None:
     plan = review.plan(max_bad=0)
     assert review.plan() == review.plan(max_bad=0, bound=0.95) == plan
-    with pytest.raises(UserError, match="max-bad was fixed at 0 before the first row was shown and cannot change to 3"):
+    with pytest.raises(
+        UserError, match="--max-bad was fixed at 0 before the first row was shown, so it cannot be changed to 3"
+    ):
         review.plan(max_bad=3)
     assert len(Ledger.read(path).plans) == 1
 
@@ -296,7 +298,7 @@ def test_a_verdict_needs_a_reason_if_bad_and_becomes_worse_never_better(review: 
     first, second = plan.rows[:2]
     with pytest.raises(UserError, match="Give a reason"):
         way.give(first, good=False, reason=" ")
-    with pytest.raises(UserError, match="is not in the sample"):
+    with pytest.raises(UserError, match="is not in the review sample"):
         way.give("elsewhere", good=True)
     way.give(first, good=True)
     with pytest.raises(UserError, match="but not back"):
@@ -374,7 +376,7 @@ def test_bad_rows_that_were_known_and_left_in_count(path: Path) -> None:
     way = review.reviewing("ada", plan)
     for one in plan.rows[:21]:
         way.give(one, good=False, reason="no")
-    with pytest.raises(UserError, match="found 21 bad rows among 400, but the plan allows at most 20"):
+    with pytest.raises(UserError, match="rated 21 of the 400 rows as bad, but the plan allows at most 20"):
         Review(path, "v2", ROWS).plan(max_bad=0)
 
 
@@ -393,7 +395,7 @@ def test_a_row_that_a_plan_counts_as_good_and_turns_out_bad_refutes_it(path: Pat
     first.reviewing("ada", old).give(old.rows[0], good=False, reason="wrong")
     state = second.state()
     assert (state.status, state.n_bad, state.n_refuted) == ("rejected", 0, 1)
-    assert "1 rows that the plan counted as good turned out bad" in state.summary
+    assert "the plan counted as good turned out to be bad (n = 1)" in state.summary
     assert [one.row for one in state.bad] == [old.rows[0]]
     assert second.plan(max_bad=0, again=True).n_known_bad == 1
 
@@ -479,7 +481,7 @@ def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(pa
     assert told.kappa is not None and told.kappa_ci95 is not None
     low, high = told.kappa_ci95
     assert low < told.kappa < high and low < stratified_kappa(400, 200, bad_kept=0, bad_gone=0.75) < high  # type: ignore[operator]
-    assert f"kappa {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.summary
+    assert f"kappa between checks and reviewers is {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.summary
 
 
 def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:
@@ -496,7 +498,9 @@ def test_a_second_sample_of_all_rows_is_taken_up_with_the_number_that_was_asked_
     review = Review(path, "v1", ROWS, rejects()[:40])
     second = review.second_sample(n=60)
     assert len(second.rows) == 40 and review.second_sample(n=60) == second
-    with pytest.raises(UserError, match="n was fixed at 40 before the first row was shown and cannot change to 30"):
+    with pytest.raises(
+        UserError, match="--n was fixed at 40 before the first row was shown, so it cannot be changed to 30"
+    ):
         review.second_sample(n=30)
 
 

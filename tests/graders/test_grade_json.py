@@ -196,5 +196,5 @@ def test_a_reference_that_leads_nowhere_or_in_circles_leaves_the_trace_unscored(
 def test_a_schema_outside_the_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="outside the project folder"):
         build("json_schema", GradingContext(root=tmp_path), path="../schema.json")
-    with pytest.raises(UserError, match="There is no file"):
+    with pytest.raises(UserError, match="does not exist"):
         build("json_schema", GradingContext(root=tmp_path))

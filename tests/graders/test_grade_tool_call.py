@@ -63,4 +63,5 @@ def test_the_name_alone_may_count() -> None:
 
 
 def test_a_label_that_is_no_call_is_a_fault() -> None:
-    assert grade({"nome": "x"}).unscored.endswith('is not a call {"name", "arguments"} or a list of calls')
+    fault = grade({"nome": "x"}).unscored
+    assert fault.endswith('is neither a tool call with "name" and "arguments" nor a list of such calls')

@@ -78,7 +78,7 @@ def test_a_verdict_that_is_not_one_of_the_words_is_unscored_and_never_a_number(s
         ({"finish_reason": "refusal"}, "refusal"),
         ({"finish_reason": "content_filter"}, "content_filter"),
         ({"dropped": ("output: choice is not enforced (x)",)}, "could not constrain its rating"),
-        ({"tool_calls": ({"function": {"name": "x"}},)}, "did not respond"),
+        ({"tool_calls": ({"function": {"name": "x"}},)}, "a tool call"),
     ],
 )
 def test_a_verdict_that_was_cut_refused_or_not_enforced_is_unscored(response: dict[str, Any], why: str) -> None:

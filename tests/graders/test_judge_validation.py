@@ -86,7 +86,7 @@ def test_a_judge_that_calls_wrong_answers_good_fails_though_no_canary_fools_it()
 def test_a_judge_that_is_not_shown_to_tell_good_from_bad_is_warned_of() -> None:
     found = validated(same_as_reference, people(60, 1.0))
     assert found.passes
-    assert "tell good answers from bad ones (60 good, 0 bad" in found.warnings[0]
+    assert "(60 good, 0 bad) do not show that the judge can tell good answers from bad ones" in found.warnings[0]
 
 
 def test_sensitivity_and_specificity_of_a_known_judge_lie_in_their_intervals() -> None:

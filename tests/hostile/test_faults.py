@@ -148,7 +148,7 @@ def test_lost_repeats_are_counted_and_shown(tmp_path: Path, server: Running) -> 
     assert run_ladder(root) == 0, words(root)
     (rung,) = [rung for rung in record(root)["rungs"] if rung["rung"] == "baseline"]
     assert rung["n"] == 50 and rung["unscored"] > 0
-    assert any("test answers could not be scored" in note for note in rung["notes"])
+    assert any("answers to test cases could not be scored" in note for note in rung["notes"])
 
 
 def test_a_long_wait_is_shown(tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:

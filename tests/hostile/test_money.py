@@ -105,7 +105,9 @@ def test_what_was_cut_off_is_shown_and_can_be_released(
             store.open_call(b"%d" % n, 1.0)
     for verb in ("status", "budget"):
         assert invoke([verb, "--project", str(root)]) == 0
-        spent = f"${answered:.4f} for answered calls and $3.0000 for 3 calls without an answer. Reserved for calls"
+        spent = (
+            f"${answered:.4f} for answered calls and $3.0000 for calls without an answer (n = 3). Reserved for calls"
+        )
         assert f"{spent} in flight: $0.0000" in capsys.readouterr().out
     assert invoke(["status", "--json", "--project", str(root)]) == 0
     money = orjson.loads(capsys.readouterr().out)["money"]

@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
 def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
     for name, n_overlaps, todo in (
         ("few", 5, "No action needed"),
-        ("many", 30, "The dev set is therefore taken from the cases"),
+        ("many", 30, "the dev set is drawn from the cases"),
     ):
         folder = clean(tmp_path / name)
         for number in range(n_overlaps):

@@ -145,7 +145,7 @@ def test_the_regression_sets_of_the_project_are_asked_as_well(tmp_path: Path, mo
     make_models(root)
     policy, general = run_record(root).detail.regressions
     assert (policy.name, policy.status, policy.base, policy.tuned) == ("policy", "unknown", 1.0, 1.0)
-    assert policy.needs > 12 and f"{policy.needs:,} cases would show it" in policy.detail
+    assert policy.needs > 12 and f"{policy.needs:,} cases would be needed" in policy.detail
     assert general.name == "general"
 
 

@@ -120,7 +120,7 @@ def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
     assert model.graders["judge"] > 0.95  # by the judge alone it is nearly perfect
     assert model.score is not None and model.score < 0.7
     assert model.bounds95 and model.bounds95[0] < 0.55 < model.bounds95[1] < 0.75
-    assert "the judge's score alone is" in model.notes[-1]
+    assert "(judge alone: " in model.notes[-1]
     assert model.delta is not None and abs(model.delta) < 0.25
     assert model.status is not RungStatus.ADOPTED
     assert record.best and record.best.rung == "baseline"
@@ -175,7 +175,7 @@ def test_the_gate_of_the_verdict_passes_with_people_and_fails_without_or_with_an
     assert "30 of 30 worthless answers caught" in found.detail
     path = root / ".tuneworthy" / "judge.json"
     path.write_text(json.dumps(document(root) | {"judge": "another"}))
-    assert "a different judge from the validated one" in asyncio.run(evidence()).detail
+    assert "a judge other than the validated one" in asyncio.run(evidence()).detail
 
 
 def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:

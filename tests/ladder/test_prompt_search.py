@@ -536,7 +536,7 @@ def test_where_nearly_nothing_has_a_score_today_nothing_is_searched_and_that_is_
     pytest.importorskip("gepa")
     found = search(failing_simulation(tmp_path, "failing(request, 'bad_request', 0.95, always=True)"))
     assert found.variants == [] and not any(name == "prompt/rewrite" for name, *_ in found.asked)
-    assert "of 40 cases for the search have no score; GEPA needs 6 cases" in found.notes[0]
+    assert "of 40 cases for the search have no score, and GEPA needs at least 6 cases" in found.notes[0]
 
 
 def test_a_budget_that_is_spent_while_rewriting_ends_the_run_though_gepa_would_go_on(tmp_path: Path) -> None:
@@ -570,7 +570,7 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
     assert estimate is not None and stored <= estimate.calls[1] and "writer" in estimate.models
     page = render_markdown(record, load(root))
-    assert "Prompts of GEPA" in page and "is a colour." in page
+    assert "Prompts tried by GEPA" in page and "is a colour." in page
     best = found.detail.gepa.search.prompts[found.detail.gepa.search.best]
     shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
     assert shown in page.replace("\\", "")

@@ -89,7 +89,7 @@ def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_
     record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline", "model", "decoding"]))
     model, decoding = rung(record, "model"), rung(record, "decoding")
     assert model.status is RungStatus.NO_GAIN and model.compared_to == rung(record, "baseline").variant
-    assert "now the best variant, because baseline/dear violates a constraint" in model.reason
+    assert "now the best variant because baseline/dear violates a constraint" in model.reason
     assert record.best == BestVariant("model", model.variant or "")
     assert best_model_of(record) == model
     assert record.variants[decoding.variant or ""].model == "cheap"  # later rungs build on it
@@ -285,7 +285,7 @@ def test_a_quick_look_with_a_small_dev_gives_the_score_that_was_measured(tmp_pat
         found = rung(record, name)
         (row,) = found.candidates
         assert row.n == 30 and found.candidates_tried == 1
-        assert found.reason == f"dev only: {row.score:.1%} on 30 cases, not compared on the test set"
+        assert found.reason == f"{row.score:.1%} on 30 dev cases, not compared on the test set"
         assert row.score > 0.3
     assert not (root / ".tuneworthy" / "comparisons.json").exists()
 
@@ -309,7 +309,7 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
     [
         (["comparisons.json"], "The record of test comparisons is missing."),
         (["comparisons.json", "run.json"], "The record of test comparisons is missing."),
-        ([], "This file lists only 0 of the 2 test comparisons that were made."),
+        ([], "This file lists only 0 of the 2 test comparisons made so far."),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(
@@ -325,7 +325,7 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
         assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
         assert f"{root / '.tuneworthy' / 'comparisons'}.json: {got}" in err
-        assert "Restore it, or start over with a new test set" in err
+        assert "Restore the file, which records how often the test set has been used" in err
     assert invoke(["check", "--project", str(root), "--json"]) == 2
 
 
@@ -383,7 +383,10 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
 def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
     whole = walk(root).to_dict()
-    damaged, unread = r"run\.json is damaged \(.*tuneworthy doctor", "cannot read the run record .*Run `tuneworthy run`"
+    damaged, unread = (
+        r"run\.json is damaged \(.*tuneworthy doctor",
+        "cannot be read, because the best variant .*Run `tuneworthy run`",
+    )
     for broken, fault in (
         ({"variants": []}, damaged),
         ({"best": {"rung": "baseline"}}, damaged),

@@ -81,7 +81,7 @@ def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tm
     found, notes, asked, _ = search(root)
     assert [variant.name for variant in found] == [f"few_shot/random{number}-4" for number in range(1, 7)]
     assert (
-        notes == ["no bootstrapped few-shot examples: the model reproduces only 0 of 16 example answers"]
+        notes == ["no bootstrapped few-shot examples: the model answers only 0 of 16 examples correctly"]
         and asked == 16
     )
 

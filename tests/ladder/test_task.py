@@ -57,7 +57,7 @@ def test_a_label_that_only_test_has_is_no_choice_and_is_told(tmp_path: Path) -> 
     task, notes = task_of(project_of(tmp_path), split_of(["a", "b"] * 30, ["a", "b"] * 30 + ["c"]))
     assert task.labels == task.structured.choices == ("a", "b")
     (note,) = notes
-    assert note.startswith("1 labels occur only in the test set (c)")
+    assert note.startswith("1 label occurs only in the test set (c)")
 
 
 def test_where_nothing_is_only_in_test_nothing_is_told(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_schema_has_no_field_that_only_test_has_and_says_whom_it_rules_out(t
     dev, test = [{"city": "Oslo"}] * 60, [{"city": "Oslo"}] * 58 + [{"city": "Rome", "year": 3}, {"year": 4}]
     task, notes = task_of(project_of(tmp_path), split_of(dev, test))
     assert task.schema is not None and list(task.schema["properties"]) == ["city"]
-    assert notes[0].startswith("The expected answers of 2 of 60 test cases do not match the schema")
+    assert notes[0].startswith("In 2 of 60 test cases, the expected answer does not match the schema")
     assert task_of(project_of(tmp_path), split_of(dev, dev))[1] == []
 
 

@@ -84,7 +84,7 @@ def test_a_loss_that_is_shown_fails() -> None:
 
 def test_a_loss_that_points_down_without_being_shown_is_not_promised_a_number_of_cases() -> None:
     found = compared([1.0] * 64, [1.0] * 62 + [0.0] * 2, margin=0.05)
-    assert found.status == "unknown" and ("would show it" in found.detail) == ((found.needs or 0) > 64)
+    assert found.status == "unknown" and ("cases would be needed" in found.detail) == ((found.needs or 0) > 64)
 
 
 def test_a_set_with_holes_shows_nothing() -> None:
@@ -100,7 +100,7 @@ GUARD = '[[regressions]]\nname = "{name}"\npath = "{path}"\n[[regressions.grader
     ("extra", "rows", "words"),
     [
         ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "two sets have the name"),
-        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 cases in g.jsonl have no expected answer"),
+        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "Cases without an expected answer in g.jsonl: 1"),
         ({"name": "own", "path": "none.jsonl"}, "", "none.jsonl"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_report_of_what_was_measured_before_a_change_says_so(
     cases = project / "cases.jsonl"
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
     assert invoke(["report", "--project", str(project)]) == 0
-    told = "These results are out of date: labels of cases have been corrected. Run `tuneworthy run` again. The last"
+    told = "These results are out of date: labels of cases have changed. Run `tuneworthy run` again. The last"
     assert told in (after := capsys.readouterr().out) and "Verdict" not in after
     page = (project / "report.html").read_text()
     assert told in page and "The last verdict is out of date" in page

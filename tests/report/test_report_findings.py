@@ -199,7 +199,7 @@ def test_what_racing_saved_is_told_by_rung_and_in_all_less_what_a_closer_look_to
     assert [list(row) for row in table.rows] == [
         ["prompt", "200", "600", "", "400", "66.7%", "4.00"],
         ["model", "80", "240", "100", "60", "25.0%", "1.00"],
-        ["in all", "280", "840", "100", "460", "54.8%", "5.00"],
+        ["total", "280", "840", "100", "460", "54.8%", "5.00"],
     ]
     assert table.title in render_html(record, today=TODAY)
 

@@ -156,7 +156,7 @@ def test_a_quick_record_says_dev_only_and_decides_nothing() -> None:
 
 def test_per_field_scores_and_other_graders_stand_by_rung() -> None:
     text = page("json_task").text
-    assert "F1 of each field" in text
+    assert "F1 by field and rung" in text
     assert "json_schema" in text
     assert "0.950" in text
 

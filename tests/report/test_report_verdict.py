@@ -70,7 +70,7 @@ def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_
 def test_the_verdict_is_read_first(render: Any) -> None:
     page = render(records.plain(), today=TODAY, verdict=stored(with_rungs(MET)))
     body = page[page.find("<body>") + 1 :]
-    assert body.index("Do not fine-tune") < body.index("A different model") < body.index("Why each step ended")
+    assert body.index("Do not fine-tune") < body.index("A different model") < body.index("Result of each rung")
     without = render(records.plain(), today=TODAY)
     assert "Do not fine-tune" not in without and "Valid until" not in without
 
@@ -104,7 +104,7 @@ def test_what_others_wrote_is_escaped() -> None:
 
 def test_what_is_missing_stands_once_with_the_command() -> None:
     verdict = stored(TRIPPED["other_models"])
-    assert "Not compared on test: model" in section(verdict).reasons[0]
+    assert "Not compared on the test set: model" in section(verdict).reasons[0]
     assert "tuneworthy run --rung model" in facts(verdict)["Next"]
 
 

@@ -72,7 +72,7 @@ def test_a_group_or_a_question_that_is_asked_twice_is_on_one_side() -> None:
             assert not names[0] & names[1]
     assert [case.id for case in part(CASES, 7)[0]] == [case.id for case in CASES[:7]]
     large = [Case(id=str(i), input=str(i), group="one") for i in range(40)]
-    assert "the groups of the 40 cases allow 40 and 0" in why_no_sides(large, 500)
+    assert "splitting 40 cases by group gives only 40 and 0" in why_no_sides(large, 500)
 
 
 def test_a_perfect_prompt_ends_the_search() -> None:

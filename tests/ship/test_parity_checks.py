@@ -198,7 +198,7 @@ def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path
     whole = replace(subject_of(tmp_path), scores={"adapter": few, "merged": few})
     said = check("score", whole)
     assert (
-        said.status == "skipped" and "51 answers are too few" in said.message and "Every row was used" in said.message
+        said.status == "skipped" and "51 answers are too few" in said.message and "All rows were used" in said.message
     )
     more = Scores(num=[1.0] * 52, den=[1.0] * 52)
     assert check("score", replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
@@ -381,7 +381,10 @@ def test_what_is_not_scored_is_told_with_its_reason(tmp_path: Path) -> None:
     made_in(tmp_path, "base", "adapter")
     for scoring, reason in (
         (Scoring(), "no grader is configured"),
-        (request_of(load(tmp_path)).scoring_of(rows_for("q", answer=" ")), "none of the prompted rows can be graded"),
+        (
+            request_of(load(tmp_path)).scoring_of(rows_for("q", answer=" ")),
+            "none of the training rows used as prompts can be graded",
+        ),
     ):
         assert scores_of(scoring, tuned("adapter"), {"gguf": tuned("gguf")}) == {}
         subject = replace(subject_of(tmp_path), scores={}, why_not_scored=scoring.why_not)
@@ -395,7 +398,7 @@ def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
     endless = replace(tuned("adapter"), greedy=[Greedy((1,), "a", False)] * 4)
     assert scores_of(scoring, endless, {"gguf": endless}) == {}
     said = check("score", replace(subject_of(tmp_path), scores={}))
-    assert said.status == "skipped" and "stops in none of the answers" in said.message
+    assert said.status == "skipped" and "finishes none of the answers" in said.message
 
 
 def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> None:

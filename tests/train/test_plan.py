@@ -98,7 +98,7 @@ def test_the_rows_beside_a_script_are_those_that_train_trains_on(
     masks = [[int(label != -100) for label in row["labels"]] for row in rows]
     assert masks == [row.mask for row in prepared.rendered.rows]
     assert all(len(row["attention_mask"]) == len(row["input_ids"]) for row in rows)
-    assert "rows.jsonl" in told.out and f"The {len(rows)} rows are those" in told.err
+    assert "rows.jsonl" in told.out and f"The {len(rows)} rows are the same as" in told.err
     assert "rows.jsonl" in "".join(path.read_text() for path in out.iterdir() if path.suffix in {".py", ".yaml"})
 
 

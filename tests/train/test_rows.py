@@ -258,7 +258,7 @@ def test_a_chat_that_lacks_the_variables_of_the_system_message_is_left_out(tmp_p
     short = [{"role": "user", "content": "language: Latin"}, turns(3)[1]]
     freeze_rows(store, [long, short])
     material = gathered(tmp_path, unsafe=False)
-    assert len(material.train) == 1 and "Dropped 1 rows" in material.notes[0]
+    assert len(material.train) == 1 and "lacks variables of [prompt]: 1." in material.notes[0]
 
 
 NAMED = "About {{ place }}: {{ question }}"
@@ -283,7 +283,7 @@ def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) 
     found = named(tmp_path, NAMED, [written, "About the cellar: Which?", "Which?"])
     asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
     assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
-    assert found.notes[0] == "Dropped 1 rows whose question lacks variables of [prompt]."
+    assert found.notes[0] == "Rows dropped because their question lacks variables of [prompt]: 1."
     assert found.student.question(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
         "About a: b"
     )

@@ -228,7 +228,7 @@ def test_a_run_that_may_not_fit_is_said_so(tmp_path: Path) -> None:
     tiny_project(tmp_path, "gpu_memory_gib = 0.01\n", n=0)
     told: list[str] = []
     settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny", told.append)
-    assert len(told) == 1 and "The run may be killed" in told[0]
+    assert len(told) == 1 and "the run may be killed" in told[0]
     tiny_project(tmp_path, "gpu_memory_gib = 64\n", n=0)
     settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny", told.append)
     assert len(told) == 1

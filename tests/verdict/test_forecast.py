@@ -209,11 +209,11 @@ def test_a_pilot_costs_what_the_base_of_the_project_takes_and_an_8b_model_is_ass
         return pilot_cost(1000, Economics(gpu_usd_per_hour=2), lambda rows: Expected("a base", device, duration))
 
     assert "Estimate: 10 min to 20 min on the machine for a base" in cost("cpu", 1200)
-    assert "Estimate: 30 min to 1 h on the machine or at most $2.00 for a base" in cost("cuda", 3600)
+    assert "Estimate: 30 min to 1 h on the machine, at most $2.00, for a base" in cost("cuda", 3600)
     assert "8B" not in cost("cpu", 1200)
-    assert "for an 8B model (the speed of this base model is unknown)" in pilot_cost(1000)
+    assert "for an 8B model; the speed of this base model is unknown" in pilot_cost(1000)
     asked: list[int] = []
     pilot_cost(1000, expect=asked.append)
     assert asked == [2 * (62 + 125 + 250 + 500 + 500)]
     few = forecast(points_of((50, 100), (0, 1)), 400, 0.5, cost=lambda n: f"cost for {n}")
-    assert few.cost == "cost for 400. So far, 2 of 4 sizes have 2 seeds."
+    assert few.cost == "cost for 400. Sizes measured with 2 seeds so far: 2 of 4."

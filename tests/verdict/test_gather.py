@@ -120,7 +120,7 @@ def _judge(root: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "labels": (_labels, "labels of cases have been corrected"),
+    "labels": (_labels, "labels of cases have changed"),
     "groups": (_groups, "the groups of the cases have changed"),
     "examples": (_examples, "the examples have changed"),
     "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt has changed"),

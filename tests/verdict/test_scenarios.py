@@ -78,7 +78,7 @@ ROWS: dict[str, Row] = {
         "model/strong",
         lambda v: (
             any("same answer" in note for note in v.options[0].notes)
-            and any("`fraud`: 0%" in note for note in v.options[0].notes)
+            and any("`fraud`: 0.0%" in note for note in v.options[0].notes)
         ),
     ),
     "2 nearly majority": (
@@ -241,7 +241,7 @@ ROWS: dict[str, Row] = {
         ),
         "do_not_fine_tune",
         "model/small",
-        lambda v: "+7.0 points for $18,000 a month more" in v.reasons[0],
+        lambda v: "scores 7.0 points higher and costs $18,000 more a month" in v.reasons[0],
     ),
     "26 not resolved": (
         lambda: tuned(

@@ -209,10 +209,10 @@ def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> N
 
 
 def test_a_cost_reads_as_a_sentence() -> None:
-    assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 minutes"
-    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no cost, about 4 to 8 minutes"
+    assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 min"
+    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no cost, about 4 to 8 min"
     assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no cost, less than a minute"
-    assert str(Cost(person_minutes=60)) == "about 60 minutes of manual work (assuming 2 per case)"
+    assert str(Cost(person_minutes=60)) == "about 60 min of manual work (at 2 min per case)"
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
     found = read_state(load(world))
-    assert found.verdict_stale == ["labels of cases have been corrected"] and not found.decided
+    assert found.verdict_stale == ["labels of cases have changed"] and not found.decided
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
@@ -295,7 +295,7 @@ def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> Non
     (world / "cases.jsonl").write_text(rows.replace("item 7 ", "item 77777 ", 1))
     found = checklist(read_state(load(world)))
     assert (next_of(found), found.steps[0].do) == ("cases", "tuneworthy check")
-    assert "cases of the first run" in found.steps[0].evidence
+    assert "from the first run" in found.steps[0].evidence
 
 
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

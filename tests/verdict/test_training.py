@@ -86,8 +86,8 @@ def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
     page = world / "report.md"
     assert invoke(["report", "--out", str(page), "--project", str(world)]) == 0
     text = page.read_text()
-    assert "Ship the fine-tuned model" in text and "Regression sets of the tuned model" in text
-    assert "How sure base and tuned model are" in text
+    assert "Ship the fine-tuned model" in text and "Regression sets of the fine-tuned model" in text
+    assert "Certainty of the base and fine-tuned models" in text
 
 
 def test_the_checklist_is_done_to_its_end(world: Path) -> None:
@@ -138,12 +138,12 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "other adapter proven": (
         lambda root: change(root, "parity", adapter="b" * 16),
         "parity",
-        "The parity check covers the",
+        "The parity check does not cover the current",
     ),
     "other export proven": (
         lambda root: change(root, "parity", gguf="b" * 16),
         "parity",
-        "The parity check covers the",
+        "The parity check does not cover the current",
     ),
     "parity failed": (
         lambda root: change(root, "parity", status="fail", cause="template changed"),
@@ -153,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "other file asked": (
         lambda root: change(root, "parity", gguf=None, models={"b" * 16: {"status": "pass"}}),
         "parity",
-        "The parity check covers the gguf " + "b" * 16,
+        "does not cover the current gguf: it covers " + "b" * 16,
     ),
     "parity not shown": (
         lambda root: change(root, "parity", status="unknown", detail="4 answers are too few"),

@@ -11,18 +11,18 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "name_tests": "Specify the tests file directly.",
+        "name_tests": "Pass the tests file itself instead of the configuration.",
         "damaged_from_start": "a corrupt gzip file ({error})",
         # What came instead
         "nothing_there": "nothing at that path",
         "a_folder": "a folder",
         "no_name": "an invalid file name",
-        "deeper": "more than {depth} nested levels",
+        "deeper": "more than {depth} levels of nesting",
         "empty_file": "an empty file",
-        "none_usable": "no usable row",
+        "none_usable": "no usable rows",
         "none": "none",
         "another": "a larger or damaged file",
-        "only_faults": "faults in each of the first {n} rows, such as {got}",
+        "only_faults": "errors in each of the first {n} rows, such as {got}",
         "ends_early": "a truncated file",
         "damaged": "a corrupt file ({error})",
         "too_large": "a line of {size:.0f} MiB",
@@ -35,17 +35,17 @@ say = Catalogue(
         "empty_object": "an empty object",
         "an_empty_one": "an empty string",
         "both": "both",
-        "no_such_key": "no such key",
+        "no_such_key": "a row without this key",
         "columns": "the columns {names}",
         "no_role": "no role in {message}",
         "ends_with": "a final turn with the role {role!r}",
-        "the_role": "the role {role!r}",
-        "link": "a link to {value}",
-        "same_id": "{id}, which line {line} also has",
+        "the_role": "a message with the role {role!r}",
+        "link": "a reference to {value}",
+        "same_id": "{id}, which is also used on line {line}",
         "two_labels": "{here} here and {there} on line {line}",
         "more": "deeper nesting",
-        "dropped": "dropped: {reason} ({rows})",
-        "changed": "{note} ({rows})",
+        "dropped": "dropped: {reason} ({n} {n:row|rows})",
+        "changed": "{note} ({n} {n:row|rows})",
         # Notes of the readers
         "unread_keys": "ignored keys: {names}",
         "unread_columns": "ignored columns: {names}",
@@ -53,77 +53,81 @@ say = Catalogue(
         "as_expected": "column {name!r} as the expected answer",
         "none_as_expected": "no column as the expected answer",
         "empty_cell": (
-            "the expected cell is empty, so the case is unlabelled (write null where the model should decline)"
+            "the cell for the expected answer is empty, so the case is unlabelled; write null if the model should "
+            "decline"
         ),
-        "no_json_cell": "an expected cell looks like JSON but is invalid, so it is kept as text",
+        "no_json_cell": "the cell for the expected answer looks like JSON but is invalid, so it is kept as text",
         "no_answer": "the expected answer is {what}, so the case is unlabelled",
         "null": "null",
         "empty": "empty",
         "listed_choices": "the choices are appended to the question as a lettered list",
-        "system_turn": "the chat ends with a system message, which is read as the user's turn",
+        "system_turn": "the chat ends with a system message, which is treated as a user message",
         "promptfoo_key": "the promptfoo key `{key}` is ignored",
         "assert_expected": "the assertion `{kind}` is used as the expected answer{grader}",
         "assert_unread": "the assertion `{kind}` is ignored{grader}",
         "assert_grader": '; the grader {{ type = "{grader}" }} does the same',
         "further_notes": "other notes",
         "one_question_a_line": "read as one question per line",
-        "one_row": "1 row",
-        "rows": "{n} rows",
         # Kinds of task
         "no_known_answer": "no case has an expected answer yet",
         "json_answers": "{n} of {total} answers are JSON objects",
         "short_answers": "{n} of {total} answers have at most {most} words",
         "long_answers": "{n} of {total} answers have more than {most} words",
-        "labels": "{n} answers use {distinct} short texts, and {repeated} of these occur more than once",
+        "labels": (
+            "{n} answers use {distinct} different short texts, and {repeated} answers share their text with others"
+        ),
         # The split
-        "split_gone": "The stored split uses {name}, which no longer exists.",
+        "split_gone": "The stored split uses the case or example {name}, which no longer exists.",
         "restore_split": (
-            "Restore the missing case or example, or draw a new split. A new split invalidates earlier test "
-            "comparisons."
+            "Restore the missing case or example. To draw a new split, delete split.json and comparisons.json in "
+            ".tuneworthy. A new split invalidates earlier test comparisons."
         ),
         "no_labels": "None of the {n} cases is labelled.",
         "label_them": "Run `tuneworthy cases label` to label cases.",
-        "no_dev_examples": "No dev cases could be drawn from {n} examples (limit {take}).",
-        "more_dev": "Raise [split] dev, or put fewer rows in the same group.",
+        "no_dev_examples": "No dev cases could be drawn from {n} examples (at most {take} may be used).",
+        "more_dev": "Raise dev in [split], or put fewer rows in the same group.",
         "too_few": (
             "{n_cases} labelled cases and {n_scorable} scorable examples are too few. Dev and test need more than "
             "{least} labelled cases, or {least_examples} scorable examples."
         ),
         "label_more": "Run `tuneworthy cases sample`, then `tuneworthy cases label`.",
         "one_group": (
-            "The {n_cases} cases cannot be split into dev and test. They form {n_units} groups, and one group fills "
-            "test."
+            "The {n_cases} cases cannot be split into dev and test. Their {n_units} {n_units:group is|groups are} so "
+            "large that no case remains for dev."
         ),
         "split_groups": "Split the largest group, or add cases from other groups.",
-        "dev_from_examples": (
-            "{n_scorable} of {n} examples can be scored (at least {least} needed). Dev therefore uses {n_dev} of them, "
-            "and test uses all {n_cases} cases"
+        "dev_from_examples": "dev uses {n_dev} of {n_scorable} scorable examples, and test uses all {n_cases} cases",
+        "dev_size": "dev is limited to {dev_size} examples and to {share:.0%} of all examples",
+        "set_aside": (
+            "{n} {n:example shares|examples share} a question or group with dev and {n:is|are} used for neither dev "
+            "nor few-shot prompts"
         ),
-        "dev_size": "dev has at most {dev_size} examples and at most {share:.0%} of all examples",
-        "set_aside": "{n} examples share a question or group with dev, so they are used for neither dev nor shots",
         "dev_from_cases": (
-            "only {n_scorable} examples can be scored (at least {least} needed). The {n_cases} cases are therefore "
-            "split into {n_test} test and {n_dev} dev cases"
+            "only {n_scorable} {n_scorable:example|examples} can be scored, too few for dev, so the cases are split "
+            "into {n_test} test and {n_dev} dev cases"
         ),
         "no_exploring": (
-            "{n} dev cases are too few to explore (at least {least} needed), so each rung tries one candidate"
+            "{n} dev {n:case is|cases are} too few to compare candidates (at least {least} needed), so each rung tries "
+            "only one"
         ),
-        "balanced": "the split is balanced by {what} ({reason})",
+        "balanced": "the split is stratified by {what} ({reason})",
         "by_label": "label",
         "by_declining": "whether the model should decline",
-        "unlabelled": "{n} unlabelled cases are left out",
-        "overlapping": "dropped {n} examples that overlap with {where}",
+        "unlabelled": "{n} unlabelled {n:case is|cases are} left out",
+        "overlapping": "{n} {n:example overlaps|examples overlap} with {where} and {n:is|are} dropped",
         "the_cases": "the cases",
         "dev": "dev",
         # Contamination
-        "index_settings": "n must be at least 1 and the threshold in [0, 1), not {n} and {threshold}.",
+        "index_settings": "n is {n} and threshold is {threshold}, but n must be at least 1 and threshold in [0, 1).",
         # Sampling
         "nothing_to_draw": "The number of cases to draw must be at least 1, not {n}.",
-        "fewer_questions": "the file has only {n_found} distinct questions, not {n}",
+        "fewer_questions": (
+            "only {n_found} distinct {n_found:question|questions} could be drawn, but {n} were requested"
+        ),
         # Labelling
         "greeting": (
-            "Type the expected answer. {decline}: the model should decline. {skip}: skip for now. {quit}: stop and "
-            "keep all labels."
+            "Type the expected answer. Type {decline} if the model should decline, {skip} to skip the case for now, or "
+            "{quit} to stop. Your labels are saved."
         ),
         "no_labeller": "No labeller name is set.",
         "name_labeller": "Pass --labeller NAME.",
@@ -132,8 +136,8 @@ say = Catalogue(
             "No case has labels from two labellers, so their agreement and the highest meaningful score are unknown."
         ),
         "agreement": (
-            "The labellers agree on {n_agree} of {n} cases: {share:.1%} [{low:.1%}, {high:.1%}], kappa {kappa}. A "
-            "score above this agreement is not meaningful."
+            "The labellers agree on {n_agree} of {n} cases. Agreement is {share:.1%} [{low:.1%}, {high:.1%}], and "
+            "kappa is {kappa}. A score above this agreement is not meaningful."
         ),
         "not_defined": "not defined",
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",
@@ -181,28 +185,30 @@ NO_TEXT_LINE: Final = Fault("at least one line of text")
 NO_CASE: Final = Fault("at least one case")
 NO_EXAMPLE: Final = Fault("at least one example")
 LABEL_FILE: Final = Fault("a label file")
-LABEL_LINE: Final = Fault('a label {"case", "labeller", "label", "time"}')
+LABEL_LINE: Final = Fault('a label with the keys "case", "labeller", "label" and "time"')
 WHOLE_GZIP: Final = Fault("a complete gzip file", "Download or create the file again.", "cut_off")
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
 WHOLE_PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")
 YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB")
-PROMPTFOO: Final = Fault("a promptfoo configuration with `tests` as a list")
+PROMPTFOO: Final = Fault("a promptfoo configuration whose `tests` is a list")
 
 
 # Rows
 TOO_LONG: Final = Fault("a line of at most {size} MiB", code="too_long")
 JSON_LINE: Final = Fault("a JSON object on one line", "Fix the line, or remove it.", "not_json")
-JSON_ELEMENT: Final = Fault("a JSON object as list element", "Fix the element, or remove it.", "not_json")
+JSON_ELEMENT: Final = Fault("a JSON object as each list element", "Fix the element, or remove it.", "not_json")
 NOT_OBJECT: Final = Fault(
     "a JSON object", 'Write {"input": ..., "expected": ...} or {"messages": ...}.', "not_an_object"
 )
 TOO_DEEP: Final = Fault("at most {depth} levels of nesting", code="too_deep")
 PLAIN_VALUES: Final = Fault("values that JSON can represent", "Convert the column to text.", "not_json")
-CSV_WIDTH: Final = Fault("at most {most} columns", "Keep the columns of the question and its answer.", "too_wide")
+CSV_WIDTH: Final = Fault("at most {most} columns", "Keep only the columns for the question and its answer.", "too_wide")
 CSV_HEADER: Final = Fault("unique column names", "Rename one of the columns.", "bad_header")
 CSV_ROW: Final = Fault("a CSV row", "Put the cell in double quotes, and double each quote inside.", "bad_csv")
-CSV_CELLS: Final = Fault("{n} cells, as in the header", "Put cells in double quotes.", "wrong_cells")
+CSV_CELLS: Final = Fault(
+    "{n} cells, as in the header", "Put cells that contain a separator in double quotes.", "wrong_cells"
+)
 ONE_ID: Final = Fault("a unique id", "Give each case a unique id, or remove one of the rows.")
 ONE_ANSWER: Final = Fault(
     "one expected answer per question", "Decide which answer is correct, and remove the other row."
@@ -219,7 +225,7 @@ INPUT_OR_MESSAGES: Final = Fault("`input` or `messages`", "Write each row as {sh
 NOT_BOTH: Final = Fault("either `input` or `messages`", "Remove one of them.")
 INPUT_VALUE: Final = Fault("a string or an object of variables for `input`")
 MOVE_ANSWER: Final = Fault("a conversation that ends with a user turn", "Move the answer to `expected`.")
-ADD_TURN: Final = Fault("a conversation that ends with a user turn", "Add the user turn.")
+ADD_TURN: Final = Fault("a conversation that ends with a user turn", "Add a user turn at the end.")
 TOOLS: Final = Fault("objects in `tools`", "Write each tool as a JSON schema in OpenAI's format.", "bad_tools")
 TOOLS_JSON: Final = Fault("JSON for `tools`", code="bad_tools")
 KNOWN_KEY: Final = Fault("a known key", "Did you mean `{near}`?")
@@ -242,7 +248,9 @@ CONTENT: Final = Fault(
 )
 NOT_TEXT: Final = Fault("text content at {where}", code="not_text")
 TEXT_PART: Final = Fault("text content at {where}", "Images and audio are not supported.", "not_text")
-LAST_ANSWER: Final = Fault("an assistant answer as the last message", "Remove the messages after it.", "no_answer")
+LAST_ANSWER: Final = Fault(
+    "an assistant answer as the last message", "Remove the messages after the last answer.", "no_answer"
+)
 EMPTY_ANSWER: Final = Fault("a non-empty assistant answer", "Add the answer, or remove the row.", "empty_answer")
 USER_TURN: Final = Fault("at least one user turn", code="no_question")
 
@@ -265,11 +273,13 @@ ONE_MESSAGE: Final = Fault("one message in `response.output`", code="bad_message
 
 # Why rows are dropped
 SAME_QUESTION: Final = DropReason("the same question as an earlier row")
-GAVE_LABEL: Final = DropReason("the same question as an earlier row, which now has the label")
+GAVE_LABEL: Final = DropReason("the same question as an earlier unlabelled row, which takes over its label")
 SAME_MESSAGES: Final = DropReason("the same messages as an earlier row")
 ARCHIVED: Final = DropReason("the Langfuse item is archived")
-NOT_LABELLED: Final = DropReason("no answer to learn from (unlabelled, or the model should decline)", "not_labelled")
+NOT_LABELLED: Final = DropReason(
+    "no answer to learn from, because the row is unlabelled or the model should decline", "not_labelled"
+)
 NO_RESPONSE: Final = DropReason("the log has no response", "no_response")
-FAILED_REQUEST: Final = DropReason("the response has no choices (a failed request)", "failed_request")
+FAILED_REQUEST: Final = DropReason("the request failed, so the response has no choices", "failed_request")
 REFUSED: Final = DropReason("the model refused", "refused")
 EMPTY_RESPONSE: Final = DropReason("the response is empty", "empty_answer")

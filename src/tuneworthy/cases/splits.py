@@ -289,8 +289,6 @@ def _from_examples(
         messages.say(
             "dev_from_examples",
             n_scorable=n_scorable,
-            n=len(pool),
-            least=MIN_EXAMPLES,
             n_dev=len(dev),
             n_cases=len(cases),
         ),
@@ -339,8 +337,6 @@ def _from_cases(
         messages.say(
             "dev_from_cases",
             n_scorable=n_scorable,
-            least=MIN_EXAMPLES,
-            n_cases=len(cases),
             n_test=len(test),
             n_dev=len(dev),
         ),

@@ -11,9 +11,7 @@ say = Catalogue(
         "add_examples": "Add rows to [examples].",
         "no_object": "None of the {n} examples has a JSON object as its answer.",
         "fix_answers": "Choose a different classical baseline, or fix the answers in [examples].",
-        "sizes": (
-            "Learning-curve sizes must be between 1 and {n}, the number of examples. These sizes are not: {sizes}."
-        ),
+        "sizes": "Learning-curve sizes must be between 1 and {n}, the number of examples. Sizes out of range: {sizes}.",
     }
 ).say
 

@@ -45,7 +45,7 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     second = state.calibration.summary if state.calibration else ""
-    review = "; ".join(filter(None, [state.summary if state.plan else "", second]))
+    review = ". ".join(filter(None, [state.summary if state.plan else "", second]))
     render = render_html if path.suffix == ".html" else render_markdown
     with writing_to(path):
         write_atomic(path, render(card_of(version), review).encode())

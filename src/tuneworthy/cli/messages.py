@@ -11,7 +11,7 @@ say = Catalogue(
         "trust_missing": "You have not allowed it to:",
         "trust_nothing": "The project in {root} does nothing that needs your permission.",
         "trust_variable": "{variable} is set in your environment. It trusts all projects in these folders.",
-        "trust_asks": "The project in {root} wants to do the following as your user (+ marks what is new):",
+        "trust_asks": "The project in {root} wants to do the following as your user (new items are marked with +):",
         "trust_question": "Trust this project and allow all of this?",
         # how a command ended
         "error": "Error: {error}",
@@ -29,25 +29,26 @@ say = Catalogue(
         "file_exists": "{path} already exists.",
         "choose_out": "Choose a different file with --out, or move the existing file.",
         "sampled": (
-            "{path}: {n} cases from {n_read} questions, stratified by {key} ({n_strata} strata). Skipped {n_exact} "
-            "duplicates and {n_near} near-duplicates. Next: tuneworthy cases label"
+            "{path}: {n} cases from {n_read} questions, stratified by {key} ({n_strata} strata). Skipped duplicates: "
+            "{n_exact}; near-duplicates: {n_near}. Next: tuneworthy cases label"
         ),
         "judge_alone": (
             "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
         ),
-        "labels_written": "{path}: {n} labels written, {n_same} already present.",
+        "labels_written": "Wrote labels to {path} (new: {n}, already present: {n_same}).",
         "labellers_differ": (
-            "  skipped {case}, because its labellers disagree ({labels}). Edit the file to resolve the conflict."
+            "  skipped {case}: its labellers disagree ({labels}). Edit the file to resolve the conflict."
         ),
         "label_conflicts": (
-            "  skipped {n} cases that already have a different label ({cases}). Use --overwrite to replace these "
+            "  skipped cases that already have a different label: {n} ({cases}). Use --overwrite to replace these "
             "labels."
         ),
         "correct_example": "Correct this example: {question} The answer is {label!r}.",
-        "labels_without_case": "  skipped {n} labels whose cases are not in the file.",
+        "labels_without_case": "  skipped labels whose cases are not in the file: {n}",
         "case_or_failed": "Pass either the ID of a case or --failed.",
         "no_answer_stored": (
-            "There is no stored answer to this case. A variant that falls behind may be dropped before this case."
+            "No answer to this case is stored. The run may drop a variant that falls behind before it reaches this "
+            "case."
         ),
         "failed_cases": "{name}: {n_failed} of {n} {split} cases failed according to {grader}",
         "failed_case": "  {case}  {reason}: expected {expected!r}, got {text!r}",
@@ -61,7 +62,9 @@ say = Catalogue(
             "the labels are."
         ),
         "label_menu": "Labels (type the number or the label):",
-        "answers_to_judge": "{n} answers to the first {n_cases} test cases in random order. The variants are hidden.",
+        "answers_to_judge": (
+            "{n} answers to the first {n_cases} test cases, in random order. The variant of each answer is hidden."
+        ),
         "rubric": "What makes an answer good:\n{rubric}",
         "declining_is_right": "(a refusal is expected)",
         "not_a_verdict": "Type g (good) or b (bad), not {line!r}.",
@@ -83,8 +86,8 @@ say = Catalogue(
         "bad_needs_reason": "Type b, followed by the reason why the row is bad.",
         "not_a_row_verdict": "Type g, or b and a reason, not {line!r}.",
         "review_plans": (
-            "Review plans that show at least {bound:.4g}% good rows. Each column gives the chance that a version with "
-            "this share of bad rows passes:"
+            "Review plans that demonstrate at least {bound:.4g}% good rows. Each column gives the probability that a "
+            "version with this share of bad rows passes:"
         ),
         "plan_headings": "  --max-bad   rows   ",
         "no_review_plan": "  No plan is possible: too many rows are known to be bad, or all rows have been reviewed.",
@@ -94,10 +97,10 @@ say = Catalogue(
         # money
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
-        "released": "Released ${usd:.4f} charged for {n} calls without an answer.",
+        "released": "Released ${usd:.4f} that was charged for calls without an answer (n = {n}).",
         "spent": (
-            "Spent: ${answered:.4f} for answered calls and ${unanswered:.4f} for {n} calls without an answer. Reserved "
-            "for calls in flight: ${reserved:.4f}."
+            "Spent: ${answered:.4f} for answered calls and ${unanswered:.4f} for calls without an answer (n = {n}). "
+            "Reserved for calls in flight: ${reserved:.4f}."
         ),
         "money_left": "${left:.4f} of the budget of ${limit:.2f} is left.",
         "no_limit": "The project file sets no budget.",
@@ -118,7 +121,7 @@ say = Catalogue(
             "{folder}\n  tuneworthy run --project {folder}"
         ),
         "demo_exists": "{folder} already exists, so the demo continues with it.",
-        "demo_trains": "To show every step, the demo now trains a small adapter, whatever the verdict.",
+        "demo_trains": "To show every step, the demo now trains a small adapter, regardless of the verdict.",
         "step_took": "({seconds:.0f} s)",
         "report_at": "Report: {path}",
         # decide
@@ -149,7 +152,7 @@ say = Catalogue(
         "gate_failed": "gate failed: {gate}",
         "not_frozen": (
             "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version records that "
-            "flag."
+            "it was frozen with --unsafe."
         ),
         "frozen": "Version {version}: {n} rows{unsafe}",
         "unsafe": ", frozen although a gate failed",
@@ -169,6 +172,7 @@ say = Catalogue(
         "not_in_format": "  dropped: {n} rows ({reason})",
         "source_read": "{name} ({format}): {n} rows read, {n_kept} kept",
         # plan, train
+        "n_findings": "Findings: {n}.",
         "not_a_size": "{value} is not a valid size. Use a form such as 24GiB.",
         "not_emitted": "No file was written, because training does not fit into memory.",
         "emit_to_folder": "Use --out to write this file to a folder, together with {rows}.",
@@ -198,6 +202,8 @@ say = Catalogue(
         "no_folder": "The folder {folder} does not exist.",
         "merged": "Merged the adapter: {id} ({dtype}, {base} base weights)\n{folder}",
         "parity_passed": "parity: pass ({n} prompts)",
+        "parity_failed": "parity: fail (first failed check: {name}; cause: `{cause}`)",
+        "parity_unknown": "parity: unknown. {detail}",
         "only_the_base": "There is no merged or exported model to compare with the adapter {adapter}.",
         "merge_and_export": "Run `tuneworthy merge`, then `tuneworthy export gguf`.",
         "not_a_fact": "--fact needs the form QUESTION=ANSWER, not {text!r}.",
@@ -230,10 +236,12 @@ say = Catalogue(
         "page_ending": "{path} must end in .html.",
         "written": "Wrote {path}.",
         "one_sample": "--samples must be 0 or at least 2, because a single sample shows no disagreement.",
-        "positive_threshold": "--threshold is {threshold:g}, but log-probabilities are never above 0.",
-        "answers_graded": "{variant}: {n} answers, {unscored} without a grade.",
+        "positive_threshold": (
+            "--threshold is {threshold:g}, but log-probabilities are never above 0. Use a negative number."
+        ),
+        "answers_graded": "{variant}: {n} answers, {unscored} unscored.",
         "swept": "{name} on {model}: {n} settings tried ({stopped}).",
-        "nothing_better": "On the search half of dev, no setting was better than today's.",
+        "nothing_better": "On the search half of dev, no setting was better than today's setting.",
         "sweep_winner": (
             "{setting}: {outcome}. On {n} cases outside the search, the objective changes by {delta:+.3f} [{low:+.3f}, "
             "{high:+.3f}], p = {p_value:.4f}. Today's objective is {objective:.3f}."
@@ -247,7 +255,7 @@ say = Catalogue(
             "The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown."
         ),
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
-        "no_suspects": "The error analysis suspects no expected answer.",
+        "no_suspects": "The error analysis found no expected answer that is probably wrong.",
         "probe_first": "Run `tuneworthy decide --probe` first.",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",

@@ -86,6 +86,8 @@ def _say(document: dict[str, Any]) -> None:
         click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
     if document["status"] == "pass":
         click.echo(messages.say("parity_passed", n=document["n_prompts"]))
+    elif document["cause"]:
+        name = next(one["name"] for one in document["checks"] if one["status"] == "fail")
+        click.echo(messages.say("parity_failed", name=name, cause=document["cause"]))
     else:
-        reason = f"cause {document['cause']}" if document["cause"] else document["detail"]
-        click.echo(f"parity: {document['status']}, {reason}")
+        click.echo(messages.say("parity_unknown", detail=document["detail"]))

@@ -119,7 +119,7 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     for path, finding in findings:
         click.echo(f"{clean(str(path))}:{finding.line}: {finding.severity} {finding.rule}: {clean(finding.message)}")
         click.echo(f"    {clean(finding.fix)} [{finding.source}]")
-    click.echo(f"{len(findings)} found." if findings else "Nothing found.")
+    click.echo(messages.say("n_findings", n=len(findings)))
 
 
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None) -> None:

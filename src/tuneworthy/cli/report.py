@@ -28,7 +28,7 @@ from tuneworthy.verdict.project_state import stale_since
 def command(root: Path, out: Path | None) -> None:
     """Write the report of the last run.
 
-    Writes one self-contained page on the last run and the last verdict, and prints the paragraph to paste. The page
+    Writes one self-contained page on the last run and the last verdict, and prints the summary to paste. The page
     needs no server, no network and no script, and holds no test case and no answer.
 
     \b

@@ -77,7 +77,7 @@ def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool
     else:
         for one in document["checks"]:
             click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
-        click.echo(f"serving: {document['status']}, {document['detail']}")
+        click.echo(f"serving: {document['status']}. {document['detail']}")
     return STATUS[document["status"]]
 
 

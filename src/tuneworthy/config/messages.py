@@ -10,10 +10,10 @@ say = Catalogue(
         "not_utf8": "{path} is not valid UTF-8 ({reason}).",
         "not_toml": "{path} is not valid TOML: {error}.",
         # one key
-        "unknown_key": "{where}: unknown key {key}. {hint}",
+        "unknown_key": "{where}: Unknown key {key}. {hint}",
         "remove_key": "Remove the key.",
-        "missing_key": "{where}: the key {key} is missing.",
-        "invalid_value": "{where}: {key}: expected {expected}, got {got}.",
+        "missing_key": "{where}: The key {key} is missing.",
+        "invalid_value": "{where}: {key} must {rule}, but it is {got}.",
         "rule_broken": "{where}: {reason}",
         # keys that depend on each other
         "not_a_model": "{key} is {name!r}, but [models] has no such model. Defined models: {models}.{hint}",
@@ -25,11 +25,14 @@ say = Catalogue(
         "teacher_prompt": (
             "teacher.system and teacher.user work only with teacher.model, because a variant has its own prompt."
         ),
-        "too_few_samples": "teacher.samples is {n}, but self_consistency needs at least 3.",
+        "too_few_samples": "teacher.samples is {n}, but teacher.self_consistency needs at least 3.",
         # templates and servers
         "no_template": "The template file {path} does not exist.",
         "write_template": "Create the file, or fix its path in [prompt].",
+        "set_server_price": "Set usd_per_mtok or usd_per_call, to 0 if the server is free.",
         "no_server_price": "The price of {url} in [retrieval] is unknown.",
-        "data_stays": "{key} is {name}, a hosted model, but constraints.data_stays sends nothing to one.",
+        "data_stays": (
+            "{key} is {name}, a hosted model, but constraints.data_stays forbids sending data to hosted models."
+        ),
     }
 ).say

@@ -177,8 +177,10 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
         return messages.say("rule_broken", where=where, reason=item["msg"].removeprefix("Value error, "))
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
-    expected = item["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return messages.say("invalid_value", where=where, key=key, expected=expected, got=got)
+    _, should, rule = item["msg"].partition(" should ")  # as in "Input should be a valid string"
+    if not should:
+        return messages.say("rule_broken", where=where, reason=f"{key}: {item['msg']}")
+    return messages.say("invalid_value", where=where, key=key, rule=rule, got=got)
 
 
 def _known_keys(location: list[str | int]) -> list[str]:

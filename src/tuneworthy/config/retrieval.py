@@ -12,7 +12,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.trust import LOOPBACK
 
 # What the user can do about an unknown price.
-NO_PRICE = "Give usd_per_mtok or usd_per_call (0 if it is free)."
+NO_PRICE = messages.say("set_server_price")
 # Tokens that a server may add to a text, at most.
 TEXT_TOKENS = 16
 

@@ -187,7 +187,7 @@ class CheckedRows:
             if barred := stage.check.gate:
                 stays = (one for one in stage.on_retained if one.action == "report" and one.place in retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
-                listed = ", ".join(f"{n} {code}" for code, n in sorted(remaining.items()))
+                listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
                 gates.append(DataGate(stage.check.name, not remaining, messages.remaining(listed)))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]

@@ -20,28 +20,28 @@ say = Catalogue(
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
         "topic": "topic {number}",
-        "more_like": "closer to the label {label!r}",
+        "more_like": "the likely label is {label!r}",
         "length": "the {part} has {n} characters",
-        "answered_in": "question in {question}, answer in {answer}",
+        "answered_in": "question language {question}, answer language {answer}",
         "topics": (
             "The largest topic covers {top:.1%} of the {n} rows, and the ten largest cover {top10:.1%}. The effective "
             "number of topics is {effective:.1f} (of {topics})."
         ),
         "declined_shares": (
-            "The answer declines in {declined} of {rows} rows ({declined_share:.1%}). {unanswerable} of {cases} cases "
-            "are unanswerable ({unanswerable_share:.1%})."
+            "The assistant declines to answer in {declined_share:.1%} of rows ({declined} of {rows}). The share of "
+            "unanswerable cases is {unanswerable_share:.1%} ({unanswerable} of {cases})."
         ),
         "judged": (
-            "The judge rates {bad} of {n} rows as bad: {share:.1%} [{low:.1%}, {high:.1%}]. It gave no rating for "
-            "{missing} rows, and it rejected all {canaries} worthless answers."
+            "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
+            "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
         ),
         "leaning_file": (
-            "{file}: if equal numbers of cases and other rows are drawn, a case is the closest to a row of this file "
-            "in {share:.1%} of draws (n = {n}). Chance is 50.0% (z = {z:.1f})."
+            "{file}: if equal numbers of cases and other rows are drawn, the nearest neighbour of a row of this file "
+            "is a case in {share:.1%} of draws (n = {n}). Chance level is 50.0% (z = {z:.1f})."
         ),
         "drift": (
-            "{group} (n = {n}) against the other rows (n = {n_others}): a classifier reaches AUC {auc:.2f} "
-            "[{ci[0]:.2f}, {ci[1]:.2f}] on the answers. On the questions, it reaches AUC {questions_auc:.2f} "
+            "{group} (n = {n}) against the other rows (n = {n_others}): a classifier distinguishes the answers with "
+            "AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}]. For the questions, the AUC is {questions_auc:.2f} "
             "[{questions_ci[0]:.2f}, {questions_ci[1]:.2f}]."
         ),
         "no_presidio": "The package presidio-analyzer is not installed.",
@@ -69,7 +69,7 @@ say = Catalogue(
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
             "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. Run `pip install "
-            "torch`, or set encoder in [data]."
+            '"tuneworthy[semantic]"`, or set encoder in [data].'
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "check_is_off": "The check {check} is off.",
@@ -77,7 +77,9 @@ say = Catalogue(
         "check_off": "the check is off",
         "no_row_passed": "None of the {n} rows passed the checks.",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
-        "unknown_code": "The check {check} reported the undeclared code {code!r}. Its codes are {codes}.",
+        "unknown_code": (
+            "The check {check} reports the code {code!r}, which it does not declare. Declared codes are {codes}."
+        ),
         "cannot_mask": "The check {check} does not support the policy 'mask'.",
         "cannot_mask_hint": "Set data.policy.{code} to drop or report.",
         "list_of_checks": "Choose from {names}.",
@@ -87,47 +89,49 @@ say = Catalogue(
         "build_again": "Run `tuneworthy data build`.",
         "no_version": "No version of the training data has been frozen yet.",
         "no_such_version": "The training data has no version {version}.",
-        "not_drawn": "not drawn, because the limit is {limit} questions",
-        "below_accept": "the best of {n} answers scores {best:.3f}, below the threshold of {accept:g}",
+        "not_drawn": "not drawn because --limit is {limit}",
+        "below_accept": "the best answer scores {best:.3f}, below the threshold of {accept:g} (n = {n})",
         "agreement": "{n} of {total} answers agree",
         "no_questions": (
             "There are no questions for the teacher. Nothing has been imported, and [examples] specifies no file."
         ),
-        "no_questions_hint": "Specify a file of questions: `tuneworthy data distill FILE`.",
-        "questions_to_ask": "Read {n} questions; the teacher answers {asked} of them.",
-        "not_asked": "  Skipped {n} questions: {description} ({reason})",
+        "no_questions_hint": "Run `tuneworthy data distill FILE` with a file of questions.",
+        "questions_to_ask": "Questions read: {n}. The teacher answers {asked} of them.",
+        "not_asked": "  questions skipped: {n} ({reason}: {description})",
         "no_question_left": "None of the {n} questions passed the checks.",
         "no_question_left_hint": "Change [data] or [teacher] in the project file, or specify a different file.",
         "terms_forbid": "The terms of use of models.{model} forbid training on its outputs.",
         "terms_forbid_hint": "Choose a different teacher.",
-        "terms_unknown": "models.{model} may belong to a third party, and teacher.allows_training is not set.",
+        "terms_unknown": "models.{model} may be a third-party model, and teacher.allows_training is not set.",
         "terms_unknown_hint": "Read the model's terms of use, then set teacher.allows_training to true or false.",
         "no_teacher": "The project file has no [teacher] section.",
         "no_teacher_hint": 'Add [teacher] with model = "NAME", where NAME is a model in [models].',
         "equal_samples": "At temperature 0, all {n} samples for a question would be identical.",
         "equal_samples_hint": "Set parameters = { temperature = 0.7 } in [teacher].",
         "cannot_select": (
-            "The teacher gives {n} samples per question, but nothing can choose one of them. There are no expected "
-            "answers, and self_consistency is not set."
+            "The teacher generates {n} samples per question, but there is no way to choose among them. No question has "
+            "an expected answer, and self_consistency is not set."
         ),
         "cannot_select_hint": 'Set self_consistency in [teacher], or references = "all" if people labelled these rows.',
         "no_good_answer": "The teacher gave no usable answer to any of the {n} questions.",
-        "other_teacher": "{row} was answered by the teacher {other}, but the new rows come from {teacher}.",
+        "other_teacher": "The teacher {other} answered {row}, but the teacher {teacher} answered the new rows.",
         "other_teacher_hint": "To allow several teachers, set teacher_mix = true in [data].",
-        "repeated_rows": "{n} rows were already in the latest import and were not added again.",
+        "repeated_rows": "Rows not added again, because the latest import already contains them: {n}.",
         "teachers_not_recorded": "this version does not record its teachers, so run `tuneworthy data build` again",
         "no_teacher_rows": "no row was answered by a model",
         "training_forbidden": "the model's terms of use forbid training on its outputs",
         "training_unknown": (
-            "it is unknown whether the model's terms of use allow training, because teacher.allows_training is not set"
+            "whether the model's terms of use allow training is unknown, because teacher.allows_training is not set"
         ),
-        "one_sided_split": "The {n} rows form {groups} groups, too few to split into training and validation rows.",
-        "one_sided_split_hint": "Pass --validation 0 to `tuneworthy data export`.",
+        "one_sided_split": "The {n} rows form too few groups ({groups}) to split into training and validation sets.",
+        "one_sided_split_hint": "Pass --validation 0 to export all rows as training rows.",
         "kept_together": "rows of the same group, and rows with the same question",
         "frozen_unsafe": "This version was frozen with failed gates: {gates}.",
         "not_reviewed": "Nobody has reviewed these rows yet. Run `tuneworthy data review start`.",
         "not_accepted": "The review has not accepted this version: {summary}.",
-        "bad_split_name": "{name!r} is not a valid split name. Use letters and digits only.",
+        "bad_split_name": (
+            "{name!r} is not a valid split name. Use letters, digits and underscores, and do not start with a digit."
+        ),
         "role_without_place": "a turn with the role {role!r}",
         "reasoning_without_place": "a turn with reasoning",
         "text_beside_calls": "text and tool calls in the same turn",
@@ -137,52 +141,56 @@ say = Catalogue(
         "keys_without_place": "a message with keys other than role and content",
         "other_keys_without_place": "a message with unsupported keys",
         "bad_plan": (
-            "The bound must be between 0 and 1, and max-bad must be at least 0. They are {bound:g} and {max_bad}."
+            "--bound must be between 0 and 1, and --max-bad must be at least 0. Their values are {bound:g} and "
+            "{max_bad}."
         ),
         "too_many_known_bad": (
-            "Earlier reviews found {n_bad} bad rows among {n_rows}, but the plan allows at most {most}."
+            "Earlier reviews rated {n_bad} of the {n_rows} rows as bad, but the plan allows at most {most}."
         ),
         "too_many_known_bad_hint": "Run `tuneworthy data build`, which drops the bad rows.",
         "all_known": "All {n_rows} rows have already been reviewed.",
-        "all_known_hint": "Build a version that has new rows.",
+        "all_known_hint": "Import new rows, and run `tuneworthy data build`.",
         "max_bad_too_high": (
-            "If max-bad is {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good "
-            "({n_known_bad} are known to be bad)."
+            "With --max-bad {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good. "
+            "Rows already known to be bad: {n_known_bad}."
         ),
-        "max_bad_too_high_hint": "Use a max-bad of at most {most}.",
-        "fixed_before": "{name} was fixed at {fixed} before the first row was shown and cannot change to {value}.",
+        "max_bad_too_high_hint": "Pass a --max-bad of at most {most}.",
+        "fixed_before": (
+            "--{name} was fixed at {fixed} before the first row was shown, so it cannot be changed to {value}."
+        ),
         "fixed_before_hint": "Omit the option.",
         "sample_gone": "Version {version} contains only {found} of the {n} sampled rows.",
         "sample_gone_hint": "A frozen version must not change. Restore its files, or build and review a new version.",
         "no_reviewer": "No reviewer name is set.",
         "no_reviewer_hint": "Pass --reviewer NAME.",
-        "not_in_sample": "{row} is not in the sample.",
+        "not_in_sample": "Row {row} is not in the review sample.",
         "bad_without_reason": "Give a reason for each row that you rate as bad.",
-        "judged_before": "{reviewer} has already rated {row}.",
+        "judged_before": "{reviewer} has already rated row {row}.",
         "judged_before_hint": "A rating can change from good to bad, but not back.",
         "review_file": "a readable review file",
         "review_line": "a line whose kind is one of {kinds}",
         "no_plan": "there is no review plan yet, so no row has been reviewed",
         "accepted": (
-            "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
-            "(attempt {attempt}: {n_bad} of {n_judged} rows bad, {max_bad} of {n} allowed)"
+            "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts. In "
+            "attempt {attempt}, {n_bad} of {n_judged} reviewed rows are bad (at most {max_bad} allowed)"
         ),
         "refuted": (
-            "the review no longer shows that at least {bound:.1%} of the rows are good: {n} rows that the plan counted "
-            "as good turned out bad"
+            "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
+            "good turned out to be bad (n = {n})"
         ),
         "rejected": (
             "the review does not show that at least {bound:.1%} of the rows are good: {n_bad} of {n_judged} reviewed "
-            "rows are bad, and {max_bad} are allowed"
+            "rows are bad, but the plan allows at most {max_bad}"
         ),
         "open_review": (
-            "{n_bad} of {n_judged} reviewed rows are bad ({max_bad} allowed), and {open} of {n} rows remain to review"
+            "{n_bad} of {n_judged} reviewed rows are bad (at most {max_bad} allowed), and {open} of {n} rows remain to "
+            "be reviewed"
         ),
         "shares_of_rejection": (
-            "; the checks dropped {recall} of the bad rows and kept {specificity} of the good ones; {remaining} of the "
-            "kept rows are bad"
+            ". The checks dropped {recall} of the bad rows and kept {specificity} of the good ones. Of the kept rows, "
+            "{remaining} are bad"
         ),
-        "kappa": "; kappa {kappa:.2f} [{low:.2f}, {high:.2f}]",
+        "kappa": ". Cohen's kappa between checks and reviewers is {kappa:.2f} [{low:.2f}, {high:.2f}]",
         "hidden": "hidden because it overlaps a case",
         "question_lengths": "Question length in characters",
         "answer_lengths": "Answer length in characters",
@@ -192,15 +200,15 @@ say = Catalogue(
         "effective_answers": "{n} distinct answers, as varied as {effective:.1f} equally frequent ones",
         "bin": "{low} to {high}",
         "last_bin": "above {low}",
-        "more_files": "{n} more files",
+        "more_files": "files not shown: {n}",
         "provenance_of_source": "{format}, {n_kept} rows kept, SHA-256 {sha256}",
         "provenance_of_file": "{n} rows, SHA-256 {sha256}",
-        "provenance_of_cases": "{n}, hash {sha256}",
+        "provenance_of_cases": "{n} cases, hash {sha256}",
         "provenance_of_teacher": "{name}; {n} rows, {days}; {parameters}",
         "provenance_of_judge": "models.{model}; hash of the model, rubric and settings: {identity}",
         "licence_of_all": "Licence of all rows: {licence}.",
         "no_licence": "No licence is stated. Set licence in [data].",
-        "licence_of_some": "Licence of {n} rows: {licence}.",
+        "licence_of_some": "Rows with the licence {licence}: {n}.",
         "terms_of_teachers": "Teachers' terms of use ({status}): {reason}.",
     }
 ).say
@@ -218,7 +226,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "feedback": {
         "thumbs_down": "a user rated the answer as bad",
-        "escalated": "the conversation was escalated to a person",
+        "escalated": "the conversation was escalated to a human",
         "corrected": "the answer was corrected, but the log lacks the correction",
         "unclear_feedback": "the feedback cannot be interpreted, so the answer may be bad",
     },
@@ -231,8 +239,8 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     "contamination": {
         "overlap_exact": "identical to a case's question",
         "overlap_ngram": "shares most words with a case's question",
-        "overlap_edit": "one word away from a case's question",
-        "overlap_short_edit": "a short question, one word away from a case's question",
+        "overlap_edit": "differs from a case's question by one word",
+        "overlap_short_edit": "a short question that differs from a case's question by one word",
         "overlap_group": "in the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},
@@ -244,7 +252,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
     "concentration": {
-        "over_cap": "above the limit of rows per topic",
+        "over_cap": "above the limit on rows per topic",
         "concentrated": "a few topics make up most of the rows",
     },
     "judge_audit": {
@@ -298,15 +306,15 @@ def teacher_name(model: str, served: Any, prompt: Any) -> str:
 
 def teachers(counts: Sequence[tuple[int, str]]) -> str:
     """List teachers with the number of their rows, most rows first."""
-    listed = "; ".join(f"{n} rows from {name}" for n, name in counts[:_SHOWN])
+    listed = "; ".join(f"{name} (n = {n})" for n, name in counts[:_SHOWN])
     more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return f"{len(counts)} teachers: {listed}{more}."
+    return f"The rows come from {len(counts)} teachers: {listed}{more}."
 
 
 def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     """Say that groups are too small to compare."""
-    listed = ", ".join(f"{n} from {name}" for name, n in counts[:_SHOWN])
-    return f"A comparison needs at least {least} answers per group. The counts are {listed}."
+    listed = ", ".join(f"{name} (n = {n})" for name, n in counts[:_SHOWN])
+    return f"A comparison needs at least {least} answers per week or teacher. The largest groups are {listed}."
 
 
 # --- build ----------------------------------------------------------------------------------------------------------
@@ -337,7 +345,7 @@ TEACHER_REASONS: Final = {
     "unscored": "the grader could not score the teacher's answer",
     "disagreement": "too few of the teacher's answers agree",
 }
-BEYOND_LIMIT: Final = {"beyond_limit": "not drawn, because of the limit on questions"}
+BEYOND_LIMIT: Final = {"beyond_limit": "not drawn because of --limit"}
 
 
 def training_allowed(terms: Iterable[Any]) -> str:
@@ -348,13 +356,14 @@ def training_allowed(terms: Iterable[Any]) -> str:
 
 def each_teacher(rows: Iterable[Mapping[str, Any]], terms: str) -> str:
     """Say the same of each teacher."""
-    return "; ".join(f"{one.get('model')} ({one['n_rows']} rows): {terms}" for one in rows)
+    return "; ".join(f"{one.get('model')} (n = {one['n_rows']}): {terms}" for one in rows)
 
 
 def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
     """Say that the answers come from several teachers."""
-    what = "as data.teacher_mix allows" if allowed else "which `data build` refuses unless data.teacher_mix is set"
-    return f"The answers come from {len(names)} teachers, {what}: {'; '.join(names[:3])}."
+    what = "The setting data.teacher_mix allows this." if allowed else "To allow this, set data.teacher_mix."
+    more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"The answers come from {len(names)} teachers: {'; '.join(names[:_SHOWN])}{more}. {what}"
 
 
 # --- export ---------------------------------------------------------------------------------------------------------
@@ -386,9 +395,14 @@ def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Se
     """Say what people think of rows that were left out."""
     what = f"rows dropped for {', '.join(reasons)}" if reasons else "dropped rows"
     return (
-        f"{n_good} of {n_judged} reviewed {what} are good, an estimated {wrong} of all {n_rows} "
-        "(unrated rows count both ways)"
+        f"{n_good} of {n_judged} reviewed {what} are good. The estimate for all {n_rows} is {wrong}, with unrated rows "
+        "counted once as good and once as bad"
     )
+
+
+def setting_text(setting: object) -> str:
+    """Write a setting of a sample; reasons as a list."""
+    return (", ".join(setting) or "none") if isinstance(setting, tuple) else str(setting)
 
 
 def interval(share: tuple[float, float]) -> str:

@@ -13,32 +13,34 @@ say = Catalogue(
         "temperature_too_high": "{engine} accepts temperatures of at most {most:g}, not {value:g}.",
         "top_p_not_positive": "{engine} accepts only top_p values above 0, not {value:g}.",
         "no_distribution": "Probabilities must be non-negative numbers, and at least one must be positive.",
-        "no_logit": "None of the logits is finite.",
-        "give_logits": "Pass the logits of one position.",
+        "no_logit": "The logits contain NaN, or the largest of them is not finite.",
+        "give_logits": "Pass the logits of one position as a one-dimensional array.",
         "wrong_order": (
-            "Only llama.cpp supports a custom sampler order, and the order must contain exactly {samplers}, not "
-            "{order}."
+            "Only llama.cpp supports a custom sampler order. The order must contain exactly {samplers}, not {order}."
         ),
         "unknown_tokens": "The context contains token ids outside the vocabulary (0 to {last}).",
-        "no_probabilities": "Pass at least one token probability. All of them must be positive.",
+        "no_probabilities": (
+            "Pass at least one token probability. Probabilities must be non-negative, and at least one must be "
+            "positive."
+        ),
         "min_p_translated": "{engine} applies min_p before the temperature, so min_p = m is translated to m^T ({url})",
         "top_k_off_default": "{engine} has a default top_k that applies unless you set it ({url})",
         "top_k_off_model": "{engine} takes top_k from the model's generation_config.json unless you set it ({url})",
         # What one set of parameters does on several engines
-        "engine_defaults": "{engine}: engine defaults in effect: {values}.",
+        "engine_defaults": "{engine} applies its defaults: {values}.",
         "not_supported": "{engine} does not support {names} and ignores them.",
         "raised": "{engine} raises {name} to {value:g}.",
         "min_p_after_temperature": (
             "After temperature {temperature:g}, min_p {min_p:g} has the effect of min_p {at_one:.3f} at temperature 1 "
-            "(m^T). llama.cpp applies min_p before the temperature."
+            "({min_p:g}^{temperature:g}). llama.cpp applies min_p before the temperature."
         ),
         "penalty_offset": (
             "The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which otherwise "
-            "changes no probability. The probability of {token} is {shares}.{unknown}"
+            "changes no probability. Depending on the offset, the probability of {token} is {shares}.{unknown}"
         ),
         "offset_unknown": " The offset of these logits is unknown.",
         "tail_assumed": (
-            "The total probability of the hidden tail tokens is known, but its distribution over them is an assumption."
+            "The total probability of the hidden tail tokens is known, but its distribution over them is assumed."
         ),
         # Lints: comparisons and log-probabilities
         "one_draw": (
@@ -50,17 +52,19 @@ say = Catalogue(
         "threshold_impossible": "no log-probability is above 0",
         "threshold_fix": "Run `tuneworthy decode uncertainty` to calibrate the threshold.",
         # Lints: sampling parameters
-        "unset": "Temperature is 1 and no sampler truncates the distribution{where}, so any token can be drawn.",
+        "unset": (
+            "Temperature is at least 1, and no sampler truncates the distribution{where}, so any token can be drawn."
+        ),
         "unset_vllm": " (unless the model's generation_config.json says otherwise)",
         "unset_fix": "Set temperature or min_p. Run `tuneworthy decode sweep` to compare settings.",
         "creative_temperature": (
             "Temperature is {temperature:g}. For example, a long tail with a total probability of 15.0% at temperature "
-            "1 now gets {tail:.1%}."
+            "1 rises to {tail:.1%}."
         ),
         "creative_temperature_fix": (
             "Ask for variety in the prompt (directions, seed words), and set temperature to at most 1."
         ),
-        "penalty_high": "repetition_penalty is {penalty:g}, above {highest:g}.",
+        "penalty_high": "repetition_penalty is {penalty:g}, above the recommended maximum of {highest:g}.",
         "penalty_high_fix": (
             "Remove the penalty. To prevent loops, use frequency_penalty, DRY (llama.cpp) or repetition_detection "
             "(vLLM)."
@@ -72,7 +76,9 @@ say = Catalogue(
         "penalty_repeats_fix": "Set repetition_penalty to 1.",
         "penalty_greedy": "At temperature 0, {names} can still change which token is most likely.",
         "remove": "Remove {names}.",
-        "min_p_not_alone": "min_p is not the only truncation: {engine} also applies its defaults ({values}).",
+        "min_p_not_alone": (
+            "min_p is not the only sampler that truncates: {engine} also applies its defaults ({values})."
+        ),
         "set": "Set {values}.",
         "not_accepted": "The model does not accept the parameter {parameter}.",
         "use_effort": "Remove the parameter. This model takes a reasoning effort instead.",
@@ -85,7 +91,7 @@ say = Catalogue(
         "two_cuts_fix": "Keep only one: set top_p = 1 or min_p = 0. Run `tuneworthy decode explain` to compare both.",
         # Lints: structured output
         "sampled_structure": "The constrained answer is sampled because temperature is {temperature}.",
-        "temperature_unset": "not set, so the engine samples",
+        "temperature_unset": "not set",
         "sampled_structure_fix": "Set temperature to 0.",
         "format_type": (
             "response_format has the unknown type {type!r}. Known types are json_schema, json_object and text."
@@ -115,7 +121,7 @@ say = Catalogue(
         "a_schema": "a schema",
         "given_choices": "fixed choices",
         "not_constrained_fix": (
-            "Serve the model with an engine that constrains answers (llama_cpp, vllm). Or fix the server and run "
+            "Serve the model with an engine that constrains answers (llama_cpp or vllm), or fix the server and run "
             "`tuneworthy models probe`."
         ),
     }

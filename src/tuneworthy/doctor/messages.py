@@ -57,7 +57,7 @@ RECORD_COSTS: Final = {
     "uncertainty": "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
     "probes/*": "Run `tuneworthy models probe` to probe the model again.",
     "sweeps/*": "Run `tuneworthy decode sweep` to rebuild the record from the stored answers.",
-    "models/latest-*": "The latest model of this kind is unknown until a new one is made. Until then, pass an id.",
+    "models/latest-*": "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",
     "datasets/latest": "Run `tuneworthy data build` to find the latest version again.",
     "imports/latest": "Run `tuneworthy data import` to find the latest import again.",
 }

@@ -11,9 +11,9 @@ say = Catalogue(
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         # Budget
         "budget_spent": (
-            "The budget of ${limit:.4f} is used up: ${answered:.4f} for answered calls, ${unanswered:.4f} for calls "
-            "without an answer and ${reserved:.4f} reserved for calls in flight. The next call could cost up to "
-            "${ceiling:.4f}."
+            "The budget of ${limit:.4f} is used up. Charged: ${answered:.4f} for answered calls and ${unanswered:.4f} "
+            "for calls without an answer. Reserved for calls in flight: ${reserved:.4f}. The next call could cost up to"
+            " ${ceiling:.4f}."
         ),
         "budget_spent_hint": "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached.",
         "release_hint": (
@@ -43,7 +43,7 @@ say = Catalogue(
         "model_fails_hint": "Fix the function or service behind models.{model}, then run the command again.",
         "key_refused_hint": "Check the API key in the environment, then run the command again.",
         "quota_hint": "Raise the quota with the provider, then run the command again. Finished calls are cached.",
-        "timed_out": "{model} did not answer within {seconds:g} s; raise timeout_s if it needs longer.",
+        "timed_out": "{model} did not answer within {seconds:g} s. If it needs more time, raise timeout_s.",
         "cancelled": "The call to {model} was cancelled.",
         "not_json": "The answer from {model} cannot be stored as JSON: {error}.",
         "worker_cancelled": "Worker {number} of {model} was cancelled unexpectedly.",

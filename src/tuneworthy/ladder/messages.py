@@ -13,58 +13,62 @@ from tuneworthy.classical.messages import METHODS
 say = Catalogue(
     {
         # Records of runs
-        "no_such_variant": "no such variant",
-        "record_unreadable": "{where}: this version cannot read the run record ({place}: {fault}).",
+        "record_unreadable": "{where} cannot be read, because the best variant is missing from the run record.",
         "run_again": "Run `tuneworthy run` again. Finished calls are cached and never paid for twice.",
         "stopped": "stopped at the rung {rung}: {why}",
         "bug": "internal error ({kind})",
         # Data of a project
-        "cases_unlabelled": "{n} cases have no expected answer, starting with {first}.",
-        "cases_unlabelled_hint": "Label them with `tuneworthy cases label`.",
-        "cases_changed": "{n} cases of the first run have been edited or removed: {names}.",
+        "cases_unlabelled": "{n} {n:case has|cases have} no expected answer, starting with {first}.",
+        "cases_unlabelled_hint": "Run `tuneworthy cases label` to label them.",
+        "cases_changed": "{n} {n:case|cases} from the first run {n:has|have} been edited or removed: {names}.",
         "cases_changed_hint": (
             "Restore these cases. To start over with a new test set, delete split.json and comparisons.json in "
             ".tuneworthy."
         ),
         "labels_corrected": (
-            "Labels of these cases have been corrected since the first run, so all variants are scored again: {names}."
+            "Labels of cases have changed since the first run: {names}. All variants are therefore scored again."
         ),
-        "cases_added": "{n} cases were added after the split was drawn. The run does not use them.",
+        "cases_added": "{n} {n:case was|cases were} added after the split was drawn. The run does not use {n:it|them}.",
         "test_revealed": (
-            "Answers to {n} test cases have been revealed, the first on {date}. Changes made since then may look "
-            "better on these cases than they are."
+            "Answers to {n} test {n:case|cases} have been revealed, the first on {date}. Changes made since then may "
+            "score higher on the test set than on new data."
         ),
         "name_labels": "If you know all labels in advance, list them in a `choice` grader.",
+        "labels_in_test_only": (
+            "{n} {n:label occurs|labels occur} only in the test set ({names}), so no model can choose {n:it|them}. "
+            "{hint}"
+        ),
         "schema_misfits": (
-            "The expected answers of {n} of {n_test} test cases do not match the schema inferred from dev cases and "
-            "examples. A model constrained to this schema cannot produce them."
+            "In {n} of {n_test} test cases, the expected answer does not match the schema inferred from dev cases and "
+            "examples. A model constrained to this schema cannot produce it."
         ),
         # Comparisons on test
         "plan_missing": "The record of test comparisons is missing.",
         "plan_unreadable": "This file is not a valid record of test comparisons.",
-        "plan_set_back": "This file lists only {n} of the {made} test comparisons that were made.",
+        "plan_set_back": "This file lists only {n} of the {made} test comparisons made so far.",
         "plan_hint": (
-            "This file records how often the test set was used. Restore it, or start over with a new test set."
+            "Restore the file, which records how often the test set has been used. To start over with a new test set, "
+            "delete split.json and comparisons.json in .tuneworthy."
         ),
         "test_used_up": "The test set is used up. {why}",
-        "test_used_up_hint": "Collect a new test set, or compare on dev.",
+        "test_used_up_hint": "Collect a new test set, or compare on the dev set.",
         "today_measured_again": (
-            "A different baseline was measured on the test set before, so this one counts as a test comparison."
+            "A different baseline has already been measured on the test set, so this one counts as a test comparison."
         ),
-        "answers_lost": "{n} of {n_all} test answers could not be scored. The first reason: {why}.",
+        "answers_lost": "{n} of {n_all} answers to test cases could not be scored. First reason: {why}.",
         "usage_doubtful": (
-            "{n} answers from {model} came without usable token counts. Each is charged at its maximum cost."
+            "{n} {n:answer|answers} from {model} came without usable token counts. Each is charged at its maximum cost."
         ),
         # Variants
-        "no_run": "No run has tried {name!r} yet.",
+        "no_run": "There is no run yet, so {name!r} matches no variant.",
         "no_run_hint": "Run `tuneworthy run` first.",
         "run_partial": "The last run is incomplete, so it has no best variant: {why}.",
-        "run_partial_hint": "Run `tuneworthy run` again, or name a rung instead of best.",
-        "no_variant": "{name!r} matches {n} variants of the last run; it must match exactly one.",
+        "run_partial_hint": "Run `tuneworthy run` again, or name a rung instead of `best`.",
+        "no_variant": "{name!r} must match exactly one variant of the last run, but it matches {n}.",
         "no_variant_hint": "Use one of {names}, or a variant ID. {nearest}",
-        "variant_unreadable": "{where}: this file is not a valid exported variant ({fault}).",
-        "variant_unreadable_hint": "Create the file with `tuneworthy export variant`.",
-        "variant_file_missing": "{path}: {fault}.",
+        "variant_unreadable": "{where} is not a valid exported variant ({fault}).",
+        "variant_unreadable_hint": "Run `tuneworthy export variant` to create the file again.",
+        "variant_file_missing": "{path} cannot be read: {fault}.",
         "variant_file_hint": "Check the path to the exported variant.",
         "model_changed": "models.{model} is no longer the model that {variant} was measured with.",
         "model_changed_hint": (
@@ -74,34 +78,37 @@ say = Catalogue(
         "nothing_to_build_on": "this rung builds on the baseline, which failed: {why}",
         "nothing_to_try": "no candidates to try",
         "model_unavailable": "{model} is not available: {why}",
-        "none_scored": "{variant}: none of {n} dev cases could be scored",
+        "none_scored": "{variant}: none of the answers to {n} dev cases could be scored",
         "nothing_scored": "no case could be scored",
-        "quick": "dev only: {score:.1%} on {n} cases, not compared on the test set",
+        "quick": "{score:.1%} on {n} dev cases, not compared on the test set",
         "today": "today's prompt and model",
-        "ineligible": "; violates a constraint: {why}",
-        "takes_over": "not adopted, but now the best variant, because {variant} violates a constraint: {why}",
+        "ineligible": "; it violates a constraint: {why}",
+        "takes_over": "not adopted, but now the best variant because {variant} violates a constraint: {why}",
         "not_accepted": "settings not available with {model}: {what}",
-        "score_corrected": "score corrected with human ratings of {n} cases; the judge's score alone is {score:.1%}",
+        "score_corrected": "score corrected with human ratings of {n} cases (judge alone: {score:.1%})",
         "search_incomplete": "The search needs every answer, but a call failed: {why}",
-        "search_incomplete_hint": "Run the same command again once the provider works. Finished calls are cached.",
+        "search_incomplete_hint": (
+            "Run the same command again when the provider is available. Finished calls are cached."
+        ),
         # Whether a candidate is adopted
         "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}] at alpha {alpha:.4f}, n = {n}",
-        "judge_unvalidated": "{why} (judge scores alone: {gain})",
-        "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); {gain}",
-        "unscored_flip": "the unscored answers could reverse the result; {gain}",
-        "better": "better: {gain}",
-        "cheaper": "non-inferior (lower bound {lower:+.1f} points, above -{margin:.1f}) at {saving}; {gain}",
-        "no_gain": "a gain of {margin:.1f} points or more is ruled out: {gain}",
-        "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out: {gain}",
+        "judge_unvalidated": "{why}; judge scores alone: {gain}",
+        "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
+        "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
+        "better": "better by {gain}",
+        "cheaper": (
+            "non-inferior at {saving} (lower bound {lower:+.1f} points, margin {margin:.1f}); difference {gain}"
+        ),
+        "loses_target": "non-inferior at {saving}, but no longer meets the target; difference {gain}",
+        "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
+        "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
         "costs_less": "{share:.1%} lower cost",
         "takes_less": "{share:.1%} lower latency",
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",
-        "classical_unresolved": (
-            "no language model; the comparison with the best language model variant is inconclusive"
-        ),
-        "classical_takes_over": " (now the best variant, because {variant} violates a constraint: {why})",
+        "classical_compared": "no language model; compared with the best language model variant: {reason}",
+        "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
         # Rung prompt
         "own_prompt": "{model} is your own pipeline, which has its own prompt",
         "not_optimised": "the prompt is not optimised: {why}",
@@ -109,32 +116,39 @@ say = Catalogue(
         "no_paragraphs": "it has fewer than two paragraphs, or only placeholders",
         "paragraphs_cut": "{n} of {n_all} paragraphs removed",
         "unsearched": "this needs a full run and at least 50 dev cases",
-        "own_system_turns": "{n} of {n_half} dev cases for the search have their own system message",
+        "own_system_turns": "{n} of {n_half} dev cases for the search {n:has its|have their} own system message",
         "searched_too_few": (
-            "the groups of dev cases are so large that only {n} cases remain for the search, and {least} are needed"
+            "the groups of dev cases are so large that only {n} {n:case remains|cases remain} for the search, but "
+            "{least} are needed"
         ),
-        "searched_unscored": "{n} of {n_all} cases for the search have no score; {why}",
+        "searched_unscored": "{n} of {n_all} cases for the search {n:has|have} no score, and {why}",
         "gepa_found_nothing": "GEPA found no better prompt in {calls} calls",
         # Rung retrieval
         "no_documents": "the project has no documents",
         "empty_documents": "all documents are empty",
         "own_search": "{model} is your own pipeline, which has its own retrieval",
-        "words_alone": "the search uses keywords only: {why}",
-        "search_not_tuned": "retrieval is not tuned: only {n} dev cases list their documents, and {least} are needed",
+        "words_alone": "retrieval uses keyword search only: {why}",
+        "search_not_tuned": (
+            "retrieval is not tuned: only {n} dev {n:case lists its|cases list their} documents, but {least} are needed"
+        ),
         "passages_too_long": "candidates skipped because their prompts exceed the context length of {model}: {names}",
-        "no_passage_fits": "no passage fits into the context window of {model}",
+        "no_passage_fits": "no passage fits within the context length of {model}",
         # Rung model
-        "only_judges": "{model} is only a judge; to try it as a candidate, add it to [models] under a second name",
+        "only_judges": (
+            "{model} is used only as a judge; to try it as a candidate, add it to [models] under a second name"
+        ),
         "no_other_model": "the project file defines no other model",
-        "no_other_model_on_device": "no other model can run on the device",
+        "no_other_model_on_device": "no other model in the project file can run on the device",
         "switched_off": "the provider retired {model} on {date}",
-        "switched_off_soon": "the provider retires {model} on {date} (in {days} days)",
+        "switched_off_soon": "the provider retires {model} on {date} (in {days} {days:day|days})",
         # Rung few_shot
         "no_examples_to_show": "the project has no examples for few-shot prompts",
-        "sets_too_few": "no sets of few-shot examples were sampled: {n} examples are too few to choose from",
-        "no_bootstrap": "no bootstrapped few-shot examples: the model reproduces only {n} of {n_asked} example answers",
+        "sets_too_few": (
+            "no sets of few-shot examples were sampled: {n} {n:example is|examples are} too few to choose from"
+        ),
+        "no_bootstrap": "no bootstrapped few-shot examples: the model answers only {n} of {n_asked} examples correctly",
         "shots_without_encoder": (
-            "few-shot examples are not chosen by semantic similarity: [retrieval] names no local encoder"
+            "few-shot examples are not chosen by semantic similarity: [retrieval] configures no local encoder"
         ),
         "shots_without_torch": (
             "few-shot examples are not chosen by semantic similarity: torch is not installed; run `pip install "
@@ -145,7 +159,7 @@ say = Catalogue(
         "no_setting_accepted": "{model} accepts none of the sampling settings to try",
         "constrained_and_greedy": (
             "decoding is constrained and greedy, so sampling could only add noise; to try settings anyway, list them "
-            "in [decoding]"
+            "in decoding.grid"
         ),
         "probed_idle": "a probe found that it has no effect",
         # Rung fine_tune
@@ -162,7 +176,7 @@ say = Catalogue(
         "base_is_todays": "today's model, models.{model}",
         "no_artifact": "none of this project's models",
         "served_changed": "models.{model} no longer serves the model compared on the test set. It now serves {now}.",
-        "served_changed_hint": "Start the fine-tuned model with `tuneworthy serve`, then run the ladder again.",
+        "served_changed_hint": "Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
         "grader_changed": "the primary grader has changed",
         "prompt_changed": "the prompt has changed",
         "model_added": "the model {name} has been added",
@@ -172,83 +186,85 @@ say = Catalogue(
         "rung_half_run": "the rung {rung} is incomplete ({n} of {n_test} cases)",
         "run_cut_short": "the run is incomplete: {why}",
         # Judges
-        "give_verdicts": "run `tuneworthy cases label --judge` to add ratings",
-        "verdict_unreadable": "{path}: a rating must be true or false, not {got}.",
+        "give_verdicts": "to add ratings, run `tuneworthy cases label --judge`",
+        "verdict_unreadable": "A rating in {path} must be true or false, not {got}.",
         "verdict_unreadable_hint": "Fix this rating.",
         "judge_barred": "the judge cannot be used: {why}",
         "judge_not_validated": "it has not been validated",
-        "too_few_verdicts": "people have rated both variants on only {n} of the first {least} sampled cases; {how}",
+        "too_few_verdicts": "people have rated both variants on only {n} of the first {least} sampled cases ({how})",
         "judges_itself": "they are the same model",
-        "judge_family": "models.{judge} judges the answers of models.{model}: {why}",
+        "judge_family": "models.{judge} judges answers from models.{model}, although {why}.",
         # check: the prompt
         "about_prompt": "prompt.{key}: {error}",
         "prompt_not_utf8": "prompt.{key}: {file} is not valid UTF-8.",
         "save_as_utf8": "Save the file as UTF-8.",
         "prompt_not_jinja": "prompt.{key} is not a valid Jinja template: {error}.",
         "fix_template": "Fix the template.",
-        "prompt_lacks_variables": "prompt.{key}: {error} This affects {n} cases, starting with {first}.",
-        "fix_variables": "Use only variables that every case has, or fix the cases.",
-        "prompt_without_input": "prompt.user is {text!r}, which is the same for every case.",
-        "add_input": "Write {{ input }} where the question belongs.",
+        "prompt_lacks_variables": "prompt.{key}: {error} This affects {n} {n:case|cases}, starting with {first}.",
+        "fix_variables": "Use only variables that every case has, or add the missing variables to the cases.",
+        "prompt_without_input": (
+            "prompt.user ({text!r}) uses no variable, so the user message is the same for every case."
+        ),
+        "add_input": "Put {{ input }} where the question belongs.",
         "answer_too_long": (
-            "prompt.max_tokens is {limit}, but {n} of {total} expected answers are longer. The longest has about "
-            "{longest} tokens."
+            "prompt.max_tokens is {limit}, but {n} of {total} expected answers {n:is|are} longer. The longest has "
+            "about {longest} tokens."
         ),
         "raise_max_tokens": "Raise prompt.max_tokens.",
         "context_too_short": (
-            "models.{name}.context is {context} tokens. The longest case, including its few-shot examples and answer, "
-            "needs about {needed}."
+            "models.{name}.context is {context} tokens, but the longest case needs about {needed}, including few-shot "
+            "examples and the answer."
         ),
         "raise_context": "Raise the context length, or lower few_shot.k or prompt.max_tokens.",
         "search_left_out": "Fix the cause, or remove the setting from the project file.",
         # check: the data
         "fix_row": "Fix or remove the row.",
-        "unlabelled": "{n} of {total} cases in {path} have no expected answer ({ids}).",
-        "label_them": "Label them with `tuneworthy cases label`, or remove them.",
+        "unlabelled": "{n} of {total} cases in {path} {n:has|have} no expected answer ({ids}).",
+        "label_them": "Run `tuneworthy cases label` to label them, or remove them.",
         "unknown_labels": (
-            "{path}: {n} labels of test cases ({labels}) occur in no dev case, example, grader or prompt. For example, "
-            "case {case} has the label {first}."
+            "In {path}, {n} {n:label|labels} of test cases ({labels}) {n:occurs|occur} in no dev case, example, grader "
+            "or prompt. For example, case {case} has the label {first}."
         ),
         "fix_labels": "Correct the spelling, add examples with these labels, or list them in the prompt.",
         "unseen_labels": (
-            "{n} labels ({labels}), used by {n_cases} cases, occur in no example. Few-shot prompts and the classical "
-            "baseline therefore cannot learn them."
+            "{n} {n:label|labels} ({labels}), used in {n_cases} {n_cases:case|cases}, {n:occurs|occur} in no example. "
+            "Few-shot prompts cannot show {n:it|them}, and the classical baseline cannot learn {n:it|them}."
         ),
         "add_examples": "Add examples with these labels, or correct the spelling.",
         "overlapping": (
-            "{total} of {n_examples} examples overlap {side} and are dropped. Of these, {exact} have the same "
-            "question, {ngram} share most n-grams, and {group} share a group."
+            "{total} of {n_examples} examples {total:overlaps|overlap} with {side} and {total:is|are} dropped. Same "
+            "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
         ),
         "no_action": "No action needed: these examples are used neither for few-shot prompts nor for training.",
         "too_few_remain": (
-            "Fewer than {least} examples that can be scored remain. The dev set is therefore taken from the cases, "
-            "which halves the test set. Check whether the overlap comes only from a shared template, or add examples."
+            "Fewer than {least} scorable examples remain, so the dev set is drawn from the cases, which halves the "
+            "test set. Check whether the overlap comes only from a shared template, or add examples."
         ),
         "dev_near_test": (
-            "{total} of {n_dev} dev cases are near-duplicates of test cases. Of these, {exact} have the same question, "
-            "{ngram} share most n-grams, and {group} share a group."
+            "{total} of {n_dev} dev cases {total:is a near-duplicate|are near-duplicates} of test cases. Same "
+            "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
         ),
-        "set_groups": "Assign the same group to all cases from one source.",
+        "set_groups": "Assign the same group to all cases from the same source.",
         "most_faults": "valid rows only",
-        "more_faults": "{n} more errors",
+        "more_faults": "{n} more {n:error|errors}",
         "reader_note": "{path}: {note}",
-        "small_test": "The test set has {n} cases; at least {least} are needed.",
-        "add_cases": "Add cases with `tuneworthy cases sample`, then label them.",
+        "small_test": "The test set has {n} {n:case|cases}, but at least {least} are needed.",
+        "add_cases": "Run `tuneworthy cases sample` to draw more cases, then run `tuneworthy cases label`.",
         "small_dev": (
-            "The dev set has {n} cases, and comparing candidates needs at least {least}. Each rung therefore tries one "
-            "predefined candidate."
+            "The dev set has {n} {n:case|cases}, but comparing candidates needs at least {least}. Each rung therefore "
+            "tries one predefined candidate."
         ),
-        "add_dev": "Add cases, or at least 200 examples that can be scored.",
-        "few_groups": "The test set has {n} groups; at least {least} are needed.",
+        "add_dev": "Add cases, or provide at least 200 scorable examples.",
+        "few_groups": "The test set has {n} {n:group|groups}, but at least {least} are needed.",
         "add_groups": "Add cases from other sources.",
         # check: documents and search
         "documents_missing": "The path in [documents] does not exist: {path}.",
         "fix_documents_path": "Fix documents.path.",
-        "documents_named": "Some cases list documents that do not exist: {n} in total ({names}).",
-        "add_documents": "Add the documents to [documents], or fix the `documents` field of the cases.",
+        "documents_named": "Cases list {n} {n:document that does|documents that do} not exist: {names}.",
+        "add_documents": "Add the documents at documents.path, or fix the `documents` field of the cases.",
         "check_sources": "Check where these documents come from, or remove them.",
         "about": "{name}: {error}",
-        "no_search_price": "{name}: the price of {url} is unknown.",
+        "no_search_price": "{name}: The price of {url} is unknown.",
         # check: graders
         "about_grader": "[[graders]] {number} ({type}): {error}",
         "fix_graders": "Fix [[graders]].",
@@ -258,33 +274,35 @@ say = Catalogue(
         "fix_answers": "Correct the expected answers, or choose a different grader.",
         "about_regressions": "[[regressions]]: {error}",
         "fix_regressions": "Fix [[regressions]].",
-        "regression_cannot_use": "[[regressions]] {name}: {reason}. This affects {n} cases, starting with {first}.",
+        "regression_cannot_use": (
+            "[[regressions]] {name}: {reason}. This affects {n} {n:case|cases}, starting with {first}."
+        ),
         "other_judge": "Choose a judge from a different model family.",
         # check: models
         "about_model": "models.{name}: {error}",
         "model_not_here": "models.{name}: {model} has not been downloaded yet.",
         "pull_model": "Run `tuneworthy models pull {name}`. Otherwise, `tuneworthy run` downloads it.",
-        "no_gguf": "models.{name}: there is no GGUF file at {path}.",
+        "no_gguf": "models.{name}: There is no GGUF file at {path}.",
         "fix_model": "Fix [models.{name}].",
         "gguf_is_folder": "models.{name}: {path} is a folder, not a GGUF file.",
         "name_a_file": "Set the path to a file in this folder.",
         "server_down": "models.{name}: {url} is not responding ({reason}).",
         "start_server": "Start the server, or fix base_url.",
-        "key_refused": "models.{name}: {url} rejects the API key in {variable} (status {status}).",
-        "key_needed": "models.{name}: {url} needs an API key (status {status}).",
-        "set_key": "Set a valid API key.",
+        "key_refused": "models.{name}: {url} rejects the API key in {variable} (HTTP {status}).",
+        "key_needed": "models.{name}: {url} requires an API key (HTTP {status}).",
+        "set_key": "Set the environment variable named in api_key_env to a valid API key.",
         "model_unknown": "models.{name}: {url} does not list the model {model!r}. It lists {listed}.",
         "check_model_name": (
-            "If calls fail, fix the model name. `tuneworthy models probe` shows what the server accepts."
+            "If calls fail, fix the model name. Run `tuneworthy models probe` to see what the server accepts."
         ),
-        "baseline_hosted": "models.{name}, the baseline, is hosted, but constraints.on_device is set.",
+        "baseline_hosted": "The baseline models.{name} is hosted, but constraints.on_device is set.",
         "other_baseline": "Choose a different baseline, or remove the constraint.",
         "model_hosted": "models.{name} is hosted and constraints.on_device is set, so the run does not call it.",
         "not_trusted": "You have not allowed this project to {grant}.",
         "drop_constraint": "Remove the constraint if you want to measure this model.",
-        "no_price": "models.{name}: the price table of {date} has no price for {model}.",
-        "retires": "models.{name}: the provider retires {model} on {date}.",
-        "choose_successor": "Choose a successor model.",
+        "no_price": "models.{name}: The price table dated {date} has no price for {model}.",
+        "retires": "models.{name}: The provider's retirement date for {model} is {date}.",
+        "choose_successor": "Switch to a successor model.",
         "thinking_cut": (
             "prompt.max_tokens is {limit}, but models.{name} is a reasoning model and needs at least {least} tokens."
         ),
@@ -298,51 +316,58 @@ say = Catalogue(
         ),
         "raise_budget": "Raise the budget, or run fewer rungs (ladder.rungs).",
         "more_cases": (
-            "{n} test cases are needed to detect a gain of this size. Alternatively, set task.margin to the smallest "
+            "{n} test cases are needed to detect a gain of this size. Add cases, or set task.margin to the smallest "
             "difference that matters."
         ),
         "estimate": "Estimate: {estimate}{stored}.",
-        "stored_answers": "; {n} cached answers are free",
-        "never_waived": "[[waivers]]: the gate {gate!r} cannot be waived.",
+        "stored_answers": "; {n} cached {n:answer is|answers are} free",
+        "never_waived": "The gate {gate!r} in [[waivers]] cannot be waived.",
         "remove_waiver": "Remove this waiver.",
-        "power_enough": "{power} This is enough for the margin of {margin:.1f} points.",
+        "power_enough": "{power} A gain as large as the margin ({margin:.1f} points) can be detected.",
         "power_short": "{power} A gain as small as the margin ({margin:.1f} points) will usually be inconclusive.",
         # compare
         "same_variant": "A and B are the same variant, {name} ({id}).",
         "name_another": "Choose a different variant for A or B.",
-        "too_few_cases": "There are {n} {split} cases; a comparison needs at least {least}.",
-        "more_scored_cases": "Add cases, or use --test to compare on the test set.",
-        "too_few_scored": "Only {n} cases have a score for both variants; a comparison needs at least {least}.",
+        "too_few_cases": "There {n:is|are} {n} {split} {n:case|cases}, but a comparison needs at least {least}.",
+        "more_scored_cases": "Add cases, or pass --test to compare on the test set.",
+        "too_few_scored": (
+            "Only {n} {n:case has|cases have} a score for both variants, but a comparison needs at least {least}."
+        ),
         # cases show, cases label --judge
         "test_hidden": (
-            "This is a test case, so its answers are hidden to prevent tuning on the test set. To see them, use "
+            "This is a test case, so its answers are hidden to prevent tuning on the test set. To see them, pass "
             "--reveal-test."
         ),
         "no_test_answers": "There are no stored answers to test cases.",
         "run_without_quick": "Run `tuneworthy run` without --quick.",
-        "no_judge": "The first grader is {type!r}, so there is no judge to validate.",
-        "no_such_case": "{word!r} does not identify exactly one case. Matches: {ids}.",
-        "rung_of_last_run": "rung of the last run",
-        "list_cases": "To list case IDs, run `tuneworthy cases show --failed`.",
+        "no_judge": (
+            "The first grader is {type!r}, so there is no judge to validate. To validate a judge, make it the first "
+            "grader."
+        ),
+        "no_such_case": "{word!r} must match exactly one case. Matches: {ids}.",
+        "rung_of_last_run": "rung in the last run",
+        "list_cases": "Run `tuneworthy cases show --failed` to list case IDs.",
         "empty_run": "The last run has no variants.",
         "run_ladder_again": "Run `tuneworthy run` again.",
         "quick_answers": "There is no full run yet. These answers come from a quick run.",
-        "no_run_yet": "{root} has no run yet.",
+        "no_run_yet": "There is no run in {root} yet.",
         "run_ladder": "Run `tuneworthy run` first.",
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
         # export variant
-        "no_prompt": "{name} has no prompt to export.",
+        "no_prompt": "{name} is a classical baseline, which has no prompt to export.",
         "fit_classical": "To use the classical baseline, train it with the Python function `tuneworthy.classical.fit`.",
         "passages_before": (
-            "The prompt puts the {k} best passages before the question, with the best one last. The documents have the "
-            "content hash {documents}, and the search settings are {settings}. The passages have this format:"
+            "The prompt puts the {k} best passages before the question, with the best one last. Content hash of the "
+            "documents: {documents}. Search settings: {settings}. Each passage has this format:"
         ),
         # teacher
         "no_teacher": "The project file has no [teacher] section.",
         "add_teacher": 'Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.',
         "teacher_changed": "models.{model} is no longer the model that {name} was measured with.",
-        "classical_teacher": "The classical baseline cannot be the teacher, because it was trained on these examples.",
-        "name_a_rung": 'Choose a different rung, such as variant = "few_shot".',
+        "classical_teacher": (
+            "The classical baseline cannot be the teacher, because it was trained on the project's examples."
+        ),
+        "name_a_rung": 'Choose a different variant, such as `variant = "few_shot"`.',
         "teacher_gone": "The teacher's model {model!r} is no longer in [models].",
         "put_model_back": "Add the model to [models] again.",
         # decode uncertainty, decode sweep
@@ -350,22 +375,22 @@ say = Catalogue(
         "other_model": "Choose a variant that uses a different model.",
         "run_probe": "Run `tuneworthy models probe` to see what the model supports.",
         "signal_fails": (
-            "{signal} does not separate wrong answers from correct ones: AUROC {area:.2f} [{low:.2f}, {high:.2f}], n = "
-            "{n}, {n_wrong} wrong"
+            "the signal {signal} does not separate wrong answers from correct ones (AUROC {area:.2f} [{low:.2f}, "
+            "{high:.2f}], {n_wrong} of {n} answers wrong)"
         ),
         "threshold_flags": (
             "A log-probability threshold of {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} "
             "of the correct ones."
         ),
-        "one_repeat": "Measuring consistency needs at least 2 repeats, not {n}.",
+        "one_repeat": "Measuring consistency needs at least 2 repeats, but --repeats is {n}.",
         "nothing_to_sweep": (
             "{model} supports neither sampling parameters nor reasoning effort, so there is nothing to sweep."
         ),
-        "loses_target": "no worse by the margin and {saving}, but it no longer meets the target; {gain}",
         "imbalance": (
-            "The majority label `{label}` is {share:.1%} of {n} dev cases; always answering it scores about that."
+            "The majority label `{label}` makes up {share:.1%} of {n} dev cases. Always predicting it scores about the "
+            "same."
         ),
-        "balance": "Make `balanced_accuracy` the first grader, so that every label counts alike.",
+        "balance": "Make `balanced_accuracy` the first grader, so that every label has the same weight.",
     }
 ).say
 
@@ -391,18 +416,7 @@ LABELS_OPEN: Final = (
 
 def labels_in_test_only(labels: Sequence[str]) -> str:
     """Return the labels that no model can choose."""
-    return (
-        f"{len(labels)} labels occur only in the test set ({listed(labels)}), so no model can choose them. "
-        f"{say('name_labels')}"
-    )
-
-
-CLASSICAL_AGAINST_BEST: Final[Mapping[str, str]] = {
-    "better": "no language model, and better than all language model variants",
-    "cheaper": "no language model, and non-inferior to the best language model variant",
-    "no_gain": "no language model, and no gain over the best language model variant",
-    "constraint": "no language model, and it violates a constraint",
-}
+    return say("labels_in_test_only", n=len(labels), names=listed(labels), hint=say("name_labels"))
 
 
 def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
@@ -426,7 +440,7 @@ SETS_UNSEARCHED: Final = f"no sets of few-shot examples were sampled: {say('unse
 # What changed since a run
 CHANGED: Final[Mapping[str, str]] = {
     "split": "the cases or the dev set have changed",
-    "labels": "labels of cases have been corrected",
+    "labels": "labels of cases have changed",
     "groups": "the groups of the cases have changed",
     "examples": "the examples have changed",
     "documents": "the documents have changed",
@@ -450,8 +464,9 @@ def run_estimate(calls: tuple[float, float], usd: tuple[float, float], minutes: 
 def estimate_assumptions(max_tokens: int, observed: Sequence[str], providers: Sequence[str]) -> list[str]:
     """Return the assumptions of an estimate, in sentences."""
     lines = [
-        f"Token counts are bytes / 4. Answers are as long as the expected ones or longer, up to {max_tokens} tokens.",
-        "Lower bound: races end after the first round. Upper bound: each rung adopts its most expensive candidate.",
+        "Token counts are estimated as bytes / 4.",
+        f"Answers are at least as long as the expected ones, up to {max_tokens} tokens.",
+        "Low estimate: each race ends after the first round. High estimate: each rung adopts its costliest candidate.",
     ]
     if observed:
         lines.append(f"Answer lengths and times of {', '.join(observed)} come from the last run.")
@@ -491,7 +506,7 @@ def power(  # noqa: PLR0917
     gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
     text = (
         f"The test set has {n} cases for {comparisons} comparisons at alpha {alpha:.4f} each. If {loss:.1%} of the "
-        f"cases get worse, {gain} is detected with 80% power."
+        f"cases get worse, {gain} can be detected with 80% power."
     )
     if n_groups < n:
         worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"

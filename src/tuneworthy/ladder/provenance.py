@@ -116,7 +116,7 @@ def _incomplete(record: RunRecord) -> list[str]:
 def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     changed = [name for name in now if name in then and then[name] != now[name]]
     changed += [name for name in now if then and name not in then]
-    return [f"the {'judge' if name.startswith('judge') else f'grader {name}'} changed" for name in changed]
+    return [f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed" for name in changed]
 
 
 def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -381,8 +381,5 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
     """
     record = shaped(document, RunRecord, where)
     if record.best and record.best.variant not in record.variants:
-        raise UserError(
-            messages.say("record_unreadable", where=where, place="best.variant", fault=messages.say("no_such_variant")),
-            hint=messages.say("run_again"),
-        )
+        raise UserError(messages.say("record_unreadable", where=where), hint=messages.say("run_again"))
     return record

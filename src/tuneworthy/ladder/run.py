@@ -358,13 +358,15 @@ class LadderRun:
         """Compare the classical baseline with the best language-model variant: the last comparison."""
         alpha = take_comparison(self.session, "classical", best.variant, classical.variant)
         gain, decision = await decide(self.session, best, self.highest or best, classical, alpha)
-        why = messages.CLASSICAL_AGAINST_BEST.get(decision.reason_code, messages.say("classical_unresolved"))
+        why = messages.say("classical_compared", reason=decision.reason)
+        if decision.reason_code == "constraint":
+            why = messages.say("classical") + messages.say("ineligible", why=decision.reason)
         if _takes_over(best, classical):
             why += messages.say("classical_takes_over", variant=best.variant.name, why=best.violated)
         return replace(
             with_decision(self.records["classical"], best.variant, gain, decision),
             status=RungStatus.REFERENCE,
-            reason=f"{why}: {decision.reason}",
+            reason=why,
         )
 
     def _best(self) -> BestVariant | None:

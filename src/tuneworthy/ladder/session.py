@@ -110,7 +110,7 @@ def _changes_since(found: Changes) -> list[str]:
     """
     if gone := [*found.edited, *found.removed]:
         raise UserError(
-            messages.say("cases_changed", n=len(gone), names=", ".join(gone[:3])),
+            messages.say("cases_changed", n=len(gone), names=messages.listed(gone)),
             hint=messages.say("cases_changed_hint"),
         )
     notes = []

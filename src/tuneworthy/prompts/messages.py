@@ -12,9 +12,11 @@ say = Catalogue(
         ),
         "fix_variable": "Fix the template in [prompt], or add the variable to the cases.",
         # Shots
-        "shots_gone": "{n_gone} of the {n} few-shot examples of this variant are no longer in the project's examples.",
-        "other_pool": "The project's examples have changed since this variant selected its few-shot examples.",
-        "restore_shots": "Restore the examples, or run the ladder again with `tuneworthy run`.",
+        "shots_gone": (
+            "{n_gone} of the {n} few-shot examples of this variant {n_gone:is|are} no longer in the project's examples."
+        ),
+        "other_pool": "The project's examples, from which this variant selects few-shot examples, have changed.",
+        "restore_shots": "Restore the examples, or run `tuneworthy run` again.",
         "no_encoder": (
             "The few-shot examples are selected with the sentence encoder {name}, which cannot be loaded here."
         ),

@@ -9,9 +9,11 @@ say = Catalogue(
         "duplicate_name": "[[regressions]]: two sets have the name {name!r}.",
         "rename_one": "Rename one of the sets.",
         "no_cases": "{path} contains no cases.",
-        "unlabelled": "{n} cases in {path} have no expected answer (the first is {first}).",
+        "unlabelled": "Cases without an expected answer in {path}: {n} (the first is {first}).",
         "label_them": "Add the expected answers.",
-        "unscored": "{unscored} of {n} cases lack a score from one of the models, so the set is inconclusive",
+        "unscored": (
+            "{unscored} of {n} cases lack a score from at least one of the two models, so the set is inconclusive"
+        ),
     }
 ).say
 
@@ -34,5 +36,5 @@ def outcome(  # noqa: PLR0917
     if status != "unknown":
         return text
     if needs is None or needs <= n:
-        return f"{text}; the score fell, so only many more cases could rule out a loss"
-    return f"{text}; if there is no loss, about {needs:,} cases would show it"
+        return f"{text}, and the score fell, so only many more cases could rule out a loss"
+    return f"{text}, and about {needs:,} cases would be needed to show that there is no loss"

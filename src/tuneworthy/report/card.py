@@ -71,7 +71,7 @@ def page_of(card: DatasetCard, review: str = "") -> CardPage:
         distributions=card.distributions,
         provenance=Table(
             "Provenance",
-            [Column("what", "what", "name"), Column("value", "value", "text")],
+            [Column("what", "item", "name"), Column("value", "value", "text")],
             [[clean(name), clean(value)] for name, value in card.provenance],
         ),
         licences=card.licences,
@@ -80,8 +80,9 @@ def page_of(card: DatasetCard, review: str = "") -> CardPage:
 
 
 def _funnel(card: DatasetCard) -> Table:
-    columns = [Column("check", "check", "name"), *(Column(key, key) for key in
-               ("in", "dropped", "masked", "reported", "stay", "seconds"))]  # fmt: skip
+    counts = [Column(key, key) for key in ("dropped", "masked", "reported")]
+    ends = Column("stay", "rows out"), Column("seconds", "seconds")
+    columns = [Column("check", "check", "name"), Column("in", "rows in"), *counts, *ends]
     rows = [
         [
             clean(step.check),
@@ -91,21 +92,25 @@ def _funnel(card: DatasetCard) -> Table:
         for step in card.funnel
     ]
     share = percent(card.n_rows / card.n_read) if card.n_read else NONE
-    return Table("Rows, check by check", columns, rows, messages.say("card_share", share=share))
+    return Table("Rows by check", columns, rows, messages.say("card_share", share=share))
 
 
 def _whole_set(card: DatasetCard) -> list[Table]:
     found = []
     if card.set_findings:
-        columns = [Column("check", "check", "name"), Column("said", "what it says", "text")]
+        columns = [Column("check", "check", "name"), Column("said", "finding", "text")]
         found.append(
-            Table("Of the whole set", columns, [[clean(check), clean(finding)] for check, finding in card.set_findings])
+            Table(
+                "Checks of the whole dataset",
+                columns,
+                [[clean(check), clean(finding)] for check, finding in card.set_findings],
+            )
         )
     if card.repeated:
-        columns = [Column("source", "row", "name"), Column("n", "repeated by"), Column("question", "question", "text"),
+        columns = [Column("source", "row", "name"), Column("n", "duplicates"), Column("question", "question", "text"),
                    Column("answer", "answer", "text")]  # fmt: skip
         rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
-        found.append(Table("Repeated most", columns, rows, messages.say("card_repeated")))
+        found.append(Table("Rows with the most duplicates", columns, rows, messages.say("card_repeated")))
     columns = [Column("gate", "gate", "name"), Column("status", "status", "text"), Column("detail", "detail", "text")]
     found.append(Table("Gates", columns, [[clean(cell) for cell in gate] for gate in card.gates]))
     return found
@@ -115,7 +120,7 @@ def _reasons(check: str, reasons: Sequence[Reason]) -> Table:
     columns = [
         Column("reason", "reason", "name"),
         Column("n", "rows"),
-        Column("became", "became", "text"),
+        Column("became", "action", "text"),
         Column("source", "example", "name"),
         Column("question", "question", "text"),
         Column("answer", "answer", "text"),
@@ -185,10 +190,10 @@ def render_markdown(card: DatasetCard, review: str = "") -> str:
     page = page_of(card, review)
     blocks = [f"# {markdown_text(page.title)}: dataset card", f"**{markdown_text(page.answer)}.**"]
     blocks += bullets([markdown_text(warning) for warning in page.warnings])
-    blocks += ["## The funnel", *table_blocks(page.funnel)]
+    blocks += ["## Data checks", *table_blocks(page.funnel)]
     blocks += [block for table in page.whole_set for block in table_blocks(table)]
-    blocks += ["## What was found, with examples", *(b for table in page.reasons for b in table_blocks(table))]
-    blocks.append("## The rows that stay")
+    blocks += ["## Findings, with examples", *(b for table in page.reasons for b in table_blocks(table))]
+    blocks.append("## Remaining rows")
     for part in page.distributions:
         rows = [[clean(name), count(n)] for name, n in part.counts]
         blocks += table_blocks(Table(part.title, [Column("what", "", "text"), Column("n", "rows")], rows, part.note))

@@ -159,9 +159,9 @@ def axis_of(points: Sequence[Point]) -> Axis | None:
     costs = [p.cost for p in points if p.cost is not None]
     times = [p.time for p in points if p.time is not None]
     if any(costs):
-        return _scaled("cost", "US dollars for 1,000 answers", costs)
+        return _scaled("cost", "US dollars per 1,000 answers", costs)
     if any(times):
-        return _scaled("time", "median time for an answer, ms", [max(time, 1e-3) for time in times])
+        return _scaled("time", "median time per answer (ms)", [max(time, 1e-3) for time in times])
     return None
 
 
@@ -235,7 +235,7 @@ def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
 
 
 def _goal(record: RunRecord) -> str:
-    return messages.say("not_set") if record.target is None else numbers.percent(record.target)
+    return "" if record.target is None else messages.say("target_line", target=numbers.percent(record.target))
 
 
 def _where(record: RunRecord) -> str:

@@ -92,14 +92,14 @@ def steps_table(comparison: Comparison) -> Table:
                 (trail.engine.label, step.name, value, step.origin, n_kept, percent(step.left.probabilities[0]))
             )
     return Table(
-        "Step by step",
+        "Sampling steps",
         [
             Column("engine", "engine", "text"),
             Column("step", "step", "name"),
             Column("value", "value"),
             Column("origin", "set by", "text"),
             Column("kept", "tokens kept"),
-            Column("top", "likeliest"),
+            Column("top", "top probability"),
         ],
         rows,
     )

@@ -69,11 +69,11 @@ def areas_table(report: UncertaintyReport) -> Table:
     for name, area in report.calibration.areas.items():
         meaning = SIGNALS.get(name, messages.say("samples_differ", n=report.samples))
         rows.append((name, meaning, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
-    columns = [Column("signal", "signal", "name"), Column("words", "what it is", "text"), Column("area", "AUROC"),
-               Column("interval", "interval"), Column("level", "coverage")]  # fmt: skip
+    columns = [Column("signal", "signal", "name"), Column("words", "meaning", "text"), Column("area", "AUROC"),
+               Column("interval", "interval"), Column("level", "confidence level")]  # fmt: skip
     found = report.calibration
     return Table(
-        "Which signal tells wrong answers",
+        "How well each signal detects wrong answers",
         columns,
         rows,
         messages.say(
@@ -89,8 +89,8 @@ def areas_table(report: UncertaintyReport) -> Table:
 def reliability_table(report: UncertaintyReport) -> Table:
     """Return how often answers are wrong, by the signal that decides."""
     return Table(
-        "Reliability: wrong answers by the signal",
-        [Column("mean", f"mean {PRIMARY}"), Column("wrong", "wrong"), Column("n", "answers")],
+        f"Reliability: share of wrong answers by {PRIMARY}",
+        [Column("mean", f"mean {PRIMARY}"), Column("wrong", "wrong answers"), Column("n", "answers")],
         [(f"{mean:.3f}", percent(share), str(n)) for mean, share, n in report.calibration.reliability],
     )
 
@@ -103,13 +103,13 @@ def spots_table(report: UncertaintyReport) -> Table:
         for spot in report.spots
     ]  # fmt: skip
     return Table(
-        "Hot spots",
+        "Most uncertain tokens",
         [
-            Column("text", "at", "name"),
-            Column("wrong", "in wrong"),
-            Column("right", "in right"),
+            Column("text", "token", "name"),
+            Column("wrong", "in wrong answers"),
+            Column("right", "in correct answers"),
             Column("entropy", "entropy"),
-            Column("instead", "instead", "text"),
+            Column("instead", "alternatives", "text"),
             Column("cases", "failed cases", "text"),
         ],
         rows,

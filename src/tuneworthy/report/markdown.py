@@ -39,10 +39,10 @@ def render_markdown(
     )
     blocks += ["## The ladder", *table_blocks(content.ladder)]
     blocks += [block for table in content.details for block in table_blocks(table)]
-    blocks += ["## What was tried and lost", *(block for table in content.tried for block in table_blocks(table))]
+    blocks += ["## Candidates", *(block for table in content.tried for block in table_blocks(table))]
     blocks += ["## Method", *(markdown_text(sentence) for sentence in content.method), *table_blocks(content.data)]
     blocks += ["## Provenance", *table_blocks(content.provenance)]
-    blocks += ["## The paragraph to paste", f"> {markdown_text(content.paragraph)}", markdown_text(content.made)]
+    blocks += ["## Summary to paste", f"> {markdown_text(content.paragraph)}", markdown_text(content.made)]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -28,7 +28,7 @@ def _gepa(detail: GepaDetail) -> Table:
     ]  # fmt: skip
     columns = [
         Column("place", "prompt"),
-        Column("parent", "made from"),
+        Column("parent", "parent"),
         Column("score", "dev score"),
         Column("ci95", "95% interval"),
         Column("n", "n"),
@@ -53,7 +53,7 @@ def _gepa(detail: GepaDetail) -> Table:
         note += messages.say("gepa_unscored", unscored=unscored, set_aside=set_aside)
     if detail.file:
         note += messages.say("gepa_file", file=detail.file)
-    return Table("Prompts of GEPA", columns, rows, clean(note, MOST_NOTE), found.best)
+    return Table("Prompts tried by GEPA", columns, rows, clean(note, MOST_NOTE), found.best)
 
 
 def _ablation(found: AblationDetail) -> Table:
@@ -61,22 +61,22 @@ def _ablation(found: AblationDetail) -> Table:
         [clean(trial.text, MOST_CHARS), str(trial.tokens),
          numbers.score(trial.whole), numbers.interval(trial.whole_ci95),
          numbers.score(trial.score), numbers.interval(trial.ci95),
-         str(trial.n), numbers.count(trial.unscored), "cut" if trial.cut else "stays"]
+         str(trial.n), numbers.count(trial.unscored), "cut" if trial.cut else "kept"]
         for trial in found.tried
     ]  # fmt: skip
     columns = [
         Column("text", "paragraph", "text"),
         Column("tokens", "tokens"),
-        Column("whole", "dev score, whole prompt"),
+        Column("whole", "dev score, full prompt"),
         Column("whole_ci95", "95% interval"),
-        Column("score", "without it"),
+        Column("score", "dev score without it"),
         Column("ci95", "95% interval"),
         Column("n", "n"),
         Column("unscored", "unscored"),
-        Column("cut", "", "text"),
+        Column("cut", "result", "text"),
     ]
     return Table(
-        "Paragraphs of the prompt, left out one by one",
+        "Prompt ablation by paragraph",
         columns,
         rows,
         messages.say(

@@ -44,7 +44,7 @@ def _searches(found: RetrievalDetail) -> Table | None:
     best = next((place for place, row in enumerate(rows) if row.chosen), None)
     unknown = found.documents.unknown
     lost = messages.say("unknown_names", n=numbers.count(unknown)) if unknown else ""
-    return Table("How well documents are found", columns, cells, messages.say("read_search") + lost, best)
+    return Table("Retrieval quality", columns, cells, messages.say("read_search") + lost, best)
 
 
 def _causes(found: RetrievalDetail) -> Table | None:
@@ -55,7 +55,7 @@ def _causes(found: RetrievalDetail) -> Table | None:
         [messages.CAUSES.get(name, clean(name)), str(count), numbers.percent(count / causes.failed)]
         for name, count in causes.counts.items()
     ]
-    columns = [Column("why", "why", "text"), Column("count", "answers"), Column("share", "share")]
+    columns = [Column("why", "cause", "text"), Column("count", "answers"), Column("share", "share")]
     note = messages.say("read_causes", failed=causes.failed, n=causes.n)
     for counts, template in (
         (causes.missed, messages.say("not_shown")),
@@ -75,15 +75,15 @@ def _oracle(found: RetrievalDetail) -> Table | None:
         f"{oracle.delta:+.3f} {numbers.interval(oracle.ci95, signed=True)}", str(oracle.n),
     ]]  # fmt: skip
     columns = [
-        Column("winner", "documents searched for"),
-        Column("score", "right documents handed over"),
+        Column("winner", "score with retrieved documents"),
+        Column("score", "score with the correct documents"),
         Column("delta", "difference, 95% interval"),
         Column("n", "n"),
     ]
     note = messages.say("read_oracle")
     if oracle.cut_share is not None:
         note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=numbers.percent(oracle.cut_share))
-    return Table("What a perfect search would give", columns, rows, note)
+    return Table("Score with perfect retrieval", columns, rows, note)
 
 
 def _latency(found: RetrievalDetail) -> Table | None:
@@ -93,7 +93,7 @@ def _latency(found: RetrievalDetail) -> Table | None:
     ]
     return (
         Table(
-            "Time of a search by stage",
+            "Search latency by stage",
             [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")],
             rows,
             messages.say("read_stages"),
@@ -107,16 +107,18 @@ def _documents(found: RetrievalDetail) -> Table:
     documents = found.documents
     rows = [
         ["documents", numbers.count(documents.n)],
-        ["left out (the notes of the step say why)", numbers.count(documents.left_out)],
+        ["documents left out (see the notes of the rung)", numbers.count(documents.left_out)],
         ["chunks", numbers.count(documents.n_chunks)],
-        ["hold instructions to a model", numbers.count(len(documents.injected))],
+        ["documents that contain instructions to a model", numbers.count(len(documents.injected))],
         ["content hash", clean(documents.hash)],
     ]
-    rows += [[f"in {clean(name)}", clean(text)] for name, text in list(documents.injected.items())[:MOST_NAMED]]
+    rows += [
+        [f"instruction in {clean(name)}", clean(text)] for name, text in list(documents.injected.items())[:MOST_NAMED]
+    ]
     if cited := found.citations:
         rows += [
-            ["answers on dev that cite", f"{cited.cite} of {cited.n}"],
-            ["that cite a document they were not shown", numbers.count(cited.cite_unseen)],
-            ["whose words all stand in a cited document", numbers.count(cited.supported)],
+            ["dev answers that cite a document", f"{cited.cite} of {cited.n}"],
+            ["dev answers that cite a document not in the prompt", numbers.count(cited.cite_unseen)],
+            ["dev answers whose words all occur in a cited document", numbers.count(cited.supported)],
         ]
-    return Table("Documents", [Column("what", "what", "text"), Column("value", "value", "text")], rows)
+    return Table("Documents", [Column("what", "item", "text"), Column("value", "value", "text")], rows)

@@ -168,9 +168,9 @@ def reasons_table(record: RunRecord) -> Table:
         Column("rung", "rung", "name"),
         Column("status", "status", "status"),
         Column("reason", "reason", "text"),
-        Column("notes", "left out", "text"),
+        Column("notes", "notes", "text"),
     ]
-    table = Table("Why each step ended as it did", columns, rows)
+    table = Table("Result of each rung", columns, rows)
     return table if any(row[3] for row in rows) else table.only("rung", "status", "reason")
 
 
@@ -198,7 +198,7 @@ def candidates_table(record: RunRecord) -> Table:
             Column("ci95", "95% interval"),
             Column("n", "n"),
             Column("cost", "$ spent"),
-            Column("fate", "what became of it", "text"),
+            Column("fate", "result", "text"),
         ],
         rows,
         messages.say("read_candidates"),
@@ -212,17 +212,17 @@ def savings_table(record: RunRecord) -> Table | None:
         return None
     columns = [
         Column("rung", "rung", "name"),
-        Column("calls", "calls of the race"),
-        Column("full", "of the full grid"),
-        Column("examined", "further calls for the winner"),
+        Column("calls", "calls in the race"),
+        Column("full", "calls of the full grid"),
+        Column("examined", "extra calls for the winner"),
         Column("saved", "calls saved"),
-        Column("share", "share"),
+        Column("share", "share saved"),
         Column("usd", "$ saved"),
     ]
     rows = [_saved(clean(rung.rung), [rung]) for rung in raced]
     if len(raced) > 1:
-        rows.append(_saved("in all", raced))
-    return Table("What racing saved", columns, rows, messages.say("read_savings")).filled()
+        rows.append(_saved("total", raced))
+    return Table("Calls saved by racing", columns, rows, messages.say("read_savings")).filled()
 
 
 def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
@@ -255,7 +255,7 @@ def models_table(record: RunRecord) -> Table | None:
         Column("cost", "$ / 1,000"),
         Column("p50", "p50 ms"),
         Column("n", "n"),
-        Column("front", "on the front", "text"),
+        Column("front", "Pareto front", "text"),
         Column("retires", "retires within 90 days", "text"),
     ]
     cells = [
@@ -270,7 +270,7 @@ def models_table(record: RunRecord) -> Table | None:
         ]
         for row in part.models
     ]
-    return Table("Models side by side", columns, cells, messages.say("read_models"))
+    return Table("Model comparison", columns, cells, messages.say("read_models"))
 
 
 def graders_table(record: RunRecord) -> Table | None:
@@ -282,7 +282,7 @@ def graders_table(record: RunRecord) -> Table | None:
     columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
     columns += [Column(f"g{i}", clean(name) + (" (primary)" if i == 0 else "")) for i, name in enumerate(names)]
     return Table(
-        "Every grader, by rung",
+        "Scores of all graders, by rung",
         columns,
         [
             [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
@@ -304,7 +304,7 @@ def fields_table(record: RunRecord) -> Table | None:
         for name in names
     ]
     rows.append([messages.say("invented"), *(str(len(rung.fields.keys() - names)) for rung in tested)])
-    return Table("F1 of each field, by rung", columns, rows, messages.say("read_fields", n=record.n_test))
+    return Table("F1 by field and rung", columns, rows, messages.say("read_fields", n=record.n_test))
 
 
 def recall_table(record: RunRecord) -> Table | None:
@@ -383,7 +383,7 @@ def errors_table(record: RunRecord) -> Table | None:
     columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
     columns += [Column(f"e{i}", clean(name)) for i, name in enumerate(names)]
     return Table(
-        "Why answers were wrong",
+        "Dev answers by cause of error",
         columns,
         [
             [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
@@ -409,13 +409,13 @@ def data_table(record: RunRecord) -> Table:
         ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"],
         ["test cases", numbers.count(record.n_test)],
         *_majority(record),
-        ["examples for shots", numbers.count(split.counts.get("shots"))],
-        ["examples that overlap a case, removed", _overlaps(overlaps.cases)],
-        ["examples that overlap a dev case, removed", _overlaps(overlaps.dev)],
+        ["examples for few-shot prompts", numbers.count(split.counts.get("shots"))],
+        ["examples removed because they overlap a case", _overlaps(overlaps.cases)],
+        ["examples removed because they overlap a dev case", _overlaps(overlaps.dev)],
     ]
-    rows += [["how it was drawn", clean(reason)] for reason in split.reasons]
+    rows += [["how the split was drawn", clean(reason)] for reason in split.reasons]
     rows += [["note", clean(note)] for note in record.notes]
-    return Table("Splits and overlaps", [Column("what", "what", "text"), Column("value", "value", "text")], rows)
+    return Table("Splits and overlaps", [Column("what", "item", "text"), Column("value", "value", "text")], rows)
 
 
 def _overlaps(by_reason: Mapping[str, int] | None) -> str:
@@ -438,7 +438,7 @@ def provenance_table(record: RunRecord) -> Table:
             ]
     return Table(
         "Versions, seeds and hashes",
-        [Column("what", "what", "text"), Column("value", "value", "name")],
+        [Column("what", "item", "text"), Column("value", "value", "name")],
         rows,
         messages.say("read_hashes"),
     )

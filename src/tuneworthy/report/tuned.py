@@ -26,20 +26,20 @@ def first_tokens_table(detail: TunedDetail) -> Table:
             f"{row.first_entropy_bits:.3f}",
             numbers.percent(row.first_top1_share),
         ]
-        for side, row in (("base", detail.sureness_base), ("tuned", detail.sureness_tuned))
+        for side, row in (("base", detail.sureness_base), ("fine-tuned", detail.sureness_tuned))
         if row is not None
     ]
     columns = [
         Column("model", "model", "name"),
         Column("n", "answers"),
         Column("tokens", "tokens"),
-        Column("entropy", "entropy, bits"),
-        Column("top1", "likeliest token"),
-        Column("first_entropy", "entropy of the first, bits"),
-        Column("first_top1", "likeliest first token"),
+        Column("entropy", "entropy (bits)"),
+        Column("top1", "top-token probability"),
+        Column("first_entropy", "first-token entropy (bits)"),
+        Column("first_top1", "first-token top probability"),
     ]
     return Table(
-        "How sure base and tuned model are of their first tokens",
+        "Certainty of the base and fine-tuned models about their first tokens",
         columns,
         rows,
         messages.say("read_sureness", other=clean(detail.compared_with)),
@@ -49,16 +49,16 @@ def first_tokens_table(detail: TunedDetail) -> Table:
 def regressions_table(detail: TunedDetail) -> Table:
     """Return what each regression set says."""
     return Table(
-        "Regression sets of the tuned model",
+        "Regression sets of the fine-tuned model",
         [
             Column("regression_set", "regression set", "name"),
             Column("status", "status", "status"),
             Column("n", "n"),
             Column("base", "base"),
-            Column("tuned", "tuned"),
-            Column("lower", "difference, lower bound"),
+            Column("tuned", "fine-tuned"),
+            Column("lower", "lower bound of the difference"),
             Column("margin", "margin"),
-            Column("needs", "cases that would show it"),
+            Column("needs", "cases needed"),
         ],
         [
             [

@@ -119,7 +119,7 @@ class Corpus:
         ]
         total = sum(document.size for document in self.documents)
         notes += [
-            messages.say("large_document", id=document.id, millions=document.size / 2**20, share=document.size / total)
+            messages.say("large_document", id=document.id, millions=document.size / 1e6, share=document.size / total)
             for document in self.documents
             if document.size >= LARGE_BYTES
         ]

@@ -253,7 +253,8 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
         stored = value if field is None else field.contents()
         close = abs(stored - value) <= 1e-6 * abs(value) if isinstance(value, int | float) else stored == value
         if not close:
-            raise UserError(messages.say("other_key", source=source, key=key, value=value, stored=stored))
+            message = messages.say("other_key", source=source, key=key, value=value, stored=stored)
+            raise UserError(message, hint=messages.say("use_converter"))
 
 
 def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
@@ -270,7 +271,8 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
         named[added["id"]], special[added["id"]] = added["content"], added["special"]
     for number, token in enumerate(tokens):
         if named.get(number, token) != token:
-            raise UserError(messages.say("other_token", number=number, token=named[number], base=token))
+            message = messages.say("other_token", number=number, token=named[number], base=token)
+            raise UserError(message, hint=messages.say("use_converter"))
     if max([*named, len(tokens) - 1]) >= model.n_rows:
         raise UserError(
             messages.say("too_few_rows", tokens=max(named) + 1, rows=model.n_rows),

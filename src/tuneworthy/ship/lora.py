@@ -148,7 +148,7 @@ def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
         try:
             fits = compile_pattern(rf"(.*\.)?({pattern})").fullmatch(module, timeout=PATTERN_S)
         except (UserError, TimeoutError) as error:
-            reason = str(error) or messages.say("too_slow")
+            reason = str(error).rstrip(".") or messages.say("too_slow")
             raise ModelError(messages.say("bad_pattern", key=key, pattern=pattern[:60], reason=reason)) from None
         if fits:
             return number_of(value, key)

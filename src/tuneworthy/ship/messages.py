@@ -17,7 +17,7 @@ say = Catalogue(
         "not_mergeable": "The adapter in {folder} cannot be merged because it {why} ({key}).",
         "fan_in": "stores weights input-first, as GPT-2 does",
         "unknown_tensor": "The adapter in {folder} contains {name}, which is not a LoRA tensor.",
-        "no_factors": "The adapter in {folder} lacks a pair of LoRA factors of the same rank for {module}.",
+        "no_factors": "The adapter in {folder} lacks a matching pair of LoRA matrices (A and B) for {module}.",
         "other_rank": "The adapter in {folder} has rank {rank} in {module}, but its config says {config}.",
         "bad_pattern": "The pattern {pattern!r} in {key} is not usable: {reason}.",
         "too_slow": "matching takes too long",
@@ -43,14 +43,16 @@ say = Catalogue(
         "quantised_base": (
             "{folder} is quantised with {kind}. A merge would round away most of what the adapter learned."
         ),
-        "quantised_weight": "{folder}: {name} is stored as {dtype}, not as a 16-bit or 32-bit type.",
+        "quantised_weight": "{folder}: {name} is stored as {dtype}, not as a 16-bit or 32-bit float.",
         "merge_into_16bit": "Merge into the original 16-bit base model.",
         "no_weights": "{folder} contains no weights.",
-        "no_bitsandbytes": "The package bitsandbytes is not installed. Adapters trained on 4-bit weights need it.",
+        "no_bitsandbytes": (
+            "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it."
+        ),
         "install_bitsandbytes": "Run `pip install bitsandbytes`.",
         # GGUF files
         "no_file_type": "Unknown GGUF type {file_type}.",
-        "file_types": "Choose one of {types}.",
+        "file_types": "Choose from {types}.",
         "no_source_file": (
             "The GGUF export copies the tokenizer from the GGUF file of {spec}, which is not on this machine."
         ),
@@ -60,7 +62,7 @@ say = Catalogue(
         "install_llama_cpp": "Install llama.cpp, or pass --type q8_0.",
         "quantiser_failed": "{program} failed: {reason}.",
         "no_gguf_package": "The package gguf is not installed.",
-        "install_train": "Run `pip install 'tuneworthy[train]'`.",
+        "install_train": 'Run `pip install "tuneworthy[train]"`.',
         "not_in_f16": "{name} has values that a 16-bit float cannot represent.",
         "use_q8": "Pass --type q8_0.",
         "other_key": (
@@ -88,7 +90,7 @@ say = Catalogue(
         "no_tokenizer": "{path} is missing.",
         "save_tokenizer": "Save the tokenizer with transformers as a fast tokenizer.",
         "normaliser": "A tokenizer with the normalizer {kind} cannot be exported as GGUF.",
-        "pre_tokeniser": "llama.cpp does not know the pre-tokenizer {kinds}.",
+        "pre_tokeniser": "llama.cpp does not support the pre-tokenizer {kinds}.",
         # Ollama
         "not_for_ollama": "Ollama's template language cannot express the chat template: {reason}.",
         "serve_with_llama_cpp": "Serve the GGUF file with llama.cpp, which reads the chat template directly.",
@@ -102,7 +104,7 @@ say = Catalogue(
         # Quantising
         "no_gpu_to_quantise": "This machine has no CUDA device to quantise on.",
         "quantise_elsewhere": (
-            "Run the command on a machine with a CUDA GPU, or use `tuneworthy export gguf --type q8_0`."
+            "Run the command on a machine with a CUDA GPU, or run `tuneworthy export gguf --type q8_0`."
         ),
         "no_llmcompressor": "The package llmcompressor is not installed.",
         "install_llmcompressor": "Run `pip install llmcompressor`.",
@@ -113,22 +115,24 @@ say = Catalogue(
         "no_training_rows": "The adapter {adapter} was trained on the dataset {dataset}, which is missing.",
         "build_and_train": "Run `tuneworthy data build`, then train again.",
         "fact_lacks_variables": "The fact {text!r} lacks variables of the training prompt.",
-        "write_variables": "Write each variable on a line `name: value`.",
+        "write_variables": "Write every variable on its own line as `name: value`.",
         "no_such_form": "No {kind} model has been made from {parent} yet.",
         "make_form": "Run `tuneworthy {verb}`.",
         "asks_adapter": "Measuring the base model {base} and the adapter {adapter}.",
         "asks_merged": "Measuring the merged model {model}.",
         "asks_gguf": "Measuring the GGUF file {model} in llama.cpp.",
         "asks_server": "Measuring the served model.",
-        "other_count": "llama.cpp counts {counted} tokens in a prompt that has {n} tokens.",
+        "other_count": (
+            "llama.cpp counts {counted} tokens in a chat request, but its own tokenizer counts {n} in the same prompt."
+        ),
         "no_llama_cpp": "The package xllamacpp is not installed.",
-        "install_local": "Run `pip install 'tuneworthy[local]'`.",
-        "no_torch": "The packages torch and transformers are not installed.",
+        "install_local": 'Run `pip install "tuneworthy[local]"`.',
+        "no_torch": "The package torch or transformers is not installed.",
         # Serving
         "wrong_engine": "The engine {engine} cannot serve {what}.",
         "right_engine": "Use llama_cpp for gguf, and vllm for merged or adapter.",
         "omit_max_rank": "Run the command without --max-lora-rank.",
-        "starts": "Starting {line}",
+        "starts": "Starting the server: {line}",
         "still_answers": "The server at {address} still responds after it was stopped.",
         "server_ended": "The server has stopped.",
         # Parity checks
@@ -143,8 +147,8 @@ say = Catalogue(
         "no_merged": "There is no merged model yet.",
         "no_common_weight": "The base model and the merged model have no adapted weight in common.",
         "weights": (
-            "In {n} matrices, {share:.1%} of the weights equal base plus adapter, and {base:.1%} equal the base. Any "
-            "{block} neighbouring weights have at most {levels} distinct values."
+            "In {n} matrices, {share:.1%} of the weights equal base plus adapter, and {base:.1%} equal the base "
+            "weights. Any {block} neighbouring weights have at most {levels} distinct values."
         ),
         "no_template_recorded": "Training did not record a chat template.",
         "template_changed": "{form} uses the chat template {sha256}, but training used {trained}.",
@@ -156,17 +160,17 @@ say = Catalogue(
             "at least {limit}."
         ),
         "form_is_base": (
-            "{form} differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter differs from it by "
-            "{own:.4f}."
+            "{form} differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter itself differs by "
+            "{own:.4f} nats."
         ),
-        "end_masked": "Training masked the end-of-turn token.",
+        "end_masked": "Training masked the end-of-turn token, so the loss does not cover it.",
         "end_unlikely": (
-            "After trained answers, the median probability of the end-of-turn token is only {p:.2f} (n = {n})."
+            "After training answers, the median probability of the end-of-turn token is only {p:.2f} (n = {n})."
         ),
         "end_lost": "{form} does not stop in {n} of the {of} answers in which the adapter stops.",
         "end_of_turn": (
-            "After trained answers, the median probability of the end-of-turn token is {p:.2f} (n = {n}). The adapter "
-            "stops in {stopped} of {of} answers, and every other form stops in at least the required share of those."
+            "After training answers, the median probability of the end-of-turn token is {p:.2f} (n = {n}). The adapter "
+            "stops in {stopped} of {of} answers. Every other form stops in at least the required share of these."
         ),
         "distribution_changed": (
             "{form} ({kind}) has a mean KL of {kl:.4f} nats from the adapter, above the limit of {limit:.4f}."
@@ -176,18 +180,23 @@ say = Catalogue(
             "{form} ({kind}) reproduces {share:.1%} of {n} greedy answers, below the limit of {limit:.1%}."
         ),
         "greedy": "Share of greedy answers that are identical to the adapter's (n = {n}): {forms}.",
-        "no_fact": "There is no fact to check. --fact was not passed, and no training answer is unique to the adapter.",
+        "no_fact": (
+            "There is no fact to check, because --fact was not passed and no training answer is known only to the "
+            "adapter."
+        ),
         "no_fact_taught": "The adapter has learned no facts beyond those of its base model.",
-        "fact_lost": "{form} knows only {n} of {of} learned facts. Its answer to one of the others is {answer!r}.",
+        "fact_lost": (
+            "{form} knows only {n} of {of} learned facts. Its answer about one of the missing facts is {answer!r}."
+        ),
         "facts": "Every form knows the facts that the adapter learned and the base model lacks (n = {n}).",
-        "no_answer_ends": "the adapter stops in none of the answers that can be graded",
+        "no_answer_ends": "the adapter finishes none of the answers that can be graded",
         "no_other_form": "there is no other form of the model to compare",
         "not_scored": "Not scored: {reason}.",
         "score_of_form": "{form} {delta:+.1f} points (lower bound {lower:+.1f}, n = {n})",
-        "score_worse": "The score drops, possibly by {margin:g} points or more: {form}.",
+        "score_worse": "The score drops, and the loss may be {margin:g} points or more: {form}.",
         "no_grader": "no grader is configured",
         "judge_grades": "the first grader is a judge, which would need model calls",
-        "no_case_asked": "none of the prompted rows can be graded as a case of this task type ({kind})",
+        "no_case_asked": "none of the training rows used as prompts can be graded as a case of this task type ({kind})",
     }
 ).say
 
@@ -217,7 +226,7 @@ def serving(checks: Iterable[Mapping[str, object]], detail: str) -> str:
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:
     """Say which forms carry the template, and which do not tell."""
     unknown = f" Not reported by {', '.join(silent)}." if silent else ""
-    return f"Chat template {sha256} in {', '.join(forms)}.{unknown}"
+    return f"The chat template is {sha256} in {', '.join(forms)}.{unknown}"
 
 
 def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) -> str:
@@ -228,7 +237,7 @@ def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) ->
 
 def acts(kl: float, n: int, forms: Iterable[str]) -> str:
     """Say how far the adapter is from its base, and which forms are as far."""
-    others = f" The other forms ({names}) differ from it as well." if (names := ", ".join(forms)) else ""
+    others = f" So do the other forms: {names}." if (names := ", ".join(forms)) else ""
     return f"The adapter differs from its base model by {kl:.3f} nats (mean KL, n = {n}).{others}"
 
 
@@ -239,7 +248,11 @@ def by_form(figures: Mapping[str, str]) -> str:
 
 def more_rows(n_left: int) -> str:
     """Say how the score could be settled."""
-    return "Run `tuneworthy parity --prompts N` with a larger N." if n_left else "Every row was used, so add rows."
+    return (
+        "Run `tuneworthy parity --prompts N` with a larger N."
+        if n_left
+        else "All rows were used, so add training rows."
+    )
 
 
 def too_few_answers(n: int, margin: float, not_scored: str, more: str) -> str:
@@ -253,11 +266,11 @@ def too_few_answers(n: int, margin: float, not_scored: str, more: str) -> str:
 
 def score_open(margin: float, form: str, not_scored: str, more: str) -> str:
     """Say that the loss may be as large as the margin."""
-    counted = f", counting each different answer as wrong ({not_scored})" if not_scored else ""
+    counted = f", counting every answer that differs as wrong ({not_scored})" if not_scored else ""
     return f"The score may drop by {100 * margin:g} points or more{counted}: {form}. {more}"
 
 
 def scores(forms: Sequence[str], not_scored: str) -> str:
     """Give the difference of each form's score from the adapter's."""
-    how = f", counting each different answer as wrong ({not_scored})" if not_scored else ""
+    how = f", counting every answer that differs as wrong ({not_scored})" if not_scored else ""
     return f"Score difference from the adapter{how}: {', '.join(forms)}."

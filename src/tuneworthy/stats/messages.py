@@ -17,6 +17,6 @@ say = Catalogue(
         "observed": "as observed",
         "assumed": "an assumption, because nothing has been observed yet",
         "more_than": "more than {n:,}",
-        "used_up": "Another comparison would have an alpha of only {left:.2g}; at least {least:g} is needed.",
+        "used_up": "Another comparison would have an alpha of only {left:.2g}, but at least {least:g} is needed.",
     }
 ).say

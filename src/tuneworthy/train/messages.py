@@ -12,11 +12,11 @@ say = Catalogue(
         "config_too_large": "The file is larger than {limit} MiB.",
         "cannot_read": "Cannot read the file: {reason}.",
         "not_utf8": "The file is not UTF-8.",
-        "config_ending": "Cannot read a .{ending} file.",
+        "config_ending": "This file type is not supported.",
         "config_syntax": "Not valid JSON or YAML: {reason}.",
         "config_no_table": "The file does not contain a mapping of keys to values.",
         "config_no_keys": "The file contains no training config keys.",
-        "not_python": "Not valid Python: line {line}, {reason}.",
+        "not_python": "Not valid Python (line {line}): {reason}.",
         # The base
         "no_base": "The weights of the model {spec} are not on this machine.",
         "pull_model": "Run `tuneworthy models pull {spec}`.",
@@ -41,19 +41,21 @@ say = Catalogue(
         "fix_grader": "Fix the first grader in [[graders]].",
         "some_unscored": "{n} of {of} answers could not be scored and are excluded.",
         "rows_lack_variables": "None of the {n} rows has the variables of [prompt] in its question.",
-        "write_variables": "Write each variable in the question on a line `name: value`, or change [prompt].",
-        "some_lack_variables": "Dropped {n} rows whose question lacks variables of [prompt].",
+        "write_variables": (
+            "In each question, write every variable on its own line as `name: value`, or change [prompt]."
+        ),
+        "some_lack_variables": "Rows dropped because their question lacks variables of [prompt]: {n}.",
         "failed_gates": "Version {version} of the dataset was frozen with failed gates.",
         "build_or_unsafe": "Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",
         "no_training_data": "There is neither a frozen dataset nor an examples file to train on.",
         "import_rows": "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples].",
         "not_gated": (
-            "Training uses {n} rows of {path} without data gates. It excludes {left_out} other rows, which are in dev "
-            "or overlap with cases."
+            "Training uses {n} rows of {path}, which have not passed the data gates. Rows excluded because they are in "
+            "dev or overlap with cases: {left_out}."
         ),
         "judge_does_not_stop": "No early stopping: the first grader is a judge, which would need model calls.",
         "too_few_to_hold_out": "No early stopping: {n} rows are too few to hold any out.",
-        "too_few_scorable": "No early stopping: only {n} rows can be scored.",
+        "too_few_scorable": "No early stopping: too few held-out rows can be scored ({n}).",
         "held_out_unscorable": (
             "{n} of {of} held-out rows cannot be scored and are used for neither training nor early stopping."
         ),
@@ -68,8 +70,8 @@ say = Catalogue(
         "no_full_training": "`train` does not support full fine-tuning.",
         "use_lora": 'Set [train] method to "lora" or "qlora".',
         "may_not_fit": (
-            "Padded batches need {needed:.1f} GiB, but only {available:.1f} GiB are available. The run may be killed. "
-            "See `tuneworthy plan`."
+            "Padded batches need {needed:.1f} GiB, but only {available:.1f} GiB is available, so the run may be "
+            "killed. Run `tuneworthy plan` to see which settings fit."
         ),
         "all_too_long": "All {n} rows are longer than {limit} tokens.",
         "raise_length_or_base": "Raise [train] max_length, or use a base model with a longer context.",
@@ -85,7 +87,7 @@ say = Catalogue(
         "uneven_batch": "{n} GPUs cannot split a batch of {batch} rows evenly.",
         "even_batch": "Set [train] batch_size to a multiple of {n}.",
         "axolotl_stops": "Axolotl stops after a fixed number of epochs, not on the task metric.",
-        "trl_stops": "TRL stops on the loss or after a fixed number of epochs, not on the task metric.",
+        "trl_stops": "TRL stops early on the loss or after a fixed number of epochs, not on the task metric.",
         "unsloth_trains_adapters": "The Unsloth script trains adapters only, not all weights.",
         "write_for_trl": "Pass --emit trl.",
         "unsloth_needs_gpu": "Unsloth needs a GPU.",
@@ -94,13 +96,17 @@ say = Catalogue(
             "with cases are left out."
         ),
         "base_is_gguf": "{base} is a GGUF file, which other trainers cannot load.",
-        "make_folder": "Run `tuneworthy train` once to convert the file to a folder, or pass a folder with --base.",
-        "no_tokenizer": "Rendering the rows needs the package transformers, and tokenizer.json in {folder}.",
-        "add_tokenizer": "Add the file, and run `pip install 'tuneworthy[train]'`.",
-        "unknown_setting": "Unknown training setting {key!r}. A later version of tuneworthy may have written it.",
+        "make_folder": (
+            "Run `tuneworthy train` once to convert the file to a model folder, or pass a model folder with --base."
+        ),
+        "no_tokenizer": "Rendering the rows needs the package transformers and the file {folder}/tokenizer.json.",
+        "add_tokenizer": 'Add the file if it is missing, and run `pip install "tuneworthy[train]"`.',
+        "unknown_setting": (
+            "Unknown training setting {key!r}. If a later version of tuneworthy wrote it, upgrade tuneworthy."
+        ),
         # The pilot
         "pilot_needs_grader": "The pilot needs a grader that does not call a model.",
-        "add_grader": "In [[graders]], put a grader first that needs no model calls.",
+        "add_grader": "Put a grader that needs no model calls first in [[graders]].",
         "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
         # Plans
         "this_processor": "this CPU ({gflops:.0f} GFLOP/s measured)",
@@ -111,17 +117,18 @@ say = Catalogue(
         "own_trainer": "tuneworthy train",
         "the_rows": "the rows",
         "memory_estimate": "memory estimate",
-        "set_by_project": "[train] in the project file sets {value}.",
+        "set_by_project": "Set to {value} by [train] in the project file.",
         "batch_reason": (
-            "LoRA tolerates large batches less well than full fine-tuning, so the batch stays below 32. An epoch has "
-            "{n} steps."
+            "LoRA tolerates large batches less well than full fine-tuning, so the batch size stays below 32. Steps per "
+            "epoch: {n}."
         ),
         "dropout_reason": (
-            "The evidence for dropout is weak. The recipes from TRL, Unsloth and Thinking Machines omit it."
+            "There is little evidence that adapter dropout helps. The recipes from TRL, Unsloth and Thinking Machines "
+            "omit it."
         ),
         "epochs_reason": "An upper limit: training stops when the task metric on held-out rows no longer improves.",
         "rehearsal_reason": (
-            "{n} rows generated by the base model. Without them, the model forgets skills that the task does not use."
+            "The base model generates {n} rows. Without them, the model forgets skills that the task does not use."
         ),
         "no_rehearsal_reason": "Only `train` generates rehearsal rows, and it does not support full fine-tuning.",
         "schedule_reason": "TRL's default, with a short warm-up over 3% of the steps.",
@@ -148,7 +155,8 @@ say = Catalogue(
             "of all variants are within 1 to 2% of each other ({source})."
         ),
         "estimated_lengths": (
-            "Lengths are estimated from bytes, because the tokenizer or the package transformers is missing."
+            "Token counts are estimated from byte lengths, because the tokenizer or the package transformers is "
+            "missing."
         ),
         "unknown_family": "The memory estimate treats {family} like Llama and doubles the uncertainty band.",
         "text_part_only": "The estimate covers only the text part of this model. The vision tower needs extra memory.",
@@ -162,10 +170,12 @@ say = Catalogue(
         "shorter_rows": "rows of at most {n} tokens ({gib:.1f} GiB)",
         "lower_rank": "rank {n} ({gib:.1f} GiB)",
         "other_method": "{method} ({gib:.1f} GiB)",
-        "all_together": "all of these settings: {settings} ({gib:.1f} GiB)",
-        "nothing_fits": "none on this device: even the smallest run needs {gib:.1f} GiB, so use a smaller model",
-        "larger_gpu": "the same run on a larger GPU: {gpu}",
-        "smallest_on_larger_gpu": "the smallest run on a larger GPU: {gpu}",
+        "all_together": "all of these settings together: {settings} ({gib:.1f} GiB)",
+        "nothing_fits": (
+            "nothing fits on this device: even the smallest run needs {gib:.1f} GiB, so use a smaller model"
+        ),
+        "larger_gpu": "the same run on a larger GPU ({gpu})",
+        "smallest_on_larger_gpu": "the smallest run on a larger GPU ({gpu})",
         # The shape of a model
         "shape_hint": "Specify a GGUF file, or a folder with the config.json of a decoder-only text model.",
         "not_json": "Not valid JSON: {reason}.",
@@ -191,7 +201,7 @@ say = Catalogue(
         "convert_adapter": "Convert the adapter before you serve it, or use the default initialisation.",
         "dora_rounds": "DoRA on a 4-bit base model loses updates to rounding.",
         "keep_magnitude": "Keep the magnitude vector in float32, or train plain LoRA.",
-        "dropout_habit": "There is little evidence for adapter dropout, which is set to {dropout}.",
+        "dropout_habit": "Adapter dropout is {dropout}, but there is little evidence that it helps.",
         "no_dropout": "Start with 0. Add dropout only if it improves the task metric.",
         "rate_of_full": "A learning rate of {rate:g} is too low for adapters.",
         "default_rate": "No learning rate is set, so TRL uses {rate:g}, its default for full fine-tuning.",
@@ -201,12 +211,12 @@ say = Catalogue(
         "batch_large": "A batch of {n:.0f} rows per device is too large for LoRA.",
         "smaller_batch": "Use fewer than {limit} rows per step.",
         "epochs_fixed": "Training runs for {epochs:g} epochs without early stopping.",
-        "stop_early": "Stop early on the task metric, measured on held-out rows.",
+        "stop_early": "Use early stopping on the task metric, measured on held-out rows.",
         "adam_8bit": "An 8-bit optimiser saves only about 6 bytes per trained parameter: 0.5 GiB for 84M parameters.",
-        "plain_adam": "Use adamw_torch_fused, unless the run has to save that memory.",
+        "plain_adam": "Use adamw_torch_fused, unless the run needs that memory.",
         "noise_on": "NEFTune is on. It makes answers longer and has not improved results on knowledge tasks.",
-        "no_noise": "Turn NEFTune off, unless it improves the task metric on held-out rows.",
-        "saved_in_4bit": "The merged model is saved in 4-bit, and the rounding erases the adapter.",
+        "no_noise": "Turn off NEFTune, unless it improves the task metric on held-out rows.",
+        "saved_in_4bit": "The merged model is saved in 4-bit, which rounds away most of what the adapter learned.",
         "save_16bit": 'Set save_method="merged_16bit".',
         "merged_in_4bit": "The adapter is merged into a base model that was loaded in 4-bit.",
         "load_16bit": "Load the base model in 16-bit, then merge.",
@@ -217,7 +227,7 @@ say = Catalogue(
         "no_such_model": "There is no model {model}.",
         "rename_model": "Use {model}.",
         "llama_8b": "Use Llama-3.1-8B. Llama 3.3 has no 8B model.",
-        "import_order": "The script imports unsloth after {names}, so its patches have no effect.",
+        "import_order": "The script imports unsloth after {names}, so Unsloth's patches have no effect.",
         "import_first": "Import unsloth before {names}.",
         "trl_removed": "SFTTrainer no longer accepts {name}= and raises a TypeError.",
         "trl_truncates": "No max_length is set, so TRL truncates rows at 1024 tokens.",
@@ -230,8 +240,8 @@ say = Catalogue(
         "padding_is_end": "The collator masks padding, and the padding token is also the end-of-turn token.",
         "own_padding": "Use a dedicated padding token.",
         "field_gone": "transformers 5 removed {key}.",
-        "loss_alias": "chunked_nll is an alias for the default loss.",
-        "liger": "use_liger_kernel is deprecated.",
+        "loss_alias": "chunked_nll is an alias for the default loss, and TRL 2 removes it.",
+        "liger": "use_liger_kernel is deprecated, and TRL 2 removes it.",
         # batch sizes
         "batch_not_multiple": "batch_size ({batch}) is not a multiple of micro_batch_size ({micro}).",
         "change_batch": "Change one of the two values.",
@@ -259,7 +269,7 @@ def no_rows(n: int, reasons: Mapping[str, int]) -> str:
 def memory_after(sentence: str, *, shared: bool) -> str:
     """Compare the memory of a run with its estimate."""
     if not sentence:
-        return "Memory use was not compared with the estimate, because this process had used at least as much before."
+        return "Memory use was not compared with the estimate, because this process had already used as much memory."
     why = " The estimate assumes padded batches, but these rows shared a prefix." if shared else ""
     return f"{sentence}.{why}"
 
@@ -267,7 +277,7 @@ def memory_after(sentence: str, *, shared: bool) -> str:
 def emitted_rows(n: int, *, rehearsal: bool) -> str:
     """Say which rows are written for another trainer."""
     without = "" if rehearsal else ", except rehearsal rows, which the base model generates during the run"
-    return f"The {n} rows are those that `tuneworthy train` uses{without}."
+    return f"The {n} rows are the same as for `tuneworthy train`{without}."
 
 
 def dtype_reason(*, has_bf16: bool) -> str:
@@ -287,9 +297,11 @@ def targets_reason(n_experts: int, mlp_share: float) -> str:
 
 def length_reason(longest: int, median: int, p99: int, length: int, *, counted: bool) -> str:
     """Say how long the rows are, which of them are dropped, and what TRL's default would cut."""
-    how = "counted by the model's tokenizer" if counted else "estimated from bytes"
-    dropped = "No row is dropped." if length >= longest else f"Rows above {length} tokens are dropped (p99 is {p99})."
-    default = " TRL's default would truncate rows at 1024." if length > 1024 else ""
+    how = "counted by the model's tokenizer" if counted else "estimated from byte lengths"
+    dropped = (
+        "No row is dropped." if length >= longest else f"Rows of more than {length} tokens are dropped (p99 is {p99})."
+    )
+    default = " TRL's default would truncate rows at 1024 tokens." if length > 1024 else ""
     return f"The longest row has {longest} tokens and the median row {median} ({how}). {dropped}{default}"
 
 
@@ -302,16 +314,16 @@ def rank_reason(n: int, share: float, supervised: int) -> str:
 def rate_reason(formula: str, times: int, capped: float | None, steps: int | None) -> str:
     """Say how the learning rate follows from the fit."""
     cap = f", capped at {capped:g} because the fit does not cover models this small" if capped else ""
-    short = f" for a run of {steps} steps" if steps is not None else ""
-    return f"{formula}{cap}. This is {times} times the learning rate for full fine-tuning{short}."
+    short = f", because the run has only {steps} steps" if steps is not None else ""
+    return f"{formula}{cap}. The factor {times} is relative to full fine-tuning{short}."
 
 
 def micro_batch_reason(needed: float, most: float, available: float, accumulated: int, *, fits: bool) -> str:
     """Say how much of the memory the largest batch takes; memory in GiB."""
     rows = "The largest batch that fits needs" if fits else "Even one row does not fit: it needs"
     return (
-        f"{rows} {needed:.1f} GiB (at most {most:.1f}) of {available:.1f} GiB. "
-        f"Each step accumulates {accumulated} batches."
+        f"{rows} {needed:.1f} GiB (at most {most:.1f} GiB) of the {available:.1f} GiB available. "
+        f"Gradient accumulation steps: {accumulated}."
     )
 
 
@@ -323,7 +335,7 @@ PARTS: Final[Mapping[str, str]] = {
     "weights_rest": "embeddings, output head and norms, {bytes} bytes per weight",
     "adapters": "{what}, {bytes} bytes each",
     "copies": "16-bit copies of trained weights for matrix products",
-    "optimizer": "two moments for {what}, {bytes} bytes per parameter",
+    "optimizer": "two Adam moments for {what}, {bytes} bytes per parameter",
     "gradients": "gradients of {what}",
     "checkpoints": "stored inputs of all layers",
     "live_layer": "backward pass of one layer",

@@ -152,7 +152,7 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
     if ruling.code == "constraint":
         rows = {row.reason: row for row in evidence.training_reasons if row.status == "measured"}
         row = rows.get("latency") or rows["locality"]
-        return messages.say("constraint_decides", evidence=row.evidence)
+        return join_sentences(messages.say("constraint_decides"), row.evidence)
     if ruling.code == "rung_untried":
         return messages.say("rung_may_meet", rung=ruling.subject)
     if ruling.code == "documents":

@@ -261,7 +261,7 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     """Say whether training pays, and why unless it is to be `short`.
 
     >>> money_sentence(EconomicsResult(status="unknown"))
-    'Whether training pays is not known.'
+    'Whether training pays off is unknown.'
     """
     values = [result.assumptions.get(name, Fact(None)).value for name in ("requests_per_month", "horizon_months")]
     requests, months = (value if isinstance(value, float | int) else None for value in values)

@@ -21,12 +21,12 @@ say = Catalogue(
         # Gates before a decision
         "waived": "Waived: {reason} Result of the gate: {message}",
         "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
-        "too_few_groups": "The test cases come from {n} sources; at least {needed} are needed.",
+        "too_few_groups": "The test cases come from too few sources: {n}; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",
-        "baseline_missing": "Today's prompt and model have not been measured on the test set.",
-        "baseline_score": "Today's prompt and model score {score:.1%}.",
+        "baseline_missing": "Today's setup has not been measured on the test set.",
+        "baseline_score": "Today's setup scores {score:.1%}.",
         "overlaps": "Some rows overlap test cases ({counts}).",
         "remove_overlaps": "Remove these rows, then run `tuneworthy run`.",
         "no_overlaps": "No example overlaps a test case.",
@@ -36,14 +36,16 @@ say = Catalogue(
             "Copying the answer of the most similar example scores {score:.1%}. The grader therefore does not check "
             "whether an answer fits its question."
         ),
-        "fix_grader": "Make a grader that checks this the first one, or waive this gate.",
+        "fix_grader": (
+            "List a grader that checks this first in the project file, or waive the gate `classical` with a reason."
+        ),
         "classical_score": "The classical baseline scores {score:.1%}.",
         "prompt_untried": "These prompt changes have not been tried: {missing}.",
         "structure": "a structured prompt",
         "at_least_shots": "at least {n} few-shot examples",
-        "half_prompt": "half the prompt",
-        "prompt_tried": "A structured prompt and {shots} few-shot examples have been tried.",
-        "only_device_model": "No other model of the project can run on the device.",
+        "half_prompt": "a prompt of half the length",
+        "prompt_tried": "A structured prompt and up to {shots} few-shot examples have been tried.",
+        "only_device_model": "No other model in the project can run on the device.",
         "no_other_model": "The project file defines no other model.",
         "add_model": "Add a model to [models], or waive the gate `other_models` with a reason.",
         "no_documents": "The answers do not depend on documents.",
@@ -61,18 +63,18 @@ say = Catalogue(
         "rung_score": "{name} scores {score:.1%} (status: {status}).",
         "no_judge": "The project uses no LLM judge.",
         "judge_missing": "The judge has not been validated.",
-        "judge_changed": "The run used a different judge from the validated one.",
-        "judge_bare": "People have rated no answers of these rungs: {rungs}.",
+        "judge_changed": "The run used a judge other than the validated one.",
+        "judge_bare": "Nobody has rated answers from these rungs: {rungs}.",
         "label_judge": "Run `tuneworthy cases label --judge`, then `tuneworthy run`.",
         "nothing_eligible": "No variant that the constraints allow has been measured on the test set.",
         "unscored": "{unscored} of {n} test cases could not be scored, so the score excludes them.",
         "fix_unscored": "Run `tuneworthy cases show` to find the cause, then run `tuneworthy run`.",
-        "target_open": "{n} test cases do not settle: {names}.",
-        "no_reason": "No reason to train is measured.",
+        "target_open": "{n} test cases are too few for a conclusion about {names}.",
+        "no_reason": "None of the measurements gives a reason to train.",
         "no_limit": "No latency limit is set.",
         "errors_unknown": "The causes of wrong answers have not been analysed.",
         "errors_stale": "The error analysis is out of date. Changed since: {changes}.",
-        "domain_unknown": "Bits per byte of the base model on the domain's text are not measured.",
+        "domain_unknown": "The base model's bits per byte on text of the domain have not been measured.",
         # Gates before training
         "not_frozen": "No version of the training data is frozen.",
         "version_changed": "Files of version {version} have been modified: {change}.",
@@ -85,48 +87,50 @@ say = Catalogue(
         "version_overlaps": "Rows of version {version} may overlap cases: {detail}.",
         "version_unchecked": "{changes} since version {version} was checked.",
         "version_clean": "No row of version {version} overlaps a case.",
-        "near_rows": "{n:,} rows differ by one word from a short case. Review these rows.",
+        "near_rows": "Rows that differ by one word from a short case: {n:,}. Review these rows.",
         "cases_changed": "The dev or test cases have changed",
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "With {size:,} examples training gains at least {low:+.1f} points, by {n} training runs; {above}."
+            "With {size:,} training examples, training gains at least {low:+.1f} points ({n} training runs); {above}."
         ),
-        "open_above": "the gain is open above, as the curve has not flattened",
-        "at_most": "it gains at most {high:+.1f} points, as the curve has flattened",
+        "open_above": "there is no upper bound, because the curve has not flattened",
+        "at_most": "it gains at most {high:+.1f} points, because the curve has flattened",
         "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
-        "gain_open": "The lower bound is not above zero, so the pilot is inconclusive.",
-        "more_pilot": "Add larger sizes or more seeds to the pilot.",
+        "gain_open": "The lower bound is not above zero, so the result is inconclusive.",
+        "more_pilot": "Add training examples, then run `tuneworthy train --pilot`.",
         # Gates before shipping
         "no_tuned": "No fine-tuned model has been compared on the test set.",
-        "parity_missing": "The adapter, merged model and exported model have not been compared.",
-        "tuned_score": "{name} scores {score:.1%}; {difference}.",
-        "difference": "the difference to {name} is {delta:+.1f} points ({low:+.1f} to {high:+.1f})",
+        "parity_missing": "The adapter, merged model and exported model have not been compared with each other.",
+        "tuned_score": "On the test set, {name} scores {score:.1%}; {difference}.",
+        "difference": "the difference from {name} is {delta:+.1f} points (95% interval {low:+.1f} to {high:+.1f})",
         "no_difference": "it has not been compared with another variant",
         "may_not_serve": "A constraint rules it out: {reason}.",
         "trained_on_cases": "The training data may overlap the test set: {detail}",
         "other_base": "The regression sets compare the fine-tuned model with {other}, not with its base model.",
         "another_model": "a different model",
         "compare_base": "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
-        "more_rehearsal": "Raise `rehearsal` in [train]: it keeps the model closer to its base.",
-        "sets_missing": "The current regression sets have no answers yet{names}.",
+        "more_rehearsal": "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model.",
+        "sets_missing": "The run has no usable answers for the regression sets{names}.",
         "serving_missing": "The fine-tuned model has not been served and checked.",
         "embedded_engine": (
-            "The embedded llama.cpp answered the test set with the file {file}, and `parity` checked the same file "
-            "in it."
+            "The embedded llama.cpp answered the test set with the file {file}, and `tuneworthy parity` checked the "
+            "same file."
         ),
         "no_shadow": "No real traffic has been sent to the fine-tuned model.",
         "do_shadow": (
             "Send a copy of your traffic to both models and compare the answers. Then waive the gate `shadow` with "
             "the result."
         ),
-        "proof_of_another": "The parity check covers the {form} {found}, but {subject} {known}",
+        "proof_of_another": (
+            "The parity check does not cover the current {form}: it covers {found}, but {subject} {known}"
+        ),
         "served_another": "The server ran {found}, but {subject} {known}",
         "tested_is": "the test set was answered by",
         "made_is": "the latest export is",
         "another_file": "a different file",
-        "cause": " (cause: {cause})",
-        "checks_passed": "{n} checks passed",
+        "cause": " (cause: `{cause}`)",
+        "checks_passed": "checks passed: {n}",
         "adapter_since": "The adapter {adapter} is newer than the one compared on the test set ({tested})",
         "set_changed": "The regression set {name} has changed",
         "pilot_other_data": "it was trained on version {found}, not on {version}",
@@ -140,8 +144,8 @@ say = Catalogue(
         ),
         "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
         "worth_a_pilot": (
-            "Worth a pilot: no measured option meets the target of {target:.1%}. Whether training reaches it is "
-            "untested."
+            "A pilot is worthwhile: no measured option meets the target of {target:.1%}. Whether training would meet it"
+            " is untested."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
@@ -182,7 +186,7 @@ say = Catalogue(
         "at_traffic": " at {requests:,.0f} requests per month",
         "pays_never": "Training does not break even{horizon}{traffic}.",
         "within": " within {months:g} months",
-        "constraint_decides": "Only an option that breaks a constraint meets the target. {evidence}",
+        "constraint_decides": "Only an option that breaks a constraint meets the target.",
         "money_unknown": "Whether training pays off is unknown.",
         "no_traffic": "economics.requests_per_month is not set",
         "no_worth": "economics.usd_per_wrong_answer is not set",
@@ -193,35 +197,35 @@ say = Catalogue(
         "after_horizon": "later than the horizon, at the project's traffic",
         "saved_input": "The prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for {against}.",
         "saved_output": "An answer has {tuned:,.0f} tokens, against {before:,.0f}.",
-        "saved_usd": "At today's price per token this saves ${saved:,.4f} per 1,000 answers (${before:,.4f} today).",
+        "saved_usd": "At today's price per token, this saves ${saved:,.4f} per 1,000 answers (today: ${before:,.4f}).",
         # The pilot
         "pilot_plan": (
             "A pilot takes {n} short training runs: {sizes} examples with {seeds} seeds each, and the largest size "
-            "once more on the raw rows. Estimate: {estimate}."
+            "again on the raw rows. Estimate: {estimate}."
         ),
         "pilot_hours": (
-            "at most {hours:.1f} GPU hours or ${usd:.2f} for an 8B model (the speed of this base model is unknown)"
+            "at most {hours:.1f} GPU hours (${usd:.2f}) for an 8B model; the speed of this base model is unknown"
         ),
         "pilot_duration": "{duration}{usd} for {base}",
-        "pilot_usd": " or at most ${usd:.2f}",
-        "pilot_so_far": "So far, {n} of {sizes} sizes have {seeds} seeds.",
+        "pilot_usd": ", at most ${usd:.2f},",
+        "pilot_so_far": "Sizes measured with {seeds} seeds so far: {n} of {sizes}.",
         "switched_off": "The probe is switched off.",
         "free_text": "Free-text answers cannot be compared word for word.",
         "no_voters": "The project has no other model and too few examples to train a classifier.",
         "no_named_documents": "No failed case lists the documents that contain its answer.",
-        "documents_missing": "Most failures may be facts that a document holds, and the project has no documents.",
+        "documents_missing": "Most failures may need facts from documents, but the project has no documents.",
         "none_stronger": "No other eligible model is significantly better on dev.",
         "no_eligible_model": "The project has no other eligible model.",
         "order_note": (
             "`run` tries retrieval before other models. The next step shown here is the cheapest one that is still "
             "open."
         ),
-        "person_time": "about {minutes:.0f} minutes of manual work (assuming {each:g} per case)",
+        "person_time": "about {minutes:.0f} min of manual work (at {each:g} min per case)",
         "no_cost": "no calls, no cost, a few seconds",
         "cost": "{calls} calls, {usd}, {minutes}",
         "no_money": "no cost",
         "under_a_minute": "less than a minute",
-        "minutes": "about {span} minutes",
+        "minutes": "about {span} min",
         "n_cases": "{n} cases with an expected answer, {n_test} of them in the test set",
         "n_unlabelled": "; {n} without an expected answer",
         "check": "tuneworthy check",
@@ -245,117 +249,126 @@ say = Catalogue(
         # Stored documents, and what changed since
         "no_run": "There is no run yet, so there is nothing to decide.",
         "valid_until": "the verdict expired on {date}",
-        "clock_was_ahead": "the clock was ahead when it was computed (valid until {date})",
+        "clock_was_ahead": "the system clock was ahead when the verdict was computed (valid until {date})",
         "needs_export": "`tuneworthy export classifier`",
         "needs_training": "dataset, training, parity",
         "needs_pilot": "dataset and pilot",
         "constant": "gives every case the same answer",
-        "recall_of": "recall of `{label}`: {recall:.0%}",
-        "no_better_than_majority": "not shown to beat the majority label",
-        "set_target": "The project sets no target, so there is no outcome: the options and their prices are below.",
-        "set_target_action": "Set `task.target` in tuneworthy.toml: the score that is good enough.",
-        "met_or_cheaper": (
-            "Training is not needed: an option meets the target of {target:.1%}, or a cheaper step remains."
+        "recall_of": "recall of `{label}`: {recall:.1%}",
+        "no_better_than_majority": "not shown to beat the majority class",
+        "set_target": (
+            "The project sets no target, so there is no outcome. The options and their prices are listed below."
         ),
-        "other_is_better": "; {name} scores {points:+.1f} points {price}",
-        "at_price": "for {usd} {unit} {more}",
+        "set_target_action": "Set `task.target` in tuneworthy.toml to the score that is good enough.",
+        "met_or_cheaper": (
+            "Training is not needed: an option meets the target of {target:.1%}, or a cheaper fix remains."
+        ),
+        "other_is_better": "; {name} scores {points:.1f} points higher {price}",
+        "at_price": "and costs {usd} {more} {unit}",
         "at_no_price": "at the same price",
-        "at_unknown_price": "at a price that is not known",
+        "at_unknown_price": "at an unknown price",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
-        "rung_may_meet": "The rung `{rung}` was not compared and may meet the target.",
+        "rung_may_meet": "The rung `{rung}` has not been compared on the test set and may meet the target.",
         "facts_are_slow": (
-            "No documents are given, and training teaches facts slowly and makes models hallucinate more "
+            "The project has no documents. Fine-tuning teaches new facts slowly and makes models hallucinate more "
             "(https://arxiv.org/abs/2405.05904)."
         ),
-        "named_reason": "You named {reason}; it is {status}: {evidence}",
-        "today_score": "Today's option scores {score}.",
-        "today_and_chosen": "Today's option scores {today}; {name} scores {score}.",
+        "named_reason": "Your reason to train ({reason}) is {status}: {evidence}",
+        "today_score": "Today's setup scores {score}.",
+        "today_and_chosen": "Today's setup scores {today}; {name} scores {score}.",
         "marked": "{name}: {notes}.",
-        "option_open": "{name} is not settled against the target of {target:.1%}: it scores {score}.",
-        "rungs_open": "Not compared on test: {rungs}. Each may still meet the target.",
-        "labels_suspected": "The expected answers may be wrong, and nobody has checked them: {share}.",
-        "settled": "The test cases settle what the outcome depends on.",
+        "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
+        "rungs_open": "Not compared on the test set: {rungs}. Each may meet the target.",
+        "labels_suspected": "Many expected answers may be wrong, and nobody has checked them: {share}.",
+        "settled": "The test set is large enough to decide the outcome.",
         "no_target": "The project sets no target.",
         "met_by": "{name} meets the target of {target:.1%}.",
-        "unresolved_options": "Not settled against the target: {names}.",
+        "unresolved_options": "These options may or may not meet the target: {names}.",
         "none_meets": "No eligible option meets the target of {target:.1%}.",
-        "nothing_to_replace": "No option meets the target, so there is no bill to cut.",
+        "nothing_to_replace": "No option meets the target, so there is no bill to reduce.",
         "costs_nothing": "{name} costs nothing per call.",
-        "price_missing": "The price of {name} is not known.",
-        "not_below": "Traffic is not set. Do not fine-tune below {volume:,.0f} requests a month.",
+        "price_missing": "The price of {name} is unknown.",
+        "not_below": "Traffic is not set. Do not fine-tune below {volume:,.0f} requests per month.",
         "saves_too_little": (
-            "The bill is ${usd:,.0f} a month. A tuned model would save at most ${high:,.0f}; {share:.0%} of "
-            "today's bill "
-            "is the least that counts."
+            "The bill is ${usd:,.0f} a month. A fine-tuned model would save at most ${high:,.0f} a month, less than the"
+            " required {share:.0%} of today's bill."
         ),
-        "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model was measured.",
+        "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model has been measured.",
         "would_save": (
             "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save ${low:,.0f} to "
             "${high:,.0f} a month."
         ),
-        "kept": "p95 is {p95:,.0f} ms against a limit of {limit:,.0f} ms.",
-        "none_in_question": "No option that meets the target breaks the limit of {limit:,.0f} ms.",
-        "too_slow_option": "{name} meets the target with a p95 of {p95:,.0f} ms; the limit is {limit:,.0f} ms.",
-        "may_be_hosted": "Hosted models may serve.",
-        "local_meets": "An option that may serve meets the target.",
-        "hosted_meets": "{name} meets the target and is hosted, so it may teach but not serve.",
+        "kept": "The p95 latency is {p95:,.0f} ms, within the limit of {limit:,.0f} ms.",
+        "none_in_question": "No option that meets the target exceeds the latency limit of {limit:,.0f} ms.",
+        "too_slow_option": (
+            "{name} meets the target, but its p95 latency is {p95:,.0f} ms; the limit is {limit:,.0f} ms."
+        ),
+        "may_be_hosted": "The constraints allow hosted models in production.",
+        "local_meets": "An option that the constraints allow meets the target.",
+        "hosted_meets": (
+            "{name} meets the target but is hosted. The constraints allow it as a teacher, not in production."
+        ),
         "no_hosted_meets": "No hosted option is shown to meet the target.",
-        "style_unmeasured": "No validated grader of style judges the answers.",
-        "style_measured": "The style grader or judge compares the best option with the target.",
-        "reasons_measured": "Measured: {names}.",
-        "reasons_unknown": "No reason to train is measured yet. Unknown: {names}.",
+        "style_unmeasured": "Style has not been measured: the project has no style grader and no validated judge.",
+        "style_measured": "A style grader or a validated judge scored the best option against the target.",
+        "reasons_measured": "Measured reasons to train: {names}.",
+        "reasons_unknown": "No reason to train has been measured yet. Still unknown: {names}.",
         "run_again": "Run the ladder again.",
-        "compare_rungs": "Compare on test: {rungs}.",
+        "compare_rungs": "Compare these rungs on the test set: {rungs}.",
         "give_documents": (
-            "Put the documents that hold the answers in [documents], or waive the gate `retrieval` with the reason."
+            "Add the documents that contain the answers to [documents], or waive the gate `retrieval` with a reason."
         ),
         "measure_smaller": (
-            "Add a smaller or faster model to [models] and run the ladder, to see whether it keeps the limit."
+            "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
         ),
         "set_price": "Set the price of the model behind {name} in [models].",
-        "name_smaller_model": "Add a smaller model to [models], to see what could be trained instead.",
-        "analyse": "Find out why answers are wrong, on dev.",
-        "relabel": "Label {n} failed cases again, blind: about {minutes:.0f} minutes.",
+        "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
+        "analyse": "Analyse the causes of wrong answers on dev.",
+        "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
         "apply_labels": "Correct the labels that people changed, then run the ladder and the error analysis again.",
-        "try_lever": "Try what may fix most failures: the rung `{rung}`.",
-        "add_n_cases": "Add {n} test cases: about {minutes:.0f} minutes of labelling.",
+        "try_lever": "Try the rung `{rung}`, which may fix most failures.",
+        "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",
         "pull_lever": "{lever}, then run the ladder and decide again.",
-        "keep": "Keep {name}; decide again when the target, the prices or the models change.",
-        "take_home": "Put {name} to work.",
-        "worth": "Training pays from ${usd:,.2f} a wrong answer.",
-        "nothing_else_may": "Nothing else that was measured may serve.",
-        "shown_better": "It is shown to be better.",
-        "no_worse_and_saving": "It is no worse by {margin:.1f} points and at least 20% cheaper or faster.",
-        "no_worse_and_met": "It is no worse by {margin:.1f} points, and the only option that meets the target.",
-        "gain_excluded": "A gain of {margin:.1f} points is excluded.",
-        "rival_saves": "{name} is no worse, and at least 20% cheaper or faster.",
-        "not_measured": "{what} are not measured.",
-        "labels_doubtful": "Models contradict {n} more labels, and may share the error.",
-        "repeats_alike": "Every further answer was the same, so unstable answers are not measured.",
-        "judge_overruled": (
-            "People overrule the judge too often ({n} answers rated), so it cannot say what fixes an answer."
+        "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
+        "take_home": "Deploy {name}.",
+        "worth": "Training pays off if a wrong answer costs at least ${usd:,.2f}.",
+        "nothing_else_may": "No other measured option meets the constraints.",
+        "shown_better": "The improvement is significant.",
+        "no_worse_and_saving": (
+            "It is non-inferior at a margin of {margin:.1f} points and at least 20% cheaper or faster."
         ),
-        "answers_unrated": "People rated fewer than {n} answers of this variant, so the judge is not corrected.",
-        "one_family": "All models are of one family, and there are too few examples to fit a classifier.",
+        "no_worse_and_met": (
+            "It is non-inferior at a margin of {margin:.1f} points and the only option that meets the target."
+        ),
+        "gain_excluded": "The interval excludes a gain of {margin:.1f} points.",
+        "rival_saves": "Without training, {name} is non-inferior and at least 20% cheaper or faster.",
+        "not_measured": "{what} were not measured.",
+        "labels_doubtful": "The models contradict the labels of {n} more cases, but they may share the error.",
+        "repeats_alike": "Unstable answers were not measured: every repeated answer was the same.",
+        "judge_overruled": (
+            "People overrule the judge too often (n = {n} rated answers), so it cannot tell what fixes an answer."
+        ),
+        "answers_unrated": "People have rated fewer than {n} answers of this variant, so the judge is not corrected.",
+        "one_family": "All models are from one family, and there are too few examples to train a classifier.",
     }
 ).say
 
 
-# Names of the rungs, as nouns without an article.
 # What leaves the answer open, by kind of fact.
 OPEN: Final[Mapping[str, str]] = {
-    "distil": "Whether a smaller model would keep the latency limit was not measured.",
-    "eligible": "Whether an option meets the constraints was not measured.",
-    "documents": "Most failures may be facts that a document holds, and the project has no documents.",
-    "pays": "Whether training pays depends on the traffic, which is not set.",
+    "distil": "It has not been measured whether a smaller model meets the latency limit.",
+    "eligible": "It has not been measured whether an option meets the constraints.",
+    "documents": "Most failures may need facts from documents, but the project has no documents.",
+    "pays": "Whether training pays off depends on the traffic, which is not set.",
 }
 STATUS_WORDS: Final[Mapping[str, str]] = {
-    "measured": "a measured reason",
-    "refuted": "no reason",
-    "unknown": "not measured",
+    "measured": "confirmed",
+    "refuted": "not confirmed",
+    "unknown": "not measured yet",
 }
 
 
+# Names of the rungs, as nouns without an article.
 RUNG_LABELS: Final[Mapping[str, str]] = {
     "classical": "classical baseline",
     "baseline": "today's setup",
@@ -365,7 +378,7 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
     "few_shot": "few-shot prompt",
     "decoding": "sampling settings",
     "fine_tune": "fine-tuned model",
-    "teacher": "a hosted model that may only teach",
+    "teacher": "hosted teacher model",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",
@@ -463,6 +476,6 @@ def sentence(text: str) -> str:
 
 
 def error_share(row: ErrorShare) -> str:
-    """Say how many failures have a cause: `the answer has ... (66.7% of 60 wrong answers, interval 53.3% to 78.3%)`."""
+    """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval 53.3% to 78.3%)`."""
     low, high = row.ci95
-    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} wrong answers, interval {low:.1%} to {high:.1%})"
+    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} wrong answers, 95% interval {low:.1%} to {high:.1%})"

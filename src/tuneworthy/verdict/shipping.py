@@ -118,7 +118,8 @@ def _next_action(
 def take_home(option: Option | None) -> NextAction:
     """Return how to put the recommended option to work."""
     if option is None or option.kind == "today":
-        return NextAction(command="", why=messages.say("keep", name=option.option if option else ""))
+        name = option.option if option else messages.RUNG_LABELS["baseline"]
+        return NextAction(command="", why=messages.say("keep", name=name))
     command = "tuneworthy export classifier" if option.kind == "classical" else "tuneworthy export variant"
     return NextAction(command=command, why=messages.say("take_home", name=option.option))
 

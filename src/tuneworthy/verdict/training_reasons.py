@@ -56,7 +56,7 @@ def _quality(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
 def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
     chosen, settings = facts.recommendation, evidence.economics
     if chosen is None:
-        return _say("cost", None, messages.say("nothing_run"))
+        return _say("cost", None, messages.say("nothing_eligible"))
     value = facts.known("cost", chosen.option)
     if not facts.known("meets", chosen.option):
         return _say("cost", False, messages.say("nothing_to_replace"))

@@ -68,7 +68,7 @@ def test_a_constant_classifier_never_beats_a_model_that_finds_the_rare_label(tmp
     assert (told.outcome, told.status) == ("do_not_fine_tune", 3)
     assert told.verdict["recommendation"] == "model/strong"
     classical = next(row for row in told.verdict["options"] if row["kind"] == "classical")
-    assert classical["target"] != "met" and "recall of `fraud`: 0%" in " ".join(classical["notes"])
+    assert classical["target"] != "met" and "recall of `fraud`: 0.0%" in " ".join(classical["notes"])
     assert "gives every case the same answer" in told.terminal and "majority" in told.page
     told.says_none_of("No language model is needed", "Ship a classif")
 
@@ -87,7 +87,7 @@ def test_what_the_team_has_in_mind_changes_nothing(named: Any, tmp_path: Path, c
     told = ask(made(tmp_path, CONFUSED, task={"target": 0.85, "motivation": named}), capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("fine_tune", "levers_exhausted")
     assert "untested" in told.terminal and told.verdict["training"]["method"] == "sft"
-    assert named is None or f"You named {named}" in told.terminal
+    assert named is None or f"Your reason to train ({named})" in told.terminal
     told.says_none_of("The reason to train is measured")
 
 

@@ -97,8 +97,8 @@ class Journal:
     def notes(self) -> tuple[str, ...]:
         """One line for each thing that was changed or left out, with its count."""
         reasons = Counter(row.reason for row in self.dropped)
-        changed = [messages.say("changed", note=note, rows=_rows(n)) if n else note for note, n in self._notes.items()]
-        return (*changed, *(messages.say("dropped", reason=reason, rows=_rows(n)) for reason, n in reasons.items()))
+        changed = [messages.say("changed", note=note, n=n) if n else note for note, n in self._notes.items()]
+        return (*changed, *(messages.say("dropped", reason=reason, n=n) for reason, n in reasons.items()))
 
     def raise_faults(self) -> None:
         """Raise `DataFaults` if there is any fault."""
@@ -172,7 +172,3 @@ def kind_of(value: Any) -> str:
         return "null"
     names = {str: "string", bool: "boolean", int: "number", float: "number", list: "list", dict: "object"}
     return f"the {names.get(type(value), type(value).__name__)} {show(value)}"
-
-
-def _rows(n: int) -> str:
-    return messages.say("one_row") if n == 1 else messages.say("rows", n=n)

@@ -268,10 +268,9 @@ def _converter(
             return recognised.name, recognised.converter(journal)
     if inputs or expected or source.is_table:
         return "columns", Columns(kind.read, keys, journal, inputs, expected, keep_rest=kind.keep_rest)
-    shown = ", ".join(sorted(keys)[:12]) or messages.say("none")
     raise RowFault(
         messages.KNOWN_FORMAT.at(noun=kind.noun, names=", ".join(sorted(kind.formats))),
-        messages.say("keys", names=shown),
+        messages.say("keys", names=", ".join(sorted(keys)[:12])) if keys else messages.say("empty_object"),
     )
 
 

@@ -334,8 +334,10 @@ def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
     fixed = {**asdict(sample), "n": len(sample.rows)}
     for name, value in options.items():
         if value is not None and fixed[name] != value:
+            option = "reason" if name == "asked" else name.replace("_", "-")
+            texts = {"fixed": messages.setting_text(fixed[name]), "value": messages.setting_text(value)}
             raise UserError(
-                messages.say("fixed_before", name=name.replace("_", "-"), fixed=fixed[name], value=value),
+                messages.say("fixed_before", name=option, **texts),
                 hint=messages.say("fixed_before_hint"),
             )
 

@@ -124,7 +124,7 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
     for name, answer in facts.servers.items():
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
-            listed = ", ".join(answer.models[:5])
+            listed = messages.listed(answer.models)
             yield Finding(
                 message=messages.say("model_unknown", name=name, url=answer.url, model=model, listed=listed),
                 fix=messages.say("check_model_name"),

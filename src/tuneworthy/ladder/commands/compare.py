@@ -74,7 +74,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
         message = messages.say("too_few_cases", split="test" if on_test else "dev", n=len(cases), least=FEWEST)
-        raise Undecided(message, hint=messages.say("more_scored_cases"))
+        raise Undecided(message, hint=messages.say("add_cases" if on_test else "more_scored_cases"))
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
     repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
     traces_a = await session.ask(a, cases, repeats=repeats_a)

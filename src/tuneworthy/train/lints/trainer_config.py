@@ -170,7 +170,7 @@ def parse(text: str, name: str) -> TrainerConfig:
         return _python(text, name)
     if ending in {"yaml", "yml", "json"}:
         return _document(text, name)
-    raise _refused(name, messages.say("config_ending", ending=ending))
+    raise _refused(name, messages.say("config_ending"))
 
 
 def _refused(name: str | Path, reason: str) -> UserError:
@@ -227,7 +227,9 @@ def _python(text: str, name: str) -> TrainerConfig:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = messages.say("not_python", line=getattr(error, "lineno", None) or 1, reason=error)
+        reason = messages.say(
+            "not_python", line=getattr(error, "lineno", None) or 1, reason=getattr(error, "msg", error)
+        )
         raise UserError(f"{name}: {reason}", hint=messages.say("config_hint")) from None
     assigned = _assigned(tree)
     calls = [_call(node, assigned) for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -159,9 +159,9 @@ def decoding(evidence: Evidence) -> Finding:
 def _tested(evidence: Evidence, name: str) -> Finding:
     subject, fix = evidence.rungs.get(name), messages.say("run_rung", rung=name)
     if subject is not None and subject.status == "failed":
-        return says("fail", messages.say("rung_failed", rung=name, reason=subject.reason), fix)
+        return says("fail", messages.say("rung_failed", rung=name, reason=subject.reason.rstrip(".")), fix)
     if subject is None or subject.score is None:
-        why = f" ({subject.reason})" if subject is not None and subject.reason else ""
+        why = f" ({subject.reason.rstrip('.')})" if subject is not None and subject.reason else ""
         return says("unknown", messages.say("rung_missing", rung=name, reason=why), fix)
     return says(
         "pass",

@@ -114,7 +114,7 @@ def greedy(subject: Subject) -> FormFinding:
         if share < limit:
             message = messages.say("answers_changed", form=form.name, kind=form.kind, share=share, n=n, limit=limit)
             return FormFinding(message=message, code="answers_changed", forms=(form.name,), numbers=numbers)
-    shown = {name: f"{numbers[name]:.0%}" for name in subject.forms}
+    shown = {name: f"{numbers[name]:.1%}" for name in subject.forms}
     message = messages.say("greedy", forms=messages.by_form(shown), n=n)
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
