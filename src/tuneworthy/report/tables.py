@@ -348,7 +348,7 @@ def _answered(label: str) -> str:
 
 
 def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
-    """Return the classes of the error analysis; None where there is none."""
+    """Return the classes of the error analysis; None before an analysis."""
     if not rows:
         return None
     columns = [
