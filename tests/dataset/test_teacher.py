@@ -74,7 +74,7 @@ def test_the_terms_of_all_teachers_decide(answers: tuple[bool | None, ...], stat
 def test_a_teacher_that_is_told_in_another_way_is_counted_or_none_and_breaks_nothing(junk: Any, n: int) -> None:
     rows = [row("Who was it?", teacher=junk), row("Was it you?", teacher="gpt-x"), *answered(0, 2)]
     (mixed,) = TeacherMix()(rows, CheckContext())
-    assert mixed.message.startswith(f"{n} teachers: 2 rows from big-1, prompt p1; 1 rows from ")
+    assert mixed.message.startswith(f"The rows come from {n} teachers: big-1, prompt p1 (n = 2); ")
     assert [one.code for one in teacher_drift(rows, CheckContext())] == ["too_few_answers"]
     teachers = teachers_of(rows)
     assert sorted(one["n_rows"] for one in teachers) == [1] * (n - 1) + [2]
@@ -86,5 +86,5 @@ def test_a_mix_that_is_asked_for_is_told_and_fails_no_gate() -> None:
     (finding,) = TeacherMix(allowed=True)(rows, CheckContext())
     assert finding.code == "teachers_mixed_as_asked"
     assert finding.code not in data_checks()["teacher_mix"].gate
-    assert "3 rows from big-1" in finding.message
+    assert "big-1, prompt p1 (n = 3)" in finding.message
     assert teacher()["model"] == "big-1"

@@ -201,7 +201,7 @@ def test_no_way_to_a_merged_model_takes_a_base_in_4_bit(tmp_path: Path, quantise
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other names": ({name.replace("layers", "blocks"): v for name, v in PAIR.items()}, {}, "would not apply it"),
     "other shape": ({**PAIR, next(iter(PAIR)): A[:, :3].copy()}, {}, "belongs to a different base model"),
-    "half a pair": ({next(iter(PAIR)): A}, {}, "LoRA factors"),
+    "half a pair": ({next(iter(PAIR)): A}, {}, "LoRA matrices"),
     "other rank": (PAIR, {"r": 4}, "its config says 4"),
     "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "not a LoRA tensor"),
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "expert parameters"),

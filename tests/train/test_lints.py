@@ -92,7 +92,7 @@ def test_yaml_makes_no_objects() -> None:
         ("a.py", "def (", "Not valid Python"),
         ("a.json", "[1, 2]", "mapping of keys"),
         ("a.yaml", "a: [", "Not valid JSON or YAML"),
-        ("a.toml", "a = 1", r"a \.toml file"),
+        ("a.toml", "a = 1", r"a\.toml: This file type is not supported"),
         ("a.yaml", "colour: red", "no training config keys"),
     ],
 )
