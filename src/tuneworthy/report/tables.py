@@ -345,7 +345,7 @@ def _answered(label: str) -> str:
 
 
 def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
-    """Return the classes of the error analysis; None without one."""
+    """Return the classes of the error analysis; None before an analysis."""
     if not rows:
         return None
     columns = [
@@ -395,7 +395,7 @@ def _majority(record: RunRecord) -> list[list[str]]:
     return (
         []
         if balance is None
-        else [["majority label", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
+        else [["majority class", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
     )
 
 

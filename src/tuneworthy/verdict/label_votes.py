@@ -27,7 +27,7 @@ FIRST_ACCURACY = 0.8
 ROUNDS = 6
 # Shares that are averaged over: of wrong labels, of traps, and how likely a trap lures a language model.
 NOISE = np.array([0.001, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3])
-TRAPS = np.array([0.0, 0.04, 0.1, 0.2, 0.35])
+TRAPS = np.array([0.0, 0.04, 0.1, 0.2, 0.35, 0.6])
 LURES = np.array([0.2, 0.4, 0.6, 0.8, 0.95])
 # Mean share of wrong labels before any vote (exponential). Source: Northcutt, Athalye and Mueller 2021
 # (https://arxiv.org/abs/2103.14749): 3.3% over the test sets of ten data sets, at most 10%.

@@ -92,13 +92,13 @@ say = Catalogue(
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "With {size:,} examples training gains at least {low:+.1f} points, by {n} training runs; {above}."
+            "With {size:,} training examples, training gains at least {low:+.1f} points ({n} training runs); {above}."
         ),
-        "open_above": "the gain is open above, as the curve has not flattened",
-        "at_most": "it gains at most {high:+.1f} points, as the curve has flattened",
+        "open_above": "there is no upper bound, because the curve has not flattened",
+        "at_most": "it gains at most {high:+.1f} points, because the curve has flattened",
         "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
-        "gain_open": "The lower bound is not above zero, so the pilot is inconclusive.",
-        "more_pilot": "Add larger sizes or more seeds to the pilot.",
+        "gain_open": "The lower bound is not above zero, so the result is inconclusive.",
+        "more_pilot": "Add training examples, then run `tuneworthy train --pilot`.",
         # Gates before shipping
         "no_tuned": "No fine-tuned model has been compared on the test set.",
         "parity_missing": "The adapter, merged model and exported model have not been compared with each other.",
@@ -360,13 +360,13 @@ say = Catalogue(
         ),
         "gain_excluded": "The interval excludes a gain of {margin:.1f} points.",
         "rival_saves": "Without training, {name} is non-inferior and at least 20% cheaper or faster.",
-        "not_measured": "{what} are not measured.",
-        "labels_doubtful": "Models contradict {n} more labels, and may share the error.",
-        "repeats_alike": "Every further answer was the same, so unstable answers are not measured.",
+        "not_measured": "{what} were not measured.",
+        "labels_doubtful": "The models contradict the labels of {n} more cases, but they may share the error.",
+        "repeats_alike": "Unstable answers were not measured: every repeated answer was the same.",
         "judge_overruled": (
-            "People overrule the judge too often ({n} answers rated), so it cannot say what fixes an answer."
+            "People overrule the judge too often (n = {n} rated answers), so it cannot tell what fixes an answer."
         ),
-        "answers_unrated": "People rated fewer than {n} answers of this variant, so the judge is not corrected.",
+        "answers_unrated": "People have rated fewer than {n} answers of this variant, so the judge is not corrected.",
         "one_family": "All models are from one family, and there are too few examples to train a classifier.",
     }
 ).say

@@ -1,0 +1,80 @@
+"""Beside a share of right answers: recall of each label, what is confused, who answers the same to every case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.report.report_records import record, rung
+from tests.verdict.planted import failures
+
+from tuneworthy.cli.tables import closing_lines
+from tuneworthy.ladder.record import LabelBalance, LabelConfusion, RunRecord
+from tuneworthy.report.document import document
+from tuneworthy.report.findings import paragraph
+from tuneworthy.report.tables import causes_table, confusion_table, data_table, ladder_table, recall_table
+
+CONSTANT = "gives every case the same answer"
+
+
+def confused(*pairs: tuple[str, str, int]) -> list[LabelConfusion]:
+    return [LabelConfusion(expected=expected, answered=answered, n=n) for expected, answered, n in pairs]
+
+
+def labelled(pairs: list[LabelConfusion]) -> RunRecord:
+    """A run whose classical baseline always answers `ok`, the label of 93% of dev."""
+    always = rung("classical", "classical/linear", 186, constant=True, recall={"ok": 1.0, "fraud": 0.0})
+    today = rung("baseline", "baseline/today", 190, recall={"ok": 0.97, "fraud": 0.9}, confusion=pairs)
+    balance = LabelBalance(label="ok", share=0.93, n=80, score=0.93, rarest=0.07)
+    return replace(record(always, today, best="baseline"), balance=balance)
+
+
+FEW = labelled(confused(("ok", "ok", 70), ("fraud", "fraud", 5), ("ok", "fraud", 3), ("fraud", "", 2)))
+
+
+def test_the_recall_of_each_label_stands_beside_the_score_of_every_rung() -> None:
+    table = recall_table(FEW)
+    assert table is not None and [list(row) for row in table.rows] == [
+        ["fraud", "0.000", "0.900"],
+        ["ok", "1.000", "0.970"],
+    ]
+
+
+def test_the_confusion_matrix_of_dev_counts_answers_that_name_no_label() -> None:
+    table = confusion_table(FEW)
+    assert table is not None and "dev" in table.note
+    assert [column.heading for column in table.columns] == ["label", "fraud", "ok", "(no label)"]
+    assert [list(row) for row in table.rows] == [["fraud", "5", "0", "2"], ["ok", "3", "70", "0"]]
+
+
+def test_of_many_labels_the_ten_most_confused_pairs_are_shown() -> None:
+    pairs = [(f"l{n}", f"l{n}", 50) for n in range(30)] + [(f"l{n}", f"l{n + 1}", 29 - n) for n in range(29)]
+    table = confusion_table(labelled(confused(*sorted(pairs, key=lambda pair: -pair[2]))))
+    assert table is not None and len(table.rows) == 10 and list(table.rows[0]) == ["l0", "l1", "29"]
+
+
+def test_a_constant_answer_is_marked_wherever_its_score_is_shown() -> None:
+    assert ladder_table(FEW).rows[0][3].endswith("(constant)") and "constant" not in ladder_table(FEW).rows[1][3]
+    assert any(CONSTANT in line for line in closing_lines(FEW))
+    assert any(CONSTANT in line for line in document(FEW).warnings)
+    assert CONSTANT in paragraph(FEW)
+
+
+def test_the_majority_share_is_always_shown() -> None:
+    assert FEW.balance is not None
+    even = replace(FEW, balance=replace(FEW.balance, share=0.4))
+    assert ["majority class", "ok (40.0% of dev)"] in [list(row) for row in data_table(even).rows]
+    assert any("40.0% of 80 dev cases" in line for line in closing_lines(even))
+
+
+def test_a_run_without_labels_has_none_of_these() -> None:
+    plain = record(rung("baseline", "baseline/today", 150), best="baseline")
+    assert recall_table(plain) is None and confusion_table(plain) is None and causes_table(()) is None
+
+
+def test_the_error_analysis_says_how_a_class_is_found_and_what_is_not_measured() -> None:
+    row = replace(
+        failures("unexplained", 40), probe="No probe finds a cause.", limits=("Wrong labels are not measured.",)
+    )
+    table = causes_table((row, failures("format", 20)))
+    assert table is not None and [cells[0] for cells in table.rows] == ["unexplained", "format"]
+    assert table.rows[0][-1] == "No probe finds a cause. Wrong labels are not measured."
