@@ -156,7 +156,7 @@ async def measure_on_test(
 
 
 async def decide(
-    session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float
+    session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float | None
 ) -> tuple[PairedResult, Adoption]:
     """Compare a trial with the best so far, and with the highest ever adopted.
 
@@ -168,11 +168,11 @@ async def decide(
         best: The best language-model variant so far.
         highest: The highest-scoring variant ever adopted (so that "no worse" cannot creep down).
         trial: The candidate.
-        alpha: Of this comparison.
+        alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
     margin, target = session.project.task.margin, session.project.task.target
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
-    _, no_creep, fault = compare_on_test(session, highest, trial, alpha)
+    _, no_creep, fault = compare_on_test(session, highest, trial)
     unvalidated = unvalidated or fault
     met = []
     for one in (best, trial):
@@ -201,16 +201,22 @@ async def decide(
 
 
 def compare_on_test(
-    session: Session, a: Measurement, b: Measurement, alpha: float
+    session: Session, a: Measurement, b: Measurement, alpha: float | None = None
 ) -> tuple[PairedResult, NonInferiority, str]:
     """Compare `b` with `a`; where a judge grades, corrected by people's verdicts.
+
+    Args:
+        session: The opened project.
+        a: What `b` is compared with.
+        b: The candidate.
+        alpha: One-sided, of "b is better"; None to describe the difference. Non-inferiority is tested at 5 % apart.
 
     Returns:
         The comparison, the non-inferiority of `b` by the margin, and why they may not decide ("" if they may).
     """
     groups, margin = session.groups(session.split.test), session.project.task.margin
     gain = compare(*_common(a, b, groups), alpha=alpha, seed=session.project.split.seed)
-    bound = non_inferior(*_common(a, b, groups), margin=margin, alpha=alpha)
+    bound = non_inferior(*_common(a, b, groups), margin=margin)
     if session.judging is None:
         return gain, bound, ""
     return session.judging.correct(session.split.test, a.judged, b.judged, gain, bound, groups=groups)
@@ -223,7 +229,7 @@ def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDif
     for a, b in pairs:
         if not np.isfinite(a.num + b.num).any():
             continue
-        gain, bound, _ = compare_on_test(session, a, b, 0.05)
+        gain, bound, _ = compare_on_test(session, a, b)
         row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
         found.append(row)
     return found
@@ -261,7 +267,7 @@ def beside_labels(session: Session, record: RungRecord, trial: Measurement, bala
     right = np.array([case.expected is not None and balance.label in accepted(case.expected) for case in test])
     majority = replace(trial, num=trial.den * right, unscored=trial.unscored)
     groups = session.groups(test)
-    gain = compare(*_common(majority, trial, groups), alpha=0.1, seed=session.project.split.seed)
+    gain = compare(*_common(majority, trial, groups), alpha=0.05, seed=session.project.split.seed)
     return replace(record, recall=recall, beats_majority=gain.better)
 
 
@@ -301,7 +307,7 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
         compared_to=against.id,
         delta=gain.delta,
         delta_ci=gain.ci,
-        p_value=gain.p_value,
+        p_value=None if gain.alpha is None else gain.p_value,
         alpha=gain.alpha,
     )
 

@@ -16,8 +16,9 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.adopt import Adoption
 from tuneworthy.ladder.comparison_plan import read_comparisons
-from tuneworthy.ladder.comparisons import measure_today, plan_comparisons, take_comparison
+from tuneworthy.ladder.comparisons import comparison_id, measure_today, pass_on, plan_comparisons, take_comparison
 from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.measurement import (
     Measurement,
@@ -48,12 +49,15 @@ from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.comparisons import SHARED
+from tuneworthy.stats.paired import PairedResult
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
 log = logging.getLogger(__name__)
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
+# A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
+KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
 # The record of a hosted model that may not serve and may teach.
 TEACHER = "teacher"
 
@@ -179,6 +183,8 @@ class LadderRun:
                 record = await self._rung(name)
             self.records[name] = replace(record, cost_usd=spent.usd)
             log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
+            if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
+                pass_on(self.session, name)
             if name != "classical" or self.quick:
                 self.say(self.records[name])
             if name == "model" and not self.quick:
@@ -225,7 +231,7 @@ class LadderRun:
         )
         if self.quick:
             return await self._quick(record, winner)
-        record = await self._test(record, winner)
+        record = await self._test(record, winner, unseen)
         detail = await rung.after_test(session, winner, self.dev or session.split.dev)
         return replace(record, detail=detail or record.detail)
 
@@ -251,7 +257,7 @@ class LadderRun:
                 raced = await self._explore(candidates, self.dev)
                 winner = raced.winner if raced else candidates[0]
                 self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
-                record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner)
+                record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
         self.records[TEACHER] = replace(record, cost_usd=spent.usd)
         self.say(self.records[TEACHER])
 
@@ -297,23 +303,25 @@ class LadderRun:
         if row is None:
             return _failed(record, await self.session.ask(winner, self.dev))
         self._n_on_dev[winner.id] = row.n
-        if record.rung != "classical" and await self._is_ahead(winner):
+        head = row.n if self.best is None else min(row.n, self._n_on_dev[self.best.id])
+        if record.rung != "classical" and (self.best is None or await self._leads(winner, self.best, self.dev[:head])):
             self.best = winner
         return replace(record, reason=messages.say("quick", score=row.score, n=row.n))
 
-    async def _is_ahead(self, winner: Variant) -> bool:
-        """Whether `winner` is ahead of the best so far on the dev cases that both have answered and scored."""
-        if self.best is None:
-            return True
-        head = self.dev[: min(self._n_on_dev[winner.id], self._n_on_dev[self.best.id])]
-        ours, best = [await measure(self.session, variant, head) for variant in (winner, self.best)]
-        return float(differences(ours, best).sum()) > 0
+    async def _leads(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
+        """Whether `variant` is ahead of the best so far on `dev`, where both were scored."""
+        ours, theirs = [await measure(self.session, one, dev) for one in (variant, best)]
+        return float(differences(ours, theirs).sum()) > 0
 
-    async def _test(self, record: RungRecord, winner: Variant) -> RungRecord:
+    async def _test(self, record: RungRecord, winner: Variant, unseen: Sequence[Case]) -> RungRecord:
+        """Measure the winner on test and decide about it.
+
+        Args:
+            record: Of the rung, as far as dev tells.
+            winner: What leads on dev.
+            unseen: The cases of dev that it was not made from.
+        """
         best, name = self.leader, record.rung
-        alpha = None
-        if best and name not in (*REFERENCE_RUNGS, TEACHER):
-            alpha = take_comparison(self.session, name, best.variant, winner)
         if name == "baseline" and measure_today(self.session, winner):
             record = replace(record, notes=[*record.notes, messages.say("today_measured_again")])
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
@@ -329,10 +337,10 @@ class LadderRun:
         if name == "classical":
             self.classical = trial
             return _reference(record, messages.say("classical"))
-        if best is None or alpha is None or self.highest is None:
+        if best is None:
             self._lead(trial)
             return _reference(record, messages.say("today"))
-        gain, decision = await decide(self.session, best, self.highest, trial, alpha)
+        gain, decision = await self._decide(best, trial, unseen)
         record = with_decision(record, best.variant, gain, decision)
         if decision.status is RungStatus.ADOPTED:
             self._lead(trial)
@@ -342,6 +350,24 @@ class LadderRun:
             record = replace(record, reason=f"{record.reason}; {why}")
         return record
 
+    async def _decide(
+        self, best: Measurement, trial: Measurement, unseen: Sequence[Case]
+    ) -> tuple[PairedResult, Adoption]:
+        """Compare a trial with the best so far, if it may serve and leads on dev, and pass on alpha that is unspent.
+
+        Only a gain that was found passes alpha on: where the trial is adopted because it is cheaper, it was spent.
+        """
+        session, name = self.session, trial.rung
+        dev = unseen if session.split.explore else ()
+        compared = not trial.violated and (not dev or await self._leads(trial.variant, best.variant, dev))
+        alpha = take_comparison(session, name, best.variant, trial.variant) if compared else None
+        gain, decision = await decide(session, best, self.highest or best, trial, alpha)
+        if alpha is None:
+            pass_on(session, name)
+        elif decision.reason_code == "better":
+            pass_on(session, comparison_id(session, name, best.variant, trial.variant))
+        return gain, decision
+
     def _lead(self, trial: Measurement) -> None:
         """Make this the best language-model variant; the first eligible one also is the highest."""
         if self.highest is None or self.highest.violated or trial.score > self.highest.score:
@@ -350,8 +376,7 @@ class LadderRun:
 
     async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
         """Compare the classical baseline with the best language-model variant: the last comparison."""
-        alpha = take_comparison(self.session, "classical", best.variant, classical.variant)
-        gain, decision = await decide(self.session, best, self.highest or best, classical, alpha)
+        gain, decision = await self._decide(best, classical, self.dev)
         why = messages.say("classical_compared", reason=decision.reason)
         if decision.reason_code == "constraint":
             why = messages.say("classical") + messages.say("ineligible", why=decision.reason)
