@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -191,7 +190,7 @@ class SimulatedSession(Session):
     """An opened project whose answers are drawn."""
 
     def __init__(self, truth: Truth, root: Path) -> None:
-        (root / "documents").mkdir()
+        (root / "documents").mkdir(parents=True, exist_ok=True)
         self.truth = truth
         self.project = _project(truth)
         self.project._root = root
@@ -205,6 +204,8 @@ class SimulatedSession(Session):
         model = SimpleNamespace(provider=SimpleNamespace(identity={}), hosted=False, name="small")
         self.models: Any = dict.fromkeys(("small", "large", CLASSICAL.model), model)
         self.runner: Any = Answers(truth, _places(truth.n_test, truth.n_dev), self.pool)
+        if not (self.folder.path / "split.json").exists():
+            self.folder.write("split", self.split.to_dict())
 
     @property
     def graders(self) -> Any:
@@ -277,19 +278,19 @@ class Ladder:
     shown: Sequence[str]
 
 
+def run(truth: Truth, root: Path, rungs: Sequence[str] = ()) -> RunRecord:
+    """Let the package run the rungs of a ladder, all if none is named, in a folder."""
+    session = SimulatedSession(truth, root)
+    registry = SimpleNamespace(get=lambda name, _: partial(SimulatedRung, name, truth))
+    with patch.object(ladder_run, "RUNGS", registry):
+        return asyncio.run(ladder_run.LadderRun(session).run(rungs or session.project.ladder.rungs))
+
+
 def walk(truth: Truth) -> Ladder:
-    """Let the package run a ladder."""
+    """Let the package run a ladder in a folder that is removed afterwards."""
     memory = Path("/dev/shm")
-    root = Path(tempfile.mkdtemp(prefix="ladder-", dir=memory if memory.is_dir() else None))
-    rungs = SimpleNamespace(get=lambda name, _: partial(SimulatedRung, name, truth))
-    try:
-        session = SimulatedSession(truth, root)
-        session.folder.write("split", session.split.to_dict())
-        with patch.object(ladder_run, "RUNGS", rungs):
-            record = asyncio.run(ladder_run.LadderRun(session).run(session.project.ladder.rungs))
-    finally:
-        shutil.rmtree(root)
-    return judged(truth, record)
+    with tempfile.TemporaryDirectory(prefix="ladder-", dir=memory if memory.is_dir() else None) as root:
+        return judged(truth, run(truth, Path(root)))
 
 
 def judged(truth: Truth, record: RunRecord) -> Ladder:

@@ -17,6 +17,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.record import FieldScores, LabelBalance, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
@@ -45,6 +46,7 @@ class Measurement:
         usd_per_1k: A thousand answers; None if not told.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
+        beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
     """
 
     rung: str
@@ -56,6 +58,7 @@ class Measurement:
     usd_per_1k: float | None
     latency: Latency
     violated: str = ""
+    beats_majority: bool | None = None
 
     @property
     def score(self) -> float:
@@ -170,14 +173,10 @@ async def decide(
         trial: The candidate.
         alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
-    margin, target = session.project.task.margin, session.project.task.target
+    margin = session.project.task.margin
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
     _, no_creep, fault = compare_on_test(session, highest, trial)
     unvalidated = unvalidated or fault
-    met = []
-    for one in (best, trial):
-        score, _, _, size, _ = _score(session, one)
-        met.append(target is not None and size is not None and target_status(score, size, target, margin) == "met")
     evidence = AdoptionEvidence(
         gain=gain,
         no_creep=no_creep,
@@ -185,7 +184,7 @@ async def decide(
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
         time_ratio=trial.latency.ratio_to(best.latency),
-        loses_target=met[0] and not met[1],
+        loses_target=_meets(session, best) and not _meets(session, trial),
         violated=trial.violated,
         unvalidated=unvalidated,
     )
@@ -198,6 +197,16 @@ async def decide(
         )
         decision = decide_adoption(replace(evidence, time_ratio=after.ratio_to(before)), margin)
     return gain, decision
+
+
+def _meets(session: Session, one: Measurement) -> bool:
+    """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
+    task = session.project.task
+    score, _, _, size, _ = _score(session, one)
+    if task.target is None or size is None or one.beats_majority is False:
+        return False
+    options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
+    return target_status(score, size, task.target, task.margin, options=options) == "met"
 
 
 def compare_on_test(

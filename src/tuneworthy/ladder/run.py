@@ -327,9 +327,10 @@ class LadderRun:
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
-        self.trials[name] = trial
         if self.balance is not None:
             record = beside_labels(self.session, record, trial, self.balance)
+            trial = replace(trial, beats_majority=record.beats_majority)
+        self.trials[name] = trial
         if name == TEACHER:
             return replace(
                 record, status=RungStatus.VIOLATES_CONSTRAINT, reason=trial.violated, reason_code="constraint"

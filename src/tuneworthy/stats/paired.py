@@ -154,8 +154,8 @@ def non_inferior(
 def mcnemar_p_value(gains: int, losses: int) -> float:
     """One-sided mid-p-value of McNemar's test, of "B is not better": half of the chance of the table itself counts.
 
-    The exact test rejects too rarely. This one rejects at most 4 % more often than alpha says, whatever share of 30 to
-    300 cases differs (alpha from 0.001 to 0.05).
+    The exact test rejects too rarely. This one rejects at most 4 % more often than alpha says, where up to nine tenths
+    of 30 to 300 cases differ (alpha from 0.001 to 0.05).
 
     Source: Fagerland, Lydersen, Laake 2013 (BMC Med. Res. Methodol. 13:91).
 

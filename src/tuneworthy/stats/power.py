@@ -3,6 +3,7 @@
 `loss` is the share of cases that only A gets right, `gain` the share that only B does; together the discordance.
 """
 
+from bisect import bisect_left
 from math import ceil, floor, log1p, sqrt
 
 import numpy as np
@@ -69,8 +70,9 @@ def n_for_difference(loss: float, gain: float, alpha: float = 0.05, power: float
     if delta <= 0:
         raise ValueError("without a gain no n has power: it must be above the loss")
     z_alpha, z_power = -scipy.special.ndtri(alpha), scipy.special.ndtri(power)
-    n = ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
-    kept = 0
+    high = 2 * ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
+    n = bisect_left(range(1, high), power, key=lambda size: mcnemar_power(size, loss, gain, alpha))
+    n, kept = max(1, n - 20), 0  # power falls a little here and there as n grows
     while kept < 10 and n < N_MAX:
         kept = kept + 1 if mcnemar_power(n, loss, gain, alpha) >= power else 0
         n += 1
