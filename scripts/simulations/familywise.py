@@ -36,7 +36,7 @@ from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Response, Score, Timing, Trace, Variant
+from tuneworthy.types import Case, Example, Response, Score, Timing, Trace, Variant, content_hash
 
 RUNGS = ("prompt", "retrieval", "model", "few_shot", "decoding")
 CANDIDATES = 4
@@ -231,6 +231,11 @@ class SimulatedSession(Session):
         return np.array([score.num for score in scores]), np.ones(len(cases)), scores
 
 
+@cache
+def _id(model: str, system: str) -> str:
+    return content_hash([model, system])  # all in which variants differ here
+
+
 def _project(truth: Truth) -> Project:
     names = [*(["classical"] if truth.classical is not None else []), "baseline", *RUNGS]
     names += ["fine_tune"] if truth.trained else []
@@ -282,7 +287,9 @@ def run(truth: Truth, root: Path, rungs: Sequence[str] = ()) -> RunRecord:
     """Let the package run the rungs of a ladder, all if none is named, in a folder."""
     session = SimulatedSession(truth, root)
     registry = SimpleNamespace(get=lambda name, _: partial(SimulatedRung, name, truth))
-    with patch.object(ladder_run, "RUNGS", registry):
+    described = patch.object(ladder_run, "differences_on_test", lambda *_: [])  # decides nothing here, and takes long
+    named = patch.object(Variant, "id", property(lambda variant: _id(variant.model, variant.system or "")))
+    with patch.object(ladder_run, "RUNGS", registry), described, named:
         return asyncio.run(ladder_run.LadderRun(session).run(rungs or session.project.ladder.rungs))
 
 
@@ -354,10 +361,13 @@ def cheaper_ones(rng: np.random.Generator, seed: int) -> Truth:
 
 
 def eight_points(rng: np.random.Generator, seed: int, *, whole: bool = False) -> Truth:
-    """One candidate of one rung adds 8 points, and nothing else anything: five comparisons are planned."""
+    """One candidate of one rung adds 8 points, and nothing else anything: five comparisons are planned.
+
+    Today's variant scores 70 %, and the gain makes 5 % of the cases worse (as `check` assumes) and 13 % better.
+    """
     part = (str(rng.choice(RUNGS)), int(rng.integers(CANDIDATES)))
     more: dict[str, Any] = {} if whole else {"classical": None, "trained": False}
-    return Truth(seed=seed, effects={part: 0.08}, **_shape(rng), **more)
+    return Truth(seed=seed, effects={part: 0.08}, base=0.7, shared=0.79, **more)
 
 
 def eight_points_of_seven(rng: np.random.Generator, seed: int) -> Truth:
@@ -366,7 +376,14 @@ def eight_points_of_seven(rng: np.random.Generator, seed: int) -> Truth:
 
 
 ERRORS: Sequence[Draw] = (nothing_helps, nothing_helps_small_dev, first_helps, some_help, cheaper_ones)
-POWER: Sequence[Draw] = (eight_points, eight_points_of_seven)
+
+
+def eight_points_anywhere(rng: np.random.Generator, seed: int) -> Truth:
+    """The same where today's variant scores 50 to 80 %, and the gain makes 5 to 13 % of the cases worse."""
+    return replace(eight_points(rng, seed), **_shape(rng))
+
+
+POWER: Sequence[Draw] = (eight_points, eight_points_of_seven, eight_points_anywhere)
 
 
 def drawn(draw: Draw, seed: int, number: int) -> Ladder:

@@ -31,8 +31,8 @@ def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsy
     out = capsys.readouterr().out
     assert "a run makes " in out and " calls, costs nothing and takes less than a minute" in out
     assert (
-        "The test set has 90 cases for 4 comparisons at alpha 0.0100 each. If 5.0% of the cases get worse, a gain of "
-        in out
+        "The test set has 90 cases for 5 comparisons at a one-sided alpha of 0.008 or more. If 5.0% of the cases get "
+        "worse, a gain of " in out
     )
     assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
 
@@ -88,7 +88,7 @@ def test_json_is_the_whole_of_stdout(folder: Folder, capsys: pytest.CaptureFixtu
     assert (report["errors"], report["task"]) == (1, "clean")
     assert set(report["findings"][0]) == {"check", "severity", "message", "fix"}
     assert report["estimate"]["calls"][0] > 0 and report["estimate"]["assumptions"]
-    assert report["power"]["n"] == 90 and report["power"]["comparisons"] == 4
+    assert report["power"]["n"] == 90 and report["power"]["comparisons"] == 5
 
 
 def test_a_missing_project_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
