@@ -365,7 +365,7 @@ class LadderRun:
         gain, decision = await decide(session, best, self.highest or best, trial, alpha)
         if alpha is None:
             pass_on(session, name)
-        elif decision.reason_code == "better":
+        elif gain.better and decision.reason_code == "better":
             pass_on(session, comparison_id(session, name, best.variant, trial.variant))
         return gain, decision
 
