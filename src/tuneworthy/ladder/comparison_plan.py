@@ -57,9 +57,9 @@ def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
 
 
 def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:
-    """Return the rungs that can compare something on test, in the order in which they do.
+    """Return the rungs that can compare something on test, in the order of the ladder.
 
-    `classical` stands for the best against it, the last comparison. `fine_tune` is planned before a model is trained.
+    `classical` stands for the best against it. `fine_tune` is planned before a model is trained.
     """
     able = {
         "baseline": False,
@@ -68,5 +68,4 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
         "model": len(project.answering) > 1,
         "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
     }
-    names = [name for name in project.ladder.rungs if able.get(name, True)]
-    return sorted(names, key=lambda name: name == "classical")
+    return [name for name in project.ladder.rungs if able.get(name, True)]

@@ -109,7 +109,7 @@ say = Catalogue(
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",
-        "classical_compared": "no language model; compared with the best language model variant: {reason}",
+        "classical_compared": "no language model; against the best language model variant: {reason}",
         "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
         # Rung prompt
         "own_prompt": "{model} is your own pipeline, which has its own prompt",

@@ -150,6 +150,7 @@ class LadderRun:
         leader: The best language-model variant so far; an ineligible one only until an eligible one was tested.
         highest: The highest-scoring one ever adopted.
         classical: The classical baseline.
+        classical_leads: Whether it is ahead of today's variant on dev, so that it is compared with the best.
         trials: What was measured on test, by rung.
         balance: The most frequent label.
     """
@@ -165,6 +166,7 @@ class LadderRun:
         self.leader: Measurement | None = None
         self.highest: Measurement | None = None
         self.classical: Measurement | None = None
+        self.classical_leads = False
         self.trials: dict[str, Measurement] = {}
         self.balance = None if quick else balance_of(session)
         dev = shuffled(session.split.dev, session.project.split.seed)
@@ -187,6 +189,10 @@ class LadderRun:
                 pass_on(self.session, name)
             if name != "classical" or self.quick:
                 self.say(self.records[name])
+            if name == "baseline" and self.classical and self.leader:
+                self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
+                if not self.classical_leads:
+                    pass_on(self.session, "classical")
             if name == "model" and not self.quick:
                 await self._teacher()
         if "classical" in order and not self.quick:
@@ -304,11 +310,16 @@ class LadderRun:
             return _failed(record, await self.session.ask(winner, self.dev))
         self._n_on_dev[winner.id] = row.n
         head = row.n if self.best is None else min(row.n, self._n_on_dev[self.best.id])
-        if record.rung != "classical" and (self.best is None or await self._leads(winner, self.best, self.dev[:head])):
+        if record.rung != "classical" and (self.best is None or await self._ahead(winner, self.best, self.dev[:head])):
             self.best = winner
         return replace(record, reason=messages.say("quick", score=row.score, n=row.n))
 
-    async def _leads(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
+    async def _leads(self, trial: Measurement, best: Variant, dev: Sequence[Case]) -> bool:
+        """Whether a trial may serve and is ahead on dev, so that it is compared; where dev is small, all are."""
+        ahead = not self.session.split.explore or await self._ahead(trial.variant, best, dev)
+        return ahead and not trial.violated
+
+    async def _ahead(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
         """Whether `variant` is ahead of the best so far on `dev`, where both were scored."""
         ours, theirs = [await measure(self.session, one, dev) for one in (variant, best)]
         return float(differences(ours, theirs).sum()) > 0
@@ -341,7 +352,7 @@ class LadderRun:
         if best is None:
             self._lead(trial)
             return _reference(record, messages.say("today"))
-        gain, decision = await self._decide(best, trial, unseen)
+        gain, decision = await self._decide(best, trial, leads=await self._leads(trial, best.variant, unseen))
         record = with_decision(record, best.variant, gain, decision)
         if decision.status is RungStatus.ADOPTED:
             self._lead(trial)
@@ -351,21 +362,18 @@ class LadderRun:
             record = replace(record, reason=f"{record.reason}; {why}")
         return record
 
-    async def _decide(
-        self, best: Measurement, trial: Measurement, unseen: Sequence[Case]
-    ) -> tuple[PairedResult, Adoption]:
-        """Compare a trial with the best so far, if it may serve and leads on dev, and pass on alpha that is unspent.
+    async def _decide(self, best: Measurement, trial: Measurement, *, leads: bool) -> tuple[PairedResult, Adoption]:
+        """Compare a trial with the best so far if it leads on dev, and pass on alpha that is unspent.
 
-        Only a gain that was found passes alpha on: where the trial is adopted because it is cheaper, it was spent.
+        Only a gain that was found passes alpha on: where the trial is adopted because it is cheaper, it was spent. The
+        classical baseline, compared last, keeps it: a rung before it would have more in the next run than in this one.
         """
         session, name = self.session, trial.rung
-        dev = unseen if session.split.explore else ()
-        compared = not trial.violated and (not dev or await self._leads(trial.variant, best.variant, dev))
-        alpha = take_comparison(session, name, best.variant, trial.variant) if compared else None
+        alpha = take_comparison(session, name, best.variant, trial.variant) if leads else None
         gain, decision = await decide(session, best, self.highest or best, trial, alpha)
         if alpha is None:
             pass_on(session, name)
-        elif gain.better and decision.reason_code == "better":
+        elif gain.better and decision.reason_code == "better" and name != "classical":
             pass_on(session, comparison_id(session, name, best.variant, trial.variant))
         return gain, decision
 
@@ -377,7 +385,7 @@ class LadderRun:
 
     async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
         """Compare the classical baseline with the best language-model variant: the last comparison."""
-        gain, decision = await self._decide(best, classical, self.dev)
+        gain, decision = await self._decide(best, classical, leads=self.classical_leads)
         why = messages.say("classical_compared", reason=decision.reason)
         if decision.reason_code == "constraint":
             why = messages.say("classical") + messages.say("ineligible", why=decision.reason)
