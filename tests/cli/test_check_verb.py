@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.ladder.check_projects import KEY, PLANTED, SERVED, Folder, clean, gguf, model_server, served
 from tuneworthy.cli import invoke
+from tuneworthy.stats.comparisons import ComparisonPlan, UsedUp
+from tuneworthy.store import Folder as ProjectFolder
 
 
 @pytest.fixture
@@ -31,8 +34,8 @@ def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsy
     out = capsys.readouterr().out
     assert "a run makes " in out and " calls, costs nothing and takes less than a minute" in out
     assert (
-        "The test set has 90 cases for 4 comparisons at alpha 0.0100 each. If 5.0% of the cases get worse, a gain of "
-        in out
+        "The test set has 90 cases for 5 comparisons at a one-sided alpha of 0.008 or more. If 5.0% of the cases get "
+        "worse, a gain of " in out
     )
     assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
 
@@ -88,7 +91,28 @@ def test_json_is_the_whole_of_stdout(folder: Folder, capsys: pytest.CaptureFixtu
     assert (report["errors"], report["task"]) == (1, "clean")
     assert set(report["findings"][0]) == {"check", "severity", "message", "fix"}
     assert report["estimate"]["calls"][0] > 0 and report["estimate"]["assumptions"]
-    assert report["power"]["n"] == 90 and report["power"]["comparisons"] == 4
+    assert report["power"]["n"] == 90 and report["power"]["comparisons"] == 5
+
+
+def test_the_power_is_that_of_the_comparisons_that_are_left_even_where_the_test_set_is_used_up(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder.write()
+    plan = ComparisonPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
+    for made, difference in ((plan, 0.14), (used_up(plan), 0.3)):
+        ProjectFolder(root).write("comparisons", made.to_dict())
+        assert invoke(["check", "--json", "--project", str(root)]) == 0
+        power = json.loads(capsys.readouterr().out)["power"]
+        assert power["comparisons"] == 1 and power["alpha"] == min(made.open_slots.values())
+        assert power["difference"] > difference
+
+
+def used_up(plan: ComparisonPlan) -> ComparisonPlan:
+    """The same after every comparison that can be made."""
+    with suppress(UsedUp):
+        for number in range(50):
+            plan = plan.take(f"again{number}", "model")
+    return plan
 
 
 def test_a_missing_project_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,7 +182,7 @@ def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
     ones, zeros = [1.0] * 200, [0.0] * 200
     for a, b in ((zeros, ones), (ones, zeros)):
         gain = compare(a, ones, b, ones, alpha=0.01)
-        bound = non_inferior(a, ones, b, ones, margin=0.05, alpha=0.01)
+        bound = non_inferior(a, ones, b, ones, margin=0.05)
         told = decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound, unvalidated="no human ratings"), 0.05)
         assert (told.status, told.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
         assert decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound), 0.05).reason_code != "judge"

@@ -320,7 +320,7 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
     for name in gone:
         (root / ".tuneworthy" / name).unlink()
     if not gone:
-        Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
+        Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}, "passed": []})
     for command in ("run", "compare baseline current --test"):
         assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
@@ -373,7 +373,7 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     command: str, document: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
-    Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
+    Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}, "passed": []})
     Folder(root).write("run", document)
     assert invoke([*command.split(), "--project", str(root)]) == 2
     err = capsys.readouterr().err

@@ -121,7 +121,7 @@ def test_a_group_stays_on_one_half() -> None:
 
 @pytest.mark.slow
 def test_of_a_thousand_sweeps_on_noise_at_most_38_adopt_anything() -> None:
-    """Scores ignore the parameters; 25 are expected at an alpha of 0.05 two-sided, 38 is 2.6 standard errors more."""
+    """Scores ignore the parameters; 25 are expected at an alpha of 0.025, 38 is 2.6 standard errors more."""
     adopted = sum(run(Simulation(10_000 + seed, lambda _: 0.5), 700, seed).adopted for seed in range(1000))
     print(f"adopted on noise: {adopted} of 1000")
     assert adopted <= 38
@@ -138,7 +138,7 @@ def test_a_comparison_on_the_cases_that_were_searched_would_adopt_noise() -> Non
         found = run(world, 550, seed)
         search, _ = halves(DEV, seed)
         one, two = (asyncio.run(world.measure(variant, search)) for variant in (BASE, found.winner))
-        fooled += compare(one.num, one.den, two.num, two.den, None, alpha=0.05, seed=0).better
+        fooled += compare(one.num, one.den, two.num, two.den, None, alpha=0.025, seed=0).better
     assert fooled >= 4
 
 

@@ -204,11 +204,12 @@ def test_what_racing_saved_is_told_by_rung_and_in_all_less_what_a_closer_look_to
     assert table.title in render_html(record, today=TODAY)
 
 
-def test_a_second_interval_level_is_written_into_the_cells() -> None:
+def test_the_alpha_of_each_comparison_stands_beside_its_p_value_and_a_gain_that_is_not_tested_has_neither() -> None:
     record = records.plain()
-    rungs = [replace(r, alpha=0.004) if r.rung == "model" else r for r in record.rungs]
-    rows = tables.ladder_table(replace(record, rungs=rungs)).only("gain").rows
-    assert rows[3][0].endswith("α 0.004")
+    rungs = [replace(r, p_value=None, alpha=None) if r.rung == "model" else r for r in record.rungs]
+    rows = tables.ladder_table(replace(record, rungs=rungs)).only("gain", "p", "alpha").rows
+    assert [list(row[1:]) for row in rows[2:4]] == [["0.0012", "0.008"], ["–", "–"]]
+    assert rows[3][0] != "–"
 
 
 @pytest.mark.parametrize(

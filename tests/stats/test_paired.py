@@ -23,7 +23,7 @@ def pair(gains, losses, n):
 
 def test_right_wrong_cases_get_mcnemar_and_tango():
     result = compare(*pair(16, 2, 50))
-    assert (result.gains, result.losses, result.method) == (16, 2, "mcnemar_exact")
+    assert (result.gains, result.losses, result.method) == (16, 2, "mcnemar_mid_p")
     assert result.p_value == mcnemar_p_value(16, 2)
     assert result.ci == tango_interval(16, 2, 50)
     assert result.delta == pytest.approx(0.28)
@@ -31,20 +31,23 @@ def test_right_wrong_cases_get_mcnemar_and_tango():
     assert not result.worse
 
 
-def test_five_gains_are_never_enough_and_the_interval_says_so():
-    result = compare(*pair(5, 0, 100))
-    assert result.p_value == 0.0625
-    assert tango_interval(5, 0, 100)[0] > 0  # alone, the interval would have said "better"
-    assert not result.better
-    assert compare(*pair(6, 0, 100)).better
+def test_the_test_decides_and_the_interval_is_of_95_percent_whatever_alpha_is():
+    strict, loose, described = (compare(*pair(8, 1, 100), alpha=alpha) for alpha in (0.01, 0.05, None))
+    assert strict.p_value == loose.p_value == pytest.approx(0.0107, abs=1e-4)
+    assert strict.ci == loose.ci == described.ci == tango_interval(8, 1, 100)
+    assert [one.better for one in (strict, loose, described)] == [False, True, False]
+    back = compare(*pair(1, 8, 100))
+    assert back.worse
+    assert not back.better
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.0067])
-def test_test_and_interval_agree_on_every_table_of_sixty_cases(alpha):
+def test_better_and_worse_are_the_two_sides_of_one_test(alpha):
     for gains in range(31):
         for losses in range(31):
             result = compare(*pair(gains, losses, 60), alpha=alpha)
-            assert (result.better or result.worse) == (result.p_value <= alpha)
+            assert result.better == (gains > losses and result.p_value <= alpha)
+            assert result.worse == (gains < losses and result.p_worse <= alpha)
 
 
 @settings(max_examples=60)
@@ -56,7 +59,7 @@ def test_swapping_the_variants_mirrors_the_result(cases, grouped):
     back = compare(b, ones, a, ones, groups if grouped else None)
     np.testing.assert_allclose(there.ci, (-back.ci[1], -back.ci[0]), atol=1e-7)
     if there.method != "swap_monte_carlo":
-        assert there.p_value == pytest.approx(back.p_value, abs=1e-12)
+        assert (there.p_value, there.p_worse) == pytest.approx((back.p_worse, back.p_value), abs=1e-12)
     assert there.ci[0] <= there.delta + 1e-9
     assert there.delta - 1e-9 <= there.ci[1]
 
@@ -70,8 +73,8 @@ def test_the_same_seed_gives_the_same_result():
 
 def test_the_fewest_clusters_bound_the_p_value():
     a, ones = np.zeros(50), np.ones(50)
-    assert compare(a, ones, ones, ones, np.arange(50) // 10).p_value == 2 / 2**5
-    assert compare(a, ones, ones, ones, np.arange(50) // 5).p_value == 2 / 2**10
+    assert compare(a, ones, ones, ones, np.arange(50) // 10).p_value == 1 / 2**5
+    assert compare(a, ones, ones, ones, np.arange(50) // 5).p_value == 1 / 2**10
 
 
 def test_ten_documents_that_all_gain_are_a_finding():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.stats import permutation
-from tuneworthy.stats.permutation import swap_p_value
+from tuneworthy.stats.permutation import swap_p_values
 
 
 def differing(n_clusters):
@@ -20,17 +20,17 @@ def differing(n_clusters):
 @pytest.mark.parametrize("n_clusters", [15, 16, 17, 41])
 def test_the_p_value_does_not_depend_on_the_block(n_clusters, monkeypatch):
     sums = differing(n_clusters)
-    whole = swap_p_value(sums, alpha=0.01, seed=3)
+    whole = swap_p_values(sums, alpha=0.01, seed=3)
     monkeypatch.setattr(permutation, "BLOCK_BYTES", 100_000)
-    assert swap_p_value(sums, alpha=0.01, seed=3) == whole
-    assert whole != swap_p_value(sums, alpha=0.01, seed=4)
+    assert swap_p_values(sums, alpha=0.01, seed=3) == whole
+    assert whole != swap_p_values(sums, alpha=0.01, seed=4)
 
 
 def test_a_tiny_alpha_takes_no_more_memory_than_a_block(monkeypatch):
     monkeypatch.setattr(permutation, "BLOCK_BYTES", 2**22)
     sums = differing(300)
     tracemalloc.start()
-    swap_p_value(sums, alpha=0.0005)  # 200,000 draws: 540 MB at once
+    swap_p_values(sums, alpha=0.0005)  # 200,000 draws: 540 MB at once
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 * 2**22

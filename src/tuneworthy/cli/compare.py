@@ -59,7 +59,7 @@ def _show(result: VariantComparison) -> None:
             low=100 * paired.ci[0],
             high=100 * paired.ci[1],
             alpha=paired.alpha,
-            p_value=paired.p_value,
+            p_value=min(paired.p_value, paired.p_worse),
             n=paired.n,
             split=result.on,
             unscored=result.unscored,

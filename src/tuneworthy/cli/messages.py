@@ -128,8 +128,8 @@ say = Catalogue(
         "valid_until": "Valid until {date}.\n",
         # compare
         "difference": (
-            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}] at alpha {alpha:.4f}, p = {p_value:.4f}, n = {n} on "
-            "{split}, {unscored} unscored"
+            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}], one-sided p = {p_value:.4f} at alpha {alpha:.4f}, "
+            "n = {n} on {split}, {unscored} unscored"
         ),
         # status, guide
         "nothing_open": "All steps are done.",
@@ -244,7 +244,7 @@ say = Catalogue(
         "nothing_better": "On the search half of dev, no setting was better than today's setting.",
         "sweep_winner": (
             "{setting}: {outcome}. On {n} cases outside the search, the objective changes by {delta:+.3f} [{low:+.3f}, "
-            "{high:+.3f}], p = {p_value:.4f}. Today's objective is {objective:.3f}."
+            "{high:+.3f}], one-sided p = {p_value:.4f}. Today's objective is {objective:.3f}."
         ),
         "sweep_parts": "  {name}: score {score:.3f}, consistency {consistency:.3f}, validity {validity:.3f}",
         "flips": (

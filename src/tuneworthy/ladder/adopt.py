@@ -14,8 +14,9 @@ class AdoptionEvidence:
     """All that the rule looks at.
 
     Attributes:
-        gain: Candidate against the best language-model variant so far, at this comparison's alpha.
-        no_creep: Candidate against the highest-scoring variant ever adopted, by the project's margin.
+        gain: Candidate against the best language-model variant so far, at this comparison's alpha; without an alpha if
+            the candidate does not lead on dev: the difference is then only described.
+        no_creep: Candidate against the highest-scoring variant ever adopted, by the project's margin, at 5 %.
         unscored_share: The larger share of unscored cases of the two.
         sign_flips: Whether the sign of the gain flips when the unscored are filled against it.
         cost_ratio: Cost of an answer, candidate / best so far; None if not told or free.
@@ -59,14 +60,16 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
     Adopted: better at this comparison's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
-    and at least 20 % cheaper or faster, unless that loses a target that was met. No gain: the interval excludes a gain
-    of `margin`. Else inconclusive.
+    and at least 20 % cheaper or faster, unless that loses a target that was met. No gain: the 95 % interval excludes a
+    gain of `margin`. Else inconclusive; one that does not lead on dev is not compared, and says so.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
     gain = evidence.gain
-    numbers = messages.say(
-        "gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], alpha=gain.alpha, n=gain.n
+    numbers = messages.say("gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], n=gain.n)
+    compared = gain.alpha is not None
+    numbers += (
+        messages.say("tested", p_value=gain.p_value, alpha=gain.alpha) if compared else messages.say("not_tested")
     )
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
@@ -93,9 +96,8 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
         return Adoption(status, "loses_target", messages.say("loses_target", saving=saving, gain=numbers))
     if gain.excludes_gain(margin):
         return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=100 * margin, gain=numbers))
-    return Adoption(
-        RungStatus.INCONCLUSIVE, "unresolved", messages.say("unresolved", margin=100 * margin, gain=numbers)
-    )
+    code = "unresolved" if compared else "not_compared"
+    return Adoption(RungStatus.INCONCLUSIVE, code, messages.say("unresolved", margin=100 * margin, gain=numbers))
 
 
 def _saving(evidence: AdoptionEvidence) -> str:

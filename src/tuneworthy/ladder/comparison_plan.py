@@ -11,7 +11,6 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.task_info import TaskInfo
-from tuneworthy.ladder.tuned_models import tuned_models
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
@@ -26,6 +25,7 @@ class StoredComparisons(TypedDict):
     planned: list[str]
     added: dict[str, float]
     spent: dict[str, str]
+    passed: list[str]
 
 
 def read_comparisons(folder: Folder) -> ComparisonPlan:
@@ -57,13 +57,15 @@ def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
 
 
 def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:
-    """Return the rungs that can compare something on test; `classical` stands for the best against it."""
+    """Return the rungs that can compare something on test, in the order of the ladder.
+
+    `classical` stands for the best against it. `fine_tune` is planned before a model is trained.
+    """
     able = {
         "baseline": False,
         "classical": len(split.shots) > 0,
         "retrieval": documents_path(project) is not None,
         "model": len(project.answering) > 1,
         "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
-        "fine_tune": bool(tuned_models(project)),
     }
     return [name for name in project.ladder.rungs if able.get(name, True)]

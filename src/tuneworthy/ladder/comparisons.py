@@ -38,6 +38,11 @@ def take_comparison(session: Session, rung: str, a: Variant, b: Variant) -> floa
     return _take(session, name, lambda plan: plan.take(name, rung))
 
 
+def pass_on(session: Session, key: str) -> None:
+    """Let a comparison that found a gain, or a rung that compares nothing, pass its alpha on (see `ComparisonPlan`)."""
+    write_comparisons(session.folder, read_comparisons(session.folder).pass_on(key))
+
+
 def measure_today(session: Session, today: Variant) -> float:
     """Note that today's variant is measured on test, and return the alpha of that: 0 for the first one.
 

@@ -18,6 +18,7 @@ from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.record import FieldScores, LabelBalance, LabelConfusion, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
@@ -46,6 +47,7 @@ class Measurement:
         usd_per_1k: A thousand answers; None if not told.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
+        beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
     """
 
     rung: str
@@ -57,6 +59,7 @@ class Measurement:
     usd_per_1k: float | None
     latency: Latency
     violated: str = ""
+    beats_majority: bool | None = None
 
     @property
     def score(self) -> float:
@@ -157,7 +160,7 @@ async def measure_on_test(
 
 
 async def decide(
-    session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float
+    session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float | None
 ) -> tuple[PairedResult, Adoption]:
     """Compare a trial with the best so far, and with the highest ever adopted.
 
@@ -169,16 +172,12 @@ async def decide(
         best: The best language-model variant so far.
         highest: The highest-scoring variant ever adopted (so that "no worse" cannot creep down).
         trial: The candidate.
-        alpha: Of this comparison.
+        alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
-    margin, target = session.project.task.margin, session.project.task.target
+    margin = session.project.task.margin
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
-    _, no_creep, fault = compare_on_test(session, highest, trial, alpha)
+    _, no_creep, fault = compare_on_test(session, highest, trial)
     unvalidated = unvalidated or fault
-    met = []
-    for one in (best, trial):
-        score, _, _, size, _ = _score(session, one)
-        met.append(target is not None and size is not None and target_status(score, size, target, margin) == "met")
     evidence = AdoptionEvidence(
         gain=gain,
         no_creep=no_creep,
@@ -186,7 +185,7 @@ async def decide(
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
         time_ratio=trial.latency.ratio_to(best.latency),
-        loses_target=met[0] and not met[1],
+        loses_target=_meets(session, best) and not _meets(session, trial),
         violated=trial.violated,
         unvalidated=unvalidated,
     )
@@ -201,17 +200,33 @@ async def decide(
     return gain, decision
 
 
+def _meets(session: Session, one: Measurement) -> bool:
+    """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
+    task = session.project.task
+    score, _, _, size, _ = _score(session, one)
+    if task.target is None or size is None or one.beats_majority is False:
+        return False
+    options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
+    return target_status(score, size, task.target, task.margin, options=options) == "met"
+
+
 def compare_on_test(
-    session: Session, a: Measurement, b: Measurement, alpha: float
+    session: Session, a: Measurement, b: Measurement, alpha: float | None = None
 ) -> tuple[PairedResult, NonInferiority, str]:
     """Compare `b` with `a`; where a judge grades, corrected by people's verdicts.
+
+    Args:
+        session: The opened project.
+        a: What `b` is compared with.
+        b: The candidate.
+        alpha: One-sided, of "b is better"; None to describe the difference. Non-inferiority is tested at 5 % apart.
 
     Returns:
         The comparison, the non-inferiority of `b` by the margin, and why they may not decide ("" if they may).
     """
     groups, margin = session.groups(session.split.test), session.project.task.margin
     gain = compare(*_common(a, b, groups), alpha=alpha, seed=session.project.split.seed)
-    bound = non_inferior(*_common(a, b, groups), margin=margin, alpha=alpha)
+    bound = non_inferior(*_common(a, b, groups), margin=margin)
     if session.judging is None:
         return gain, bound, ""
     return session.judging.correct(session.split.test, a.judged, b.judged, gain, bound, groups=groups)
@@ -224,7 +239,7 @@ def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDif
     for a, b in pairs:
         if not np.isfinite(a.num + b.num).any():
             continue
-        gain, bound, _ = compare_on_test(session, a, b, 0.05)
+        gain, bound, _ = compare_on_test(session, a, b)
         row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
         found.append(row)
     return found
@@ -262,7 +277,7 @@ def beside_labels(session: Session, record: RungRecord, trial: Measurement, bala
     right = np.array([case.expected is not None and balance.label in accepted(case.expected) for case in test])
     majority = replace(trial, num=trial.den * right, unscored=trial.unscored)
     groups = session.groups(test)
-    gain = compare(*_common(majority, trial, groups), alpha=0.1, seed=session.project.split.seed)
+    gain = compare(*_common(majority, trial, groups), alpha=0.05, seed=session.project.split.seed)
     return replace(record, recall=recall, beats_majority=gain.better)
 
 
@@ -317,7 +332,7 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
         compared_to=against.id,
         delta=gain.delta,
         delta_ci=gain.ci,
-        p_value=gain.p_value,
+        p_value=None if gain.alpha is None else gain.p_value,
         alpha=gain.alpha,
     )
 

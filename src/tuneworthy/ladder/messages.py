@@ -91,7 +91,9 @@ say = Catalogue(
             "Run the same command again when the provider is available. Finished calls are cached."
         ),
         # Whether a candidate is adopted
-        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}] at alpha {alpha:.4f}, n = {n}",
+        "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}], n = {n}",
+        "tested": ", one-sided p = {p_value:.2g} at alpha {alpha:.2g}",
+        "not_tested": ", not compared because it is not ahead on dev",
         "judge_unvalidated": "{why}; judge scores alone: {gain}",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
@@ -107,7 +109,7 @@ say = Catalogue(
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",
-        "classical_compared": "no language model; compared with the best language model variant: {reason}",
+        "classical_compared": "no language model; against the best language model variant: {reason}",
         "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
         # Rung prompt
         "own_prompt": "{model} is your own pipeline, which has its own prompt",
@@ -505,8 +507,8 @@ def power(  # noqa: PLR0917
     """Say what difference the test set can show."""
     gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
     text = (
-        f"The test set has {n} cases for {comparisons} comparisons at alpha {alpha:.4f} each. If {loss:.1%} of the "
-        f"cases get worse, {gain} can be detected with 80% power."
+        f"The test set has {n} cases for {comparisons} comparison{'s' * (comparisons > 1)} at a one-sided alpha of "
+        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {gain} can be detected with 80% power."
     )
     if n_groups < n:
         worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"

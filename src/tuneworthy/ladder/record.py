@@ -80,7 +80,7 @@ class RungRecord:
         reason: Why, for people.
         variant: Id of what was compared on test (in a quick run: of the one that leads on dev).
         name: Its name.
-        compared_to: Id of the best language-model variant before this rung.
+        compared_to: Id of the best language-model variant before this rung, which `delta` is to.
         candidates_tried: Variants asked on dev (or preregistered).
         n: Test cases.
         unscored: Those that could not be scored; lost repeats count in proportion, rounded up.
@@ -91,8 +91,9 @@ class RungRecord:
         beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
         constant: Whether it answers the same to every case.
         recall: Score on the test cases of each label, for a label task.
-        delta: Paired difference to `compared_to`; its interval is at 1 - alpha.
-        alpha: Of this comparison.
+        delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
+        p_value: One-sided; None, like `alpha`, if the difference is only described.
+        alpha: Of this comparison, one-sided, with what earlier ones passed on.
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
@@ -288,7 +289,7 @@ class RunRecord:
         n_dev: Dev cases.
         n_test: Test cases.
         explored: Whether dev was large enough to explore.
-        alpha: Of each planned comparison; None in a quick run.
+        alpha: Of each planned comparison before any passes its own on; None in a quick run.
         comparisons: Planned and made.
         cost_usd: All calls of the run, those of a rung that did not end included.
         rungs: In the order of the run.

@@ -17,8 +17,9 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.adopt import Adoption
 from tuneworthy.ladder.comparison_plan import read_comparisons
-from tuneworthy.ladder.comparisons import measure_today, plan_comparisons, take_comparison
+from tuneworthy.ladder.comparisons import comparison_id, measure_today, pass_on, plan_comparisons, take_comparison
 from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.measurement import (
     Measurement,
@@ -50,12 +51,15 @@ from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.comparisons import SHARED
+from tuneworthy.stats.paired import PairedResult
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
 log = logging.getLogger(__name__)
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
+# A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
+KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
 # The record of a hosted model that may not serve and may teach.
 TEACHER = "teacher"
 
@@ -148,6 +152,7 @@ class LadderRun:
         leader: The best language-model variant so far; an ineligible one only until an eligible one was tested.
         highest: The highest-scoring one ever adopted.
         classical: The classical baseline.
+        classical_leads: Whether it is ahead of today's variant on dev, so that it is compared with the best.
         trials: What was measured on test, by rung.
         balance: The most frequent label.
     """
@@ -163,6 +168,7 @@ class LadderRun:
         self.leader: Measurement | None = None
         self.highest: Measurement | None = None
         self.classical: Measurement | None = None
+        self.classical_leads = False
         self.trials: dict[str, Measurement] = {}
         self.balance = None if quick else balance_of(session)
         dev = shuffled(session.split.dev, session.project.split.seed)
@@ -181,8 +187,14 @@ class LadderRun:
                 record = await self._rung(name)
             self.records[name] = replace(record, cost_usd=spent.usd)
             log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
+            if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
+                pass_on(self.session, name)
             if name != "classical" or self.quick:
                 self.say(self.records[name])
+            if name == "baseline" and self.classical and self.leader:
+                self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
+                if not self.classical_leads:
+                    pass_on(self.session, "classical")
             if name == "model" and not self.quick:
                 await self._teacher()
         if "classical" in order and not self.quick:
@@ -227,7 +239,7 @@ class LadderRun:
         )
         if self.quick:
             return await self._quick(record, winner)
-        record = await self._test(record, winner)
+        record = await self._test(record, winner, unseen)
         detail = await rung.after_test(session, winner, self.dev or session.split.dev)
         return replace(record, detail=detail or record.detail)
 
@@ -253,7 +265,7 @@ class LadderRun:
                 raced = await self._explore(candidates, self.dev)
                 winner = raced.winner if raced else candidates[0]
                 self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
-                record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner)
+                record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
         self.records[TEACHER] = replace(record, cost_usd=spent.usd)
         self.say(self.records[TEACHER])
 
@@ -303,31 +315,39 @@ class LadderRun:
         if row is None:
             return _failed(record, await self.session.ask(winner, self.dev))
         self._n_on_dev[winner.id] = row.n
-        if record.rung != "classical" and await self._is_ahead(winner):
+        head = row.n if self.best is None else min(row.n, self._n_on_dev[self.best.id])
+        if record.rung != "classical" and (self.best is None or await self._ahead(winner, self.best, self.dev[:head])):
             self.best = winner
         return replace(record, reason=messages.say("quick", score=row.score, n=row.n))
 
-    async def _is_ahead(self, winner: Variant) -> bool:
-        """Whether `winner` is ahead of the best so far on the dev cases that both have answered and scored."""
-        if self.best is None:
-            return True
-        head = self.dev[: min(self._n_on_dev[winner.id], self._n_on_dev[self.best.id])]
-        ours, best = [await measure(self.session, variant, head) for variant in (winner, self.best)]
-        return float(differences(ours, best).sum()) > 0
+    async def _leads(self, trial: Measurement, best: Variant, dev: Sequence[Case]) -> bool:
+        """Whether a trial may serve and is ahead on dev, so that it is compared; where dev is small, all are."""
+        ahead = not self.session.split.explore or await self._ahead(trial.variant, best, dev)
+        return ahead and not trial.violated
 
-    async def _test(self, record: RungRecord, winner: Variant) -> RungRecord:
+    async def _ahead(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
+        """Whether `variant` is ahead of the best so far on `dev`, where both were scored."""
+        ours, theirs = [await measure(self.session, one, dev) for one in (variant, best)]
+        return float(differences(ours, theirs).sum()) > 0
+
+    async def _test(self, record: RungRecord, winner: Variant, unseen: Sequence[Case]) -> RungRecord:
+        """Measure the winner on test and decide about it.
+
+        Args:
+            record: Of the rung, as far as dev tells.
+            winner: What leads on dev.
+            unseen: The cases of dev that it was not made from.
+        """
         best, name = self.leader, record.rung
-        alpha = None
-        if best and name not in (*REFERENCE_RUNGS, TEACHER):
-            alpha = take_comparison(self.session, name, best.variant, winner)
         if name == "baseline" and measure_today(self.session, winner):
             record = replace(record, notes=[*record.notes, messages.say("today_measured_again")])
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
-        self.trials[name] = trial
         if self.balance is not None:
             record = beside_labels(self.session, record, trial, self.balance)
+            trial = replace(trial, beats_majority=record.beats_majority)
+        self.trials[name] = trial
         if name == TEACHER:
             return replace(
                 record, status=RungStatus.VIOLATES_CONSTRAINT, reason=trial.violated, reason_code="constraint"
@@ -335,10 +355,10 @@ class LadderRun:
         if name == "classical":
             self.classical = trial
             return _reference(record, messages.say("classical"))
-        if best is None or alpha is None or self.highest is None:
+        if best is None:
             self._lead(trial)
             return _reference(record, messages.say("today"))
-        gain, decision = await decide(self.session, best, self.highest, trial, alpha)
+        gain, decision = await self._decide(best, trial, leads=await self._leads(trial, best.variant, unseen))
         record = with_decision(record, best.variant, gain, decision)
         if decision.status is RungStatus.ADOPTED:
             self._lead(trial)
@@ -348,6 +368,21 @@ class LadderRun:
             record = replace(record, reason=f"{record.reason}; {why}")
         return record
 
+    async def _decide(self, best: Measurement, trial: Measurement, *, leads: bool) -> tuple[PairedResult, Adoption]:
+        """Compare a trial with the best so far if it leads on dev, and pass on alpha that is unspent.
+
+        Only a gain that was found passes alpha on: where the trial is adopted because it is cheaper, it was spent. The
+        classical baseline, compared last, keeps it: a rung before it would have more in the next run than in this one.
+        """
+        session, name = self.session, trial.rung
+        alpha = take_comparison(session, name, best.variant, trial.variant) if leads else None
+        gain, decision = await decide(session, best, self.highest or best, trial, alpha)
+        if alpha is None:
+            pass_on(session, name)
+        elif gain.better and decision.reason_code == "better" and name != "classical":
+            pass_on(session, comparison_id(session, name, best.variant, trial.variant))
+        return gain, decision
+
     def _lead(self, trial: Measurement) -> None:
         """Make this the best language-model variant; the first eligible one also is the highest."""
         if self.highest is None or self.highest.violated or trial.score > self.highest.score:
@@ -356,8 +391,7 @@ class LadderRun:
 
     async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
         """Compare the classical baseline with the best language-model variant: the last comparison."""
-        alpha = take_comparison(self.session, "classical", best.variant, classical.variant)
-        gain, decision = await decide(self.session, best, self.highest or best, classical, alpha)
+        gain, decision = await self._decide(best, classical, leads=self.classical_leads)
         why = messages.say("classical_compared", reason=decision.reason)
         if decision.reason_code == "constraint":
             why = messages.say("classical") + messages.say("ineligible", why=decision.reason)

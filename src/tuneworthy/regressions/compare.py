@@ -79,7 +79,7 @@ def regression_result(
         )
     sides = base[0][both], base[1][both], tuned[0][both], tuned[1][both]
     bound = non_inferior(*sides, margin=margin, alpha=ALPHA)
-    paired = compare(*sides, alpha=2 * ALPHA)
+    paired = compare(*sides, alpha=ALPHA)
     needs = None if bound.holds or paired.worse else _needed(sides, margin)
     status: Literal["pass", "fail", "unknown"] = "pass" if bound.holds else "fail" if paired.worse else "unknown"
     return RegressionResult(

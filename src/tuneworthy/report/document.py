@@ -112,9 +112,8 @@ def method(record: RunRecord) -> list[str]:
     explored = (
         messages.say("method_dev") + messages.say("method_explored") if record.explored else messages.say("method_few")
     )
-    alpha = messages.say("method_alpha", alpha=record.alpha) if record.alpha else ""
     return [
         explored.format(**sizes),
-        messages.say("method_comparisons", n=record.comparisons.made, alpha=alpha),
+        messages.say("method_comparisons", n=record.comparisons.made),
         messages.say("method_adopted", margin=100 * record.margin),
     ]

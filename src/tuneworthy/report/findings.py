@@ -350,7 +350,6 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
         n=sum(rung.candidates_tried for rung in record.rungs),
         n_dev=record.n_dev,
         made=record.comparisons.made,
-        alpha=messages.say("each_alpha", alpha=record.alpha) if record.alpha else "",
         usd=numbers.dollars(record.cost_usd),
     )
     made = messages.say(
@@ -387,19 +386,23 @@ def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
 
 
 def _gain(best: RungRecord | None) -> str:
-    if best is None or best.delta is None or best.delta_ci is None or best.alpha is None:
+    if best is None or best.delta is None or best.delta_ci is None:
         return ""
     p = numbers.p_value(best.p_value)
+    tested = (
+        ""
+        if best.alpha is None
+        else messages.say("gain_tested", p=p if p.startswith("<") else f"= {p}", alpha=best.alpha)
+    )
     return messages.say(
         "gain",
         against="the best language model variant"
         if best.rung == "classical"
         else "the best variant of the earlier rungs",
         delta=numbers.points(best.delta),
-        level=numbers.level(best.alpha),
         low=numbers.points(best.delta_ci[0]),
         high=numbers.points(best.delta_ci[1]),
-        p=p if p.startswith("<") else f"= {p}",
+        tested=tested,
     )
 
 

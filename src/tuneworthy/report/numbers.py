@@ -102,12 +102,3 @@ def p_value(value: float | None) -> str:
     if value is None:
         return NONE
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
-
-
-def level(alpha: float) -> str:
-    """Return the confidence that belongs to `alpha`, per cent.
-
-    >>> level(0.05), level(0.008)
-    ('95%', '99.2%')
-    """
-    return f"{100 * (1 - alpha):.4g}%"

@@ -81,17 +81,15 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         requests_per_month: Adds the monthly bill.
     """
     where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
-    alphas = {rung.alpha for rung in record.rungs if rung.alpha is not None}
-    shared = next(iter(alphas)) if len(alphas) == 1 else None
-    gain = f"gain, {numbers.level(shared)} interval" if shared else "gain, interval"
     columns = [
         Column("rung", "rung", "name"),
         Column("status", "status", "status"),
         Column("variant", "variant", "name"),
         Column("score", "score"),
         Column("ci95", "95% interval"),
-        Column("gain", gain),
+        Column("gain", "gain, 95% interval"),
         Column("p", "p"),
+        Column("alpha", "α"),
         Column("n", "n"),
         Column("unscored", "unscored"),
         Column("cost", "$ / 1,000"),
@@ -104,14 +102,14 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
     table = Table(
         f"{clean(record.task)}: {clean(record.primary)} on {where}",
         columns,
-        [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs],
-        _reading(record, shared),
+        [_ladder_row(rung, record, requests_per_month) for rung in record.rungs],
+        _reading(record),
         next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
     )
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
-def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None, own_alpha: bool) -> list[str]:
+def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None) -> list[str]:
     """Return the cells of one rung; on dev where test was left alone."""
     shown, bounds, n = rung.score, rung.ci95, rung.n
     if record.quick and rung.candidates:
@@ -120,8 +118,7 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
         shown = None
     gain = numbers.NONE
     if rung.delta is not None and rung.delta_ci is not None:
-        at = f" α {rung.alpha:.3g}" if own_alpha and rung.alpha is not None else ""
-        gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}{at}"
+        gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}"
     per_1k = rung.usd_per_1k
     month = per_1k * requests_per_month / 1000 if per_1k is not None and requests_per_month else None
     tokens = numbers.NONE
@@ -135,6 +132,7 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
         numbers.interval(bounds),
         gain,
         numbers.p_value(rung.p_value),
+        numbers.NONE if rung.alpha is None else f"{rung.alpha:.3g}",
         str(n) if n else numbers.NONE,
         str(rung.unscored) if rung.n else numbers.NONE,
         numbers.dollars(per_1k).removeprefix("$"),
@@ -145,14 +143,13 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
     ]
 
 
-def _reading(record: RunRecord, alpha: float | None) -> str:
+def _reading(record: RunRecord) -> str:
     if record.quick:
         return messages.say("read_quick")
     repeats = max((rung.repeats for rung in record.rungs), default=1)
     timed = max((rung.latency_n for rung in record.rungs), default=0)
     return messages.say(
         "read_ladder",
-        alpha=messages.say("this_alpha", alpha=alpha) if alpha else messages.say("own_alpha"),
         repeats=messages.say("read_repeats", n=repeats) if repeats > 1 else "",
         latency=messages.say("read_latency", n=timed) if timed else "",
     )

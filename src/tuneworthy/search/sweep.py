@@ -23,7 +23,7 @@ from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.types import Case, Variant
 
-ALPHA = 0.05
+ALPHA = 0.025
 WIDTH = 4
 # Cases of each half, at least.
 FEWEST = 20

@@ -2,7 +2,14 @@
 
 The chance of one or more false findings on a test set stays at or below `ALPHA`, however many comparisons are made:
 `SHARED` is divided equally among those planned first, `RESERVE` is for those added later, each of which takes half of
-the rest. Planning again adds comparisons and never resets them (Bonferroni over all of them).
+the rest. Planning again adds comparisons and never resets them.
+
+One that found a gain has spent nothing, and one that is never made neither: each passes its alpha on to the next in the
+order of the plan, with all that was passed to it, and the last to the reserve. What was passed on is never taken back.
+A comparison that is made while an earlier one is still open gets nothing passed by that one or by any before it: out of
+order, as in a run of single rungs, alpha is the same or smaller.
+
+Source: Wiens and Dmitrienko 2005 (J. Biopharm. Stat. 15:929), the fallback procedure.
 """
 
 from __future__ import annotations
@@ -18,8 +25,8 @@ from tuneworthy.stats import messages
 ALPHA = 0.05
 SHARED = 0.04
 RESERVE = 0.01
-# Below it no comparison is made: 100 test cases could then show only gains above 32 points and 300 only above 15 (see
-# `power.detectable`), 18 cases that differ would have to differ all one way, and a swap test takes ten million draws.
+# Below it no comparison is made: 100 test cases could then show only gains above 30 points and 300 only above 14 (see
+# `power.detectable`), 16 cases that differ would have to differ all one way, and a swap test takes ten million draws.
 LEAST_ALPHA = 1e-5
 
 
@@ -35,46 +42,67 @@ class ComparisonPlan:
     ("prompt:3fa1 vs 09bc") and uses one slot for good.
 
     Attributes:
-        planned: Slots of the first planning, which share `SHARED` equally.
+        planned: Slots of the first planning in the order of the comparisons, which share `SHARED` equally.
         added: Alpha of each slot that was added later.
         spent: Slot of each comparison that was made, by its id.
+        passed: Slots that pass their alpha on.
 
     >>> plan = ComparisonPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
     >>> plan.alpha_for("prompt:a"), plan.take("prompt:b", "prompt").alpha_for("prompt:b")
     (0.02, 0.005)
+    >>> plan.pass_on("prompt:a").alpha_for("model")
+    0.04
     """
 
     planned: tuple[str, ...] = ()
     added: Mapping[str, float] = field(default_factory=dict)
     spent: Mapping[str, str] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "planned", tuple(self.planned))
+        object.__setattr__(self, "passed", tuple(self.passed))
         object.__setattr__(self, "added", MappingProxyType(dict(self.added)))
         object.__setattr__(self, "spent", MappingProxyType(dict(self.spent)))
         if len(set(self.planned)) < len(self.planned) or set(self.planned) & set(self.added):
             raise ValueError("the slots of a plan must have different names")
         if min(self.added.values(), default=0.0) < 0 or self.total_alpha > ALPHA + 1e-15:
             raise ValueError(f"the comparisons on one test set may spend {ALPHA} in all, got {self.total_alpha}")
-        unknown = set(self.spent.values()) - set(self.planned) - set(self.added)
+        unknown = {*self.spent.values(), *self.passed} - set(self.planned) - set(self.added)
         if unknown or len(set(self.spent.values())) < len(self.spent):
             raise ValueError("every comparison needs a slot of its own in the plan")
+
+    def _chain(self) -> tuple[dict[str, float], float]:
+        """Return the alpha of each planned slot, and what the last one passes on."""
+        chain, carried = dict[str, float](), 0.0
+        for name in self.planned:
+            chain[name] = SHARED / len(self.planned) + carried
+            carried = chain[name] if name in self.passed else 0.0
+        return chain, carried
 
     @property
     def slots(self) -> dict[str, float]:
         """Every slot ever granted -> its alpha, in the order of granting."""
-        return {name: SHARED / len(self.planned) for name in self.planned} | dict(self.added)
+        return self._chain()[0] | dict(self.added)
 
     @property
     def total_alpha(self) -> float:
-        """What all slots may spend together; never above `ALPHA`."""
-        return fsum(self.slots.values())
+        """What the slots that pass nothing on may spend together; never above `ALPHA`."""
+        return fsum(alpha for name, alpha in self.slots.items() if name not in self.passed)
 
     @property
     def reserve(self) -> float:
         """What is left for comparisons added later."""
         # The second term guards against the rounding of SHARED / n.
-        return max(0.0, min(RESERVE - fsum(self.added.values()), ALPHA - self.total_alpha))
+        granted = fsum(alpha for name, alpha in self.added.items() if name not in self.passed)
+        return max(0.0, min(RESERVE + self._chain()[1] - granted, ALPHA - self.total_alpha))
+
+    @property
+    def open_slots(self) -> dict[str, float]:
+        """Slots that a comparison can still be made under -> their alpha; one of the reserve if there is none."""
+        closed = {*self.spent.values(), *self.passed}
+        slots = {name: alpha for name, alpha in self.slots.items() if name not in closed and alpha > 0}
+        return slots or {"reserve": self.reserve / 2}
 
     def plan(self, names: Iterable[str]) -> ComparisonPlan:
         """Plan comparisons: the first call shares `SHARED`; later calls add the names that are new."""
@@ -93,14 +121,14 @@ class ComparisonPlan:
         return replace(self, added={**self.added, name: self.reserve / 2})
 
     def take(self, comparison_id: str, name: str) -> ComparisonPlan:
-        """Make a comparison under slot `name`: the same id is the same one; a used or unplanned slot adds one.
+        """Make a comparison under slot `name`: the same id is the same one; if the slot is used or passed on, add one.
 
         Raises:
             UsedUp: the slot would have less than `LEAST_ALPHA`.
         """
         if comparison_id in self.spent:
             return self
-        slot, used, count = name, set(self.spent.values()), 1
+        slot, used, count = name, {*self.spent.values(), *self.passed}, 1
         while slot in used:
             count += 1
             slot = f"{name}#{count}"
@@ -108,6 +136,18 @@ class ComparisonPlan:
         if result.slots[slot] < LEAST_ALPHA:
             raise UsedUp(messages.say("used_up", left=result.slots[slot], least=LEAST_ALPHA))
         return replace(result, spent={**result.spent, comparison_id: slot})
+
+    def pass_on(self, key: str) -> ComparisonPlan:
+        """Let a comparison that found a gain, or a slot that nothing is compared under, pass its alpha on, for good.
+
+        Args:
+            key: Id of the comparison, or name of the slot: one that a comparison used holds its alpha.
+        """
+        slot = self.spent.get(key, key)
+        held = key not in self.spent and slot in self.spent.values()
+        if held or slot in self.passed or slot not in self.slots:
+            return self
+        return replace(self, passed=(*self.passed, slot))
 
     def note_first(self, comparison_id: str, name: str) -> ComparisonPlan:
         """Note a measurement that compares nothing: the first of its name costs nothing, any other is a comparison.
@@ -141,9 +181,14 @@ class ComparisonPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain data for JSON."""
-        return {"planned": list(self.planned), "added": dict(self.added), "spent": dict(self.spent)}
+        return {
+            "planned": list(self.planned),
+            "added": dict(self.added),
+            "spent": dict(self.spent),
+            "passed": list(self.passed),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ComparisonPlan:
         """Read what `to_dict` gave."""
-        return cls(tuple(data["planned"]), dict(data["added"]), dict(data["spent"]))
+        return cls(tuple(data["planned"]), dict(data["added"]), dict(data["spent"]), tuple(data["passed"]))

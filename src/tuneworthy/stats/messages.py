@@ -12,7 +12,8 @@ say = Catalogue(
         "cases_for_margin": (
             "Detecting a gain of {margin:.1f} points takes {n_gain} cases if {worse:.1%} of them get worse. Showing "
             "non-inferiority within {margin:.1f} points takes {n_same:,} cases if the two variants disagree on "
-            "{discordance:.1%} of them ({how}). Both figures assume alpha {alpha:.3g} and {power:.0%} power."
+            "{discordance:.1%} of them ({how}). Both figures assume {power:.0%} power and one-sided tests, at alpha "
+            "{alpha:.3g} for the gain and 0.05 for non-inferiority."
         ),
         "observed": "as observed",
         "assumed": "an assumption, because nothing has been observed yet",

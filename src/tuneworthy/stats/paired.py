@@ -1,7 +1,8 @@
 """Compare two variants on the same cases: difference, interval, p-value, non-inferiority.
 
-One rule decides everywhere: B is better only if the interval of `b - a` lies above 0, and the interval excludes 0
-only if the test rejects at the same alpha. "Not significant" is never read as "no worse"; that takes a margin.
+One rule decides everywhere: B is better if the one-sided test of "B is not better" rejects at alpha. Intervals are
+two-sided ones at 95 %, whatever alpha is: they show how large a difference may be, and exclude gains of a margin.
+"Not significant" is never read as "no worse"; that takes a margin.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from .difference import ratio_difference_interval, ratio_difference_p_value, tango_interval, tango_p_value
-from .permutation import swap_p_value
+from .permutation import swap_p_values
 from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
 
 
@@ -22,9 +23,11 @@ class PairedResult:
     Attributes:
         n: cases. n_groups: independent clusters (cases, where there are no groups).
         a, b: scores. delta: `b - a`.
-        ci: two-sided interval of delta at `1 - alpha`.
-        p_value: two-sided, of "no difference".
-        method: `mcnemar_exact`, `swap_exact` or `swap_monte_carlo`.
+        ci: two-sided 95 % interval of delta.
+        p_value: one-sided, of "B is not better".
+        p_worse: one-sided, of "B is not worse".
+        alpha: one-sided error of either test; None where the difference is only described.
+        method: `mcnemar_mid_p`, `swap_exact`, `swap_monte_carlo` or `ppi`.
         gains, losses: cases that only B, or only A, got right; None unless cases are right/wrong.
     """
 
@@ -35,7 +38,8 @@ class PairedResult:
     delta: float
     ci: tuple[float, float]
     p_value: float
-    alpha: float
+    p_worse: float
+    alpha: float | None
     method: str
     gains: int | None = None
     losses: int | None = None
@@ -43,15 +47,15 @@ class PairedResult:
     @property
     def better(self) -> bool:
         """B is better than A at this alpha."""
-        return self.ci[0] > 0
+        return self.alpha is not None and self.p_value <= self.alpha
 
     @property
     def worse(self) -> bool:
         """B is worse than A at this alpha."""
-        return self.ci[1] < 0
+        return self.alpha is not None and self.p_worse <= self.alpha
 
     def excludes_gain(self, margin: float) -> bool:
-        """B's gain is below `margin`: the whole interval is."""
+        """B's gain is below `margin`: the whole 95 % interval is."""
         return self.ci[1] < margin
 
 
@@ -84,21 +88,21 @@ def compare(
     b_den: ArrayLike,
     groups: ArrayLike | None = None,
     *,
-    alpha: float = 0.05,
+    alpha: float | None = 0.05,
     seed: int = 0,
 ) -> PairedResult:
     """Compare B with A on the same cases.
 
-    Right/wrong cases without groups: exact McNemar test, Tango's interval. Everything else: permutation test that
+    Right/wrong cases without groups: McNemar's mid-p test, Tango's interval. Everything else: permutation test that
     swaps A and B per cluster, cluster-robust interval.
 
     Args:
         a_num, a_den, b_num, b_den: `(n_cases,)` contributions, `0 <= num <= den`, averaged over repeats.
         groups: `(n_cases,)` labels of cases that share a source.
-        alpha: two-sided error.
+        alpha: one-sided error; None to describe the difference and test nothing.
         seed: of the Monte Carlo draws, which are only made if more than 14 clusters differ.
 
-    >>> result = compare([1, 0, 0, 0] * 9, [1] * 36, [1, 1, 0, 0] * 9, [1] * 36)
+    >>> result = compare([1, 0, 0, 0] * 9, [1] * 36, [1, 1, 0, 0] * 9, [1] * 36, alpha=0.01)
     >>> result.better, result.delta, result.gains, result.losses
     (True, 0.25, 9, 0)
     """
@@ -106,15 +110,13 @@ def compare(
     a, b = _scores(cases)
     gains, losses = _discordant(cases) if _is_binary(cases) else (None, None)
     if groups is None and gains is not None and losses is not None:
-        p_value, method, n_groups = mcnemar_p_value(gains, losses), "mcnemar_exact", len(cases)
-        ci = tango_interval(gains, losses, len(cases), alpha)
+        p_value, p_worse = mcnemar_p_value(gains, losses), mcnemar_p_value(losses, gains)
+        ci, method, n_groups = tango_interval(gains, losses, len(cases)), "mcnemar_mid_p", len(cases)
     else:
         sums = cluster_sums(cases, groups)
-        p_value, method = swap_p_value(sums, alpha=alpha, seed=seed)
-        ci, n_groups = ratio_difference_interval(sums, len(cases), alpha), len(sums)
-    if p_value > alpha:
-        ci = min(ci[0], 0.0), max(ci[1], 0.0)
-    return PairedResult(len(cases), n_groups, a, b, b - a, ci, p_value, alpha, method, gains, losses)
+        p_value, p_worse, method = swap_p_values(sums, alpha=alpha or 0.05, seed=seed)
+        ci, n_groups = ratio_difference_interval(sums, len(cases)), len(sums)
+    return PairedResult(len(cases), n_groups, a, b, b - a, ci, p_value, p_worse, alpha, method, gains, losses)
 
 
 def non_inferior(
@@ -150,12 +152,21 @@ def non_inferior(
 
 
 def mcnemar_p_value(gains: int, losses: int) -> float:
-    """Exact two-sided p-value of McNemar's test.
+    """One-sided mid-p-value of McNemar's test, of "B is not better": half of the chance of the table itself counts.
+
+    The exact test rejects too rarely. This one rejects at most 4 % more often than alpha says, where up to nine tenths
+    of 30 to 300 cases differ (alpha from 0.001 to 0.05).
+
+    Source: Fagerland, Lydersen, Laake 2013 (BMC Med. Res. Methodol. 13:91).
 
     >>> mcnemar_p_value(5, 0), mcnemar_p_value(6, 0)
-    (0.0625, 0.03125)
+    (0.015625, 0.0078125)
     """
-    return min(1.0, 2 * float(scipy.special.bdtr(min(gains, losses), gains + losses, 0.5))) if gains + losses else 1.0
+    n = gains + losses
+    if n == 0:
+        return 1.0
+    below = float(scipy.special.bdtr(losses - 1, n, 0.5)) if losses else 0.0
+    return (below + float(scipy.special.bdtr(losses, n, 0.5))) / 2
 
 
 def worst_case(

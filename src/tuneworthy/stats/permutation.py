@@ -21,8 +21,8 @@ _SWAP = [2, 3, 0, 1]
 _ROW_BYTES = 8 * 40
 
 
-def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[float, str]:
-    """Two-sided p-value of "A and B do not differ", and how it was computed.
+def swap_p_values(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[float, float, str]:
+    """One-sided p-values of "B is not better" and of "B is not worse", and how they were computed.
 
     All swaps are enumerated if at most `EXACT_CLUSTERS` clusters differ; else enough random ones are drawn for the
     Monte Carlo error of a p-value near `alpha` to be below a tenth of it.
@@ -33,14 +33,17 @@ def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[f
     differs = (sums[:, :2] != sums[:, 2:]).any(axis=1)
     k = int(differs.sum())
     if k == 0:
-        return 1.0, "swap_exact"
+        return 1.0, 1.0, "swap_exact"
     if k <= EXACT_CLUSTERS:
         swaps = (np.arange(2**k)[:, None] >> np.arange(k)) & 1
-        return float(_at_least_as_extreme(sums, differs, swaps).mean()), "swap_exact"
+        better, worse = _reached(sums, differs, swaps) / 2**k
+        return float(better), float(worse), "swap_exact"
     draws = int(max(10_000, 100 / alpha))
-    blocks = _random_swaps(draws, k, seed, BLOCK_BYTES)
-    reached = sum(int(_at_least_as_extreme(sums, differs, swaps).sum()) for swaps in blocks)
-    return (reached + 1) / (draws + 1), "swap_monte_carlo"
+    reached = np.zeros(2)
+    for swaps in _random_swaps(draws, k, seed, BLOCK_BYTES):
+        reached += _reached(sums, differs, swaps)
+    better, worse = (reached + 1) / (draws + 1)
+    return float(better), float(worse), "swap_monte_carlo"
 
 
 def _random_swaps(draws: int, k: int, seed: int, block_bytes: int) -> Iterator[np.ndarray]:
@@ -52,13 +55,14 @@ def _random_swaps(draws: int, k: int, seed: int, block_bytes: int) -> Iterator[n
         yield np.unpackbits(rng.integers(0, 256, size=size, dtype=np.uint8), axis=1, count=k)
 
 
-def _at_least_as_extreme(sums: Floats, differs: np.ndarray, swaps: np.ndarray) -> np.ndarray:
-    """Say for each swap, `(n_swaps, n_differing)` of 0/1, whether its statistic reaches the observed one."""
+def _reached(sums: Floats, differs: np.ndarray, swaps: np.ndarray) -> Floats:
+    """Count the swaps, `(n_swaps, n_differing)` of 0/1, whose statistic is at least, and at most, the observed one."""
     moments = _moments(sums)
     change = _moments(sums[differs][:, _SWAP]) - moments[differs]
-    observed = _statistic(moments.sum(axis=0)[None, :])[0]
+    observed = float(_statistic(moments.sum(axis=0)[None, :])[0])
     swapped = _statistic(moments.sum(axis=0) + swaps.astype(np.float64) @ change)
-    return np.asarray(swapped >= observed * (1 - 1e-9))
+    near = 1e-9 * abs(observed)
+    return np.array([(swapped >= observed - near).sum(), (swapped <= observed + near).sum()], dtype=np.float64)
 
 
 def _moments(sums: Floats) -> Floats:
@@ -67,9 +71,9 @@ def _moments(sums: Floats) -> Floats:
 
 
 def _statistic(moments: Floats) -> Floats:
-    """Squared difference over itself plus its linearised variance, in [0, 1], from summed moments `(n, 14)`.
+    """Squared difference over itself plus its linearised variance, with its sign, from summed moments `(n, 14)`.
 
-    It rises with Student's t but has no pole where all clusters differ alike.
+    It rises with Student's t, in [-1, 1], but has no pole where all clusters differ alike.
     """
     first, second = moments[:, :4], dict(zip(_PAIRS, moments[:, 4:].T, strict=True))
     a_den, b_den = (np.where(den > 0, den, 1.0) for den in (first[:, 1], first[:, 3]))  # 0 / 0 is 0
@@ -78,4 +82,4 @@ def _statistic(moments: Floats) -> Floats:
     variance = sum((1 if i == j else 2) * weights[i] * weights[j] * second[i, j] for i, j in _PAIRS)
     squared = (b - a) ** 2
     whole = squared + np.maximum(variance, 0.0)
-    return np.asarray(squared / np.where(whole > 0, whole, 1.0))
+    return np.asarray(np.sign(b - a) * squared / np.where(whole > 0, whole, 1.0))

@@ -1,8 +1,9 @@
-"""How many cases a question needs, and how small a difference n cases can show; all for paired right/wrong cases.
+"""How many cases a question needs, and how small a gain n cases can show; all for paired right/wrong cases.
 
 `loss` is the share of cases that only A gets right, `gain` the share that only B does; together the discordance.
 """
 
+from bisect import bisect_left
 from math import ceil, floor, log1p, sqrt
 
 import numpy as np
@@ -14,29 +15,29 @@ N_MAX = 1_000_000
 
 
 def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
-    """Exact chance that the two-sided exact McNemar test rejects.
+    """Exact chance that McNemar's one-sided mid-p test finds B better.
 
     Args:
-        n: cases. loss, gain: rates in [0, 1], together at most 1. alpha: two-sided error.
+        n: cases. loss, gain: rates in [0, 1], together at most 1. alpha: one-sided error.
 
-    >>> round(mcnemar_power(50, loss=0.07, gain=0.02), 2)
-    0.06
+    >>> round(mcnemar_power(50, loss=0.02, gain=0.07, alpha=0.025), 2)
+    0.13
     """
     _check_rates(n, loss, gain)
     discordance = loss + gain
     if discordance == 0:
         return 0.0
     m = _likely(n, discordance)
-    most = _largest_rejected(m, alpha)
-    tails = scipy.special.bdtr(most, m, gain / discordance) + scipy.special.bdtrc(m - most - 1, m, gain / discordance)
-    return float((_binomial_pmf(m, n, discordance) * np.where(most >= 0, tails, 0.0)).sum())
+    most = _most_losses(m, alpha)
+    shown = np.where(most >= 0, scipy.special.bdtr(np.maximum(most, 0), m, loss / discordance), 0.0)
+    return float((_binomial_pmf(m, n, discordance) * shown).sum())
 
 
 def mcnemar_mde(n: int, loss: float = 0.05, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest `gain - loss` that the exact McNemar test finds with this power, to 1e-4; inf if none.
+    """Smallest `gain - loss` that the test finds with this power, to 1e-4; inf if none.
 
-    >>> round(mcnemar_mde(50, loss=0.05), 2)
-    0.23
+    >>> round(mcnemar_mde(50, loss=0.05, alpha=0.025), 2)
+    0.21
     """
     lo, hi = 0.0, 1.0 - 2 * loss
     if hi <= 0 or mcnemar_power(n, loss, loss + hi, alpha) < power:
@@ -54,23 +55,24 @@ def detectable(n: int, alpha: float, *, loss: float = 0.05, power: float = 0.8, 
         design_effect: `1 + (mean cluster size - 1) * ICC` where cases share sources; divides n.
 
     >>> round(detectable(300, 0.0067), 2)
-    0.09
+    0.08
     """
     return mcnemar_mde(max(1, int(n / design_effect)), loss, alpha, power)
 
 
 def n_for_difference(loss: float, gain: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Smallest n from which the exact McNemar test has this power (and keeps it for ten n more).
+    """Smallest n from which the test finds B better with this power (and keeps it for ten n more).
 
     Source: Connor 1987 (Biometrics 43:207) for the start of the search.
     """
     _check_rates(1, loss, gain)
-    delta, discordance = abs(gain - loss), loss + gain
-    if delta == 0:
-        raise ValueError("without a difference no n has power: gain equals loss")
-    z_alpha, z_power = -scipy.special.ndtri(alpha / 2), scipy.special.ndtri(power)
-    n = ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
-    kept = 0
+    delta, discordance = gain - loss, loss + gain
+    if delta <= 0:
+        raise ValueError("without a gain no n has power: it must be above the loss")
+    z_alpha, z_power = -scipy.special.ndtri(alpha), scipy.special.ndtri(power)
+    high = 2 * ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
+    n = bisect_left(range(1, high), power, key=lambda size: mcnemar_power(size, loss, gain, alpha))
+    n, kept = max(1, n - 20), 0  # power falls a little here and there as n grows
     while kept < 10 and n < N_MAX:
         kept = kept + 1 if mcnemar_power(n, loss, gain, alpha) >= power else 0
         n += 1
@@ -90,12 +92,17 @@ def n_for_non_inferiority(margin: float, discordance: float, alpha: float = 0.05
     return ceil(float(scipy.special.ndtri(1 - alpha) + scipy.special.ndtri(power)) ** 2 * discordance / margin**2)
 
 
-def _largest_rejected(m: np.ndarray, alpha: float) -> np.ndarray:
-    """Largest count of the rarer side at which m discordant cases reject; -1 if none does."""
-    k = np.floor(np.nan_to_num(scipy.special.bdtrik(alpha / 2, np.maximum(m, 1), 0.5), nan=-1.0))
-    k += np.where((k + 1 < m / 2) & (2 * scipy.special.bdtr(k + 1, m, 0.5) <= alpha), 1, 0)  # the inverse is rounded
-    k -= np.where((k >= 0) & (2 * scipy.special.bdtr(np.maximum(k, 0), m, 0.5) > alpha), 1, 0)
-    return np.asarray(np.maximum(k, -1), dtype=np.int64)
+def _most_losses(m: np.ndarray, alpha: float) -> np.ndarray:
+    """Most of m cases that differ which may be losses where the mid-p test rejects; -1 if it never does."""
+
+    def p_value(losses: np.ndarray) -> np.ndarray:
+        at = [np.where(k >= 0, scipy.special.bdtr(np.maximum(k, 0), m, 0.5), 0.0) for k in (losses - 1, losses)]
+        return np.asarray(at[0] + at[1]) / 2
+
+    k = np.floor(np.nan_to_num(scipy.special.bdtrik(alpha, np.maximum(m, 1), 0.5), nan=-1.0)).clip(-1) + 1
+    for _ in range(2):  # the inverse of the exact tail is at most one off, and is rounded
+        k -= np.where((k >= 0) & (p_value(k) > alpha), 1, 0)
+    return np.asarray(np.where(m > 0, k, -1), dtype=np.int64)
 
 
 def _likely(n: int, p: float) -> np.ndarray:

@@ -56,11 +56,11 @@ class Corrected:
         half = float(-scipy.special.stdtrit(self.df, alpha / 2)) * self.error
         return max(-1.0, self.delta - half), min(1.0, self.delta + half)
 
-    def paired(self, alpha: float = 0.05) -> PairedResult:
-        """Return it as the comparison that the ladder decides by; the p-value is dual to the interval."""
-        p_value = min(1.0, 2 * float(scipy.special.stdtr(self.df, -abs(self.delta) / self.error)))
+    def paired(self, alpha: float | None = None) -> PairedResult:
+        """Return it as the comparison that the ladder decides by."""
+        p_value, p_worse = (float(scipy.special.stdtr(self.df, sign * self.delta / self.error)) for sign in (-1, 1))
         return PairedResult(
-            self.n, self.n_groups, self.a, self.b, self.delta, self.interval(alpha), p_value, alpha, "ppi"
+            self.n, self.n_groups, self.a, self.b, self.delta, self.interval(), p_value, p_worse, alpha, "ppi"
         )
 
     def non_inferior(self, margin: float, alpha: float = 0.05) -> NonInferiority:

@@ -37,12 +37,12 @@ def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: flo
 
     Args:
         n: Test cases, at least 1.
-        alpha: Two-sided error of the comparison.
+        alpha: One-sided error of the comparison.
         loss: Share of cases that only the older variant gets right, as observed; 5 % if it is not known.
         design_effect: ``1 + (mean group size - 1) * ICC`` where cases share sources.
 
-    >>> shows(50, 0.05).numbers["detectable"]
-    0.23
+    >>> shows(50, 0.025).numbers["detectable"]
+    0.208
     """
     rate = LOSS if loss is None else loss
     found = detectable(n, alpha, loss=rate, power=POWER, design_effect=design_effect)
@@ -65,7 +65,7 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
 
     Args:
         margin: The smallest difference that matters, in (0, 1).
-        alpha: Error of the comparison: two-sided for the gain, one-sided for non-inferiority.
+        alpha: One-sided error of the comparison; non-inferiority is tested at 5 %.
         loss: Observed share of cases that only the older variant gets right; 5% where it is not known.
         gain: Observed share that only the newer one gets right; 5% and the margin where it is not known.
 
@@ -76,7 +76,7 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     discordance = (loss or 0.0) + (gain or 0.0) if observed else 2 * LOSS
     worse = (max(discordance, margin) - margin) / 2 if observed else min(LOSS, (1 - margin) / 2)
     n_gain = _n_gain(worse, margin, alpha)
-    n_same = n_for_non_inferiority(margin, discordance, alpha, POWER)
+    n_same = n_for_non_inferiority(margin, discordance, power=POWER)
     sentence = messages.say(
         "cases_for_margin",
         margin=100 * margin,

@@ -41,8 +41,8 @@ class Power:
     Attributes:
         n: Test cases.
         n_groups: Sources of them (n, if no case names a group).
-        comparisons: Test comparisons that share the error.
-        alpha: Of one comparison.
+        comparisons: Test comparisons that can still be made.
+        alpha: The least that one of them has, one-sided.
         difference: Smallest gain found 8 times in 10, if groups did not matter; infinite if no gain can be shown.
         grouped: The same if all cases of a group went alike.
         margin: From the project file.
@@ -218,15 +218,14 @@ class Facts:
         test = self.data.split.test
         plan = read_comparisons(self.folder)
         plan = plan if plan.slots else plan.plan(rungs_with_comparisons(self.project, self.data.split, self.data.task))
-        slots = [alpha for alpha in plan.slots.values() if alpha > 0]  # what was only noted has no alpha
-        alpha = min(slots, default=0.05)
+        alpha = min(plan.open_slots.values())
         n_groups = len({case.source for case in test})
         margin = self.project.task.margin
         needed = cases_for_margin(margin, alpha).numbers
         return Power(
             n=len(test),
             n_groups=n_groups,
-            comparisons=max(1, len(slots)),
+            comparisons=len(plan.open_slots),
             alpha=alpha,
             difference=detectable(len(test), alpha, loss=LOSS),
             grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),

@@ -14,7 +14,8 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
 from tuneworthy.types import MOST_UNSCORED, Variant
 
-DEV_ALPHA = 0.05
+# One-sided, as all comparisons; on dev it agrees with the 95 % interval.
+DEV_ALPHA = 0.025
 FEWEST = 8
 
 
@@ -56,9 +57,9 @@ class VariantComparison:
 async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> VariantComparison:
     """Compare B with A by the primary grader.
 
-    B is better if the paired interval is above 0; no worse if it is non-inferior by the margin; worse if the
-    interval is below 0; else unresolved, as it is where more than 2% of the cases lack a score of either. On test
-    each case is answered as often as in a run.
+    B is better, or worse, by a one-sided test each at alpha; no worse if it is non-inferior by the margin at 5 %; else
+    unresolved, as it is where more than 2% of the cases lack a score of either. On test each case is answered as often
+    as in a run.
 
     Args:
         session: The opened project.
@@ -89,7 +90,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     sides = (num_a[both], den_a[both], num_b[both], den_b[both])
     paired = compare(*sides, scored_groups, alpha=alpha, seed=session.project.split.seed)
     margin = session.project.task.margin
-    bound = non_inferior(*sides, scored_groups, margin=margin, alpha=alpha)
+    bound = non_inferior(*sides, scored_groups, margin=margin)
     unvalidated = ""
     if session.judging:
         await session.judging.learn(cases, [*traces_a, *traces_b])

@@ -304,7 +304,7 @@ async def _oracle(
         return None
     groups, seed = session.groups(cases), session.project.split.seed
     own = None if groups is None else groups[both]
-    gain = compare(num[both], den[both], best_num[both], best_den[both], own, alpha=0.05, seed=seed)
+    gain = compare(num[both], den[both], best_num[both], best_den[both], own, alpha=None, seed=seed)
     cut = [share for case in cases if (share := library.oracle_passages(case).share) < 1]
     return OracleDetail(
         n=int(both.sum()),
