@@ -82,7 +82,7 @@ def test_a_small_dev_takes_one_candidate_a_rung(tmp_path: Path) -> None:
     folder.replace("[examples]", "")
     folder.cases = folder.cases[:80]
     found = estimate(folder.write())
-    assert found.rungs["prompt"].candidates == 1 and found.rungs["prompt"].calls[0] == 50 + 30  # test and single calls
+    assert found.rungs["prompt"].candidates == 1 and found.rungs["prompt"].calls[0] == 50 + 33  # test and single calls
 
 
 def test_the_last_run_replaces_what_was_assumed(tmp_path: Path) -> None:

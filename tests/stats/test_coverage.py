@@ -73,7 +73,7 @@ def miss_rates(population, alpha, draws, interval):
 
 
 def ours(cases, groups, alpha):
-    return ratio_difference_interval(cluster_sums(cases, groups), len(cases), alpha)
+    return ratio_difference_interval(cases, groups, alpha)
 
 
 def plain_t(cases, groups, alpha):

@@ -10,6 +10,7 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
+from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.readers.reader import read_cases, read_examples
 from tuneworthy.cases.splits import Changes, Split, StoredSplit, changes, make_split
 from tuneworthy.config.project import Project
@@ -79,10 +80,15 @@ class Dataset:
     @cached_property
     def _drawn(self) -> tuple[Split, ContaminationReport]:
         in_cases = find_overlaps(self.examples, self.cases)
+        cases, n_near = group_near_duplicates(self.cases)
         if self.stored is None:
-            split = make_split(self.cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
+            split = make_split(cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
         else:
-            split = Split.from_dict(self.stored, self.cases, in_cases.remaining)
+            split = Split.from_dict(self.stored, cases, in_cases.remaining)
+        if split.origin == "examples":
+            dev, n_near_dev = group_near_duplicates(split.dev)
+            split = replace(split, dev=dev)
+            n_near += n_near_dev
         in_dev = find_overlaps(split.shots, split.dev)
         between = find_overlaps(split.dev, split.test)
         reasons = tuple(
@@ -96,6 +102,7 @@ class Dataset:
             "overlaps_cases": len(in_cases.dropped),
             "overlaps_dev": len(in_dev.dropped),
             "dev_near_test": len(between.dropped),
+            "near_duplicates": n_near,
         }
         split = replace(split, shots=in_dev.remaining, counts=counts, reasons=(*split.reasons, *reasons))
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)

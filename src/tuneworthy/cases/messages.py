@@ -82,6 +82,9 @@ say = Catalogue(
             "Restore the missing case or example. To draw a new split, delete split.json and comparisons.json in "
             ".tuneworthy. A new split invalidates earlier test comparisons."
         ),
+        "add_unlabelled": "{n} cases to add have no expected answer; the first is {first}. Label them first.",
+        "add_by_hand": "Rows cannot be appended to {path}.",
+        "add_by_hand_hint": "Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
         "no_labels": "None of the {n} cases is labelled.",
         "label_them": "Run `tuneworthy cases label` to label cases.",
         "no_dev_examples": "No dev cases could be drawn from {n} examples (at most {take} may be used).",

@@ -18,6 +18,7 @@ from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.stratified import Unit, draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, labels_of, parse_object
 from tuneworthy.errors import UserError
+from tuneworthy.stats.ratios import effective_groups
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
@@ -36,7 +37,7 @@ class CaseFingerprint(TypedDict):
 
 
 class StoredSplit(OpenRecord):
-    """What `split.json` holds; `comparisons` is how many were made on test."""
+    """What `split.json` holds; `comparisons` is how many were made on test, `additions` what `cases add` added."""
 
     origin: Literal["examples", "cases"]
     kind: tuple[TaskKind, str]
@@ -47,6 +48,7 @@ class StoredSplit(OpenRecord):
     counts: NotRequired[dict[str, int]]
     reasons: NotRequired[list[str]]
     comparisons: NotRequired[int]
+    additions: NotRequired[list[list[str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Split:
         kind: The kind of task that the expected answers show.
         counts: Numbers by name, for reports.
         reasons: How and why it was drawn so, in words.
+        additions: Ids of the test cases that were added later, each time.
     """
 
     dev: tuple[Case, ...]
@@ -76,6 +79,12 @@ class Split:
     kind: Kind
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    additions: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def effective_groups(self) -> float:
+        """As how many independent sources the test cases count: all of them, where no two share one."""
+        return effective_groups([case.source for case in self.test])
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is stored: ids and content hashes, no text of any case."""
@@ -88,6 +97,7 @@ class Split:
             "test": [fingerprint(case) for case in self.test],
             "counts": dict(self.counts),
             "reasons": list(self.reasons),
+            "additions": [list(ids) for ids in self.additions],
         }
 
     @classmethod
@@ -124,6 +134,7 @@ class Split:
             kind=kind,
             counts=data.get("counts", {}),
             reasons=tuple(data.get("reasons", ())),
+            additions=tuple(tuple(ids) for ids in data.get("additions", ())),
         )
 
 

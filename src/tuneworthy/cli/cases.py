@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
@@ -20,6 +21,7 @@ from tuneworthy.cli.options import json_option, note, person, print_json, print_
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
+from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
 from tuneworthy.verdict.suspects import suspects_path
@@ -86,6 +88,37 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
             n_strata=len(drawn.strata),
         )
     )
+
+
+@command.command("add")
+@click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path, exists=True))
+@project_option
+@json_option
+def add(source: Path | None, root: Path, as_json: bool) -> None:
+    """Extend the test set.
+
+    The labelled cases of FILE join the project's cases and its test set. Without FILE, cases that you appended to the
+    project's own file join. Cases that repeat a question, reword a dev case or overlap an example are refused.
+
+    The next `run` measures every variant on the new cases; stored answers are kept. The new comparisons take their
+    error rate from the reserve.
+
+    \b
+    Example:
+      tuneworthy cases add more.jsonl
+    """
+    project = load(root)
+    with Folder(project.root).lock(note):
+        result = add_cases(project, source)
+    print_result(as_json, asdict(result), _show_added, result)
+
+
+def _show_added(result: AddedCases) -> None:
+    click.echo(messages.cases_added(len(result.added), result.n_test, result.grouped))
+    if result.repeated:
+        click.echo(messages.say("add_repeated", n=len(result.repeated), ids=", ".join(result.repeated[:5])))
+    if result.overlapping:
+        click.echo(messages.say("add_overlapping", n=len(result.overlapping), ids=", ".join(result.overlapping[:5])))
 
 
 @command.command("label")

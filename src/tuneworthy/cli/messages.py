@@ -32,6 +32,8 @@ say = Catalogue(
             "{path}: {n} cases from {n_read} questions, stratified by {key} ({n_strata} strata). Skipped duplicates: "
             "{n_exact}; near-duplicates: {n_near}. Next: tuneworthy cases label"
         ),
+        "add_repeated": "Refused: {n} cases repeat a question of the project: {ids}.",
+        "add_overlapping": "Refused: {n} cases reword a dev case or overlap an example: {ids}.",
         "judge_alone": (
             "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
         ),
@@ -295,6 +297,16 @@ def check_summary(n_errors: int, n_warnings: int) -> str:
     if n_errors:
         return f"{n_errors} error{'s' * (n_errors != 1)}, {warnings}. Fix the errors before you run."
     return f"No errors, {warnings}. Next: tuneworthy run"
+
+
+def cases_added(n: int, n_test: int | None, grouped: int) -> str:
+    """Say how many cases were added, and what to do."""
+    if n_test is None:
+        return f"{n} cases added. The first run draws the test set. Next: tuneworthy check"
+    if not n:
+        return f"No case was added. The test set has {n_test} cases."
+    near = f" {grouped} of them reword a test case and are grouped with it." if grouped else ""
+    return f"{n} cases added. The test set has {n_test} cases.{near} Next: tuneworthy run"
 
 
 def reviewer_agreement(n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuneworthy.constraints import ServingLimits, keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Timing, Variant, content_hash
 
 N_CASES = 32
+# Calls in all after each further look, where a limit lies within the interval.
+MORE_CASES = (100, 200)
 # Less than this between two variants is the measuring itself.
 LEAST_S = 0.001
 
@@ -29,6 +32,12 @@ class Latency:
     def quantile_ms(self, q: float) -> float | None:
         """Return the `q`-quantile in milliseconds, or None if nothing was answered."""
         return float(np.quantile(list(self.seconds.values()), q)) * 1000 if self.seconds else None
+
+    def interval_ms(self, q: float) -> tuple[float, float | None] | None:
+        """Return the 95 % interval of the `q`-quantile in milliseconds; None if nothing was answered."""
+        from tuneworthy.stats.intervals import quantile_interval
+
+        return quantile_interval([1000 * one for one in self.seconds.values()], q) if self.seconds else None
 
     def ratio_to(self, other: Latency) -> tuple[float, float] | None:
         """Return the geometric mean of the paired ratios self/other and its one-sided 95 % upper bound.
@@ -49,21 +58,31 @@ class Latency:
         return float(np.exp(logs.mean())), float(np.exp(upper))
 
 
-async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
+async def measure_latency(
+    runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case], *, limits: ServingLimits | None = None
+) -> Latency:
     """Return the times of up to `N_CASES` calls, one at a time, to cases whose stored answers do not count.
+
+    Where the interval of the 95th percentile straddles the limit of `limits`, of up to 200 calls.
 
     As wherever a variant is served, the start that all prompts share may be cached; the rest of a prompt is not. One
     call before them warms the model up and is not counted. The search for passages is part of the time. The answers
     are stored like all others: latency is measured once.
     """
-    chosen = list(cases[: N_CASES + 1])
-    traces = await runner.run(variant, model, chosen, timing=Timing(), concurrency=1)
-    counted = traces[1:] if len(traces) > 8 else traces
-    searching = await _searching(runner, variant, chosen)
-    return Latency({
-        trace.case_id: trace.response.seconds + searching.get(trace.case_id, 0.0)
-        for trace in counted if trace.response
-    })  # fmt: skip
+    latency = Latency({})
+    for n in (N_CASES, *MORE_CASES):
+        chosen = list(cases[: n + 1])
+        traces = await runner.run(variant, model, chosen, timing=Timing(), concurrency=1)
+        counted = traces[1:] if len(traces) > 8 else traces
+        searching = await _searching(runner, variant, chosen)
+        latency = Latency({
+            trace.case_id: trace.response.seconds + searching.get(trace.case_id, 0.0)
+            for trace in counted if trace.response
+        })  # fmt: skip
+        settled = limits is None or keeps_p95(limits, latency.quantile_ms(0.95), latency.interval_ms(0.95)) is not None
+        if settled or len(chosen) <= n or not latency.seconds:
+            break
+    return latency
 
 
 async def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:

@@ -24,6 +24,8 @@ class AdoptionEvidence:
         loses_target: Whether the best so far meets the target and the candidate does not.
         violated: A constraint that the candidate breaks, in words; "" if none.
         unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
+        shown_before: The comparison on fewer cases, at its own alpha, that showed a gain; None if there was none.
+        few_groups: Why the test cases share too few sources to show anything; "" if they do not.
     """
 
     gain: PairedResult
@@ -35,6 +37,8 @@ class AdoptionEvidence:
     loses_target: bool = False
     violated: str = ""
     unvalidated: str = ""
+    shown_before: PairedResult | None = None
+    few_groups: str = ""
 
     @property
     def cheaper(self) -> bool:
@@ -59,9 +63,10 @@ class Adoption:
 def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
-    Adopted: better at this comparison's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
-    and at least 20 % cheaper or faster, unless that loses a target that was met. No gain: the 95 % interval excludes a
-    gain of `margin`. Else inconclusive; one that does not lead on dev is not compared, and says so.
+    Adopted: better at this comparison's alpha, or at that of the same comparison before cases were added; or
+    non-inferior by `margin` to the highest-scoring variant ever adopted and at least 20 % cheaper or faster, unless
+    that loses a target that was met. No gain: the 95 % interval excludes a gain of `margin`. Else inconclusive; one
+    that does not lead on dev is not compared, and says so.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
@@ -73,19 +78,24 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     )
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
+    if evidence.few_groups:
+        return Adoption(RungStatus.INCONCLUSIVE, "few_groups", evidence.few_groups)
     if evidence.unvalidated:
         reason = messages.say("judge_unvalidated", why=evidence.unvalidated, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
     cheap_enough = saving != "" and evidence.no_creep.holds
-    wins = gain.better or (cheap_enough and not evidence.loses_target)
+    before = evidence.shown_before if gain.delta > 0 else None
+    better = gain.better or before is not None
+    wins = better or (cheap_enough and not evidence.loses_target)
     if wins and evidence.unscored_share > MOST_UNSCORED:
         reason = messages.say("unscored", share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
     if wins and evidence.sign_flips:
         return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", messages.say("unscored_flip", gain=numbers))
-    if gain.better:
-        return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers))
+    if better:
+        shown = "" if gain.better or before is None else messages.say("shown_before", n=before.n, alpha=before.alpha)
+        return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers) + shown)
     if wins:
         reason = messages.say(
             "cheaper", lower=100 * evidence.no_creep.lower, margin=100 * margin, saving=saving, gain=numbers

@@ -11,19 +11,40 @@ from tuneworthy.types import Variant, content_hash
 
 
 def plan_comparisons(session: Session) -> ComparisonPlan:
-    """Plan one comparison for each rung that can make one, and store the plan; planning again only adds."""
-    plan = read_comparisons(session.folder).plan(rungs_with_comparisons(session.project, session.split, session.task))
+    """Plan one comparison for each rung that can make one, and store the plan; planning again only adds.
+
+    Once cases were added to test, each rung may compare again: all of them share half of the reserve.
+    """
+    rungs = rungs_with_comparisons(session.project, session.split, session.task)
+    plan = read_comparisons(session.folder).plan(rungs)
+    if session.split.additions:
+        plan = plan.share([_slot(session, rung) for rung in rungs])
     write_comparisons(session.folder, plan)
     return plan
 
 
-def comparison_id(session: Session, rung: str, a: Variant, b: Variant) -> str:
+def _slot(session: Session, rung: str) -> str:
+    """Return the slot of a rung in the plan, on the test set as it is now."""
+    return f"{rung}+{len(session.split.additions)}" if session.split.additions else rung
+
+
+def earlier_levels(session: Session, rung: str, a: Variant, b: Variant) -> list[tuple[int, float]]:
+    """Return when `b` was compared with `a` before cases were added: the number of additions then, and the alpha."""
+    plan = read_comparisons(session.folder)
+    names = [comparison_id(session, rung, a, b, additions=times) for times in range(len(session.split.additions))]
+    return [(times, plan.alpha_for(name)) for times, name in enumerate(names) if name in plan.spent]
+
+
+def comparison_id(session: Session, rung: str, a: Variant, b: Variant, *, additions: int | None = None) -> str:
     """Name the comparison of `b` with `a`: another primary grader or another margin asks the data another question.
+
+    So do further cases; `additions` is how often there were some, as often as now unless it is given.
 
     Corrected labels do not: the same comparison is then made again, with better data.
     """
     question = content_hash([dict(session.primary.identity), session.project.task.margin])
-    return f"{rung}:{b.id}~{a.id}@{question}"
+    times = len(session.split.additions) if additions is None else additions
+    return f"{rung}:{b.id}~{a.id}@{question}" + (f"+{times}" if times else "")
 
 
 def take_comparison(session: Session, rung: str, a: Variant, b: Variant) -> float:
@@ -35,7 +56,7 @@ def take_comparison(session: Session, rung: str, a: Variant, b: Variant) -> floa
         UserError: There were so many that nothing can be shown on this test set any more.
     """
     name = comparison_id(session, rung, a, b)
-    return _take(session, name, lambda plan: plan.take(name, rung))
+    return _take(session, name, lambda plan: plan.take(name, _slot(session, rung)))
 
 
 def pass_on(session: Session, key: str) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
-from tuneworthy.evaluate.latency import N_CASES
+from tuneworthy.evaluate.latency import MORE_CASES, N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.measurement import repeats_of
@@ -170,7 +170,10 @@ class _Estimating:
         self.library = open_library(project)
         self.pool = ShotPool(self.split.shots)
         self.observed = observed(project)
-        self.n_timed = min(N_CASES + 1, len(self.split.dev or self.split.test))
+        n_cases = len(self.split.dev) + len(self.split.test)
+        self.n_timed = min(N_CASES + 1, n_cases)
+        limit = project.constraints.p95_ms
+        self.n_timed_again = min(MORE_CASES[-1] + 1, n_cases) - self.n_timed if limit else 0
         sizes = [len(answer_text(c.expected).encode()) for c in self.split.test if c.expected is not None]
         self.answer = 2 + (sum(sizes) / len(sizes) if sizes else 40.0) / BYTES_A_TOKEN
         shots = [len((e.question + e.answer).encode()) for e in self.split.shots[:1000]]
@@ -257,7 +260,8 @@ class _Estimating:
         test = len(split.test) * max(repeats_of(self.project, one) for one in candidates)
         loads = [_Load(one, (least, n + 1)) for one, n in zip(asked, most, strict=True)]  # 1: is the model available?
         again = 2 * self.n_timed if name != "baseline" else 0  # where speed alone would decide
-        loads[0] = _Load(candidates[0], (least + test, most[0] + test + again), self.n_timed)
+        most_calls = most[0] + test + again + self.n_timed_again
+        loads[0] = _Load(candidates[0], (least + test, most_calls), self.n_timed)
         return loads + [_Load(replace(candidates[0], model=model), (0, n)) for model, n in proposal.more_calls.items()]
 
     def _judges(self, loads: Sequence[_Load]) -> list[_Load]:

@@ -19,11 +19,13 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
+from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.record import FieldScores, LabelBalance, LabelConfusion, RungDifference, RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import Case, Trace, Variant
 
@@ -91,7 +93,7 @@ async def measure_on_test(
         session: The opened project.
         record: Of the rung, as far as dev tells.
         variant: The winner on dev.
-        dev: Cases to time calls on; those of test without dev.
+        dev: Cases to time calls on, before those of test.
 
     Returns:
         The record with all that was measured, and the measurement.
@@ -103,7 +105,8 @@ async def measure_on_test(
     n_lost = sum(bool(score.unscored) for score in scores)
     if session.judging:
         await session.judging.learn(test, traces)
-    latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
+    limits, model = session.project.constraints, session.models[variant.model]
+    latency = await measure_latency(session.runner, variant, model, [*dev, *test], limits=limits)
     means = usage(traces)
     usd_per_1k = means["usd_per_1k"]
     trial = Measurement(
@@ -116,10 +119,11 @@ async def measure_on_test(
         usd_per_1k=usd_per_1k,
         latency=latency,
         violated=violation(
-            session.project.constraints,
+            limits,
             model=variant.model,
-            hosted=session.models[variant.model].hosted,
+            hosted=model.hosted,
             p95_ms=latency.quantile_ms(0.95),
+            p95_interval=latency.interval_ms(0.95),
             usd_per_1k=usd_per_1k,
         ),
     )
@@ -148,6 +152,8 @@ async def measure_on_test(
         usd_per_1k=usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
+        latency_p50_ci=latency.interval_ms(0.5),
+        latency_p95_ci=latency.interval_ms(0.95),
         latency_n=len(latency.seconds),
         input_tokens=means["input_tokens"],
         output_tokens=means["output_tokens"],
@@ -175,6 +181,7 @@ async def decide(
         alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
     margin = session.project.task.margin
+    effective = session.split.effective_groups
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
     _, no_creep, fault = compare_on_test(session, highest, trial)
     unvalidated = unvalidated or fault
@@ -188,6 +195,8 @@ async def decide(
         loses_target=_meets(session, best) and not _meets(session, trial),
         violated=trial.violated,
         unvalidated=unvalidated,
+        shown_before=_shown_before(session, best, trial),
+        few_groups=messages.say("sources_few", n=effective, least=LEAST_GROUPS) if effective < LEAST_GROUPS else "",
     )
     decision = decide_adoption(evidence, margin)
     if decision.reason_code == "cheaper" and not evidence.cheaper:
@@ -208,6 +217,23 @@ def _meets(session: Session, one: Measurement) -> bool:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
     return target_status(score, size, task.target, task.margin, options=options) == "met"
+
+
+def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
+    """Return the comparison that showed the trial to be better before cases were added; None if there is none.
+
+    What was shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
+    """
+    if session.judging is not None:
+        return None
+    for times, alpha in earlier_levels(session, trial.rung, best.variant, trial.variant):
+        later = {identity for ids in session.split.additions[times:] for identity in ids}
+        first = np.array([case.id not in later for case in session.split.test])
+        groups = session.groups(session.split.test)
+        gain = compare(*_common(best, trial, groups, first), alpha=alpha, seed=session.project.split.seed)
+        if gain.better:
+            return gain
+    return None
 
 
 def compare_on_test(
@@ -344,10 +370,10 @@ def first_error(traces: Sequence[Trace]) -> str:
 
 
 def _common(
-    a: Measurement, b: Measurement, groups: np.ndarray | None
+    a: Measurement, b: Measurement, groups: np.ndarray | None, among: np.ndarray | bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return `num` and `den` of both on the cases that both have scored, and the groups of these."""
-    both = ~(np.isnan(a.num) | np.isnan(b.num))
+    """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
+    both = ~(np.isnan(a.num) | np.isnan(b.num)) & among
     return a.num[both], a.den[both], b.num[both], b.den[both], None if groups is None else groups[both]
 
 

@@ -28,7 +28,7 @@ say = Catalogue(
         "labels_corrected": (
             "Labels of cases have changed since the first run: {names}. All variants are therefore scored again."
         ),
-        "cases_added": "{n} {n:case was|cases were} added after the split was drawn. The run does not use {n:it|them}.",
+        "cases_added": "{n} cases joined the file after the split was drawn. `cases add` adds them to test.",
         "test_revealed": (
             "Answers to {n} test {n:case|cases} have been revealed, the first on {date}. Changes made since then may "
             "score higher on the test set than on new data."
@@ -104,6 +104,8 @@ say = Catalogue(
         "loses_target": "non-inferior at {saving}, but no longer meets the target; difference {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
+        "shown_before": "; shown at alpha {alpha:.4f} on the first {n} cases",
+        "sources_few": "the test cases count as {n:.1f} independent sources; at least {least} are needed",
         "costs_less": "{share:.1%} lower cost",
         "takes_less": "{share:.1%} lower latency",
         # Rung classical
@@ -246,6 +248,10 @@ say = Catalogue(
             "{total} of {n_dev} dev cases {total:is a near-duplicate|are near-duplicates} of test cases. Same "
             "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
         ),
+        "near_duplicates": (
+            "{n} cases reword other cases and are grouped with them. The {n_test} test cases count as {effective:.0f} "
+            "effective cases."
+        ),
         "set_groups": "Assign the same group to all cases from the same source.",
         "most_faults": "valid rows only",
         "more_faults": "{n} more {n:error|errors}",
@@ -257,7 +263,7 @@ say = Catalogue(
             "tries one predefined candidate."
         ),
         "add_dev": "Add cases, or provide at least 200 scorable examples.",
-        "few_groups": "The test set has {n} {n:group|groups}, but at least {least} are needed.",
+        "few_groups": "The test set counts as {n:.1f} groups of equal size; at least {least} are needed.",
         "add_groups": "Add cases from other sources.",
         # check: documents and search
         "documents_missing": "The path in [documents] does not exist: {path}.",

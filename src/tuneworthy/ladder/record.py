@@ -97,6 +97,7 @@ class RungRecord:
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
+        latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
         repeats: Answers to each test case.
@@ -142,6 +143,8 @@ class RungRecord:
     usd_per_1k: Dollars | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p50_ci: tuple[float, float | None] | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     latency_n: int = 0
     input_tokens: float | None = None
     output_tokens: float | None = None
@@ -222,11 +225,15 @@ class SplitRecord:
         origin: `cases` or `examples`: where dev comes from.
         reasons: How and why it was drawn so, in words.
         counts: Numbers by name.
+        effective_groups: As how many independent sources the test cases count.
+        additions: How often cases were added to test.
     """
 
     origin: str
     reasons: Sequence[str] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    effective_groups: float | None = None
+    additions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

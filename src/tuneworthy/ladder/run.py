@@ -454,7 +454,11 @@ class LadderRun:
             partial=partial,
             classical_wins=self._classical_wins(),
             split=SplitRecord(
-                origin=session.split.origin, reasons=list(session.split.reasons), counts=session.split.counts
+                origin=session.split.origin,
+                reasons=list(session.split.reasons),
+                counts=session.split.counts,
+                effective_groups=session.split.effective_groups,
+                additions=len(session.split.additions),
             ),
             overlaps=OverlapCounts(**session.data.dataset.contamination.counts),
             differences=found,

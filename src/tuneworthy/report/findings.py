@@ -17,6 +17,7 @@ from tuneworthy.report import messages, numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
 from tuneworthy.verdict.base import Target as TargetStatus
@@ -113,12 +114,22 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
 
 def _status(record: RunRecord, best: RungRecord) -> TargetStatus:
     """Say whether a measured rung meets the target, by the rule of the verdict."""
+    groups = record.split.effective_groups
     if record.target is None or best.score is None or best.n_effective is None:
+        return "unresolved"
+    if groups is not None and groups < LEAST_GROUPS:
         return "unresolved"
     options = (
         1 if best.rung == "fine_tune" else sum(r.score is not None and r.rung != "fine_tune" for r in record.rungs)
     )
-    status = target_status(best.score, best.n_effective, record.target, record.margin, options=options)
+    status = target_status(
+        best.score,
+        best.n_effective,
+        record.target,
+        record.margin,
+        options=options,
+        additions=record.split.additions,
+    )
     if best.beats_majority is False:
         return "missed" if best.constant else "unresolved" if status == "met" else status
     return status

@@ -120,6 +120,16 @@ class ComparisonPlan:
             return self
         return replace(self, added={**self.added, name: self.reserve / 2})
 
+    def share(self, names: Iterable[str]) -> ComparisonPlan:
+        """Add slots that share half of the reserve equally: those of all rungs, once cases were added.
+
+        >>> plan = ComparisonPlan().plan(["prompt", "model"]).share(["prompt+1", "model+1"])
+        >>> plan.alpha_for("model+1"), plan.reserve
+        (0.0025, 0.005)
+        """
+        new = [name for name in dict.fromkeys(names) if name not in self.slots]
+        return replace(self, added={**self.added, **dict.fromkeys(new, self.reserve / 2 / max(1, len(new)))})
+
     def take(self, comparison_id: str, name: str) -> ComparisonPlan:
         """Make a comparison under slot `name`: the same id is the same one; if the slot is used or passed on, add one.
 

@@ -10,8 +10,9 @@ from math import sqrt
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
-from .ratios import Floats
+from .ratios import Floats, cluster_sums, clustered_variance
 
 
 def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
@@ -59,7 +60,7 @@ def linearised(sums: Floats) -> Floats:
     """Linearise the difference of two ratios: the influence of each cluster on `b - a`, mean 0.
 
     Args:
-        sums: `(n_clusters, 4)` columns a_num, a_den, b_num, b_den.
+        sums: `(n_clusters, 4)` columns a_num, a_den, b_num, b_den; or those of the cases.
 
     Returns:
         `(n_clusters,)`; the variance of the difference is their variance over `n_clusters`.
@@ -69,38 +70,38 @@ def linearised(sums: Floats) -> Floats:
     return np.asarray((b_num - b * b_den) / b_den.mean() - (a_num - a * a_den) / a_den.mean())
 
 
-def ratio_difference_interval(sums: Floats, n_cases: int, alpha: float = 0.05) -> tuple[float, float]:
+def ratio_difference_interval(cases: Floats, groups: ArrayLike | None, alpha: float = 0.05) -> tuple[float, float]:
     """Two-sided interval of the difference of two ratios over clusters.
 
     Args:
-        sums: `(n_clusters, 4)` columns a_num, a_den, b_num, b_den.
-        n_cases: cases in all clusters together.
+        cases: `(n_cases, 4)` columns a_num, a_den, b_num, b_den.
+        groups: `(n_cases,)` labels of cases that share a source; None if none do.
     """
-    delta, error, df = _estimate(sums, n_cases)
+    delta, error, df = _estimate(cases, groups)
     half = float(-scipy.special.stdtrit(df, alpha / 2)) * error
     return max(-1.0, delta - half), min(1.0, delta + half)
 
 
-def ratio_difference_p_value(sums: Floats, n_cases: int, null: float) -> float:
+def ratio_difference_p_value(cases: Floats, groups: ArrayLike | None, null: float) -> float:
     """One-sided p-value of "the difference is at most `null`", dual to the interval at `2 alpha`."""
-    delta, error, df = _estimate(sums, n_cases)
+    delta, error, df = _estimate(cases, groups)
     return float(scipy.special.stdtr(df, (null - delta) / error))
 
 
-def _estimate(sums: Floats, n_cases: int) -> tuple[float, float, int]:
-    """Give the difference, its standard error and the degrees of freedom.
+def _estimate(cases: Floats, groups: ArrayLike | None) -> tuple[float, float, float]:
+    """Give the difference, its standard error (see `ratios.clustered_variance`) and the degrees of freedom.
 
     The two observations that are added are one case in an average cluster, or as large as the clusters' differences
     typically are (with one whole cluster counted among them) if that is more.
 
     Source: Bonett and Price 2012 (J. Educ. Behav. Stat. 37:479), carried over to clusters and ratios.
     """
+    sums, n_cases = cluster_sums(cases, groups), len(cases)
     n = len(sums)
     a_num, a_den, b_num, b_den = sums.sum(axis=0)
     delta = float(b_num / b_den - a_num / a_den)
-    influence = linearised(sums)
-    difference = influence + delta
+    difference = linearised(sums) + delta
     n_differing = int((np.abs(difference) > 1e-12).sum())
     added = max(float((difference**2).sum() + 1) / (n_differing + 1), (n / n_cases) ** 2)
-    variance = float((influence**2).sum()) / max(1, n - 1) / n + 2 * added / (n + 2) ** 2
-    return delta, sqrt(variance), max(1, n - 1)
+    variance, df = clustered_variance(linearised(cases), np.arange(n_cases) if groups is None else groups)
+    return delta, sqrt(variance + 2 * added / (n + 2) ** 2), df

@@ -4,13 +4,13 @@ No interval here has width 0 and none leaves [0, 1]: where all cases agree it st
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
+from .ratios import Floats, as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
 Side = Literal["lower", "upper"]
 
@@ -83,11 +83,31 @@ def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
     return 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha))
 
 
+def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> tuple[float, float | None]:
+    """Distribution-free two-sided interval of a quantile, between two order statistics; None where the end is open.
+
+    Args:
+        values: `(n,)` independent measurements, at least one; none is below 0.
+        q: in (0, 1).
+
+    Source: David and Nagaraja 2003, Order Statistics, section 7.1.
+
+    >>> quantile_interval(range(1, 101), 0.5), quantile_interval(range(1, 33), 0.95)
+    ((40.0, 61.0), (28.0, None))
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = ordered.size
+    below = scipy.stats.binom.cdf(np.arange(n + 1), n, q)  # chance that at most so many lie below the quantile
+    lower = int((below <= alpha / 2).sum())  # the lower end is the `lower`-th smallest
+    upper = int((1 - below > alpha / 2).sum()) + 1
+    return (float(ordered[lower - 1]) if lower else 0.0), (float(ordered[upper - 1]) if upper <= n else None)
+
+
 def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> Interval:
     """Two-sided interval of `sum(num) / sum(den)`.
 
     Right/wrong cases without groups get Wilson's interval; everything else Wilson's with the effective sample size
-    that the cluster-robust variance of the ratio implies, and Student's t for the number of clusters.
+    that the cluster-robust variance of the ratio implies, and Student's t for the effective number of clusters.
 
     Args:
         num, den: `(n_cases,)` contributions, `0 <= num <= den`, averaged over repeats.
@@ -101,10 +121,9 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
     if groups is None and is_binary(num, den):
         lo, hi = wilson(float(num.sum()), num.size, alpha)
         return Interval(value, lo, hi, num.size, num.size, alpha, "wilson")
-    sums = cluster_sums(np.stack([num, den], axis=1), groups)
-    size = effective_size(sums, num.size, alpha)
+    size, n_groups = effective_size(num, den, groups, alpha)
     lo, hi = wilson(value * size, size, alpha)
-    return Interval(value, lo, hi, num.size, len(sums), alpha, "wilson_effective_n")
+    return Interval(value, lo, hi, num.size, n_groups, alpha, "wilson_effective_n")
 
 
 def score_bound(
@@ -137,28 +156,30 @@ def effective_n(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None,
     (num, den), groups = as_ratio(num, den), shared_sources(groups)
     if groups is None and is_binary(num, den):
         return float(num.size)
-    return effective_size(cluster_sums(np.stack([num, den], axis=1), groups), num.size, 2 * alpha)
+    return effective_size(num, den, groups, 2 * alpha)[0]
 
 
-def effective_size(sums: Floats, n_cases: int, alpha: float) -> float:
-    """How many independent right/wrong cases would be as precise as these clusters.
+def effective_size(num: Floats, den: Floats, groups: NDArray[Any] | None, alpha: float) -> tuple[float, int]:
+    """Return how many independent right/wrong cases would be as precise as these, and how many clusters they are.
 
-    The variance counts two more observations than were made, a right case and a wrong one, for the rare failures
-    that have not been seen yet.
+    The variance (see `ratios.clustered_variance`) counts two more observations than were made, a right case and a
+    wrong one, for the rare failures that have not been seen yet.
 
     Args:
-        sums: `(n_clusters, 2)` numerators and denominators.
-        n_cases: cases in all clusters together.
+        num, den: `(n_cases,)` contributions.
+        groups: `(n_cases,)` labels of cases that share a source; None if none do.
+        alpha: two-sided error.
     """
-    n = len(sums)
-    value = sums[:, 0].sum() / sums[:, 1].sum()
-    squares = float((((sums[:, 0] - value * sums[:, 1]) / sums[:, 1].mean()) ** 2).sum())
-    if n < 2 or squares <= 1e-12:
-        return float(n)
-    added = (value**2 + (1 - value) ** 2) * (n / n_cases) ** 2
-    variance = squares / (n - 1) / n + added / (n + 2) ** 2
-    t_over_z = scipy.special.stdtrit(n - 1, alpha / 2) / scipy.special.ndtri(alpha / 2)
-    return float(max(1.0, value * (1 - value) / variance / t_over_z**2))
+    labels = np.arange(num.size) if groups is None else groups
+    value, n = num.sum() / den.sum(), len(np.unique(labels))
+    influence = (num - value * den) / den.mean()
+    sums = cluster_sums(influence[:, None], groups)
+    if n < 2 or float((sums**2).sum()) * (n / num.size) ** 2 <= 1e-12:
+        return float(n), n
+    variance, df = clustered_variance(influence, labels)
+    variance += (value**2 + (1 - value) ** 2) * (n / num.size) ** 2 / (n + 2) ** 2
+    t_over_z = scipy.special.stdtrit(df, alpha / 2) / scipy.special.ndtri(alpha / 2)
+    return float(max(1.0, value * (1 - value) / variance / t_over_z**2)), n
 
 
 def _check_counts(k: float, n: float, alpha: float) -> None:

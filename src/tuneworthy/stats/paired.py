@@ -115,7 +115,7 @@ def compare(
     else:
         sums = cluster_sums(cases, groups)
         p_value, p_worse, method = swap_p_values(sums, alpha=alpha or 0.05, seed=seed)
-        ci, n_groups = ratio_difference_interval(sums, len(cases)), len(sums)
+        ci, n_groups = ratio_difference_interval(cases, groups), len(sums)
     return PairedResult(len(cases), n_groups, a, b, b - a, ci, p_value, p_worse, alpha, method, gains, losses)
 
 
@@ -145,9 +145,8 @@ def non_inferior(
         lower = tango_interval(gains, losses, len(cases), 2 * alpha)[0]
         p_value, n_groups = tango_p_value(gains, losses, len(cases), -margin), len(cases)
     else:
-        sums = cluster_sums(cases, groups)
-        lower = ratio_difference_interval(sums, len(cases), 2 * alpha)[0]
-        p_value, n_groups = ratio_difference_p_value(sums, len(cases), -margin), len(sums)
+        lower = ratio_difference_interval(cases, groups, 2 * alpha)[0]
+        p_value, n_groups = ratio_difference_p_value(cases, groups, -margin), len(cluster_sums(cases, groups))
     return NonInferiority(len(cases), n_groups, b - a, lower, margin, p_value, alpha)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+# Fewer effective groups than this show nothing: no interval of theirs can be trusted.
+LEAST_GROUPS = 20
 
 
 def as_ratio(num: ArrayLike, den: ArrayLike) -> tuple[Floats, Floats]:
@@ -45,6 +47,47 @@ def shared_sources(groups: ArrayLike | None) -> NDArray[Any] | None:
         return None
     labels = np.asarray(groups)
     return labels if len(np.unique(labels)) < labels.size else None
+
+
+def effective_groups(groups: ArrayLike) -> float:
+    """Return as how many clusters of one size these count: `(sum of sizes)**2 / sum of squared sizes`.
+
+    Args:
+        groups: `(n_cases,)` labels of cases that share a source.
+
+    >>> effective_groups(["a", "b", "c", "d"]), effective_groups(["a", "a", "a", "b"])
+    (4.0, 1.6)
+    """
+    _, sizes = np.unique(np.asarray(groups), return_counts=True)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
+
+
+def clustered_variance(influence: Floats, groups: ArrayLike) -> tuple[float, float]:
+    """Return the variance of the mean of `influence` over clusters of any sizes, and its degrees of freedom.
+
+    It is the larger of two: that of the clusters' sums, and that of cases which all clusters correlate alike, as the
+    spread within clusters shows. A large cluster that fails as a whole seldom does so in one test set: the first cannot
+    know of it, the second does. The correlation counts one more cluster than was seen, one that goes as a whole, so
+    that few failures do not prove independence. Large clusters count for less in the degrees of freedom.
+
+    Args:
+        influence: `(n_cases,)` of the cases on an estimate; their mean is 0.
+        groups: `(n_cases,)` labels of cases that share a source.
+
+    Source: Kish 1965, Survey Sampling, section 5.4, for the design effect.
+    """
+    _, index, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    n, k = influence.size, sizes.size
+    sums, squares = np.bincount(index, influence), np.bincount(index, influence**2)
+    total = float(squares.sum())
+    df = max(1.0, effective_groups(groups) - 1)
+    if total <= 0 or k == n:
+        return float((sums**2).sum()) / n**2 * k / max(1, k - 1), df
+    within = float((squares - sums**2 / sizes).sum()) / (n - k) * n / total
+    telling = total**2 / float((squares**2).sum())
+    correlation = (min(1.0, max(0.0, 1 - within)) * telling + 1) / (telling + 1)
+    alike = total / n * (n + correlation * float((sizes * (sizes - 1)).sum())) / n**2
+    return max(float((sums**2).sum()) / n**2 * k / max(1, k - 1), alike), df
 
 
 def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:

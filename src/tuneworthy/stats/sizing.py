@@ -8,7 +8,6 @@ from typing import Any
 
 from tuneworthy.stats import messages
 
-from .intervals import lower_bound, upper_bound
 from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferiority
 
 POWER = 0.8
@@ -106,31 +105,3 @@ def _n_gain(loss: float, margin: float, alpha: float) -> int | None:
     if mcnemar_power(MOST_CASES, loss, gain, alpha) < POWER:
         return None
     return n_for_difference(loss, gain, alpha, POWER)
-
-
-def cases_for_target(score: float, target: float, margin: float) -> int | None:
-    """Return how many cases settle whether the target is met, if the score stays as it is; None if too many do.
-
-    Args:
-        score: Share of right answers, in [0, 1].
-        target: Missed if the score is shown to be below it.
-        margin: Met if the score is shown to be above ``target - margin``.
-
-    >>> cases_for_target(0.9, 0.9, 0.05), cases_for_target(0.85, 0.9, 0.05)
-    (142, 137)
-    """
-
-    def settled(n: int) -> bool:
-        right = round(score * n)
-        return lower_bound(right, n) > target - margin if score >= target else upper_bound(right, n) < target
-
-    high = 1
-    while not settled(high):
-        high *= 2
-        if high > MOST_CASES:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if settled(middle) else (middle, high)
-    return high

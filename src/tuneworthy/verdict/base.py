@@ -235,6 +235,7 @@ class Option:
     usd_per_month: float | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     one_off_usd: float | None = None
     needs: str = ""
     notes: Sequence[str] = ()

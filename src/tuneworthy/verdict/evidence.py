@@ -11,6 +11,7 @@ from tuneworthy.config.task import Motivation
 from tuneworthy.ladder.record import BestVariant, LabelBalance, RungDifference, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
 from tuneworthy.stats import lower_bound, upper_bound
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
@@ -65,6 +66,7 @@ class RungEvidence:
     delta_today_ci: tuple[float, float] | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
     usd_per_1k: float | None = None
     violated: str = ""
     compared_to: str | None = None
@@ -157,7 +159,8 @@ class Evidence:
         best: Name of the rung that the run calls best (`classical` possible); see `top`.
         alpha: Of a comparison.
         n_test: Test cases.
-        n_groups: Groups among them; None if no case names a group.
+        additions: How often cases were added to test.
+        n_groups: As how many independent sources these count; None where that is not known.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
@@ -198,7 +201,8 @@ class Evidence:
     best: str | None = None
     alpha: float | None = None
     n_test: int = 0
-    n_groups: int | None = None
+    additions: int = 0
+    n_groups: float | None = None
     overlaps: Mapping[str, int] = field(default_factory=dict)
     stale: Sequence[str] = ()
     errors_stale: Sequence[str] = ()
@@ -230,6 +234,11 @@ class Evidence:
     expires: Sequence[tuple[str, str]] = ()
 
     @property
+    def few_groups(self) -> bool:
+        """Whether the test cases share so few sources that nothing may be claimed."""
+        return self.n_groups is not None and self.n_groups < LEAST_GROUPS
+
+    @property
     def upstream(self) -> Mapping[str, RungEvidence]:
         """What needs no training."""
         return {name: rung for name, rung in self.rungs.items() if name != TUNED}
@@ -240,8 +249,8 @@ class Evidence:
         return best_eligible(self.upstream, self.best)
 
     def difference(self, a: RungEvidence | None, b: RungEvidence | None) -> RungDifference | None:
-        """Return the paired difference of `b` to `a` on test; None if it was not measured."""
-        if a is None or b is None:
+        """Return the paired difference of `b` to `a` on test; None if it was not measured, or shows nothing."""
+        if a is None or b is None or self.few_groups:
             return None
         return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
 
@@ -268,12 +277,14 @@ class Evidence:
         """
         if self.target is None:
             return None
-        if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None:
+        if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None or self.few_groups:
             return "unresolved"
         if rung.constant and rung.beats_majority is False:
             return "missed"
         options = 1 if rung.rung == TUNED else self.n_options
-        status = target_status(rung.score, rung.n_effective, self.target, self.margin, options=options)
+        status = target_status(
+            rung.score, rung.n_effective, self.target, self.margin, options=options, additions=self.additions
+        )
         return "unresolved" if status == "met" and rung.beats_majority is False else status
 
 
@@ -342,6 +353,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         delta_today_ci=row.delta_today_ci,
         latency_p50_ms=row.latency_p50_ms,
         latency_p95_ms=row.latency_p95_ms,
+        latency_p95_ci=row.latency_p95_ci,
         usd_per_1k=known_usd(row, name, project),
         violated=row.violated
         or constraints.violation(
@@ -349,6 +361,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
             model=name,
             hosted=name in project.models and project.models[name].hosted,
             p95_ms=row.latency_p95_ms,
+            p95_interval=row.latency_p95_ci,
             usd_per_1k=row.usd_per_1k,
         ),
         compared_to=row.compared_to,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, lacks_documents, most_of
@@ -159,9 +159,11 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
     limits, rung = evidence.limits, evidence.rungs[option.rung]
     if not may_serve(limits, hosted=rung.hosted):
         return not limits.data_stays
-    if too_slow(limits, option.latency_p95_ms):
+    if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
         fast = any(
-            other.kind != "classical" and other.eligible and not too_slow(limits, other.latency_p95_ms)
+            other.kind != "classical"
+            and other.eligible
+            and keeps_p95(limits, other.latency_p95_ms, other.latency_p95_ci)
             for other in measured
             if other is not option
         )

@@ -21,7 +21,7 @@ say = Catalogue(
         # Gates before a decision
         "waived": "Waived: {reason} Result of the gate: {message}",
         "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
-        "too_few_groups": "The test cases come from too few sources: {n}; at least {needed} are needed.",
+        "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",
@@ -321,6 +321,12 @@ say = Catalogue(
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
         ),
+        "p95_open": (
+            "The p95 latency of {name} is {p95:,.0f} ms (95% interval {span}), and the limit is {limit:,.0f} ms. Set "
+            "`constraints.p95_ms` to a limit outside this interval."
+        ),
+        "span": "{lower:,.0f} to {upper:,.0f} ms",
+        "above": "{lower:,.0f} ms or more",
         "set_price": "Set the price of the model behind {name} in [models].",
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
@@ -328,6 +334,10 @@ say = Catalogue(
         "apply_labels": "Correct the labels that people changed, then run the ladder and the error analysis again.",
         "try_lever": "Try the rung `{rung}`, which may fix most failures.",
         "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",
+        "other_targets": (
+            "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
+            "is met and one of {missed:.0%} is missed."
+        ),
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
         "take_home": "Deploy {name}.",

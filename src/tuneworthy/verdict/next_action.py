@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tuneworthy.stats.target import chance_of_status
+from tuneworthy.errors import join_sentences
+from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.evidence import Evidence
@@ -23,8 +24,10 @@ MINUTES_TO_EDIT: Final = 2.0
 # Failures that people label blind before a suspicion decides.
 RELABELLED: Final = 15
 # Test cases that are offered to be added, as multiples of those there are.
-GROWTH: Final = (0.5, 1.0, 2.0, 4.0)
+GROWTH: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 ENOUGH: Final = 0.8
+# Chance below which further cases are not the only step that is offered.
+HARDLY: Final = 0.5
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -138,7 +141,9 @@ def _candidates(
             yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
-        elif kind in {"distil", "eligible"}:
+        elif kind == "eligible":
+            yield _eligible(fact, facts, evidence)
+        elif kind == "distil":
             yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
@@ -160,6 +165,20 @@ def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
 def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT) -> _Candidate:
     action = NextAction(command="", why=why, calls=0, usd=0.0, person_minutes=minutes)
     return _Candidate(action, _prior(facts))
+
+
+def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Candidate:
+    """Return what tells whether an option keeps its limits: a price, or another latency limit."""
+    option, limits = next(one for one in facts.options if one.option == fact[1]), evidence.limits
+    if limits.usd_per_1k is not None and option.usd_per_1k is None:
+        return _edit(messages.say("set_price", name=option.option), [fact])
+    if option.latency_p95_ms is None or option.latency_p95_ci is None:
+        return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
+    (lower, upper), limit = option.latency_p95_ci, limits.p95_ms or 0.0
+    span = messages.say("span", lower=lower, upper=upper) if upper is not None else messages.say("above", lower=lower)
+    return _edit(
+        messages.say("p95_open", name=option.option, p95=option.latency_p95_ms, span=span, limit=limit), [fact]
+    )
 
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
@@ -205,27 +224,61 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
 
 
 def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
-    """Offer to add test cases: for each number, the chances that they settle what the scores leave open."""
+    """Offer to add test cases: for each number, the chances that they settle what the scores leave open.
+
+    Where a score lies so near the target that many cases may not settle it, the targets that would are named too; where
+    they hardly can, that is the offer.
+    """
     if evidence.target is None:
         return
-    for factor in GROWTH:
+    on_target: list[FactName] = []
+    offers = []
+    for factor in reversed(GROWTH):
         more = max(50, round(factor * evidence.n_test / 50) * 50)
-        chances: dict[FactName, tuple[float, float]] = {}
-        for kind, subject in moving:
-            option = next(one for one in facts.options if one.option == subject)
-            rung = evidence.rungs[option.rung]
-            if kind == "as_good" or rung.score is None or rung.n_effective is None:
-                chances[(kind, subject)] = (0.3, 0.3)
-                continue
-            extra = max(1, round(more * rung.n_effective / max(1, rung.n)))
-            met, missed = chance_of_status(
-                rung.score, rung.n_effective, extra, evidence.target, evidence.margin, options=evidence.n_options
-            )
-            chances[(kind, subject)] = (met, missed)
+        chances = {fact: _chance_with(more, fact, facts, evidence) for fact in moving}
+        near = [fact for fact, chance in chances.items() if fact[0] == "meets" and sum(chance) < ENOUGH]
+        on_target = near if factor == GROWTH[-1] else on_target
         minutes = more * MINUTES_PER_CASE
-        why = messages.say("add_n_cases", n=more, minutes=minutes)
+        why = join_sentences(
+            messages.say("add_n_cases", n=more, minutes=minutes), _other_targets(on_target, facts, evidence)
+        )
         calls = more * len([rung for rung in evidence.rungs.values() if rung.tested])
         usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
-        yield _Candidate(
-            NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes), chances
-        )
+        action = NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes)
+        offers.append(_Candidate(action, chances))
+    yield from reversed(offers)
+    if on_target and max(sum(offers[0].chances[fact]) for fact in on_target) < HARDLY:
+        yield _edit(_other_targets(on_target, facts, evidence), on_target)
+
+
+def _chance_with(more: int, fact: FactName, facts: DecisionFacts, evidence: Evidence) -> tuple[float, float]:
+    """Return the chances that so many further cases show a fact to be true, and to be false."""
+    kind, subject = fact
+    rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]
+    if kind == "as_good" or rung.score is None or rung.n_effective is None or evidence.target is None:
+        return 0.3, 0.3
+    return chance_of_status(
+        rung.score,
+        rung.n_effective,
+        max(1, round(more * rung.n_effective / max(1, rung.n))),
+        evidence.target,
+        evidence.margin,
+        options=evidence.n_options,
+        additions=evidence.additions,
+    )
+
+
+def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> str:
+    """Return the targets that the scores settle as they are: the team decides which one it needs."""
+    spans = {}
+    for _, subject in on_target:
+        rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]
+        if rung.score is not None and rung.n_effective is not None:
+            spans[subject] = settling_targets(
+                rung.score, rung.n_effective, evidence.margin, options=evidence.n_options, additions=evidence.additions
+            )
+    if not spans:
+        return ""
+    best = max(spans, key=lambda subject: spans[subject])
+    missed = max(missed for _, missed in spans.values())
+    return messages.say("other_targets", name=best, target=evidence.target or 0.0, met=spans[best][0], missed=missed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Option, OptionKind
@@ -59,6 +59,7 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         usd_per_month=None if usd is None or traffic is None else usd / 1000 * traffic,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
+        latency_p95_ci=rung.latency_p95_ci,
         one_off_usd=0.0,
         needs=messages.say("needs_export") if rung.rung == "classical" else "",
         notes=_notes(evidence, rung),
@@ -67,11 +68,11 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
 
 def _eligible(evidence: Evidence, rung: RungEvidence) -> bool | None:
     limits = evidence.limits
-    if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or too_slow(limits, rung.latency_p95_ms):
+    fast = keeps_p95(limits, rung.latency_p95_ms, rung.latency_p95_ci)
+    if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or fast is False:
         return False
-    untimed = limits.p95_ms is not None and rung.latency_p95_ms is None
     unpriced = limits.usd_per_1k is not None and rung.usd_per_1k is None
-    return None if untimed or unpriced else True
+    return None if fast is None or unpriced else True
 
 
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:

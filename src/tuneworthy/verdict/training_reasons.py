@@ -1,6 +1,6 @@
 """The reasons to train, each measured, refuted or unknown. From measurements only; none is declared."""
 
-from tuneworthy.constraints import may_serve, too_slow
+from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.economics import FEWEST_SAVED, least_volume, monthly_saving
@@ -88,7 +88,11 @@ def _latency(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         return _say("latency", False, messages.say("no_limit"))
     if met := _meeting(facts, eligible=True):
         return _say("latency", False, messages.say("kept", p95=met[0].latency_p95_ms or 0.0, limit=limits.p95_ms))
-    slow = [option for option in _meeting(facts, eligible=False) if too_slow(limits, option.latency_p95_ms)]
+    slow = [
+        option
+        for option in _meeting(facts, eligible=False)
+        if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is False
+    ]
     if not slow:
         return _say("latency", None, messages.say("none_in_question", limit=limits.p95_ms))
     option = slow[0]

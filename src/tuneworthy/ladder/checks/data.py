@@ -11,8 +11,8 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding
+from tuneworthy.stats.ratios import LEAST_GROUPS
 
-MIN_GROUPS = 10
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
 
@@ -174,6 +174,20 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
         )
 
 
+@check("near_duplicates", severity="note")
+def near_duplicates(facts: Facts) -> Iterator[Finding]:
+    """Cases reword other cases. They become one group, stay on one side of the split, and widen the intervals.
+
+    Compared are the words, of which rare ones weigh more. Rewordings with other words, or in another language, are not
+    found: give such cases the same `group`.
+    """
+    if facts.data is not None and (n := facts.data.split.counts.get("near_duplicates")):
+        split = facts.data.split
+        yield Finding(
+            message=messages.say("near_duplicates", n=n, n_test=len(split.test), effective=split.effective_groups)
+        )
+
+
 @check("reader_notes", severity="note")
 def reader_notes(facts: Facts) -> Iterator[Finding]:
     """What the reader guessed, converted or dropped."""
@@ -219,11 +233,12 @@ def small_dev(facts: Facts) -> Iterator[Finding]:
 
 @check("few_groups", severity="warning")
 def few_groups(facts: Facts) -> Iterator[Finding]:
-    """Cases name groups, and test has fewer than 10 of them: the gate `test_set` fails, intervals are wide."""
+    """Test counts as fewer than 20 groups of one size: the gate `test_set` fails, and nothing is claimed.
+
+    Groups are those that the cases name, and near-duplicates (see near_duplicates). Large groups count for less.
+    """
     if facts.data is None or not any(case.group for case in facts.data.split.test):
         return
-    groups = {case.source for case in facts.data.split.test}
-    if len(groups) < MIN_GROUPS:
-        yield Finding(
-            message=messages.say("few_groups", n=len(groups), least=MIN_GROUPS), fix=messages.say("add_groups")
-        )
+    n = facts.data.split.effective_groups
+    if n < LEAST_GROUPS:
+        yield Finding(message=messages.say("few_groups", n=n, least=LEAST_GROUPS), fix=messages.say("add_groups"))

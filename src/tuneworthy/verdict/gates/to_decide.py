@@ -4,6 +4,7 @@ from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.sizing import shows
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsStatus
@@ -11,20 +12,20 @@ from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, lacks_documents
 from tuneworthy.verdict.gates import GATES, says
 
-FEWEST_CASES, FEWEST_GROUPS = 50, 10
+FEWEST_CASES = 50
 COPIES = "classical/nearest"
 STAGE: Final = "to_decide"
 
 
 @GATES.rule("test_set", group=STAGE)
 def test_set(evidence: Evidence) -> Finding:
-    """At least 50 test cases, and at least 10 groups if cases are grouped."""
+    """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
         message = messages.say("too_few_cases", n=evidence.n_test, needed=FEWEST_CASES)
         return says("fail", message, messages.say("add_cases"), **numbers)
-    if evidence.n_groups is not None and evidence.n_groups < FEWEST_GROUPS:
-        message = messages.say("too_few_groups", n=evidence.n_groups, needed=FEWEST_GROUPS)
+    if evidence.few_groups:
+        message = messages.say("too_few_groups", n=evidence.n_groups, needed=LEAST_GROUPS)
         return says("fail", message, messages.say("add_cases"), **numbers)
     if evidence.alpha is None:
         return says("pass", messages.say("n_test", n=evidence.n_test), **numbers)

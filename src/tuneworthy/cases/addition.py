@@ -1,0 +1,142 @@
+"""Extend the test set of a project: what is new joins test, and nothing that is there moves.
+
+Invariant: no added case repeats a case, rewords a dev case or overlaps an example, so that dev, shots and training rows
+stay as they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import orjson
+
+from tuneworthy.cases import messages
+from tuneworthy.cases.contamination import find_overlaps
+from tuneworthy.cases.dataset import Dataset, read_dataset
+from tuneworthy.cases.near_duplicates import near_duplicates
+from tuneworthy.cases.normalize import normalise, question_of
+from tuneworthy.cases.readers.reader import read_cases
+from tuneworthy.cases.splits import StoredSplit, fingerprint
+from tuneworthy.cases.writer import case_row
+from tuneworthy.config.project import Project
+from tuneworthy.errors import DataError, UserError
+from tuneworthy.store import Folder, write_atomic
+from tuneworthy.types import Case
+
+# Files that rows can be appended to.
+_LINES: Final = frozenset({".jsonl", ".ndjson"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedCases:
+    """What became of new cases.
+
+    Attributes:
+        added: Ids of those that were added.
+        repeated: Ids of those that ask what a case asks already.
+        overlapping: Ids of those that reword a dev case or overlap an example.
+        grouped: How many of the added ones reword a test case: they count as one group with it.
+        n_test: Test cases now; None before the first run, which draws them.
+    """
+
+    added: tuple[str, ...]
+    repeated: tuple[str, ...]
+    overlapping: tuple[str, ...]
+    grouped: int
+    n_test: int | None
+
+
+def add_cases(project: Project, source: Path | None = None) -> AddedCases:
+    """Add the cases of a file, and those that the project's own file has gained, to test.
+
+    Before the first run they only join the file. Refused cases stay out of it.
+
+    Args:
+        project: The project; its folder is locked by the caller.
+        source: A file of labelled cases in any format that is read.
+
+    Raises:
+        UserError: The file is wrong, a case has no label, or the project's file takes no rows.
+    """
+    dataset = read_dataset(project)
+    given = read_cases(source).cases if source else ()
+    new, repeated = _new_cases(given, dataset.cases)
+    gained = set(dataset.changes.added)
+    candidates = [*(case for case in dataset.cases if case.id in gained), *new]
+    if unlabelled := [case.id for case in candidates if not case.labelled]:
+        raise UserError(messages.say("add_unlabelled", n=len(unlabelled), first=unlabelled[0]))
+    overlapping = _overlapping(dataset, candidates) if dataset.stored else set()
+    added = [case for case in candidates if case.id not in overlapping]
+    if rows := [case for case in new if case.id not in overlapping]:
+        _append(project.path(project.cases.path), rows)
+    n_test, grouped = None, 0
+    if dataset.stored is not None:
+        test = dataset.split.test
+        n_test, grouped = len(test) + len(added), len(near_duplicates(added, test))
+        if added:
+            _store(Folder(project.root), added)
+    return AddedCases(
+        added=tuple(case.id for case in added),
+        repeated=tuple(repeated),
+        overlapping=tuple(sorted(overlapping)),
+        grouped=grouped,
+        n_test=n_test,
+    )
+
+
+def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case], list[str]]:
+    """Return the cases that ask something new, each question once, and the ids of the others."""
+    ids, questions = {case.id for case in known}, {normalise(question_of(case)) for case in known}
+    new, repeated = [], []
+    for case in given:
+        question = normalise(question_of(case))
+        if case.id in ids or question in questions:
+            repeated.append(case.id)
+        else:
+            new.append(case)
+        ids.add(case.id)
+        questions.add(question)
+    return new, repeated
+
+
+def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
+    """Return the ids of the candidates that reword a dev case or overlap an example that is in use."""
+    refused = set(near_duplicates(candidates, dataset.split.dev))
+    waiting = {case.id for case in candidates}
+    known = [case for case in dataset.cases if case.id not in waiting]
+    rows = dataset.contamination.cases.remaining
+    while True:
+        rest = [case for case in candidates if case.id not in refused]
+        hits = {overlap.case_id for overlap in find_overlaps(rows, [*known, *rest]).dropped} & {
+            case.id for case in rest
+        }
+        if not hits:
+            return refused
+        refused |= hits
+
+
+def _append(path: Path, cases: Sequence[Case]) -> None:
+    """Append rows of our own format to a file, if it can be read afterwards."""
+    lines = [orjson.dumps(case_row(case), option=orjson.OPT_APPEND_NEWLINE) for case in cases]
+    content = path.read_bytes() if path.suffix.lower() in _LINES else b""
+    content += (b"" if content.endswith(b"\n") else b"\n") + b"".join(lines)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(content)
+        try:
+            ids = {case.id for case in read_cases(copy).cases} if path.suffix.lower() in _LINES else set()
+        except DataError:
+            ids = set()
+    if not ids >= {case.id for case in cases}:
+        raise UserError(messages.say("add_by_hand", path=path), hint=messages.say("add_by_hand_hint"))
+    write_atomic(path, content)
+
+
+def _store(folder: Folder, added: Sequence[Case]) -> None:
+    split = folder.read("split", StoredSplit)
+    assert split is not None  # as read before, under the same lock
+    test = sorted([*split["test"], *map(fingerprint, added)], key=lambda entry: str(entry["id"]))
+    additions = [*split.get("additions", []), [case.id for case in added]]
+    folder.write("split", {**split, "test": test, "additions": additions})

@@ -1,0 +1,70 @@
+"""Cases that join a decided project, and cases that reword each other: through the command line."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.verdict.tasks.scripted_task import HandMade, Scripted, ask, share
+
+from tuneworthy.cli import invoke
+
+LABELS = ("red", "green", "blue")
+Capture = pytest.CaptureFixture[str]
+
+
+def colour(i: int) -> str:
+    return LABELS[random.Random(f"truth{i}").randrange(3)]
+
+
+def right(p: float, salt: str) -> Scripted:
+    holds = share(p, salt)
+    return Scripted(answers=lambda i: colour(i) if holds(i) else LABELS[(LABELS.index(colour(i)) + 1) % 3])
+
+
+def project(tmp_path: Path, **more: Any) -> HandMade:
+    models = {"today": right(0.86, "a"), "second": right(0.84, "b")}
+    fields: dict[str, Any] = {"task": {"target": 0.85}, "n": 160, "n_examples": 300} | more
+    task = HandMade(root=tmp_path / "task", truth=colour, models=models, **fields)
+    task.n += 60
+    task.write()
+    task.n -= 60
+    path = task.root / "cases.jsonl"
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(rows[: task.n]))
+    (task.root / "more.jsonl").write_text("".join(rows[task.n :]))
+    return task
+
+
+def command(capsys: Capture, *words: str, status: int = 0) -> str:
+    assert invoke(list(words)) == status, capsys.readouterr()
+    return capsys.readouterr().out
+
+
+def shown(capsys: Capture, task: HandMade, verb: str, *, status: Any = (0, 3, 4)) -> dict[str, Any]:
+    assert invoke([verb, "--project", str(task.root), "--json"]) in status, capsys.readouterr().err
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_added_cases_are_used_and_charged_and_change_the_next_action(tmp_path: Path, capsys: Capture) -> None:
+    task = project(tmp_path)
+    before = ask(task, capsys)
+    plan = json.loads((task.root / ".tuneworthy/comparisons.json").read_text())
+    out = command(capsys, "cases", "add", str(task.root / "more.jsonl"), "--project", str(task.root))
+    assert out.startswith("60 cases added. The test set has 220 cases.")
+    stale = shown(capsys, task, "decide")
+    assert stale["outcome"] == "undecided" and stale["next_action"]["command"] == "tuneworthy run"
+    shown(capsys, task, "check")
+    shown(capsys, task, "status")
+    after = ask(task, capsys)
+    assert (before.record["n_test"], after.record["n_test"]) == (160, 220)
+    assert {row["n"] for row in after.record["rungs"] if row["score"] is not None} == {220}
+    assert after.record["comparisons"]["made"] > before.record["comparisons"]["made"]
+    charged = json.loads((task.root / ".tuneworthy/comparisons.json").read_text())
+    assert sum(charged["added"].values()) == pytest.approx(sum(plan["added"].values()) + 0.005)
+    assert after.verdict["next_action"] != before.verdict["next_action"]
+    assert before.verdict["next_action"] != stale["next_action"]
+    shown(capsys, task, "check")
