@@ -1,145 +1,186 @@
-"""Count verdicts over simulations and write `docs/simulations.md`."""
+"""Count verdicts over simulations, and write them as tables."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from scripts.simulations.truth import TRUTHS, Simulation, Truth
+from scipy.stats import binom
+from scripts.simulations.truth import CONDITIONS, FIRM, TRUTHS, Condition, Truth
 
-from tuneworthy.stats import clopper_pearson
-from tuneworthy.stats.comparisons import ALPHA
+from tuneworthy.stats import upper_bound
 
-TEXT = Path(__file__).with_name("simulations.md")
-OUTCOMES = ("fine_tune", "do_not_fine_tune", "undecided")
-MOST_FALSE, FEWEST_TRUE = 0.038, 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What was decided in a simulation, and whether a variant was adopted as better that truly is not."""
-
-    world: Simulation
-    outcome: str
-    reason_code: str
-    falsely_better: bool
+# What must hold: firm and wrong; undecided where the keys are given, by cases of test; settled by the next step.
+MOST_WRONG, LEVEL = 0.05, 0.05
+MOST_UNDECIDED: Mapping[int, float] = {200: 0.30, 600: 0.15}
+FEWEST_SETTLED = 0.8
+TOO_MANY = "**above**"
 
 
-def page(found: Sequence[Decided], seed: int, simulations: int) -> str:
-    """Return the page."""
-    parts = [
-        TEXT.read_text(encoding="utf-8"),
-        f"\n## Figures\n\nMade by `{command(seed, simulations)}`.\n\n{figures(found)}",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What was decided in one world.
+
+    Attributes:
+        of_class: Whether the truth is what its class says. near: whether it is so by less than half a margin.
+        firm: Whether the verdict is a yes or a no. wrong: a wrong one.
+        code: Outcome and rule.
+        settled: Whether the next step settled it; None where it was not followed.
+        steps: That were taken.
+    """
+
+    truth: Truth
+    condition: Condition
+    n_test: int
+    seed: int
+    of_class: bool
+    near: bool
+    firm: bool
+    wrong: bool
+    code: str
+    settled: bool | None = None
+    wrong_then: bool = False
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The counts of a class under one condition, near ones left out."""
+
+    name: str
+    n: int
+    wrong: int
+    undecided: int
+    near: int
+    near_wrong: int
+    followed: int
+    settled: int
+
+    @property
+    def p_value(self) -> float:
+        """How likely so many wrong ones are if 5% are."""
+        return float(binom.sf(self.wrong - 1, self.n, MOST_WRONG)) if self.n else 1.0
+
+
+def cell(name: str, rows: Sequence[Row]) -> Cell:
+    """Count."""
+    clear = [row for row in rows if row.of_class and not row.near]
+    near = [row for row in rows if row.of_class and row.near]
+    followed = [row for row in clear if row.settled is not None]
+    return Cell(
+        name=name,
+        n=len(clear),
+        wrong=sum(row.wrong for row in clear),
+        undecided=sum(not row.firm for row in clear),
+        near=len(near),
+        near_wrong=sum(row.wrong for row in near),
+        followed=len(followed),
+        settled=sum(bool(row.settled) for row in followed),
+    )
+
+
+def cells(rows: Sequence[Row]) -> list[Cell]:
+    """Return the cells of each class and condition."""
+    found = []
+    for truth in TRUTHS:
+        for condition in CONDITIONS:
+            some = [row for row in rows if (row.truth, row.condition) == (truth, condition)]
+            if some:
+                found.append(cell(f"{truth}, {condition}", some))
+    return found
+
+
+def above(some: Sequence[Cell]) -> set[str]:
+    """Return the cells whose rate of wrong answers is shown to be above 5% (Holm over all)."""
+    shown: set[str] = set()
+    ordered = sorted(some, key=lambda one: one.p_value)
+    for rank, one in enumerate(ordered):
+        if one.p_value > LEVEL / (len(ordered) - rank):
+            break
+        shown.add(one.name)
+    return shown
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Return one table for each number of test cases, and what must hold."""
+    parts = []
+    for n_test in sorted({row.n_test for row in rows}):
+        some = [row for row in rows if row.n_test == n_test]
+        parts.append(f"## {n_test} test cases\n\n{summary(some, n_test)}\n{table(some)}")
+    return "\n".join(parts)
+
+
+def summary(rows: Sequence[Row], n_test: int) -> str:
+    """Return what must hold, and whether it does."""
+    every = cells(rows)
+    shown = above(every)
+    firm = cell("", [row for row in rows if row.truth in FIRM])
+    whole = cell("", rows)
+    lines = [
+        ("classes shown to be above 5% firm and wrong", f"{len(shown)} of {len(every)}", "none", not shown),
+        ("firm and wrong, all", share(whole.wrong, whole.n), "", True),
     ]
-    sides = [(truth, _of(found, truth)) for truth in TRUTHS]
-    head = ("simulations", "n", *OUTCOMES)
-    parts.append("\n## Verdicts by truth\n\n" + table(head, [row(truth, some) for truth, some in sides]))
-    codes = sorted({(one.outcome, one.reason_code) for one in found}, key=lambda it: (OUTCOMES.index(it[0]), it[1]))
-    counts = {truth: Counter((one.outcome, one.reason_code) for one in some) for truth, some in sides}
-    rows = [(*code, *(str(counts[truth][code]) for truth in TRUTHS)) for code in codes]
-    parts.append("\n## Reason codes\n\n" + table(("outcome", "reason code", *TRUTHS), rows))
-    for title, truths, name in STRATA:
-        rows = [
-            row(f"{truth}, {key}", some)
-            for truth in truths
-            for key, some in sorted(_by(_of(found, truth), name).items())
-        ]
-        parts.append(f"\n## {title}\n\n" + table(head, rows))
-    return "".join(parts)
+    if n_test in MOST_UNDECIDED:
+        limit = MOST_UNDECIDED[n_test]
+        lines.append(
+            ("undecided, keys given", share(firm.undecided, firm.n), f"at most {limit:.0%}",
+             firm.undecided <= limit * firm.n)
+        )  # fmt: skip
+    lines.append(
+        ("next step settles it", share(whole.settled, whole.followed), f"at least {FEWEST_SETTLED:.0%}",
+         whole.settled >= FEWEST_SETTLED * whole.followed)
+    )  # fmt: skip
+    head = ("what", "figure", "wanted", "reached")
+    return _markdown(head, [(*line[:3], "" if not line[2] else "yes" if line[3] else "**no**") for line in lines])
 
 
-def command(seed: int, simulations: int) -> str:
-    """Return what makes the page."""
-    return f"python -m scripts.simulations --seed {seed} --simulations {simulations} --out docs/simulations.md"
+def table(rows: Sequence[Row]) -> str:
+    """Return the rates of each class under each condition, of each class, and of each condition."""
+    every = cells(rows)
+    shown = above(every)
+    pooled = [cell(f"{truth}, all", [row for row in rows if row.truth == truth]) for truth in TRUTHS]
+    pooled += [cell(f"all, {name}", [row for row in rows if row.condition == name]) for name in CONDITIONS]
+    head = ("class", "n", "right", "wrong", "at most", "undecided", "near: n", "near: wrong", "step settles")
+    lines = []
+    for one in [*every, *(one for one in pooled if one.n)]:
+        bound = upper_bound(one.wrong, one.n) if one.n else 1.0
+        lines.append(
+            (
+                one.name,
+                str(one.n),
+                _rate(one.n - one.wrong - one.undecided, one.n),
+                _rate(one.wrong, one.n) + (f" {TOO_MANY}" if one.name in shown else ""),
+                f"{bound:.1%}",
+                _rate(one.undecided, one.n),
+                str(one.near),
+                str(one.near_wrong),
+                share(one.settled, one.followed) if one.followed else "",
+            )
+        )
+    return _markdown(head, lines)
 
 
-def figures(found: Sequence[Decided]) -> str:
-    """Return the figures that verdict and ladder are held to."""
-    no, yes = (_of(found, truth) for truth in ("no", "yes"))
-    wrong, right = (sum(one.outcome == "fine_tune" for one in some) for some in (no, yes))
-    rows = [
-        (
-            "not worth it, and `fine_tune`",
-            share(wrong, len(no)),
-            f"at most {MOST_FALSE:.1%}",
-            _yes(wrong <= MOST_FALSE * len(no)),
-        ),
-        (
-            "clearly worth it, and `fine_tune`",
-            share(right, len(yes)),
-            f"at least {FEWEST_TRUE:.0%}",
-            _yes(right >= FEWEST_TRUE * len(yes)),
-        ),
-    ]
-    adopted = sum(one.falsely_better for one in found)
-    kept = _yes(adopted <= ALPHA * len(found))
-    what = "all, and a variant adopted as better that truly is not"
-    rows.append((what, share(adopted, len(found)), f"at most {ALPHA:.0%}", kept))
-    return table(("simulations", "got", "wanted", "reached"), rows)
+def codes(rows: Sequence[Row], *, wrong: bool = True) -> str:
+    """Return which rules give the wrong answers, and which steps settle nothing."""
+    some = [row for row in rows if row.of_class and not row.near]
+    counts = Counter((row.truth, row.condition, row.code) for row in some if row.wrong)
+    open_still = Counter((row.truth, row.condition, " > ".join(row.steps)) for row in some if row.settled is False)
+    lines = [f"{n:4d}  {truth}, {condition}: {code}" for (truth, condition, code), n in counts.most_common()]
+    lines += ["not settled:"]
+    lines += [f"{n:4d}  {truth}, {condition}: {steps}" for (truth, condition, steps), n in open_still.most_common()]
+    return "\n".join(lines)
 
 
 def share(k: int, n: int) -> str:
-    """Return a count with its share and exact 95 % interval."""
-    if not n:
-        return "0"
-    low, high = clopper_pearson(k, n)
-    return f"{k} of {n} ({k / n:.1%}; {low:.1%} to {high:.1%})"
+    """Return a count with its share."""
+    return f"{k} of {n} ({k / n:.1%})" if n else "0"
 
 
-def row(name: str, some: Sequence[Decided]) -> tuple[str, ...]:
-    """Return the row of some simulations: how many got each outcome."""
-    counts = Counter(one.outcome for one in some)
-    cells = (share(counts[outcome], len(some)).replace(f" of {len(some)}", "") for outcome in OUTCOMES)
-    return (name, str(len(some)), *cells)
+def _rate(k: int, n: int) -> str:
+    return f"{k / n:.1%}" if n else ""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _yes(reached: bool) -> str:
-    return "yes" if reached else "**no**"
-
-
-def _of(found: Sequence[Decided], truth: str) -> list[Decided]:
-    return [one for one in found if one.world.truth == truth]
-
-
-def _by(found: Sequence[Decided], name: Callable[[Simulation], str]) -> dict[str, list[Decided]]:
-    groups: dict[str, list[Decided]] = {}
-    for one in found:
-        groups.setdefault(name(one.world), []).append(one)
-    return groups
-
-
-def _reason(world: Simulation) -> str:
-    return f"{REASONS[world.reason]}: {world.detail}" if world.detail else REASONS[world.reason]
-
-
-def _nearness(world: Simulation) -> str:
-    near = world.reason == "met" and max(world.best, world.classical) < world.target + world.margin
-    return "met by less than a margin" if near else "all others"
-
-
-def _grading(world: Simulation) -> str:
-    return "a judge grades" if world.sensitivity else "a rule grades"
-
-
-def _setting(world: Simulation) -> str:
-    return f"{world.setting}, {world.motivation}"
-
-
-REASONS = {"met": "target met", "lever": "lever", "money": "never pays", "motivation": "no reason", "": "none"}
-BOTH: tuple[Truth, ...] = ("yes", "no")
-STRATA: tuple[tuple[str, tuple[Truth, ...], Callable[[Simulation], str]], ...] = (
-    ("What speaks against training", ("no",), _reason),
-    ("How near the target is", ("no",), _nearness),
-    ("Test cases", BOTH, lambda world: f"n = {world.shape.n_test:03}"),
-    ("Groups", BOTH, lambda world: f"{world.shape.group_size} cases a source"),
-    ("Grading", BOTH, _grading),
-    ("Constraint and reason to train", BOTH, _setting),
-)

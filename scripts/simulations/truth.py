@@ -1,369 +1,489 @@
-"""Draw simulations: what is true of a task, its variants, its failures and its money; no code of the package is used.
+"""Draw simulations: what is true of a task, its models, its failures and its money; no code of the package is used.
 
-A world is clear in all but one thing. In a `yes` world everything speaks for training; a `no` world is a `yes` world
-in which one thing, drawn at random, speaks against it; so nothing else can save a verdict that overlooks it.
+A case has a cause: what it takes to answer it rightly. A variant answers a case of a cause rightly with a chance that
+its model, prompt, shots, search and decoding give it, so that every variant has a true score, and every failure has a
+true class. What the right outcome is follows from these truths in `rules.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import md5
-from math import exp, log, sqrt
+from dataclasses import dataclass, replace
+from math import exp, log
 from typing import Literal, get_args
-from zlib import crc32
 
 import numpy as np
-from scipy.special import ndtri
 
-Truth = Literal["yes", "no", "boundary", "gain_too_small"]
+Truth = Literal[
+    "quality",
+    "waived",
+    "cost",
+    "latency",
+    "locality",
+    "met",
+    "knowledge",
+    "labels",
+    "money",
+    "model_untried",
+    "quality_unchecked",
+    "labels_unchecked",
+    "documents_unknown",
+    "traffic_unknown",
+    "price_unknown",
+]
+Condition = Literal["balanced", "imbalanced", "duplicates", "noise", "judge"]
 TRUTHS: tuple[Truth, ...] = get_args(Truth)
-Setting = Literal["money", "device", "slow", "dear"]
-Reason = Literal["met", "lever", "money", "motivation"]
-LEVERS = ("refusal", "format", "label_or_grader", "knowledge", "instability", "reasoning")
-CLASSES = (*LEVERS, "unexplained")
-LABELS = ("amber", "birch", "cedar", "dune")
-PROMPTS = ("xml_contract", "contract", "xml", "role", "chain_of_thought")
-SHOTS = ("per_case-8", "per_case-4", "fixed-8", "fixed-4", "per_case-8+choice", "choice")
-DECODING = ("0.0", "0.2", "0.7")
-"""By temperature."""
-SIZES = (50, 80, 120, 200, 300, 400)
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+# Classes whose keys are given, whose rungs were run, and whose failures people labelled again: a firm answer is due.
+FIRM: tuple[Truth, ...] = TRUTHS[:9]
+# The rule by which each class must be answered (see `rules.py`).
+BY: Mapping[Truth, str] = {
+    "quality": "quality",
+    "waived": "quality",
+    "cost": "cost",
+    "latency": "constraint",
+    "locality": "constraint",
+    "met": "met",
+    "knowledge": "knowledge",
+    "labels": "labels",
+    "money": "money",
+    "model_untried": "untried",
+    "quality_unchecked": "quality",
+    "labels_unchecked": "labels",
+    "documents_unknown": "documents",
+    "traffic_unknown": "unknown",
+    "price_unknown": "price",
+}
+# Open answers have no majority, and a judge sees no label that could be wrong.
+IMPOSSIBLE = {
+    ("waived", "imbalanced"),
+    ("knowledge", "imbalanced"),
+    ("documents_unknown", "imbalanced"),
+    ("labels", "judge"),
+    ("labels_unchecked", "judge"),
+}
+# Where a stronger model would do, and where documents would.
+REASONING = ("cost", "latency", "locality", "model_untried", "traffic_unknown", "price_unknown")
+KNOWLEDGE = ("knowledge", "documents_unknown", "waived")
+Cause = Literal["easy", "prompt", "shots", "format", "sampling", "knowledge", "reasoning", "unexplained"]
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+PROMPTS = ("xml", "role", "chain_of_thought")
+SHOTS = ("fixed-4", "per_case-8", "per_case-8+choice")
+DECODING = ("0.1", "0.3")
+# Chances of a right answer: to an easy case, to one of a cause that nothing helps, and to one that the lever of its
+# cause helps.
+EASY, HOPELESS, HELPED = 0.985, 0.04, 0.93
+# Of a sample, where answers vary.
+SAMPLED = 0.6
 INPUT_TOKENS, OUTPUT_TOKENS = 600, 40
-SECONDS = {"small": 0.4, "large": 1.5}
-SPREAD = 0.2
+# What the tuned model costs a month, and once, by the defaults of the project file.
+MONTHLY_USD, CAPACITY, ONE_OFF_USD, HORIZON = 400.0, 1e6, 5785.06, 12.0
+SERVER_USD = 584.0
 LIMIT_MS = 900.0
-ONE_OFF_USD, MONTHLY_USD, HORIZON = 5785.06, 984.0, 12.0
-"""The project file names these numbers; the truth of the money is computed from them here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """What data there is; simulations of one shape share it.
+class Model:
+    """What is true of a model.
 
     Attributes:
-        n_test: Cases of test. n_cases, n_examples: rows of the files.
-        group_size: Cases of a source; 1: none are named.
+        reasoning: Its chance of a right answer to a case that needs a stronger model.
+        usd_per_1k: A thousand answers.
+        p95_ms: 95th percentile of latency.
+        hosted: Whether it runs elsewhere.
+        family: Part of its name that tells its family.
+        likes: How often a judge is fooled by its wrong answers.
     """
 
-    n_test: int
-    n_cases: int
-    n_examples: int
-    group_size: int = 1
+    reasoning: float = HOPELESS
+    usd_per_1k: float = 0.0
+    p95_ms: float = 300.0
+    hosted: bool = False
+    family: str = "llama"
+    likes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
-    """All that is true of one simulation.
+class World:
+    """All that is true of one simulation, and what of it the project knows.
 
     Attributes:
-        truth: Its class.
-        reason: What speaks against training; "" if nothing does.
-        detail: By what, for reports.
-        icc: Share of the difficulty that a source shares.
-        rho: Share that all variants share on a case.
-        best: True score of the best eligible variant that there is.
-        base: True score of the baseline.
-        classical: True score of the classical baseline.
-        prompts: Candidate to what it adds to the true score, like `shots` and `decoding`.
-        models: The same, by model.
-        usd_per_1k: By model.
-        large_fits: Whether the large model keeps the limits.
-        shares: Class of failure to its true share.
-        seen: Chance that a probe finds the class of a failure.
-        payback: Times that the one-off costs are earned within the horizon.
-        requests: As the project file has them.
+        truth: Its class. condition: How its data are.
+        n_test, n_dev: Cases.
+        shares: Label to its share of the cases.
         noise: Share of labels that are wrong.
-        sensitivity: Of the judge, like `specificity`; None where a rule grades.
-        flattery: How much less specific it is with the large model's wrong answers.
-        n_human: Test cases that people judge.
+        group_size: Cases of an undeclared source; icc: how often they share cause and difficulty.
+        rho: Share of the difficulty of a case that all variants share.
+        alike: How often a wrong answer is the one that suggests itself.
+        causes: Their true shares.
+        models: By name; the first is today's.
+        prompts: Candidate to its chance where the prompt is the cause, like `shots` and `decoding`.
+        classical: True score of the classical baseline; "constant" answers the most frequent label.
+        search: Share of the cases that need a document, to which the search finds it.
+        rungs: That were run.
+        requests: True traffic a month. worth: what a wrong answer costs; None if the project does not say.
+        knows: What the project file says: traffic, prices, costs, documents, waiver.
+        relabelled: Failures that people labelled again.
+        added: Test cases that were added, each time.
+        n_human: Test cases that people judge; 0 where a rule grades.
+        specificity: Of the judge, like `sensitivity`.
     """
 
     seed: int
     truth: Truth
-    reason: str
-    detail: str
-    shape: Shape
-    setting: Setting
-    motivation: str | None
-    problem: str | None
+    condition: Condition
+    kind: Literal["label", "short_answer"]
+    n_test: int
+    n_dev: int
     target: float
     margin: float
-    icc: float
+    shares: Mapping[str, float]
+    noise: float = 0.0
+    group_size: int = 1
+    icc: float = 0.0
     rho: float
-    best: float
-    base: float
-    classical: float
+    alike: float
+    causes: Mapping[Cause, float]
+    models: Mapping[str, Model]
     prompts: Mapping[str, float]
-    models: Mapping[str, float]
     shots: Mapping[str, float]
     decoding: Mapping[str, float]
-    usd_per_1k: Mapping[str, float]
-    large_fits: bool
-    shares: Mapping[str, float]
-    seen: float
-    payback: float
-    requests: int
-    noise: float
-    sensitivity: float | None = None
-    specificity: float = 1.0
-    flattery: float = 0.0
+    classical: float
+    constant: bool = False
+    search: float = 0.0
+    rungs: tuple[str, ...]
+    on_device: bool = False
+    p95_ms: float | None = None
+    requests: float = 0.0
+    worth: float | None = None
+    knows: frozenset[str] = frozenset()
+    relabelled: int = 0
+    added: tuple[int, ...] = ()
     n_human: int = 0
-
-    def score(self, model: str, prompt: str, shots: str, decoding: str) -> float:
-        """Return the true score of a variant; names that are not known add nothing."""
-        parts = (self.prompts.get(prompt, 0.0), self.models.get(model, 0.0), self.shots.get(shots, 0.0))
-        free = 0.0 if shots.endswith("choice") else self.decoding.get(decoding, 0.0)
-        return min(0.99, max(0.02, self.base + sum(parts) + free))
-
-    def right(self, key: str, p: float) -> np.ndarray:
-        """Say of each case, `(n_cases + n_examples,)`, whether a variant with the true score `p` is right."""
-        n = self.shape.n_cases + self.shape.n_examples
-        rng = np.random.default_rng(self.seed)
-        source = rng.standard_normal(n)[np.arange(n) // self.shape.group_size]
-        case = rng.standard_normal(n)
-        own = np.random.default_rng([self.seed, crc32(key.encode())]).standard_normal(n)
-        rest = 1 - self.icc
-        mixed = sqrt(self.icc) * source + sqrt(rest * self.rho) * case + sqrt(rest * (1 - self.rho)) * own
-        return np.asarray(mixed < ndtri(p))
-
-    def shift(self) -> np.ndarray:
-        """Return how far each label, `(n_cases + n_examples,)`, is from the right one: 0 where it is right."""
-        n = self.shape.n_cases + self.shape.n_examples
-        rng = np.random.default_rng([self.seed, 1])
-        return np.where(rng.random(n) < self.noise, rng.integers(1, len(LABELS), n), 0)
+    sensitivity: float = 1.0
+    specificity: float = 1.0
 
     @property
-    def rates(self) -> tuple[float, float, float]:
-        """Sensitivity, specificity, flattery of the judge."""
-        return self.sensitivity or 1.0, self.specificity, self.flattery
+    def today(self) -> str:
+        """Name of today's model."""
+        return next(iter(self.models))
 
-    def class_of(self, case: int, label_wrong: bool) -> str:
-        """Return the class that the probes give a failure: the true one, or what they take it for."""
-        rng = np.random.default_rng([self.seed, 2, case])
-        name = "label_or_grader" if label_wrong else str(rng.choice(CLASSES, p=[self.shares[one] for one in CLASSES]))
-        if name == "unexplained":
-            return str(rng.choice(LEVERS)) if rng.random() < MISREAD else name
-        return name if rng.random() < self.seen else "unexplained"
+    def chances(self, key: Key) -> dict[Cause, float]:
+        """Return how likely a variant answers a case of each cause rightly."""
+        model = self.models[key.model]
+        search = self.search if key.search == "search" else 1.0 if key.search == "oracle" else 0.0
+        return {
+            "easy": EASY,
+            "prompt": self.prompts.get(key.prompt, HOPELESS),
+            "shots": self.shots.get(key.shots.removesuffix("+choice"), HOPELESS),
+            "format": HELPED if key.shots.endswith("choice") else HOPELESS,
+            "sampling": SAMPLED if key.sampled else self.decoding.get(key.decoding, HOPELESS),
+            "knowledge": HOPELESS + (HELPED - HOPELESS) * search,
+            "reasoning": model.reasoning,
+            "unexplained": HOPELESS,
+        }
+
+    def accuracy(self, key: Key) -> float:
+        """Return how often a variant is truly right."""
+        chances = self.chances(key)
+        return sum(share * chances[cause] for cause, share in self.causes.items())
+
+    def score(self, key: Key) -> float:
+        """Return the true score of a variant by the labels of the files."""
+        return self._labelled(self.accuracy(key))
+
+    @property
+    def classical_score(self) -> float:
+        """True score of the classical baseline, by the labels of the files."""
+        return self._labelled(self.classical)
+
+    def _labelled(self, right: float) -> float:
+        other = 1 / max(1, len(self.shares) - 1)
+        return (1 - self.noise) * right + self.noise * (1 - right) * other
+
+    def failures(self, key: Key) -> dict[str, float]:
+        """Return the true shares of the failures of a variant: by cause, and `label` where the label is wrong."""
+        chances, other = self.chances(key), 1 / max(1, len(self.shares) - 1)
+        parts: dict[str, float] = {
+            cause: (1 - self.noise) * share * (1 - chances[cause]) for cause, share in self.causes.items()
+        }
+        right = self.accuracy(key)
+        parts["label"] = self.noise * right
+        parts["unexplained"] += parts.pop("easy") + self.noise * (1 - right) * (1 - other)
+        total = sum(parts.values())
+        return {name: part / total for name, part in parts.items()}
+
+    @property
+    def majority(self) -> float:
+        """True share of the most frequent label; 0 for other tasks."""
+        return max(self.shares.values()) if self.kind == "label" else 0.0
 
 
-MISREAD = 0.03
-"""Share of the failures of no lever that a probe takes for one of a lever."""
-FLATTERED = 2
-"""The large model's wrong answers lie so many labels from the right one, those of the others by one."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a variant is made of."""
+
+    model: str
+    prompt: str = ""
+    shots: str = ""
+    decoding: str = ""
+    search: str = ""
+    sampled: bool = False
 
 
-def number(*parts: object) -> float:
-    """Return a number in [0, 1) that looks random and is always the same."""
-    return int(md5("|".join(map(str, parts)).encode()).hexdigest(), 16) / 2**128
-
-
-def judged(seed: int, question: str, answer: str, reference: str, rates: tuple[float, float, float]) -> bool:
-    """Return whether a judge, who errs, calls `answer` good; what is no label at all it never calls good."""
-    sensitivity, specificity, flattery = rates
-    if answer not in LABELS:
-        return False
-    if answer == reference:
-        return number(seed, question, answer) < sensitivity
-    flattered = (LABELS.index(answer) - LABELS.index(reference)) % len(LABELS) == FLATTERED
-    return number(seed, question, answer) >= specificity - (flattery if flattered else 0.0)
-
-
-def draw(seed: int, truth: Truth) -> Simulation:
-    """Draw a world of a class (the priors are told in `docs/simulations.md`)."""
-    rng = np.random.default_rng([seed, TRUTHS.index(truth)])
-    judge = rng.random() < 0.2
-    shape = _shape(rng, judge)
-    reason = str(rng.choice(get_args(Reason))) if truth == "no" else ""
-    setting: Setting = "money" if reason == "money" else _pick(rng, get_args(Setting))
-    if reason == "motivation" and setting in {"device", "dear"}:
-        setting = "money"  # where the constraint is a fact, so is the motivation
-    motivation = _motivation(rng, setting)
-    problem, detail = None, ""
-    icc = float(rng.uniform(0.05, 0.3)) if shape.group_size > 1 else 0.0
-    target, margin = float(rng.uniform(0.65, 0.9)), float(rng.choice([0.03, 0.05, 0.08]))
-    room = max(margin, half_width(target, shape, icc))
-    if setting in {"slow", "dear"}:
-        target = min(target, 0.95 - 1.5 * room)  # so that the teacher can meet it clearly
-        room = max(margin, half_width(target, shape, icc))
-    if truth == "boundary":
-        best = target + float(rng.uniform(-margin, margin))
-    elif reason == "met":
-        best = min(0.985, target + float(rng.uniform(0, 0.12)))
-    else:
-        best = target - room * float(rng.uniform(2, 4))
-    best = max(best, 0.3)
-    classical = float(rng.uniform(0.25, max(0.26, best - 0.05)))
-    if reason == "met":
-        detail = "language model"
-        if shape.n_examples and rng.random() < 1 / 6:
-            classical, best, detail = best, max(0.3, target - room * float(rng.uniform(2, 4))), "classical"
-    large_fits = setting in {"money", "device"} or (setting == "slow" and reason == "motivation")
-    lifts = _lifts(rng, best, met=reason == "met" and detail != "classical", shape=shape, large=large_fits)
-    shares = _shares(rng, motivation, reason)
-    if reason == "motivation":
-        motivation, problem, shares, detail = _without(rng, setting, motivation, shares)
-    if reason == "lever":
-        detail = max(LEVERS, key=lambda name: shares[name])
-    base, models = lifts.pop("base")["base"], dict(lifts["models"])
-    if not large_fits:  # the teacher meets the target clearly, and a limit forbids it
-        models = {"small": 0.0, "large": target + room * float(rng.uniform(1, 1.5)) - base}
-    prices, payback, requests = _money(rng, models, pays=reason != "money")
-    sensitivity = float(rng.uniform(0.85, 0.98)) if judge else None
-    return Simulation(
+def draw(seed: int, truth: Truth, condition: Condition, n_test: int) -> World:
+    """Draw a world of a class; the priors are on the page."""
+    rng = np.random.default_rng([seed, TRUTHS.index(truth), CONDITIONS.index(condition)])
+    opened = truth in {"knowledge", "documents_unknown", "waived"} or condition == "judge"
+    margin = float(rng.choice([0.03, 0.05, 0.08] if condition != "imbalanced" else [0.03, 0.05]))
+    noise = float(rng.uniform(0.0, 0.2 if condition == "noise" else 0.02)) if condition != "judge" else 0.0
+    if truth in {"labels", "labels_unchecked"}:
+        noise = float(rng.uniform(0.12, 0.2))
+    ceiling = EASY * (1 - noise) - 0.005
+    shares = _shares(rng, condition, opened=opened)
+    majority = 0.0 if opened else max(shares.values())
+    low, high = max(0.6, majority + 0.7 * margin if condition == "imbalanced" else 0.0), min(0.95, ceiling - 0.02)
+    target = float(rng.uniform(min(low, high), high))
+    best, strong = _scores(rng, truth, target, margin, noise)
+    if truth in {"labels", "labels_unchecked"}:  # most failures are of the label, and the target is out of reach
+        best = ceiling - float(rng.uniform(0.0, 0.4)) * noise
+        target = min(0.97, best + float(rng.uniform(0.5 * margin, 0.15)))
+    failing = _failing(rng, truth, 1 - best, noise)
+    world = World(
         seed=seed,
         truth=truth,
-        reason=reason,
-        detail=detail,
-        shape=shape,
-        setting=setting,
-        motivation=motivation,
-        problem=problem,
-        target=target,
+        condition=condition,
+        kind="short_answer" if opened else "label",
+        n_test=n_test,
+        n_dev=200,
+        target=round(target, 3),
         margin=margin,
-        icc=icc,
-        rho=float(rng.uniform(0.4, 0.8)),
-        best=best,
-        base=base,
-        classical=classical,
-        prompts=lifts["prompts"],
-        models=models,
-        shots=lifts["shots"],
-        decoding=lifts["decoding"],
-        usd_per_1k=prices,
-        large_fits=large_fits,
         shares=shares,
-        seen=float(rng.uniform(0.85, 1)),
-        payback=payback,
-        requests=requests,
-        noise=0.0 if judge else float(rng.uniform(0, 0.02)),
-        sensitivity=sensitivity,
-        specificity=float(rng.uniform(0.8, 0.98)) if judge else 1.0,
-        flattery=float(rng.uniform(0, 0.2)) if judge else 0.0,
-        n_human=int(rng.integers(60, 151)) if judge else 0,
+        noise=noise,
+        group_size=int(rng.choice([2, 3, 5])) if condition == "duplicates" else 1,
+        icc=float(rng.uniform(0.5, 0.9)) if condition == "duplicates" else 0.0,
+        rho=float(rng.uniform(0.3, 0.8)),
+        alike=float(rng.uniform(0.0, 0.9)),
+        causes={},
+        models={},
+        prompts=_rung(rng, PROMPTS),
+        shots=_rung(rng, ("fixed-4", "per_case-8")),
+        decoding=_rung(rng, DECODING),
+        classical=max(majority, float(rng.uniform(0.3, max(0.31, best - 0.05)))),
+        constant=condition == "imbalanced" and rng.random() < 0.5,
+        search=float(rng.uniform(0.1, 0.4)),
+        rungs=("classical", "baseline", "prompt", "model", "few_shot", "decoding"),
+        requests=0.0,
+    )
+    world = _condition(rng, world)
+    world = replace(world, causes=_causes(rng, world, best, failing))
+    if world.constant:
+        world = replace(world, classical=majority)
+    world = SETTINGS[truth](rng, world, strong)
+    return replace(world, relabelled=15) if truth in FIRM else world
+
+
+def _shares(rng: np.random.Generator, condition: Condition, *, opened: bool) -> dict[str, float]:
+    """Draw the labels of a task with their shares; open answers are many."""
+    if opened:
+        return {f"answer {number}": 1 / 60 for number in range(60)}
+    if condition == "imbalanced":
+        top, rest = float(rng.uniform(0.8, 0.87)), int(rng.choice([1, 2, 3]))
+        return {"kind 0": top} | {f"kind {number + 1}": (1 - top) / rest for number in range(rest)}
+    k = int(rng.choice([3, 4, 8, 20]))
+    return {f"kind {number}": 1 / k for number in range(k)}
+
+
+def _scores(rng: np.random.Generator, truth: Truth, target: float, margin: float, noise: float) -> tuple[float, float]:
+    """Draw the true score of the best of all prompts with today's model, and that of a stronger model."""
+    ceiling = EASY * (1 - noise) - 0.005
+    above = min(ceiling, target + float(rng.uniform(0.5 * margin, 0.12)))
+    below = max(0.25, target - float(rng.uniform(0.5 * margin, 0.3)))
+    if truth in REASONING:  # what a stronger model can repair is enough
+        below = max(below, (above - 0.55 * EASY * (1 - noise)) / 0.45)
+    return (above, above) if truth == "met" else (below, above)
+
+
+def _failing(rng: np.random.Generator, truth: Truth, failed: float, noise: float) -> dict[Cause, float]:
+    """Draw the shares of the causes among the failures of the best that are not of the label."""
+    name: Cause = "reasoning" if truth in REASONING else "knowledge" if truth in KNOWLEDGE else "unexplained"
+    top = float(rng.uniform(0.62, 0.9)) if truth != "knowledge" else float(rng.uniform(0.65, 0.95))
+    rest: list[Cause] = ["unexplained", "sampling", "format"] if name != "unexplained" else ["sampling", "format"]
+    parts = (1 - top) * rng.dirichlet([1.0] * len(rest))
+    return {name: top} | dict(zip(rest, parts.tolist(), strict=True))
+
+
+def _rung(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, float]:
+    """Draw how well each candidate of a rung helps where it may: one of them well."""
+    chances = rng.uniform(0.0, 0.6, len(names))
+    chances[rng.integers(len(names))] = HELPED
+    return dict(zip(names, chances.tolist(), strict=True))
+
+
+def _condition(rng: np.random.Generator, world: World) -> World:
+    if world.condition != "judge":
+        return world
+    return replace(
+        world,
+        n_human=180,
+        sensitivity=float(rng.uniform(0.85, 0.98)),
+        specificity=float(rng.uniform(0.75, 0.95)),
+        knows=frozenset({"waiver"}),
     )
 
 
-def upstream(world: Simulation) -> float:
-    """Return the true score of the best: any candidate of the ladder with an eligible model, or the classical one."""
-    models = [name for name in world.models if name != "large" or world.large_fits]
-    scores = [
-        world.score(model, prompt, shots, decoding)
-        for model in models
-        for prompt in ("", *PROMPTS)
-        for shots in ("", *SHOTS)
-        for decoding in ("", *DECODING)
-    ]
-    return max([*scores, world.classical if world.shape.n_examples else 0.0])
+def _causes(rng: np.random.Generator, world: World, best: float, failing: Mapping[Cause, float]) -> dict[Cause, float]:
+    """Return the shares of the causes for which the best of all prompts scores `best`."""
+    right = min(EASY, best / (1 - world.noise))
+    missing = max(0.0, EASY - right)
+    causes = {cause: missing * share / (EASY - HOPELESS) for cause, share in failing.items()}
+    room = 1 - sum(causes.values())
+    lift = min(float(rng.uniform(0.0, 0.25)) if rng.random() > 0.2 else 0.0, 0.5 * room)
+    parts = lift * rng.dirichlet([0.5] * 2)
+    causes |= {"prompt": float(parts[0]), "shots": float(parts[1])}
+    return {cause: float(causes.get(cause, 0.0)) for cause in CAUSES} | {"easy": room - lift}
 
 
-def half_width(target: float, shape: Shape, icc: float) -> float:
-    """Return how far a one-sided 95 % bound lies from a score at the target, at this n and these sources."""
-    n = shape.n_test / (1 + (shape.group_size - 1) * icc)
-    return 1.645 * sqrt(target * (1 - target) / n)
+def _quality(rng: np.random.Generator, world: World, strong: float) -> World:
+    """Nothing meets the target, and no lever is left."""
+    return replace(world, models=_local(rng, world))
 
 
-def _shape(rng: np.random.Generator, judge: bool) -> Shape:
-    n = int(rng.choice(SIZES[2:] if judge else SIZES))
-    size = int(rng.choice([2, 3, 5])) if rng.random() < 0.4 else 1
-    design = rng.random()
-    if design < 0.5:
-        return Shape(n_test=n, n_cases=n, n_examples=280, group_size=size)
-    if design < 0.55 and not judge:
-        return Shape(n_test=50, n_cases=80, n_examples=60, group_size=size)
-    return Shape(n_test=n, n_cases=2 * n, n_examples=60 if design < 0.9 else 0, group_size=size)
+def _waived(rng: np.random.Generator, world: World, strong: float) -> World:
+    """A gap of knowledge for which there are no documents, as the team says."""
+    return replace(_quality(rng, world, strong), knows=world.knows | {"waiver"})
 
 
-def _motivation(rng: np.random.Generator, setting: Setting) -> str:
-    if setting == "money":
-        return _pick(rng, ("strict_format", "style_persona"))
-    if setting == "dear":
-        return "distillation"
-    return "latency_hard_constraint" if setting == "device" else _pick(rng, ("latency_hard_constraint", "distillation"))
+def _met(rng: np.random.Generator, world: World, strong: float) -> World:
+    """An option meets the target, and money is no reason."""
+    return replace(
+        world, models=_local(rng, world), requests=float(rng.uniform(1e3, 1e5)), knows=world.knows | {"traffic"}
+    )
 
 
-def _lifts(
-    rng: np.random.Generator, best: float, *, met: bool, shape: Shape, large: bool
-) -> dict[str, dict[str, float]]:
-    """Draw what the candidates add; the best of all together reach `best`."""
-    total = float(rng.uniform(0, 0.35 if met else 0.25)) if rng.random() > 0.15 else 0.0
-    total = min(total, max(0.0, best - 0.15))
-    prompts, models, shots, decoding = (total * rng.dirichlet([0.5] * 4)).tolist()
-    names = tuple(one for one in SHOTS if shape.n_examples or one == "choice")
-    others = (("large", "other") if rng.random() < 0.5 else ("large",)) if large else ()
-    found = {
-        "prompts": _rung(rng, PROMPTS, prompts),
-        "models": _rung(rng, others, models) | {"small": 0.0},
-        "shots": _rung(rng, names, shots),
-        "decoding": _rung(rng, DECODING, decoding),
+def _cost(rng: np.random.Generator, world: World, strong: float) -> World:
+    """Today's large model meets the target and is dear; the small one misses it."""
+    large = exp(float(rng.uniform(log(0.5), log(20.0))))
+    models = {
+        "claude": Model(
+            reasoning=_needed(world, strong), usd_per_1k=large, hosted=True, family="claude", likes=_liked(rng, world)
+        ),
+        "llama": Model(usd_per_1k=large * float(rng.uniform(0.02, 0.3))),
     }
-    free = max(0.0, *found["decoding"].values())
-    tops = [max(0.0, *found["prompts"].values()), max(found["models"].values())]
-    tops.append(
-        max([free, *(lift + (0.0 if name.endswith("choice") else free) for name, lift in found["shots"].items())])
+    saved = float(rng.uniform(0.35, 0.85))  # of the bill, by a tuned model at the estimate
+    fixed = MONTHLY_USD + ONE_OFF_USD / HORIZON
+    per_request = large / 1000 - SERVER_USD / CAPACITY
+    requests = fixed / max(1e-9, (1 - saved) * large / 1000 - SERVER_USD / CAPACITY)
+    if requests <= 0 or per_request <= 0 or (requests < CAPACITY and requests * large / 1000 * (1 - saved) < fixed):
+        requests = (fixed + SERVER_USD) / ((1 - saved) * large / 1000)
+    return replace(world, models=models, requests=float(requests), knows=world.knows | {"traffic", "prices"})
+
+
+def _traffic_unknown(rng: np.random.Generator, world: World, strong: float) -> World:
+    return replace(_cost(rng, world, strong), knows=world.knows | {"prices"})
+
+
+def _price_unknown(rng: np.random.Generator, world: World, strong: float) -> World:
+    return replace(_cost(rng, world, strong), knows=world.knows | {"traffic"})
+
+
+def _latency(rng: np.random.Generator, world: World, strong: float) -> World:
+    """The stronger model meets the target and is too slow."""
+    large = Model(
+        reasoning=_needed(world, strong), p95_ms=float(rng.uniform(1.3, 3.0)) * LIMIT_MS, family="mistral",
+        likes=_liked(rng, world),
+    )  # fmt: skip
+    return replace(world, models={"llama": Model(), "mistral": large}, p95_ms=LIMIT_MS)
+
+
+def _locality(rng: np.random.Generator, world: World, strong: float) -> World:
+    """The stronger model meets the target and may not serve."""
+    large = Model(
+        reasoning=_needed(world, strong), hosted=True, family="claude", usd_per_1k=2.0, likes=_liked(rng, world)
     )
-    return found | {"base": {"base": best - sum(tops)}}
+    return replace(
+        world,
+        models={"llama": Model(), "claude": large},
+        on_device=True,
+        knows=world.knows | {"prices"},
+        rungs=("classical", "baseline", "prompt", "teacher", "few_shot", "decoding"),
+    )
 
 
-def _rung(rng: np.random.Generator, names: tuple[str, ...], top: float) -> dict[str, float]:
-    """Draw what each candidate of a rung adds: one of them `top`, the others a part of it, or harm."""
-    if not names:
-        return {}
-    lifts = top * rng.uniform(-0.5, 1, len(names))
-    lifts[rng.integers(len(names))] = top
-    return dict(zip(names, lifts.tolist(), strict=True))
+def _knowledge(rng: np.random.Generator, world: World, strong: float) -> World:
+    """Most failures lack a document that is there and that the search does not find."""
+    rungs = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding")
+    return replace(world, models=_local(rng, world), rungs=rungs, knows=frozenset({"documents"}))
 
 
-def _shares(rng: np.random.Generator, motivation: str | None, reason: str) -> dict[str, float]:
-    """Draw the true shares of the classes of failures."""
-    if reason == "lever":
-        lever = "format" if motivation == "strict_format" else _pick(rng, LEVERS)
-        top = float(rng.uniform(0.6, 0.68 if motivation == "style_persona" else 0.95))
-        return dict.fromkeys(CLASSES, 0.0) | {lever: top, "unexplained": 1 - top}
-    first = {"strict_format": "format", "style_persona": "unexplained"}.get(motivation or "", "unexplained")
-    if first == "format":
-        shares = {"format": float(rng.uniform(0.3, 0.4)), "unexplained": float(rng.uniform(0.35, 0.5))}
-    else:
-        shares = {"unexplained": float(rng.uniform(0.5, 0.9))}
-    return _filled(rng, shares)
+def _labels(rng: np.random.Generator, world: World, strong: float) -> World:
+    """Most failures are errors of the label, and people labelled suspects again."""
+    return _labels_unchecked(rng, world, strong)
 
 
-def _filled(rng: np.random.Generator, shares: Mapping[str, float]) -> dict[str, float]:
-    """Share what is left among the other classes, none of which gets more than 0.4."""
-    names = [name for name in CLASSES if name not in shares]
-    rest = 1 - sum(shares.values())
-    while True:
-        parts = rest * rng.dirichlet([1.0] * len(names))
-        if parts.max() <= 0.4:
-            return dict(shares) | dict(zip(names, parts.tolist(), strict=True))
+def _labels_unchecked(rng: np.random.Generator, world: World, strong: float) -> World:
+    return replace(world, models=_local(rng, world))
 
 
-def _without(
-    rng: np.random.Generator, setting: Setting, motivation: str | None, shares: Mapping[str, float]
-) -> tuple[str | None, str | None, dict[str, float], str]:
-    """Take the motivation away: motivation, problem, shares, and by what."""
-    if setting == "slow":  # a limit that everything keeps; a teacher that misses the target
-        return motivation, None, dict(shares), str(motivation)
-    way = _pick(rng, ("none", "problem", "share", "distillation"))
-    if way == "none":
-        return None, None, dict(shares), "none named"
-    if way == "problem":
-        return motivation, "factual_knowledge", dict(shares), "problem"
-    if way == "distillation":
-        return "distillation", None, dict(shares), "distillation"
-    name = "format" if motivation == "strict_format" else "unexplained"
-    return motivation, None, _filled(rng, {name: float(rng.uniform(0, 0.08))}), str(motivation)
+def _money(rng: np.random.Generator, world: World, strong: float) -> World:
+    """A better answer is worth little, so that training never pays."""
+    requests = float(rng.uniform(1e3, 2e4))
+    most = (MONTHLY_USD + SERVER_USD) * 0.75
+    worth = float(rng.uniform(0.1, 0.7)) * most / requests / max(0.05, 1 - world.target + 0.3)
+    knows = world.knows | {"traffic", "worth"}
+    return replace(world, models=_local(rng, world), requests=requests, worth=worth, knows=knows)
 
 
-def _money(rng: np.random.Generator, models: Mapping[str, float], *, pays: bool) -> tuple[dict[str, float], float, int]:
-    """Draw prices, how often the one-off costs come back, and the traffic as people estimate it (10 % off)."""
-    small = exp(float(rng.uniform(log(3), log(30))))
-    times = {"small": 1.0, "large": float(rng.uniform(1.5, 4)), "other": float(rng.uniform(0.3, 1.5))}
-    prices = {name: small * times[name] for name in models}
-    payback = exp(float(rng.uniform(log(2), log(6)))) if pays else float(rng.uniform(-1, 0.8))
-    bill = payback * ONE_OFF_USD / HORIZON + MONTHLY_USD
-    price = min(prices.values()) if pays else max(prices.values())
-    return prices, payback, max(1, round(1000 * bill / price * exp(float(rng.normal(0, 0.1)))))
+def _model_untried(rng: np.random.Generator, world: World, strong: float) -> World:
+    """A stronger model is named that meets the target; it was not run."""
+    large = Model(reasoning=_needed(world, strong), family="mistral", likes=_liked(rng, world))
+    rungs = tuple(rung for rung in world.rungs if rung != "model")
+    return replace(world, models={"llama": Model(), "mistral": large}, rungs=rungs)
 
 
-def _pick(rng: np.random.Generator, names: tuple[str, ...]) -> str:
-    return str(names[rng.integers(len(names))])
+def _documents_unknown(rng: np.random.Generator, world: World, strong: float) -> World:
+    """Open answers that are wrong for want of documents, which the project does not have."""
+    return replace(world, models=_local(rng, world), knows=world.knows - {"waiver"})
+
+
+SETTINGS = {
+    "quality": _quality,
+    "waived": _waived,
+    "cost": _cost,
+    "latency": _latency,
+    "locality": _locality,
+    "met": _met,
+    "knowledge": _knowledge,
+    "labels": _labels,
+    "money": _money,
+    "model_untried": _model_untried,
+    "quality_unchecked": _quality,
+    "labels_unchecked": _labels_unchecked,
+    "documents_unknown": _documents_unknown,
+    "traffic_unknown": _traffic_unknown,
+    "price_unknown": _price_unknown,
+}
+
+
+def _local(rng: np.random.Generator, world: World) -> dict[str, Model]:
+    """Draw today's model and one or two others that are no stronger where it matters, of families that may be one."""
+    other = str(rng.choice(["mistral", "qwen", "llama"]))
+    models = {"llama": Model(), "other": Model(family=other, reasoning=float(rng.uniform(0, 0.5)))}
+    if rng.random() < 0.5:
+        models["third"] = Model(family="gemma", reasoning=float(rng.uniform(0, 0.5)))
+    return {name: replace(model, likes=_liked(rng, world)) for name, model in models.items()}
+
+
+def _liked(rng: np.random.Generator, world: World) -> float:
+    return float(rng.uniform(0.0, 0.5)) if world.condition == "judge" else 0.0
+
+
+def _needed(world: World, strong: float) -> float:
+    """Return the chance at cases of reasoning with which a model has the score `strong` by the labels."""
+    rest = sum(
+        share * {"easy": EASY, "prompt": HELPED, "shots": HELPED}.get(cause, HOPELESS)
+        for cause, share in world.causes.items()
+        if cause != "reasoning"
+    )
+    share = max(1e-9, world.causes["reasoning"])
+    return float(min(0.99, max(HOPELESS, (strong / (1 - world.noise) - rest) / share)))

@@ -155,8 +155,21 @@ def economics(reference: Bill | None, settings: Economics, gain: float | None = 
 
 
 def spread(settings: Economics, factor: float) -> Economics:
-    """Return settings whose costs of training, serving and upkeep are `factor` times the estimate."""
-    return settings.model_copy(update={name: factor * getattr(settings, name) for name in SPREADING})
+    """Return settings whose assumed costs of training, serving and upkeep are `factor` times the estimate.
+
+    What the project file gives is taken as it is, so that giving it narrows the range.
+    """
+    assumed = [name for name in SPREADING if name not in settings.model_fields_set]
+    return settings.model_copy(update={name: factor * getattr(settings, name) for name in assumed})
+
+
+def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
+    """Return whether a model was called that is so much cheaper than an option that it may replace it.
+
+    >>> has_smaller(1.0, 0.1), has_smaller(1.0, 0.9)
+    (True, False)
+    """
+    return usd_per_1k is not None and smaller_usd is not None and smaller_usd <= (1 - FEWEST_SAVED) * usd_per_1k
 
 
 def monthly_saving(usd_per_1k: float, settings: Economics) -> tuple[float, float] | None:
@@ -206,8 +219,7 @@ def cost_is_a_reason(
     low, high = saving
     if high < FEWEST_SAVED * max(usd_per_1k, today_usd or 0.0) / 1000 * traffic:
         return False
-    smaller = smaller_usd is not None and smaller_usd <= (1 - FEWEST_SAVED) * usd_per_1k
-    known = smaller and today_usd is not None
+    known = has_smaller(usd_per_1k, smaller_usd) and today_usd is not None
     return True if known and low >= FEWEST_SAVED * max(usd_per_1k, today_usd or 0.0) / 1000 * traffic else None
 
 

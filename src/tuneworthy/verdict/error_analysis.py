@@ -24,7 +24,7 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 FILE = "errors"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 7
+VERSION = 8
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -136,7 +136,7 @@ class ErrorAnalysis:
         suspects: Case id to the answer that is probably right instead of the label.
         doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         label_chance: Probability that wrong labels are more than half of the failures, from the votes.
-        expected: Case id to the label of the suspected and doubtful cases.
+        answers: Case id to what the variant answered, of all failed cases that were probed.
         not_probed: Probe to why it could not be made.
         rated: False where a judge finds the failures and people rated too few answers of this variant.
         stronger: Models that are shown to be stronger on dev.
@@ -158,7 +158,7 @@ class ErrorAnalysis:
     suspects: Mapping[str, str] = field(default_factory=dict)
     doubtful: Mapping[str, str] = field(default_factory=dict)
     label_chance: float = 0.0
-    expected: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
     not_probed: Mapping[str, str] = field(default_factory=dict)
     rated: bool = True
     stronger: Sequence[str] = ()

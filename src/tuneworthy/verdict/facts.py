@@ -181,17 +181,30 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     levers: dict[str, bool | None] = {}
     for row in evidence.errors:
+        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
+        if row.name == "knowledge" and status["retrieval"] == "fail" and _oracle_reaches(evidence):
+            levers[row.name] = value  # the search fails, and the documents are worth finding
         if not row.fixed_by or row.fixed_by in settled:
             continue
-        value, rung = most_of(row), evidence.rungs.get(row.fixed_by)
         if row.name == "label_or_grader":
             unlikely = value is False and evidence.label_chance < LEVER_ALPHA
-            levers[row.name] = False if unlikely else evidence.labels_confirmed
+            levers[row.name] = False if unlikely and not evidence.labels_confirmed else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
+    probed = any(row.name == "knowledge" for row in evidence.errors)
+    if not probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
+        levers["knowledge"] = None  # nothing says how many failures lack a document
     return levers
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:
-    upper = evidence.search.oracle_upper if evidence.search else None
-    return upper is not None and evidence.target is not None and upper >= evidence.target
+    """Return whether the right documents may reach the target, with what later rungs gained on top."""
+    upper, rung, top = (
+        (evidence.search.oracle_upper if evidence.search else None),
+        evidence.rungs.get("retrieval"),
+        evidence.top,
+    )
+    if upper is None or evidence.target is None:
+        return False
+    gain = top.score - rung.score if top and rung and top.score is not None and rung.score is not None else 0.0
+    return upper + max(0.0, gain) >= evidence.target

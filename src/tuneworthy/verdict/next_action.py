@@ -1,33 +1,55 @@
 """The next step: the one with the best chance of settling the answer per dollar and minute of a person. Pure.
 
 An action finds out some of the unknown facts. Its chance is that of all completions of these facts after which the
-remaining ones no longer matter, weighed by how likely each completion is.
+remaining ones no longer matter, weighed by how likely each completion is. Where no single action is likely enough to
+settle the answer, several are named together, with their cost in all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import chain, combinations
+from typing import Any, Final
+
+import scipy
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.stats import lower_bound
 from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
-from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.economics import has_smaller
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.outcome import decided, open_facts
+from tuneworthy.verdict.suspects import RELABELLED
 
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
 USD_PER_MINUTE: Final = 1.5
 USD_PER_STEP: Final = 1.0
 MINUTES_PER_CASE: Final = 2.0
+MINUTES_PER_VERDICT: Final = 0.5
 MINUTES_TO_EDIT: Final = 2.0
-# Failures that people label blind before a suspicion decides.
-RELABELLED: Final = 15
+MINUTES_FOR_COSTS: Final = 20.0
+MINUTES_TO_FIX_SEARCH: Final = 60.0
+# Answers of a variant that people rate at least, before its failures count.
+RATED: Final = 50
 # Test cases that are offered to be added, as multiples of those there are.
 GROWTH: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
-ENOUGH: Final = 0.8
 # Chance below which further cases are not the only step that is offered.
 HARDLY: Final = 0.5
+# Chance from which a step is likely enough to settle the answer, and most steps that are named together.
+ENOUGH: Final = 0.8
+MOST_TOGETHER: Final = 3
+# Actions that are tried together: the best for their price.
+MOST_COMBINED: Final = 8
+# What a person does about an unknown fact, and how long that takes, minutes.
+EDITS: Final[Mapping[str, tuple[str, float]]] = {
+    "pays": ("set_traffic", MINUTES_TO_EDIT),
+    "documents": ("give_documents", 60.0),
+    "distil": ("measure_smaller", 15.0),
+}
+# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
+ONE_KIND: Final = 0.25
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -75,15 +97,47 @@ def next_action(
         gates: Of the stage `to_decide`.
         costs: What each rung takes, by name; an unknown one is left out.
     """
-    unknown = open_facts(facts)
-    rated = []
-    for candidate in _candidates(unknown, facts, evidence, gates, costs):
-        chance = sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
-        rated.append((chance, candidate))
-    if not rated:
+    single = [
+        (_chance(facts, candidate), candidate)
+        for candidate in _candidates(open_facts(facts), facts, evidence, gates, costs)
+    ]
+    if not single:
         return NextAction(command="tuneworthy run", why=messages.say("run_again"))
-    chance, best = max(rated, key=lambda pair: (pair[0] > 0, pair[0] / pair[1].price, -pair[1].price))
+    single.sort(key=lambda pair: -pair[0] / pair[1].price)
+    plans = [(_chance(facts, plan), plan) for plan in _together([candidate for _, candidate in single[:MOST_COMBINED]])]
+    # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
+    chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
     return replace(best.action, chance_to_settle=round(chance, 2))
+
+
+def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
+    """Yield what several candidates find out together, the best chance for its price first."""
+    for plan in chain.from_iterable(combinations(candidates, size) for size in range(2, MOST_TOGETHER + 1)):
+        facts = [fact for candidate in plan for fact in candidate.chances]
+        if len(set(facts)) == len(facts):
+            actions = [candidate.action for candidate in plan]
+            command = next((action.command for action in actions if action.command), "")
+            yield _Candidate(
+                NextAction(
+                    command=command,
+                    why=join_sentences(*(action.why for action in actions)),
+                    calls=_total([action.calls for action in actions]),
+                    usd=_total([action.usd for action in actions]),
+                    person_minutes=_total([action.person_minutes for action in actions]),
+                ),
+                {fact: pair for candidate in plan for fact, pair in candidate.chances.items()},
+            )
+
+
+def _total(numbers: Sequence[float | None]) -> Any:
+    """Return the sum of what is known; None if nothing is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def _chance(facts: DecisionFacts, candidate: _Candidate) -> float:
+    """Return the chance that an action settles the answer."""
+    return sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
 
 
 def _futures(
@@ -120,14 +174,21 @@ def _candidates(
     by_gate = {result.gate: result for result in gates}
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
     no_model = evidence.other_models == 0
-    runnable = {fact: rung for fact, rung in untried.items() if not (rung == "model" and no_model)}
+    unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
+    runnable = {
+        fact: rung
+        for fact, rung in untried.items()
+        if not (rung == "model" and no_model) and not (rung == "retrieval" and unfound)
+    }
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable))
         for fact, rung in runnable.items():
             yield _Candidate(_run([rung], costs), _prior([fact]))
     for fact in unknown:
         kind, subject = fact
-        if kind == "could_meet" and fact not in runnable:
+        if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
+            yield _fix_search(unknown)
+        elif kind == "could_meet" and fact not in runnable:
             yield _edit(messages.say("add_model"), [fact])
         elif kind == "sound":
             gate = by_gate[subject]
@@ -135,16 +196,13 @@ def _candidates(
             yield _Candidate(NextAction(command=command, why=gate.detail), _prior([fact]))
         elif kind == "cost":
             yield from _money(fact, facts, evidence)
-        elif kind == "pays":
-            yield _edit(messages.say("set_traffic"), [fact])
-        elif kind == "documents":
-            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "lever":
             yield _lever(fact, evidence)
         elif kind == "eligible":
             yield _eligible(fact, facts, evidence)
-        elif kind == "distil":
-            yield _edit(messages.say("measure_smaller"), [fact], minutes=15.0)
+        elif kind in EDITS:
+            name, minutes = EDITS[kind]
+            yield _edit(messages.say(name), [fact], minutes=minutes)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
 
@@ -165,6 +223,12 @@ def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
 def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT) -> _Candidate:
     action = NextAction(command="", why=why, calls=0, usd=0.0, person_minutes=minutes)
     return _Candidate(action, _prior(facts))
+
+
+def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
+    """Return the repair of a search that does not find the documents, after which the rung is compared again."""
+    same = [fact for fact in unknown if fact in {("could_meet", "retrieval"), ("lever", "knowledge")}]
+    return _edit(messages.say("fix_search"), same, minutes=MINUTES_TO_FIX_SEARCH)
 
 
 def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Candidate:
@@ -188,12 +252,17 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield _edit(messages.say("set_traffic"), same)
+    elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
+        yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
 
 
 def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
     name = fact[1]
+    if name == "unanalysed" and evidence.judge is not None:
+        action = NextAction(command="tuneworthy cases label --judge", why=messages.say("label_judge"))
+        return _Candidate(replace(action, person_minutes=RATED * MINUTES_PER_VERDICT), {fact: (0.2, 0.6)})
     if name == "unanalysed":
         action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
         return _Candidate(action, {fact: (0.2, 0.7)})
@@ -210,17 +279,30 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
                 ),
                 {fact: (0.0, 0.8)},  # the failures that are left have other causes
             )
-        n = min(RELABELLED, evidence.suspects or row.n_failed)
-        minutes = n * MINUTES_PER_CASE
+        n = min(RELABELLED, evidence.suspects or row.n)
+        minutes, chance = n * MINUTES_PER_CASE, _chance_of_labels(n)
         why = messages.say("relabel", n=n, minutes=minutes)
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
-            {fact: (0.5, 0.5)},
+            {fact: chance},
         )
     action = NextAction(
         command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
     )
     return _Candidate(replace(action, person_minutes=0.0), {fact: (0.0, 0.8)})
+
+
+def _chance_of_labels(n: int) -> tuple[float, float]:
+    """Return the chances that people's labels of `n` failures show most of them to be the label's, and most not to be.
+
+    Failures are taken to be mostly of one kind.
+
+    >>> [round(chance, 2) for chance in _chance_of_labels(15)]
+    [0.41, 0.41]
+    """
+    weights = scipy.stats.betabinom(n, ONE_KIND, ONE_KIND).pmf(range(n + 1))
+    shown = sum(weight for k, weight in enumerate(weights) if lower_bound(k, n, LEVER_ALPHA) > 0.5)
+    return float(shown), float(shown)
 
 
 def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
@@ -238,11 +320,15 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
         chances = {fact: _chance_with(more, fact, facts, evidence) for fact in moving}
         near = [fact for fact, chance in chances.items() if fact[0] == "meets" and sum(chance) < ENOUGH]
         on_target = near if factor == GROWTH[-1] else on_target
-        minutes = more * MINUTES_PER_CASE
+        options = len([rung for rung in evidence.rungs.values() if rung.tested])
+        # Where a judge grades, further cases say nothing before people rate the answers to them.
+        rating = 0.0 if evidence.judge is None else options * MINUTES_PER_VERDICT
+        minutes = more * (MINUTES_PER_CASE + rating)
         why = join_sentences(
-            messages.say("add_n_cases", n=more, minutes=minutes), _other_targets(on_target, facts, evidence)
+            messages.say("add_n_rated" if rating else "add_n_cases", n=more, minutes=minutes),
+            _other_targets(on_target, facts, evidence),
         )
-        calls = more * len([rung for rung in evidence.rungs.values() if rung.tested])
+        calls = more * options
         usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
         action = NextAction(command="tuneworthy cases add", why=why, calls=calls, usd=usd, person_minutes=minutes)
         offers.append(_Candidate(action, chances))

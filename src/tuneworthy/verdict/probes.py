@@ -203,11 +203,7 @@ class _Probing:
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
             label_chance=self.label_chance,
-            expected={
-                name: answer_text(self.cases[name].expected)
-                for name, one in self.failed.items()
-                if one.suspected or one.doubtful
-            },
+            answers={name: self._vote(self.cases[name], self.texts[name], right=False) for name in self.failed},
             not_probed=skipped,
             rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],

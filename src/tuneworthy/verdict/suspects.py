@@ -1,8 +1,11 @@
-"""Suspected labels: a random part of the failures in question is labelled again, blind, before they may decide."""
+"""Errors of labels: a random part of all failures is labelled again, blind, before labels may decide.
+
+Not only of those that models suspect: what they do not see would count as right, and a share of all failures is what
+the outcome hangs on.
+"""
 
 import random
-from collections.abc import Collection, Sequence
-from math import comb
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +24,7 @@ FILE_SUFFIX: Final = ".suspects.jsonl"
 
 
 def suspects_path(project: Project) -> Path:
-    """Return where the labels of suspected cases are: beside the cases, because they are work, not output."""
+    """Return where the labels of failed cases are: beside the cases, because they are work, not output."""
     cases = project.root / project.cases.path
     return cases.with_name(f"{cases.stem}{FILE_SUFFIX}")
 
@@ -51,42 +54,28 @@ def n_to_label(project: Project, report: ErrorAnalysis) -> int:
 
 
 def label_errors(project: Project, report: ErrorAnalysis) -> bool | None:
+    """Return whether people find most failures to be errors of the label, by the labels in the project's file."""
+    return settled_by(report, _labels(project))
+
+
+def settled_by(report: ErrorAnalysis, labels: Mapping[str, Any]) -> bool | None:
     """Return whether people find most failures to be errors of the label; None where their labels do not settle it.
 
-    A failure is the label's if people give the answer of the variant instead. What they say of the draw bounds the
-    number among all that are suspected or doubtful (hypergeometric); the failures are a sample themselves (binomial).
+    A failure is the label's if people give the answer of the variant instead.
     """
-    order, labels = _order(report), _labels(project)
+    order = _order(report)
     m = _unbroken(order, labels)
     if m < min(RELABELLED, len(order)) or not order:
         return None
-    answers = {**report.doubtful, **report.suspects}
-    k = sum(normalise(answer_text(labels[case])) == normalise(answers[case]) for case in order[:m])
-    fewest, most = count_bounds(k, m, len(order), LEVER_ALPHA)
-    n = len(report.classes)
-    if lower_bound(fewest, n, LEVER_ALPHA) > 0.5:
+    k = sum(normalise(answer_text(labels[case])) == normalise(report.answers[case]) for case in order[:m])
+    if lower_bound(k, m, LEVER_ALPHA) > 0.5:
         return True
-    return False if upper_bound(most, n, LEVER_ALPHA) < 0.5 else None
-
-
-def count_bounds(k: int, m: int, n: int, alpha: float) -> tuple[int, int]:
-    """Return one-sided bounds of how many of `n` have a property that `k` of `m` drawn without replacement have.
-
-    >>> count_bounds(13, 15, 16, 0.1), count_bounds(7, 7, 7, 0.1)
-    ((13, 14), (7, 7))
-    """
-    possible = range(k, n - (m - k) + 1)
-
-    def chance(total: int, counts: range) -> float:
-        return sum(comb(total, j) * comb(n - total, m - j) for j in counts) / comb(n, m)
-
-    fewest = next(total for total in possible if chance(total, range(k, m + 1)) > alpha)
-    return fewest, next(total for total in reversed(possible) if chance(total, range(k + 1)) > alpha)
+    return False if upper_bound(k, m, LEVER_ALPHA) < 0.5 else None
 
 
 def _order(report: ErrorAnalysis) -> list[str]:
-    """Return the suspected and doubtful cases in the order in which people label them again."""
-    names = sorted({*report.suspects, *report.doubtful})
+    """Return the failed cases in the order in which people label them again."""
+    names = sorted(report.answers)
     random.Random(len(names)).shuffle(names)
     return names
 

@@ -3,7 +3,7 @@
 from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
-from tuneworthy.verdict.economics import FEWEST_SAVED, least_volume, monthly_saving
+from tuneworthy.verdict.economics import FEWEST_SAVED, has_smaller, least_volume, monthly_saving
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts
 
@@ -75,9 +75,7 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
     month = chosen.usd_per_month or 0.0
     if value is False:
         return _say("cost", value, messages.say("saves_too_little", usd=month, high=max(0.0, high), share=FEWEST_SAVED))
-    if value is None and (
-        evidence.smaller_usd is None or evidence.smaller_usd > (1 - FEWEST_SAVED) * chosen.usd_per_1k
-    ):
+    if value is None and not has_smaller(chosen.usd_per_1k, evidence.smaller_usd):
         return _say("cost", value, messages.say("no_smaller_model", name=chosen.option, usd=month))
     return _say("cost", value, messages.say("would_save", name=chosen.option, usd=month, low=low, high=high))
 

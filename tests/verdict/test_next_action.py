@@ -1,0 +1,86 @@
+"""The next step: what is named settles the question, or says what more it takes, and costs what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.verdict.planted import RUNGS, failures, project, rung, worth_it
+
+from tuneworthy.config.ladder import Economics
+from tuneworthy.verdict import next_action as module
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason, spread
+from tuneworthy.verdict.evidence import Evidence, SearchEvidence
+
+LARGE = rung("baseline", "baseline/large", 0.9, status="reference", usd_per_1k=1.0)
+REST = [replace(one, score=0.6, status="no_gain", usd_per_1k=1.0) for one in RUNGS if one.rung not in {"classical"}][1:]
+SMALL = rung("model", "model/small", 0.6, usd_per_1k=0.05)
+
+
+def large_today(**more: Any) -> Evidence:
+    """A large model that may meet the target, beside a small one that misses it."""
+    rungs = [LARGE, *(SMALL if one.rung == "model" else one for one in REST)]
+    return project(*rungs, **({"has_examples": False, "target": 0.9} | more))
+
+
+def test_steps_that_settle_nothing_alone_are_named_together_with_their_cost_in_all() -> None:
+    verdict = decide(large_today())
+    step = verdict.next_action
+    assert "requests_per_month" in step.why and "test cases" in step.why
+    assert step.person_minutes is not None and step.person_minutes > module.MINUTES_TO_EDIT
+    assert step.chance_to_settle is not None and step.chance_to_settle >= 0.5
+
+
+def test_without_steps_together_the_first_one_settles_nothing(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "_together", lambda _: iter(()))
+    step = decide(large_today()).next_action
+    assert not ("requests_per_month" in step.why and "test cases" in step.why)
+
+
+def unfound(oracle_upper: float, **more: Any) -> Verdict:
+    search = SearchEvidence(
+        failed=60, not_retrieved=50, lower=0.7, oracle=oracle_upper - 0.05, oracle_upper=oracle_upper
+    )
+    rungs = [*RUNGS, rung("retrieval", "retrieval/search", 0.6)]
+    errors = (failures("knowledge", more.pop("n", 50)), failures("unexplained", 5))
+    return decide(project(*rungs, documents=True, search=search, errors=errors, **more))
+
+
+def test_where_the_search_fails_and_the_oracle_reaches_the_target_the_documents_are_the_lever() -> None:
+    assert unfound(0.95).reason_code == "errors_knowledge"
+    assert unfound(0.95).outcome == "do_not_fine_tune"
+
+
+def test_what_later_rungs_gained_counts_for_the_oracle() -> None:
+    assert unfound(0.81).reason_code == "errors_knowledge"  # 0.81, and 10 points from 0.60 to 0.70
+    assert unfound(0.75).reason_code != "errors_knowledge"
+
+
+def test_a_search_that_was_measured_is_repaired_and_not_run_again() -> None:
+    step = unfound(0.95, n=32).next_action
+    assert "[retrieval]" in step.why and "--rung retrieval" not in step.command
+
+
+def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:
+    assert spread(Economics(), 0.75).hours_data == 0.75 * Economics().hours_data
+    own = Economics(hours_data=40.0)
+    assert spread(own, 0.75).hours_data == 40.0
+    assert spread(own, 0.75).upkeep_usd_per_month == 0.75 * own.upkeep_usd_per_month
+    every = {name: getattr(own, name) for name in SPREADING}
+    usd = 5.0
+    traffic = next(
+        n for n in range(100_000, 2_000_000, 5_000)
+        if cost_is_a_reason(usd, usd, Economics(requests_per_month=n), 0.1) is None
+    )  # fmt: skip
+    assert cost_is_a_reason(usd, usd, Economics(requests_per_month=traffic, **every), 0.1) is not None
+    dear = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=usd)
+    evidence = large_today(economics=Economics(requests_per_month=traffic))
+    rungs = {name: dear if name == "baseline" else one for name, one in evidence.rungs.items()}
+    bills = {**evidence.bills, "baseline": replace(evidence.bills["baseline"], usd_per_1k=usd)}
+    assert "[economics]" in decide(replace(evidence, rungs=rungs, bills=bills)).next_action.why
+
+
+def test_every_cheap_lever_tried_still_leads_to_training() -> None:
+    assert decide(worth_it()).outcome == "fine_tune"

@@ -1,0 +1,117 @@
+"""Worlds whose truth is known: how often a verdict is wrong, that broken rules show, and that the next step settles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+from scripts.simulations.__main__ import places
+from scripts.simulations.follow import follow
+from scripts.simulations.measure import Decided, simulate
+from scripts.simulations.rules import Measured, is_near, right_answer
+from scripts.simulations.table import Row, above, cell, cells, tables
+from scripts.simulations.truth import BY, CAUSES, CONDITIONS, FIRM, TRUTHS, Condition, Truth, draw
+
+from tuneworthy.verdict import facts as facts_module
+from tuneworthy.verdict.decide import decide
+
+N = 6
+
+
+def clear(truth: Truth, condition: Condition = "balanced", n_test: int = 200) -> Iterator[Decided]:
+    """Yield what was decided in worlds of a class that are not near a threshold."""
+    for seed in range(100):
+        found = simulate(draw(seed, truth, condition, n_test))
+        if found.answer.by == BY[truth] and not found.near:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def decided() -> dict[str, list[Decided]]:
+    """`N` worlds of each class."""
+    return {truth: list(islice(clear(truth), N)) for truth in TRUTHS}
+
+
+def wrong(some: list[Decided]) -> int:
+    """How many get a firm wrong answer by the rules as they are now."""
+    outcomes = [(decide(one.evidence).outcome, one.answer.outcome) for one in some]
+    return sum(got not in {"undecided", right} for got, right in outcomes)
+
+
+def test_few_verdicts_are_firm_and_wrong_and_most_are_firm_where_the_keys_are_given(
+    decided: dict[str, list[Decided]],
+) -> None:
+    every = [one for some in decided.values() for one in some]
+    assert len(every) == N * len(TRUTHS)
+    assert sum(one.wrong for one in every) <= 0.05 * len(every)
+    firm = [one for truth in FIRM for one in decided[truth]]
+    assert sum(not one.firm for one in firm) <= 0.3 * len(firm)
+
+
+FAULTS: dict[str, tuple[str, Callable[..., object], Truth]] = {
+    "a target is never met": ("_MEETS", dict.fromkeys(("met", "missed", "unresolved"), False), "met"),  # type: ignore[dict-item]
+    "no lever counts": ("_levers", lambda *_: {}, "knowledge"),
+    "cost is no reason": ("cost_is_a_reason", lambda *_: False, "cost"),
+    "training always pays": ("can_pay", lambda *_: True, "money"),
+    "documents are not asked for": ("lacks_documents", lambda _: False, "documents_unknown"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_rule_that_is_switched_off_shows_in_the_simulations(
+    fault: str, decided: dict[str, list[Decided]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, replacement, truth = FAULTS[fault]
+    before = wrong(decided[truth])
+    monkeypatch.setattr(facts_module, name, replacement)
+    assert wrong(decided[truth]) > before + 1
+
+
+def test_the_next_step_settles_the_question_within_twice_its_cost(decided: dict[str, list[Decided]]) -> None:
+    undecided = [one for some in decided.values() for one in some if not one.firm][::3]
+    assert len(undecided) >= 8
+    assert sum(follow(one).settled for one in undecided) >= 0.6 * len(undecided)
+
+
+def test_a_world_is_the_same_each_time_and_grows_without_changing() -> None:
+    world = draw(3, "quality", "noise", 200)
+    assert simulate(world).verdict == simulate(world).verdict
+    small, large = (simulate(one).evidence for one in (world, replace(world, n_test=300)))
+    assert small.errors == large.errors
+
+
+def test_every_class_and_condition_is_drawn_and_its_shares_add_up() -> None:
+    for truth, condition, n_test in places(TRUTHS, CONDITIONS, [200]):
+        world = draw(1, truth, condition, n_test)
+        assert sum(world.causes[cause] for cause in CAUSES) == pytest.approx(1)
+        assert sum(world.shares.values()) == pytest.approx(1)
+
+
+def test_the_right_answer_follows_the_rules_of_the_contract() -> None:
+    world = replace(draw(1, "quality", "balanced", 200), target=0.8, margin=0.05, requests=0.0)
+    one = Measured(name="a", score=0.7, usd_per_1k=0.0, p95_ms=100.0, today=True)
+    failures = dict.fromkeys((*CAUSES, "label"), 0.0) | {"unexplained": 1.0}
+    assert right_answer(world, [one], failures, 0.0).by == "quality"
+    assert right_answer(world, [replace(one, score=0.9)], failures, 0.0).by == "met"
+    assert right_answer(world, [one], failures | {"label": 0.6}, 0.0).by == "labels"
+    assert right_answer(world, [one, replace(one, score=0.9, tried=False)], failures, 0.0).by == "untried"
+    assert is_near(world, [replace(one, score=0.79)], failures, 0.0)
+    assert not is_near(world, [one], failures, 0.0)
+
+
+def row(*, firm: bool, wrong: bool, near: bool = False) -> Row:
+    return Row(
+        truth="met", condition="noise", n_test=200, seed=1, of_class=True, near=near, firm=firm, wrong=wrong, code="x",
+        settled=None if firm else True,
+    )  # fmt: skip
+
+
+def test_the_table_counts_wrong_ones_and_names_classes_above_the_limit() -> None:
+    rows = [row(firm=True, wrong=True)] * 12 + [row(firm=True, wrong=False)] * 80 + [row(firm=False, wrong=False)] * 8
+    counts = cell("", [*rows, row(firm=True, wrong=True, near=True)])
+    assert (counts.n, counts.wrong, counts.undecided, counts.near, counts.settled) == (100, 12, 8, 1, 8)
+    assert above(cells(rows)) == {"met, noise"}
+    assert not above(cells(rows[10:]))
+    assert "**above**" in tables(rows)
