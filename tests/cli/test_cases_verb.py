@@ -144,7 +144,7 @@ def test_choices_are_taken_by_name_case_and_number() -> None:
         with pytest.raises(UserError, match="is not one of the 2 labels"):
             choose(line, ["yes", "No"], closed=True)
     assert parse_json('{"a": 1}') == {"a": 1}
-    with pytest.raises(UserError, match="is not valid JSON on one line"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         parse_json("{a")
 
 

@@ -77,7 +77,7 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
     [
         (("--threshold", "1000"), "--threshold is 1000, but log-probabilities are never above 0."),
         (("--threshold", "nan"), "--threshold is nan"),
-        (("--samples", "1"), "--samples must be 0 or at least 2, because a single sample shows no disagreement."),
+        (("--samples", "1"), "--samples must be 0 or at least 2, because a single sample cannot show disagreement."),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(

@@ -456,7 +456,7 @@ def test_a_provider_is_blamed_only_after_a_call_that_it_answered_before_fails_to
     play(world.ask(questions(9)))
     assert play(world.ask(questions(1, first=9)))[0].error is not None  # alone, and the provider is fine
     down = True
-    with pytest.raises(OutsideFault, match="a call that succeeded before now fails too"):
+    with pytest.raises(OutsideFault, match="a call that previously succeeded now fails too"):
         play(world.ask(questions(1, first=10)))
 
 

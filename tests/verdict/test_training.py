@@ -138,12 +138,12 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "other adapter proven": (
         lambda root: change(root, "parity", adapter="b" * 16),
         "parity",
-        "The parity check does not cover the current",
+        "The parity check does not cover the current model",
     ),
     "other export proven": (
         lambda root: change(root, "parity", gguf="b" * 16),
         "parity",
-        "The parity check does not cover the current",
+        "The parity check does not cover the current model",
     ),
     "parity failed": (
         lambda root: change(root, "parity", status="fail", cause="template changed"),
@@ -153,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "other file asked": (
         lambda root: change(root, "parity", gguf=None, models={"b" * 16: {"status": "pass"}}),
         "parity",
-        "does not cover the current gguf: it covers " + "b" * 16,
+        "does not cover the current model (form `gguf`): it covers " + "b" * 16,
     ),
     "parity not shown": (
         lambda root: change(root, "parity", status="unknown", detail="4 answers are too few"),

@@ -73,7 +73,7 @@ say = Catalogue(
         "not_a_label": "{label!r} is not one of the {n} labels.",
         "type_number": "Type the number of a label.",
         "add_label": "To add it as a new label, type +{label}.",
-        "not_json": "{line!r} is not valid JSON on one line ({error}).",
+        "not_json": "{line!r} is not valid JSON ({error}). Type the whole value on one line.",
         # reviewing on a terminal
         "review_greeting": (
             "Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {skip} "
@@ -99,7 +99,7 @@ say = Catalogue(
         # money
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
-        "released": "Released ${usd:.4f} that was charged for calls without an answer (n = {n}).",
+        "released": "Returned ${usd:.4f} to the budget: it was reserved for calls without an answer (n = {n}).",
         "spent": (
             "Spent: ${answered:.4f} for answered calls and ${unanswered:.4f} for calls without an answer (n = {n}). "
             "Reserved for calls in flight: ${reserved:.4f}."
@@ -237,7 +237,7 @@ say = Catalogue(
         "picture_ending": "{path} must end in .svg or .html.",
         "page_ending": "{path} must end in .html.",
         "written": "Wrote {path}.",
-        "one_sample": "--samples must be 0 or at least 2, because a single sample shows no disagreement.",
+        "one_sample": "--samples must be 0 or at least 2, because a single sample cannot show disagreement.",
         "positive_threshold": (
             "--threshold is {threshold:g}, but log-probabilities are never above 0. Use a negative number."
         ),

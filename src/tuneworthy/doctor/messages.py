@@ -8,7 +8,7 @@ say = Catalogue(
     {
         # what is wrong
         "not_sqlite": "SQLite cannot read the file: {error}.",
-        "foreign": "Its {what} does not match this version of tuneworthy.",
+        "foreign": "Its schema differs from the one that this version of tuneworthy creates: {what}.",
         "integrity": "SQLite reports: {line}.",
         "bad_key": "The key of the row is invalid.",
         "file_changed": "The file is missing or has changed since it was created.",

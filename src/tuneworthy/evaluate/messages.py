@@ -25,7 +25,7 @@ say = Catalogue(
         "provider_down_hint": "Run the same command again once the provider works. Finished calls are cached.",
         "no_case_answered": "no case got an answer",
         "no_call_answered": "{attempts} attempts failed, and no other call succeeded in the meantime",
-        "known_call_fails": "{attempts} attempts failed, and a call that succeeded before now fails too",
+        "known_call_fails": "{attempts} attempts failed, and a call that previously succeeded now fails too",
         "long_wait": (
             "The provider of {model} requests a wait of {minutes:,.0f} min or more. The next attempt is in "
             "{seconds:.0f} s."

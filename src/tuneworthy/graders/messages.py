@@ -70,7 +70,7 @@ say = Catalogue(
             "{sensitivity}. Bad answers rated bad: {specificity}."
         ),
         "not_defined": "not defined",
-        "none_of_them": "no such answers",
+        "none_of_them": "not defined (people rated no such answers)",
         "not_shown": (
             "The human ratings ({n_good} good, {n_bad} bad) do not show that the judge can tell good answers from bad "
             "ones."

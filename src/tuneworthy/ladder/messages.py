@@ -97,7 +97,7 @@ say = Catalogue(
         "judge_unvalidated": "{why}; judge scores alone: {gain}",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
-        "better": "better by {gain}",
+        "better": "significantly better; difference {gain}",
         "cheaper": (
             "non-inferior at {saving} (lower bound {lower:+.1f} points, margin {margin:.1f}); difference {gain}"
         ),

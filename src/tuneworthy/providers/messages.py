@@ -63,7 +63,9 @@ say = Catalogue(
         "vllm_ended_at_start": "vLLM exited during startup: {reason}.",
         "vllm_silent": "vLLM did not respond within {limit_s:g} s.",
         "no_vllm": "The program {program} does not exist.",
-        "install_vllm": "Install vLLM in a separate environment and set the path to its bin/vllm.",
+        "install_vllm": (
+            "Install vLLM in a separate environment, then set `executable` in [models.NAME] to its bin/vllm."
+        ),
         "rank_too_high": "The adapter's LoRA rank is {rank}, but vLLM supports at most {limit}.",
         "serve_merged": "Serve the merged model instead.",
         "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but {path} is not one.",

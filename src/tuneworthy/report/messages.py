@@ -155,8 +155,8 @@ say = Catalogue(
             "Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller."
         ),
         "read_savings": (
-            "The full grid would run every candidate on all dev cases. The calls saved exclude the winner's additional "
-            "dev calls (remaining cases, oracle)."
+            "The full grid would run every candidate on all dev cases. The winner's additional dev calls "
+            "(remaining cases, oracle) are subtracted from the calls saved."
         ),
         "read_models": (
             "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the Pareto "
@@ -187,13 +187,15 @@ say = Catalogue(
         ),
         "gepa_file": " The best prompt is in {file}; this exact text was compared on dev and test.",
         "read_ablation": (
-            "{cut} of {paragraphs} paragraphs do not improve the score. Cutting them saves about {saved} of {tokens} "
-            "tokens per call (estimated as bytes / 4). The search removes one paragraph at a time, the longest first. A"
+            "Paragraphs that do not improve the score: {cut} of {paragraphs}. Without them, a call is about {saved} of "
+            "{tokens} tokens shorter (estimated as bytes / 4). "
+            "The search removes one paragraph at a time, the longest first. A"
             " paragraph that does not improve the score stays out."
         ),
         "read_search": (
-            "These figures come from dev cases that list their documents, without a language model. `words` is BM25, "
-            "`vectors` is dense search, and `hybrid` is their fusion. The number after a comma is the weight of BM25 "
+            "These figures are computed without a language model, on dev cases that list their documents. `words` is "
+            "BM25, `vectors` is dense retrieval, "
+            "and `hybrid` is their fusion. The number after a comma is the weight of BM25 "
             "or the chunk size in tokens."
         ),
         "unknown_names": " Listed document names that match nothing in the index: {n}. They count as not found.",

@@ -123,7 +123,8 @@ say = Catalogue(
             "the result."
         ),
         "proof_of_another": (
-            "The parity check does not cover the current {form}: it covers {found}, but {subject} {known}"
+            "The parity check does not cover the current model (form `{form}`): it covers {found}, but "
+            "{subject} {known}"
         ),
         "served_another": "The server ran {found}, but {subject} {known}",
         "tested_is": "the test set was answered by",
