@@ -62,7 +62,7 @@ def test_a_constant_answer_is_marked_wherever_its_score_is_shown() -> None:
 def test_the_majority_share_is_always_shown() -> None:
     assert FEW.balance is not None
     even = replace(FEW, balance=replace(FEW.balance, share=0.4))
-    assert ["majority label", "ok (40.0% of dev)"] in [list(row) for row in data_table(even).rows]
+    assert ["majority class", "ok (40.0% of dev)"] in [list(row) for row in data_table(even).rows]
     assert any("40.0% of 80 dev cases" in line for line in closing_lines(even))
 
 

@@ -51,7 +51,7 @@ def test_where_people_rated_no_answers_of_the_variant_the_causes_are_unknown(tmp
     run_record(root)
     report, used = probe(root)
     assert report.rows == () and not report.rated and not used
-    assert all("People rated fewer" in why for why in report.not_probed.values())
+    assert all("rated fewer" in why for why in report.not_probed.values())
 
 
 def test_a_judge_that_people_agree_with_is_believed(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ def _majority(record: RunRecord) -> list[list[str]]:
     return (
         []
         if balance is None
-        else [["majority label", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
+        else [["majority class", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
     )
 
 
