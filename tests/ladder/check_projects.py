@@ -217,6 +217,11 @@ def _few_groups(folder: Folder) -> None:
     folder.cases = [{**row, "group": f"source {i % 4}"} for i, row in enumerate(folder.cases)]
 
 
+def _near_duplicates(folder: Folder) -> None:
+    text = " ".join(reversed(folder.cases[0]["input"].split()))
+    folder.cases.append({"input": text, "expected": folder.cases[0]["expected"]})
+
+
 def _grader(folder: Folder) -> None:
     folder.replace("[models.one]", '[[graders]]\ntype = "regex"\npattern = "("\n[models.one]')
 
@@ -305,6 +310,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unseen_labels": (_unseen_labels, "warning"),
     "contamination": (_overlaps, "warning"),
     "dev_near_test": (_dev_near_test, "note"),
+    "near_duplicates": (_near_duplicates, "note"),
     "reader_notes": (_reader_notes, "note"),
     "empty_split": (_empty_split, "error"),
     "edited_cases": (_edited_cases, "error"),

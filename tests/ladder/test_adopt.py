@@ -84,3 +84,20 @@ def test_a_sign_that_the_unscored_could_flip_bars_adoption() -> None:
 def test_a_broken_constraint_comes_before_everything() -> None:
     found = decide_adoption(evidence(40, 10, violated="p95 is 900 ms"), MARGIN)
     assert (found.status, found.reason_code) == (RungStatus.VIOLATES_CONSTRAINT, "constraint")
+
+
+def test_too_few_sources_neither_adopt_nor_exclude() -> None:
+    for gains, losses in ((40, 10), (5, 15)):
+        found = decide_adoption(evidence(gains, losses, few_groups="12 sources", cost_ratio=0.1), MARGIN)
+        assert (found.status, found.reason_code) == (RungStatus.INCONCLUSIVE, "few_groups")
+
+
+def test_what_was_shown_before_cases_were_added_stays_shown_while_it_is_ahead() -> None:
+    before = evidence(40, 10).gain
+    assert before.better
+    ahead = decide_adoption(evidence(34, 20, alpha=0.0008, shown_before=before), MARGIN)
+    assert (ahead.status, ahead.reason_code) == (RungStatus.ADOPTED, "better")
+    assert "first 300 cases" in ahead.reason
+    assert decide_adoption(evidence(34, 20, alpha=0.0008), MARGIN).status is RungStatus.INCONCLUSIVE
+    behind = decide_adoption(evidence(20, 22, alpha=0.0008, shown_before=before), MARGIN)
+    assert behind.status is not RungStatus.ADOPTED

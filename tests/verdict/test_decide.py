@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.verdict.planted import RUNGS, failures, rung, with_rungs, worth_it
+from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.rules import Finding, Status
@@ -212,6 +212,16 @@ def test_reasons_are_one_to_three_sentences_with_their_intervals(name: str) -> N
     assert 1 <= len(found.reasons) <= 3
     for score in re.findall(r"scores \d\d\.\d%(?: \(|$)", " ".join(found.reasons)):
         assert score.endswith("(")
+
+
+def test_fewer_than_twenty_effective_groups_claim_nothing() -> None:
+    met = [rung("baseline", "baseline/small", 0.97), rung("prompt", "prompt/xml", 0.99)]
+    enough, few = (project(*met, n_groups=n) for n in (20.0, 19.9))
+    assert enough.target_of(met[0]) == "met" and few.target_of(met[0]) == "unresolved"
+    gates = {gate.gate: gate for gate in decide(few).gates}
+    assert gates["test_set"].status == "fail" and "19.9" in gates["test_set"].detail
+    assert decide(few).outcome == "undecided" and decide(few).reason_code == "gate_test_set"
+    assert {gate.gate: gate.status for gate in decide(enough).gates}["test_set"] == "pass"
 
 
 def test_with_eight_options_at_target_less_margin_hardly_one_is_met() -> None:

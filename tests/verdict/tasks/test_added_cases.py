@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.verdict.tasks.scripted_task import HandMade, Scripted, ask, share
+from tests.verdict.tasks.scripted_task import WORDS, HandMade, Scripted, ask, share
 
 from tuneworthy.cli import invoke
+from tuneworthy.stats.comparisons import ComparisonPlan
 
 LABELS = ("red", "green", "blue")
 Capture = pytest.CaptureFixture[str]
@@ -52,7 +53,7 @@ def shown(capsys: Capture, task: HandMade, verb: str, *, status: Any = (0, 3, 4)
 def test_added_cases_are_used_and_charged_and_change_the_next_action(tmp_path: Path, capsys: Capture) -> None:
     task = project(tmp_path)
     before = ask(task, capsys)
-    plan = json.loads((task.root / ".tuneworthy/comparisons.json").read_text())
+    plan = ComparisonPlan.from_dict(json.loads((task.root / ".tuneworthy/comparisons.json").read_text()))
     out = command(capsys, "cases", "add", str(task.root / "more.jsonl"), "--project", str(task.root))
     assert out.startswith("60 cases added. The test set has 220 cases.")
     stale = shown(capsys, task, "decide")
@@ -64,7 +65,39 @@ def test_added_cases_are_used_and_charged_and_change_the_next_action(tmp_path: P
     assert {row["n"] for row in after.record["rungs"] if row["score"] is not None} == {220}
     assert after.record["comparisons"]["made"] > before.record["comparisons"]["made"]
     charged = json.loads((task.root / ".tuneworthy/comparisons.json").read_text())
-    assert sum(charged["added"].values()) == pytest.approx(sum(plan["added"].values()) + 0.005)
+    assert sum(charged["added"].values()) == pytest.approx(sum(plan.added.values()) + plan.reserve / 2)
     assert after.verdict["next_action"] != before.verdict["next_action"]
     assert before.verdict["next_action"] != stale["next_action"]
     shown(capsys, task, "check")
+
+
+def reworded(size: int) -> dict[str, Any]:
+    """Fields of a project whose questions are rewordings of one source each, `size` at a time."""
+
+    def text(i: int) -> str:
+        source = random.Random(i // size).sample(WORDS, 12)
+        return " ".join(random.Random(i).sample(source, 12))
+
+    return {"text": text, "truth": lambda i: colour(i // size), "n": 200}
+
+
+def test_forty_sources_of_five_rewordings_are_forty_effective_cases(tmp_path: Path, capsys: Capture) -> None:
+    models = {"today": right(0.86, "a")}
+    task = HandMade(root=tmp_path / "task", models=models, task={"target": 0.85}, **reworded(5)).write()
+    found = shown(capsys, task, "check")["findings"]
+    (note,) = [one["message"] for one in found if one["check"] == "near_duplicates"]
+    assert "200 test cases count as 40 effective cases" in note
+    assert not [one for one in found if one["check"] == "few_groups"]
+
+
+def test_ten_sources_claim_nothing_however_many_rewordings(tmp_path: Path, capsys: Capture) -> None:
+    fields = reworded(20)
+    models = {"today": Scripted(answers=fields["truth"]), "second": right(0.3, "b")}
+    task = HandMade(root=tmp_path / "task", models=models, task={"target": 0.85}, **fields).write()
+    told = ask(task, capsys, probe=False, rungs=["baseline", "model"])
+    assert (told.outcome, told.verdict["reason_code"]) == ("undecided", "gate_test_set")
+    assert {row["target"] for row in told.verdict["options"] if row["score"] is not None} == {"unresolved"}
+    assert next(row for row in told.record["rungs"] if row["rung"] == "model")["reason_code"] in {
+        "few_groups",
+        "behind_on_dev",
+    }
