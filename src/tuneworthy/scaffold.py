@@ -184,7 +184,7 @@ def project_file(name: str, kind: TaskKind, answers: Sequence[str], *, has_examp
 
 [task]
 name = "{safe}"
-target = 0.90                            # the score of the first grader, on test, that is good enough
+# target =                               # the score of the first grader, on test, that is good enough: set it
 margin = 0.05                            # the smallest difference that matters
 # problem = "strict_format"              # the row of the decision matrix
 # motivation = "latency"                 # the reason that the team has in mind; it is measured

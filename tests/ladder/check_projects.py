@@ -16,6 +16,7 @@ LABELS = ("crimson", "emerald", "sapphire")
 HEAD = """
 [task]
 name = "clean"
+target = 0.5
 margin = 0.5
 [examples]
 [prompt]
@@ -269,6 +270,10 @@ def _thinking_cut(folder: Folder) -> None:
     folder.replace('baseline = "one"', 'baseline = "two"')
 
 
+def _target_missing(folder: Folder) -> None:
+    folder.toml = folder.toml.replace("target = 0.5\n", "")
+
+
 def _budget_missing(folder: Folder) -> None:
     folder.toml += HOSTED + PRICE
 
@@ -335,6 +340,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "model_retires": (_model_retires, "warning"),
     "thinking_cut": (_thinking_cut, "warning"),
     "decoding_settings": (_decoding_settings, "warning"),
+    "target_missing": (_target_missing, "warning"),
     "budget_missing": (_budget_missing, "warning"),
     "budget_short": (_budget_short, "warning"),
     "power": (_resolution, "warning"),

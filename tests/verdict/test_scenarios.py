@@ -6,13 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
+from tuneworthy.stats import compare, non_inferior
+from tuneworthy.stats.intervals import effective_n, score_interval
+from tuneworthy.stats.ppi import corrected_difference
+from tuneworthy.stats.target import target_status
+from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
 
 NO_DOCUMENTS = {"retrieval": "no documents exist anywhere"}
 OPEN: dict[str, Any] = {"kind": "short_answer", "answers_open": True, "errors": (failures("unexplained", 58),)}
@@ -185,7 +192,7 @@ ROWS: dict[str, Row] = {
         lambda v: v.training.method == "distil" and reason(v, "latency") == "measured",
     ),
     "16 locality": (
-        lambda: project(*RUNGS, HOSTED, limits=Constraints(on_device=True), other_models=0),
+        lambda: project(*RUNGS, HOSTED, limits=Constraints(on_device=True), other_models=0, barred_models=1),
         "fine_tune",
         "model/strong",
         lambda v: v.training.method == "distil" and reason(v, "locality") == "measured",
@@ -325,3 +332,78 @@ def test_the_reason_that_the_team_has_in_mind_changes_no_outcome(name: str, name
     )
     if named:
         assert after.training.reasons[0].reason == named
+
+
+N = 400
+ONES = np.ones(N)
+
+
+def answers(*wrong: int) -> np.ndarray:
+    """Right answers, but for the cases up to the first number, and between further pairs of numbers."""
+    right = np.ones(N)
+    right[: wrong[0]] = 0
+    for low, high in zip(wrong[1::2], wrong[2::2], strict=True):
+        right[low:high] = 0
+    return right
+
+
+def test_row_9_a_cheaper_variant_that_loses_the_target_is_not_adopted_and_not_recommended() -> None:
+    today, small = answers(32), answers(44)  # 92% and 89%: every case that is lost is one more
+    gain, bound = compare(today, ONES, small, ONES), non_inferior(today, ONES, small, ONES, margin=0.05)
+    assert gain.ci[1] < 0 and bound.holds  # significantly worse, inside the margin
+    cheap = AdoptionEvidence(gain=gain, no_creep=bound, cost_ratio=0.1, loses_target=True)
+    assert decide_adoption(cheap, 0.05).status is not RungStatus.ADOPTED
+    assert decide_adoption(replace(cheap, loses_target=False), 0.05).status is RungStatus.ADOPTED
+    verdict = decide(
+        all_tried(
+            rung("baseline", "baseline/large", 0.96, status="reference", **PAID),
+            rung("model", "model/small", 0.84, usd_per_1k=0.05),
+            target=0.9,
+            economics=Economics(requests_per_month=1000),
+            usd=1.02555,
+        )
+    )
+    assert (verdict.outcome, verdict.recommendation) == ("do_not_fine_tune", "baseline/large")
+
+
+@pytest.mark.parametrize("n", [50, 200, 300])
+def test_row_23_eight_options_at_the_target_less_the_margin_are_hardly_ever_met(n: int) -> None:
+    rng, target, margin, most = np.random.default_rng(23), 0.85, 0.05, 8
+    right = rng.binomial(n, target - margin, size=(4000, most))
+
+    def share(options: int) -> float:
+        met = [target_status(k / n, n, target, margin, options=options) == "met" for k in range(n + 1)]
+        return float(np.array(met)[right].any(axis=1).mean())
+
+    assert share(most) <= 0.05 + 2 * (0.05 * 0.95 / 4000) ** 0.5
+    assert share(1) > 0.08  # without a level for each of the eight it is
+
+
+def test_row_24_people_correct_a_judge_that_likes_long_answers() -> None:
+    rng = np.random.default_rng(24)
+    short, long = (rng.random(N) < 0.8).astype(float), (rng.random(N) < 0.6).astype(float)  # what people say
+    fooled = np.maximum(long, rng.random(N) < 0.9)  # the judge lets most long answers pass
+    asked = np.arange(N) < 180
+    blind = compare(short, ONES, fooled, ONES)
+    corrected = corrected_difference(short, fooled, np.where(asked, short, np.nan), np.where(asked, long, np.nan))
+    assert blind.delta > 0 and blind.ci[0] > 0
+    assert corrected.delta < 0 and corrected.interval()[1] < 0
+
+
+def test_row_24_a_variant_that_people_did_not_judge_decides_nothing() -> None:
+    strong = [rung("baseline", "baseline/small", 0.97, status="reference")]
+    covered = JudgeEvidence(valid=True, detail="kappa 0.8")
+    bare = JudgeEvidence(valid=False, detail="people rated no answers of the rung model", fix="Rate them.")
+    assert decide(all_tried(*strong, judge=covered)).outcome == "do_not_fine_tune"
+    verdict = decide(all_tried(*strong, judge=bare))
+    assert (verdict.outcome, verdict.reason_code) == ("undecided", "gate_judge")
+
+
+def test_row_25_forty_sources_of_five_rewordings_count_as_forty_cases() -> None:
+    sources = np.repeat(np.arange(40), 5)
+    right = (np.random.default_rng(25).random(40) < 0.8).astype(float)[sources]  # rewordings share their fate
+    ones = np.ones(200)
+    assert effective_n(right, ones, None) == 200
+    assert effective_n(right, ones, sources) < 50
+    grouped, alone = score_interval(right, ones, sources), score_interval(right, ones)
+    assert grouped.hi - grouped.lo > 1.8 * (alone.hi - alone.lo)

@@ -10,6 +10,7 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
+from tuneworthy.errors import join_sentences
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
 from tuneworthy.verdict.messages import error_share
@@ -25,7 +26,8 @@ _TITLES = {
 }
 # Columns of a terminal that the table fits.
 WIDTH = 80
-NAME = 24
+NAME = 22
+SCORE = 21
 
 
 @click.command("decide")
@@ -58,7 +60,9 @@ def show(verdict: Verdict) -> None:
     for reason in verdict.reasons[1:]:
         click.echo(f"  {clean(reason, 0)}")
     monthly = any(option.usd_per_month is not None for option in verdict.options)
-    click.echo(f"\n  {'option':<{NAME}} {'score':<19}{'today':>6} {'target':<11}{_price_name(monthly):>8}{'p95 ms':>7}")
+    click.echo(
+        f"\n  {'option':<{NAME}} {'score':<{SCORE}}{'today':>6} {'target':<11}{_price_name(monthly):>8}{'p95 ms':>7}"
+    )
     for option in verdict.options:
         _row(option, monthly, recommended=option.option == verdict.recommendation)
     for row in verdict.errors:
@@ -66,7 +70,9 @@ def show(verdict: Verdict) -> None:
             click.echo(messages.say("failures", share=error_share(row)))
         for limit in row.limits:
             click.echo(f"  {clean(limit, 0)}")
-    click.echo("\n" + messages.say("next", action=clean(str(verdict.next_action), 0)))
+    action = verdict.next_action
+    chance = "" if action.chance_to_settle is None else messages.say("chance", chance=action.chance_to_settle)
+    click.echo("\n" + messages.say("next", action=join_sentences(clean(str(action), 0), chance)))
     click.echo(messages.say("valid_until", date=verdict.valid_until))
 
 
@@ -86,7 +92,7 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
     usd = option.usd_per_month if monthly else option.usd_per_1k
     price = "-" if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
     p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
-    click.echo(f"{mark} {name:<{NAME}} {score:<19}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
+    click.echo(f"{mark} {name:<{NAME}} {score:<{SCORE}}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
     for line in [option.violates, option.needs and messages.say("needs", what=option.needs), *option.notes]:
         if line:
             click.echo(f"    {clean(line, 0)}")

@@ -261,6 +261,7 @@ say = Catalogue(
         "probe_first": "Run `tuneworthy decide --probe` first.",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",
+        "chance": "The chance that this settles the answer is {chance:.0%}.",
         "needs": "needs {what}",
     }
 ).say

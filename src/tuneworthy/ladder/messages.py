@@ -317,6 +317,8 @@ say = Catalogue(
         # check: sampling settings
         "lint": "{where}: {message} ({code})",
         # check: the plan
+        "target_missing": "task.target is not set, so `decide` will show options and prices but give no outcome.",
+        "set_target": "Set it to the score of the first grader that is good enough.",
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (

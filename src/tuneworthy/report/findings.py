@@ -171,27 +171,17 @@ def _answer(record: RunRecord) -> str:
             score=numbers.percent(baseline.score),
             eligible=_eligible(baseline),
         )
-    sentence = messages.say(
+    return messages.say(
         "best",
         step=messages.STEP_NAMES.get(best.rung, messages.say("best_step")),
         name=clean(best.name),
         score=_scores(record, best),
         today=today,
     )
-    return sentence + _swap(record, best)
 
 
 def _eligible(rung: RungRecord) -> str:
     return messages.say("may_not_serve", reason=clean(rung.violated)) if rung.violated else ""
-
-
-def _swap(record: RunRecord, best: RungRecord) -> str:
-    """Say that another model alone meets the target, whatever was adopted on top of it; "" if none does."""
-    model = record.rung("model")
-    goal = _target_of(record, model)
-    if model is None or model.status is not RungStatus.ADOPTED or goal is None or goal.status != "met":
-        return ""
-    return messages.say("swap_is_enough", name="" if best is model else f" ({clean(model.name)})")
 
 
 def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:

@@ -33,7 +33,6 @@ say = Catalogue(
         "best": "{step} ({name}) {score}{today}.",
         "today_reaches": "; today's setup ({name}) reaches {score}{eligible}",
         "may_not_serve": " but violates a constraint ({reason})",
-        "swap_is_enough": " Switching models is enough: a different model{name} meets the target without training.",
         "nothing_eligible": "No variant compared on the test set meets the constraints ({names}).",
         "nothing_measured": "No test case could be scored, so there is no answer yet.",
         "classical_best": (

@@ -155,8 +155,6 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         return join_sentences(messages.say("constraint_decides"), row.evidence)
     if ruling.code == "rung_untried":
         return messages.say("rung_may_meet", rung=ruling.subject)
-    if ruling.code == "documents":
-        return messages.say("documents_missing")
     if ruling.code == "economics":
         return messages.say("never_pays", detail=evidence.money.why)
     if ruling.code.startswith("errors_"):
@@ -203,7 +201,9 @@ def _open_sentence(
         return messages.say("option_open", name=subject, target=evidence.target, score=score)
     if kind == "could_meet":
         rungs = [name for fact, name in unknown if fact == "could_meet"]
-        return messages.say("rungs_open", rungs=messages.listed(rungs))
+        lacking = messages.say("documents_missing") if "retrieval" in rungs and not evidence.documents else ""
+        rungs = [name for name in rungs if not (lacking and name == "retrieval")]
+        return join_sentences(messages.say("rungs_open", rungs=messages.listed(rungs)) if rungs else "", lacking)
     if kind == "cost":
         return next(row.evidence for row in evidence.training_reasons if row.reason == "cost")
     if kind == "lever":

@@ -166,13 +166,15 @@ class Evidence:
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
         other_models: Models beside the baseline's that may serve.
+        barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
         balance: The most frequent label; None for other tasks.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
-        documents: Whether cases name documents or a documents folder is there.
+        documents: Whether documents are there.
+        documents_named: Whether cases name the documents that hold their answers.
         judge: Its validation; None if no model grades.
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
@@ -208,6 +210,7 @@ class Evidence:
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
     other_models: int = 0
+    barred_models: int = 0
     differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
     style_grader: bool = False
@@ -215,6 +218,7 @@ class Evidence:
     limits: Constraints = field(default_factory=Constraints)
     long_prompt: bool = False
     documents: bool = False
+    documents_named: bool = False
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
@@ -307,14 +311,20 @@ def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEv
     return adopted[-1] if adopted else next(iter(models or allowed), None)
 
 
-def lacks_documents(evidence: Evidence) -> bool:
-    """Return whether documents may fix most failures and are missing: open answers, and no probe finds the cause."""
-    if evidence.documents or not evidence.answers_open:
+def may_need_documents(evidence: Evidence) -> bool:
+    """Return whether documents may fix most failures, given or not: whoever removes them learns nothing.
+
+    They may where cases name them; else where answers are open, what only a document or no probe explains is possibly
+    most of the failures, and no option meets the target without them.
+    """
+    if evidence.documents_named:
+        return True
+    if not evidence.answers_open or any(evidence.target_of(rung) == "met" for rung in evidence.upstream.values()):
         return False
     if evidence.errors is None:
         return True
-    row = next((row for row in evidence.errors if row.name == "unexplained"), None)
-    return row is not None and most_of(row) is not False
+    rows = [row for row in evidence.errors if row.name in {"unexplained", "knowledge"}]
+    return bool(rows) and upper_bound(sum(row.n_failed for row in rows), rows[0].n, LEVER_ALPHA) > 0.5
 
 
 def most_of(row: ErrorShare) -> bool | None:
@@ -340,7 +350,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         variant=row.variant,
         name=row.name or "",
         names=[candidate.name for candidate in row.candidates] or ([row.name] if row.name else []),
-        score=row.score,
+        score=None if row.status == "failed" else row.score,
         ci95=row.ci95,
         n=row.n,
         n_effective=row.n_effective,

@@ -11,12 +11,12 @@ from typing import Final, Literal
 from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
-from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, lacks_documents, most_of
+from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import measured_options
 from tuneworthy.verdict.recommendation import is_saving, rank, recommend
 
 FactKind = Literal[
-    "sound", "meets", "eligible", "as_good", "could_meet", "cost", "distil", "lever", "documents", "pays"
+    "sound", "meets", "eligible", "as_good", "could_meet", "could_teach", "cost", "distil", "lever", "pays"
 ]
 FactName = tuple[FactKind, str]
 ABSENT: Final[Mapping[FactKind, bool]] = {
@@ -25,10 +25,10 @@ ABSENT: Final[Mapping[FactKind, bool]] = {
     "eligible": True,
     "as_good": True,
     "could_meet": False,
+    "could_teach": False,
     "cost": False,
     "distil": False,
     "lever": False,
-    "documents": False,
     "pays": True,
 }
 
@@ -40,8 +40,9 @@ class DecisionFacts:
     Kinds of facts: `sound` (a gate that any answer needs); of an option `meets` the target, `eligible` by the
     constraints, `as_good` (the classical baseline is non-inferior to the best), `cost` (a smaller model, tuned, would
     save more than it costs) and `distil` (a smaller model would keep the constraint that it breaks); of a rung that was
-    not compared `could_meet`; of a class of failures `lever` (something else fixes most of them); `documents` (they
-    would fix most failures); `pays` (training pays).
+    not compared `could_meet` (of `retrieval` also where documents may be missing); of a class of failures `lever`
+    (something else fixes most of them); `pays` (training pays). `could_teach` of the rung `model`, where no other model
+    is named: one that a constraint bars from serving may meet the target.
 
     Attributes:
         values: None where a fact is unknown.
@@ -111,13 +112,15 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     for option in measured:
         if option.kind == "classical" and option.eligible and values[("as_good", option.option)] and last:
             last = option if is_saving(option, last) else last
-    without_documents = lacks_documents(evidence)
-    for gate, rung in RUNG_OF.items():
-        if status[gate] in {"fail", "unknown"} and not (gate == "retrieval" and without_documents):
-            values[("could_meet", rung)] = None
+    values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}
+    limits, named = evidence.limits, evidence.other_models or evidence.barred_models
+    if (
+        status["other_models"] == "unknown"
+        and not named
+        and (limits.p95_ms or (limits.on_device and not limits.data_stays))
+    ):
+        values[("could_teach", "model")] = None
     values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
-    if without_documents and status["retrieval"] != "waived":
-        values[("documents", "")] = None
     facts = DecisionFacts(values=values, options=measured, fallback=last.option if last else None)
     chosen = facts.recommendation
     usd, score = (chosen.usd_per_1k, chosen.score or 0.0) if chosen else (None, 0.0)

@@ -1,5 +1,6 @@
 """Gather the evidence of a project: its run, error analysis, money, and what changed since they were measured."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -31,8 +32,10 @@ from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import label_errors, n_to_label
 from tuneworthy.verdict.training_method import has_preferences
 
-# Share of dev whose answers must stand in the input for a task of extraction.
+# Share of dev whose answers must stand in the input, or be one of a closed set, for a task that needs no documents.
 MOSTLY = 0.8
+# Cases that must expect a value for it to be one of a closed set.
+RECURS = 5
 
 
 def gather(session: Session) -> Evidence:
@@ -90,7 +93,8 @@ def evidence_of(
         UserError: A document cannot be read.
     """
     test = data.split.test if data else ()
-    eligible = [name for name in project.answering if project.may_serve(name) and name != project.ladder.baseline]
+    others = [name for name in project.answering if name != project.ladder.baseline]
+    eligible = [name for name in others if project.may_serve(name)]
     run = with_eligible_best(record, project) if record else None
     system = ""
     with suppress(UserError):
@@ -113,6 +117,7 @@ def evidence_of(
         stale=stale,
         has_examples=bool(data and data.split.shots),
         other_models=len(eligible),
+        barred_models=len(others) - len(eligible),
         differences=run.differences if run else (),
         balance=run.balance if run else None,
         style_grader=project.graders[0].type == "style",
@@ -122,7 +127,8 @@ def evidence_of(
         economics=project.economics,
         limits=project.constraints,
         long_prompt=len(system.split()) >= LONG_PROMPT_WORDS,
-        documents=documents_path(project) is not None or any(case.documents for case in (data.cases if data else ())),
+        documents=documents_path(project) is not None,
+        documents_named=any(case.documents for case in (data.cases if data else ())),
         search=search_of(run) if run else None,
         forecast=forecast,
         training=training,
@@ -134,14 +140,19 @@ def answers_open(data: TaskData) -> bool:
     if data.task.kind == "label":
         return False
     dev = [case for case in (data.split.dev or data.split.test) if case.expected is not None]
-    contained = sum(_is_contained(case) for case in dev)
-    return contained < MOSTLY * max(1, len(dev))
+    counts = Counter(key for case in {case.id: case for case in (*dev, *data.cases)}.values() for key in _keys(case))
+    closed = sum(_is_closed(case, counts) for case in dev)
+    return closed < MOSTLY * max(1, len(dev))
 
 
-def _is_contained(case: Case) -> bool:
-    """Return whether each value of the expected answer stands in the input."""
+def _is_closed(case: Case, counts: Counter[str]) -> bool:
+    """Return whether each value of the expected answer stands in the input or recurs in other answers."""
     text = f" {' '.join(words(case.text))} "
-    return all(f" {' '.join(words(str(value)))} " in text for value in _values(case.expected))
+    return all(f" {key} " in text or counts[key] >= RECURS for key in _keys(case))
+
+
+def _keys(case: Case) -> set[str]:
+    return {" ".join(words(str(value))) for value in _values(case.expected)}
 
 
 def _values(expected: Any) -> list[Any]:

@@ -45,10 +45,10 @@ say = Catalogue(
         "at_least_shots": "at least {n} few-shot examples",
         "half_prompt": "a prompt of half the length",
         "prompt_tried": "A structured prompt and up to {shots} few-shot examples have been tried.",
-        "only_device_model": "No other model in the project can run on the device.",
+        "only_device_model": "The other models in the project may not serve.",
         "no_other_model": "The project file defines no other model.",
         "add_model": "Add a model to [models], or waive the gate `other_models` with a reason.",
-        "no_documents": "The answers do not depend on documents.",
+        "no_documents": "Nothing measured suggests that the answers depend on documents.",
         "search_fails": (
             "Retrieval fails: for {lost} of {failed} wrong answers on dev, the search returned no document that "
             "contains the answer."
@@ -145,8 +145,8 @@ say = Catalogue(
         ),
         "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
         "worth_a_pilot": (
-            "A pilot is worthwhile: no measured option meets the target of {target:.1%}. Whether training would meet it"
-            " is untested."
+            "A pilot is worthwhile: no measured option that may serve meets the target of {target:.1%}. Whether "
+            "training would meet it is untested."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
@@ -172,8 +172,8 @@ say = Catalogue(
         "retires": "the provider retires the model {name}",
         # Money
         "no_bill": (
-            "Today's setup has no cost per call, so training cannot reduce the bill. Set "
-            "`economics.usd_per_wrong_answer` and run a pilot, or waive the gate `economics` with a reason."
+            "The recommended option has no cost per call, so training cannot reduce the bill. To count the value of "
+            "better answers, set `economics.usd_per_wrong_answer`."
         ),
         "no_volume": (
             "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less than "
@@ -221,7 +221,7 @@ say = Catalogue(
             "`run` tries retrieval before other models. The next step shown here is the cheapest one that is still "
             "open."
         ),
-        "person_time": "about {minutes:.0f} min of manual work (at {each:g} min per case)",
+        "person_time": "about {minutes:.0f} min of manual work",
         "no_cost": "no calls, no cost, a few seconds",
         "cost": "{calls} calls, {usd}, {minutes}",
         "no_money": "no cost",
@@ -233,7 +233,7 @@ say = Catalogue(
         "label": "tuneworthy cases label",
         "sample": "tuneworthy cases sample, then tuneworthy cases label",
         "decide": "tuneworthy decide",
-        "then_decide": "{action} Then run `tuneworthy decide`.",
+        "then_decide": "Then run `tuneworthy decide`.",
         "n_tested": " (n = {n})",
         "quick_score": " {rung}: {score:.1%} on {n} dev cases in a quick run.",
         "not_decided": "There is no verdict yet.",
@@ -375,8 +375,8 @@ say = Catalogue(
 # What leaves the answer open, by kind of fact.
 OPEN: Final[Mapping[str, str]] = {
     "distil": "It has not been measured whether a smaller model meets the latency limit.",
+    "could_teach": "The project names no other model. One that may not serve could still teach a smaller one.",
     "eligible": "It has not been measured whether an option meets the constraints.",
-    "documents": "Most failures may need facts from documents, but the project has no documents.",
     "pays": "Whether training pays off depends on the traffic, which is not set.",
 }
 STATUS_WORDS: Final[Mapping[str, str]] = {

@@ -20,7 +20,7 @@ from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.economics import has_smaller
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
-from tuneworthy.verdict.outcome import decided, open_facts
+from tuneworthy.verdict.outcome import completions, decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
 
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
@@ -45,7 +45,6 @@ MOST_COMBINED: Final = 8
 # What a person does about an unknown fact, and how long that takes, minutes.
 EDITS: Final[Mapping[str, tuple[str, float]]] = {
     "pays": ("set_traffic", MINUTES_TO_EDIT),
-    "documents": ("give_documents", 60.0),
     "distil": ("measure_smaller", 15.0),
 }
 # Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
@@ -54,10 +53,10 @@ ONE_KIND: Final = 0.25
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
     "could_meet": 0.15,
+    "could_teach": 0.15,
     "cost": 0.4,
     "distil": 0.5,
     "lever": 0.3,
-    "documents": 0.5,
     "pays": 0.5,
     "eligible": 0.5,
     "as_good": 0.5,
@@ -144,9 +143,9 @@ def _futures(
     facts: DecisionFacts, chances: Mapping[FactName, tuple[float, float]]
 ) -> Iterator[tuple[float, DecisionFacts]]:
     """Yield how likely each result of an action is, and the facts after it; what no longer matters is not split."""
-    asked = set(open_facts(facts))
-    fact = next((fact for fact in chances if fact in asked), None)
-    if fact is None or decided(facts):
+    asked = (fact for _, supposed in completions(facts) for fact in supposed if fact in chances)
+    fact = None if decided(facts) else next(asked, None)
+    if fact is None:
         yield 1.0, facts
         return
     rest = {name: pair for name, pair in chances.items() if name != fact}
@@ -173,13 +172,10 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     by_gate = {result.gate: result for result in gates}
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
-    no_model = evidence.other_models == 0
     unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
-    runnable = {
-        fact: rung
-        for fact, rung in untried.items()
-        if not (rung == "model" and no_model) and not (rung == "retrieval" and unfound)
-    }
+    missing = {"model"} if evidence.other_models == 0 else set()
+    missing |= set() if evidence.documents and not unfound else {"retrieval"}
+    runnable = {fact: rung for fact, rung in untried.items() if rung not in missing}
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable))
         for fact, rung in runnable.items():
@@ -188,8 +184,11 @@ def _candidates(
         kind, subject = fact
         if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
             yield _fix_search(unknown)
+        elif kind == "could_meet" and fact not in runnable and subject == "retrieval":
+            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "could_meet" and fact not in runnable:
-            yield _edit(messages.say("add_model"), [fact])
+            same = [one for one in unknown if one[1] == subject]
+            yield _edit(messages.say("add_model"), same, minutes=10.0)
         elif kind == "sound":
             gate = by_gate[subject]
             command = "tuneworthy run" if subject == "baseline" else ""

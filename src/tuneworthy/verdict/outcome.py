@@ -89,7 +89,7 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
         lambda option: ask("eligible", option.option) and ask("meets", option.option),
         lambda option: ask("as_good", option.option),
     )
-    untried = facts.subjects("could_meet")
+    untried = facts.subjects("could_meet")  # (e): `retrieval` is one where documents may be missing
     if winner is not None:  # (b)
         if not ask("cost", winner.option):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
@@ -109,11 +109,12 @@ def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Rul
         name = option.option
         if ask("distil", name) and not ask("eligible", name) and ask("meets", name):
             return Ruling(Outcome.FINE_TUNE, "constraint", name)
+    for rung in facts.subjects("could_teach"):
+        if ask("could_teach", rung):
+            return Ruling(Outcome.FINE_TUNE, "constraint", rung)
     for name in facts.subjects("lever"):  # (d)
         if ask("lever", name):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{name}", name)
-    if ask("documents", ""):  # (e)
-        return Ruling(Outcome.DO_NOT_FINE_TUNE, "documents")
     if not ask("pays", ""):  # (f)
         return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics")
     return Ruling(Outcome.FINE_TUNE, "levers_exhausted")  # (g)

@@ -67,7 +67,8 @@ class Cost:
 
     def __str__(self) -> str:
         if self.person_minutes:
-            return messages.say("person_time", minutes=self.person_minutes, each=MINUTES_PER_CASE)
+            usd = f", {_span(self.usd, '${:.2f}')}" if self.usd[1] else ""
+            return messages.say("person_time", minutes=self.person_minutes) + usd
         if not self.calls[1]:
             return messages.say("no_cost")
         minutes = _span(self.minutes, "{:.0f}")
@@ -248,7 +249,12 @@ def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     if state.verdict_stale:
         text = messages.say("verdict_stale", outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
         return part.step(name, OPEN, text, messages.say("decide"), Cost())
-    return part.step(name, OPEN, text, messages.say("then_decide", action=verdict.next_action), Cost())
+    action = verdict.next_action
+    calls, usd, minutes = action.calls or 0, action.usd or 0.0, action.person_minutes or 0.0
+    cost = Cost(calls=(calls, calls), usd=(usd, usd), person_minutes=minutes)
+    again = "" if action.command.startswith("tuneworthy decide") else messages.say("then_decide")
+    unknown = action.calls is None and not action.person_minutes
+    return part.step(name, OPEN, text, join_sentences(str(action), again), None if unknown else cost)
 
 
 def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:

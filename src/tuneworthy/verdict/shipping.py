@@ -120,7 +120,8 @@ def take_home(option: Option | None) -> NextAction:
     if option is None or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(command="", why=messages.say("keep", name=name))
-    command = "tuneworthy export classifier" if option.kind == "classical" else "tuneworthy export variant"
+    what = "classifier" if option.kind == "classical" else f"variant {option.rung}"
+    command = f"tuneworthy export {what}"
     return NextAction(command=command, why=messages.say("take_home", name=option.option))
 
 

@@ -20,6 +20,13 @@ def _paid(facts: Facts) -> list[str]:
     return [*paid, *paid_servers(facts.project)]
 
 
+@check("target_missing", severity="warning")
+def target_missing(facts: Facts) -> Iterator[Finding]:
+    """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome."""
+    if facts.project.task.target is None:
+        yield Finding(message=messages.say("target_missing"), fix=messages.say("set_target"))
+
+
 @check("budget_missing", severity="warning")
 def budget_missing(facts: Facts) -> Iterator[Finding]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""

@@ -9,7 +9,7 @@ from tuneworthy.stats.sizing import shows
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsStatus
 from tuneworthy.verdict.economics import money_sentence
-from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, lacks_documents
+from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES = 50
@@ -44,6 +44,9 @@ def baseline(evidence: Evidence) -> Finding:
             messages.say("run"),
             stale=list(evidence.stale),
         )
+    if subject is not None and subject.status == "failed":
+        reason = subject.reason.rstrip(".")
+        return says("fail", messages.say("rung_failed", rung="baseline", reason=reason), messages.say("run"))
     if subject is None or subject.score is None:
         return says("unknown", messages.say("baseline_missing"), messages.say("run"))
     return says("pass", messages.say("baseline_score", score=subject.score), score=subject.score)
@@ -116,7 +119,7 @@ def other_models(evidence: Evidence) -> Finding:
     """Another model that the constraints allow was compared on test."""
     if evidence.other_models:
         return _tested(evidence, "model")
-    if evidence.limits.on_device:
+    if evidence.barred_models:
         return says("not_applicable", messages.say("only_device_model"), other_models=0)
     return says("unknown", messages.say("no_other_model"), messages.say("add_model"), other_models=0)
 
@@ -128,11 +131,11 @@ def retrieval(evidence: Evidence) -> Finding:
     It fails where most wrong answers on dev (the lower bound of their share is above half) were not shown a document
     that holds the answer, though one is named: a weak search would make training look good.
     """
-    if not evidence.documents:
-        if lacks_documents(evidence):
-            return says("unknown", messages.say("documents_missing"), messages.say("give_documents"))
-        return says("not_applicable", messages.say("no_documents"))
     subject, search = _tested(evidence, "retrieval"), evidence.search
+    if subject.status != "pass" and not may_need_documents(evidence):
+        return says("not_applicable", messages.say("no_documents"))
+    if not evidence.documents:
+        return says("unknown", messages.say("documents_missing"), messages.say("give_documents"))
     if subject.status != "pass" or search is None:
         return subject
     measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
