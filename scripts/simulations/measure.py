@@ -126,6 +126,7 @@ def simulate(world: World, plan: Any = None) -> Decided:
         search=_search(session, run) if "retrieval" in world.rungs and "documents" in world.knows else None,
         errors=errors.rows if errors and errors.rated else None,
         suspects=len(set(drawn(errors, labels)) - labels.keys()) if errors else None,
+        relabelled=len(labels),
         label_chance=errors.label_chance if errors else 0.0,
         labels_confirmed=settled_by(errors, labels) if errors else None,
         pass_rate=errors.pass_rate if errors else None,
