@@ -31,7 +31,7 @@ TRIPPED: dict[str, Evidence] = {
     "prompt": with_rungs(rung("prompt", "prompt/role", 0.65)),
     "few_shot": with_rungs(rung("few_shot", "few_shot/fixed-4", None, status="skipped")),
     "other_models": with_rungs(without="model", best="prompt"),
-    "retrieval": worth_it(documents=True),
+    "retrieval": worth_it(documents=True, documents_named=True),
     "decoding": with_rungs(without="decoding"),
 }
 """Gate to a project that only this gate keeps from `fine_tune`."""
