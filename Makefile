@@ -36,7 +36,7 @@ docs: setup
 	$(BIN)/python scripts/docs.py
 
 simulations: setup
-	$(BIN)/python -m scripts.simulations --seed 7 --simulations 1000 --out docs/simulations.md
+	$(BIN)/python -m scripts.simulations --seed 7 --worlds 400 --n 200 600 --jobs 2 --out docs/simulations.md
 
 # The versions that every check runs with: what a fresh environment gets today, on Linux.
 lock:

@@ -1,5 +1,5 @@
 """Simulated projects whose truth is known: how often is a verdict wrong? `python -m scripts.simulations` counts.
 
-`truth` draws simulations and knows nothing of the product; `walk` lets the product walk one; `folder` writes one as a
-project whose scripted models give the very same answers; `table` counts.
+`truth` draws worlds, and `rules` says what must be answered in them; neither uses code of the package. `answers` has
+what every variant answers, `measure` lets the package measure and decide, `follow` takes the next step, `table` counts.
 """

@@ -55,7 +55,7 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
     if more := re.search(r"Add (\d[\d,]*) test cases", why):
         steps.append("add cases")
         n = int(more[1].replace(",", ""))
-        rated = n if "rate the answers" in why else 0
+        rated = n if "ratings of the answers" in why else 0
         changed = replace(changed, n_test=world.n_test + n, added=(*world.added, n), n_human=world.n_human + rated)
     wanted = re.findall(r"--rung (\w+)", action.command)
     if new := [rung for rung in wanted if rung not in rungs]:
@@ -73,9 +73,12 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
         if sentence in why:
             steps.append(name)
             knows.add(known)
-    if again := re.search(r"Label (\d+) failed cases again", why):
+    if again := re.search(r"Relabel failed cases.*?n = (\d+)", why):
         steps.append("label suspects")
         changed = replace(changed, relabelled=world.relabelled + int(again[1]))
+    if not more and (other := re.search(r"a target of (\d+)% is met", why)):
+        steps.append("lower the target")
+        changed = replace(changed, target=int(other[1]) / 100)
     if messages.say("fix_search") in why:
         steps.append("fix search")
         changed = replace(changed, search=REPAIRED)

@@ -65,6 +65,8 @@ IMPOSSIBLE = {
 # Where a stronger model would do, and where documents would.
 REASONING = ("cost", "latency", "locality", "model_untried", "traffic_unknown", "price_unknown")
 KNOWLEDGE = ("knowledge", "documents_unknown", "waived")
+# Where nobody labelled failures again.
+UNCHECKED = ("quality_unchecked", "labels_unchecked")
 Cause = Literal["easy", "prompt", "shots", "format", "sampling", "knowledge", "reasoning", "unexplained"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 PROMPTS = ("xml", "role", "chain_of_thought")
@@ -280,7 +282,7 @@ def draw(seed: int, truth: Truth, condition: Condition, n_test: int) -> World:
     if world.constant:
         world = replace(world, classical=majority)
     world = SETTINGS[truth](rng, world, strong)
-    return replace(world, relabelled=15) if truth in FIRM else world
+    return world if truth in UNCHECKED else replace(world, relabelled=15)
 
 
 def _shares(rng: np.random.Generator, condition: Condition, *, opened: bool) -> dict[str, float]:

@@ -84,3 +84,16 @@ def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> No
 
 def test_every_cheap_lever_tried_still_leads_to_training() -> None:
     assert decide(worth_it()).outcome == "fine_tune"
+
+
+def test_what_people_say_of_labels_counts_where_no_models_could_be_asked_and_before_what_models_say() -> None:
+    unprobed = worth_it(errors=(failures("unexplained", 60),))
+    assert decide(unprobed).outcome == "fine_tune"
+    confirmed = replace(unprobed, relabelled=15, labels_confirmed=True)
+    assert decide(confirmed).outcome == "do_not_fine_tune"
+    assert decide(replace(confirmed, labels_confirmed=False)).outcome == "fine_tune"
+    open_still = decide(replace(confirmed, labels_confirmed=None, suspects=15))
+    assert open_still.outcome == "undecided" and "--suspects" in open_still.next_action.command
+    few = worth_it(errors=(failures("unexplained", 58), failures("label_or_grader", 2)))
+    assert decide(few).outcome == "fine_tune"
+    assert decide(replace(few, relabelled=15, labels_confirmed=None, suspects=15)).outcome == "undecided"

@@ -68,5 +68,4 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
         "model": len(project.answering) > 1,
         "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
     }
-    names = [name for name in project.ladder.rungs if able.get(name, True)]
-    return sorted(names, key=lambda name: name == "classical")
+    return [name for name in project.ladder.rungs if able.get(name, True)]

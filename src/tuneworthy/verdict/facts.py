@@ -190,12 +190,14 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
         if not row.fixed_by or row.fixed_by in settled:
             continue
         if row.name == "label_or_grader":
-            unlikely = value is False and evidence.label_chance < LEVER_ALPHA
-            levers[row.name] = False if unlikely and not evidence.labels_confirmed else evidence.labels_confirmed
+            unlikely = value is False and evidence.label_chance < LEVER_ALPHA and not evidence.relabelled
+            levers[row.name] = False if unlikely else evidence.labels_confirmed
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
-    probed = any(row.name == "knowledge" for row in evidence.errors)
-    if not probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
+    probed = {row.name for row in evidence.errors}
+    if "label_or_grader" not in probed and evidence.relabelled:
+        levers["label_or_grader"] = evidence.labels_confirmed  # people say what no models could
+    if "knowledge" not in probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
         levers["knowledge"] = None  # nothing says how many failures lack a document
     return levers
 

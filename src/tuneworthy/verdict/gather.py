@@ -29,7 +29,7 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import label_errors, n_to_label
+from tuneworthy.verdict.suspects import label_errors, n_relabelled, n_to_label
 from tuneworthy.verdict.training_method import has_preferences
 
 # Share of dev whose answers must stand in the input, or be one of a closed set, for a task that needs no documents.
@@ -64,6 +64,7 @@ def gather(session: Session) -> Evidence:
         errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
         suspects=n_to_label(project, report) if report else None,
+        relabelled=n_relabelled(project, report) if report else 0,
         label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels,
         pass_rate=report.pass_rate if report else None,

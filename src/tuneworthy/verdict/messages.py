@@ -330,18 +330,18 @@ say = Catalogue(
         "above": "{lower:,.0f} ms or more",
         "set_price": "Set the price of the model behind {name} in [models].",
         "set_costs": (
-            "Set your own costs of data, training, serving and upkeep in [economics]; assumed ones count as a range."
+            "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
         ),
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
         "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
         "apply_labels": "Correct the labels that people changed, then run the ladder and the error analysis again.",
         "try_lever": "Try the rung `{rung}`, which may fix most failures.",
-        "add_n_rated": (
-            "Add {n} test cases, and rate the answers to them with `tuneworthy cases label --judge`: about "
-            "{minutes:.0f} minutes."
-        ),
         "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",
+        "add_n_rated": (
+            "Add {n} test cases (about {minutes:.0f} min of labelling, including ratings of the answers with "
+            "`tuneworthy cases label --judge`)."
+        ),
         "other_targets": (
             "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
             "is met and one of {missed:.0%} is missed."

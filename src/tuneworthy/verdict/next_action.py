@@ -265,7 +265,6 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
     if name == "unanalysed":
         action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
         return _Candidate(action, {fact: (0.2, 0.7)})
-    row = next(row for row in evidence.errors or () if row.name == name)
     if name == "label_or_grader":
         if evidence.suspects == 0:  # all are labelled, and the failures are too few to settle it
             return _Candidate(
@@ -278,13 +277,14 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
                 ),
                 {fact: (0.0, 0.8)},  # the failures that are left have other causes
             )
-        n = min(RELABELLED, evidence.suspects or row.n)
+        n = min(RELABELLED, evidence.suspects or RELABELLED)
         minutes, chance = n * MINUTES_PER_CASE, _chance_of_labels(n)
         why = messages.say("relabel", n=n, minutes=minutes)
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
             {fact: chance},
         )
+    row = next(row for row in evidence.errors or () if row.name == name)
     action = NextAction(
         command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
     )

@@ -53,6 +53,11 @@ def n_to_label(project: Project, report: ErrorAnalysis) -> int:
     return len(set(drawn(report, labelled)) - labelled.keys())
 
 
+def n_relabelled(project: Project, report: ErrorAnalysis) -> int:
+    """Return how many failures people labelled again."""
+    return len(_labels(project).keys() & report.answers.keys())
+
+
 def label_errors(project: Project, report: ErrorAnalysis) -> bool | None:
     """Return whether people find most failures to be errors of the label, by the labels in the project's file."""
     return settled_by(report, _labels(project))
