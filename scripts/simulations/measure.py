@@ -120,7 +120,6 @@ def simulate(world: World, plan: Any = None) -> Decided:
         differences=record.differences,
         balance=record.balance,
         limits=project.constraints,
-        barred_models=sum(not project.may_serve(name) for name in project.answering if name != world.today),
         documents="documents" in world.knows,
         documents_named="documents" in world.knows,
         judge=_judge(record) if world.n_human else None,

@@ -15,8 +15,8 @@ from typing import Any, NotRequired, TypedDict
 
 # Exit status after ``{"error"}``.
 LOAD_FAILED = 3
-# About 0.1 ms.
-SPINS = "2000"
+# About 0.01 ms: with ten times that, a busy process beside it halves the speed once more (benchmarks/embedded.py).
+SPINS = "200"
 _PR_SET_PDEATHSIG = 1
 
 
