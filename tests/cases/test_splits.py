@@ -64,7 +64,7 @@ def test_test_has_at_least_50_cases_and_a_small_dev_explores_nothing() -> None:
 def test_an_empty_side_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"50 labelled cases .* are too few"):
         make_split(some_cases(50), some_examples(100), seed=1, dev_size=10)
-    with pytest.raises(UserError, match="None of the 1 cases is labelled"):
+    with pytest.raises(UserError, match=r"No case is labelled \(n = 1\)"):
         make_split([case("a")], seed=1, dev_size=10)
     with pytest.raises(UserError, match="cases cannot be split"):
         make_split(some_cases(80, groups=1), seed=1, dev_size=10)

@@ -21,15 +21,15 @@ say = Catalogue(
         "empty_file": "an empty file",
         "none_usable": "no usable rows",
         "none": "none",
-        "more_of_them": "more of them",
+        "more_of_them": "too many combinations",
         "more_of_it": "more",
-        "element_too_large": "more than {size} MiB",
+        "element_too_large": "an element of more than {size} MiB",
         "another": "a larger or damaged file",
         "only_faults": "errors in each of the first {n} rows, such as {got}",
         "ends_early": "a truncated file",
         "damaged": "a corrupt file ({error})",
-        "too_large": "a line of {size:.0f} MiB",
-        "bad_json_at": "{error} at column {column}: {text}",
+        "too_large": "a line of {size:.1f} MiB",
+        "bad_json_at": "invalid JSON ({error} at column {column}): {text}",
         "bad_byte": "the invalid byte 0x{byte:02x} at column {column}",
         "bad_yaml_value": "a value that cannot be parsed: {error}",
         "csv_span": "{error} (lines {first} to {last})",
@@ -68,7 +68,7 @@ say = Catalogue(
         "promptfoo_key": "the promptfoo key `{key}` is ignored",
         "assert_expected": "the assertion `{kind}` is used as the expected answer{grader}",
         "assert_unread": "the assertion `{kind}` is ignored{grader}",
-        "assert_grader": '; the grader {{ type = "{grader}" }} does the same',
+        "assert_grader": '; the equivalent grader is {{ type = "{grader}" }}',
         "further_notes": "other notes",
         "one_question_a_line": "read as one question per line",
         # Kinds of task
@@ -85,16 +85,18 @@ say = Catalogue(
             "Restore the missing case or example. To draw a new split, delete split.json and comparisons.json in "
             ".tuneworthy. A new split invalidates earlier test comparisons."
         ),
-        "add_unlabelled": "{n} cases to add have no expected answer; the first is {first}. Label them first.",
+        "add_unlabelled": (
+            "{n} {n:case|cases} to add {n:has|have} no expected answer, starting with {first}. Label {n:it|them} first."
+        ),
         "add_by_hand": "Rows cannot be appended to {path}.",
         "add_by_hand_hint": "Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
-        "no_labels": "None of the {n} cases is labelled.",
+        "no_labels": "No case is labelled (n = {n}).",
         "label_them": "Run `tuneworthy cases label` to label cases.",
         "no_dev_examples": "No dev cases could be drawn from {n} examples (at most {take} may be used).",
         "more_dev": "Raise dev in [split], or put fewer rows in the same group.",
         "too_few": (
-            "{n_cases} labelled cases and {n_scorable} scorable examples are too few. Dev and test need more than "
-            "{least} labelled cases, or {least_examples} scorable examples."
+            "{n_cases} labelled {n_cases:case|cases} and {n_scorable} scorable {n_scorable:example|examples} are too "
+            "few. Dev and test need more than {least} labelled cases, or {least_examples} scorable examples."
         ),
         "label_more": "Run `tuneworthy cases sample`, then `tuneworthy cases label`.",
         "one_group": (
@@ -109,8 +111,8 @@ say = Catalogue(
             "nor few-shot prompts"
         ),
         "dev_from_cases": (
-            "only {n_scorable} {n_scorable:example|examples} can be scored, too few for dev, so the cases are split "
-            "into {n_test} test and {n_dev} dev cases"
+            "there are too few scorable examples for dev ({n_scorable}), so the cases are split into {n_test} test and "
+            "{n_dev} dev cases"
         ),
         "no_exploring": (
             "{n} dev {n:case is|cases are} too few to compare candidates (at least {least} needed), so each rung tries "
@@ -181,7 +183,7 @@ class DropReason(NamedTuple):
 # Files
 NO_FILE: Final = Fault("a file", "Fix the path, or create the file.")
 FOLDER: Final = Fault("a file", "Specify a file inside the folder.")
-UNREADABLE: Final = Fault("a readable file")
+UNREADABLE: Final = Fault("a readable file", "Check the file and its permissions.")
 FILE_NAME: Final = Fault("a file name")
 UTF8: Final = Fault(
     "UTF-8 text", "Save the file as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8.", "not_utf8"
@@ -198,7 +200,7 @@ MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
 WHOLE_PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")
-YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB")
+YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB", "Split the file, or create it again.")
 PROMPTFOO: Final = Fault("a promptfoo configuration whose `tests` is a list")
 
 
@@ -222,10 +224,16 @@ ONE_ANSWER: Final = Fault(
     "one expected answer per question", "Decide which answer is correct, and remove the other row."
 )
 KNOWN_FORMAT: Final = Fault(
-    "a known format for {noun} ({names})", "Specify the columns with --input COLUMN --expected COLUMN."
+    "a known format for {noun} ({names})",
+    "Rename the keys to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `data import` "
+    "and `data distill` have these options).",
 )
 COLUMN: Final = Fault("a column {name!r}", "Fix --input or --expected.")
-INPUT_COLUMN: Final = Fault("a column `input`", "Specify the columns with --input COLUMN --expected COLUMN.")
+INPUT_COLUMN: Final = Fault(
+    "a column `input`",
+    "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `data "
+    "import` and `data distill` have these options).",
+)
 
 # Cases
 INPUT_TEXT: Final = Fault("a non-empty string for `input`", "Add the question, or remove the row.")
@@ -276,7 +284,7 @@ CALL_JSON: Final = Fault("a JSON value at {where}", code="bad_tool_call")
 CALL_LIST: Final = Fault("a list at {where}", code="bad_tool_call")
 CALL: Final = Fault('a call {{"name": ..., "arguments": ...}} at {where}', code="bad_tool_call")
 ARGUMENTS: Final = Fault("a JSON object for the arguments at {where}", code="bad_tool_call")
-HISTORY: Final = Fault("question and answer pairs for `history`", code="bad_history")
+HISTORY: Final = Fault("question-answer pairs for `history`", code="bad_history")
 LOG_OBJECT: Final = Fault("an object for `{name}`")
 REQUEST_INPUT: Final = Fault("a string or a list for `request.input`", code="no_messages")
 MESSAGE_OR_CALL: Final = Fault("a message or a call at {where}", code="bad_message")
@@ -284,7 +292,7 @@ ONE_MESSAGE: Final = Fault("one message in `response.output`", code="bad_message
 
 # Why rows are dropped
 SAME_QUESTION: Final = DropReason("the same question as an earlier row")
-GAVE_LABEL: Final = DropReason("the same question as an earlier unlabelled row, which takes over its label")
+GAVE_LABEL: Final = DropReason("the same question as an earlier unlabelled row, which now has the label of this row")
 SAME_MESSAGES: Final = DropReason("the same messages as an earlier row")
 ARCHIVED: Final = DropReason("the Langfuse item is archived")
 NOT_LABELLED: Final = DropReason(
