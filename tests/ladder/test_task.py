@@ -74,7 +74,7 @@ def test_a_dev_too_small_to_know_the_labels_holds_no_answer_to_them(tmp_path: Pa
     seen = [f"label {i}" for i in range(20)]
     task, notes = task_of(project_of(tmp_path), split_of(seen[:12], [*seen, *seen, *seen]))
     assert not task.closed and task.structured.kind == "free"
-    assert "12 of 12 answers in dev cases and examples have a label that occurs only once" in notes[0]
+    assert "Labels that occur only once make up 12 of 12 answers in dev cases and examples" in notes[0]
     assert notes[1].startswith("8 labels occur only in the test set")
     named = project_of(tmp_path, f'type = "choice"\nlabels = {seen}')
     task, notes = task_of(named, split_of(seen[:12], [*seen, *seen, *seen]))

@@ -146,7 +146,9 @@ def test_many_wrong_answers_of_few_groups_get_no_threshold() -> None:
     assert calibrate(alone(found)).threshold is not None
     refused = calibrate(found)
     assert refused.threshold is None and refused.areas == {} and refused.n_groups == 30
-    assert "60 of 300 are wrong (each group counts once: 6 have wrong and 24 have correct answers" in refused.refused
+    assert (
+        "60 of 300 are wrong (each group counts once: 6 with wrong answers, 24 with correct answers" in refused.refused
+    )
 
 
 def test_the_groups_of_cases_are_counted_and_shown(world: Path) -> None:

@@ -148,11 +148,11 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "constraint": (
         lambda root: edit(root, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]"),
-        "constraints.p95_ms was None and is now 500.0",
+        "constraints.p95_ms was not set and is now 500.0",
     ),
     "reflection": (
         lambda root: edit(root, "[ladder]", '[reflection]\nmodel = "strong"\nmax_tokens = 99\n[ladder]'),
-        "reflection.max_tokens was None and is now 99",
+        "reflection.max_tokens was not set and is now 99",
     ),
     "half_run_rung": (
         lambda root: rewrite(root, lambda record: of(record, "model").update(n=120)),

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.splits import Split
 from tuneworthy.cases.stratified import rank
 from tuneworthy.config.project import Project
@@ -83,7 +84,7 @@ def read_verdicts(path: Path) -> dict[str, float]:
     for row in read_labels(path):
         if not isinstance(row.label, bool):
             raise UserError(
-                messages.say("verdict_unreadable", path=path, got=repr(row.label)[:60]),
+                messages.say("verdict_unreadable", path=path, got=show(row.label)),
                 hint=messages.say("verdict_unreadable_hint"),
             )
         verdicts[row.case][row.labeller] = row.label

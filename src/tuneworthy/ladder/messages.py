@@ -3,6 +3,7 @@
 Reasons and notes of a rung are clauses: they follow a colon or go in brackets, so no capital and no full stop.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
@@ -28,15 +29,18 @@ say = Catalogue(
         "labels_corrected": (
             "Labels of cases have changed since the first run: {names}. All variants are therefore scored again."
         ),
-        "cases_added": "{n} cases joined the file after the split was drawn. `cases add` adds them to test.",
+        "cases_added": (
+            "{n} {n:case was|cases were} added to the file after the split was drawn. Run `tuneworthy cases add` to "
+            "add {n:it|them} to the test set."
+        ),
         "test_revealed": (
             "Answers to {n} test {n:case|cases} have been revealed, the first on {date}. Changes made since then may "
             "score higher on the test set than on new data."
         ),
         "name_labels": "If you know all labels in advance, list them in a `choice` grader.",
         "labels_in_test_only": (
-            "{n} {n:label occurs|labels occur} only in the test set ({names}), so no model can choose {n:it|them}. "
-            "{hint}"
+            "{n} {n:label occurs|labels occur} only in the test set ({names}). A model constrained to the known labels "
+            "cannot choose {n:it|them}. {hint}"
         ),
         "schema_misfits": (
             "In {n} of {n_test} test cases, the expected answer does not match the schema inferred from dev cases and "
@@ -82,7 +86,7 @@ say = Catalogue(
         "nothing_scored": "no case could be scored",
         "quick": "{score:.1%} on {n} dev cases, not compared on the test set",
         "today": "today's prompt and model",
-        "ineligible": "; it violates a constraint: {why}",
+        "ineligible": "; violates a constraint: {why}",
         "takes_over": "not adopted, but now the best variant because {variant} violates a constraint: {why}",
         "not_accepted": "settings not available with {model}: {what}",
         "score_corrected": "score corrected with human ratings of {n} cases (judge alone: {score:.1%})",
@@ -98,12 +102,12 @@ say = Catalogue(
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
         "better": "significantly better; difference {gain}",
-        "shown_before": "; shown at alpha {alpha:.4f} on the first {n} cases",
+        "shown_before": "; significant at alpha {alpha:.4f} on the first {n} cases",
         "sources_few": "the test cases count as {n:.1f} independent sources; at least {least} are needed",
         "cheaper": (
             "non-inferior at {saving} (lower bound {lower:+.1f} points, margin {margin:.1f}); difference {gain}"
         ),
-        "loses_target": "non-inferior at {saving}, but no longer meets the target; {gain}",
+        "loses_target": "non-inferior at {saving}, but no longer meets the target; difference {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
         "costs_less": "{share:.1%} lower cost",
@@ -117,7 +121,7 @@ say = Catalogue(
         "own_prompt": "{model} is your own pipeline, which has its own prompt",
         "not_optimised": "the prompt is not optimised: {why}",
         "not_ablated": "the system prompt is not shortened: {why}",
-        "no_paragraphs": "it has fewer than two paragraphs, or only placeholders",
+        "no_paragraphs": "it has fewer than two paragraphs, or every paragraph contains a placeholder",
         "paragraphs_cut": "{n} of {n_all} paragraphs removed",
         "unsearched": "this needs a full run and at least 50 dev cases",
         "own_system_turns": "{n} of {n_half} dev cases for the search {n:has its|have their} own system message",
@@ -249,8 +253,8 @@ say = Catalogue(
             "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
         ),
         "near_duplicates": (
-            "{n} cases reword other cases and are grouped with them. The {n_test} test cases count as {effective:.0f} "
-            "effective cases."
+            "{n} {n:case is a near-duplicate|cases are near-duplicates} of other cases and {n:is|are} grouped with "
+            "them. The {n_test} test cases count as {effective:.0f} independent sources."
         ),
         "set_groups": "Assign the same group to all cases from the same source.",
         "most_faults": "valid rows only",
@@ -263,7 +267,7 @@ say = Catalogue(
             "tries one predefined candidate."
         ),
         "add_dev": "Add cases, or provide at least 200 scorable examples.",
-        "few_groups": "The test set counts as {n:.1f} groups of equal size; at least {least} are needed.",
+        "few_groups": "The test cases count as {n:.1f} independent sources; at least {least} are needed.",
         "add_groups": "Add cases from other sources.",
         # check: documents and search
         "documents_missing": "The path in [documents] does not exist: {path}.",
@@ -318,7 +322,7 @@ say = Catalogue(
         "lint": "{where}: {message} ({code})",
         # check: the plan
         "target_missing": "task.target is not set, so `decide` will show options and prices but give no outcome.",
-        "set_target": "Set it to the score of the first grader that is good enough.",
+        "set_target": "Set task.target to the lowest acceptable score on the first grader.",
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (
@@ -334,7 +338,7 @@ say = Catalogue(
         "never_waived": "The gate {gate!r} in [[waivers]] cannot be waived.",
         "remove_waiver": "Remove this waiver.",
         "power_enough": "{power} A gain as large as the margin ({margin:.1f} points) can be detected.",
-        "power_short": "{power} A gain as small as the margin ({margin:.1f} points) will usually be inconclusive.",
+        "power_short": "{power} A gain as small as the margin ({margin:.1f} points) can remain undetected.",
         # compare
         "same_variant": "A and B are the same variant, {name} ({id}).",
         "name_another": "Choose a different variant for A or B.",
@@ -343,6 +347,7 @@ say = Catalogue(
         "too_few_scored": (
             "Only {n} {n:case has|cases have} a score for both variants, but a comparison needs at least {least}."
         ),
+        "too_few_scored_hint": "Find out why the other answers could not be scored, or add cases.",
         # cases show, cases label --judge
         "test_hidden": (
             "This is a test case, so its answers are hidden to prevent tuning on the test set. To see them, pass "
@@ -356,7 +361,7 @@ say = Catalogue(
         ),
         "no_such_case": "{word!r} must match exactly one case. Matches: {ids}.",
         "rung_of_last_run": "rung in the last run",
-        "list_cases": "Run `tuneworthy cases show --failed` to list case IDs.",
+        "list_cases": "Run `tuneworthy cases show --failed` to list the IDs of failed dev cases.",
         "empty_run": "The last run has no variants.",
         "run_ladder_again": "Run `tuneworthy run` again.",
         "quick_answers": "There is no full run yet. These answers come from a quick run.",
@@ -367,8 +372,8 @@ say = Catalogue(
         "no_prompt": "{name} is a classical baseline, which has no prompt to export.",
         "fit_classical": "To use the classical baseline, train it with the Python function `tuneworthy.classical.fit`.",
         "passages_before": (
-            "The prompt puts the {k} best passages before the question, with the best one last. Content hash of the "
-            "documents: {documents}. Search settings: {settings}. Each passage has this format:"
+            "The prompt puts the {k} best {k:passage|passages} before the question, with the best one last. Content "
+            "hash of the documents: {documents}. Search settings: {settings}. Each passage has this format:"
         ),
         # teacher
         "no_teacher": "The project file has no [teacher] section.",
@@ -392,7 +397,7 @@ say = Catalogue(
             "A log-probability threshold of {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} "
             "of the correct ones."
         ),
-        "one_repeat": "Measuring consistency needs at least 2 repeats, but --repeats is {n}.",
+        "one_repeat": "Measuring consistency needs at least 2 repeats, not {n}.",
         "nothing_to_sweep": (
             "{model} supports neither sampling parameters nor reasoning effort, so there is nothing to sweep."
         ),
@@ -419,7 +424,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 LABELS_OPEN: Final = (
-    "{once} of {n} answers in dev cases and examples have a label that occurs only once, so more labels probably "
+    "Labels that occur only once make up {once} of {n} answers in dev cases and examples, so more labels probably "
     f"exist. Answers are therefore not constrained to the known labels. {say('name_labels')}"
 )
 
@@ -455,6 +460,15 @@ CHANGED: Final[Mapping[str, str]] = {
     "examples": "the examples have changed",
     "documents": "the documents have changed",
 }
+
+
+def setting_changed(name: str, before: object, now: object) -> str:
+    """Say how a value of the project file has changed."""
+    return say("setting_changed", name=name, before=_value(before), now=_value(now))
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else "not set" if value is None else json.dumps(value, default=str)
 
 
 # What a run needs
@@ -498,7 +512,7 @@ def search_server(name: str, url: str, calls: tuple[float, float] | None, usd: t
     (few, many), (low, high) = calls, usd
     return (
         f"{name} sends documents and questions to {url}. "
-        f"Estimate: {few:,} to {many:,} calls, ${low:.2f} to ${high:.2f}."
+        f"Estimate: {_range(f'{few:,.0f}', f'{many:,.0f}')} calls, {_range(f'${low:.2f}', f'${high:.2f}')}."
     )
 
 
@@ -528,14 +542,15 @@ def shots_per_case(k: int, encoder: str) -> str:
     """Say which examples precede the question, where they are chosen per case."""
     method = f"by the sentence encoder {encoder}" if encoder else "by BM25 over their questions"
     return (
-        f"The prompt puts the {k} nearest examples of shots.jsonl ({method}) before the question, with the nearest one "
-        "last. Each example is a user message and an assistant message."
+        f"The prompt puts the {k} nearest example{'s' * (k > 1)} from shots.jsonl ({method}) before the question, with "
+        "the nearest one last. Each example is a user message and an assistant message."
     )
 
 
 def too_few_graded(least: int, n_wrong: int, n: int, by_group: tuple[int, ...] | None) -> str:
     """Say that there are too few wrong or correct answers for a threshold."""
-    text = f"a threshold needs at least {least} wrong and {least} correct answers, and {n_wrong} of {n} are wrong"
+    are = "is" if n_wrong == 1 else "are"
+    text = f"a threshold needs at least {least} wrong and {least} correct answers, and {n_wrong} of {n} {are} wrong"
     if by_group:
-        text += f" (each group counts once: {by_group[0]} have wrong and {by_group[1]} have correct answers)"
+        text += f" (each group counts once: {by_group[0]} with wrong answers, {by_group[1]} with correct answers)"
     return text

@@ -97,7 +97,7 @@ def changed_since(
     changed += _variants(record, project, opened)
     changed += [messages.say("model_added", name=name) for name in project.models if name not in then.models]
     settings_changed = [
-        messages.say("setting_changed", name=name, before=then.settings[name], now=value)
+        messages.setting_changed(name, then.settings[name], value)
         for name, value in now.settings.items()
         if name in then.settings and then.settings[name] != value
     ]

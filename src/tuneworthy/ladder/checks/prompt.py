@@ -155,4 +155,4 @@ def nothing_searched(facts: Facts) -> Iterator[Finding]:
         why_no_sets(project, len(split.shots), searched=searched),
     ):
         if why:
-            yield Finding(message=why, fix=messages.say("search_left_out"))
+            yield Finding(message=why[0].upper() + why[1:], fix=messages.say("search_left_out"))

@@ -84,7 +84,8 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     num_b, den_b, _ = await session.score(traces_b, cases)
     both = ~(np.isnan(num_a) | np.isnan(num_b))
     if both.sum() < FEWEST:
-        raise Undecided(messages.say("too_few_scored", n=int(both.sum()), least=FEWEST))
+        message = messages.say("too_few_scored", n=int(both.sum()), least=FEWEST)
+        raise Undecided(message, hint=messages.say("too_few_scored_hint"))
     groups = session.groups(cases)
     scored_groups = None if groups is None else groups[both]
     sides = (num_a[both], den_a[both], num_b[both], den_b[both])
