@@ -82,8 +82,8 @@ def test_nothing_adopted_is_said_as_it_is() -> None:
         best="baseline",
     )
     assert findings.answer(record) == (
-        "Today's setup (baseline/weak) answers 75.0% of the test cases correctly. The only other rung compared "
-        "on the test set is not significantly better."
+        "Today's setup (baseline/weak) answers 75.0% of the test cases correctly. The only other eligible "
+        "rung compared on the test set is not significantly better."
     )
 
 

@@ -57,7 +57,9 @@ def test_tokens_are_counted_and_money_is_that_of_the_same_price() -> None:
     assert told.input_tokens == TokenSaving(before=400.0, tuned=100.0)
     assert (told.usd_per_1k, told.usd_with_tuned_tokens) == (0.5, pytest.approx(0.15))
     words = savings_sentence(told)
-    assert "has 100 tokens per answer, against 400 for few_shot/x" in words and "saves $0.3500" in words
+    assert (
+        "has 100 tokens per answer, against 400 for few_shot/x" in words and "cost $0.1500 instead of $0.5000" in words
+    )
 
 
 def test_a_model_without_a_price_saves_tokens_and_no_money() -> None:

@@ -259,7 +259,7 @@ def test_a_pilot_becomes_the_forecast_and_its_gate_only_if_it_is_about_this_data
     assert found["forecast"]["status"] == "measured" and found["forecast"]["gain"] == pytest.approx(0.3, abs=0.05)
     assert gates(found)["pilot"]["status"] == "pass"
     assert found["economics"]["assumptions"]["gain"]["value"] == pytest.approx(found["forecast"]["ci95"][0])
-    for changed, words in (({"dataset": "x"}, "it was trained on version x"), ({"base": "y"}, "its base model is y")):
+    for changed, words in (({"dataset": "x"}, "used version x"), ({"base": "y"}, "pilot runs is y")):
         pilot(world, **changed)
         found = verdict(world, capsys, 0)
         assert found["forecast"]["status"] == "unknown" and gates(found)["pilot"]["status"] == "waived"

@@ -32,7 +32,8 @@ say = Catalogue(
         "set_server_price": "Set usd_per_mtok or usd_per_call, to 0 if the server is free.",
         "no_server_price": "The price of {url} in [retrieval] is unknown.",
         "data_stays": (
-            "{key} is {name}, a hosted model, but constraints.data_stays forbids sending data to hosted models."
+            "{key} is {name}, a hosted model, but constraints.data_stays forbids sending data to hosted models. Choose "
+            "a model that is not hosted."
         ),
     }
 ).say

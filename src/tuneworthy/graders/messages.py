@@ -1,4 +1,4 @@
-"""Every sentence of this folder that a person reads at run time; what a judge is sent stands in `judge`."""
+"""Every sentence of this folder that a person reads at run time; the text sent to a judge is in `judge`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -58,7 +58,7 @@ say = Catalogue(
         "cut_off": "its response was truncated before the rating; raise the judge's max_tokens",
         "declined": "its response was a refusal, a tool call or filtered content (finish reason: {finish_reason})",
         "unreadable": "its response {answer!r} is neither {choices}",
-        "not_constrained": "The judge models.{model} cannot be constrained to one of two ratings.",
+        "not_constrained": "The judge's model, {model}, cannot be constrained to one of two ratings.",
         "constrained_judge": "Use an embedded model, or a server with structured output, as the judge.",
         "same_model": "they are the same model",
         "same_family": "both belong to the {family} model family",
@@ -78,10 +78,12 @@ say = Catalogue(
         "too_few_verdicts": "People have rated {n} {n:answer|answers}, but at least {least} are needed.",
         "fooled": "The judge rated {n} worthless {n:answer|answers} as good ({names}).",
         "verdicts_missing": "{n} of {n_called} ratings are missing (first reason: {example}).",
-        "no_better_than_chance": "The judge rates bad answers as good at least as often as good ones.",
+        "no_better_than_chance": (
+            "The judge is no better than chance: it gives bad answers a good rating at least as often as good answers."
+        ),
         # Style rules
-        "at_least": "at least {n} words",
-        "at_most": "at most {n} words",
+        "at_least": "at least {n} {n:word|words}",
+        "at_most": "at most {n} {n:word|words}",
         "without": "does not contain {phrase!r}",
         "matches": "matches {pattern!r}",
     }

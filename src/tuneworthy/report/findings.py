@@ -154,7 +154,8 @@ def _answer(record: RunRecord) -> str:
     if best.rung == "classical" and model and model.score is not None:
         return _classical_answer(record, best, model)
     if best.rung == "baseline":
-        tried = sum(1 for rung in record.rungs if rung.score is not None and rung.rung not in REFERENCES)
+        eligible = [rung for rung in record.rungs if rung.score is not None and not rung.violated]
+        tried = sum(rung.rung != "baseline" for rung in eligible)
         return messages.say(
             "today_is_best",
             name=clean(best.name),
@@ -340,7 +341,7 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
     if record.quick:
         return line
     best, classical = best_of(record), record.rung("classical")
-    shown: list[tuple[str, RungRecord | None]] = [("Best", best), ("today", record.rung("baseline"))]
+    shown: list[tuple[str, RungRecord | None]] = [("best", best), ("today", record.rung("baseline"))]
     if best and best.rung == "classical":
         shown.insert(1, ("best language model variant", best_model_of(record)))
     elif classical:
@@ -410,7 +411,8 @@ def _gain(best: RungRecord | None) -> str:
 def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
     if best is None:
         return ""
-    price, month, time = messages.say("per_1k", price=numbers.dollars(best.usd_per_1k)), "", ""
+    usd, month, time = best.usd_per_1k, "", ""
+    price = messages.say("no_price") if usd is None else messages.say("per_1k", price=numbers.dollars(usd))
     if best.usd_per_1k and requests_per_month:
         month = messages.say(
             "a_month",

@@ -332,6 +332,7 @@ def confusion_table(record: RunRecord) -> Table | None:
         wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MOST_PAIRS]
         columns = [Column("label", "label", "name"), Column("answer", "answer", "name"), Column("n", "dev cases")]
         rows = [[clean(p.expected), _answered(p.answered), numbers.count(p.n)] for p in wrong]
+        note = messages.say("read_confused", name=clean(best.name), n=n)
         return Table("Labels that are confused most", columns, rows, note)
     counts = {(pair.expected, pair.answered): pair.n for pair in best.confusion}
     answers = [*labels, *([""] if any(not pair.answered for pair in best.confusion) else [])]

@@ -241,7 +241,8 @@ def _next(
             "tuneworthy cases label --suspects --apply" if ruling.subject == "label_or_grader" else "tuneworthy run"
         )
         return NextAction(
-            command=command, why=messages.say("pull_lever", lever=messages.LEVERS[row.fixed_by] if row else "")
+            command=command,
+            why=messages.say("pull_lever", lever=messages.LEVERS[row.fixed_by]) if row else messages.say("run_again"),
         )
     return take_home(facts.recommendation)
 

@@ -139,7 +139,7 @@ def economics(reference: Bill | None, settings: Economics, gain: float | None = 
         facts["payback_month"] = Fact(ceil(late - 1e-9), messages.say("after_horizon"), "computed")
     return EconomicsResult(
         status=status,
-        why=_why(money, traffic, volume) if saves or usd else messages.say("no_bill"),
+        why=_why(money, traffic, volume) if saves or usd else messages.say("no_bill" if usd == 0 else "bill_unknown"),
         break_even_requests_per_month=volume,
         break_even_month=month,
         usd_per_1k={

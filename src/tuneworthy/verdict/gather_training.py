@@ -171,7 +171,7 @@ def _pilot(
         return None, Forecast(status="unknown", cost=cost(n))
     changed, base = [], latest_artifact(store, "base")
     if version is None or found.dataset != version.id:
-        current = version.id if version is not None else "this one"
+        current = version.id if version is not None else messages.say("current_version")
         changed.append(messages.say("pilot_other_data", found=found.dataset, version=current))
     source = (base.manifest.get("source") or {}) if base is not None else {}
     if base is not None and found.base not in {base.id, str(source.get("spec", "")), str(source.get("sha256", ""))}:
@@ -197,17 +197,18 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
     proof = shaped(_of_model(document, made), ProofDocument, f"{store.path / name}.json")
     ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
     subject = messages.say("tested_is") if tuned else messages.say("made_is")
-    changed = []
+    changed, nothing = [], messages.say("no_file")
     if name == PARITY:
         changed = [
-            messages.say("proof_of_another", form=form, found=ids.get(form, "none"), subject=subject, known=made[form])
+            messages.say("proof_of_another", form=form, found=ids.get(form, nothing), subject=subject, known=made[form])
             for form in keys
             if made.get(form) and ids.get(form) != made[form]
         ]
     elif made and proof.artifact not in {made.get(form) for form in (*_FORMS, "base")} - {None}:
-        served = proof.artifact or messages.say("another_file")
-        changed = [messages.say("served_another", found=served, subject=subject, known=made.get("gguf") or made)]
-    failed = [f"{check.name}: {check.detail}" for check in proof.checks if check.status == "fail"]
+        other = messages.say("another_file")
+        known = made.get("gguf") or made.get("merged") or made.get("adapter") or other
+        changed = [messages.say("served_another", found=proof.artifact or other, subject=subject, known=known)]
+    failed = [f"{check.name}: {check.detail.rstrip('.')}" for check in proof.checks if check.status == "fail"]
     detail = proof.detail or "; ".join(failed) or messages.say("checks_passed", n=len(proof.checks))
     detail += messages.say("cause", cause=proof.cause) if proof.cause else ""
     numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
@@ -230,7 +231,7 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
     try:
         now = hashes(regression_sets(project))
     except TuneworthyError as error:
-        return [], [error.message]
+        return [], [error.message.rstrip(".")]
     found = [
         RegressionEvidence(
             name=row.name,

@@ -20,15 +20,15 @@ say = Catalogue(
         "run_command": "Run `tuneworthy {command}`.",
         # Gates before a decision
         "waived": "Waived: {reason} Result of the gate: {message}",
-        "too_few_cases": "The test set has {n} cases; at least {needed} are needed.",
+        "too_few_cases": "The test set has {n} {n:case|cases}; at least {needed} are needed.",
         "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run is out of date: {changes}.",
         "baseline_missing": "Today's setup has not been measured on the test set.",
         "baseline_score": "Today's setup scores {score:.1%}.",
-        "overlaps": "Some rows overlap test cases ({counts}).",
-        "remove_overlaps": "Remove these rows, then run `tuneworthy run`.",
+        "overlaps": "Examples, dev cases and test cases overlap ({counts}).",
+        "remove_overlaps": "Remove the overlapping examples or cases, then run `tuneworthy run`.",
         "no_overlaps": "No example overlaps a test case.",
         "no_examples": "The project has no examples.",
         "classical_missing": "No classical baseline has been measured on the test set.",
@@ -37,15 +37,18 @@ say = Catalogue(
             "whether an answer fits its question."
         ),
         "fix_grader": (
-            "List a grader that checks this first in the project file, or waive the gate `classical` with a reason."
+            "Make a grader that checks this the first entry of [[graders]], or waive the gate `classical` with a "
+            "reason."
         ),
         "classical_score": "The classical baseline scores {score:.1%}.",
         "prompt_untried": "These prompt changes have not been tried: {missing}.",
         "structure": "a structured prompt",
         "at_least_shots": "at least {n} few-shot examples",
         "half_prompt": "a prompt of half the length",
-        "prompt_tried": "A structured prompt and up to {shots} few-shot examples have been tried.",
-        "only_device_model": "The other models in the project may not serve.",
+        "prompt_tried": (
+            "A structured prompt has been tried. The largest number of few-shot examples tried is {shots}."
+        ),
+        "only_device_model": "The constraints rule out every other model in the project.",
         "no_other_model": "The project file defines no other model.",
         "add_model": "Add a model to [models], or waive the gate `other_models` with a reason.",
         "no_documents": "Nothing measured suggests that the answers depend on documents.",
@@ -64,11 +67,11 @@ say = Catalogue(
         "no_judge": "The project uses no LLM judge.",
         "judge_missing": "The judge has not been validated.",
         "judge_changed": "The run used a judge other than the validated one.",
-        "judge_bare": "Nobody has rated answers from these rungs: {rungs}.",
+        "judge_bare": ("The judge's scores could not be corrected with human ratings for these rungs: {rungs}."),
         "label_judge": "Run `tuneworthy cases label --judge`, then `tuneworthy run`.",
         "nothing_eligible": "No variant that the constraints allow has been measured on the test set.",
         "unscored": "{unscored} of {n} test cases could not be scored, so the score excludes them.",
-        "fix_unscored": "Run `tuneworthy cases show` to find the cause, then run `tuneworthy run`.",
+        "fix_unscored": "Run `tuneworthy report` to find the cause. Fix it, then run `tuneworthy run`.",
         "target_open": "{n} test cases are too few for a conclusion about {names}.",
         "no_reason": "None of the measurements gives a reason to train.",
         "no_limit": "No latency limit is set.",
@@ -84,7 +87,7 @@ say = Catalogue(
         "newer_version": "Version {version} is newer; the fine-tuned model was not trained on it.",
         "not_reviewed": "Nobody has reviewed the training data.",
         "review": "Run `tuneworthy data review start`.",
-        "version_overlaps": "Rows of version {version} may overlap cases: {detail}.",
+        "version_overlaps": "Rows of version {version} may overlap cases ({detail}).",
         "version_unchecked": "{changes} since version {version} was checked.",
         "version_clean": "No row of version {version} overlaps a case.",
         "near_rows": "Rows that differ by one word from a short case: {n:,}. Review these rows.",
@@ -92,10 +95,11 @@ say = Catalogue(
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",
         "forecast": (
-            "With {size:,} training examples, training gains at least {low:+.1f} points ({n} training runs); {above}."
+            "With {size:,} training examples, the forecast gain is at least {low:+.1f} points (training runs: {n}); "
+            "{above}."
         ),
         "open_above": "there is no upper bound, because the curve has not flattened",
-        "at_most": "it gains at most {high:+.1f} points, because the curve has flattened",
+        "at_most": "it is at most {high:+.1f} points, because the curve has flattened",
         "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
         "gain_open": "The lower bound is not above zero, so the result is inconclusive.",
         "more_pilot": "Add training examples, then run `tuneworthy train --pilot`.",
@@ -106,7 +110,7 @@ say = Catalogue(
         "difference": "the difference from {name} is {delta:+.1f} points (95% interval {low:+.1f} to {high:+.1f})",
         "no_difference": "it has not been compared with another variant",
         "may_not_serve": "A constraint rules it out: {reason}.",
-        "trained_on_cases": "The training data may overlap the test set: {detail}",
+        "trained_on_cases": "The training data may overlap the test set. {detail}",
         "other_base": "The regression sets compare the fine-tuned model with {other}, not with its base model.",
         "another_model": "a different model",
         "compare_base": "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
@@ -129,24 +133,28 @@ say = Catalogue(
         "served_another": "The server ran {found}, but {subject} {known}",
         "tested_is": "the test set was answered by",
         "made_is": "the latest export is",
-        "another_file": "a different file",
+        "another_file": "an unrecorded file",
+        "no_file": "no such file",
         "cause": " (cause: `{cause}`)",
         "checks_passed": "checks passed: {n}",
         "adapter_since": "The adapter {adapter} is newer than the one compared on the test set ({tested})",
         "set_changed": "The regression set {name} has changed",
-        "pilot_other_data": "it was trained on version {found}, not on {version}",
-        "pilot_other_base": "its base model is {found}, not {base}",
+        "pilot_other_data": "the pilot runs used version {found} of the training data, not {version}",
+        "pilot_other_base": "the base model of the pilot runs is {found}, not {base}",
+        "current_version": "the current version",
         # Reasons
         "target_met": "{name} meets the target of {target:.1%} without training{other}.",
-        "cheaper_lever": "A cheaper fix exists for most failures: {share}. {lever}.",
+        "cheaper_lever": "A cheaper fix exists for most failures. Their cause: {share}. {lever}.",
         "never_pays": "Training does not pay off. {detail}",
         "lever_unknown": (
             "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
         ),
-        "lever_open": "A cheaper fix may exist for most failures, but the evidence is inconclusive: {share}.",
+        "lever_open": (
+            "A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
+        ),
         "worth_a_pilot": (
-            "A pilot is worthwhile: no measured option that may serve meets the target of {target:.1%}. Whether "
-            "training would meet it is untested."
+            "A pilot is worthwhile: no measured option that the constraints allow meets the target of "
+            "{target:.1%}. Whether training would meet it is untested."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
@@ -164,7 +172,7 @@ say = Catalogue(
         "or_waive": "Or waive the gate `{gate}` with a reason.",
         # What would change it
         "on_date": "On {date}: {what}.",
-        "higher_target": "A target above {score:.1%}, or a constraint that rules out the variant that meets it.",
+        "higher_target": "A target above {score:.1%}, or a constraint that rules out the recommended option.",
         "new_model": "A new or cheaper model that meets the target, or a pilot whose forecast gain is too small.",
         "other_adapter": "A new adapter, a new export, or a cheaper model that is as good.",
         "gates_pass": "Passing these gates: {gates}.",
@@ -173,6 +181,10 @@ say = Catalogue(
         # Money
         "no_bill": (
             "The recommended option has no cost per call, so training cannot reduce the bill. To count the value of "
+            "better answers, set `economics.usd_per_wrong_answer`."
+        ),
+        "bill_unknown": (
+            "The saving on the bill is unknown, because no recommended option has a known price. To count the value of "
             "better answers, set `economics.usd_per_wrong_answer`."
         ),
         "no_volume": (
@@ -187,7 +199,7 @@ say = Catalogue(
         "at_traffic": " at {requests:,.0f} requests per month",
         "pays_never": "Training does not break even{horizon}{traffic}.",
         "within": " within {months:g} months",
-        "constraint_decides": "Only an option that breaks a constraint meets the target.",
+        "constraint_decides": "Only an option that violates a constraint meets the target.",
         "money_unknown": "Whether training pays off is unknown.",
         "no_traffic": "economics.requests_per_month is not set",
         "no_worth": "economics.usd_per_wrong_answer is not set",
@@ -196,9 +208,12 @@ say = Catalogue(
         "nothing_run": "no run yet",
         "price_source": "token counts on the test set at the prices of {date}",
         "after_horizon": "later than the horizon, at the project's traffic",
-        "saved_input": "The prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for {against}.",
+        "saved_input": (
+            "With the fine-tuned model, the prompt has {tuned:,.0f} tokens per answer, against {before:,.0f} for "
+            "{against}."
+        ),
         "saved_output": "An answer has {tuned:,.0f} tokens, against {before:,.0f}.",
-        "saved_usd": "At today's price per token, this saves ${saved:,.4f} per 1,000 answers (today: ${before:,.4f}).",
+        "saved_usd": "At the same price per token, 1,000 answers cost ${usd:,.4f} instead of ${before:,.4f}.",
         # The pilot
         "pilot_plan": (
             "A pilot takes {n} short training runs: {sizes} examples with {seeds} seeds each, and the largest size "
@@ -213,6 +228,7 @@ say = Catalogue(
         "switched_off": "The probe is switched off.",
         "free_text": "Free-text answers cannot be compared word for word.",
         "no_voters": "The project has no other model and too few examples to train a classifier.",
+        "documents_absent": "The project has none of the documents that the failed cases list.",
         "no_named_documents": "No failed case lists the documents that contain its answer.",
         "documents_missing": "Most failures may need facts from documents, but the project has no documents.",
         "none_stronger": "No other eligible model is significantly better on dev.",
@@ -227,14 +243,14 @@ say = Catalogue(
         "no_money": "no cost",
         "under_a_minute": "less than a minute",
         "minutes": "about {span} min",
-        "n_cases": "{n} cases with an expected answer, {n_test} of them in the test set",
+        "n_cases": "{n} {n:case|cases} with an expected answer, {n_test} of them in the test set",
         "n_unlabelled": "; {n} without an expected answer",
         "check": "tuneworthy check",
         "label": "tuneworthy cases label",
         "sample": "tuneworthy cases sample, then tuneworthy cases label",
         "decide": "tuneworthy decide",
         "then_decide": "Then run `tuneworthy decide`.",
-        "n_tested": " (n = {n})",
+        "n_tested": " Test cases: {n}.",
         "quick_score": " {rung}: {score:.1%} on {n} dev cases in a quick run.",
         "not_decided": "There is no verdict yet.",
         "verdict_stale": "The verdict {outcome} is out of date: {changes}.",
@@ -251,14 +267,14 @@ say = Catalogue(
         "no_run": "There is no run yet, so there is nothing to decide.",
         "valid_until": "the verdict expired on {date}",
         "clock_was_ahead": "the system clock was ahead when the verdict was computed (valid until {date})",
-        "needs_export": "`tuneworthy export classifier`",
+        "needs_export": "deployment as Python code (`tuneworthy.classical.fit`)",
         "needs_training": "dataset, training, parity",
         "needs_pilot": "dataset and pilot",
         "constant": "gives every case the same answer",
         "recall_of": "recall of `{label}`: {recall:.1%}",
         "no_better_than_majority": "not shown to beat the majority class",
         "set_target": (
-            "The project sets no target, so there is no outcome. The options and their prices are listed below."
+            "The project sets no target, so the outcome is undecided. The options and their prices are listed below."
         ),
         "set_target_action": "Set `task.target` in tuneworthy.toml to the score that is good enough.",
         "met_or_cheaper": (
@@ -280,7 +296,9 @@ say = Catalogue(
         "marked": "{name}: {notes}.",
         "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
         "rungs_open": "Not compared on the test set: {rungs}. Each may meet the target.",
-        "labels_suspected": "Many expected answers may be wrong, and nobody has checked them: {share}.",
+        "labels_suspected": (
+            "Most failures may be label errors, but people have not confirmed enough of them. Cause: {share}."
+        ),
         "settled": "The test set is large enough to decide the outcome.",
         "no_target": "The project sets no target.",
         "met_by": "{name} meets the target of {target:.1%}.",
@@ -292,12 +310,12 @@ say = Catalogue(
         "not_below": "Traffic is not set. Do not fine-tune below {volume:,.0f} requests per month.",
         "saves_too_little": (
             "The bill is ${usd:,.0f} a month. A fine-tuned model would save at most ${high:,.0f} a month, less than the"
-            " required {share:.0%} of today's bill."
+            " required {share:.0%} of this bill."
         ),
         "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model has been measured.",
         "would_save": (
-            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save ${low:,.0f} to "
-            "${high:,.0f} a month."
+            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save between "
+            "{low:,.0f} and {high:,.0f} US dollars a month."
         ),
         "kept": "The p95 latency is {p95:,.0f} ms, within the limit of {limit:,.0f} ms.",
         "none_in_question": "No option that meets the target exceeds the latency limit of {limit:,.0f} ms.",
@@ -335,7 +353,7 @@ say = Catalogue(
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
         "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
-        "apply_labels": "Correct the labels that people changed, then run the ladder and the error analysis again.",
+        "apply_labels": "Apply the corrected labels, then run the ladder and the error analysis again.",
         "try_lever": "Try the rung `{rung}`, which may fix most failures.",
         "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",
         "add_n_rated": (
@@ -349,6 +367,7 @@ say = Catalogue(
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
         "take_home": "Deploy {name}.",
+        "take_home_classical": "Deploy {name}. Train it with the Python function `tuneworthy.classical.fit`.",
         "worth": "Training pays off if a wrong answer costs at least ${usd:,.2f}.",
         "nothing_else_may": "No other measured option meets the constraints.",
         "shown_better": "The improvement is significant.",
@@ -361,12 +380,16 @@ say = Catalogue(
         "gain_excluded": "The interval excludes a gain of {margin:.1f} points.",
         "rival_saves": "Without training, {name} is non-inferior and at least 20% cheaper or faster.",
         "not_measured": "{what} were not measured.",
-        "labels_doubtful": "The models contradict the labels of {n} more cases, but they may share the error.",
+        "labels_doubtful": (
+            "The models contradict the labels of {n} more {n:case|cases}, but the models may share the same error."
+        ),
         "repeats_alike": "Unstable answers were not measured: every repeated answer was the same.",
         "judge_overruled": (
             "People overrule the judge too often (n = {n} rated answers), so it cannot tell what fixes an answer."
         ),
-        "answers_unrated": "People have rated fewer than {n} answers of this variant, so the judge is not corrected.",
+        "answers_unrated": (
+            "People have rated fewer than {n} answers of this variant, so the judge's errors cannot be corrected."
+        ),
         "one_family": "All models are from one family, and there are too few examples to train a classifier.",
     }
 ).say
@@ -375,7 +398,10 @@ say = Catalogue(
 # What leaves the answer open, by kind of fact.
 OPEN: Final[Mapping[str, str]] = {
     "distil": "It has not been measured whether a smaller model meets the latency limit.",
-    "could_teach": "The project names no other model. One that may not serve could still teach a smaller one.",
+    "could_teach": (
+        "The project defines no other model. A model that the constraints rule out in production could still teach a "
+        "smaller one."
+    ),
     "eligible": "It has not been measured whether an option meets the constraints.",
     "pays": "Whether training pays off depends on the traffic, which is not set.",
 }
@@ -496,4 +522,5 @@ def sentence(text: str) -> str:
 def error_share(row: ErrorShare) -> str:
     """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval 53.3% to 78.3%)`."""
     low, high = row.ci95
-    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} wrong answers, 95% interval {low:.1%} to {high:.1%})"
+    answers = "wrong answer" if row.n == 1 else "wrong answers"
+    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} {answers}, 95% interval {low:.1%} to {high:.1%})"

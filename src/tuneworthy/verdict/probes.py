@@ -306,7 +306,7 @@ class _Probing:
         library = self.session.library
         handed = [case for case in cases.values() if library and library.named(case)]
         if library is None or not handed:
-            self.not_probed["knowledge"] = messages.say("documents_missing")
+            self.not_probed["knowledge"] = messages.say("documents_absent")
             return
         oracle = replace(
             self.variant, name="probe/oracle", retrieval=library.oracle(self.variant.retrieval), notes=("probe",)

@@ -49,7 +49,7 @@ def savings_sentence(savings: Savings | None) -> str:
     """Say what is saved; "" if nothing is known.
 
     >>> savings_sentence(Savings(against="few_shot/fixed-4", input_tokens=TokenSaving(before=400.0, tuned=90.0)))
-    'The prompt has 90 tokens per answer, against 400 for few_shot/fixed-4.'
+    'With the fine-tuned model, the prompt has 90 tokens per answer, against 400 for few_shot/fixed-4.'
     """
     if savings is None:
         return ""
@@ -59,6 +59,5 @@ def savings_sentence(savings: Savings | None) -> str:
     if writes := savings.output_tokens:
         parts.append(messages.say("saved_output", tuned=writes.tuned, before=writes.before))
     if savings.usd_per_1k is not None and savings.usd_with_tuned_tokens is not None:
-        saved = savings.usd_per_1k - savings.usd_with_tuned_tokens
-        parts.append(messages.say("saved_usd", saved=saved, before=savings.usd_per_1k))
+        parts.append(messages.say("saved_usd", usd=savings.usd_with_tuned_tokens, before=savings.usd_per_1k))
     return " ".join(parts)

@@ -120,8 +120,9 @@ def take_home(option: Option | None) -> NextAction:
     if option is None or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(command="", why=messages.say("keep", name=name))
-    what = "classifier" if option.kind == "classical" else f"variant {option.rung}"
-    command = f"tuneworthy export {what}"
+    if option.kind == "classical":
+        return NextAction(command="", why=messages.say("take_home_classical", name=option.option))
+    command = f"tuneworthy export variant {option.rung}"
     return NextAction(command=command, why=messages.say("take_home", name=option.option))
 
 
