@@ -73,8 +73,8 @@ say = Catalogue(
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
         "task_kind": "Detected task type: {kind} ({reason}).",
         "few_cases": (
-            "The test set has {n} cases; at least {least} are needed. A smaller test set detects only very large "
-            "differences. Add cases before you run the ladder."
+            "The project has {n} {n:case|cases}, but the test set needs at least {least}. A smaller test set detects "
+            "only very large differences. Add cases before you run the ladder."
         ),
     }
 ).say

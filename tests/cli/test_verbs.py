@@ -313,10 +313,10 @@ def test_what_init_writes_can_be_told_that_today_s_calls_are_greedy(kind: TaskKi
 def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["init", str(tmp_path / "p"), "--data", str(data(tmp_path / "d.csv", 12)), "--input", "text",
                 "--expected", "colour"]) == 0  # fmt: skip
-    lines = [line for line in capsys.readouterr().err.splitlines() if "The test set has" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "the test set needs" in line]
     assert lines == [
-        "The test set has 12 cases; at least 50 are needed. A smaller test set detects only very large differences. "
-        "Add cases before you run the ladder."
+        "The project has 12 cases, but the test set needs at least 50. A smaller test set detects only very large "
+        "differences. Add cases before you run the ladder."
     ]
 
 

@@ -317,7 +317,7 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "logs.jsonl (jsonl/openai_log): 11 rows read, 5 kept" in out
-    assert "dropped: 1 rows (a user rated the answer as bad; first in logs.jsonl:2)" in out
+    assert "dropped: 1 row (a user rated the answer as bad; first in logs.jsonl:2)" in out
     assert "5 examples, 1 of them with a corrected answer" in out
     assert invoke(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

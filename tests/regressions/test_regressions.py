@@ -93,6 +93,11 @@ def test_a_set_with_holes_shows_nothing() -> None:
     assert (found.status, found.unscored) == ("unknown", 2)
 
 
+def test_a_set_that_is_too_small_shows_nothing_even_if_every_case_is_scored() -> None:
+    found = compared([1.0] * 5, [1.0] * 5)
+    assert (found.status, found.unscored) == ("unknown", 0) and "too few cases" in found.detail
+
+
 GUARD = '[[regressions]]\nname = "{name}"\npath = "{path}"\n[[regressions.graders]]\ntype = "exact"\n'
 
 

@@ -119,7 +119,7 @@ def test_what_cannot_be_opened_is_left_out_with_its_reason(tmp_path: Path, monke
     found = corpus_of(tmp_path, a_txt="says", locked_txt="x", rows_jsonl="\n")
     assert [one.id for one in found.documents] == ["a.txt"]
     reasons = dict(found.left_out)
-    assert reasons["locked.txt"] == "unreadable (Permission denied)" and reasons["rows.jsonl"] == "empty"
+    assert reasons["locked.txt"] == "unreadable: Permission denied" and reasons["rows.jsonl"] == "empty"
     assert {"nowhere.txt", "round.txt", "folder"} <= set(reasons)
 
 

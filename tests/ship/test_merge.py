@@ -159,7 +159,7 @@ def test_a_base_that_was_changed_since_is_refused(tmp_path: Path) -> None:
     base = base_of(store)
     adapter_of(store, base.id)
     write(base.folder, {name: value + 1 for name, value in BASE.items()}, "BF16")
-    with pytest.raises(UserError, match="has been modified since it was created"):
+    with pytest.raises(UserError, match="has been added, modified or deleted since"):
         merge(store)
 
 
@@ -210,7 +210,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "patterns in a list": (
         PAIR,
         {"rank_pattern": ["q_proj"]},
-        r"setting rank_pattern is \['q_proj'\], not a table",
+        r"setting rank_pattern is \['q_proj'\], not a JSON object",
     ),
     "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "in rank_pattern is not usable"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),

@@ -32,6 +32,8 @@ def test_the_same_content_is_the_same_artifact_and_the_last_made_is_the_latest(t
     latest = latest_artifact(store, "adapter")
     assert latest is not None and latest.id == first.id
     assert open_artifact(store, "adapter", other.id[:6]).parent == "base"
+    with pytest.raises(UserError, match="'zz' does not match exactly one adapter. If you passed an ID, check it"):
+        open_artifact(store, "adapter", "zz")
 
 
 def test_a_fill_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, name: str) -> None:
     store = Folder(tmp_path)
     made = write_artifact(store, "merged", fill("one"), parent=None, about={})
     (made.folder / name).write_text("changed")
-    with pytest.raises(UserError, match="has been modified since it was created"):
+    with pytest.raises(UserError, match="has been added, modified or deleted since"):
         open_artifact(store, "merged")
 
 
@@ -91,5 +93,5 @@ def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
     made = write_artifact(store, "adapter", fill("one"), parent="base", about={"gated": False})
     path = made.folder / "manifest.json"
     path.write_text(path.read_text().replace("false", "true"))
-    with pytest.raises(UserError, match=r"manifest\.json has been modified since it was created"):
+    with pytest.raises(UserError, match=r"manifest\.json has been added, modified or deleted since"):
         open_artifact(store, "adapter")

@@ -8,7 +8,7 @@ say = Catalogue(
     {
         # trust
         "trust_allowed": "You allow the project in {root} to:",
-        "trust_missing": "You have not allowed it to:",
+        "trust_missing": "You have not allowed the project in {root} to:",
         "trust_nothing": "The project in {root} does nothing that needs your permission.",
         "trust_variable": "{variable} is set in your environment. It trusts all projects in these folders.",
         "trust_asks": "The project in {root} wants to do the following as your user (new items are marked with +):",
@@ -29,11 +29,15 @@ say = Catalogue(
         "file_exists": "{path} already exists.",
         "choose_out": "Choose a different file with --out, or move the existing file.",
         "sampled": (
-            "{path}: {n} cases from {n_read} questions, stratified by {key} ({n_strata} strata). Skipped duplicates: "
-            "{n_exact}; near-duplicates: {n_near}. Next: tuneworthy cases label"
+            "{path}: {n} {n:case|cases} from {n_read} {n_read:question|questions}, stratified by {key} ({n_strata} "
+            "{n_strata:stratum|strata}). Skipped duplicates: {n_exact}; near-duplicates: {n_near}. "
+            "Next: tuneworthy cases label"
         ),
-        "add_repeated": "Refused: {n} cases repeat a question of the project: {ids}.",
-        "add_overlapping": "Refused: {n} cases reword a dev case or overlap an example: {ids}.",
+        "add_repeated": "Refused {n} {n:case that repeats|cases that repeat} a question of the project: {ids}.",
+        "add_overlapping": (
+            "Refused {n} {n:case that rewords a dev case or overlaps|cases that reword a dev case or overlap} an "
+            "example: {ids}."
+        ),
         "judge_alone": (
             "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
         ),
@@ -65,14 +69,15 @@ say = Catalogue(
         ),
         "label_menu": "Labels (type the number or the label):",
         "answers_to_judge": (
-            "{n} answers to the first {n_cases} test cases, in random order. The variant of each answer is hidden."
+            "{n} {n:answer|answers} to at most {n_cases} test cases, in random order. The variant of each answer is "
+            "hidden."
         ),
         "rubric": "What makes an answer good:\n{rubric}",
         "declining_is_right": "(a refusal is expected)",
         "not_a_verdict": "Type g (good) or b (bad), not {line!r}.",
         "not_a_label": "{label!r} is not one of the {n} labels.",
         "type_number": "Type the number of a label.",
-        "add_label": "To add it as a new label, type +{label}.",
+        "add_label": "To add {label!r} as a new label, type +{label}.",
         "not_json": "{line!r} is not valid JSON ({error}). Type the whole value on one line.",
         # reviewing on a terminal
         "review_greeting": (
@@ -84,7 +89,7 @@ say = Catalogue(
             "{max_bad} may be bad. The plan was made at {time} with seed {seed}."
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
-        "not_in_sample": "No review sample of version {version} contains the row {row!r}.",
+        "not_in_sample": "No review sample of version {version} contains the row {row!r}. Check the row ID.",
         "bad_needs_reason": "Type b, followed by the reason why the row is bad.",
         "not_a_row_verdict": "Type g, or b and a reason, not {line!r}.",
         "review_plans": (
@@ -148,7 +153,8 @@ say = Catalogue(
         "requests_sent": "The probe sent {n} requests.",
         "probe_costs": "models.{name} is billed, and confirming the cost needs a terminal.",
         "add_yes": "Add --yes to skip the confirmation.",
-        "confirm_probe": "models.{name} is billed. Send about 40 short requests?",
+        "confirm_probe": "models.{name} is billed. Send about 40 short requests{longer}?",
+        "longer_prompts": ", and up to 20 with increasingly long prompts",
         # data
         "rows_read": "{n} rows read, {n_kept} imported",
         "gate_failed": "gate failed: {gate}",
@@ -170,8 +176,8 @@ say = Catalogue(
             "{unscored} unscored"
         ),
         "distilled_rows": "{path}: {n} rows. Next: tuneworthy data build",
-        "rejects": "{path}: {n} dropped rows, each with its reason",
-        "not_in_format": "  dropped: {n} rows ({reason})",
+        "rejects": "{path}: {n} dropped {n:row, with its|rows, each with its} reason",
+        "not_in_format": "  dropped: {n} {n:row|rows} ({reason})",
         "source_read": "{name} ({format}): {n} rows read, {n_kept} kept",
         # plan, train
         "n_findings": "Findings: {n}.",
@@ -181,7 +187,7 @@ say = Catalogue(
         "emitted": "Wrote these files to {folder}: {files}",
         "run_emitted": "To start training, run this in that folder: {command}",
         "rows_to_train": "{n} rows, {n_tokens} tokens, {n_supervised} of them supervised",
-        "rows_dropped": "dropped: {n} rows ({reason})",
+        "rows_dropped": "dropped: {n} {n:row|rows} ({reason})",
         "pilot_or_lr_check": "Use either --pilot or --lr-check.",
         "check_rate_first": "Check the learning rate first, set it, and then run the pilot.",
         "missing_libraries": "Training needs libraries that are not installed: {names}.",
@@ -257,8 +263,8 @@ say = Catalogue(
             "The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown."
         ),
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
-        "no_suspects": "The error analysis found no expected answer that is probably wrong.",
-        "probe_first": "Run `tuneworthy decide --probe` first.",
+        "no_suspects": "No stored error analysis marks an expected answer as probably wrong.",
+        "probe_first": "Run `tuneworthy decide --probe` to look for such answers.",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",
         "chance": "The chance that this settles the answer is {chance:.0%}.",
@@ -302,12 +308,14 @@ def check_summary(n_errors: int, n_warnings: int) -> str:
 
 def cases_added(n: int, n_test: int | None, grouped: int) -> str:
     """Say how many cases were added, and what to do."""
+    added = f"{n} case" + "s" * (n != 1)
     if n_test is None:
-        return f"{n} cases added. The first run draws the test set. Next: tuneworthy check"
+        return f"{added} added. The first run draws the test set. Next: tuneworthy check"
     if not n:
         return f"No case was added. The test set has {n_test} cases."
-    near = f" {grouped} of them reword a test case and are grouped with it." if grouped else ""
-    return f"{n} cases added. The test set has {n_test} cases.{near} Next: tuneworthy run"
+    reword = "rewords a test case and is" if grouped == 1 else "reword a test case and are"
+    near = f" {grouped} of them {reword} grouped with it." if grouped else ""
+    return f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run"
 
 
 def reviewer_agreement(n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None) -> str:
@@ -338,23 +346,23 @@ def comparison(answer: str, margin: float, unvalidated: str) -> str:
 
 def dropped_rows(n: int, explanation: str, first: str) -> str:
     """Say how many rows were dropped and why, and where the first is."""
-    return f"  dropped: {n} rows ({explanation}; first in {first})"
+    return f"  dropped: {n} row{'s' * (n != 1)} ({explanation}; first in {first})"
 
 
 def imported(path: object, n: int, n_repaired: int) -> str:
     """Say how many examples an import has."""
     repaired = f", {n_repaired} of them with a corrected answer" if n_repaired else ""
-    return f"{path}: {n} examples{repaired}"
+    return f"{path}: {n} example{'s' * (n != 1)}{repaired}"
 
 
 def failed_answers(n: int) -> str:
     """Say how many answers failed, in brackets; "" if none did."""
-    return f" ({n} failed calls excluded)" if n else ""
+    return f" ({n} failed call{'s' * (n != 1)} excluded)" if n else ""
 
 
 def engines_differ(a: str, b: str, share: float) -> str:
     """Say how far the distributions of two engines differ."""
-    return f"{a} and {b}: {share:.1%} of the samples differ" if share > 1e-9 else f"{a} and {b}: identical"
+    return f"{a} and {b}: total variation distance {share:.1%}" if share > 1e-9 else f"{a} and {b}: identical"
 
 
 # progress

@@ -151,7 +151,8 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     if model.price is not None and not yes:
         if not sys.stdin.isatty():
             raise UserError(messages.say("probe_costs", name=name), hint=messages.say("add_yes"))
-        click.confirm(messages.say("confirm_probe", name=name), abort=True, err=True)
+        longer = messages.say("longer_prompts") if find_context else ""
+        click.confirm(messages.say("confirm_probe", name=name, longer=longer), abort=True, err=True)
     report = run_async(_probe(model, find_context))
     store_probe(Folder(project.root), name, report)
     if as_json:

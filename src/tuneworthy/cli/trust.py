@@ -48,7 +48,7 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
         print_json({"project": str(project.root), **rows})
         return
     _list(messages.say("trust_allowed", root=project.root), stored)
-    _list(messages.say("trust_missing"), missing)
+    _list(messages.say("trust_missing", root=project.root), missing)
     if not grants:
         click.echo(messages.say("trust_nothing", root=project.root))
     if revoke and any(os.environ.get(VARIABLE, "").split(os.pathsep)):

@@ -18,7 +18,7 @@ say = Catalogue(
         "wrong_order": (
             "Only llama.cpp supports a custom sampler order. The order must contain exactly {samplers}, not {order}."
         ),
-        "unknown_tokens": "The context contains token ids outside the vocabulary (0 to {last}).",
+        "unknown_tokens": "The context contains token IDs outside the vocabulary (0 to {last}).",
         "no_probabilities": (
             "Pass at least one token probability. Probabilities must be non-negative, and at least one must be "
             "positive."

@@ -11,7 +11,7 @@ say = Catalogue(
         "foreign": "Its schema differs from the one that this version of tuneworthy creates: {what}.",
         "integrity": "SQLite reports: {line}.",
         "bad_key": "The key of the row is invalid.",
-        "file_changed": "The file is missing or has changed since it was created.",
+        "file_changed": "The file has been added, modified or deleted since its folder was created.",
         "no_regular_file": "It is not a regular file.",
         "irregular": "it is not a regular file",
         "no_folder": "It is not a folder.",
@@ -63,9 +63,9 @@ RECORD_COSTS: Final = {
 }
 # Folder to what it costs when one in it is damaged.
 FROZEN_COSTS: Final = {
-    "models": "This model cannot be used. Run the command that made it again.",
-    "datasets": "This version cannot be used. Run `tuneworthy data build` to make it again.",
-    "imports": "This import cannot be used. Run `tuneworthy data import` to make it again.",
+    "models": "This model cannot be used. Rerun the command that created it.",
+    "datasets": "This version cannot be used. Run `tuneworthy data build` to create it again.",
+    "imports": "This import cannot be used. Run `tuneworthy data import` to create it again.",
 }
 
 
@@ -75,4 +75,4 @@ def summary(n_damaged: int, n_repaired: int, n_can: int) -> str:
     if not n_damaged:
         return repaired + "The store has no faults."
     rest = f"The store has {n_damaged} fault{'s' * (n_damaged != 1)}. {n_can} can be repaired."
-    return repaired + rest + (" Next: `tuneworthy doctor --repair`" if n_can else "")
+    return repaired + rest + (" Next: tuneworthy doctor --repair" if n_can else "")

@@ -31,8 +31,8 @@ say = Catalogue(
             "{seconds:.0f} s."
         ),
         "draining": (
-            "Stopping: {n} calls to {model} are in flight and have {seconds:g} s to finish. Interrupt again to stop at "
-            "once."
+            "Stopping: {n} {n:call|calls} to {model} in flight may take up to {seconds:g} s to finish. Interrupt again "
+            "to stop at once."
         ),
         "model_refuses": "{model} rejects every call: {error}.",
         "model_refuses_hint": (

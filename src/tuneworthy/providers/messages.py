@@ -68,7 +68,7 @@ say = Catalogue(
         ),
         "rank_too_high": "The adapter's LoRA rank is {rank}, but vLLM supports at most {limit}.",
         "serve_merged": "Serve the merged model instead.",
-        "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but {path} is not one.",
+        "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but {path} was found.",
         "name_folder": "Specify a model folder, or run `tuneworthy models pull`.",
         "of_model": "models.{name}: {message}",
         "empty_log": "its log is empty",
@@ -93,7 +93,7 @@ say = Catalogue(
         "distrust_index": "Do not trust this package index. Get the file elsewhere and specify its path.",
         "gated": "The repository hf:{repo} is gated.",
         "accept_terms": "Accept its terms of use on huggingface.co, then set HF_TOKEN.",
-        "no_repository": "The repository hf:{repo} does not exist.",
+        "no_repository": "The repository hf:{repo} does not exist, or HF_TOKEN gives no access to it.",
         "hub_silent": "Hugging Face did not answer the request for hf:{repo}: {reason}.",
         "run_again": "Run the same command again later.",
         "no_hub_file": "hf:{repo} has no file {file}.",
@@ -109,12 +109,12 @@ say = Catalogue(
         "name_config_folder": "Specify the folder that contains config.json.",
         "link_out": "{folder} contains the link {name}, which points outside the folder.",
         "copy_file": "Copy the file into the folder.",
-        "not_an_object": "{path} must contain a JSON object, not {kind}.",
+        "not_an_object": "{path} must contain a JSON object.",
         "foreign_library": (
             "{path}: auto_mapping.parent_library is {library!r}, but only transformers and peft are allowed."
         ),
         "not_a_number": "The adapter setting {what} is {value!r:.60}, not a number.",
-        "not_a_table": "The adapter setting {what} is {value!r:.60}, not a table.",
+        "not_a_table": "The adapter setting {what} is {value!r:.60}, not a JSON object.",
         "runs_code": "{path} sets {key}, which makes a library run code from the model.",
         "remove_key": "If the library supports the model without this key, remove the key.",
         "no_weights": "{folder} contains no safetensors weights.",
@@ -124,7 +124,7 @@ say = Catalogue(
         "no_weight_map": "{path} has no weight_map that maps tensor names to files.",
         "file_too_large": "{path} has {found} bytes, more than the limit of {most}.",
         "not_utf8": "{path} is not valid UTF-8 ({reason}).",
-        "several_templates": "{path} contains several chat templates.",
+        "several_templates": "In {path}, the chat template is neither text nor a list of named templates.",
         "unreadable": "Cannot read {path}: {reason}.",
         "not_json": "{path} is not valid JSON: {reason}.",
         "pickled": "{path} is in a format that can run code when it is loaded.",
@@ -165,7 +165,7 @@ say = Catalogue(
         # Probes
         "not_offered": "not supported for this model",
         "cut_off": "answer truncated: {text!r}",
-        "seed_differs": "{different} different answers in {n} calls with the same seed",
+        "seed_differs": "{different} distinct answers in {n} calls with the same seed",
         "seed_unclear": "different seeds also give the same answer",
         "seed_works": "{n} calls with the same seed agree, and other seeds differ",
         "no_logprobs": "the response has no log-probabilities",
@@ -173,13 +173,15 @@ say = Catalogue(
         "no_stop_word": "no suitable stop word in {text!r}",
         "stopped": "with stop {word!r}, the answer ends in {text!r}",
         "no_variation": "the answers do not vary even without {name}",
-        "variation": "{different} different answers in {n} calls, compared with {without} without the setting",
+        "variation": (
+            "{different} distinct {different:answer|answers} in {n} calls, compared with {without} without the setting"
+        ),
         "not_repeated": "the greedy answer is not reproducible, so a changed answer proves nothing",
         "no_timing": "the server does not count tokens, or its answers took no measurable time",
         "constraint_cost": (
             "{later:.1f} ms per token with a schema (first call {first:.1f} ms) and {free:.1f} ms without one: "
             "{ratio:.2f} times as long"
         ),
-        "different": "{different} different answers in {n} calls",
+        "different": "{different} distinct {different:answer|answers} in {n} calls",
     }
 ).say

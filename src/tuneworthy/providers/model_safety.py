@@ -93,7 +93,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
-        raise ModelError(messages.say("not_an_object", path=path, kind=type(config).__name__))
+        raise ModelError(messages.say("not_an_object", path=path))
     _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping

@@ -12,7 +12,7 @@ say = Catalogue(
         "unlabelled": "Cases without an expected answer in {path}: {n} (the first is {first}).",
         "label_them": "Add the expected answers.",
         "unscored": (
-            "{unscored} of {n} cases lack a score from at least one of the two models, so the set is inconclusive"
+            "too few cases have a score from both models (cases without: {unscored} of {n}), so the set is inconclusive"
         ),
     }
 ).say

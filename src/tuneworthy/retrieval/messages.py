@@ -35,14 +35,14 @@ say = Catalogue(
         "run_again": "Run the same command again once the server works. Finished calls are not paid for twice.",
         "odd_answer": "The response from {base_url}/{path} does not follow the API: {reason}.",
         "check_server": "Check base_url and model of this server in [retrieval].",
-        "odd_count": "{n_rows} vectors for {n_texts} texts",
+        "odd_count": "{n_rows} {n_rows:vector|vectors} for {n_texts} {n_texts:text|texts}",
         "odd_vectors": "vectors with NaN or infinite values",
         "odd_scores": "scores with NaN or infinite values",
         "odd_widths": "vectors of different dimensions",
         # Notes about the documents
         "left_out": "documents: {count} left out ({reason}): {names}",
         "shared_name": (
-            "documents: {count} share the name {name!r}. Their ids are numbered, and a case may match any of them."
+            "documents: {count} share the name {name!r}. Their IDs are numbered, and a case may match any of them."
         ),
         "large_document": "documents: {id} has {millions:.1f} million characters, {share:.1%} of the total",
         "injection": "documents: {count} with instructions for a model ({names}), such as {sentence!r}",
@@ -57,10 +57,10 @@ say = Catalogue(
         "duration": " (about {minutes:.0f} minutes on one core)",
         # Why a file or row is left out
         "empty": "empty",
-        "scanned_page": "page without text, so run OCR first",
-        "scanned_pdf": "PDF without text, so run OCR first",
-        "unreadable": "unreadable {kind} ({error})",
-        "not_readable": "unreadable ({reason})",
+        "scanned_page": "page without text; run OCR first",
+        "scanned_pdf": "PDF without text; run OCR first",
+        "unreadable": "unreadable {kind}: {error}",
+        "not_readable": "unreadable: {reason}",
         "link_outside": "a link that points outside the folder",
         "not_a_file": "not a file",
         "unknown_ending": "{ending} files are not supported",

@@ -144,11 +144,10 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     """
     found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
     if found is None:
-        text = messages.say("no_artifact") if identity is None else messages.say("no_such_artifact")
-        raise UserError(
-            text.format(kind=messages.KINDS[kind], start=identity),
-            hint=messages.say("make_artifact", verb=MADE_BY[kind]),
-        )
+        absent = identity is None
+        text = messages.say("no_artifact") if absent else messages.say("no_such_artifact")
+        hint = messages.say("make_artifact") if absent else messages.say("check_prefix")
+        raise UserError(text.format(kind=messages.KINDS[kind], start=identity), hint=hint.format(verb=MADE_BY[kind]))
     found.verify()
     return found
 

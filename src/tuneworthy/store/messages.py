@@ -7,9 +7,9 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        "folder_is_link": "{path} is a link.",
+        "folder_is_link": "{path} is a link, but it must be a folder.",
         "link_in_folder": "{path} is a link to a place outside the folder.",
-        "folder_of_other": "{path} belongs to another user ({uid}).",
+        "folder_of_other": "{path} belongs to another user (UID {uid}).",
         "remove_folder": "Remove the link, then run the command again.",
         "remove_link": "Remove the link, then run the command again.",
         "own_folder": "Run the command as that user, or change the owner of the folder if you trust its content.",
@@ -28,9 +28,10 @@ say = Catalogue(
         "store_broken": "{path} is not a valid database of cached answers: {error}.",
         "foreign_object": "{path} differs from the database that this version creates: {what}.",
         "not_money": "{path}, row {row}: {column} is not an amount of money.",
-        "file_changed": "{path} has been modified since it was created.",
+        "file_changed": "{path} has been added, modified or deleted since the model was created.",
         "no_artifact": "There is no finished {kind}.",
-        "no_such_artifact": "The prefix {start!r} does not match exactly one {kind}.",
+        "no_such_artifact": "The ID prefix {start!r} does not match exactly one {kind}.",
+        "check_prefix": "If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`.",
         "make_artifact": "Run `tuneworthy {verb}`.",
     }
 ).say
