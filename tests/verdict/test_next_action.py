@@ -94,6 +94,9 @@ def test_what_people_say_of_labels_counts_where_no_models_could_be_asked_and_bef
     assert decide(replace(confirmed, labels_confirmed=False)).outcome == "fine_tune"
     open_still = decide(replace(confirmed, labels_confirmed=None, suspects=15))
     assert open_still.outcome == "undecided" and "--suspects" in open_still.next_action.command
+    for found in (decide(confirmed), open_still):
+        assert found.reasons[0].startswith("People relabelled 15 wrong answers")
+    assert decide(confirmed).next_action.why.startswith("Correct the expected answers")
     few = worth_it(errors=(failures("unexplained", 58), failures("label_or_grader", 2)))
     assert decide(few).outcome == "fine_tune"
     assert decide(replace(few, relabelled=15, labels_confirmed=None, suspects=15)).outcome == "undecided"

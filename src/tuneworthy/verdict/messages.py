@@ -139,6 +139,12 @@ say = Catalogue(
         # Reasons
         "target_met": "{name} meets the target of {target:.1%} without training{other}.",
         "cheaper_lever": "A cheaper fix exists for most failures: {share}. {lever}.",
+        "labels_are_wrong": (
+            "People relabelled {n} wrong answers and found most of the expected answers to be wrong. {lever}."
+        ),
+        "labels_unsettled": (
+            "People relabelled {n} wrong answers. Whether most of the expected answers are wrong is still open."
+        ),
         "never_pays": "Training does not pay off. {detail}",
         "lever_unknown": (
             "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
