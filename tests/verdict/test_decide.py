@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
@@ -110,6 +110,23 @@ def test_each_rule_decides_by_its_own_code(line: str) -> None:
     evidence, wanted, code = LINES[line]
     found = decide(evidence)
     assert (found.outcome, found.reason_code) == (wanted, code), found.reasons
+
+
+def test_training_is_the_answer_where_cost_decides_if_the_latency_limit_does_not() -> None:
+    straddles = {"latency_p95_ms": 800.0, "latency_p95_ci": (700.0, 900.0), "usd_per_1k": 20.0}
+    evidence = project(
+        rung("classical", "classical/linear", 0.5, status="reference"),
+        rung("baseline", "baseline/large", 0.95, status="reference", **straddles),
+        rung("prompt", "prompt/xml_contract", 0.95, **straddles),
+        rung("model", "model/small", 0.6, usd_per_1k=0.1, latency_p95_ms=100.0),
+        rung("few_shot", "few_shot/fixed-4", 0.6),
+        rung("decoding", "decoding/greedy", 0.6),
+        limits=Constraints(p95_ms=800),
+        economics=Economics(requests_per_month=5_000_000),
+    )
+    verdict = decide(evidence)
+    assert (verdict.outcome, verdict.training.method) == (FINE_TUNE, "distil")
+    assert "whether or not" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -275,6 +275,10 @@ say = Catalogue(
         "at_no_price": "at the same price",
         "at_unknown_price": "at an unknown price",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
+        "constraint_or_cost": (
+            "A smaller model may be worth training, whether or not the option that meets the target keeps the "
+            "constraints."
+        ),
         "rung_may_meet": "The rung `{rung}` has not been compared on the test set and may meet the target.",
         "facts_are_slow": (
             "The project has no documents. Fine-tuning teaches new facts slowly and makes models hallucinate more "
