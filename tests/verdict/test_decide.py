@@ -150,6 +150,14 @@ def test_most_failures_are_more_than_half_and_a_share_that_may_be_half_settles_n
     assert decide(worth_it(errors=(failures("label_or_grader", 33),))).outcome is UNDECIDED
 
 
+@pytest.mark.parametrize("code", ["no_parameters", "constrained"])
+def test_decoding_that_has_nothing_to_change_is_no_lever(code: str) -> None:
+    unstable = (failures("instability", 50), failures("unexplained", 10))
+    nothing = rung("decoding", "", None, status="skipped", reason_code=code, reason="nothing to tune")
+    assert outcome(with_rungs(nothing, errors=unstable)) is FINE_TUNE
+    assert outcome(with_rungs(without="decoding", errors=unstable)) is UNDECIDED
+
+
 def test_doubtful_labels_leave_the_answer_open_where_they_may_be_most_of_the_failures() -> None:
     rows = (failures("label_or_grader", 0), failures("unexplained", 60))
     assert decide(worth_it(errors=rows, label_chance=0.05, suspects=30)).outcome is FINE_TUNE
