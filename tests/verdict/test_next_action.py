@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.verdict.planted import RUNGS, failures, project, rung, worth_it
+from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.verdict import next_action as module
@@ -61,6 +61,14 @@ def test_what_later_rungs_gained_counts_for_the_oracle() -> None:
 def test_a_search_that_was_measured_is_repaired_and_not_run_again() -> None:
     step = unfound(0.95, n=32).next_action
     assert "[retrieval]" in step.why and "--rung retrieval" not in step.command
+
+
+def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> None:
+    copies = rung("classical", "classical/nearest", 0.95, status="reference")
+    verdict = decide(with_rungs(copies, kind="free_text"))
+    assert "Copying the answer" in verdict.reasons[0]
+    step = verdict.next_action
+    assert step.command == "" and "List a grader" in step.why and "test cases" not in step.why
 
 
 def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:

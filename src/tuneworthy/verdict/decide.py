@@ -202,6 +202,9 @@ def _open_sentence(
         return next(result.message for result in gates if result.gate == subject)
     if kind in {"meets", "as_good"}:
         option = next(one for one in facts.options if one.option == subject)
+        copies = next((one for one in gates if one.gate == "classical" and one.status == "fail"), None)
+        if option.kind == "classical" and copies is not None:
+            return copies.message
         score = evidence.rungs[option.rung].score_on(evidence.n_test)
         return messages.say("option_open", name=subject, target=evidence.target, score=score)
     if kind == "could_meet":
