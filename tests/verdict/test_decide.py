@@ -129,6 +129,15 @@ def test_training_is_the_answer_where_cost_decides_if_the_latency_limit_does_not
     assert "whether or not" in verdict.reasons[0]
 
 
+def test_cost_is_refuted_only_once_no_option_can_meet_the_target() -> None:
+    def cost(evidence: Evidence) -> str:
+        return next(row.status for row in decide(evidence).training.reasons if row.reason == "cost")
+
+    assert cost(worth_it()) == "refuted"
+    assert cost(worth_it(target=0.72)) == "unknown"
+    assert cost(worth_it(target=None)) == "unknown"
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_an_unsound_test_comes_before_every_rule(line: str) -> None:
     found = decide(replace(LINES[line][0], overlaps={"development cases in test": 1}))
