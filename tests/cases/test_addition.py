@@ -79,6 +79,20 @@ def test_what_rewords_dev_or_overlaps_an_example_is_refused(tmp_path: Path) -> N
     assert [one.id for one in after.shots] == [one.id for one in split.shots]
 
 
+def test_a_case_of_a_group_that_stands_in_dev_is_refused(tmp_path: Path) -> None:
+    world = clean(tmp_path)
+    world.cases = [case(i) | {"group": f"g{i // 2}"} for i in range(200)]
+    world.replace("[examples]", "")
+    world.write()
+    Folder(tmp_path).write("split", read_data(load(tmp_path)).split.to_dict())
+    split = read_data(load(tmp_path)).split
+    assert split.origin == "cases"
+    result = add(
+        tmp_path, case(501) | {"group": split.dev[0].group}, case(502) | {"group": split.test[0].group}, case(503)
+    )
+    assert (len(result.overlapping), len(result.added)) == (1, 2)
+
+
 def test_before_the_first_run_they_only_join_the_file(tmp_path: Path) -> None:
     clean(tmp_path).write()
     result = add(tmp_path, case(501), case(1))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
@@ -112,6 +112,32 @@ def test_each_rule_decides_by_its_own_code(line: str) -> None:
     assert (found.outcome, found.reason_code) == (wanted, code), found.reasons
 
 
+def test_training_is_the_answer_where_cost_decides_if_the_latency_limit_does_not() -> None:
+    straddles = {"latency_p95_ms": 800.0, "latency_p95_ci": (700.0, 900.0), "usd_per_1k": 20.0}
+    evidence = project(
+        rung("classical", "classical/linear", 0.5, status="reference"),
+        rung("baseline", "baseline/large", 0.95, status="reference", **straddles),
+        rung("prompt", "prompt/xml_contract", 0.95, **straddles),
+        rung("model", "model/small", 0.6, usd_per_1k=0.1, latency_p95_ms=100.0),
+        rung("few_shot", "few_shot/fixed-4", 0.6),
+        rung("decoding", "decoding/greedy", 0.6),
+        limits=Constraints(p95_ms=800),
+        economics=Economics(requests_per_month=5_000_000),
+    )
+    verdict = decide(evidence)
+    assert (verdict.outcome, verdict.training.method) == (FINE_TUNE, "distil")
+    assert "whether or not" in verdict.reasons[0]
+
+
+def test_cost_is_refuted_only_once_no_option_can_meet_the_target() -> None:
+    def cost(evidence: Evidence) -> str:
+        return next(row.status for row in decide(evidence).training.reasons if row.reason == "cost")
+
+    assert cost(worth_it()) == "refuted"
+    assert cost(worth_it(target=0.72)) == "unknown"
+    assert cost(worth_it(target=None)) == "unknown"
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_an_unsound_test_comes_before_every_rule(line: str) -> None:
     found = decide(replace(LINES[line][0], overlaps={"development cases in test": 1}))
@@ -131,6 +157,14 @@ def test_most_failures_are_more_than_half_and_a_share_that_may_be_half_settles_n
         "levers_exhausted",
     ]
     assert decide(worth_it(errors=(failures("label_or_grader", 33),))).outcome is UNDECIDED
+
+
+@pytest.mark.parametrize("code", ["no_parameters", "constrained"])
+def test_decoding_that_has_nothing_to_change_is_no_lever(code: str) -> None:
+    unstable = (failures("instability", 50), failures("unexplained", 10))
+    nothing = rung("decoding", "", None, status="skipped", reason_code=code, reason="nothing to tune")
+    assert outcome(with_rungs(nothing, errors=unstable)) is FINE_TUNE
+    assert outcome(with_rungs(without="decoding", errors=unstable)) is UNDECIDED
 
 
 def test_doubtful_labels_leave_the_answer_open_where_they_may_be_most_of_the_failures() -> None:

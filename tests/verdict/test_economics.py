@@ -186,6 +186,7 @@ def test_the_value_of_a_wrong_answer_from_which_it_pays_by_hand() -> None:
     settings_ = Economics(requests_per_month=100_000, **ROUND)
     assert worth_from(0.0, 0.1, settings_) == pytest.approx(0.1)
     assert worth_from(0.0, 0.1, Economics()) is None
+    assert worth_from(None, 0.1, settings_) is None  # the bill that training would replace is not known
 
 
 def test_ownership_is_named_and_is_not_a_price() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.verdict.planted import RUNGS, failures, project, rung, worth_it
+from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.verdict import next_action as module
@@ -63,6 +63,14 @@ def test_a_search_that_was_measured_is_repaired_and_not_run_again() -> None:
     assert "[retrieval]" in step.why and "--rung retrieval" not in step.command
 
 
+def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> None:
+    copies = rung("classical", "classical/nearest", 0.95, status="reference")
+    verdict = decide(with_rungs(copies, kind="free_text"))
+    assert "Copying the answer" in verdict.reasons[0]
+    step = verdict.next_action
+    assert step.command == "" and "List a grader" in step.why and "test cases" not in step.why
+
+
 def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:
     assert spread(Economics(), 0.75).hours_data == 0.75 * Economics().hours_data
     own = Economics(hours_data=40.0)
@@ -94,6 +102,9 @@ def test_what_people_say_of_labels_counts_where_no_models_could_be_asked_and_bef
     assert decide(replace(confirmed, labels_confirmed=False)).outcome == "fine_tune"
     open_still = decide(replace(confirmed, labels_confirmed=None, suspects=15))
     assert open_still.outcome == "undecided" and "--suspects" in open_still.next_action.command
+    for found in (decide(confirmed), open_still):
+        assert found.reasons[0].startswith("People relabelled 15 wrong answers")
+    assert decide(confirmed).next_action.why.startswith("Correct the expected answers")
     few = worth_it(errors=(failures("unexplained", 58), failures("label_or_grader", 2)))
     assert decide(few).outcome == "fine_tune"
     assert decide(replace(few, relabelled=15, labels_confirmed=None, suspects=15)).outcome == "undecided"

@@ -259,6 +259,16 @@ def test_no_worse_is_enough_if_it_saves_or_is_the_only_one_that_meets_the_target
     assert decide(replace(worse, rungs=met)).outcome is UNDECIDED
 
 
+@pytest.mark.parametrize("high", [0.04, 0.06])
+def test_an_unknown_price_is_no_saving_and_is_asked_for(high: float) -> None:
+    same = against(0.0, -0.04, high, no_worse=True)
+    rungs = {**same.rungs, "model": replace(RUNGS[3], usd_per_1k=None)}
+    bills = {**same.bills, "model": replace(same.bills["model"], usd_per_1k=None)}
+    found = decide(replace(same, rungs=rungs, bills=bills))
+    assert found.outcome is UNDECIDED
+    assert found.next_action.why.startswith("Set the price of the model behind model/strong")
+
+
 def test_where_nothing_else_may_serve_the_tuned_model_needs_no_rival() -> None:
     barred = {name: replace(one, violated="it is too slow") for name, one in trained().rungs.items()}
     assert decide(replace(trained(), rungs={**barred, "fine_tune": TUNED})).outcome is SHIP

@@ -1,7 +1,7 @@
 """Extend the test set of a project: what is new joins test, and nothing that is there moves.
 
-Invariant: no added case repeats a case, rewords a dev case or overlaps an example, so that dev, shots and training rows
-stay as they are.
+Invariant: no added case repeats a case, rewords a dev case, shares its group or overlaps an example, so that dev, shots
+and training rows stay as they are.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class AddedCases:
     Attributes:
         added: Ids of those that were added.
         repeated: Ids of those that ask what a case asks already.
-        overlapping: Ids of those that reword a dev case or overlap an example.
+        overlapping: Ids of those that reword a dev case, share its group or overlap an example.
         grouped: How many of the added ones reword a test case: they count as one group with it.
         n_test: Test cases now; None before the first run, which draws them.
     """
@@ -102,8 +102,11 @@ def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case]
 
 
 def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
-    """Return the ids of the candidates that reword a dev case or overlap an example that is in use."""
-    refused = set(near_duplicates(candidates, dataset.split.dev))
+    """Return the ids of the candidates that reword a dev case, share its group, or overlap an example in use."""
+    groups = {case.group for case in dataset.split.dev if case.group is not None}
+    refused = set(near_duplicates(candidates, dataset.split.dev)) | {
+        case.id for case in candidates if case.group in groups
+    }
     waiting = {case.id for case in candidates}
     known = [case for case in dataset.cases if case.id not in waiting]
     rows = dataset.contamination.cases.remaining

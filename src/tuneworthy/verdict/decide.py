@@ -5,11 +5,13 @@ Once a tuned variant was compared on test, by a run that is up to date, `shippin
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import (
     EconomicsResult,
+    ErrorShare,
     GateResult,
     NextAction,
     Option,
@@ -18,7 +20,8 @@ from tuneworthy.verdict.base import (
     Verdict,
 )
 from tuneworthy.verdict.economics import economics, worth_from
-from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.error_analysis import FIXED_BY
+from tuneworthy.verdict.evidence import Evidence, most_of
 from tuneworthy.verdict.facts import DecisionFacts, FactName, facts_of, most_gain
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
@@ -29,6 +32,7 @@ from tuneworthy.verdict.training_method import method_of
 from tuneworthy.verdict.training_reasons import reasons_of
 
 NO_TARGET = "no_target"
+LABELS: Final = "label_or_grader"
 
 
 def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dict) -> Verdict:
@@ -151,17 +155,18 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         return messages.say("cost_decides", evidence=row.evidence)
     if ruling.code == "constraint":
         rows = {row.reason: row for row in evidence.training_reasons if row.status == "measured"}
-        row = rows.get("latency") or rows["locality"]
+        row = rows.get("latency") or rows.get("locality")
+        if row is None:  # whether it keeps the constraint is open, and cost is a reason if it does
+            return messages.say("constraint_or_cost")
         return join_sentences(messages.say("constraint_decides"), row.evidence)
     if ruling.code == "rung_untried":
         return messages.say("rung_may_meet", rung=ruling.subject)
     if ruling.code == "economics":
         return messages.say("never_pays", detail=evidence.money.why)
     if ruling.code.startswith("errors_"):
-        row_of = next((row for row in evidence.errors or () if row.name == ruling.subject), None)
-        if row_of is None:
-            return messages.say("errors_unknown")
-        lever = messages.LEVERS[row_of.fixed_by]
+        row_of, lever = _class(evidence, ruling.subject), _lever(evidence, ruling.subject)
+        if row_of is None or (ruling.subject == LABELS and not most_of(row_of)):
+            return messages.say("labels_are_wrong", n=evidence.relabelled, lever=lever)
         return messages.say("cheaper_lever", share=messages.error_share(row_of), lever=lever)
     sentence = messages.say("worth_a_pilot", target=target)
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
@@ -197,6 +202,9 @@ def _open_sentence(
         return next(result.message for result in gates if result.gate == subject)
     if kind in {"meets", "as_good"}:
         option = next(one for one in facts.options if one.option == subject)
+        copies = next((one for one in gates if one.gate == "classical" and one.status == "fail"), None)
+        if option.kind == "classical" and copies is not None:
+            return copies.message
         score = evidence.rungs[option.rung].score_on(evidence.n_test)
         return messages.say("option_open", name=subject, target=evidence.target, score=score)
     if kind == "could_meet":
@@ -212,11 +220,23 @@ def _open_sentence(
 
 
 def _open_lever(evidence: Evidence, name: str) -> str:
-    row = next((row for row in evidence.errors or () if row.name == name), None)
+    row = _class(evidence, name)
+    if name == LABELS and evidence.relabelled:
+        return messages.say("labels_unsettled", n=evidence.relabelled)
     if row is None:
         return messages.say("lever_unknown")
     share = messages.error_share(row)
-    return messages.say("labels_suspected" if name == "label_or_grader" else "lever_open", share=share)
+    return messages.say("labels_suspected" if name == LABELS else "lever_open", share=share)
+
+
+def _class(evidence: Evidence, name: str) -> ErrorShare | None:
+    return next((row for row in evidence.errors or () if row.name == name), None)
+
+
+def _lever(evidence: Evidence, name: str) -> str:
+    """Say what fixes a class of failures; only that of wrong labels may have no row: people found it, no probe did."""
+    row = _class(evidence, name)
+    return messages.LEVERS[row.fixed_by if row else FIXED_BY[LABELS]]
 
 
 def _next(
@@ -236,14 +256,8 @@ def _next(
     if ruling.outcome is Outcome.FINE_TUNE:
         return _train(evidence, [result for result in gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
-        row = next((row for row in evidence.errors or () if row.name == ruling.subject), None)
-        command = (
-            "tuneworthy cases label --suspects --apply" if ruling.subject == "label_or_grader" else "tuneworthy run"
-        )
-        return NextAction(
-            command=command,
-            why=messages.say("pull_lever", lever=messages.LEVERS[row.fixed_by]) if row else messages.say("run_again"),
-        )
+        command = "tuneworthy cases label --suspects --apply" if ruling.subject == LABELS else "tuneworthy run"
+        return NextAction(command=command, why=messages.say("pull_lever", lever=_lever(evidence, ruling.subject)))
     return take_home(facts.recommendation)
 
 

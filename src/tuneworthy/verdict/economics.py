@@ -246,11 +246,11 @@ def can_pay(usd_per_1k: float | None, most_gain: float, settings: Economics) -> 
 def worth_from(usd_per_1k: float | None, most_gain: float, settings: Economics) -> float | None:
     """Return the value of a wrong answer from which training may pay, US dollars; None if it is not known."""
     traffic = settings.requests_per_month
-    if not traffic or most_gain <= 0:
+    if not traffic or most_gain <= 0 or usd_per_1k is None:
         return None
     money = Money(settings=settings, usd_per_1k=usd_per_1k, gain=None)
     month = money.monthly_usd(traffic) + money.one_off_usd / settings.horizon_months
-    return max(0.0, month - (usd_per_1k or 0.0) / 1000 * traffic) / (most_gain * traffic)
+    return max(0.0, month - usd_per_1k / 1000 * traffic) / (most_gain * traffic)
 
 
 def _answer(money: Money, traffic: float | None, *, known: bool) -> tuple[EconomicsStatus, int | None]:

@@ -182,6 +182,7 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     if evidence.errors is None:
         return {"unanalysed": None}
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
+    settled |= {"decoding"} if status["decoding"] == "not_applicable" else set()  # it has nothing to change
     levers: dict[str, bool | None] = {}
     for row in evidence.errors:
         value, rung = most_of(row), evidence.rungs.get(row.fixed_by)

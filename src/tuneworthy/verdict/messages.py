@@ -145,6 +145,12 @@ say = Catalogue(
         # Reasons
         "target_met": "{name} meets the target of {target:.1%} without training{other}.",
         "cheaper_lever": "A cheaper fix exists for most failures. Their cause: {share}. {lever}.",
+        "labels_are_wrong": (
+            "People relabelled {n} wrong answers and found most of the expected answers to be wrong. {lever}."
+        ),
+        "labels_unsettled": (
+            "People relabelled {n} wrong answers. Whether most of the expected answers are wrong is still open."
+        ),
         "never_pays": "Training does not pay off. {detail}",
         "lever_unknown": (
             "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
@@ -285,6 +291,10 @@ say = Catalogue(
         "at_no_price": "at the same price",
         "at_unknown_price": "at an unknown price",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
+        "constraint_or_cost": (
+            "A smaller model may be worth training, whether or not the option that meets the target keeps the "
+            "constraints."
+        ),
         "rung_may_meet": "The rung `{rung}` has not been compared on the test set and may meet the target.",
         "facts_are_slow": (
             "The project has no documents. Fine-tuning teaches new facts slowly and makes models hallucinate more "

@@ -38,17 +38,21 @@ def _meeting(facts: DecisionFacts, *, eligible: bool) -> list[Option]:
     ]
 
 
+def _unsettled(facts: DecisionFacts) -> list[str]:
+    """Return the options that may serve and may meet the target."""
+    return [
+        option.option
+        for option in facts.options
+        if facts.known("meets", option.option) is None and facts.known("eligible", option.option) is not False
+    ]
+
+
 def _quality(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
     if evidence.target is None:
         return _say("quality", None, messages.say("no_target"))
     if met := _meeting(facts, eligible=True):
         return _say("quality", False, messages.say("met_by", name=met[0].option, target=evidence.target))
-    unsettled = [
-        option.option
-        for option in facts.options
-        if facts.known("meets", option.option) is None and facts.known("eligible", option.option) is not False
-    ]
-    if unsettled:
+    if unsettled := _unsettled(facts):
         return _say("quality", None, messages.say("unresolved_options", names=", ".join(unsettled)))
     return _say("quality", True, messages.say("none_meets", target=evidence.target))
 
@@ -58,7 +62,11 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
     if chosen is None:
         return _say("cost", None, messages.say("nothing_eligible"))
     value = facts.known("cost", chosen.option)
+    if evidence.target is None:
+        return _say("cost", None, messages.say("no_target"))
     if not facts.known("meets", chosen.option):
+        if unsettled := _unsettled(facts):
+            return _say("cost", None, messages.say("unresolved_options", names=", ".join(unsettled)))
         return _say("cost", False, messages.say("nothing_to_replace"))
     if not chosen.usd_per_1k:
         free = messages.say("costs_nothing", name=chosen.option)

@@ -47,17 +47,21 @@ def improvement(evidence: Evidence) -> Finding:
     if row.ci95[0] > 0:
         return says("pass", f"{message} {messages.say('shown_better')}", **numbers)
     margin = 100 * evidence.margin
-    if row.no_worse and _is_saving(evidence, tuned, rival):
+    unpriced = next((one for one in (rival, tuned) if _costs(evidence, one).usd_per_1k is None), None)
+    if row.no_worse and not unpriced and _is_saving(evidence, tuned, rival):
         return says("pass", f"{message} {messages.say('no_worse_and_saving', margin=margin)}", **numbers)
     newly_met = evidence.target_of(tuned) == "met" and not any(
         other.eligible and evidence.target_of(other) == "met" for other in evidence.upstream.values() if other.tested
     )
     if row.no_worse and newly_met:
         return says("pass", f"{message} {messages.say('no_worse_and_met', margin=margin)}", **numbers)
+    if row.no_worse and unpriced:
+        why = messages.say("price_missing", name=unpriced.name)
+        return says("unknown", f"{message} {why}", messages.say("set_price", name=unpriced.name), **numbers)
     back = evidence.difference(tuned, rival)
     if row.ci95[1] < evidence.margin:
         return says("fail", f"{message} {messages.say('gain_excluded', margin=margin)}", **numbers)
-    if back is not None and back.no_worse and _is_saving(evidence, rival, tuned):
+    if back is not None and back.no_worse and not unpriced and _is_saving(evidence, rival, tuned):
         return says("fail", f"{message} {messages.say('rival_saves', name=rival.label)}", **numbers)
     return says(
         "unknown", f"{message} {messages.say('gain_open')}", messages.say("add_cases"), more_cases=True, **numbers
