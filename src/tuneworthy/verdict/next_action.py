@@ -172,12 +172,9 @@ def _candidates(
     costs: Mapping[str, RungCost],
 ) -> Iterator[_Candidate]:
     by_gate = {result.gate: result for result in gates}
-    if (classical := by_gate.get("classical")) and classical.status == "fail":  # more runs and cases settle nothing
-        names = {"classical", *(one.option for one in facts.options if one.kind == "classical")}
-        same = [fact for fact in unknown if fact[0] in {"could_meet", "meets"} and fact[1] in names]
+    if same := _held_by_grader(unknown, facts, by_gate):
+        yield _edit(by_gate["classical"].fix, same, minutes=MINUTES_TO_FIX_GRADER)
         unknown = [fact for fact in unknown if fact not in same]
-        if same:
-            yield _edit(classical.fix, same, minutes=MINUTES_TO_FIX_GRADER)
     untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
     unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
     missing = {"model"} if evidence.other_models == 0 else set()
@@ -191,11 +188,8 @@ def _candidates(
         kind, subject = fact
         if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
             yield _fix_search(unknown)
-        elif fact == ("could_meet", "retrieval") and fact not in runnable:
-            yield _edit(messages.say("give_documents"), [fact], minutes=60.0)
         elif kind == "could_meet" and fact not in runnable:
-            same = [one for one in unknown if one[1] == subject]
-            yield _edit(messages.say("add_model"), same, minutes=10.0)
+            yield _name_what_is_missing(subject, unknown)
         elif kind == "sound":
             gate = by_gate[subject]
             command = "tuneworthy run" if subject == "baseline" else ""
@@ -211,6 +205,24 @@ def _candidates(
             yield _edit(messages.say(name), [fact], minutes=minutes)
     if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
         yield from _more_cases(moving, facts, evidence)
+
+
+def _held_by_grader(
+    unknown: Sequence[FactName], facts: DecisionFacts, gates: Mapping[str, GateResult]
+) -> list[FactName]:
+    """Return the facts about the classical baseline if its gate failed: more runs and cases settle none of them."""
+    if "classical" not in gates or gates["classical"].status != "fail":
+        return []
+    names = {"classical", *(one.option for one in facts.options if one.kind == "classical")}
+    return [fact for fact in unknown if fact[0] in {"could_meet", "meets"} and fact[1] in names]
+
+
+def _name_what_is_missing(rung: str, unknown: Sequence[FactName]) -> _Candidate:
+    """Return the edit that lets a rung run: documents to search, or another model."""
+    same = [fact for fact in unknown if fact[1] == rung]
+    if rung == "retrieval":
+        return _edit(messages.say("give_documents"), same, minutes=60.0)
+    return _edit(messages.say("add_model"), same, minutes=10.0)
 
 
 def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
