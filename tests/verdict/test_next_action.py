@@ -68,7 +68,7 @@ def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> No
     verdict = decide(with_rungs(copies, kind="free_text"))
     assert "Copying the answer" in verdict.reasons[0]
     step = verdict.next_action
-    assert step.command == "" and "List a grader" in step.why and "test cases" not in step.why
+    assert step.command == "" and "Make a grader" in step.why and "test cases" not in step.why
 
 
 def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:
