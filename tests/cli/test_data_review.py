@@ -115,7 +115,7 @@ def test_two_reviewers_get_their_agreement(root: Path) -> None:
     assert "The reviewers agree on 28 of 29 rows" in result.stdout
     assert (
         result.return_value == 4
-        and "1 of 100 reviewed rows are bad (at most 2 allowed), and 2 of 102 rows remain" in result.stdout
+        and "1 of 100 reviewed rows is bad (at most 2 allowed), and 2 of 102 rows remain" in result.stdout
     )  # no longer certain
     assert review(root, "start", "--reviewer", "bob", lines=["g"] * 9).return_value == 0
 
@@ -142,7 +142,7 @@ def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     result = review(root, "rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
     assert result.return_value is None
     assert "refusal" not in result.stderr and "10 of 10 dropped rows" in result.stderr
-    assert "1 of 10 reviewed dropped rows are good" in result.stdout
+    assert "1 of 10 reviewed dropped rows is good" in result.stdout
     assert "no review plan" in result.stdout
     told = document(review(root, "status", "--json"))
     assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10

@@ -333,7 +333,7 @@ def test_samples_that_disagree_leave_and_the_majority_is_kept_with_its_share(tmp
     assert {row.answer for row in found.examples()} == {"0"}
     assert {row.meta["teacher"]["samples"]["share"] for row in found.examples()} == {0.75}
     (left,) = found.rejects()
-    assert (left["reason"], left["detail"]) == ("disagreement", "2 of 4 answers agree")
+    assert (left["reason"], left["detail"]) == ("disagreement", "the most frequent answer occurs in 2 of 4 samples")
 
 
 def test_samples_without_anything_to_choose_by_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -423,7 +423,7 @@ def test_another_teacher_is_not_added_unless_the_project_asks_for_a_mix(
     text = config.read_text()
     config.write_text(text.replace('model = "big"', 'model = "big"\nsystem = "Another prompt."'))
     line = refused(capsys, root, asked(root, QUESTIONS[3:], "two.jsonl"), "--add")
-    assert "answered one.jsonl:1, but the teacher" in line and "teacher_mix" in line
+    assert "Row one.jsonl:1 comes from one teacher" in line and "teacher_mix" in line
     assert len(seen(root)) == 3
     config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
     both = made(root, root / "two.jsonl", "--add")

@@ -144,3 +144,8 @@ def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refus
     told = export(root, "alpaca", tmp_path / "a")
     assert told["left_out"] == {"tools or tool calls": 1} and len(told["left_out_ids"]) == 1  # type: ignore[arg-type]
     assert invoke(["data", "export", "--format", "xml", "--project", str(root)]) == 2
+
+
+def test_a_version_that_does_not_exist_is_refused_with_what_to_do(frozen: Path) -> None:
+    with pytest.raises(UserError, match=r"'none' does not match exactly one version.* Omit --version"):
+        open_version(Folder(frozen), "none")

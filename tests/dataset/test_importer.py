@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read_and_rows_that_are_all_bad_are_one_line(store
         import_files(store, [tmp_path / "none.jsonl"])
     with pytest.raises(DataError, match="expected a known format for examples"):
         import_files(store, [write(tmp_path / "a.jsonl", {"foo": 1})])
-    with pytest.raises(UserError, match="None of the 2 rows is usable") as caught:
+    with pytest.raises(UserError, match=r"No row is usable \(rows read: 2\)") as caught:
         import_files(store, [write(tmp_path / "b.jsonl", log("q", feedback="bad"), b"oops")])
     assert "rejects.jsonl" in str(caught.value)
 

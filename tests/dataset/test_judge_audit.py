@@ -97,7 +97,7 @@ def test_a_judge_that_calls_a_worthless_answer_good_is_refused_and_sees_no_row(
 ) -> None:
     root = project(tmp_path / "p", fooled=True)
     assert built(root) == 2
-    assert "models.judge in [data.judge] accepts worthless answers" in capsys.readouterr().err
+    assert "models.judge in [data.judge] failed its test. The judge rated" in capsys.readouterr().err
     assert not any("untrue" in user for _, user in asked_of(root))
     (root / "tuneworthy.toml").write_text((root / "tuneworthy.toml").read_text() + 'off = ["judge_audit"]\n')
     assert built(root) == 0

@@ -59,7 +59,7 @@ def test_the_grader_chooses_the_best_and_drops_what_is_not_good_enough() -> None
     assert (selection.trace, selection.how, selection.score) == (answers[1], "grader", 0.8)  # the third was cut off
     dropped = select(answers, scores, accept=0.9)
     assert (dropped.trace, dropped.reason) == (None, "wrong")
-    assert "answers scores 0.800" in dropped.detail
+    assert "the best answer scores 0.800" in dropped.detail
     unscored = select(answers[:1], [Score.failed("timeout")], accept=0.5)
     assert (unscored.trace, unscored.reason, unscored.detail) == (None, "unscored", "timeout")
 
@@ -78,7 +78,11 @@ def test_the_majority_is_kept_with_its_share_and_below_the_threshold_nothing_is(
         0.5,
     )  # of all 4: the cut one counts
     dropped = select(answers, None, accept=1.0, agree=0.6)
-    assert (dropped.trace, dropped.reason, dropped.detail) == (None, "disagreement", "2 of 4 answers agree")
+    assert (dropped.trace, dropped.reason, dropped.detail) == (
+        None,
+        "disagreement",
+        "the most frequent answer occurs in 2 of 4 samples",
+    )
     tied = [trace("a"), trace("b"), trace("a"), trace("b")]
     assert select(tied, None, accept=1.0, agree=0.4).reason == "disagreement"
 

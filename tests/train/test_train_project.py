@@ -220,7 +220,7 @@ def test_rows_that_are_all_too_long_for_the_base_are_refused(tmp_path: Path) -> 
     store = tiny_project(tmp_path)
     config = tmp_path / "tiny" / "config.json"
     config.write_bytes(orjson.dumps({**orjson.loads(config.read_bytes()), "max_position_embeddings": 8}))
-    with pytest.raises(UserError, match="rows are longer than 8 tokens"):
+    with pytest.raises(UserError, match="the limit is 8 tokens"):
         prepare(load(tmp_path), store, unsafe=False, say=lambda _: None)
 
 

@@ -142,8 +142,9 @@ def open_version(store: Folder, version: str | None = None) -> Version:
     """
     opened = latest_version(store) if version is None else _named(store, version)
     if opened is None:
-        message = messages.say("no_version") if version is None else messages.say("no_such_version", version=version)
-        raise UserError(message, hint=messages.say("build_again"))
+        if version is None:
+            raise UserError(messages.say("no_version"), hint=messages.say("build_again"))
+        raise UserError(messages.say("no_such_version", version=version), hint=messages.say("omit_version"))
     opened.verify()
     return opened
 

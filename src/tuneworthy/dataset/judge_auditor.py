@@ -81,7 +81,7 @@ class JudgeAuditor:
         async with self._opened() as judge:
             canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
             if canaries.status == "fail":
-                message = messages.say("fooled_judge", model=self.config.model, reasons="; ".join(canaries.reasons))
+                message = messages.say("fooled_judge", model=self.config.model, reasons=" ".join(canaries.reasons))
                 raise UserError(message, hint=messages.say("fooled_judge_hint"))
             opinions: list[RowOpinion] = []
             for first in range(0, len(rows), BLOCK):

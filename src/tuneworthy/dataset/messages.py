@@ -51,7 +51,7 @@ say = Catalogue(
             "These files have not changed since their last import, so `data import` does not read them again."
         ),
         "rows_read": "{file}: {n} rows read",
-        "no_usable_row": "None of the {n} rows is usable.",
+        "no_usable_row": "No row is usable (rows read: {n}).",
         "reasons_in": "See the reasons in {path}.",
         "file_grew": "{path} changed while it was being imported.",
         "file_grew_hint": "Copy the file, then import the copy.",
@@ -64,7 +64,7 @@ say = Catalogue(
         ),
         "nothing_to_build_hint": "Run `tuneworthy data import FILE`, or specify a file in [examples].",
         "no_split_yet": (
-            "Dev and test cannot be drawn yet ({reason}). Until then, no row may overlap any of the {n} cases."
+            "Dev and test cannot be drawn yet: {reason}. Until then, no row may overlap any of the {n} cases."
         ),
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
@@ -75,30 +75,31 @@ say = Catalogue(
         "check_is_off": "The check {check} is off.",
         "running_check": "Running the check {check} on {n} rows",
         "check_off": "the check is off",
-        "no_row_passed": "None of the {n} rows passed the checks.",
+        "no_row_passed": "No row passed the checks (rows read: {n}).",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
         "unknown_code": (
-            "The check {check} reports the code {code!r}, which it does not declare. Declared codes are {codes}."
+            "The check {check} reports the code {code!r}, which it does not declare. It declares only: {codes}."
         ),
         "cannot_mask": "The check {check} does not support the policy 'mask'.",
         "cannot_mask_hint": "Set data.policy.{code} to drop or report.",
         "list_of_checks": "Choose from {names}.",
-        "fooled_judge": "The judge models.{model} in [data.judge] accepts worthless answers: {reasons}.",
+        "fooled_judge": "The judge models.{model} in [data.judge] failed its test. {reasons}",
         "fooled_judge_hint": 'Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
         "version_changed": "{path} has changed since it was frozen.",
         "build_again": "Run `tuneworthy data build`.",
+        "omit_version": "Omit --version to use the latest version, or pass a longer part of the id.",
         "no_version": "No version of the training data has been frozen yet.",
-        "no_such_version": "The training data has no version {version}.",
+        "no_such_version": "{version!r} does not match exactly one version of the training data.",
         "not_drawn": "not drawn because --limit is {limit}",
         "below_accept": "the best answer scores {best:.3f}, below the threshold of {accept:g} (n = {n})",
-        "agreement": "{n} of {total} answers agree",
+        "agreement": "the most frequent answer occurs in {n} of {total} samples",
         "no_questions": (
             "There are no questions for the teacher. Nothing has been imported, and [examples] specifies no file."
         ),
         "no_questions_hint": "Run `tuneworthy data distill FILE` with a file of questions.",
         "questions_to_ask": "Questions read: {n}. The teacher answers {asked} of them.",
         "not_asked": "  questions skipped: {n} ({reason}: {description})",
-        "no_question_left": "None of the {n} questions passed the checks.",
+        "no_question_left": "No question passed the checks (questions read: {n}).",
         "no_question_left_hint": "Change [data] or [teacher] in the project file, or specify a different file.",
         "terms_forbid": "The terms of use of models.{model} forbid training on its outputs.",
         "terms_forbid_hint": "Choose a different teacher.",
@@ -114,7 +115,7 @@ say = Catalogue(
         ),
         "cannot_select_hint": 'Set self_consistency in [teacher], or references = "all" if people labelled these rows.',
         "no_good_answer": "The teacher gave no usable answer to any of the {n} questions.",
-        "other_teacher": "The teacher {other} answered {row}, but the teacher {teacher} answered the new rows.",
+        "other_teacher": "Row {row} comes from one teacher ({other}), but the new rows come from another ({teacher}).",
         "other_teacher_hint": "To allow several teachers, set teacher_mix = true in [data].",
         "repeated_rows": "Rows not added again, because the latest import already contains them: {n}.",
         "teachers_not_recorded": "this version does not record its teachers, so run `tuneworthy data build` again",
@@ -172,7 +173,7 @@ say = Catalogue(
         "no_plan": "there is no review plan yet, so no row has been reviewed",
         "accepted": (
             "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts. In "
-            "attempt {attempt}, {n_bad} of {n_judged} reviewed rows are bad (at most {max_bad} allowed)"
+            "attempt {attempt}, {n_bad} of {n_judged} reviewed rows {n_bad:is|are} bad (at most {max_bad} allowed)"
         ),
         "refuted": (
             "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
@@ -180,11 +181,11 @@ say = Catalogue(
         ),
         "rejected": (
             "the review does not show that at least {bound:.1%} of the rows are good: {n_bad} of {n_judged} reviewed "
-            "rows are bad, but the plan allows at most {max_bad}"
+            "rows {n_bad:is|are} bad, but the plan allows at most {max_bad}"
         ),
         "open_review": (
-            "{n_bad} of {n_judged} reviewed rows are bad (at most {max_bad} allowed), and {open} of {n} rows remain to "
-            "be reviewed"
+            "{n_bad} of {n_judged} reviewed rows {n_bad:is|are} bad (at most {max_bad} allowed), and {open} of {n} "
+            "rows {open:remains|remain} to be reviewed"
         ),
         "shares_of_rejection": (
             ". The checks dropped {recall} of the bad rows and kept {specificity} of the good ones. Of the kept rows, "
@@ -237,7 +238,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "refusal": {"refused": "the model or its provider refused to answer"},
     "contamination": {
-        "overlap_exact": "identical to a case's question",
+        "overlap_exact": "the same letters and digits as a case's question",
         "overlap_ngram": "shares most words with a case's question",
         "overlap_edit": "differs from a case's question by one word",
         "overlap_short_edit": "a short question that differs from a case's question by one word",
@@ -314,7 +315,7 @@ def teachers(counts: Sequence[tuple[int, str]]) -> str:
 def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     """Say that groups are too small to compare."""
     listed = ", ".join(f"{name} (n = {n})" for name, n in counts[:_SHOWN])
-    return f"A comparison needs at least {least} answers per week or teacher. The largest groups are {listed}."
+    return f"A comparison needs at least {least} answers per week or teacher. Largest groups: {listed}."
 
 
 # --- build ----------------------------------------------------------------------------------------------------------
@@ -395,8 +396,8 @@ def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Se
     """Say what people think of rows that were left out."""
     what = f"rows dropped for {', '.join(reasons)}" if reasons else "dropped rows"
     return (
-        f"{n_good} of {n_judged} reviewed {what} are good. The estimate for all {n_rows} is {wrong}, with unrated rows "
-        "counted once as good and once as bad"
+        f"{n_good} of {n_judged} reviewed {what} {'is' if n_good == 1 else 'are'} good. Estimated share of good rows "
+        f"among all {n_rows}: {wrong}, with unrated rows counted once as good and once as bad"
     )
 
 
@@ -407,4 +408,4 @@ def setting_text(setting: object) -> str:
 
 def interval(share: tuple[float, float]) -> str:
     """Write an interval of a share."""
-    return f"[{share[0]:.1%}, {share[1]:.1%}]"
+    return f"{share[0]:.1%} to {share[1]:.1%}"

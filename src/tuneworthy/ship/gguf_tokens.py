@@ -119,7 +119,7 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
     """
     root = document.get("pre_tokenizer") or {}
     steps = root.get("pretokenizers", [root])
-    kinds = [step.get("type") for step in steps]
+    kinds = [step.get("type") or "none" for step in steps]
     normalizer = (document.get("normalizer") or {}).get("type")
     if normalizer not in {None, "NFC"}:
         raise UserError(messages.say("normaliser", kind=normalizer), hint=messages.say("use_converter"))

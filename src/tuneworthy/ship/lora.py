@@ -108,7 +108,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
     """
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
-        raise ModelError(messages.say("not_lora", folder=folder, kind=kind))
+        raise ModelError(messages.say("not_lora", folder=folder, kind=kind or "none"))
     for key, why in messages.UNMERGEABLE_SETTINGS.items():
         if config.get(key):
             raise UserError(messages.say("not_mergeable", folder=folder, why=why, key=key))

@@ -187,7 +187,7 @@ def check_sixteen_bit(folder: Path) -> None:
     """
     quantised = read_config(folder / "config.json").get("quantization_config")
     if quantised:
-        kind = quantised.get("quant_method", "?") if isinstance(quantised, dict) else "?"
+        kind = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
         raise UserError(messages.say("quantised_base", folder=folder, kind=kind), hint=messages.say("merge_into_16bit"))
     for name, place in tensors_of(folder).items():
         if place.dtype not in FLOATS:

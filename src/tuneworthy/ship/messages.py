@@ -41,7 +41,7 @@ say = Catalogue(
         ),
         "merge_into_own_base": "Merge into the base model that the adapter was trained on.",
         "quantised_base": (
-            "{folder} is quantised with {kind}. A merge would round away most of what the adapter learned."
+            "The weights in {folder} are quantised ({kind}). A merge would round away most of what the adapter learned."
         ),
         "quantised_weight": "{folder}: {name} is stored as {dtype}, not as a 16-bit or 32-bit float.",
         "merge_into_16bit": "Merge into the original 16-bit base model.",
@@ -82,15 +82,15 @@ say = Catalogue(
         ),
         "no_place_in_gguf": "GGUF files for the {architecture} architecture cannot store {name}.",
         "lost_in_gguf": "The model cannot be exported as GGUF: {setting}.",
-        "rope_scaling": "GGUF does not support the RoPE scaling {kind}",
-        "sliding_window": "GGUF does not support sliding-window attention (use_sliding_window)",
+        "rope_scaling": "the export does not support the RoPE scaling {kind}",
+        "sliding_window": "the export does not support sliding-window attention (use_sliding_window)",
         "quantised": "it is already quantised",
-        "activation": "GGUF does not support the activation function {kind}",
+        "activation": "the export does not support the activation function {kind}",
         "not_bpe": "{folder}: the tokenizer type {kind} cannot be exported as GGUF. Only BPE is supported.",
         "no_tokenizer": "{path} is missing.",
         "save_tokenizer": "Save the tokenizer with transformers as a fast tokenizer.",
         "normaliser": "A tokenizer with the normalizer {kind} cannot be exported as GGUF.",
-        "pre_tokeniser": "llama.cpp does not support the pre-tokenizer {kinds}.",
+        "pre_tokeniser": "The GGUF export does not support the pre-tokenizer {kinds}.",
         # Ollama
         "not_for_ollama": "Ollama's template language cannot express the chat template: {reason}.",
         "serve_with_llama_cpp": "Serve the GGUF file with llama.cpp, which reads the chat template directly.",
@@ -102,7 +102,7 @@ say = Catalogue(
         "add_template": "Add chat_template.jinja to the folder.",
         "not_a_number": "generation_config.json: {key} must be a number, not {value!r}.",
         # Quantising
-        "no_gpu_to_quantise": "This machine has no CUDA device to quantise on.",
+        "no_gpu_to_quantise": "PyTorch is not installed, or it finds no CUDA device to quantise on.",
         "quantise_elsewhere": (
             "Run the command on a machine with a CUDA GPU, or run `tuneworthy export gguf --type q8_0`."
         ),
@@ -140,7 +140,7 @@ say = Catalogue(
         "wrong_adapter": "The merged model was made from the adapter {recorded}, but the adapter here is {adapter}.",
         "wrong_merged": "The GGUF file was made from the model {recorded}, but the merged model here is {merged}.",
         "no_base_named": "The adapter does not record its base model.",
-        "lineage": "Base {base}, adapter {adapter}, merged model {merged}.",
+        "lineage": "Base model: {base}. Adapter: {adapter}. Merged model: {merged}.",
         "no_server": "No server is running the adapter.",
         "rank_above_limit": "The adapter's LoRA rank is {rank}, but the server allows at most {max_rank}.",
         "rank": "The adapter's LoRA rank is {rank}, and the server allows at most {max_rank}.",
@@ -151,42 +151,51 @@ say = Catalogue(
             "weights. Any {block} neighbouring weights have at most {levels} distinct values."
         ),
         "no_template_recorded": "Training did not record a chat template.",
-        "template_changed": "{form} uses the chat template {sha256}, but training used {trained}.",
-        "added_token_lost": "{form} tokenizes {text!r} as {ids}, but training used the single token {number}.",
+        "template_changed": "The form `{form}` uses the chat template {sha256}, but training used {trained}.",
+        "added_token_lost": (
+            "The form `{form}` tokenizes {text!r} as {ids}, but training used the single token {number}."
+        ),
         "added_tokens": "All {n} special and added tokens are single tokens with the same ids in every form.",
-        "prompt_ids": "{n} prompts have the same token ids in {forms}.",
+        "prompt_ids": "{n} prompts have the same token ids in these forms: {forms}.",
         "adapter_idle": (
             "The adapter differs from its base model by a mean KL of only {kl:.4f} nats. A working adapter differs by "
             "at least {limit}."
         ),
         "form_is_base": (
-            "{form} differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter itself differs by "
-            "{own:.4f} nats."
+            "The form `{form}` differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter itself "
+            "differs by {own:.4f} nats."
         ),
         "end_masked": "Training masked the end-of-turn token, so the loss does not cover it.",
         "end_unlikely": (
-            "After training answers, the median probability of the end-of-turn token is only {p:.2f} (n = {n})."
+            "After answers from the training data, the median probability of the end-of-turn token is only {p:.2f} (n "
+            "= {n})."
         ),
-        "end_lost": "{form} does not stop in {n} of the {of} answers in which the adapter stops.",
+        "end_lost": "The form `{form}` does not stop in {n} of the {of} answers in which the adapter stops.",
         "end_of_turn": (
-            "After training answers, the median probability of the end-of-turn token is {p:.2f} (n = {n}). The adapter "
-            "stops in {stopped} of {of} answers. Every other form stops in at least the required share of these."
+            "After answers from the training data, the median probability of the end-of-turn token is {p:.2f} (n = "
+            "{n}). The adapter stops in {stopped} of {of} answers. Every other form stops in at least the required "
+            "share of these."
         ),
         "distribution_changed": (
-            "{form} ({kind}) has a mean KL of {kl:.4f} nats from the adapter, above the limit of {limit:.4f}."
+            "The form `{form}` ({kind}) has a mean KL of {kl:.4f} nats from the adapter, above the limit of "
+            "{limit:.4f}."
         ),
         "distributions": "Mean KL from the adapter, in nats: {forms} (n = {n}).",
         "answers_changed": (
-            "{form} ({kind}) reproduces {share:.1%} of {n} greedy answers, below the limit of {limit:.1%}."
+            "The form `{form}` ({kind}) reproduces {share:.1%} of {n} greedy answers, below the limit of {limit:.1%}."
         ),
         "greedy": "Share of greedy answers that are identical to the adapter's (n = {n}): {forms}.",
         "no_fact": (
             "There is no fact to check, because --fact was not passed and no training answer is known only to the "
             "adapter."
         ),
-        "no_fact_taught": "The adapter has learned no facts beyond those of its base model.",
+        "no_fact_taught": (
+            "None of the checked facts is known to the adapter but unknown to its base model. Pass a fact from the "
+            "training rows with --fact, or train again."
+        ),
         "fact_lost": (
-            "{form} knows only {n} of {of} learned facts. Its answer about one of the missing facts is {answer!r}."
+            "The form `{form}` knows only {n} of {of} learned facts. Its answer about one of the missing facts is "
+            "{answer!r}."
         ),
         "facts": "Every form knows the facts that the adapter learned and the base model lacks (n = {n}).",
         "no_answer_ends": "the adapter finishes none of the answers that can be graded",
@@ -225,14 +234,14 @@ def serving(checks: Iterable[Mapping[str, object]], detail: str) -> str:
 
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:
     """Say which forms carry the template, and which do not tell."""
-    unknown = f" Not reported by {', '.join(silent)}." if silent else ""
-    return f"The chat template is {sha256} in {', '.join(forms)}.{unknown}"
+    unknown = f" Forms that do not report theirs: {', '.join(silent)}." if silent else ""
+    return f"These forms use the chat template {sha256}: {', '.join(forms)}.{unknown}"
 
 
 def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) -> str:
     """Show the ids that a form reads, and those of training."""
     shown = [f"{list(ids[:6])}{'...' if len(ids) > 6 else ''} ({len(ids)} ids)" for ids in (read, trained)]
-    return f"{form} tokenizes a prompt as {shown[0]}, but training used {shown[1]}."
+    return f"The form `{form}` tokenizes a prompt as {shown[0]}, but training used {shown[1]}."
 
 
 def acts(kl: float, n: int, forms: Iterable[str]) -> str:
@@ -259,8 +268,8 @@ def too_few_answers(n: int, margin: float, not_scored: str, more: str) -> str:
     """Say that even equal forms could not be shown to be equal."""
     reason = f"Not scored ({not_scored}). " if not_scored else ""
     return (
-        f"{reason}{n} answers are too few to rule out a loss of {100 * margin:g} points, even if all forms are equal. "
-        f"{more}"
+        f"{reason}There are too few answers (n = {n}) to rule out a loss of {100 * margin:g} points, even if all "
+        f"forms are equal. {more}"
     )
 
 

@@ -170,7 +170,7 @@ class _Advisor:
             tried = replace(self.settings, method="lora", micro_batch_size=1)
             needed = fits(self.shape, tried, self.available, self.device)
             if needed.fit == "does not fit":
-                method, reason = "qlora", messages.say("qlora_reason", gib=needed.estimate.n_bytes / GIB)
+                method, reason = "qlora", messages.say("qlora_reason", gib=needed.estimate.high / GIB)
         self._set("method", method, reason, sources.QLORA)
 
     def _rank_and_alpha(self) -> None:

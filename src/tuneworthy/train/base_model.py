@@ -195,7 +195,8 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise ModelError(
-            messages.say("unreadable_gguf", path=place, reason=str(error)[:200]), hint=messages.say("use_safetensors")
+            messages.say("unreadable_gguf", path=place, reason=str(error)[:200].rstrip(".")),
+            hint=messages.say("use_safetensors"),
         ) from None
     _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model

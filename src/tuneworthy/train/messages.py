@@ -21,9 +21,12 @@ say = Catalogue(
         "no_base": "The weights of the model {spec} are not on this machine.",
         "pull_model": "Run `tuneworthy models pull {spec}`.",
         "set_base": "Set [train] base to a model whose weights are on this machine.",
-        "baseline_has_no_weights": "The baseline model {name} runs behind a server, so its weights cannot be trained.",
+        "baseline_has_no_weights": (
+            "The baseline model {name} does not use the provider llama_cpp, so tuneworthy has no weights to train."
+        ),
         "dequantised": (
-            "{spec}: converted from {file_type} to bfloat16. The precision lost to quantisation cannot be recovered."
+            "{spec}: converting {file_type} weights to bfloat16. Any precision lost to quantisation cannot be "
+            "recovered."
         ),
         "rounded": "{spec}: rounded {kinds} weights to bfloat16.",
         "no_chat_template": "The model in {folder} has no chat template.",
@@ -39,7 +42,7 @@ say = Catalogue(
         "no_answers": "there are no answers",
         "nothing_scored": "The first grader could not score any of the {n} answers ({reason}).",
         "fix_grader": "Fix the first grader in [[graders]].",
-        "some_unscored": "{n} of {of} answers could not be scored and are excluded.",
+        "some_unscored": "{n} of {of} answers could not be scored and {n:is|are} excluded.",
         "rows_lack_variables": "None of the {n} rows has the variables of [prompt] in its question.",
         "write_variables": (
             "In each question, write every variable on its own line as `name: value`, or change [prompt]."
@@ -54,13 +57,13 @@ say = Catalogue(
             "dev or overlap with cases: {left_out}."
         ),
         "judge_does_not_stop": "No early stopping: the first grader is a judge, which would need model calls.",
-        "too_few_to_hold_out": "No early stopping: {n} rows are too few to hold any out.",
+        "too_few_to_hold_out": "No early stopping: {n} {n:row is|rows are} too few to hold any out.",
         "too_few_scorable": "No early stopping: too few held-out rows can be scored ({n}).",
         "held_out_unscorable": (
-            "{n} of {of} held-out rows cannot be scored and are used for neither training nor early stopping."
+            "{n} of {of} held-out rows cannot be scored and {n:is|are} used for neither training nor early stopping."
         ),
         "held_out_twice": (
-            "{n} of {of} held-out rows repeat the question of another row. Each question is evaluated once."
+            "{n} of {of} held-out rows {n:repeats|repeat} the question of another row. Each question is evaluated once."
         ),
         "rehearsal_starts": "Rehearsal: the base model generates {n} rows in addition to {n_rows} task rows.",
         "rehearsal_short": (
@@ -70,13 +73,13 @@ say = Catalogue(
         "no_full_training": "`train` does not support full fine-tuning.",
         "use_lora": 'Set [train] method to "lora" or "qlora".',
         "may_not_fit": (
-            "Padded batches need {needed:.1f} GiB, but only {available:.1f} GiB is available, so the run may be "
-            "killed. Run `tuneworthy plan` to see which settings fit."
+            "Padded batches may need up to {needed:.1f} GiB, but only {available:.1f} GiB is available, so the run may "
+            "be killed. Run `tuneworthy plan` to see which settings fit."
         ),
-        "all_too_long": "All {n} rows are longer than {limit} tokens.",
+        "all_too_long": "No row is left to train on, because the limit is {limit} tokens. Rows dropped: {n}.",
         "raise_length_or_base": "Raise [train] max_length, or use a base model with a longer context.",
         "template_refuses_some": "The chat template rejects some of the held-out rows.",
-        "rate_tried": "Learning rate {rate:.2g}: loss {loss:.4f} after {steps} steps.",
+        "rate_tried": "Learning rate {rate:.2g}: mean loss of {loss:.4f} over the last quarter of {steps} steps.",
         "all_diverged": "Training diverges at every learning rate tried: {rates}.",
         "lower_rate": "Lower [train] learning_rate.",
         "diverged": "Training diverged at step {step}: loss {loss}, gradient norm {gradient}, learning rate {rate:g}.",
@@ -105,8 +108,8 @@ say = Catalogue(
             "Unknown training setting {key!r}. If a later version of tuneworthy wrote it, upgrade tuneworthy."
         ),
         # The pilot
-        "pilot_needs_grader": "The pilot needs a grader that does not call a model.",
-        "add_grader": "Put a grader that needs no model calls first in [[graders]].",
+        "pilot_needs_grader": "The pilot needs enough held-out rows that a grader can score without calling a model.",
+        "add_grader": "If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
         "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
         # Plans
         "this_processor": "this CPU ({gflops:.0f} GFLOP/s measured)",
@@ -133,11 +136,12 @@ say = Catalogue(
         "no_rehearsal_reason": "Only `train` generates rehearsal rows, and it does not support full fine-tuning.",
         "schedule_reason": "TRL's default, with a short warm-up over 3% of the steps.",
         "lora_reason": (
-            "The 16-bit base model fits in memory, and the adapter merges into the same weights it was trained on."
+            "QLoRA is needed only if the 16-bit base model does not fit in GPU memory. With LoRA, the adapter merges "
+            "into the same weights it was trained on."
         ),
         "qlora_reason": (
-            "The 16-bit base model needs {gib:.1f} GiB, so it is loaded in 4-bit. The adapter is trained on quantised "
-            "weights, so check parity after the merge."
+            "With a 16-bit base model, even one row at a time may need up to {gib:.1f} GiB, so the model is loaded in "
+            "4-bit. The adapter is trained on quantised weights, so check parity after the merge."
         ),
         "alpha_reason": (
             "The scale alpha/r is {scale:g}. With alpha fixed, the best learning rate hardly depends on the rank. A "
@@ -145,8 +149,8 @@ say = Catalogue(
         ),
         "full_rate_reason": "The learning rate for full fine-tuning, from the published fit.",
         "plain_rate_reason": (
-            "A starting point, because there is no published fit for {family}: 10 times the learning rate for full "
-            "fine-tuning."
+            "A starting point, because there is no published fit for {family}: 10 times 2e-5, a common learning rate "
+            "for full fine-tuning."
         ),
         "checkpointing_reason": "The run needs the memory that gradient checkpointing saves.",
         "no_checkpointing_reason": "The run fits without gradient checkpointing, so no layer is computed twice.",
@@ -187,7 +191,7 @@ say = Catalogue(
         # Lints of training configs
         "write": "Use {text}.",
         "remove": "Remove this setting.",
-        "all_linear": 'Set target_modules="all-linear".',
+        "all_linear": 'Set target_modules="all-linear", or lora_target_linear: true in Axolotl.',
         "attention_only": "The adapters cover only {modules}, not the MLP.",
         "default_targets": "No target modules are set, so PEFT adapts only q_proj and v_proj.",
         "head_adapted": "TRL rejects adapters on lm_head.",
@@ -239,7 +243,7 @@ say = Catalogue(
         "end_unmasked": "The loss excludes the end-of-turn token.",
         "padding_is_end": "The collator masks padding, and the padding token is also the end-of-turn token.",
         "own_padding": "Use a dedicated padding token.",
-        "field_gone": "transformers 5 removed {key}.",
+        "field_gone": "transformers 5 or TRL has renamed or removed {key}.",
         "loss_alias": "chunked_nll is an alias for the default loss, and TRL 2 removes it.",
         "liger": "use_liger_kernel is deprecated, and TRL 2 removes it.",
         # batch sizes
@@ -262,8 +266,8 @@ LEFT_OUT_REASONS: Final[Mapping[str, str]] = {
 
 def no_rows(n: int, reasons: Mapping[str, int]) -> str:
     """Say why no row is left to train on."""
-    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "there are no rows"
-    return f"None of the {n} rows can be trained on: {why}."
+    why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"No row can be trained on (rows read: {n}). Dropped: {why}." if why else "There are no rows to train on."
 
 
 def memory_after(sentence: str, *, shared: bool) -> str:
@@ -276,8 +280,8 @@ def memory_after(sentence: str, *, shared: bool) -> str:
 
 def emitted_rows(n: int, *, rehearsal: bool) -> str:
     """Say which rows are written for another trainer."""
-    without = "" if rehearsal else ", except rehearsal rows, which the base model generates during the run"
-    return f"The {n} rows are the same as for `tuneworthy train`{without}."
+    without = "" if rehearsal else " They do not include rehearsal rows, which only `train` generates."
+    return f"The {n} rows are the same as for `tuneworthy train`.{without}"
 
 
 def dtype_reason(*, has_bf16: bool) -> str:
@@ -314,17 +318,15 @@ def rank_reason(n: int, share: float, supervised: int) -> str:
 def rate_reason(formula: str, times: int, capped: float | None, steps: int | None) -> str:
     """Say how the learning rate follows from the fit."""
     cap = f", capped at {capped:g} because the fit does not cover models this small" if capped else ""
-    short = f", because the run has only {steps} steps" if steps is not None else ""
+    short = f" and applies to short runs (here {steps} steps)" if steps is not None else ""
     return f"{formula}{cap}. The factor {times} is relative to full fine-tuning{short}."
 
 
 def micro_batch_reason(needed: float, most: float, available: float, accumulated: int, *, fits: bool) -> str:
     """Say how much of the memory the largest batch takes; memory in GiB."""
     rows = "The largest batch that fits needs" if fits else "Even one row does not fit: it needs"
-    return (
-        f"{rows} {needed:.1f} GiB (at most {most:.1f} GiB) of the {available:.1f} GiB available. "
-        f"Gradient accumulation steps: {accumulated}."
-    )
+    room = f" of the {available:.1f} GiB available" if fits else f", but {available:.1f} GiB is available"
+    return f"{rows} {needed:.1f} GiB (at most {most:.1f} GiB){room}. Gradient accumulation steps: {accumulated}."
 
 
 # Memory

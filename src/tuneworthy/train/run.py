@@ -129,7 +129,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
         has_bf16=has_bf16(device),
     )
     if (memory := advice.memory).fit == "does not fit":
-        say(messages.say("may_not_fit", needed=memory.estimate.n_bytes / GIB, available=memory.available / GIB))
+        say(messages.say("may_not_fit", needed=memory.estimate.high / GIB, available=memory.available / GIB))
     settings = advice.settings
     return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
 

@@ -111,18 +111,19 @@ class State:
             return messages.say("no_plan")
         if self.status == "rejected" and self.n_refuted and not is_rejected(self.n_bad, plan.max_bad):
             return messages.say("refuted", n=self.n_refuted, bound=plan.bound)
-        templates = {"accepted": messages.say("accepted"), "rejected": messages.say("rejected")}
-        return templates.get(self.status, messages.say("open_review")).format(
-            bound=plan.bound,
-            n_rows=plan.n_rows,
-            confidence=CONFIDENCE,
-            attempt=plan.attempt,
-            n_bad=self.n_bad,
-            n_judged=self.n_judged,
-            open=plan.n - self.n_judged,
-            max_bad=plan.max_bad,
-            n=plan.n,
-        )
+        figures = {
+            "bound": plan.bound,
+            "n_rows": plan.n_rows,
+            "confidence": CONFIDENCE,
+            "attempt": plan.attempt,
+            "n_bad": self.n_bad,
+            "n_judged": self.n_judged,
+            "open": plan.n - self.n_judged,
+            "max_bad": plan.max_bad,
+            "n": plan.n,
+        }
+        accepted, rejected = self.status == "accepted", self.status == "rejected"
+        return messages.say("accepted" if accepted else "rejected" if rejected else "open_review", **figures)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain data for JSON."""
