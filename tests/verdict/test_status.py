@@ -20,6 +20,7 @@ from tuneworthy.verdict.base import EconomicsResult, Forecast, NextAction, Outco
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.playbook import Checklist, Cost, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state
+from tuneworthy.verdict.suspects import suspects_path
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STEPS = [
@@ -255,6 +256,10 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
     assert read_state(load(world)).verdict_stale == []
     os.utime(folder.path / "verdict.json", (1, 1))
     assert read_state(load(world)).verdict_stale == []
+    relabelled = suspects_path(load(world))
+    relabelled.write_text('{"case": "a", "label": "red", "labeller": "ada"}\n')
+    assert read_state(load(world)).verdict_stale == ["failed cases were relabelled"]
+    relabelled.unlink()
     run_ladder = folder.read("run", dict)
     folder.write("run", run_ladder | {"cost_usd": 7.0})
     os.utime(folder.path / "run.json", (0, 0))

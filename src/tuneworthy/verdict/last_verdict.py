@@ -1,8 +1,8 @@
 """The last verdict of a project, stored in its folder with hashes of what it was computed from.
 
-Invariant: a verdict holds only if the run, the error analysis, the judge's validation and the project file (and for one
-about shipping the proofs, the data and its reviews) are byte for byte what it was computed from, and its last day has
-not passed.
+Invariant: a verdict holds only if the run, the error analysis, the labels of failures that people checked, the judge's
+validation and the project file (and for one about shipping the proofs, the data and its reviews) are byte for byte what
+it was computed from, and its last day has not passed.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.suspects import suspects_path
 
 FILE: Final = "verdict"
 # How long a verdict holds where no price or model in it ends sooner.
 FRESH_DAYS: Final = 90
-DECIDING: Final = ("run", "errors", "judge", "project")
+DECIDING: Final = ("run", "errors", "judge", "project", "suspects")
 # What a verdict about shipping rests on beside that.
 SHIPPING: Final = ("pilot", "parity", "serving", "datasets/latest", "models/latest-adapter", "reviews")
 
@@ -81,8 +82,9 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
 
 
 def _hashes(project: Project) -> dict[str, str]:
-    folder, reviews = Folder(project.root), project.root / REVIEWS
-    documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", "reviews"}]
+    folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
+    documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", *beside}]
     hashes = {name: content_hash(folder.read(name, object)) for name in documents}
-    hashes["reviews"] = sha256(reviews.read_bytes()).hexdigest() if reviews.is_file() else ""
+    for name, path in beside.items():
+        hashes[name] = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     return hashes | {"project": content_hash(project.model_dump(mode="json"))}

@@ -502,6 +502,7 @@ CHANGED_SINCE: Final[Mapping[str, str]] = {
     "errors": "the error analysis was run again",
     "judge": "the judge was validated again",
     "project": "the project file has changed",
+    "suspects": "failed cases were relabelled",
     "pilot": "a new pilot was run",
     "parity": "`tuneworthy parity` was run again",
     "serving": "the fine-tuned model was served again",

@@ -26,6 +26,7 @@ from tuneworthy.verdict.suspects import RELABELLED
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
 USD_PER_MINUTE: Final = 1.5
 USD_PER_STEP: Final = 1.0
+# Of a person, assumed: to write or label a case, to rate an answer, to edit the project file, to find costs out.
 MINUTES_PER_CASE: Final = 2.0
 MINUTES_PER_VERDICT: Final = 0.5
 MINUTES_TO_EDIT: Final = 2.0

@@ -18,9 +18,8 @@ from tuneworthy.verdict.base import GateResult, Outcome, Stage, Verdict
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
+from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 
-# Time a person takes to write or label a case: assumed.
-MINUTES_PER_CASE = 2.0
 # Steps that may be taken in any order.
 LEVERS = ("prompt", "model", "retrieval", "decoding")
 Span = tuple[float, float]

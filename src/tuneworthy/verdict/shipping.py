@@ -1,7 +1,6 @@
 """The decision after training: ship the tuned model or not. Pure; used as soon as one was compared on test."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.verdict import messages
@@ -16,11 +15,9 @@ from tuneworthy.verdict.base import (
     Verdict,
 )
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.facts import SOUND
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
-
-# Gates that the test itself must pass before any comparison on it counts.
-SOUND: Final = frozenset({"test_set", "baseline", "contamination", "judge"})
 
 
 def decide_shipping(
