@@ -32,7 +32,7 @@ def test_the_same_content_is_the_same_artifact_and_the_last_made_is_the_latest(t
     latest = latest_artifact(store, "adapter")
     assert latest is not None and latest.id == first.id
     assert open_artifact(store, "adapter", other.id[:6]).parent == "base"
-    with pytest.raises(UserError, match="'zz' does not match exactly one adapter. If you passed an ID, check it"):
+    with pytest.raises(UserError, match=r"'zz' does not match exactly one adapter\. If you passed an ID, check it"):
         open_artifact(store, "adapter", "zz")
 
 
