@@ -10,7 +10,10 @@ say = Catalogue(
         "trust_allowed": "You allow the project in {root} to:",
         "trust_missing": "You have not allowed the project in {root} to:",
         "trust_nothing": "The project in {root} does nothing that needs your permission.",
-        "trust_variable": "{variable} is set in your environment. It trusts all projects in these folders.",
+        "trust_variable": (
+            "{variable} is set in your environment, so projects in the folders that it lists stay trusted. Unset it to "
+            "revoke that too."
+        ),
         "trust_asks": "The project in {root} wants to do the following as your user (new items are marked with +):",
         "trust_question": "Trust this project and allow all of this?",
         # how a command ended
@@ -222,7 +225,7 @@ say = Catalogue(
             "For the GGUF file, run `tuneworthy parity`, which uses the llama.cpp that serves the file."
         ),
         "serve_by_hand": "To start the server without tuneworthy, run: {command}",
-        "serving": "Serving {kind} {id} at {address}/v1 as {name}. Press Ctrl-C to stop.",
+        "serving": "Serving the {kind} {id} at {address}/v1 as {name}. Press Ctrl-C to stop.",
         "serving_key": "API key, valid until the server stops: {key}",
         "serving_stopped": "Stopped.",
         "engine_ended": "{engine} stopped unexpectedly.",

@@ -17,6 +17,7 @@ from tuneworthy.ship.parity.request import request_of
 from tuneworthy.ship.serve import NAME, ServingChoice, check_serving, choose, llama_cpp, vllm
 from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
+from tuneworthy.store.messages import KINDS
 
 
 @click.command("serve")
@@ -89,7 +90,9 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
         if choice.engine == "vllm":
             with vllm(choice, store.logs / "vllm.log") as server, noted(store, choice.artifact, "vllm", server.address):
                 note(
-                    messages.say("serving", kind=choice.what, id=choice.artifact.id, address=server.address, name=NAME)
+                    messages.say(
+                        "serving", kind=KINDS[choice.what], id=choice.artifact.id, address=server.address, name=NAME
+                    )
                 )
                 _watch(lambda: server.alive, "vLLM", server.log)
         else:
@@ -99,7 +102,9 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
                 noted(store, choice.artifact, "llama_cpp", engine.address),
             ):
                 note(
-                    messages.say("serving", kind=choice.what, id=choice.artifact.id, address=engine.address, name=NAME)
+                    messages.say(
+                        "serving", kind=KINDS[choice.what], id=choice.artifact.id, address=engine.address, name=NAME
+                    )
                 )
                 note(messages.say("serving_key", key=engine.api_key))
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
