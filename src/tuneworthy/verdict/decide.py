@@ -155,10 +155,10 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         return messages.say("cost_decides", evidence=row.evidence)
     if ruling.code == "constraint":
         rows = {row.reason: row for row in evidence.training_reasons if row.status == "measured"}
-        row = rows.get("latency") or rows.get("locality")
-        if row is None:  # whether it keeps the constraint is open, and cost is a reason if it does
+        measured = rows.get("latency") or rows.get("locality")
+        if measured is None:  # whether it keeps the constraint is open, and cost is a reason if it does
             return messages.say("constraint_or_cost")
-        return join_sentences(messages.say("constraint_decides"), row.evidence)
+        return join_sentences(messages.say("constraint_decides"), measured.evidence)
     if ruling.code == "rung_untried":
         return messages.say("rung_may_meet", rung=ruling.subject)
     if ruling.code == "economics":
