@@ -6,7 +6,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, write_comparisons
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats.comparisons import ComparisonPlan, UsedUp
+from tuneworthy.stats.comparisons import SHARED, ComparisonPlan, UsedUp
 from tuneworthy.types import Variant, content_hash
 
 
@@ -16,8 +16,10 @@ def plan_comparisons(session: Session) -> ComparisonPlan:
     Once cases were added to test, each rung may compare again: all of them share half of the reserve.
     """
     rungs = rungs_with_comparisons(session.project, session.split, session.task)
-    plan = read_comparisons(session.folder).plan(rungs)
-    if session.split.additions:
+    plan = read_comparisons(session.folder)
+    if not plan.planned or not session.split.additions:
+        plan = plan.plan(rungs)
+    if session.split.additions:  # a rung that is new then has no use for a slot on the cases before
         plan = plan.share([slot_of(session, rung) for rung in rungs])
     write_comparisons(session.folder, plan)
     return plan
@@ -26,6 +28,14 @@ def plan_comparisons(session: Session) -> ComparisonPlan:
 def slot_of(session: Session, rung: str) -> str:
     """Return the slot of a rung in the plan, on the test set as it is now."""
     return f"{rung}+{len(session.split.additions)}" if session.split.additions else rung
+
+
+def planned_alpha(session: Session) -> float | None:
+    """Return the alpha of a comparison on the test set as it is now, before any is passed on; None before a plan."""
+    plan = read_comparisons(session.folder)
+    if not plan.planned:
+        return None
+    return plan.added.get(slot_of(session, plan.planned[0]), SHARED / len(plan.planned))
 
 
 def earlier_levels(session: Session, rung: str, a: Variant, b: Variant) -> list[tuple[int, float]]:

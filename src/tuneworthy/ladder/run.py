@@ -24,6 +24,7 @@ from tuneworthy.ladder.comparisons import (
     measure_today,
     pass_on,
     plan_comparisons,
+    planned_alpha,
     slot_of,
     take_comparison,
 )
@@ -57,7 +58,6 @@ from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
-from tuneworthy.stats.comparisons import SHARED
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
@@ -453,7 +453,7 @@ class LadderRun:
             n_dev=len(self.dev),
             n_test=len(session.split.test),
             explored=session.split.explore,
-            alpha=SHARED / len(comparisons.planned) if comparisons.planned and not self.quick else None,
+            alpha=None if self.quick else planned_alpha(session),
             comparisons=ComparisonCount(len(comparisons.planned), comparisons.n_taken),
             cost_usd=session.runner.spending.usd,
             rungs=rungs,

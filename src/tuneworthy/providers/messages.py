@@ -62,7 +62,7 @@ say = Catalogue(
         "vllm_ended": "vLLM exited {n} times.",
         "vllm_ended_at_start": "vLLM exited during startup: {reason}.",
         "vllm_silent": "vLLM did not respond within {limit_s:g} s.",
-        "no_vllm": "The program {program} does not exist.",
+        "no_vllm": "The program {program} was not found.",
         "install_vllm": (
             "Install vLLM in a separate environment, then set `executable` in [models.NAME] to its bin/vllm."
         ),
@@ -170,7 +170,7 @@ say = Catalogue(
         "seed_works": "{n} calls with the same seed agree, and other seeds differ",
         "no_logprobs": "the response has no log-probabilities",
         "logprobs": "{n} tokens with {alternatives} alternatives each",
-        "no_stop_word": "no suitable stop word in {text!r}",
+        "no_stop_word": "no word in {text!r} is suitable as a stop sequence",
         "stopped": "with stop {word!r}, the answer ends in {text!r}",
         "no_variation": "the answers do not vary even without {name}",
         "variation": (

@@ -210,7 +210,7 @@ say = Catalogue(
         "rate_of_full": "A learning rate of {rate:g} is too low for adapters.",
         "default_rate": "No learning rate is set, so TRL uses {rate:g}, its default for full fine-tuning.",
         "lora_rate": "Use about 10 times the learning rate for full fine-tuning: 1e-4 to 5e-4.",
-        "rate_high": "A learning rate of {rate:g} is higher than in any published fit.",
+        "rate_high": "A learning rate of {rate:g} is higher than any published recommendation for LoRA.",
         "short_run": "Run a few steps to check that the loss stays stable.",
         "batch_large": "A batch of {n:.0f} rows per device is too large for LoRA.",
         "smaller_batch": "Use fewer than {limit} rows per step.",

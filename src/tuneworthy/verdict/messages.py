@@ -123,8 +123,8 @@ say = Catalogue(
         ),
         "no_shadow": "No real traffic has been sent to the fine-tuned model.",
         "do_shadow": (
-            "Send a copy of your traffic to both models and compare the answers. Then waive the gate `shadow` with "
-            "the result."
+            "Send a copy of your traffic to both models and compare the answers. Then waive the gate `shadow`, "
+            "with the result as the reason."
         ),
         "proof_of_another": (
             "The parity check does not cover the current model (form `{form}`): it covers {found}, but "
@@ -292,8 +292,8 @@ say = Catalogue(
         "at_unknown_price": "at an unknown price",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
         "constraint_or_cost": (
-            "A smaller model may be worth training, whether or not the option that meets the target keeps the "
-            "constraints."
+            "It is unknown whether the option that meets the target also meets the constraints. Either way, a smaller "
+            "model may be worth training."
         ),
         "rung_may_meet": "The rung `{rung}` has not been compared on the test set and may meet the target.",
         "facts_are_slow": (
