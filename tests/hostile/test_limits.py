@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import resource
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,6 +245,35 @@ MERGES = (
     + "".join(f"b{n}: &b{n} {{<<: [{','.join([f'*b{n - 1}'] * 9)}]}}\n" for n in range(1, 10))
     + "tests: [*b9]\n"
 )
+
+
+def long_row(number: int) -> bytes:
+    return b'{"id": %d, "input": "' % number + b"x" * 10_000_000 + b'"}\n'
+
+
+def packed_rows(values: list[str], indices: list[int]) -> bytes:
+    """Write a Parquet file whose rows name their text by a number."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    texts = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(values))
+    table = pa.table({"id": [str(n) for n in range(len(indices))], "input": texts})
+    parquet.write_table(table, sink := io.BytesIO(), compression="zstd")
+    return sink.getvalue()
+
+
+def packed_list(size: int) -> bytes:
+    """Write a Parquet file of one row, a list of zeros."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    zeros = pa.array([0], pa.int8()).take(pa.array([0] * 1000)).buffers()[1].to_pybytes() * (size // 1000)
+    numbers = pa.Array.from_buffers(pa.int8(), size, [None, pa.py_buffer(zeros)])
+    table = pa.table({"input": pa.ListArray.from_arrays(pa.array([0, size], pa.int32()), numbers)})
+    parquet.write_table(table, sink := io.BytesIO(), compression="zstd")
+    return sink.getvalue()
+
+
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "alias bomb": ("b.yaml", f"{BOMB}tests: *i\n".encode),
     "bomb in tests": ("b.yaml", f"{BOMB}tests:\n - vars: *i\n".encode),
@@ -271,8 +303,22 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "wide row": ("b.jsonl", lambda: json.dumps({f"k{n}": n for n in range(100_000)}).encode() + b"\n"),
     "one line": ("b.jsonl", lambda: b'{"input": "' + b"x" * 100_000_000 + b'"}\n'),
     "UTF-16": ("b.jsonl", lambda: '{"input": "a"}\n'.encode("utf-16")),
-    "gzip bomb": ("b.jsonl.gz", lambda: __import__("gzip").compress(b"x" * 300_000_000, 9)),
-    "cut gzip": ("b.jsonl.gz", lambda: __import__("gzip").compress(b'{"input": "a"}\n' * 99)[:40]),
+    "gzip bomb": ("b.jsonl.gz", lambda: gzip.compress(b"x" * 300_000_000, 9)),
+    "gzip of one element": ("b.json.gz", lambda: gzip.compress(b'[{"input": "' + b"x" * 300_000_000 + b'"}]', 1)),
+    "gzip of long rows": ("b.jsonl.gz", lambda: b"".join(gzip.compress(long_row(n), 1) for n in range(110))),
+    "gzip of one CSV row": (
+        "b.csv.gz",
+        lambda: gzip.compress(b"a,b\n" + b",".join([b'"' + b"x\n" * 500_000 + b'"'] * 300), 1),
+    ),
+    "gzip of nothing": ("b.json.gz", lambda: gzip.compress(b" " * 300_000_000 + b"[]", 1)),
+    "cut gzip": ("b.jsonl.gz", lambda: gzip.compress(b'{"input": "a"}\n' * 99)[:40]),
+    "combinations": (
+        "b.yaml",
+        lambda: b"tests:\n- vars:\n" + b"".join(b"    v%d: [0,1,2,3,4,5,6,7,8,9]\n" % n for n in range(20)),
+    ),
+    "Parquet dictionary": ("b.parquet", lambda: packed_rows(["x" * 8_000_000], [0] * 200)),
+    "Parquet list": ("b.parquet", lambda: packed_list(50_000_000)),
+    "Parquet footer": ("b.parquet", lambda: b"PAR1" + b"\x15" * 100 + (2**31 - 1).to_bytes(4, "little") + b"PAR1"),
     "no Parquet": ("b.parquet", lambda: b"PAR1" + b"\xff" * 100 + b"PAR1"),
     "empty": ("b.jsonl", lambda: b""),
     "only NUL": ("b.jsonl", lambda: b"\0" * 1_000_000),
@@ -286,6 +332,67 @@ def test_init_reads_or_refuses_a_file_in_bounded_time_and_memory(name: str, tmp_
     file, content = FILES[name]
     (tmp_path / file).write_bytes(content())
     survived("file", name, tmp_path, "init", "new", "--data", file)
+
+
+def pdf(*objects: bytes, root: bytes = b"1 0 R") -> bytes:
+    body = b"".join(b"%d 0 obj%s endobj\n" % (number, content) for number, content in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer<</Root " + root + b"/Size %d>>\n%%%%EOF" % (len(objects) + 1)
+
+
+def page(stream: bytes, filters: bytes) -> tuple[bytes, ...]:
+    """Return the objects of a PDF with one page."""
+    return (
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d/Filter[%s]>>stream\n%s\nendstream" % (len(stream), filters, stream),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    )
+
+
+DOCUMENTS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "a million tags": ("b.html", lambda: b"<div>" * 1_000_000),
+    "a million paragraphs": ("b.html", lambda: b"<p>x" * 1_000_000),
+    "tables in tables": ("b.html", lambda: b"<table><tr><td>" * 100_000),
+    "attributes": ("b.html", lambda: b"<p " + b" ".join(b"a%d=1" % n for n in range(50_000)) + b">x"),
+    "entities": ("b.html", lambda: b"&" * 3_000_000),
+    "an endless comment": ("b.html", lambda: b"<!--" * 500_000),
+    "entities of entities": (
+        "b.html",
+        lambda: b"<!DOCTYPE a [" + b"".join(b'<!ENTITY e%d "%s">' % (n + 1, b"&e%d;" % n * 10) for n in range(20)) + b"]>&e20;",
+    ),
+    "NUL in HTML": ("b.html", lambda: b"\0<p>\0</p>" * 100_000),
+    "quotes in quotes": ("b.md", lambda: b"> " * 100_000 + b"x"),
+    "lists in lists": ("b.md", lambda: b"".join(b" " * n + b"- a\n" for n in range(2000))),
+    "open brackets": ("b.md", lambda: b"[" * 500_000),
+    "references": ("b.md", lambda: b"".join(b"[a%d]: /x\n" % n for n in range(50_000))),
+    "headings": ("b.md", lambda: b"# a\n" * 200_000),
+    "PDF bomb": ("b.pdf", lambda: pdf(*page(zlib.compress(b"\0" * 2**28), b"/FlateDecode"))),
+    "PDF bomb in a bomb": (
+        "b.pdf",
+        lambda: pdf(*page(zlib.compress(zlib.compress(b"\0" * 2**28)), b"/FlateDecode/FlateDecode")),
+    ),
+    "PDF run lengths": ("b.pdf", lambda: pdf(*page(b"\x81x" * 3_000_000, b"/RunLengthDecode"))),
+    "PDF pages in a circle": (
+        "b.pdf",
+        lambda: pdf(b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[2 0 R 2 0 R]/Count 9>>"),
+    ),
+    "PDF of a page many times": (
+        "b.pdf",
+        lambda: pdf(b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[%s]/Count 99999>>" % (b"3 0 R " * 99999), *page(b"BT ET", b"")[2:]),
+    ),
+    "deep PDF": ("b.pdf", lambda: pdf(b"[" * 300_000)),
+    "PDF text": ("b.pdf", lambda: pdf(*page(b"BT /F 9 Tf " + b"(x) Tj " * 300_000 + b"ET", b""))),
+    "wide rows": ("b.jsonl", lambda: b'{"text": "a", "x": [' + b"[]," * 5_000_000 + b"[]]}\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_is_read_or_left_out_in_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
+    file, content = DOCUMENTS[name]
+    (tmp_path / file).write_bytes(content())
+    folder = project(tmp_path, prompt=f'[documents]\npath = "{file}"')
+    survived("document", name, folder, "check", "--offline")
 
 
 def special(kind: str, path: Path) -> None:
@@ -399,6 +506,125 @@ def test_without_the_bound_of_columns_all_are_read(monkeypatch: pytest.MonkeyPat
         read_cases(path, input_column="input", expected_column="expected")
     monkeypatch.setattr(files, "MAX_COLUMNS", 10_000)
     assert len(read_cases(path, input_column="input", expected_column="expected").cases) == 1
+
+
+def test_without_the_limit_a_schema_pattern_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.graders import json_schema
+
+    schema, answer = json.dumps({"pattern": "(a+)+$"}), "a" * 27 + "!"
+    with pytest.raises(limited.OverLimit, match="takes longer than"):
+        limited.call(json_schema.first_error, schema, answer, limit_s=0.1)
+    assert "does not match" in limited.call(json_schema.first_error, schema, answer, limit_s=600.0)
+
+
+def test_without_the_depth_of_answers_a_score_cannot_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    import orjson
+
+    from tuneworthy.config.graders import JsonFields
+    from tuneworthy.graders import json_text
+    from tuneworthy.graders.json_fields import JsonFieldsGrader
+    from tuneworthy.types import Case, Response, Trace
+
+    grader, case = JsonFieldsGrader(JsonFields(type="json_fields")), Case(id="c", input="q", expected={"a": 1})
+    response = Response(text='{"a":' * 400 + "1" + "}" * 400)
+    trace = Trace(case_id="c", variant_id="v", repeat=0, messages=(), response=response)
+    score = grader(trace, case)
+    tried("answer", "400 nested objects", score.reason == "format", score.reason)
+    orjson.dumps(score.detail)
+    monkeypatch.setattr(json_text, "MAX_DEPTH", 10_000)
+    with pytest.raises(TypeError, match="Recursion"):
+        orjson.dumps(grader(trace, case).detail)
+
+
+def test_without_the_bound_of_combinations_all_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.cases import read_cases
+    from tuneworthy.cases.formats import promptfoo
+
+    path = tmp_path / "tests.jsonl"
+    path.write_text('{"vars": {"a": [1, 2, 3], "b": [1, 2]}}\n')
+    assert len(read_cases(path).cases) == 6
+    monkeypatch.setattr(promptfoo, "MAX_COMBINATIONS", 5)
+    with pytest.raises(UserError, match="1 to 5 combinations"):
+        read_cases(path)
+
+
+def test_without_their_memory_limit_rows_of_parquet_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuneworthy.cases import read_cases
+
+    path = tmp_path / "list.parquet"
+    path.write_bytes(packed_list(50_000_000))
+    with pytest.raises(UserError, match="too much memory"):
+        read_cases(path)
+    monkeypatch.setattr(limited, "MAX_MEMORY", 2**33)
+    limited.close()
+    with pytest.raises(UserError, match="a line of at most 16 MiB"):
+        read_cases(path)
+    limited.close()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "Parquet"])
+def test_without_their_bounds_few_bytes_are_unpacked_to_any_number_of_rows(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuneworthy.cases import read_cases
+    from tuneworthy.cases.readers import reader
+    from tuneworthy.cases.readers.faults import Journal
+
+    path = tmp_path / ("a.jsonl.gz" if kind == "gzip" else "a.parquet")
+    lines = b"".join(b'{"id": %d, "input": "%s"}\n' % (n, b"x" * 200) for n in range(50))
+    path.write_bytes(gzip.compress(lines) if kind == "gzip" else packed_rows(["x" * 200], [0] * 50))
+    assert len(read_cases(path).cases) == 50
+    monkeypatch.setattr(Journal, "MAX_UNPACKED", 2**12)
+    with pytest.raises(UserError, match="unpacked rows, got more"):
+        read_cases(path)
+    (tmp_path / "plain.jsonl").write_bytes(lines)
+    assert len(read_cases(tmp_path / "plain.jsonl").cases) == 50
+    monkeypatch.setattr(reader, "MAX_ROWS", 49)
+    with pytest.raises(UserError, match="at most 49 rows, got more"):
+        read_cases(tmp_path / "plain.jsonl")
+
+
+def test_without_the_limit_of_a_line_a_row_of_several_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.cases import read_cases
+    from tuneworthy.cases.readers import files
+
+    cells, element = tmp_path / "a.csv", tmp_path / "a.json"
+    cells.write_text('input,expected\n"' + "q\n" * 50_000 + '",a\nb,c\n')
+    element.write_text('[{"input": "b"}, {"input": "' + "q" * 200_000 + '"}]')
+    assert [len(read_cases(path).cases) for path in (cells, element)] == [2, 2]
+    monkeypatch.setattr(files, "MAX_LINE", 2**16)
+    monkeypatch.setattr(files, "_MAX_WHOLE", 2**16)
+    for path in (cells, element):
+        with pytest.raises(UserError, match="MiB"):
+            read_cases(path)
+
+
+def test_without_its_limit_a_document_is_parsed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lxml")
+    from tuneworthy.retrieval import parsing
+    from tuneworthy.retrieval.documents import read_documents
+
+    path = tmp_path / "a.html"
+    path.write_bytes(b"<p>x" * 1_000_000)
+    monkeypatch.setattr(parsing, "LIMIT_S", 0.1)
+    (left_out,) = read_documents(path).left_out
+    assert "takes longer than" in left_out[1]
+    monkeypatch.setattr(parsing, "LIMIT_S", 600.0)
+    assert len(read_documents(path).documents) == 1
+
+
+def test_without_the_limit_of_its_size_a_project_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.config import load
+    from tuneworthy.config import project as config
+
+    file = project(tmp_path) / "tuneworthy.toml"
+    file.write_text(file.read_text() + "# " + "x" * 3_000_000 + "\n")
+    with pytest.raises(UserError, match="larger than"):
+        load(file)
+    monkeypatch.setattr(config, "MAX_PROJECT", 2**26)
+    assert load(file).task.name == "limits"
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ say = Catalogue(
         "empty_file": "an empty file",
         "none_usable": "no usable rows",
         "none": "none",
+        "more_of_them": "more of them",
+        "more_of_it": "more",
+        "element_too_large": "more than {size} MiB",
         "another": "a larger or damaged file",
         "only_faults": "errors in each of the first {n} rows, such as {got}",
         "ends_early": "a truncated file",
@@ -187,8 +190,12 @@ NO_EXAMPLE: Final = Fault("at least one example")
 LABEL_FILE: Final = Fault("a label file")
 LABEL_LINE: Final = Fault('a label with the keys "case", "labeller", "label" and "time"')
 WHOLE_GZIP: Final = Fault("a complete gzip file", "Download or create the file again.", "cut_off")
+UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
+MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
-WHOLE_PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
+WHOLE_UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
+MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
+PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")
 YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB")
 PROMPTFOO: Final = Fault("a promptfoo configuration whose `tests` is a list")
@@ -236,6 +243,9 @@ TARGET: Final = Fault("a string or a list of strings for `target`")
 CHOICES_INPUT: Final = Fault("a string or a chat for `input`, because the row has `choices`")
 VARIABLES: Final = Fault("an object of variables for `vars`")
 VARIABLE: Final = Fault("a literal value for the variable `{name}`", "Write the value into the file.")
+COMBINATIONS: Final = Fault(
+    "1 to {most} combinations of the values of list variables", "Split the test, or shorten its lists."
+)
 ASSERTIONS: Final = Fault("a list of assertions for `assert`")
 
 # Chats

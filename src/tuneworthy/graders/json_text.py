@@ -5,11 +5,14 @@ What is found is strict JSON (no NaN, no lone surrogates), so it can be stored a
 
 import json
 import re
+from itertools import chain
 from typing import Any, Final
 
 import orjson
 
 MAX_CHARS: Final = 1_000_000
+# How deep a value may nest: it is stored in a record again, and a writer ends at 254 levels.
+MAX_DEPTH: Final = 200
 # How many opening braces are tried before an answer counts as unreadable.
 MAX_STARTS: Final = 32
 
@@ -59,9 +62,19 @@ def find_object(text: str, *, strict: bool = False) -> dict[str, Any] | None:
 
 def _parse(text: str) -> Any:
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except ValueError:
         return NOTHING
+    return NOTHING if text.count("{") + text.count("[") > MAX_DEPTH and is_deep(value) else value
+
+
+def is_deep(value: Any) -> bool:
+    """Whether `value` nests deeper than `MAX_DEPTH`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = ((one.values() if isinstance(one, dict) else one) for one in level if isinstance(one, dict | list))
+        level = [*chain.from_iterable(inner)]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _first_object(text: str) -> Any:

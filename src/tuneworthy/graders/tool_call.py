@@ -7,13 +7,11 @@ a call: reason `format`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from tuneworthy.config.graders import ToolCall
 from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader
 from tuneworthy.graders.json_pairs import compare
-from tuneworthy.graders.json_text import find_json
+from tuneworthy.graders.json_text import find_json, is_deep
 from tuneworthy.types import Case, Score, Trace
 
 Call = tuple[str, Mapping[str, Any]]
@@ -32,11 +30,8 @@ def read_call(value: Any) -> Call | None:
         return None
     arguments = value.get("arguments") or {}
     if isinstance(arguments, str):
-        try:
-            arguments = orjson.loads(arguments)
-        except ValueError:
-            return None
-    return (value["name"], arguments) if isinstance(arguments, Mapping) else None
+        arguments = find_json(arguments, strict=True)
+    return (value["name"], arguments) if isinstance(arguments, Mapping) and not is_deep(arguments) else None
 
 
 def expected_calls(expected: Any) -> list[Call] | None:

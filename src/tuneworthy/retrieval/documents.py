@@ -23,7 +23,7 @@ from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
 
 # A larger document is reported: it alone makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
-MOST_LINE = 64 * 2**20
+MOST_LINE = 16 * 2**20
 MOST_NAMED = 5
 TEXT_KEYS = ("text", "content", "contents", "body", "page_content")
 NAME_KEYS = ("id", "_id", "name", "doc_id", "document_id")

@@ -1,14 +1,25 @@
-"""A parser an ending: bytes -> sections. Headings are kept as a path, such as `Fees > Cards`."""
+"""A parser an ending: bytes -> sections. Headings are kept as a path, such as `Fees > Cards`.
 
+All but plain text is parsed in the limited child: a few kilobytes of PDF or HTML can take any time and memory.
+"""
+
+import hashlib
 import io
 import logging
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Final
 
+from tuneworthy import limited
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval import messages
+
+# Of one document, seconds of processor time; a PDF of 1,000 pages takes 20.
+LIMIT_S: Final = 60.0
 
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "nav", "head"})
 _BLOCKS = frozenset(
@@ -89,10 +100,8 @@ def parse_markdown(content: bytes) -> list[DocumentSection]:
 
 def parse_html(content: bytes) -> list[DocumentSection]:
     """Return what a reader sees: no scripts, styles or navigation; headings become the path."""
-    try:
-        from lxml import html
-    except ImportError:
-        raise _missing("lxml", "HTML") from None
+    from lxml import html
+
     if not content.strip():
         return []
     try:
@@ -138,10 +147,8 @@ def _folded(text: str) -> str:
 
 def parse_pdf(content: bytes) -> list[DocumentSection]:
     """Return a section a page; a page without text is an empty one."""
-    try:
-        import pypdf
-    except ImportError:
-        raise _missing("pypdf", "PDF") from None
+    import pypdf
+
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it reports each oddity of a file on stderr
     try:
         pages = pypdf.PdfReader(io.BytesIO(content)).pages
@@ -151,10 +158,6 @@ def parse_pdf(content: bytes) -> list[DocumentSection]:
     if sections and not any(section.text.strip() for section in sections):
         raise Unreadable(messages.say("scanned_pdf"))
     return sections
-
-
-def _missing(package: str, kind: str) -> UserError:
-    return UserError(messages.say("no_parser", kind=kind, package=package), hint=messages.say("install_or_convert"))
 
 
 def _unreadable(kind: str, error: Exception) -> Unreadable:
@@ -168,12 +171,40 @@ def _decoded(content: bytes) -> str:
         raise Unreadable(messages.say("not_utf8")) from None
 
 
+def sections_in_child(digest: str, kind: str, data: str) -> str | list[tuple[str, str]]:
+    """Return heading and text of each section of a document, or why it cannot be read. It runs in the limited child."""
+    try:
+        return [(section.heading, section.text) for section in _STRUCTURED[kind](b64decode(data))]
+    except Unreadable as error:
+        return str(error)
+
+
+def _limited(kind: str, content: bytes) -> list[DocumentSection]:
+    package = _PACKAGES.get(kind)
+    if package and find_spec(package) is None:
+        raise UserError(messages.say("no_parser", kind=kind, package=package), hint=messages.say("install_or_convert"))
+    digest, data = hashlib.sha256(content).hexdigest(), b64encode(content).decode()
+    try:
+        answer = limited.call(sections_in_child, digest, kind, data, limit_s=LIMIT_S)
+    except limited.OverLimit as error:
+        answer = messages.say("unreadable", kind=kind, error=error.reason)
+    if isinstance(answer, str):
+        raise Unreadable(answer)
+    return [DocumentSection(*section) for section in answer]
+
+
+_STRUCTURED: Final[Mapping[str, Callable[[bytes], list[DocumentSection]]]] = {
+    "Markdown": parse_markdown,
+    "HTML": parse_html,
+    "PDF": parse_pdf,
+}
+_PACKAGES: Final = {"HTML": "lxml", "PDF": "pypdf"}
 # By ending; `.jsonl` holds a document a line and is read by `documents`.
 PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
     ".txt": parse_text,
-    ".md": parse_markdown,
-    ".markdown": parse_markdown,
-    ".html": parse_html,
-    ".htm": parse_html,
-    ".pdf": parse_pdf,
+    ".md": partial(_limited, "Markdown"),
+    ".markdown": partial(_limited, "Markdown"),
+    ".html": partial(_limited, "HTML"),
+    ".htm": partial(_limited, "HTML"),
+    ".pdf": partial(_limited, "PDF"),
 }

@@ -126,6 +126,7 @@ def _of_output(response: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         return {}, None
     if len(turns) > 1:
         raise RowFault(messages.ONE_MESSAGE, str(len(turns)))
-    why = (response.get("incomplete_details") or {}).get("reason")
+    details = response.get("incomplete_details")
+    why = details.get("reason") if isinstance(details, dict) else None
     calls = "tool_calls" if turns[0].get("tool_calls") else "stop"
-    return turns[0], calls if why is None else _ENDINGS.get(why, str(why))
+    return turns[0], calls if why is None else _ENDINGS.get(str(why), str(why))

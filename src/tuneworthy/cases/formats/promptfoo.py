@@ -1,11 +1,14 @@
 """A test of a promptfoo configuration: its variables are the input, its assertions tell what is expected."""
 
+import math
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import Journal, RowFault, kind_of, show
 
+# Of the values of the lists of one test: a few lines could name more cases than any machine holds.
+MAX_COMBINATIONS: Final = 10_000
 # In this order: what says most about the right answer comes first.
 _ANSWERS = ("equals", "contains-all", "contains-any", "contains", "icontains", "icontains-all", "icontains-any")
 _REFERENCES = ("contains-json", "similar", "rouge-n", "bleu", "factuality", "answer-relevance", "regex", "starts-with")
@@ -30,6 +33,8 @@ def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
     variables = test.get("vars")
     if not isinstance(variables, dict) or not variables:
         raise RowFault(messages.VARIABLES, kind_of(variables))
+    if not 0 < (n := _n_combinations(variables)) <= MAX_COMBINATIONS:
+        raise RowFault(messages.COMBINATIONS.at(most=MAX_COMBINATIONS), messages.say("more_of_them" if n else "none"))
     for name, value in variables.items():
         if isinstance(value, str) and value.startswith("file://"):
             raise RowFault(messages.VARIABLE.at(name=name), messages.say("link", value=show(value)))
@@ -58,10 +63,17 @@ def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal
         journal.note(note.format(kind=kind, grader=grader))
 
 
+def _n_combinations(variables: dict[str, Any]) -> int:
+    return math.prod(len(value) for value in variables.values() if isinstance(value, list))
+
+
 def expand(test: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a test for each combination of the values of its list variables, as promptfoo does."""
+    """Return a test for each combination of the values of its list variables, as promptfoo does.
+
+    One with too many combinations, or with none, stays as it is, and `test_fields` refuses it.
+    """
     variables = test.get("vars")
-    if not isinstance(variables, dict) or not any(isinstance(value, list) for value in variables.values()):
+    if not isinstance(variables, dict) or not 0 < _n_combinations(variables) <= MAX_COMBINATIONS:
         return [test]
     options = [value if isinstance(value, list) else [value] for value in variables.values()]
     return [{**test, "vars": dict(zip(variables, values, strict=True))} for values in product(*options)]

@@ -72,6 +72,8 @@ class Journal:
     """
 
     after = 0
+    # Of a compressed file, bytes: all rows are held. A file that is not compressed is as large as it looks.
+    MAX_UNPACKED = 2**30
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,6 +117,7 @@ class Rejects(Journal):
     """
 
     MAX_NOTES = 200
+    MAX_UNPACKED = 2**60
 
     def __init__(self, path: Path, after: int = 0) -> None:
         super().__init__(path)

@@ -1,6 +1,6 @@
 """Files to rows: JSONL, JSON, CSV, Parquet and YAML as a stream of (line, row), whatever the rows mean.
 
-JSONL, CSV and Parquet stream, also out of gzip; JSON and YAML are read whole up to 64 MiB, and a larger JSON list
+JSONL, CSV and Parquet stream, also out of gzip; JSON and YAML are read whole up to 16 MiB, and a larger JSON list
 streams. A fault of one row goes to the journal, ``(line, None)`` takes the place of the row, and the next row follows:
 lines never go back, and each has a row or a fault. What follows a syntax error in a JSON list is not read. Only a file
 that cannot be read at all raises here. Memory is bounded: a line or a cell above `MAX_LINE` is a fault, and is passed
@@ -21,9 +21,11 @@ from typing import Any, BinaryIO, Literal, cast
 
 import orjson
 
+from tuneworthy import limited
 from tuneworthy.cases import messages
 from tuneworthy.cases.messages import Fault
 from tuneworthy.cases.readers.faults import Journal, kind_of, show
+from tuneworthy.cases.readers.parquet_child import json_bytes, parquet_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.extras import require
 from tuneworthy.input_files import open_input
@@ -38,8 +40,12 @@ MAX_COLUMNS = 2000
 _GZIP = b"\x1f\x8b"
 LIST_KEYS = ("data", "items", "samples", "tests", "rows", "examples", "cases")
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
-_MAX_WHOLE = 64 * 2**20
+_MAX_WHOLE = 16 * 2**20
 _HEAD = 65536
+# Rows of a Parquet file that the child hands over at once, and the processor time that these may take, seconds. Where
+# they are too much for it, rows come one by one.
+_BATCH = 512
+_BATCH_S = 10.0
 _REASON = re.compile(r"^(?:b['\"])?(?:parse|lexical) error: |\.?\\n.*", re.DOTALL)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -196,7 +202,7 @@ def _list_prefix(path: Path) -> str | None:
     with _reading(path), _unpacked(path) as file:
         try:
             _pass_bom(file)
-            for prefix, event, _ in ijson.parse(_shallow(file)):
+            for prefix, event, _ in ijson.parse(_shallow(_Element(file), 2 * _MAX_DEPTH)):
                 if event == "start_array" and prefix in {"", *LIST_KEYS}:
                     return f"{prefix}.item" if prefix else "item"
         except (ijson.JSONError, *_DAMAGED):
@@ -204,8 +210,30 @@ def _list_prefix(path: Path) -> str | None:
     return None
 
 
-def _shallow(file: BinaryIO) -> Iterator[tuple[str, Any]]:
-    """Yield the events of a JSON document; the path to a value would grow with every level of one that nests deeply."""
+class _Element:
+    """A file that `ijson` reads on for one element: it may be as large as a line."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        import ijson
+
+        self.size += size
+        if self.size > MAX_LINE:
+            raise ijson.JSONError(messages.say("element_too_large", size=MAX_LINE >> 20))
+        return self._file.read(size)
+
+
+def _shallow(file: _Element, level: int) -> Iterator[tuple[str, Any]]:
+    """Yield the events of a JSON document; the path to a value would grow with every level of one that nests deeply.
+
+    Args:
+        file: Positioned.
+        level: How deep the container of its elements is; each may be large anew.
+    """
     import ijson
 
     depth = 0
@@ -213,6 +241,8 @@ def _shallow(file: BinaryIO) -> Iterator[tuple[str, Any]]:
         depth += event.startswith("start_") - event.startswith("end_")
         if depth > 2 * _MAX_DEPTH:  # `_checked` reports a row above `_MAX_DEPTH`
             raise ijson.JSONError(messages.say("deeper", depth=2 * _MAX_DEPTH))
+        if depth <= level:
+            file.size = 0
         yield event, value
 
 
@@ -224,11 +254,15 @@ def _pass_bom(file: BinaryIO) -> None:
 def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
     import ijson
 
-    number = 0
+    number, packed = 0, _is_gzip(path)
     with _reading(path), _unpacked(path) as file:
         _pass_bom(file)
         try:
-            for number, row in enumerate(ijson.items(ijson.parse(_shallow(file)), prefix), 1):
+            events = ijson.parse(_shallow(_Element(file), prefix.count(".") + 1))
+            for number, row in enumerate(ijson.items(events, prefix), 1):
+                if packed and file.tell() > journal.MAX_UNPACKED:
+                    yield _too_much(number, journal)
+                    return
                 yield number, _checked(row, number, journal)
         except ijson.JSONError as error:
             reason = str(error.args[0])
@@ -255,11 +289,14 @@ def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
 
 def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
     """Numbered lines without byte order marks; None is one that is too long, or where a damaged file ends."""
-    line = 0
+    line, packed = 0, _is_gzip(path)
     with _reading(path), _unpacked(path) as file:
         try:
             while raw := file.readline(MAX_LINE + 1):
                 line += 1
+                if packed and file.tell() > journal.MAX_UNPACKED:
+                    yield _too_much(line, journal)
+                    return
                 if len(raw) > MAX_LINE and raw[-1:] != b"\n":
                     got = messages.say("too_large", size=(len(raw) + _pass_over(file)) / 2**20)
                     journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, raw[:1024])
@@ -276,6 +313,12 @@ def _pass_over(file: BinaryIO) -> int:
     while part[-1:] != b"\n" and (part := file.readline(2**20)):
         size += len(part)
     return size
+
+
+def _too_much(line: int, journal: Journal) -> tuple[int, None]:
+    """Journal where a file that is read whole unpacks to more than it may."""
+    journal.fault(line, messages.UNPACKED.at(size=journal.MAX_UNPACKED >> 20), messages.say("more_of_it"))
+    return line, None
 
 
 def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
@@ -340,6 +383,7 @@ class _CsvLines:
         self.lines = _lines(path, journal)
         self.journal = journal
         self.faulty = 0
+        self.size = 0
         self.first = ""
         self.first = next(self, "")
         self._again = bool(self.first)
@@ -352,6 +396,9 @@ class _CsvLines:
             self._again = False
             return self.first
         line, raw = next(self.lines)
+        self.size += len(raw or b"")
+        if self.size > MAX_LINE:
+            raise csv.Error(messages.say("too_large", size=self.size / 2**20))
         text, whole = ("\n", False) if raw is None else _decoded(raw, line, self.journal)
         if not whole:
             self.faulty = line
@@ -394,7 +441,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
 def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple[int, list[str] | None]]:
     """Rows of a `csv.reader`, each with the line that it begins on; None is a faulty one."""
     while True:
-        line = reader.line_num + 1
+        line, lines.size = reader.line_num + 1, 0
         try:
             cells = next(reader)
         except StopIteration:
@@ -420,44 +467,49 @@ def _delimiter(path: Path, header: str) -> str:
 
 def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
     require("pyarrow")
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    number = 0
-    with _reading(path):
+    number, size, unpacked = 0, _BATCH, 0
+    while True:
         try:
-            with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-                for batch in file.iter_batches(batch_size=1024, use_threads=False):
-                    if number % 2**16 == 0:
-                        pa.default_memory_pool().release_unused()  # or it keeps what earlier row groups took
-                    for cells in batch.to_pylist():
-                        number += 1
-                        yield number, plain(cells, number, journal)
-        except (pa.ArrowException, ValueError, TypeError, OSError) as error:
-            if isinstance(error, FileNotFoundError | PermissionError):
-                raise
-            what = (str(error).splitlines() or [""])[0][:120]
-            if not number:
-                raise _file_error(path, messages.PARQUET, what) from None
-            journal.fault(number + 1, messages.WHOLE_PARQUET, what)
-            yield number + 1, None
+            read = limited.call(parquet_rows, number, size, str(path.absolute()), limit_s=_BATCH_S)
+        except limited.OverLimit as error:
+            if size > 1:
+                size = 1
+                continue
+            read = {"rows": [], "fault": error.reason}
+        for text, fault in read["rows"]:
+            number, unpacked = number + 1, unpacked + len(text or "")
+            if unpacked > journal.MAX_UNPACKED:
+                yield _too_much(number, journal)
+                return
+            yield number, _parquet_row(text, fault, number, journal)
+        if not read["rows"]:
+            break
+    if not read["fault"]:
+        return
+    if not number:
+        raise _file_error(path, messages.PARQUET, read["fault"])
+    journal.fault(number + 1, messages.WHOLE_PARQUET, read["fault"])
+    yield number + 1, None
+
+
+def _parquet_row(text: str | None, fault: str, line: int, journal: Journal) -> Any:
+    if text is None:
+        journal.fault(line, messages.PLAIN_VALUES, fault)
+    elif len(text) > MAX_LINE:
+        got = messages.say("too_large", size=len(text) / 2**20)
+        journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, text[:1024])
+    else:
+        return orjson.loads(text)
+    return None
 
 
 def plain(value: Any, line: int, journal: Journal) -> Any:
     """Return `value` as JSON data: dates and decimals become text; journal what cannot be kept."""
     try:
-        return orjson.loads(orjson.dumps(value, default=_as_text, option=orjson.OPT_NON_STR_KEYS))
+        return orjson.loads(json_bytes(value))
     except (TypeError, ValueError, RecursionError) as error:
         journal.fault(line, messages.PLAIN_VALUES, str(error)[:80])
         return None
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()  # UnicodeDecodeError is a ValueError: the caller journals it
-    if isinstance(value, set | tuple):
-        return list(value)
-    return str(value)
 
 
 def _yaml(path: Path, journal: Journal) -> Iterator[Row]:

@@ -28,6 +28,8 @@ R = TypeVar("R", Case, Example)
 # Lines with the fields of a row; None where the journal got the row.
 Converted = Iterator[tuple[int, Fields | None]]
 
+# Of a file that is read whole.
+MAX_ROWS = 5_000_000
 _PEEK = 100
 _PEEK_FAULTS = 1000
 _NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
@@ -160,13 +162,22 @@ def _read_whole(
     journal = Journal(Path(path))
     with _no_collection():
         name, converted = _opened(journal, kind, inputs, expected, format)
-        rows = collect(converted, journal)
+        rows = collect(_bounded(converted, journal), journal)
     journal.raise_faults()
     if not rows:
         raise DataError(
             path, None, kind.at_least_one.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
         )
     return tuple(rows), name, journal.notes(), tuple(journal.dropped)
+
+
+def _bounded(converted: Converted, journal: Journal) -> Converted:
+    """Yield the first `MAX_ROWS` rows: a kilobyte of gzip or Parquet can stand for billions of them."""
+    for number, (line, fields) in enumerate(converted):
+        if number == MAX_ROWS:
+            journal.fault(line, messages.MANY_ROWS.at(most=MAX_ROWS), messages.say("more_of_it"))
+            return
+        yield line, fields
 
 
 @contextmanager
