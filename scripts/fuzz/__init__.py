@@ -7,6 +7,8 @@ that takes longer or more memory than `bounds` allows; hypothesis prints the sma
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Mapping
 from types import ModuleType
@@ -16,7 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from scripts.fuzz import graders, readers, store
 from scripts.fuzz.bounds import bounded
 
-# Name to what draws inputs (`INPUTS`) and what takes one (`use`).
+from tuneworthy.trust import VARIABLE
+
+# Name to what draws inputs (`INPUTS`), what takes one (`use`) and what both need (`prepare`).
 TARGETS: Final[Mapping[str, ModuleType]] = {"readers": readers, "graders": graders, "store": store}
 # Inputs of one target before the next has its turn.
 TURN: Final = {"readers": 400, "graders": 400, "store": 40}
@@ -24,7 +28,10 @@ TURN: Final = {"readers": 400, "graders": 400, "store": 40}
 
 def fuzz(seconds: float, names: tuple[str, ...] = tuple(TARGETS)) -> dict[str, int]:
     """Fuzz for `seconds`, the targets in turn; return how many inputs each was given."""
-    store.prepare()
+    here = [os.environ.get(VARIABLE, ""), tempfile.gettempdir()]
+    os.environ[VARIABLE] = os.pathsep.join(filter(None, here))  # the projects that are made here
+    for name in names:
+        TARGETS[name].prepare()
     end, counts = time.monotonic() + seconds, dict.fromkeys(names, 0)
 
     def turn(name: str) -> None:

@@ -46,8 +46,8 @@ CALLS: Final = (
 ANSWERS: Final = (
     "refund", "A.", "So it is 1.234,5 or 1,234.5 %", '```json\n{"time": "8 PM", "guests": []}\n```', "I don't know.",
     "", '{"a": {"b": 1}} {', "-1e-400", "½", "∞", "12:30", "$(1)", "<think>x</think> refund", "東京 refund東京",
-    "\u202erefund", '[{"name": "book"}]', "1" * 400, "{" * 5000, "```" * 5000, "1," * 5000, "refund " * 20_000, "'" * 50_000,
-    "\u0301" * 5000, "[[" * 5000,
+    "\u202erefund", '[{"name": "book"}]', "1" * 400, "{" * 5000, "```" * 5000, "1," * 5000, "refund " * 20_000,
+    "'" * 50_000, "\u0301" * 5000, "[[" * 5000,
 )  # fmt: skip
 SCHEMAS: Final = (
     {"type": "object", "required": ["time"], "properties": {"time": {"type": "string", "pattern": "^[0-9]+ ?pm$"}}},
@@ -156,3 +156,9 @@ def check(score: Score) -> None:
     """Fail unless a score is unscored or within its bounds, and can be stored with a record around it."""
     assert score.unscored or (0 <= score.num <= score.den and math.isfinite(score.den)), score
     orjson.dumps([{"rows": [{"score": {"reason": score.reason, "detail": score.detail}}]}])
+
+
+def prepare() -> None:
+    """Build each grader once, outside the bounds of an input."""
+    for name in SECTIONS:
+        plain(name)

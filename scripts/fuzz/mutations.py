@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -18,9 +19,9 @@ DEEP: Final = {"@list 100@": 100, "@list 180@": 180, "@list 250@": 250, "@list 9
 VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 7, 1e308, -5e-324, 2**53 + 1, 2**63 - 1, -(2**63), 0.1, "", " ", "\0", "\u202e", "a", "-",
     "1e400", "NaN", "null", "{", "[1", '{"a": 1}', '{"name": "f", "arguments": "{"}', "[[]]", "\ufdfa" * 300,
-    "x" * 30_000, "9" * 5000, "(a+)+$", "{{ 1/0 }}", "\U0001f468\u200d" * 200, "../x", "/dev/zero", [], {}, [None], [[]], {"": ""},
-    {"a": {"b": [1, "x", None]}}, [{"role": "user", "content": "q"}], ["a"] * 300, '{"a":' * 300 + "1" + "}" * 300,
-    '{"a":' * 900 + "1" + "}" * 900, "[" * 900 + "]" * 900, *DEEP,
+    "x" * 30_000, "9" * 5000, "(a+)+$", "{{ 1/0 }}", "\U0001f468\u200d" * 200, "../x", "/dev/zero", [], {}, [None],
+    [[]], {"": ""}, {"a": {"b": [1, "x", None]}}, [{"role": "user", "content": "q"}], ["a"] * 300,
+    '{"a":' * 300 + "1" + "}" * 300, '{"a":' * 900 + "1" + "}" * 900, "[" * 900 + "]" * 900, *DEEP,
 )  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 @st.composite
 def values(draw: st.DrawFn, seeds: Sequence[Any]) -> Any:
     """Return a seed in which up to four values are replaced, left out, renamed or repeated."""
-    value = json.loads(json.dumps(draw(st.sampled_from(seeds))))
+    value = deepcopy(draw(st.sampled_from(seeds)))
     if not isinstance(value, dict | list):
         return draw(st.sampled_from([value, *VALUES]))
     for _ in range(draw(st.integers(0, 4))):
@@ -58,14 +59,16 @@ def values(draw: st.DrawFn, seeds: Sequence[Any]) -> Any:
         holder, key = found[draw(st.integers(0, len(found) - 1))]
         change = draw(st.sampled_from(["replace", "replace", "replace", "leave out", "rename", "repeat"]))
         if change == "replace":
-            holder[key] = draw(st.sampled_from(VALUES) | st.text(max_size=20) | st.integers(-(2**63), 2**63 - 1))
+            holder[key] = draw(
+                st.sampled_from(VALUES).map(deepcopy) | st.text(max_size=20) | st.integers(-(2**63), 2**63 - 1)
+            )
         elif change == "leave out":
             del holder[key]
         elif isinstance(holder, dict):
             other = draw(st.sampled_from([name for one, name in found if isinstance(one, dict)]) | st.text(max_size=5))
-            holder[other] = holder[key]
+            holder[other] = deepcopy(holder[key])
         else:
-            holder.append(holder[key])
+            holder.append(deepcopy(holder[key]))
     return value
 
 

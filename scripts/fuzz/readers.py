@@ -212,3 +212,7 @@ def texts(text: str) -> None:
         except (UnicodeEncodeError, RecursionError):
             if ask.__code__.co_names[0] != "first_error":  # it runs in the limited child
                 raise
+
+
+def prepare() -> None:
+    """Nothing is needed."""

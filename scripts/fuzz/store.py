@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -26,7 +25,6 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.reveal import record_reveal
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import write_artifact
-from tuneworthy.trust import VARIABLE
 
 PROJECT: Final = """[task]
 name = "t"
@@ -82,7 +80,7 @@ def original() -> Path:
     rows = ({"input": f"item {n}", "expected": ["red", "green", "blue"][sum(map(int, str(n))) % 3]} for n in range(60))
     (root / "cases.jsonl").write_bytes(b"".join(as_json(row) + b"\n" for row in rows))
     for words in (["run"], ["run", "--quick"], ["decide"]):
-        silently([*words, "--project", str(root)])
+        verb(root, tuple(words))
     folder = Folder(root)
     record_reveal(folder, ["c1"], "cases show")
     write_artifact(folder, "gguf", lambda part: (part / "model.gguf").write_bytes(b"1") and None, parent=None, about={})
@@ -198,6 +196,5 @@ def verb(root: Path, words: tuple[str, ...]) -> None:
 
 
 def prepare() -> None:
-    """Trust what is made here, and build the store outside the bounds of an input."""
-    os.environ[VARIABLE] = os.pathsep.join(filter(None, [os.environ.get(VARIABLE), tempfile.gettempdir()]))
+    """Build the store, outside the bounds of an input."""
     records()

@@ -16,6 +16,7 @@ from tests.e2e.resume_project import record, run_ladder, words
 from tests.hostile.fault_project import ask, make_project
 from tests.hostile.fault_server import BEHAVIOURS, USAGE, Running
 from tests.hostile.table import tried
+from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate import runner
 from tuneworthy.providers import openai
 from tuneworthy.store import ResponseStore
@@ -139,6 +140,19 @@ def test_under_two_percent_of_poisoned_cases_do_not_stop_the_ladder(
     assert record(root) == first
     if n == 1000:
         assert took_s <= 2 * usual_s
+
+
+def test_without_the_known_call_poisoned_cases_end_the_run(
+    tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unhealthy(*_: object) -> bool:
+        return False
+
+    root = make_project(tmp_path / "p", server.base_url, "status-500@20", bad=2, n=60, budget=500.0, timeout_s=30.0)
+    monkeypatch.setattr(runner.Runner, "_healthy", unhealthy)
+    monkeypatch.setattr(runner.Batch, "last_answer", property(lambda _: 0.0, lambda *_: None))
+    with pytest.raises(TuneworthyError, match="fails too"):
+        ask(root)
 
 
 def test_lost_repeats_are_counted_and_shown(tmp_path: Path, server: Running) -> None:

@@ -1,20 +1,86 @@
-"""A minute of `make fuzz`, and a planted fault that it finds."""
+"""A minute of `make fuzz`, and a planted fault that each of its targets finds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 import pytest
 from scripts import fuzz
+from scripts.fuzz import bounds, graders, readers, store
+
+from tuneworthy.graders.text import ExactGrader
+from tuneworthy.types import Score
+
+ENOUGH_S = 600.0
+"""Far more than a planted fault needs to be found."""
 
 
 @pytest.mark.slow
 def test_a_minute_of_odd_bytes_ends_in_no_traceback() -> None:
-    assert fuzz.fuzz(60.0) > 0
+    assert min(fuzz.fuzz(60.0).values()) > 0
 
 
 def test_a_reader_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(path: object) -> None:
         raise KeyError(path)
 
-    monkeypatch.setattr(fuzz, "READERS", (broken,))
+    monkeypatch.setattr(readers, "READERS", (broken,))
     with pytest.raises(KeyError):
-        fuzz.fuzz(60.0)
+        fuzz.fuzz(ENOUGH_S, ("readers",))
+
+
+def test_a_grader_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: ExactGrader, trace: object, case: object) -> Score:
+        raise KeyError(case)
+
+    monkeypatch.setattr(graders, "SECTIONS", {"exact": graders.SECTIONS["exact"]})
+    monkeypatch.setattr(ExactGrader, "__call__", broken)
+    with pytest.raises(KeyError):
+        fuzz.fuzz(ENOUGH_S, ("graders",))
+
+
+@pytest.mark.parametrize("score", [Score(num=2.0), Score(num=-1.0), Score(num=float("nan")), Score(den=float("inf"))])
+def test_a_score_out_of_its_bounds_is_found(score: Score) -> None:
+    with pytest.raises(AssertionError):
+        graders.check(score)
+
+
+def test_a_score_that_cannot_be_stored_is_found() -> None:
+    with pytest.raises(TypeError):
+        graders.check(Score(detail={"a": {1, 2}}))
+
+
+def test_a_verb_that_ends_as_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("planted")
+
+    monkeypatch.setattr("tuneworthy.doctor.records.record_from", broken)
+    monkeypatch.setattr(store, "VERBS", (("doctor",),))
+    with pytest.raises(store.Bug, match="planted"):
+        fuzz.fuzz(ENOUGH_S, ("store",))
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def spin_and_catch() -> None:
+    with suppress(Exception):
+        spin()
+
+
+@pytest.mark.parametrize("use", [spin, spin_and_catch])
+def test_an_input_that_takes_too_long_is_found(use: Callable[[], None]) -> None:
+    with pytest.raises(bounds.TookTooLong), bounds.bounded(cpu_s=0.2):
+        use()
+    with bounds.bounded(cpu_s=60.0):
+        pass
+
+
+def test_an_input_that_takes_too_much_memory_is_found() -> None:
+    with pytest.raises(MemoryError), bounds.bounded(memory=2**28):
+        bytearray(2**29)
+    with bounds.bounded(memory=2**30):
+        bytearray(2**29)

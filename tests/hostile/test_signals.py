@@ -118,6 +118,19 @@ def test_a_run_that_is_stopped_sends_no_call_twice(tmp_path: Path, number: signa
     assert spent(root) == pytest.approx(spent(tmp_path / "whole"))
 
 
+def test_without_the_drain_calls_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.hostile.test_signals.listen", lambda: None)  # the child is a copy of this process
+    with Running() as server:
+        root = make_project(tmp_path / "p", server.base_url, "good@1000", bad=0, n=100, timeout_s=30.0)
+        child = start(root)
+        while not sum(server.stats()["calls"].values()) and not ended(child):
+            time.sleep(0.02)
+        os.kill(child, signal.SIGTERM)
+        assert status_of(child) == -signal.SIGTERM
+    with closing(ResponseStore(root / ".tuneworthy" / "responses.sqlite")) as store:
+        assert store.spending().n_unanswered > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_twenty_random_moments_send_no_call_twice(tmp_path: Path, number: signal.Signals) -> None:

@@ -7,6 +7,7 @@ asked again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -492,6 +493,36 @@ def test_without_the_check_of_the_schema_a_trigger_eats_every_answer(
     with closing(ResponseStore(path)) as opened:
         opened.put(b"k" * 16, Response(text="paid for"), 1.0)
         assert len(opened) == 0
+
+
+def test_without_its_explanation_a_damaged_file_is_a_bug(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Folder(world).responses.write_bytes(b"no database, but long enough to be read as one. " * 200)
+    assert run(world, "run") == 2
+    monkeypatch.setattr(database, "explained", lambda _: nullcontext())
+    assert run(world, "run") == 1
+
+
+def test_without_the_hashes_a_changed_model_is_whole(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(world)
+    write_artifact(folder, "gguf", lambda part: (part / "f").write_bytes(b"1") and None, parent=None, about={})
+    model = latest_artifact(folder, "gguf")
+    assert model is not None
+    (model.folder / "f").write_bytes(b"2")
+    assert run(world, "doctor") == 2
+    monkeypatch.setattr("tuneworthy.doctor.records.changed", lambda *_: None)
+    assert run(world, "doctor") == 0
+
+
+def test_without_the_guard_a_reader_that_leaves_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def left(_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("tuneworthy.cli._run", left)
+    assert invoke(["status"]) == 141
+    monkeypatch.setattr("tuneworthy.cli.errno.EPIPE", -1)
+    assert invoke(["status"]) == 2
 
 
 def test_without_the_table_of_system_errors_a_full_disk_is_a_bug(
