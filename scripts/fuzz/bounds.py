@@ -33,16 +33,16 @@ def bounded(cpu_s: float = CPU_S, memory: int = MEMORY) -> Iterator[None]:
         stops.append(late)
         raise late
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    size = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     before = signal.signal(signal.SIGPROF, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (size + memory, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (size + memory, hard))
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     if stops:
         raise late

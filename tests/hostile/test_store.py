@@ -163,6 +163,9 @@ FILES: dict[str, Callable[[Path], object]] = {
     "a page of zeros": lambda path: overwrite(path, 4096 * 3, bytes(4096)),
     "noise in the middle": lambda path: overwrite(path, path.stat().st_size // 2, os.urandom(6000)),
     "noise in the schema": lambda path: overwrite(path, 100, b"\xff" * 300),
+    "bytes in the schema that are no text": lambda path: path.write_bytes(
+        path.read_bytes().replace(b"CREATE TABLE", b"CREATE\xba\xff\xb9\xfeE")
+    ),
     "a folder": lambda path: replace(path, Path.mkdir),
     "a pipe": lambda path: replace(path, os.mkfifo),
 }

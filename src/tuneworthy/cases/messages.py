@@ -193,7 +193,9 @@ WHOLE_GZIP: Final = Fault("a complete gzip file", "Download or create the file a
 UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
 MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
-WHOLE_UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
+WHOLE_UNPACKED: Final = Fault(
+    "at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large"
+)
 MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
 PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")

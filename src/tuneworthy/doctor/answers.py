@@ -17,7 +17,7 @@ from tuneworthy.doctor import messages
 from tuneworthy.doctor.damage import Damage, quarantine
 from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
 from tuneworthy.store import Folder
-from tuneworthy.store.database import address_for_reading, explained, foreign_objects
+from tuneworthy.store.database import UNREADABLE, address_for_reading, explained, foreign_objects
 from tuneworthy.store.responses import SCHEMA, Dollars, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
 
@@ -58,7 +58,7 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
                     for column, what in row.faults.items():
                         cost = messages.ROW_COSTS[column]
                         yield Damage(file=path, row=f"{table} {row.number}", what=what, cost=cost, repair=repair)
-    except (sqlite3.Error, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         what = messages.say("not_sqlite", error=error)
         yield Damage(file=path, what=what, cost=messages.say("cost_no_file"), repair=repair)
 
@@ -71,7 +71,7 @@ def search_damages(folder: Folder) -> Iterator[Damage]:
     try:
         with closing(_open(path)) as database:
             faults = [*_file_faults(database, SEARCHES)]
-    except (sqlite3.Error, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         faults = [messages.say("not_sqlite", error=error)]
     for what in faults:
         yield Damage(
@@ -83,12 +83,12 @@ def rows_of(database: sqlite3.Connection, table: str, path: Path) -> Iterator[An
     """Yield every row of `table` that can be read: from the first on, and where that stops, from the last back."""
     names, last = COLUMNS[table], 0
     query = f"SELECT rowid, {', '.join(names)} FROM {table} NOT INDEXED WHERE rowid > {{}} ORDER BY rowid"
-    with suppress(sqlite3.DatabaseError):
+    with suppress(*UNREADABLE):
         for number, *values in database.execute(query.format(-(2**63))):
             last = number
             yield _judged(table, number, dict(zip(names, values, strict=True)), path)
         return
-    with suppress(sqlite3.DatabaseError):
+    with suppress(*UNREADABLE):
         for number, *values in database.execute(f"{query.format(last)} DESC"):
             yield _judged(table, number, dict(zip(names, values, strict=True)), path)
 

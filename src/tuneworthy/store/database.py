@@ -22,6 +22,8 @@ _OUTSIDE = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_PROTOCOL,
 })  # fmt: skip
+# What reading a damaged file raises; the second where the message of SQLite quotes bytes of it that are no text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
@@ -32,7 +34,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unavailable(path, error) from error
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _OUTSIDE:
             raise unavailable(path, error) from error
