@@ -212,6 +212,7 @@ SCHEMAS = {
     "multiple": ({"properties": {"a": {"multipleOf": 1e-300}}}, {"a": 1e300}),
     "deep": ({"$ref": "#/$defs/n", "$defs": {"n": {"additionalProperties": {"$ref": "#/$defs/n"}}}}, json.loads(NEST)),
     "format": ({"properties": {"a": {"format": "regex"}}}, {"a": "("}),
+    "nested": (json.loads('{"not":' * 300 + "{}" + "}" * 300), {"a": 1}),
     "dynamic": ({"$dynamicRef": "#x", "$defs": {"a": {"$dynamicAnchor": "x", "$dynamicRef": "#x"}}}, {}),
 }
 

@@ -193,11 +193,7 @@ WHOLE_GZIP: Final = Fault("a complete gzip file", "Download or create the file a
 UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
 MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
-WHOLE_UNPACKED: Final = Fault(
-    "at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large"
-)
-MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
-PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
+WHOLE_PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")
 YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB")
 PROMPTFOO: Final = Fault("a promptfoo configuration whose `tests` is a list")

@@ -40,6 +40,8 @@ def load_schema(data: bytes, name: str) -> Any:
         fault = limited.call(schema_fault, orjson.dumps(schema).decode(), limit_s=OPEN_S)
     except orjson.JSONDecodeError as error:
         raise UserError(messages.say("no_json", name=name, error=error), hint=messages.say("fix_schema")) from None
+    except TypeError as error:  # deeper than it can be written
+        fault = str(error)
     except limited.OverLimit as error:
         fault = error.reason
     if fault:
