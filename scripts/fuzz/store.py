@@ -25,6 +25,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.reveal import record_reveal
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import write_artifact
+from tuneworthy.store.database import UNREADABLE
 
 PROJECT: Final = """[task]
 name = "t"
@@ -153,11 +154,11 @@ class Damage:
                 file.seek(int(self.where) % path.stat().st_size)
                 file.write(self.value)
         else:
-            with closing(sqlite3.connect(path)) as store, store:
+            odd = (*UNREADABLE, OverflowError, UnicodeEncodeError)  # not a value of SQLite, or damaged before
+            with suppress(*odd), closing(sqlite3.connect(path)) as store, store:
                 if self.kind == "open_calls":
                     store.execute("INSERT INTO open_calls VALUES (x'00', 0.5, 1.0)")
-                with suppress(sqlite3.IntegrityError, OverflowError, UnicodeEncodeError):
-                    store.execute(f"UPDATE {self.kind} SET {self.where} = ? WHERE rowid % 9 = 1", (self.value,))
+                store.execute(f"UPDATE {self.kind} SET {self.where} = ? WHERE rowid % 9 = 1", (self.value,))
 
 
 INPUTS = st.tuples(st.lists(damages(), min_size=1, max_size=2), st.lists(st.integers(0, 10**6), min_size=1, max_size=2))

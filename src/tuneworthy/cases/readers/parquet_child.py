@@ -27,6 +27,8 @@ def parquet_rows(first: int, size: int, path: str) -> dict[str, Any]:
         if at != first:
             batches = _batches(path, first, size)
         batch = next(batches, None)
+    except MemoryError:  # one of Arrow's too: fewer rows may fit
+        raise
     except (pa.ArrowException, ValueError, TypeError, OSError) as error:
         return {"rows": [], "fault": (str(error).splitlines() or [""])[0][:120] or type(error).__name__}
     if batch is None:
