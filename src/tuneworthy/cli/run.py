@@ -1,5 +1,6 @@
 """`tuneworthy run`."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
+from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.record import RunRecord, read_record
@@ -23,6 +25,7 @@ from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
 from tuneworthy.report.text import clean
 from tuneworthy.retrieval.library import paid_servers
+from tuneworthy.trust import key_grant
 from tuneworthy.types import Variant
 
 
@@ -122,6 +125,12 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
             pull(part.model, project.root)
 
 
+def _own_key(model: ModelSection) -> bool:
+    """Whether a key goes to its vendor, for which no trust is asked: what that costs is not for the project to say."""
+    variable = model.key_variable
+    return bool(variable and os.environ.get(variable)) and key_grant(variable, getattr(model, "base_url", "")) is None
+
+
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:
     """Ask before money is spent; without a terminal a budget or `--yes` is needed.
 
@@ -135,7 +144,9 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
         UserError: A model costs money, nobody can be asked, and nothing limits it.
     """
     called = {name: model for name, model in project.models.items() if names is None or name in names}
-    paid = [name for name, model in called.items() if not ((price := price_for(model)) and price.free)]
+    paid = [
+        name for name, model in called.items() if not ((price := price_for(model)) and price.free) or _own_key(model)
+    ]
     paid += paid_servers(project)
     limited = max_usd is not None or project.ladder.budget_usd is not None
     if not paid or yes or (limited and not sys.stdin.isatty()):

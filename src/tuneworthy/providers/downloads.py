@@ -42,7 +42,7 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
     """
     target = folder / "wheel"
     target.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input",
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input",
                "--disable-pip-version-check", "--progress-bar=off", f"--dest={target}",
                f"{package}=={version}"]  # fmt: skip
     with (folder / "pip.log").open("w+b") as log:

@@ -164,7 +164,8 @@ def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | 
 def price_for(config: Any) -> Price | None:
     """Return the price of a section of `[models]`; a model on this machine is free unless a price is given.
 
-    The table holds at the vendor's own host only: a gateway sets its own prices.
+    The table holds at the vendor's own host only: a gateway sets its own prices. There the project file, which may be a
+    stranger's, can raise a rate and not lower it: a budget would not hold.
     """
     overrides = {"input_usd_per_mtok": config.input_usd_per_mtok, "output_usd_per_mtok": config.output_usd_per_mtok}
     provider = config.provider
@@ -173,7 +174,17 @@ def price_for(config: Any) -> Price | None:
         provider = "llama_cpp"
     elif not any(fnmatchcase(host, pattern) for pattern in _VENDOR_HOSTS.get(provider, ())):
         provider = "gateway"
-    return price_of(provider, getattr(config, "model", ""), overrides)
+    model = getattr(config, "model", "")
+    price, listed = price_of(provider, model, overrides), _row_price(provider, model)
+    if price is None or listed is None:
+        return price
+    least = listed.rates
+    if price.rates.input <= least.input and price.rates.output <= least.output:
+        return listed
+    rates = replace(
+        price.rates, input=max(price.rates.input, least.input), output=max(price.rates.output, least.output)
+    )
+    return replace(price, rates=rates)
 
 
 def table_date() -> date:
