@@ -20,6 +20,7 @@ GUARDS = {
     "document": "limits: without_its_limit_a_document_is_parsed_to_its_end",
     "not a regular file": "limits: a_pipe_is_not_waited_for",
     "name of a model": "limits: without_the_table_of_faults_an_odd_name_of_a_model_is_a_bug",
+    "name of a file": "limits: without_a_word_for_odd_names_a_null_byte_is_a_bug",
     "project file": "limits: without_the_limit_of_its_size_a_project_file_is_read",
     "bad row": "store: without_the_shapes_a_damaged_record_is_a_bug",
     "damaged record": "store: without_the_shapes_a_damaged_record_is_a_bug",

@@ -440,6 +440,13 @@ def test_what_is_no_regular_file_is_refused_in_any_role(role: str, kind: str, tm
     survived("not a regular file", f"{kind} as {role}", project(tmp_path, **ROLES[role](name)), "check", "--offline")
 
 
+@pytest.mark.parametrize("name", ["\\u0000", "x" * 5000, "a/" * 3000], ids=["NUL", "long", "deep"])
+@pytest.mark.parametrize("role", ["schema", "rubric", "prompt", "cases", "examples", "documents"])
+def test_an_odd_name_of_a_file_is_one_line_in_any_role(role: str, name: str, tmp_path: Path) -> None:
+    folder = project(tmp_path, **ROLES[role](name + ".md" * (role in {"rubric", "prompt"})))
+    survived("name of a file", f"{name[:8]} as {role}", folder, "check", "--offline")
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 @pytest.mark.parametrize("name", ["tuneworthy.toml", "data.jsonl", "config.yaml"])
 def test_what_is_no_regular_file_is_refused_by_the_verbs(kind: str, name: str, tmp_path: Path) -> None:
@@ -475,6 +482,7 @@ TOML = {
     "inf": "[task]\nname = 'a'\ntarget = inf",
     "nan": "[task]\nname = 'a'\ntarget = nan",
     "text": "]" * 1000,
+    "repeats": PROJECT.format(cases="c", prompt="", grader='type = "exact"', model=SCRIPT) + "repeats = 1000000000\n",
 }
 
 
@@ -624,6 +632,17 @@ def test_without_the_table_of_faults_an_odd_name_of_a_model_is_a_bug(monkeypatch
     monkeypatch.setattr(models, "ModelError", ArithmeticError)  # the guard is off: what it raises is none of ours
     with pytest.raises(ArithmeticError):
         models.find("x" * 5000, Path())
+
+
+def test_without_a_word_for_odd_names_a_null_byte_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.graders.base import GradingContext
+
+    with pytest.raises(UserError):
+        GradingContext(root=tmp_path).file("\0", "a file")
+    monkeypatch.setattr("builtins.ValueError", ArithmeticError)  # the guard is off: what the system raises passes
+    with pytest.raises(Exception, match="null byte") as caught:
+        GradingContext(root=tmp_path).file("\0", "a file")
+    assert not isinstance(caught.value, UserError)
 
 
 def test_without_the_limit_of_its_size_a_project_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
