@@ -232,7 +232,7 @@ def _shallow(file: _Element, level: int) -> Iterator[tuple[str, Any]]:
 
     Args:
         file: Positioned.
-        level: How deep the container of its elements is; each may be large anew.
+        level: How deep the container of its elements is; each may be as large as a line.
     """
     import ijson
 
