@@ -93,7 +93,7 @@ def last_line(error: BaseException) -> str:
 
 def _module_of_file(place: str, root: Path) -> ModuleType:
     """Execute the file once for each version of its content, and return its module."""
-    path = (root / place).resolve()
+    path = (root / place.replace("\0", "\ufffd")).resolve()  # no path holds a null byte
     if not path.is_relative_to(root.resolve()):
         raise UserError(messages.say("file_outside", place=place), hint=messages.say("move_file"))
     if not path.is_file():

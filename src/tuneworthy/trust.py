@@ -189,7 +189,7 @@ def key_grant(variable: str | None, url: str) -> Grant | None:
 
 def code_grant(spec: str, root: Path) -> Grant:
     """Return what it takes to run the function `spec`: `file.py:name` or `package.module:name`."""
-    place = spec.rpartition(":")[0]
+    place = spec.rpartition(":")[0].replace("\0", "\ufffd")  # no path holds a null byte
     return Grant("code", spec, str((root / place).resolve()) if place.endswith(".py") else place)
 
 

@@ -447,6 +447,12 @@ def test_an_odd_name_of_a_file_is_one_line_in_any_role(role: str, name: str, tmp
     survived("name of a file", f"{name[:8]} as {role}", folder, "check", "--offline")
 
 
+@pytest.mark.parametrize("name", ["\\u0000", "x" * 5000], ids=["NUL", "long"])
+def test_an_odd_name_of_a_function_is_one_line(name: str, tmp_path: Path) -> None:
+    folder = project(tmp_path, grader=f'type = "python"\nfunction = "{name}.py:judge"')
+    survived("name of a file", f"{name[:8]} as function", folder, "check", "--offline")
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 @pytest.mark.parametrize("name", ["tuneworthy.toml", "data.jsonl", "config.yaml"])
 def test_what_is_no_regular_file_is_refused_by_the_verbs(kind: str, name: str, tmp_path: Path) -> None:
