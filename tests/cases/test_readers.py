@@ -309,7 +309,7 @@ def test_all_faults_are_told_at_once_and_those_beyond_twenty_are_counted(file: P
         read_cases(write(file, GOOD, *[{"input": i} for i in range(30)]))
     lines = str(caught.value).splitlines()
     assert len(lines) == 21
-    assert "10 more errors" in lines[-1]
+    assert "further errors: 10." in lines[-1]
     assert caught.value.n_faults == 30
     assert caught.value.exit_status == 2
 

@@ -108,7 +108,7 @@ def test_the_learning_curve_rises_and_has_a_point_for_each_size_and_seed():
 
 
 def test_the_learning_curve_refuses_sizes_that_the_examples_do_not_have():
-    with pytest.raises(Undecided, match=r"between 1 and 1, .* are not: 0, 2\."):
+    with pytest.raises(Undecided, match=r"between 1 and 1, .* out of range: 0, 2\."):
         learning_curve("majority", [example("q", "a")], [], [0, 1, 2], [1], lambda c, a: 0.0)
 
 

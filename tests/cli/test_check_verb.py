@@ -124,7 +124,7 @@ def test_a_wrong_key_of_the_project_file(folder: Folder, capsys: pytest.CaptureF
     folder.replace("margin = 0.5", "margn = 0.5")
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert "tuneworthy.toml:4: Unknown key task.margn. Did you mean 'margin'?" in errors[0]
+    assert "tuneworthy.toml:5: Unknown key task.margn. Did you mean 'margin'?" in errors[0]
 
 
 def test_a_wrong_api_key(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,7 @@ def test_nothing_is_emitted_for_a_base_whose_tokenizer_is_not_here(
     out = tmp_path / "run"
     arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]
     assert invoke(arguments) == 2
-    assert "tokenizer.json in" in capsys.readouterr().err
+    assert f"the file {project}/model/tokenizer.json." in capsys.readouterr().err
     assert not out.exists()
 
 

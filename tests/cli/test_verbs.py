@@ -20,7 +20,10 @@ RUNG_KEYS = (
     "rung status reason reason_code variant compared_to candidates_tried n unscored score ci95 delta delta_ci p_value "
     "cost_usd usd_per_1k latency_p50_ms latency_p95_ms input_tokens output_tokens"
 )
-VERDICT_KEYS = "outcome stage reason_code reasons target gates errors forecast economics next_action valid_until"
+VERDICT_KEYS = (
+    "outcome stage reason_code reasons options recommendation training gates errors forecast economics next_action "
+    "valid_until"
+)
 PAID = "input_usd_per_mtok = 1000.0\noutput_usd_per_mtok = 1000.0\n"
 SERVED = '[models.served]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n'
 FREE = "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n"
@@ -226,7 +229,9 @@ def test_report_writes_each_format_and_refuses_others(run_record: Path, capsys: 
 def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     verdict = told(capsys, "decide", "--project", run_record, status=3)
     assert set(VERDICT_KEYS.split()) <= set(verdict)
-    assert (verdict["outcome"], verdict["target"]) == ("do_not_fine_tune", "met")
+    assert (verdict["outcome"], verdict["recommendation"]) == ("do_not_fine_tune", "model/strong")
+    targets = {option["option"]: option["target"] for option in verdict["options"]}
+    assert targets == {"baseline/weak": "missed", "model/strong": "met", "fine-tune": None}
     assert all({"gate", "stage", "status", "evidence", "detail"} <= set(gate) for gate in verdict["gates"])
     assert {"status", "gain", "ci95", "n_examples"} <= set(verdict["forecast"])
     assert {"status", "break_even_requests_per_month", "assumptions"} <= set(verdict["economics"])

@@ -59,7 +59,7 @@ def test_the_grader_chooses_the_best_and_drops_what_is_not_good_enough() -> None
     assert (selection.trace, selection.how, selection.score) == (answers[1], "grader", 0.8)  # the third was cut off
     dropped = select(answers, scores, accept=0.9)
     assert (dropped.trace, dropped.reason) == (None, "wrong")
-    assert "the best answer scores 0.800" in dropped.detail
+    assert "the best answer scores 0.800, below the threshold of 0.9 " in dropped.detail
     unscored = select(answers[:1], [Score.failed("timeout")], accept=0.5)
     assert (unscored.trace, unscored.reason, unscored.detail) == (None, "unscored", "timeout")
 

@@ -149,7 +149,7 @@ def test_rules_count_half_and_those_broken_are_named(project: GradingContext) ->
 
 def test_style_says_what_is_missing(tmp_path: Path) -> None:
     context = write_project(tmp_path)
-    with pytest.raises(UserError, match="has 0 and 30"):
+    with pytest.raises(UserError, match="has 0 distinct example answers and 30 distinct generic texts"):
         build("style", GradingContext(root=tmp_path))
     with pytest.raises(UserError, match="regular expression"):
         build("style", context, required=["("])

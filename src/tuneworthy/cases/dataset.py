@@ -10,7 +10,6 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
-from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.readers.reader import read_cases, read_examples
 from tuneworthy.cases.splits import Changes, Split, StoredSplit, changes, make_split
 from tuneworthy.config.project import Project
@@ -79,6 +78,8 @@ class Dataset:
 
     @cached_property
     def _drawn(self) -> tuple[Split, ContaminationReport]:
+        from tuneworthy.cases.near_duplicates import group_near_duplicates
+
         in_cases = find_overlaps(self.examples, self.cases)
         cases, n_near = group_near_duplicates(self.cases)
         if self.stored is None:

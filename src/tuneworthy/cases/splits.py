@@ -18,7 +18,6 @@ from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.stratified import Unit, draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, labels_of, parse_object
 from tuneworthy.errors import UserError
-from tuneworthy.stats.ratios import effective_groups
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
@@ -84,6 +83,8 @@ class Split:
     @property
     def effective_groups(self) -> float:
         """As how many independent sources the test cases count: all of them, where no two share one."""
+        from tuneworthy.stats.ratios import effective_groups
+
         return effective_groups([case.source for case in self.test])
 
     def to_dict(self) -> dict[str, Any]:

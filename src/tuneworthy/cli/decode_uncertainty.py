@@ -90,6 +90,6 @@ def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
         state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
         out.print(f"{clean(one.case, 40)} ({state}): {clean(one.question, 100)}")
         out.print(terminal(one))
-    out.print(f"{verdict(report)}.")
+    out.print(verdict(report))
     for line in lints:
         out.print(line)

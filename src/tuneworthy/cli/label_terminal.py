@@ -94,7 +94,7 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
     pool = [case for case in data.split.dev if case.id in names]
     if not pool:
         raise UserError(messages.say("no_suspects"), hint=messages.say("probe_first"))
-    files = LabelFiles(root / project.cases.path, path, project)
+    files = LabelFiles(project.path(project.cases.path), path, project)
     menu, closed = _menu(files, data.cases)
     for number, label in enumerate(menu, 1):
         note(f"  {number}  {label}")

@@ -97,7 +97,7 @@ def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> tuple
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = ordered.size
-    below = scipy.stats.binom.cdf(np.arange(n + 1), n, q)  # chance that at most so many lie below the quantile
+    below = scipy.special.bdtr(np.arange(n + 1), n, q)  # chance that at most so many lie below the quantile
     lower = int((below <= alpha / 2).sum())  # the lower end is the `lower`-th smallest
     upper = int((1 - below > alpha / 2).sum()) + 1
     return (float(ordered[lower - 1]) if lower else 0.0), (float(ordered[upper - 1]) if upper <= n else None)
