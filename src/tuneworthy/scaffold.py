@@ -219,7 +219,7 @@ baseline = "small"
 # budget_usd = 5.0                       # most that all calls may cost
 
 # [constraints]
-# on_device = true                       # hosted models are then not eligible
+# on_device = true                       # hosted models may then not serve (they may teach)
 # p95_ms = 800
 """
 

@@ -166,6 +166,11 @@ def _unlabelled(folder: Folder) -> None:
     del folder.cases[5]["expected"], folder.cases[6]["expected"]
 
 
+def _imbalance(folder: Folder) -> None:
+    for row in folder.examples[: len(folder.examples) * 3 // 4]:
+        row["messages"][1]["content"] = "crimson"
+
+
 def _unknown_labels(folder: Folder) -> None:
     folder.cases += [case(i, expected="saphire") for i in range(200, 203)]
 
@@ -313,6 +318,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unlabelled": (_unlabelled, "error"),
     "unknown_labels": (_unknown_labels, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
+    "imbalance": (_imbalance, "warning"),
     "contamination": (_overlaps, "warning"),
     "dev_near_test": (_dev_near_test, "note"),
     "near_duplicates": (_near_duplicates, "note"),

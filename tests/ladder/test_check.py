@@ -14,8 +14,8 @@ from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.rules import SEVERITIES, Finding, Rule
 
-ALWAYS = {"estimate", "power"}
-"""Checks that say a word about every project: what it will take, what it can show."""
+ALWAYS = {"estimate", "power", "imbalance"}
+"""Checks that say a word about every project of labels: what it will take, what it can show, its majority label."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     return told(check_project(clean(tmp_path_factory.mktemp("clean")).write(), contact=False))
 
 
-def test_a_clean_project_gets_only_its_two_notes(quiet: set[tuple[str, str]]) -> None:
+def test_a_clean_project_gets_only_its_three_notes(quiet: set[tuple[str, str]]) -> None:
     assert quiet == {(code, "note") for code in ALWAYS}
 
 
@@ -116,8 +116,19 @@ def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp
     folder = clean(tmp_path / "project")
     plant, _ = PLANTED["on_device"]
     plant(folder)
+    assert ("server", "error") in told(check_project(folder.write())), "it is measured, and may teach"
+    folder.replace("on_device = true", "data_stays = true")
     report = check_project(folder.write())
     assert {finding.rule for finding in report.findings} == {*ALWAYS, "on_device"}
+
+
+def test_a_hosted_model_that_may_not_serve_needs_its_key_as_the_run_measures_it(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    PLANTED["on_device"][0](folder)
+    folder.replace(KEY, NO_KEY)
+    assert ("missing_key", "error") in told(check_project(folder.write(), contact=False))
+    folder.replace("on_device = true", "data_stays = true")
+    assert not {("missing_key", "error")} & told(check_project(folder.write(), contact=False))
 
 
 def test_a_paid_search_is_listed_with_its_cost_and_one_without_price_or_key_is_an_error(tmp_path: Path) -> None:
@@ -146,11 +157,12 @@ def test_a_password_in_the_address_of_a_search_server_is_an_error_and_never_show
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_hosted_baseline_on_the_device_is_an_error(tmp_path: Path) -> None:
+def test_a_hosted_baseline_on_the_device_is_a_warning_as_it_makes_locality_a_reason(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     PLANTED["on_device"][0](folder)
     folder.replace('baseline = "one"', 'baseline = "two"')
-    assert ("on_device", "error") in told(check_project(folder.write(), contact=False))
+    found = told(check_project(folder.write(), contact=False))
+    assert ("on_device", "warning") in found and "error" not in {severity for _, severity in found}
 
 
 def test_a_model_that_a_run_fetches_is_a_note(tmp_path: Path) -> None:
@@ -181,7 +193,7 @@ def test_the_faults_of_the_project_file_come_alone_each_with_its_line(tmp_path: 
     folder.replace("margin = 0.5", 'margin = "wide"\ntarge = 0.5')
     report = check_project(folder.write(), contact=False)
     assert [finding.rule for finding in report.findings] == ["config", "config"]
-    assert all(f"tuneworthy.toml:{line}: " in str(report.findings) for line in (4, 5))
+    assert all(f"tuneworthy.toml:{line}: " in str(report.findings) for line in (5, 6))
     assert "Did you mean 'target'?" in str(report.findings)
 
 

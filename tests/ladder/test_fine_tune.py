@@ -102,7 +102,7 @@ def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
     record = read_record(Folder(world))
     assert record is not None
     first, regressions = tuned_tables(record)
-    assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base model, exported as" in first.note
+    assert [row[0] for row in first.rows] == ["base", "fine-tuned"] and "its base model, exported as" in first.note
     assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
 

@@ -610,8 +610,10 @@ def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_pa
     found = record.rung("prompt")
     assert found is not None and "prompt/cut" in {row.name for row in found.candidates}
     page = render_markdown(record)
-    assert "3 of 4 paragraphs do not improve the score. Cutting them saves about " in page and "Mind the gap." in page
-    one = found.detail.ablation.tried[0]
+    about = found.detail.ablation
+    assert "Paragraphs that do not improve the score: 3 of 4. " in page and "Mind the gap." in page
+    assert f"a call is about {about.tokens_saved} of {about.tokens} tokens shorter" in page
+    one = about.tried[0]
     levels = [f"{numbers.score(getattr(one, key))} | {numbers.interval(getattr(one, ends))}" for key, ends in LEVELS]
     assert f"| {' | '.join(levels)} | {one.n} | 0 |" in page.replace("\\", "")
 

@@ -256,7 +256,7 @@ def test_of_several_documents_it_is_said_which_were_missed_and_which_are_not_in_
 
 @pytest.mark.parametrize(("missed", "status"), [(30, "fail"), (10, "pass"), (0, "pass")])
 def test_the_gate_fails_where_the_search_is_at_fault(missed: int, status: str) -> None:
-    rung = RungEvidence(rung="retrieval", status="adopted", name="retrieval/hybrid-3", score=0.5, lower=0.4, upper=0.6)
+    rung = RungEvidence(rung="retrieval", status="adopted", name="retrieval/hybrid-3", score=0.5, ci95=(0.4, 0.6))
     search = SearchEvidence(failed=40, not_retrieved=missed, lower=wilson(missed, 40)[0], oracle=0.7)
     evidence = Evidence(target=0.9, margin=0.05, documents=True, rungs={"retrieval": rung}, search=search)
     (found,) = GATES.run(evidence, only=["retrieval"])

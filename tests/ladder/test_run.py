@@ -431,7 +431,7 @@ def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
     assert proposed == (["model/strong", "model/judge"], [])
     edit(root, '[[graders]]\ntype = "exact"\n', judge)
     names, notes = asyncio.run(propose(root))
-    assert names == ["model/strong"] and "judge is only a judge" in notes[0]
+    assert names == ["model/strong"] and notes[0].startswith("judge is used only as a judge")
     edit(root, 'baseline = "weak"', 'baseline = "judge"')
     assert asyncio.run(propose(root)) == (["model/weak", "model/strong"], [])
 

@@ -38,5 +38,5 @@ def test_shots_of_examples_that_are_gone_are_refused() -> None:
     pool = ShotPool(ROWS)
     with pytest.raises(UserError, match="no longer in the project's examples"):
         ShotPool(ROWS[:1]).select(pool.fixed(3, seed=1), [])
-    with pytest.raises(UserError, match="examples have changed"):
+    with pytest.raises(UserError, match="few-shot examples, have changed"):
         ShotPool(ROWS[:1]).select(pool.per_case(3), [])

@@ -150,12 +150,15 @@ def test_comparing_without_the_clusters_finds_differences_between_equals():
 
 
 def test_binary_type_one_error_is_exact():
-    rng, found = np.random.default_rng(3), 0
-    population = populations.binary(100, 0.08, 0.08)
-    for _ in range(4_000):
-        cases, _ = population.draw(rng)
-        found += compare(*cases.T).p_value <= 0.05
-    assert 0.01 < found / 4_000 < 0.05
+    """Summed over all tables with up to 30 gains and losses: how often each of two equals is found better."""
+    n, ones = 100, np.ones(100)
+    tables = np.array([(g, c) for g in range(31) for c in range(31)])
+    chance = multinomial.pmf(np.column_stack([tables, n - tables.sum(axis=1)]), n, [0.08, 0.08, 0.84])
+    assert chance.sum() == pytest.approx(1, abs=1e-6)
+    cases = np.arange(n)
+    results = [compare(cases >= g, ones, (cases < g) | (cases >= g + c), ones, alpha=0.05) for g, c in tables]
+    for found in ([one.p_value <= 0.05 for one in results], [one.p_worse <= 0.05 for one in results]):
+        assert 0.045 < chance[found].sum() < 0.05
 
 
 @pytest.mark.parametrize(("loss", "gain"), [(0.06, 0.01), (0.10, 0.05), (0.20, 0.15)])

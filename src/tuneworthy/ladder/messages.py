@@ -307,11 +307,14 @@ say = Catalogue(
         "check_model_name": (
             "If calls fail, fix the model name. Run `tuneworthy models probe` to see what the server accepts."
         ),
-        "baseline_hosted": "The baseline models.{name} is hosted, but constraints.on_device is set.",
-        "other_baseline": "Choose a different baseline, or remove the constraint.",
-        "model_hosted": "models.{name} is hosted and constraints.on_device is set, so the run does not call it.",
+        "model_excluded": "models.{name} is hosted and constraints.data_stays is set, so the run does not call it.",
+        "allow_sending": "Remove the constraint if you want to measure this model.",
+        "model_hosted": (
+            "models.{name} is hosted and constraints.on_device is set. The run measures it as a possible teacher, but "
+            "does not recommend it for production."
+        ),
         "not_trusted": "You have not allowed this project to {grant}.",
-        "drop_constraint": "Remove the constraint if you want to measure this model.",
+        "drop_constraint": "Remove the constraint if this model may be used in production.",
         "no_price": "models.{name}: The price table dated {date} has no price for {model}.",
         "retires": "models.{name}: The provider's retirement date for {model} is {date}.",
         "choose_successor": "Switch to a successor model.",

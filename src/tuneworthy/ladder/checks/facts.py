@@ -187,8 +187,8 @@ class Facts:
         return capabilities if isinstance(capabilities, Capabilities) else None
 
     def excluded(self, name: str) -> bool:
-        """Whether a constraint keeps the model `name` from being called."""
-        return not self.project.may_serve(name)
+        """Whether nothing may be sent to the model `name`; one that only may not serve is measured all the same."""
+        return self.project.constraints.data_stays and self.project.models[name].hosted
 
     @cached_property
     def servers(self) -> dict[str, ServerAnswer]:

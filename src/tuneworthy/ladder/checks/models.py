@@ -133,18 +133,14 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
 
 @check("on_device", severity="warning")
 def on_device(facts: Facts) -> Iterator[Finding]:
-    """Hosted models under `constraints.on_device`: they are not eligible and are not called.
+    """Hosted models where the constraints keep them from serving: they are measured, and may teach.
 
-    An error if the baseline is one of them, because it is always called.
+    With `constraints.data_stays` they are not even called.
     """
     for name in facts.project.models:
-        if not facts.excluded(name):
-            continue
-        if name == facts.project.ladder.baseline:
-            yield Finding(
-                message=messages.say("baseline_hosted", name=name), fix=messages.say("other_baseline"), severity="error"
-            )
-        else:
+        if facts.excluded(name):
+            yield Finding(message=messages.say("model_excluded", name=name), fix=messages.say("allow_sending"))
+        elif not facts.project.may_serve(name):
             yield Finding(message=messages.say("model_hosted", name=name), fix=messages.say("drop_constraint"))
 
 
