@@ -41,6 +41,7 @@ def rung(name: str, variant: str, right: int, status: RungStatus = RungStatus.RE
             score=right / N,
             ci95=wilson(right, N),
             bounds95=(lower_bound(right, N), upper_bound(right, N)),
+            n_effective=N,
             usd_per_1k=0.0,
             latency_p50_ms=12.0,
             latency_p95_ms=30.0,
@@ -180,7 +181,15 @@ def json_task() -> RunRecord:
 
 def quick() -> RunRecord:
     """A quick run: dev only."""
-    untested = {"n": 0, "score": None, "ci95": None, "bounds95": None, "graders": {}, "usd_per_1k": None}
+    untested = {
+        "n": 0,
+        "score": None,
+        "ci95": None,
+        "bounds95": None,
+        "n_effective": None,
+        "graders": {},
+        "usd_per_1k": None,
+    }
     return record(
         rung("classical", "classical/linear", 150, **untested, latency_p50_ms=None, latency_p95_ms=None, latency_n=0),
         rung("baseline", "baseline/weak", 69, **untested, latency_p50_ms=None, latency_p95_ms=None, latency_n=0),

@@ -14,25 +14,35 @@ from tuneworthy.report import findings, tables
 from tuneworthy.report.document import method
 from tuneworthy.report.html import render_html
 from tuneworthy.report.text import clean, markdown_code, markdown_text
+from tuneworthy.stats.intervals import lower_bound, upper_bound
+from tuneworthy.stats.target import target_status
 from tuneworthy.types import content_hash
-from tuneworthy.verdict.evidence import target_status
 
 TODAY = date(2026, 11, 24)
+# One-sided 95% bounds of 170 and of 160 of 200.
+LOWER, UPPER = lower_bound(170, records.N), upper_bound(160, records.N)
 
 
 @pytest.mark.parametrize(
-    ("score", "lower", "upper", "status"),
+    ("score", "floor", "target", "status"),
     [
-        (0.96, 0.93, 0.98, "met"),
-        (0.85, 0.801, 0.89, "met"),
-        (0.85, 0.80, 0.89, "unresolved"),  # the bound must be above target - margin, not at it
-        (0.849, 0.84, 0.86, "unresolved"),  # the point is below
-        (0.80, 0.75, 0.849, "missed"),
-        (0.80, 0.75, 0.85, "unresolved"),
+        (0.96, 0.80, 0.85, "met"),
+        (0.85, LOWER - 0.001, 0.85, "met"),
+        (0.85, LOWER, 0.85, "unresolved"),  # the bound must be above target - margin, not at it
+        (0.849, 0.70, 0.85, "unresolved"),  # the point is below
+        (0.80, 0.75, UPPER + 0.001, "missed"),
+        (0.80, 0.75, UPPER, "unresolved"),
     ],
 )
-def test_the_target_is_met_missed_or_open(score: float, lower: float, upper: float, status: str) -> None:
-    assert target_status(score, lower, upper, 0.85, 0.05) == status
+def test_the_target_is_met_missed_or_open(score: float, floor: float, target: float, status: str) -> None:
+    assert target_status(score, records.N, target, target - floor) == status
+
+
+def test_of_several_options_and_after_added_cases_the_target_is_met_at_a_stricter_level() -> None:
+    least = 0.85 - LOWER + 0.001
+    assert target_status(0.85, records.N, 0.85, least) == "met"
+    assert target_status(0.85, records.N, 0.85, least, options=2) == "unresolved"
+    assert target_status(0.85, records.N, 0.85, least, additions=1) == "unresolved"
 
 
 def test_the_target_is_judged_by_the_one_sided_bounds() -> None:

@@ -125,7 +125,16 @@ def test_the_numbers_of_the_record_appear() -> None:
     text = page("plain").text.replace("\u00a0", " ")
     for number in ("96.0%", "34.5%", "92.3 to 98.0%", "0.960", "[0.923, 0.980]", "+0.380 [+0.310, +0.450]", "$2.10"):
         assert number in text, number
-    for number in ("0.0012", "400", "210 / 4", "99.2% interval", "4 (exact 3, ngram 1)", "5fd3c1d3e5d6be3e"):
+    for number in (
+        "0.0012",
+        "400",
+        "210 / 4",
+        "two-sided at 95%",
+        "made 4 test comparisons",
+        "0.008",
+        "4 (exact 3, ngram 1)",
+        "5fd3c1d3e5d6be3e",
+    ):
         assert number in text, number
 
 

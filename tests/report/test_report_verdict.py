@@ -115,7 +115,7 @@ def test_a_quick_look_has_no_verdict() -> None:
 def test_a_lever_is_named_by_what_it_does() -> None:
     verdict = stored(worth_it(errors=(failures("label_or_grader", 48),), suspects=48, labels_confirmed=True))
     assert "expected answer" in section(verdict).reasons[0]
-    assert "tuneworthy cases label --apply" in facts(verdict)["Next"]
+    assert "tuneworthy cases label --suspects --apply" in facts(verdict)["Next"]
 
 
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(

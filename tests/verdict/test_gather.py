@@ -129,7 +129,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "the primary grader has changed"),
     "grader_settings": (
         lambda root: rewrite(root, lambda record: record["provenance"]["graders"].update({"exact": "another"})),
-        "the grader exact changed",
+        "the grader exact has changed",
     ),
     "model_of_the_baseline": (lambda root: edit(root, "0.4", "0.5", "world.py"), "the model weak has changed"),
     "model_of_another_rung": (
@@ -182,7 +182,7 @@ def test_what_changed_since_the_run_is_named_and_never_mixed(name: str, world: P
 
 def test_a_judge_that_changed_is_named(world: Path) -> None:
     _judge(world)
-    assert "the judge changed" in evidence(world).stale
+    assert "the judge has changed" in evidence(world).stale
 
 
 def test_cases_that_were_edited_since_are_another_test_set(world: Path) -> None:

@@ -68,16 +68,16 @@ class Project(Section):
         return self._root
 
     @property
-    def answering(self) -> list[str]:
-        """Models that may answer the task untuned: without those that only judge, the server of a tuned one, and
-        those that nothing may be sent to."""
+    def untuned(self) -> list[str]:
+        """Models for the task itself: without those that only judge and the server of a tuned one."""
         judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
+        return [name for name in self.models if name not in {*judges, self.serve.model}]
+
+    @property
+    def answering(self) -> list[str]:
+        """Models that are measured: of `untuned` those that something may be sent to."""
         stays = self.constraints.data_stays
-        return [
-            name
-            for name, model in self.models.items()
-            if name not in {*judges, self.serve.model} and not (stays and model.hosted)
-        ]
+        return [name for name in self.untuned if not (stays and self.models[name].hosted)]
 
     def may_serve(self, name: str) -> bool:
         """Return whether the constraints allow the model `name` to answer users."""

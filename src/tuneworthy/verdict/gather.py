@@ -94,7 +94,7 @@ def evidence_of(
         UserError: A document cannot be read.
     """
     test = data.split.test if data else ()
-    others = [name for name in project.answering if name != project.ladder.baseline]
+    others = [name for name in project.untuned if name != project.ladder.baseline]
     eligible = [name for name in others if project.may_serve(name)]
     run = with_eligible_best(record, project) if record else None
     system = ""

@@ -29,11 +29,11 @@ class ModelRung(Rung):
     async def propose(self, view: View) -> Proposal:
         """Return the candidates of each other model that the constraints allow: one for each effort, if it has any."""
         best, project = view.incumbent, view.project
-        others = [name for name in project.answering if name != best.model]
+        others = [name for name in project.untuned if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
         reasons = [say("hosted_forbidden", model=name) for name in forbidden]
-        notes = [messages.say("only_judges", model=name) for name in project.models if name not in project.answering]
+        notes = [messages.say("only_judges", model=name) for name in project.models if name not in project.untuned]
         if not eligible:
             why, code = messages.say("no_other_model"), "no_other_model"
             if forbidden:
