@@ -68,5 +68,5 @@ def closing_lines(record: RunRecord) -> list[str]:
     lines += filter(None, [majority_sentence(record)])
     if target:
         lines.append(target.sentence)
-    lines.append(messages.say("write_report"))
+    lines.append(messages.say("to_verdict"))
     return lines
