@@ -12,6 +12,7 @@ from tests.ladder.check_projects import KEY, PLANTED, SERVED, Folder, clean, ggu
 from tuneworthy.cli import invoke
 from tuneworthy.stats.comparisons import ComparisonPlan, UsedUp
 from tuneworthy.store import Folder as ProjectFolder
+from tuneworthy.store import ResponseStore
 
 
 @pytest.fixture
@@ -38,6 +39,15 @@ def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsy
         "worse, a gain of " in out
     )
     assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
+
+
+def test_a_large_number_of_cached_answers_has_its_comma(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ResponseStore(ProjectFolder(folder.write()).responses).close()
+    monkeypatch.setattr(ResponseStore, "__len__", lambda _: 2537)
+    assert invoke(["check", "--project", str(folder.root)]) == 0
+    assert "; 2,537 cached answers are free." in capsys.readouterr().out
 
 
 def test_names_of_documents_write_no_line_and_no_colour_of_their_own(

@@ -88,3 +88,9 @@ def test_help_works_and_exits_0(path: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_list_of_commands_is_the_list_of_verbs() -> None:
     assert root.list_commands(click.Context(root)) == list(VERBS)
+
+
+def test_every_exit_status_is_on_the_page_of_commands() -> None:
+    rows = dict(docs.exit_rows())
+    assert list(rows) == ["0", "1", "2", "3", "4", "5", "130"]
+    assert "do not fine-tune" in rows["3"] and "exceed the budget" in rows["4"]

@@ -183,6 +183,7 @@ def test_a_name_cannot_write_code_into_the_exported_client(tmp_path: Path) -> No
 
     async def act(session: Session) -> list[Path]:
         one = replace(asking(session, "served"), name=name, system="```\nhi", answer_after='"""')
+        one = replace(one, decoding={"temperature": 0.2, "top_p": 0.9})
         return export_variant(session, one, tmp_path / "out")
 
     paths = {path.name: path for path in within(root, act)}
@@ -191,8 +192,9 @@ def test_a_name_cannot_write_code_into_the_exported_client(tmp_path: Path) -> No
     (tmp_path / "out" / "checked.py").write_text(f"{source.split('if __name__')[0]}\nprint(VARIANT == {name!r})\n")
     done = subprocess.run([sys.executable, tmp_path / "out" / "checked.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
-    assert paths["prompt.md"].read_text().startswith('# x""" import os; os.abort() """{0}\\\n\nModel: served.')
+    assert paths["prompt.md"].read_text().startswith('# x""" import os; os.abort() """{0}\\\n\nModel: served. D')
     assert "\n````\n```\nhi\n````\n" in paths["prompt.md"].read_text()
+    assert "Decoding: temperature=0.2, top_p=0.9.\n" in paths["prompt.md"].read_text()
 
 
 def test_an_exported_client_opens_a_choice_that_is_wrapped_in_json(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.report.text import clean
 
-_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
-
 
 @click.command("check")
 @project_option
@@ -35,7 +33,5 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
 
 def _show(report: CheckReport) -> None:
     for finding in report.findings:
-        severity = finding.severity or "error"
-        label = click.style(severity, fg=_COLOURS[severity])
-        click.echo(f"{label} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
+        click.echo(f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
     click.echo(messages.check_summary(report.count("error"), report.count("warning")))

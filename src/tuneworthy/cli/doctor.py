@@ -37,9 +37,9 @@ def command(root: Path, repairs: bool, as_json: bool) -> int:
 
 
 def _show(report: StoreReport) -> None:
-    for label, colour, damages in (("repaired", "green", report.repaired), ("damaged", "red", report.damages)):
+    for label, damages in (("repaired", report.repaired), ("damaged", report.damages)):
         for damage in damages:
-            click.echo(f"{click.style(label, fg=colour)} {_line(damage)}")
+            click.echo(f"{label} {_line(damage)}")
     n_can = sum(damage.repair is not None for damage in report.damages)
     click.echo(messages.summary(len(report.damages), len(report.repaired), n_can))
 

@@ -124,7 +124,7 @@ say = Catalogue(
         "quick_run": "This was a quick run on dev, without a verdict. Next: tuneworthy run",
         "partial_run": "The run is incomplete: {reason}.",
         "best": "Best: {name} with {score} (95% interval {bounds}).",
-        "write_report": "Next: tuneworthy report",
+        "to_verdict": "Next: tuneworthy decide",
         # init, demo, report
         "project_made": (
             "Created {folder} with {n_cases} cases and {n_examples} examples. Next:\n  tuneworthy check --project "

@@ -3,6 +3,7 @@
 `safe_streams` stands around the whole command line; `terminal.console` is for tables and live lines.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -19,7 +20,7 @@ class SafeStream:
 
     def write(self, text: str) -> int:
         """Write `text`."""
-        self.below.write(visible(text))
+        self.below.write(re.sub(r" +(?=\n)", "", visible(text)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

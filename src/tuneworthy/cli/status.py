@@ -14,7 +14,6 @@ from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
 
 _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
-_COLOURS = {"done": "green", "open": "yellow", "not_applicable": None}
 
 
 @click.command("status")
@@ -37,8 +36,7 @@ def command(root: Path, as_json: bool) -> None:
 
 def _show(found: Checklist, money: BudgetState) -> None:
     for step in found.steps:
-        status = click.style(f"{_WORDS[step.status]:<13}", fg=_COLOURS[step.status])
-        click.echo(f"day {step.day:<5}  {status}  {step.title}")
+        click.echo(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}")
         click.echo(f"{'':26}{clean(step.evidence)}")
     for note in found.notes:
         click.echo(f"\n{note}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
+import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -11,11 +12,16 @@ from tuneworthy.cli.terminal import console
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
 from tuneworthy.report.numbers import percent, percent_range
+from tuneworthy.report.tables import Table as Rows
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
 
 _STYLE = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
+# The least important last: a narrow terminal shows fewer.
 _COLUMNS = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
+# Columns of a terminal that rung, status and variant need, and those between two columns of a table.
+NAMES = 55
+GAP = 3
 
 
 def make_table(
@@ -37,20 +43,28 @@ def make_table(
 
 def show_run(record: RunRecord) -> None:
     """Print the ladder as a table, and what follows from it."""
-    ladder = ladder_table(record).only(*_COLUMNS)
+    out, ladder = console(), ladder_table(record).only(*_COLUMNS)
+    while len(ladder.columns) > 3 and NAMES + _numbers_width(ladder) > out.width:
+        ladder = ladder.only(*(column.key for column in ladder.columns[:-1]))
     table = Table(title=ladder.title, box=box.SIMPLE_HEAD, title_justify="left")
     for column in ladder.columns:
         if column.kind == "number":
             table.add_column(column.heading, justify="right", no_wrap=True)
         else:
-            table.add_column(column.heading)
+            narrow = column.kind == "status" and len(ladder.columns) < len(_COLUMNS)
+            table.add_column(column.heading, max_width=12 if narrow else None, overflow="fold")
     for rung, row in zip(record.rungs, ladder.rows, strict=True):
         cells = [*row[:2], clean(rung.reason) if rung.name is None else row[2], *row[3:]]
         table.add_row(cells[0], Text(cells[1].replace("_", " "), style=_STYLE.get(cells[1], "")), *cells[2:])
-    out = console()
     out.print(table)
     for line in closing_lines(record):
-        out.print(line)
+        click.echo(line)
+
+
+def _numbers_width(ladder: Rows) -> int:
+    places = [place for place, column in enumerate(ladder.columns) if column.kind == "number"]
+    headings = [column.heading for column in ladder.columns]
+    return sum(GAP + max(len(row[place]) for row in (headings, *ladder.rows)) for place in places)
 
 
 def closing_lines(record: RunRecord) -> list[str]:
@@ -68,5 +82,5 @@ def closing_lines(record: RunRecord) -> list[str]:
     lines += filter(None, [majority_sentence(record)])
     if target:
         lines.append(target.sentence)
-    lines.append(messages.say("write_report"))
+    lines.append(messages.say("to_verdict"))
     return lines

@@ -1,5 +1,6 @@
 """The console of tables and live lines: their own escapes stay, and every text passes `visible`."""
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -22,8 +23,9 @@ class SafeConsole(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console on stdout or stderr; on stdout no colours and full width where that is no terminal."""
+    """Return a console on stdout or stderr; where stdout is no terminal, no colours and 160 columns or COLUMNS."""
     stream = sys.stderr if stderr else sys.stdout
-    file = getattr(stream, "below", stream)
-    safe = SafeConsole(file=file, highlight=False, markup=False)
-    return safe if safe.is_terminal or stderr else SafeConsole(file=file, highlight=False, markup=False, width=160)
+    safe = SafeConsole(file=getattr(stream, "below", stream), highlight=False, markup=False)
+    if safe.is_terminal or stderr:
+        return safe
+    return SafeConsole(file=stream, highlight=False, markup=False, width=None if os.environ.get("COLUMNS") else 160)

@@ -1,6 +1,5 @@
 """`tuneworthy train`."""
 
-import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,14 +73,10 @@ def _need_libraries() -> None:
 def _show_rows(prepared: Prepared) -> None:
     """Show the rows as the model sees them, with the supervised part marked, on stderr."""
     rendered = prepared.rendered
-    colours = sys.stderr.isatty()
-    note(messages.say("first_rows", mark="Green" if colours else f"{OPEN}{CLOSE}"))
+    note(messages.say("first_rows", mark=f"{OPEN}{CLOSE}"))
     for row in prepared.shown:
         pieces = [(visible(text), supervised) for text, supervised in row]
-        parts = [
-            (click.style(text, fg="green") if colours else f"{OPEN}{text}{CLOSE}") if supervised else text
-            for text, supervised in pieces
-        ]
+        parts = [f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in pieces]
         note("  " + "".join(parts).replace("\n", "\n  "))
         note("")
     for reason, n in rendered.reasons.items():

@@ -337,7 +337,7 @@ say = Catalogue(
             "difference that matters."
         ),
         "estimate": "Estimate: {estimate}{stored}.",
-        "stored_answers": "; {n} cached {n:answer is|answers are} free",
+        "stored_answers": "; {n:,} cached {n:answer is|answers are} free",
         "never_waived": "The gate {gate!r} in [[waivers]] cannot be waived.",
         "remove_waiver": "Remove this waiver.",
         "power_enough": "{power} A gain as large as the margin ({margin:.1f} points) can be detected.",

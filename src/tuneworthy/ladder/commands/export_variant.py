@@ -1,6 +1,7 @@
 """A variant as files that live without the tool: its description, its prompt, and a client that sends it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
 def _prompt(variant: Variant, turns: list[dict[str, Any]]) -> str:
     name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
-    lines = [f"# {name}", "", f"Model: {model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
+    lines = [f"# {name}", "", f"Model: {model}. Decoding: {_listed(variant.decoding) or 'default'}.", ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
         lines += [messages.shots_per_case(variant.shots.k, variant.shots.encoder), ""]
     if variant.retrieval is not None:
@@ -96,12 +97,16 @@ def _passages(retrieval: Retrieval) -> list[str]:
     settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
     example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
     return [
-        messages.say("passages_before", k=retrieval.k, documents=retrieval.documents, settings=settings),
+        messages.say("passages_before", k=retrieval.k, documents=retrieval.documents, settings=_listed(settings)),
         "",
         "```",
         example,
         "```",
     ]
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _client(session: Session, variant: Variant, turns: list[dict[str, Any]]) -> dict[str, bytes]:
