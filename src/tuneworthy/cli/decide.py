@@ -13,17 +13,10 @@ from tuneworthy.config import load
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.messages import error_share
+from tuneworthy.verdict.messages import ANSWERS, error_share
 from tuneworthy.verdict.run import decide_project
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
-_TITLES = {
-    "fine_tune": "Fine-tune",
-    "do_not_fine_tune": "Do not fine-tune",
-    "undecided": "Undecided",
-    "ship": "Ship the fine-tuned model",
-    "do_not_ship": "Do not ship the fine-tuned model",
-}
 # Columns of a terminal that the table fits.
 WIDTH = 80
 NAME = 22
@@ -56,7 +49,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 def show(verdict: Verdict) -> None:
     """Print the answer, the options, the error analysis, and the next step."""
-    click.echo(f"{_TITLES[verdict.outcome]}. {clean(verdict.reasons[0], 0)}")
+    click.echo(f"{ANSWERS[verdict.outcome]}. {clean(verdict.reasons[0], 0)}")
     for reason in verdict.reasons[1:]:
         click.echo(f"  {clean(reason, 0)}")
     monthly = any(option.usd_per_month is not None for option in verdict.options)

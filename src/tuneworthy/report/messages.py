@@ -286,15 +286,6 @@ say = Catalogue(
 ).say
 
 
-# The verdict
-ANSWERS: Final[Mapping[str, str]] = {
-    "fine_tune": "Fine-tuning is worth a try",
-    "do_not_fine_tune": "Do not fine-tune",
-    "undecided": "Undecided (more evidence is needed)",
-    "ship": "Ship the fine-tuned model",
-    "do_not_ship": "Do not ship the fine-tuned model",
-}
-
 # The answer
 STEP_NAMES: Final[Mapping[str, str]] = {
     "prompt": "A rewritten prompt",

@@ -168,7 +168,7 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         if row_of is None or (ruling.subject == LABELS and not most_of(row_of)):
             return messages.say("labels_are_wrong", n=evidence.relabelled, lever=lever)
         return messages.say("cheaper_lever", share=messages.error_share(row_of), lever=lever)
-    sentence = messages.say("worth_a_pilot", target=target)
+    sentence = messages.say("none_allowed_meets", target=target)
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
     return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 from tuneworthy.errors import join_sentences
-from tuneworthy.verdict.base import ErrorClass, ErrorShare
+from tuneworthy.verdict.base import ErrorClass, ErrorShare, Outcome
 
 say = Catalogue(
     {
@@ -158,10 +158,7 @@ say = Catalogue(
         "lever_open": (
             "A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
         ),
-        "worth_a_pilot": (
-            "A pilot is worthwhile: no measured option that the constraints allow meets the target of "
-            "{target:.1%}. Whether training would meet it is untested."
-        ),
+        "none_allowed_meets": "No measured option that the constraints allow meets the target of {target:.1%}.",
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
         "gate_closed": "The gate `{gate}` has not passed. {message}",
@@ -405,6 +402,14 @@ say = Catalogue(
 ).say
 
 
+# The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
+ANSWERS: Final[Mapping[Outcome, str]] = {
+    Outcome.FINE_TUNE: "A pilot of fine-tuning is worthwhile; whether training reaches the target is untested",
+    Outcome.DO_NOT_FINE_TUNE: "Do not fine-tune",
+    Outcome.UNDECIDED: "Undecided",
+    Outcome.SHIP: "Ship the fine-tuned model",
+    Outcome.DO_NOT_SHIP: "Do not ship the fine-tuned model",
+}
 # What leaves the answer open, by kind of fact.
 OPEN: Final[Mapping[str, str]] = {
     "distil": "It has not been measured whether a smaller model meets the latency limit.",
