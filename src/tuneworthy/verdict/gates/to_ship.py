@@ -44,7 +44,8 @@ def improvement(evidence: Evidence) -> Finding:
         return says("pass", f"{message} {messages.say('nothing_else_may')}", **numbers)
     if row is None:
         return says("unknown", message, RUN, **numbers)
-    if row.ci95[0] > 0:
+    # The difference to another rival than the one of the planned comparison is descriptive: it needs both.
+    if row.ci95[0] > 0 and tuned.reason_code == "better":
         return says("pass", f"{message} {messages.say('shown_better')}", **numbers)
     margin = 100 * evidence.margin
     unpriced = next((one for one in (rival, tuned) if _costs(evidence, one).usd_per_1k is None), None)
