@@ -231,7 +231,7 @@ def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.Cap
     assert set(VERDICT_KEYS.split()) <= set(verdict)
     assert (verdict["outcome"], verdict["recommendation"]) == ("do_not_fine_tune", "model/strong")
     targets = {option["option"]: option["target"] for option in verdict["options"]}
-    assert targets == {"baseline/weak": "missed", "model/strong": "met", "fine-tune": None}
+    assert targets == {"baseline/weak": "missed", "model/strong": "met", "fine_tune": None}
     assert all({"gate", "stage", "status", "evidence", "detail"} <= set(gate) for gate in verdict["gates"])
     assert {"status", "gain", "ci95", "n_examples"} <= set(verdict["forecast"])
     assert {"status", "break_even_requests_per_month", "assumptions"} <= set(verdict["economics"])
