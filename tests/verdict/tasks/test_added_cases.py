@@ -27,7 +27,7 @@ def right(p: float, salt: str) -> Scripted:
 
 
 def project(tmp_path: Path, **more: Any) -> HandMade:
-    models = {"today": right(0.86, "a"), "second": right(0.84, "b")}
+    models = {"today": right(0.86, "a"), "second": right(0.9, "b")}
     fields: dict[str, Any] = {"task": {"target": 0.85}, "n": 160, "n_examples": 300} | more
     task = HandMade(root=tmp_path / "task", truth=colour, models=models, **fields)
     task.n += 60
@@ -63,6 +63,7 @@ def test_added_cases_are_used_and_charged_and_change_the_next_action(tmp_path: P
     after = ask(task, capsys)
     assert (before.record["n_test"], after.record["n_test"]) == (160, 220)
     assert {row["n"] for row in after.record["rungs"] if row["score"] is not None} == {220}
+    print(before.record["comparisons"], after.record["comparisons"], [(r["rung"],r["reason"]) for r in after.record["rungs"]], before.verdict["next_action"],after.verdict["next_action"],stale["next_action"])
     assert after.record["comparisons"]["made"] > before.record["comparisons"]["made"]
     charged = json.loads((task.root / ".tuneworthy/comparisons.json").read_text())
     assert sum(charged["added"].values()) == pytest.approx(sum(plan.added.values()) + plan.reserve / 2)
