@@ -246,7 +246,7 @@ def test_what_cannot_be_shown_is_one_line(
 def test_without_a_run_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
     assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
-    assert "Run `tuneworthy run` first" in capsys.readouterr().err
+    assert f"Run `tuneworthy run --project {root}` first" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

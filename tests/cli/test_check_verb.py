@@ -38,7 +38,7 @@ def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsy
         "The test set has 90 cases for 5 comparisons at a one-sided alpha of 0.008 or more. If 5.0% of the cases get "
         "worse, a gain of " in out
     )
-    assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
+    assert out.endswith(f"No errors, 0 warnings. Next: tuneworthy run --project {folder.root}\n")
 
 
 def test_a_large_number_of_cached_answers_has_its_comma(

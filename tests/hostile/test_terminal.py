@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke, root, safe_stream, terminal
+from tuneworthy.cli.invocation import Invocation
 
 HOSTILE = {
     "ESC [31m": "\x1b[31mred\x1b[0m",
@@ -135,7 +136,7 @@ def test_no_command_prints_what_steers_a_terminal(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_each_kind_of_hostile_text_is_written_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with safe_stream.safe_streams():
+    with safe_stream.safe_streams(Invocation()):
         click.echo(HOSTILE[name])
         click.echo(HOSTILE[name], err=True)
         terminal.console().print(HOSTILE[name], Text(HOSTILE[name]))

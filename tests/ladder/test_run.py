@@ -377,7 +377,9 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     Folder(root).write("run", document)
     assert invoke([*command.split(), "--project", str(root)]) == 2
     err = capsys.readouterr().err
-    assert "run.json is damaged (" in err and "Run `tuneworthy doctor`" in err and "Traceback" not in err
+    assert (
+        "run.json is damaged (" in err and f"Run `tuneworthy doctor --project {root}`" in err and "Traceback" not in err
+    )
 
 
 def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:

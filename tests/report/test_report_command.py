@@ -67,7 +67,7 @@ def test_a_run_is_reported_in_all_formats_without_a_case(project: Path, capsys: 
 
 def test_no_run_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["report", "--project", str(project)]) == 2
-    assert "Run `tuneworthy run` first" in capsys.readouterr().err
+    assert f"Run `tuneworthy run --project {project}` first" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,11 @@ def test_a_record_of_another_version_is_told(project: Path, capsys: pytest.Captu
     Folder(project).write("run", {"rungs": [{"rung": "classical"}]})
     assert invoke(["report", "--project", str(project)]) == 2
     line = capsys.readouterr().err
-    assert "run.json is damaged (task" in line and "Run `tuneworthy doctor`" in line and "Traceback" not in line
+    assert (
+        "run.json is damaged (task" in line
+        and f"Run `tuneworthy doctor --project {project}`" in line
+        and "Traceback" not in line
+    )
 
 
 def test_a_file_that_can_not_be_written_is_told_and_the_old_one_stays(
@@ -126,6 +130,7 @@ def test_a_report_of_what_was_measured_before_a_change_says_so(
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
     assert invoke(["report", "--project", str(project)]) == 0
     told = "These results are out of date: labels of cases have changed. Run `tuneworthy run` again. The last"
-    assert told in (after := capsys.readouterr().out) and "Verdict" not in after
+    after = capsys.readouterr().out
+    assert told.replace("tuneworthy run", f"tuneworthy run --project {project}") in after and "Verdict" not in after
     page = (project / "report.html").read_text()
     assert told in page and "The last verdict is out of date" in page

@@ -307,9 +307,9 @@ def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.
     Folder(world).write("run", [1])
     assert invoke(["status", "--project", str(world)]) == 2
     err = capsys.readouterr().err
-    assert "run.json is damaged (" in err and "`tuneworthy doctor`" in err
+    assert "run.json is damaged (" in err and f"`tuneworthy doctor --project {world}`" in err
     (Folder(world).path / "run.json").unlink()
     Folder(world).write("verdict", [1])
     assert invoke(["status", "--project", str(world)]) == 2
     err = capsys.readouterr().err
-    assert "verdict.json is damaged (" in err and "`tuneworthy doctor`" in err
+    assert "verdict.json is damaged (" in err and f"`tuneworthy doctor --project {world}`" in err

@@ -201,7 +201,7 @@ def test_a_proof_that_cannot_be_read_asks_for_a_new_one(
 ) -> None:
     change(world, "parity", models=models)
     assert invoke(["decide", "--project", str(world)]) == 2
-    assert "`tuneworthy doctor --repair`" in capsys.readouterr().err
+    assert f"`tuneworthy doctor --project {world} --repair`" in capsys.readouterr().err
 
 
 def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world: Path) -> None:

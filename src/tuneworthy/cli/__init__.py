@@ -99,8 +99,9 @@ def _run(invocation: Invocation) -> int:
 
 def invoke(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
-    with safe_streams():
-        return _invoke(Invocation(arguments))
+    invocation = Invocation(arguments)
+    with safe_streams(invocation):
+        return _invoke(invocation)
 
 
 def _invoke(invocation: Invocation) -> int:

@@ -33,5 +33,6 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
 
 def _show(report: CheckReport) -> None:
     for finding in report.findings:
-        click.echo(f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
+        text = clean(join_sentences(finding.message, finding.fix), 0)
+        click.echo(f"{finding.severity or 'error'} {finding.rule}: {text}")
     click.echo(messages.check_summary(report.count("error"), report.count("warning")))

@@ -11,7 +11,7 @@ import click
 
 from tuneworthy.cli import messages, root
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, note, print_result
+from tuneworthy.cli.options import json_option, note, print_result, remember_project
 from tuneworthy.cli.report import write_report
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_run
@@ -38,7 +38,7 @@ GOES_ON = frozenset({"parity", "decide"})
 
 
 @click.command("demo")
-@click.argument("folder", type=click.Path(path_type=Path), default="tuneworthy-demo")
+@click.argument("folder", type=click.Path(path_type=Path), default="tuneworthy-demo", callback=remember_project)
 @click.option("--train", is_flag=True, help="Further steps: dataset, adapter, merge, export, parity, verdict.")
 @json_option
 def command(folder: Path, train: bool, as_json: bool) -> int:
@@ -74,7 +74,7 @@ def go_on(folder: Path) -> int:
     """Run `STEPS` in the project of `folder`, with the time that each took; return the exit status."""
     note(messages.say("demo_trains"))
     for words in STEPS:
-        note(f"\n$ tuneworthy {' '.join(words)} --project {folder}")
+        note(f"\n$ tuneworthy {' '.join(words)}")
         started = time.perf_counter()
         result = root.main([*words, "--project", str(folder)], prog_name="tuneworthy", standalone_mode=False)
         status = result if isinstance(result, int) else 0

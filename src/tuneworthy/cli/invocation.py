@@ -1,9 +1,16 @@
 """One run of the command line, as the object that click hands from command to command."""
 
+import re
+import shlex
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# The commands that have `--project`, as sentences name them.
+_COMMAND = re.compile(
+    r"\btuneworthy (?:(?:cases|data review|data|decode|export|models) (?!list\b|review\b)[a-z]+"
+    r"|budget|check|compare|decide|doctor|merge|parity|plan|report|run|serve|status|train|trust)\b(?! --project)"
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -20,6 +27,12 @@ class Invocation:
     arguments: list[str] = field(default_factory=list)
     project: Path = Path()
     debug: bool = False
+
+    def complete(self, text: str) -> str:
+        """Return `text` with `--project DIR` in the commands that it names, if the user works on another folder."""
+        if self.project == Path():
+            return text
+        return _COMMAND.sub(lambda match: f"{match[0]} --project {shlex.quote(str(self.project))}", text)
 
 
 def listen() -> None:

@@ -1,6 +1,7 @@
 """Options and small pieces that several verbs share."""
 
 import getpass
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
@@ -37,13 +38,13 @@ def project_option(function: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         default=".",
         show_default="current folder",
-        callback=_remember,
+        callback=remember_project,
         help="Project folder.",
     )(function)
 
 
-def _remember(ctx: click.Context, option: click.Parameter, root: Path) -> Path:
-    """Let the report of a bug know the project folder."""
+def remember_project(ctx: click.Context, option: click.Parameter, root: Path) -> Path:
+    """Let the invocation know the project folder."""
     if invocation := ctx.find_object(Invocation):
         invocation.project = root
     return root
@@ -84,8 +85,9 @@ def writing_to(path: Path) -> Iterator[None]:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    click.echo(escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()))
+    """Print one JSON document on stdout, as it is."""
+    text = escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    click.echo(text, file=getattr(sys.stdout, "below", sys.stdout))
 
 
 def print_result(as_json: bool, document: Any, show: Callable[..., object], *arguments: object) -> None:

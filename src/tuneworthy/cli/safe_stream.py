@@ -1,5 +1,7 @@
 """The one door to the terminal: whatever is printed passes `visible`, so that no text of others can steer it.
 
+What is printed for a person is made ready here as well; a JSON document is printed below it, as it is.
+
 `safe_streams` stands around the whole command line; `terminal.console` is for tables and live lines.
 """
 
@@ -7,20 +9,30 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from shutil import get_terminal_size
+from textwrap import TextWrapper
 from typing import Any
 
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.report.text import visible
 
 
 class SafeStream:
-    """A text stream that writes out what cannot be seen; all else is that of the stream below."""
+    """A text stream that writes out what cannot be seen; all else is that of the stream below.
 
-    def __init__(self, below: Any) -> None:
-        self.below = below
+    The commands in a text are completed by `invocation`, and a terminal gets lines of its width.
+    """
+
+    def __init__(self, below: Any, invocation: Invocation) -> None:
+        self.below, self.invocation = below, invocation
 
     def write(self, text: str) -> int:
         """Write `text`."""
-        self.below.write(re.sub(r" +(?=\n)", "", visible(text)))
+        shown = re.sub(r" +(?=\n)", "", self.invocation.complete(visible(text)))
+        if self.below.isatty():
+            width = get_terminal_size().columns
+            shown = "\n".join(_wrapped(line, width) if len(line) > width else line for line in shown.split("\n"))
+        self.below.write(shown)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -37,10 +49,22 @@ class SafeStream:
         return getattr(self.below, name)
 
 
+def _wrapped(line: str, width: int) -> str:
+    r"""Return `line` in lines of at most `width` characters, none of which ends inside a command in backticks.
+
+    >>> _wrapped("  Run it, then run `tuneworthy decide` again.", 30)
+    '  Run it, then run\n  `tuneworthy decide` again.'
+    """
+    indent = line[: len(line) - len(line.lstrip())]
+    whole = re.sub("`[^`]*`", lambda match: match[0].replace(" ", "\0"), line)
+    wrapper = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(whole).replace("\0", " ")
+
+
 @contextmanager
-def safe_streams() -> Iterator[None]:
+def safe_streams(invocation: Invocation) -> Iterator[None]:
     """Let everything that is printed pass `SafeStream`."""
     with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(SafeStream(sys.stdout)))
-        stack.enter_context(redirect_stderr(SafeStream(sys.stderr)))
+        stack.enter_context(redirect_stdout(SafeStream(sys.stdout, invocation)))
+        stack.enter_context(redirect_stderr(SafeStream(sys.stderr, invocation)))
         yield

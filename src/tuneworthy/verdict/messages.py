@@ -264,8 +264,8 @@ say = Catalogue(
         "not_trained": "No model has been trained yet; pilot: {pilot}",
         "do_dataset": "tuneworthy data build, then tuneworthy data review start",
         "do_train": "tuneworthy train",
-        "do_test": "tuneworthy merge, export gguf, then run --rung fine_tune",
-        "do_ship": "tuneworthy merge, export gguf, parity, then serve",
+        "do_test": "tuneworthy merge, tuneworthy export gguf, then tuneworthy run --rung fine_tune",
+        "do_ship": "tuneworthy merge, tuneworthy export gguf, tuneworthy parity, then tuneworthy serve",
         # Stored documents, and what changed since
         "no_run": "There is no run yet, so there is nothing to decide.",
         "valid_until": "the verdict expired on {date}",
