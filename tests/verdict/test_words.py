@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
-from tests.verdict.planted import worth_it
+from typing import Any
 
+from tests.verdict.planted import project, rung, with_rungs, worth_it
+
+from tuneworthy.config.ladder import Constraints
 from tuneworthy.report.verdict import section
+from tuneworthy.stats.intervals import quantile_interval
+from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.options import FEWEST_TIMED
 
 
 def test_without_a_target_the_report_needs_a_target_and_no_more_evidence() -> None:
     shown = section(StoredVerdict(verdict=decide(worth_it(target=None)), changed=[]))
     assert shown.answer == "Undecided" and "sets no target" in shown.reasons[0]
+
+
+def straddling(name: str, variant: str, score: float, upper: float | None = 180.0) -> RungEvidence:
+    """A rung whose latency leaves a limit of 150 ms open."""
+    return rung(name, variant, score, status="adopted", latency_p95_ms=160.0, latency_p95_ci=(140.0, upper))
+
+
+def test_an_open_limit_names_the_option_and_its_interval_and_marks_every_other() -> None:
+    rungs = [straddling("baseline", "baseline/small", 0.6), straddling("model", "model/strong", 0.97)]
+    found = decide(project(*rungs, limits=Constraints(p95_ms=150.0)))
+    assert found.outcome == "undecided" and found.reasons[0].startswith("Whether model/strong meets the latency limit")
+    assert "(140 to 180 ms) contains the limit of 150 ms" in found.reasons[0]
+    assert all("contains the limit" in option.notes[0] for option in found.options if option.kind != "fine_tune")
+
+
+def test_too_few_timed_calls_are_named() -> None:
+    assert quantile_interval(range(FEWEST_TIMED - 1), 0.95)[1] is None
+    assert quantile_interval(range(FEWEST_TIMED), 0.95)[1] is not None
+    open_above = straddling("model", "model/strong", 0.97, None)
+    found = decide(with_rungs(open_above, limits=Constraints(p95_ms=150.0)))
+    assert f"fewer than {FEWEST_TIMED} timed calls cannot show" in found.reasons[0]
+
+
+def test_an_open_limit_of_an_option_that_misses_the_target_opens_nothing() -> None:
+    slow = rung("model", "model/strong", 0.97, violated="too slow", status="violates_constraint")
+    more: dict[str, Any] = {"limits": Constraints(p95_ms=150.0), "errors": None}
+    found = decide(with_rungs(straddling("baseline", "baseline/small", 0.3), slow, **more))
+    assert found.reason_code == "distil_unknown" and "Whether baseline/small meets the latency" in found.reasons[0]
+
+
+def test_a_command_is_an_instruction_and_several_actions_name_each_of_theirs() -> None:
+    assert str(NextAction(command="tuneworthy run", why="Measure it")) == "Measure it. Run `tuneworthy run`."
+    action = decide(with_rungs(without="prompt", best="model", errors=None)).next_action
+    assert "Run `tuneworthy decide --probe`." in str(action) and "Run `tuneworthy run --rung prompt`." in str(action)

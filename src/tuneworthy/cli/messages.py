@@ -270,7 +270,7 @@ say = Catalogue(
         "probe_first": "Run `tuneworthy decide --probe` to look for such answers.",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",
-        "chance": "The chance that this settles the answer is {chance:.0%}.",
+        "chance": "Once all of this is done, the chance that the answer is settled is {chance:.0%}.",
         "needs": "needs {what}",
     }
 ).say

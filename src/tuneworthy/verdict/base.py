@@ -278,7 +278,9 @@ class NextAction:
     chance_to_settle: float | None = None
 
     def __str__(self) -> str:
-        return join_sentences(self.why, f"`{self.command}`" if self.command and self.command not in self.why else "")
+        return join_sentences(
+            self.why, f"Run `{self.command}`." if self.command and self.command not in self.why else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

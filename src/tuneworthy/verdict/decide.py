@@ -22,10 +22,10 @@ from tuneworthy.verdict.base import (
 from tuneworthy.verdict.economics import economics, worth_from
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DecisionFacts, FactName, facts_of, most_gain
+from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName, facts_of, most_gain
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
-from tuneworthy.verdict.options import options_of, shown_better
+from tuneworthy.verdict.options import open_latency, options_of, shown_better
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
 from tuneworthy.verdict.training_method import method_of
@@ -136,7 +136,7 @@ def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
             sentences.append(
                 messages.say("today_and_chosen", today=base.score_on(n), name=best.label, score=best.score_on(n))
             )
-    marked = next((option for option in facts.options if option.notes and option is not chosen), None)
+    marked = next((one for one in facts.options if one.notes and one.eligible is not None and one is not chosen), None)
     if marked is not None:
         sentences.append(messages.say("marked", name=marked.option, notes="; ".join(marked.notes)))
     return sentences
@@ -168,7 +168,7 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         if row_of is None or (ruling.subject == LABELS and not most_of(row_of)):
             return messages.say("labels_are_wrong", n=evidence.relabelled, lever=lever)
         return messages.say("cheaper_lever", share=messages.error_share(row_of), lever=lever)
-    sentence = messages.say("none_allowed_meets", target=target)
+    sentence = messages.say("worth_a_pilot", target=target)
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
     return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
 
@@ -216,7 +216,18 @@ def _open_sentence(
         return next(row.evidence for row in evidence.training_reasons if row.reason == "cost")
     if kind == "lever":
         return _open_lever(evidence, subject)
+    if kind in {"eligible", "distil"} and (sentence := _open_latency(evidence, facts, kind, subject)):
+        return sentence
     return messages.OPEN[kind]
+
+
+def _open_latency(evidence: Evidence, facts: DecisionFacts, kind: FactKind, subject: str) -> str:
+    """Name the option whose latency leaves the limit open: the subject, or the fastest that could be trained."""
+    options = [one for one in facts.options if one.option == subject or (kind == "distil" and one.kind != "classical")]
+    for one in sorted(options, key=lambda one: one.latency_p95_ms or 0.0):
+        if why := open_latency(evidence.limits, one.latency_p95_ms, one.latency_p95_ci):
+            return messages.say("limit_open", name=one.option, why=why)
+    return ""
 
 
 def _open_lever(evidence: Evidence, name: str) -> str:

@@ -158,7 +158,10 @@ say = Catalogue(
         "lever_open": (
             "A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
         ),
-        "none_allowed_meets": "No measured option that the constraints allow meets the target of {target:.1%}.",
+        "worth_a_pilot": (
+            "No measured option that the constraints allow meets the target of {target:.1%}, and whether training "
+            "would meet it is untested."
+        ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
         "gate_closed": "The gate `{gate}` has not passed. {message}",
@@ -347,12 +350,15 @@ say = Catalogue(
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
         ),
-        "p95_open": (
-            "The p95 latency of {name} is {p95:,.0f} ms (95% interval {span}), and the limit is {limit:,.0f} ms. Set "
-            "`constraints.p95_ms` to a limit outside this interval."
+        "limit_open": "Whether {name} meets the latency limit is open: {why}.",
+        "limit_inside": "the 95% interval of its p95 latency ({span}) contains the limit of {limit:,.0f} ms",
+        "limit_above": (
+            "fewer than {n} timed calls cannot show that its p95 latency ({p95:,.0f} ms) is within the limit of "
+            "{limit:,.0f} ms"
         ),
+        "move_limit": "Set `constraints.p95_ms` to a limit outside this interval.",
+        "more_timed": "Add test cases: up to 200 calls are timed.",
         "span": "{lower:,.0f} to {upper:,.0f} ms",
-        "above": "{lower:,.0f} ms or more",
         "set_price": "Set the price of the model behind {name} in [models].",
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
@@ -404,7 +410,7 @@ say = Catalogue(
 
 # The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
 ANSWERS: Final[Mapping[Outcome, str]] = {
-    Outcome.FINE_TUNE: "A pilot of fine-tuning is worthwhile; whether training reaches the target is untested",
+    Outcome.FINE_TUNE: "A pilot of fine-tuning is worthwhile",
     Outcome.DO_NOT_FINE_TUNE: "Do not fine-tune",
     Outcome.UNDECIDED: "Undecided",
     Outcome.SHIP: "Ship the fine-tuned model",
@@ -417,7 +423,7 @@ OPEN: Final[Mapping[str, str]] = {
         "The project defines no other model. A model that the constraints rule out in production could still teach a "
         "smaller one."
     ),
-    "eligible": "It has not been measured whether an option meets the constraints.",
+    "eligible": "The price of an option, or its latency, has not been measured, so the constraints are open.",
     "pays": "Whether training pays off depends on the traffic, which is not set.",
 }
 STATUS_WORDS: Final[Mapping[str, str]] = {

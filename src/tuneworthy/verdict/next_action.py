@@ -20,6 +20,7 @@ from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.economics import has_smaller
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
+from tuneworthy.verdict.options import open_latency
 from tuneworthy.verdict.outcome import completions, decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
 
@@ -124,7 +125,7 @@ def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
             yield _Candidate(
                 NextAction(
                     command=command,
-                    why=join_sentences(*(action.why for action in actions)),
+                    why=join_sentences(*map(str, actions)),
                     calls=_total([action.calls for action in actions]),
                     usd=_total([action.usd for action in actions]),
                     person_minutes=_total([action.person_minutes for action in actions]),
@@ -255,11 +256,9 @@ def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Cand
         return _edit(messages.say("set_price", name=option.option), [fact])
     if option.latency_p95_ms is None or option.latency_p95_ci is None:
         return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
-    (lower, upper), limit = option.latency_p95_ci, limits.p95_ms or 0.0
-    span = messages.say("span", lower=lower, upper=upper) if upper is not None else messages.say("above", lower=lower)
-    return _edit(
-        messages.say("p95_open", name=option.option, p95=option.latency_p95_ms, span=span, limit=limit), [fact]
-    )
+    why = open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)
+    fix = messages.say("more_timed" if option.latency_p95_ci[1] is None else "move_limit")
+    return _edit(join_sentences(messages.say("limit_open", name=option.option, why=why), fix), [fact])
 
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuneworthy.constraints import keeps_p95, may_serve
+from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Option, OptionKind
@@ -12,6 +12,8 @@ from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
 RARE = 0.1
+# Fewest calls from which the 95% interval of a p95 has an upper end.
+FEWEST_TIMED = 72
 
 
 def options_of(evidence: Evidence) -> list[Option]:
@@ -34,6 +36,17 @@ def shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) 
     ]
     delta, option = max(better, key=lambda pair: pair[0], default=(0.0, None))
     return (option, delta) if option else None
+
+
+def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None) -> str:
+    """Say why a measured latency leaves open whether the limit is met; "" if it does not."""
+    if p95 is None or interval is None or limits.p95_ms is None or keeps_p95(limits, p95, interval) is not None:
+        return ""
+    lower, upper = interval
+    if upper is None:
+        return messages.say("limit_above", n=FEWEST_TIMED, p95=p95, limit=limits.p95_ms)
+    span = messages.say("span", lower=lower, upper=upper)
+    return messages.say("limit_inside", span=span, limit=limits.p95_ms)
 
 
 def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
@@ -76,7 +89,8 @@ def _eligible(evidence: Evidence, rung: RungEvidence) -> bool | None:
 
 
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
-    notes = [messages.say("constant")] if rung.constant else []
+    latency = open_latency(evidence.limits, rung.latency_p95_ms, rung.latency_p95_ci)
+    notes = [*([latency] if latency else []), *([messages.say("constant")] if rung.constant else [])]
     balance = evidence.balance
     if balance is not None and balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]

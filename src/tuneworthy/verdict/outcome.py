@@ -86,7 +86,11 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     ranked = rank(facts.options)
     winner = recommend(
         ranked,
-        lambda option: ask("eligible", option.option) and ask("meets", option.option),
+        lambda option: (
+            _may_be(facts, option, meets=True, eligible=True)
+            and ask("eligible", option.option)
+            and ask("meets", option.option)
+        ),
         lambda option: ask("as_good", option.option),
     )
     untried = facts.subjects("could_meet")  # (e): `retrieval` is one where documents may be missing
@@ -103,10 +107,18 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     return _none_meets(facts, ranked, ask)
 
 
+def _may_be(facts: DecisionFacts, option: Option, *, meets: bool, eligible: bool) -> bool:
+    """Return whether what is known of an option allows both values; if not, no other fact about it matters."""
+    known = facts.known("meets", option.option), facts.known("eligible", option.option)
+    return known[0] in {None, meets} and known[1] in {None, eligible}
+
+
 def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Ruling:
     """Return the first rule that applies where no eligible option meets the target, and no rung could."""
     for option in ranked:  # (c)
         name = option.option
+        if not _may_be(facts, option, meets=True, eligible=False):
+            continue
         if ask("distil", name) and not ask("eligible", name) and ask("meets", name):
             return Ruling(Outcome.FINE_TUNE, "constraint", name)
     for rung in facts.subjects("could_teach"):

@@ -86,7 +86,8 @@ def test_the_majority_share_is_shown_without_examples(tmp_path: Path, capsys: Ca
 def test_what_the_team_has_in_mind_changes_nothing(named: Any, tmp_path: Path, capsys: Capture) -> None:
     told = ask(made(tmp_path, CONFUSED, task={"target": 0.85, "motivation": named}), capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("fine_tune", "levers_exhausted")
-    assert told.terminal.startswith("A pilot of fine-tuning is worthwhile; whether training reaches the target is unt")
+    first = "A pilot of fine-tuning is worthwhile. No measured option"
+    assert told.terminal.startswith(first) and "is untested." in told.terminal.splitlines()[0]
     assert told.verdict["training"]["method"] == "sft"
     assert named is None or f"Your reason to train ({named})" in told.terminal
     told.says_none_of("The reason to train is measured")
