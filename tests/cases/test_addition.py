@@ -11,6 +11,7 @@ from tests.ladder.check_projects import Folder as World
 from tests.ladder.check_projects import case, clean
 
 from tuneworthy.cases.addition import AddedCases, add_cases
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import read_data
@@ -120,3 +121,20 @@ def test_unlabelled_cases_and_files_that_take_no_rows_are_refused(tmp_path: Path
     with pytest.raises(UserError, match="cannot be appended") as refused:
         add(tmp_path, case(501))
     assert "cases add" in (refused.value.hint or "")
+
+
+def test_columns_of_other_names_are_named_as_init_names_them(tmp_path: Path) -> None:
+    begun(tmp_path)
+    more = tmp_path / "more.csv"
+    rows = [case(i) for i in range(500, 503)]
+    more.write_text("said,verdict\n" + "".join(f'"{row["input"]}","{row["expected"]}"\n' for row in rows))
+    with pytest.raises(UserError, match=r"`input`(.|\n)*--input COLUMN --expected COLUMN.*`cases add`"):
+        add_cases(load(tmp_path), more)
+    with pytest.raises(UserError, match="no expected answer") as error:
+        add_cases(load(tmp_path), more, ["said"])
+    assert "--expected COLUMN" in error.value.hint
+    assert (
+        invoke(["cases", "add", str(more), "--input", "said", "--expected", "verdict", "--project", str(tmp_path)]) == 0
+    )
+    added = [row for row in read_data(load(tmp_path)).split.test if row.text in {str(row["input"]) for row in rows}]
+    assert len(added) == 3 and all(row.labelled for row in added)

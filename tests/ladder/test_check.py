@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ladder.check_projects import KEY, NO_KEY, PLANTED, SERVED, clean, model_server, served
+from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, clean, model_server, served
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import CheckReport, check_project
@@ -245,3 +245,15 @@ def test_without_data_there_is_neither_an_estimate_nor_a_resolution(tmp_path: Pa
     report = check_project(folder.write(), contact=False)
     assert report.estimate is None and report.power is None
     assert not {finding.rule for finding in report.findings} & ALWAYS
+
+
+@pytest.mark.parametrize("grader", ["exact", "balanced_accuracy"])
+def test_always_predicting_the_majority_is_scored_by_the_first_grader(grader: str, tmp_path: Path) -> None:
+    folder = clean(tmp_path)
+    for number, row in enumerate(folder.cases):
+        row["expected"] = LABELS[0] if number % 5 < 3 else LABELS[1 + number % 2]
+    folder.toml = folder.toml.replace('type = "exact"', f'type = "{grader}"')
+    report = check_project(folder.write(), contact=False)
+    message = next(one.message for one in report.findings if one.rule == "imbalance")
+    assert ("scores 33.3% with the first grader, `balanced_accuracy`." in message) is (grader != "exact")
+    assert ("33.3% with `balanced_accuracy`, which" in message) is (grader == "exact")

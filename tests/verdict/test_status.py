@@ -177,6 +177,15 @@ def test_a_verdict_closes_the_decision_until_the_next_run() -> None:
     found = checklist(seen(run_record(), **said))
     assert (statuses(found)["decision"], next_of(found)) == ("done", "")
     assert {statuses(found)[name] for name in LATER} == {"not_applicable"}
+    advised = checklist(seen(run_record(), **said, next_action="Deploy the prompt."))
+    assert (advised.next, advised.action) == (None, "Deploy the prompt.")
+    compared = replace(
+        rung("model", score=0.7), compared_to="first", delta=0.1, delta_ci=(0.05, 0.15), status="no_gain"
+    )
+    shown = checklist(seen([replace(rung("baseline"), variant="first"), compared, *run_record()[3:]], **said))
+    told = " ".join(step.evidence for step in shown.steps)
+    assert "difference from today's setup (x) is +10.0 points (95% interval +5.0 to +15.0)" in told
+    assert "no_gain" not in told and "do_not_fine_tune" not in told and "Do not fine-tune." in told
     stale = checklist(seen(run_record(), **said, verdict_stale=["the project file changed"]))
     assert (statuses(stale)["decision"], next_of(stale)) == ("open", "decision")
     short = checklist(seen(run_record(), outcome="undecided", reason="Too few.", next_action="Add cases."))

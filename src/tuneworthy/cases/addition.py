@@ -48,7 +48,9 @@ class AddedCases:
     n_test: int | None
 
 
-def add_cases(project: Project, source: Path | None = None) -> AddedCases:
+def add_cases(
+    project: Project, source: Path | None = None, inputs: Sequence[str] = (), expected: str | None = None
+) -> AddedCases:
     """Add the cases of a file, and those that the project's own file has gained, to test.
 
     Before the first run they only join the file. Refused cases stay out of it.
@@ -56,17 +58,22 @@ def add_cases(project: Project, source: Path | None = None) -> AddedCases:
     Args:
         project: The project; its folder is locked by the caller.
         source: A file of labelled cases in any format that is read.
+        inputs: Its columns of the question; recognised if empty.
+        expected: Its column of the right answer; recognised if None.
 
     Raises:
         UserError: The file is wrong, a case has no label, or the project's file takes no rows.
     """
     dataset = read_dataset(project)
-    given = read_cases(source).cases if source else ()
+    given = read_cases(source, input_column=inputs or None, expected_column=expected).cases if source else ()
     new, repeated = _new_cases(given, dataset.cases)
     gained = set(dataset.changes.added)
     candidates = [*(case for case in dataset.cases if case.id in gained), *new]
     if unlabelled := [case.id for case in candidates if not case.labelled]:
-        raise UserError(messages.say("add_unlabelled", n=len(unlabelled), first=unlabelled[0]))
+        raise UserError(
+            messages.say("add_unlabelled", n=len(unlabelled), first=unlabelled[0]),
+            hint=messages.say("add_unlabelled_hint") if source else "",
+        )
     overlapping = _overlapping(dataset, candidates) if dataset.stored else set()
     added = [case for case in candidates if case.id not in overlapping]
     if rows := [case for case in new if case.id not in overlapping]:

@@ -88,6 +88,7 @@ say = Catalogue(
         "add_unlabelled": (
             "{n} {n:case|cases} to add {n:has|have} no expected answer, starting with {first}. Label {n:it|them} first."
         ),
+        "add_unlabelled_hint": "If a column has the answers, rename it to `expected` or pass --expected COLUMN.",
         "add_by_hand": "Rows cannot be appended to {path}.",
         "add_by_hand_hint": "Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
         "no_labels": "No case is labelled (n = {n}).",
@@ -225,14 +226,14 @@ ONE_ANSWER: Final = Fault(
 )
 KNOWN_FORMAT: Final = Fault(
     "a known format for {noun} ({names})",
-    "Rename the keys to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `data import` "
-    "and `data distill` have these options).",
+    "Rename the keys to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
+    "`data import` and `data distill` have these options).",
 )
 COLUMN: Final = Fault("a column {name!r}", "Fix --input or --expected.")
 INPUT_COLUMN: Final = Fault(
     "a column `input`",
-    "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `data "
-    "import` and `data distill` have these options).",
+    "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
+    "`data import` and `data distill` have these options).",
 )
 
 # Cases

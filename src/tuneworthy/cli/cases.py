@@ -92,9 +92,11 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 
 @command.command("add")
 @click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
+@click.option("--expected", metavar="COL", help="Column of the right answer.")
 @project_option
 @json_option
-def add(source: Path | None, root: Path, as_json: bool) -> None:
+def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root: Path, as_json: bool) -> None:
     """Extend the test set.
 
     The labelled cases of FILE join the project's cases and its test set. Without FILE, cases that you appended to the
@@ -106,10 +108,11 @@ def add(source: Path | None, root: Path, as_json: bool) -> None:
     \b
     Example:
       tuneworthy cases add more.jsonl
+      tuneworthy cases add more.csv --input text --expected category
     """
     project = load(root)
     with Folder(project.root).lock(note):
-        result = add_cases(project, source)
+        result = add_cases(project, source, inputs, expected)
     print_result(as_json, asdict(result), _show_added, result)
 
 

@@ -43,7 +43,8 @@ def _show(found: Checklist, money: BudgetState) -> None:
     if money.spent_usd:
         click.echo("\n" + words(money))
     if found.next is None:
-        click.echo(f"\n{messages.say('nothing_open')}")
+        done = messages.say("next", action=clean(found.action, 0)) if found.action else messages.say("nothing_open")
+        click.echo(f"\n{done}")
         return
     click.echo("\n" + messages.say("next_step", title=found.next.title, action=clean(found.next.do)))
     if found.next.cost is not None:

@@ -405,9 +405,10 @@ say = Catalogue(
             "{model} supports neither sampling parameters nor reasoning effort, so there is nothing to sweep."
         ),
         "imbalance": (
-            "The majority label `{label}` makes up {share:.1%} of {n} dev cases. Always predicting it scores about the "
-            "same."
+            "The majority label `{label}` makes up {share:.1%} of {n} dev cases. Always predicting it scores "
+            "{score:.1%} with the first grader, `{grader}`{even}."
         ),
+        "balanced_score": ", and {score:.1%} with `balanced_accuracy`, which gives every label the same weight",
         "balance": "Make `balanced_accuracy` the first grader, so that every label has the same weight.",
     }
 ).say

@@ -22,11 +22,12 @@ from tuneworthy.verdict.base import (
 from tuneworthy.verdict.economics import economics, worth_from
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName, facts_of, most_gain
+from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName, best_model, facts_of, most_gain
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
 from tuneworthy.verdict.options import open_latency, options_of, shown_better
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
+from tuneworthy.verdict.recommendation import is_saving
 from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
 from tuneworthy.verdict.training_method import method_of
 from tuneworthy.verdict.training_reasons import reasons_of
@@ -114,7 +115,7 @@ def _sentences(
         first = _open_sentence(evidence, facts, unknown, gates)
     else:
         first = _decided_sentence(evidence, facts, ruling, gates)
-    sentences = [first]
+    sentences = [join_sentences(first, _passed_over(evidence, facts))]
     named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
     if named is not None:
         words = messages.STATUS_WORDS[named.status]
@@ -171,6 +172,41 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
     sentence = messages.say("worth_a_pilot", target=target)
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
     return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
+
+
+def _passed_over(evidence: Evidence, facts: DecisionFacts) -> str:
+    """Say why a cheaper classical baseline that meets the target is not recommended, and what would settle it."""
+    chosen, option = facts.recommendation, next((one for one in facts.options if one.kind == "classical"), None)
+    if chosen is None or option is None or option is chosen or not is_saving(option, chosen):
+        return ""
+    best = best_model(facts.options)
+    row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung]) if best else None
+    works = all(facts.known(kind, option.option) for kind in ("meets", "eligible"))
+    works = works and all(facts.known("sound", gate) for gate in facts.subjects("sound"))
+    if not works or facts.known("as_good", option.option) or best is None or row is None:
+        return ""
+    margin, (low, high) = evidence.margin, row.ci95
+    return messages.say(
+        "passed_over",
+        name=option.option,
+        usd=_price(option),
+        more=_price(chosen),
+        how=messages.say("is_below" if high < -margin else "may_be_below"),
+        margin=100 * margin,
+        best=best.option,
+        delta=100 * row.delta,
+        low=100 * low,
+        high=100 * high,
+        settle=messages.say("margin_settles" if high < -margin else "cases_settle"),
+    )
+
+
+def _price(option: Option) -> str:
+    if option.usd_per_month is not None:
+        return messages.say("usd_per_month", usd=option.usd_per_month)
+    if option.usd_per_1k is not None:
+        return messages.say("usd_per_1k", usd=option.usd_per_1k)
+    return messages.say("unknown_price")
 
 
 def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:

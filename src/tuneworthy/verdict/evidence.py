@@ -260,6 +260,14 @@ class Evidence:
             return None
         return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
 
+    def difference_words(self, rung: RungEvidence) -> str:
+        """Return how a rung compares with the best before it, as the end of a sentence; "" if it was not compared."""
+        against = next((other for other in self.rungs.values() if other.variant == rung.compared_to), None)
+        if against is None or rung.delta is None or rung.delta_ci is None:
+            return ""
+        low, high = (100 * bound for bound in rung.delta_ci)
+        return "; " + messages.say("difference", name=against.label, delta=100 * rung.delta, low=low, high=high)
+
     @property
     def without_training(self) -> RungEvidence | None:
         """What should run without training: the recommended option, else the best."""

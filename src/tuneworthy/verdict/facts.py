@@ -138,16 +138,20 @@ def most_gain(evidence: Evidence, score: float) -> float:
     return max(0.0, 1.0 - score if high is None else min(1.0 - score, high))
 
 
+def best_model(measured: Sequence[Option]) -> Option | None:
+    """Return the best option that was measured with a language model: what the classical baseline is compared with."""
+    return max((one for one in measured if one.kind != "classical"), key=lambda one: one.score or 0.0, default=None)
+
+
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
     """Return what is known of an option beside the target."""
     values: dict[FactName, bool | None] = {}
     today = next((one for one in measured if one.kind == "today"), None)
-    models = [one for one in measured if one.kind != "classical"]
+    best = best_model(measured)
     values[("cost", option.option)] = cost_is_a_reason(
         option.usd_per_1k, today.usd_per_1k if today else None, evidence.economics, evidence.smaller_usd
     )
-    if option.kind == "classical" and models:
-        best = max(models, key=lambda one: one.score or 0.0)
+    if option.kind == "classical" and best:
         row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
         values[("as_good", option.option)] = row is not None and row.no_worse
     elif option.kind == "classical":

@@ -63,7 +63,7 @@ say = Catalogue(
         "oracle_score": "With the correct documents in the prompt, the score on dev is {score:.1%}.",
         "rung_failed": "The rung {rung} failed: {reason}.",
         "rung_missing": "The rung {rung} has not been compared on the test set{reason}.",
-        "rung_score": "{name} scores {score:.1%} (status: {status}).",
+        "rung_score": "{name} scores {score:.1%}{difference}.",
         "no_judge": "The project uses no LLM judge.",
         "judge_missing": "The judge has not been validated.",
         "judge_changed": "The run used a judge other than the validated one.",
@@ -259,10 +259,9 @@ say = Catalogue(
         "n_tested": " Test cases: {n}.",
         "quick_score": " {rung}: {score:.1%} on {n} dev cases in a quick run.",
         "not_decided": "There is no verdict yet.",
-        "verdict_stale": "The verdict {outcome} is out of date: {changes}.",
-        "verdict": "{outcome}: {reason}",
-        "not_needed": "The verdict is do_not_fine_tune, so this step is not needed.",
-        "tuned_status": "{name}: {score:.1%}, {status} (n = {n}); pilot: {pilot}",
+        "verdict_stale": "The last verdict ({answer}) is out of date: {changes}.",
+        "not_needed": "The verdict is not to fine-tune, so this step is not needed.",
+        "tuned_status": "{name}: {score:.1%} (n = {n}){difference}; pilot: {pilot}",
         "adapter_untested": "The adapter {adapter} has not been compared on the test set; pilot: {pilot}",
         "not_trained": "No model has been trained yet; pilot: {pilot}",
         "do_dataset": "tuneworthy data build, then tuneworthy data review start",
@@ -286,6 +285,17 @@ say = Catalogue(
         "met_or_cheaper": (
             "Training is not needed: an option meets the target of {target:.1%}, or a cheaper fix remains."
         ),
+        "passed_over": (
+            "{name} meets the target too, at {usd} instead of {more}, but {how} more than {margin:.1f} points below "
+            "{best} (difference {delta:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}); {settle}."
+        ),
+        "may_be_below": "may score",
+        "is_below": "scores",
+        "cases_settle": "more test cases would settle it (`tuneworthy cases add`)",
+        "margin_settles": "a larger `task.margin` would allow it",
+        "usd_per_month": "${usd:,.2f} a month",
+        "usd_per_1k": "${usd:,.4f} per 1,000 answers",
+        "unknown_price": "an unknown price",
         "other_is_better": "; {name} scores {points:.1f} points higher {price}",
         "at_price": "and costs {usd} {more} {unit}",
         "at_no_price": "at the same price",

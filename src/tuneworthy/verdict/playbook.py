@@ -139,10 +139,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checklist:
-    """All steps in order, the next one (None if none is open), and what a reader must know."""
+    """All steps in order, the next one (None if none is open), and what a reader must know.
+
+    Attributes:
+        action: What a verdict that says yes or no asks for where no step is open.
+    """
 
     steps: Sequence[Step]
     next: Step | None
+    action: str = ""
     notes: Sequence[str] = (messages.say("order_note"),)
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +184,9 @@ def checklist(state: ProjectState) -> Checklist:
     """Return the checklist of a project."""
     gates = {result.gate: result for stage in get_args(Stage) for result in run_gates(state.evidence, stage)}
     steps = [(part.look or _lever)(name, part, state, gates) for name, part in _PARTS.items()]
-    return Checklist(steps=steps, next=_next(state, steps))
+    following = _next(state, steps)
+    action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""
+    return Checklist(steps=steps, next=following, action=action)
 
 
 def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
@@ -242,11 +249,12 @@ def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     verdict = state.verdict
     if verdict is None:
         return part.step(name, OPEN, messages.say("not_decided"), messages.say("decide"), Cost())
-    text = messages.say("verdict", outcome=verdict.outcome, reason=next(iter(verdict.reasons), ""))
+    answer = messages.ANSWERS[verdict.outcome]
+    text = join_sentences(answer, *verdict.reasons[:1])
     if state.decided:
         return part.step(name, DONE, text)
     if state.verdict_stale:
-        text = messages.say("verdict_stale", outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
+        text = messages.say("verdict_stale", answer=answer, changes="; ".join(state.verdict_stale))
         return part.step(name, OPEN, text, messages.say("decide"), Cost())
     action = verdict.next_action
     calls, usd, minutes = action.calls or 0, action.usd or 0.0, action.person_minutes or 0.0
@@ -279,7 +287,7 @@ def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
             "tuned_status",
             name=tuned.name,
             score=tuned.score,
-            status=tuned.status,
+            difference=state.evidence.difference_words(tuned),
             n=state.evidence.n_test,
             pilot=pilot,
         )

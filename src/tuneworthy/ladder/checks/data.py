@@ -123,10 +123,19 @@ def imbalance(facts: Facts) -> Iterator[Finding]:
     counts = label_counts(facts.data.split.dev or facts.data.split.test)
     label, n = next(iter(counts.items()), ("", 0))
     share = n / max(1, sum(counts.values()))
-    balanced = facts.project.graders[0].type == "balanced_accuracy"
+    grader, even = facts.project.graders[0].type, 1 / max(1, len(counts))
+    balanced = grader == "balanced_accuracy"
     rare = share > MAJORITY and not balanced
     yield Finding(
-        message=messages.say("imbalance", label=label, share=share, n=sum(counts.values())),
+        message=messages.say(
+            "imbalance",
+            label=label,
+            share=share,
+            n=sum(counts.values()),
+            score=even if balanced else share,
+            grader=grader,
+            even="" if balanced else messages.say("balanced_score", score=even),
+        ),
         fix=messages.say("balance") if rare else "",
         severity="warning" if rare else "note",
     )

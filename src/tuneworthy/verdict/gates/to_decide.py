@@ -169,7 +169,9 @@ def _tested(evidence: Evidence, name: str) -> Finding:
         return says("unknown", messages.say("rung_missing", rung=name, reason=why), fix)
     return says(
         "pass",
-        messages.say("rung_score", name=subject.name, score=subject.score, status=subject.status),
+        messages.say(
+            "rung_score", name=subject.name, score=subject.score, difference=evidence.difference_words(subject)
+        ),
         score=subject.score,
         status=subject.status,
     )
