@@ -68,15 +68,19 @@ class Project(Section):
         return self._root
 
     @property
+    def judging(self) -> set[str]:
+        """Models that only judge."""
+        return {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
+
+    @property
     def answering(self) -> list[str]:
         """Models that may answer the task untuned: without those that only judge, the server of a tuned one, and
         those that nothing may be sent to."""
-        judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
         stays = self.constraints.data_stays
         return [
             name
             for name, model in self.models.items()
-            if name not in {*judges, self.serve.model} and not (stays and model.hosted)
+            if name not in {*self.judging, self.serve.model} and not (stays and model.hosted)
         ]
 
     def may_serve(self, name: str) -> bool:
