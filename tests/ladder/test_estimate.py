@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
+from tests.ladder.check_projects import FREE, HOSTED, KEY, PRICE, clean
 from tests.ladder.simulations import write_simulation
 from tests.ladder.test_retrieval_rung import READS, needs_lancedb, run_ladder, write_facts
 from tuneworthy.cli import invoke
@@ -23,11 +23,17 @@ def estimate(root: Path) -> Estimate:
     return found
 
 
-def test_a_run_calls_at_most_as_often_as_was_estimated(tmp_path: Path) -> None:
-    """Baseline and two rungs of a world in which both are adopted, on three fifths of the ladder."""
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_run_calls_at_most_as_often_as_was_estimated(on_device: bool, tmp_path: Path) -> None:
+    """Baseline and two rungs of a world in which both are adopted, or the model may only teach."""
     models = {"weak": "answer(request, 0.8 if 'labels' in system(request) else 0.4)", "strong": "answer(request, 0.95)"}
     root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "prompt", "model"])
-    low, high = estimate(root).calls
+    if on_device:
+        path = root / "tuneworthy.toml"
+        hosted = path.read_text().replace('py:strong"', 'py:strong"\nplays_hosted = true\n' + FREE)
+        path.write_text(f"{hosted}\n[constraints]\non_device = true\n")
+    found = estimate(root)
+    (low, high), of_strong = found.calls, found.models["strong"].calls
     assert invoke(["run", "--project", str(root)]) == 0
 
     async def count() -> int:
@@ -35,6 +41,7 @@ def test_a_run_calls_at_most_as_often_as_was_estimated(tmp_path: Path) -> None:
             return len(session.runner.store)
 
     assert low <= asyncio.run(count()) <= high
+    assert of_strong[0] > 0
 
 
 def test_the_dearest_way_costs_more_and_no_more_than_every_call_at_its_ceiling(

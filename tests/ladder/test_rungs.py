@@ -162,17 +162,29 @@ def test_with_fewer_than_fifty_dev_cases_one_candidate_a_rung_is_preregistered(t
     assert found.candidates_tried == 1 and not found.candidates
 
 
-def test_a_hosted_model_is_not_eligible_where_the_task_must_run_on_the_device(tmp_path: Path) -> None:
-    extra = """
-[models.cloud]
-provider = "openai"
-model = "gpt-6-luna"
-[constraints]
-on_device = true
-"""
-    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"], extra=extra)
-    found = run_ladder(root).rung("model")
-    assert found is not None and (found.status, found.reason_code) == ("violates_constraint", "constraint")
+@pytest.mark.parametrize("limit", ["on_device", "data_stays"])
+def test_a_hosted_model_that_may_not_serve_is_measured_as_a_teacher_unless_data_stays(
+    limit: str, tmp_path: Path
+) -> None:
+    price = "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n"
+    cloud = '[models.cloud]\nprovider = "scripted"\nfunction = "world.py:cloud"\nplays_hosted = true\n'
+    constraints = f"[constraints]\n{limit} = true\n"
+    root = write_simulation(
+        tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"], extra=cloud + price + constraints
+    )
+    script = root / "world.py"
+    script.write_text(f"{script.read_text()}\n\ndef cloud(request):\n    return answer(request, 0.9)\n")
+    record = run_ladder(root)
+    found, teacher = record.rung("model"), record.rung("teacher")
+    assert found is not None and found.score is None and record.best is not None and record.best.rung == "baseline"
+    assert not any("judge" in note for note in found.notes)
+    if limit == "data_stays":
+        assert (found.status, teacher) == ("skipped", None)
+        assert {variant.model for variant in record.variants.values()} == {"weak"}
+    else:
+        assert (found.status, found.reason_code) == ("violates_constraint", "constraint")
+        assert teacher is not None and teacher.status == "violates_constraint" and teacher.score is not None
+        assert teacher.score > 0.8 and teacher.name == "model/cloud"
 
 
 def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) -> None:

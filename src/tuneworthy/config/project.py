@@ -68,10 +68,14 @@ class Project(Section):
         return self._root
 
     @property
+    def judging(self) -> set[str]:
+        """Models that only judge."""
+        return {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
+
+    @property
     def untuned(self) -> list[str]:
         """Models for the task itself: without those that only judge and the server of a tuned one."""
-        judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
-        return [name for name in self.models if name not in {*judges, self.serve.model}]
+        return [name for name in self.models if name not in {*self.judging, self.serve.model}]
 
     @property
     def answering(self) -> list[str]:

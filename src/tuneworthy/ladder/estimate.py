@@ -21,7 +21,8 @@ from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
-from tuneworthy.ladder.rung import RUNGS, View
+from tuneworthy.ladder.rung import RUNGS, Proposal, View
+from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import TaskData
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.shots import ShotPool
@@ -185,7 +186,10 @@ class _Estimating:
         loads: list[_Load] = []
         today: Variant | None = None
         dearest: Variant | None = None
-        for name in ["baseline", *(n for n in self.project.ladder.rungs if n not in {"classical", "baseline"})]:
+        names = ["baseline", *(n for n in self.project.ladder.rungs if n not in {"classical", "baseline"})]
+        if "model" in names:
+            names.insert(names.index("model") + 1, TEACHER)
+        for name in names:
             options = [
                 self._rung(name, best) for best in {one.id if one else "": one for one in (today, dearest)}.values()
             ]
@@ -198,6 +202,8 @@ class _Estimating:
                 calls=(least, sum(load.calls[1] + load.alone for load in chosen)),
             )
             loads += chosen
+            if name == TEACHER:
+                continue  # nothing is built on it
             today = today or chosen[0].variant
             dearest = max(
                 [*([dearest] if dearest else []), *(load.variant for load in chosen)],
@@ -245,7 +251,10 @@ class _Estimating:
             library=self.library,
             searched=split.explore,
         )
-        proposal = blocking(RUNGS.get(name, self.project.root)().propose(view))
+        if name == TEACHER:
+            proposal = Proposal(candidates=teachers(view))
+        else:
+            proposal = blocking(RUNGS.get(name, self.project.root)().propose(view))
         raced = proposal.candidates if split.explore else proposal.candidates[:1]
         candidates = sorted(raced, key=lambda variant: -self._weight(_Load(variant, (1, 1))))
         if not candidates:

@@ -145,7 +145,7 @@ say = Catalogue(
         "only_judges": (
             "{model} is used only as a judge; to try it as a candidate, add it to [models] under a second name"
         ),
-        "no_other_model": "the project file defines no other model",
+        "no_other_model": "the project file defines no other candidate model",
         "no_other_model_on_device": "no other model in the project file can run on the device",
         "switched_off": "the provider retired {model} on {date}",
         "switched_off_soon": "the provider retires {model} on {date} (in {days} {days:day|days})",

@@ -55,7 +55,7 @@ from tuneworthy.ladder.record import (
     write_record,
 )
 from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
-from tuneworthy.ladder.rungs.model import on_model
+from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
@@ -67,8 +67,6 @@ QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
 # A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
 KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
-# The record of a hosted model that may not serve and may teach.
-TEACHER = "teacher"
 
 
 def _nothing(_: object) -> None: ...
@@ -255,15 +253,10 @@ class LadderRun:
 
         No comparison is made, as it cannot be adopted.
         """
-        session, project = self.session, self.session.project
-        names = [name for name in project.answering if not project.may_serve(name)]
-        if self.best is None or set(names) <= {self.best.model, project.ladder.baseline}:
+        session = self.session
+        variants = teachers(view_of(session, self.best, self.dev)) if self.best else []
+        if not variants:
             return
-        variants = [
-            replace(on_model(self.best, name, session.models[name].provider), name=f"model/{name}")
-            for name in names
-            if name != project.ladder.baseline
-        ]
         with session.runner.metered() as spent:
             unavailable = await self._unavailable(variants)
             candidates = [variant for variant in variants if variant.model not in unavailable]

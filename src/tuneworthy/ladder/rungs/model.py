@@ -20,6 +20,8 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.types import Case, Variant
 
 RETIRES_DAYS = 90
+# The record of a hosted model that may not serve and may teach.
+TEACHER = "teacher"
 
 
 @rung("model")
@@ -33,7 +35,7 @@ class ModelRung(Rung):
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
         reasons = [say("hosted_forbidden", model=name) for name in forbidden]
-        notes = [messages.say("only_judges", model=name) for name in project.models if name not in project.untuned]
+        notes = [messages.say("only_judges", model=name) for name in project.models if name in project.judging]
         if not eligible:
             why, code = messages.say("no_other_model"), "no_other_model"
             if forbidden:
@@ -112,6 +114,16 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
         decoding=accepted(capabilities, {**_sampling(base), **({"effort": effort} if effort else {})}, {})[0],
         max_tokens=base.max_tokens + capabilities.thinking_tokens(effort),
     )
+
+
+def teachers(view: View) -> list[Variant]:
+    """Return the prompt so far on each model that may be called and may not serve; today's is measured already."""
+    project = view.project
+    return [
+        replace(on_model(view.incumbent, name, view.models[name].provider), name=f"model/{name}")
+        for name in project.answering
+        if not project.may_serve(name) and name != project.ladder.baseline
+    ]
 
 
 def _sampling(variant: Variant) -> dict[str, Any]:
