@@ -80,7 +80,7 @@ def test_a_judge_that_calls_wrong_answers_good_fails_though_no_canary_fools_it()
     found = validated(noisy(sensitivity=0.2, specificity=0.1), people(200, 0.5))
     assert found.fooled == ()
     assert found.status == "fail"
-    assert "as often as good ones" in found.reasons[0]
+    assert "at least as often as good answers" in found.reasons[0]
 
 
 def test_a_judge_that_is_not_shown_to_tell_good_from_bad_is_warned_of() -> None:

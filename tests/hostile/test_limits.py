@@ -574,8 +574,9 @@ def test_without_their_memory_limit_rows_of_parquet_are_unpacked(
         read_cases(path)
     monkeypatch.setattr(limited, "MAX_MEMORY", 2**33)
     limited.close()
-    with pytest.raises(UserError, match="a line of at most 16 MiB"):
+    with pytest.raises(UserError) as unpacked:  # the row is too long, or Arrow dies of 8 GiB
         read_cases(path)
+    assert "too much memory" not in str(unpacked.value)
     limited.close()
 
 

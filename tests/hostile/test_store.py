@@ -525,7 +525,7 @@ def test_without_the_guard_a_reader_that_leaves_is_an_error(
     monkeypatch.setattr("tuneworthy.cli._run", left)
     assert invoke(["status"]) == 141
     monkeypatch.setattr("tuneworthy.cli.errno.EPIPE", -1)
-    assert invoke(["status"]) == 2
+    assert invoke(["status"]) == 1
 
 
 def test_without_the_table_of_system_errors_a_full_disk_is_a_bug(

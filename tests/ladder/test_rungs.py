@@ -179,7 +179,7 @@ def test_a_hosted_model_that_may_not_serve_is_measured_as_a_teacher_unless_data_
     assert found is not None and found.score is None and record.best is not None and record.best.rung == "baseline"
     assert not any("judge" in note for note in found.notes)
     if limit == "data_stays":
-        assert (found.status, teacher) == ("skipped", None)
+        assert (found.status, teacher) == ("violates_constraint", None)
         assert {variant.model for variant in record.variants.values()} == {"weak"}
     else:
         assert (found.status, found.reason_code) == ("violates_constraint", "constraint")

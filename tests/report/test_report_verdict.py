@@ -17,7 +17,7 @@ from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 from tuneworthy.cli import invoke
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.report.messages import ANSWERS
+from tuneworthy.verdict.messages import ANSWERS
 from tuneworthy.report.verdict import in_a_sentence, section
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide

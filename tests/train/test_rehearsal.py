@@ -208,7 +208,7 @@ def test_a_run_trains_on_them_and_keeps_them_and_a_plan_hands_them_on(tmp_path: 
     write_talker(tmp_path / "tiny", "bfloat16")
     planned = plan_project(load(tmp_path))
     assert planned.rehearsal is None
-    assert "except rehearsal rows" in " ".join(emit_planned(planned, "trl").notes)
+    assert "do not include rehearsal rows" in " ".join(emit_planned(planned, "trl").notes)
     made = train_project(load(tmp_path), store).adapter
     told = made.manifest["rehearsal"]
     n_rows = made.manifest["rows"]["n_rows"]

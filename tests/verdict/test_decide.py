@@ -126,7 +126,7 @@ def test_training_is_the_answer_where_cost_decides_if_the_latency_limit_does_not
     )
     verdict = decide(evidence)
     assert (verdict.outcome, verdict.training.method) == (FINE_TUNE, "distil")
-    assert "whether or not" in verdict.reasons[0]
+    assert "also meets the constraints" in verdict.reasons[0]
 
 
 def test_cost_is_refuted_only_once_no_option_can_meet_the_target() -> None:

@@ -245,7 +245,7 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     document = status()
     step = {row["step"]: row for row in document["steps"]}
     assert step["baseline"]["status"] == "done"
-    assert "n = 200" in step["baseline"]["evidence"]
+    assert "Test cases: 200." in step["baseline"]["evidence"]
     assert step["model"]["cost"]["calls"][0] > 200
     assert document["next"] in {"prompt", "model"}
     assert invoke(["run", *where]) == 0

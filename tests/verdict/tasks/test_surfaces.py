@@ -104,7 +104,7 @@ def test_status_names_the_next_step_of_the_verdict_with_its_cost(tmp_path: Path,
     capsys.readouterr()
     assert invoke(["status", "--project", str(task.root)]) == 0
     shown = capsys.readouterr().out
-    assert told.verdict["next_action"]["why"].split(":")[0] in shown
+    assert told.verdict["next_action"]["why"].split(".")[0] in shown
     assert "no calls, no cost, a few seconds" not in shown
     assert "all of this is done, the chance that the answer is settled" in told.terminal
 
