@@ -17,12 +17,12 @@ from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 from tuneworthy.cli import invoke
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.verdict.messages import ANSWERS
 from tuneworthy.report.verdict import in_a_sentence, section
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.messages import ANSWERS
 
 TODAY = date(2026, 11, 24)
 TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|racing|put to test|mend\w*)\b", re.IGNORECASE)
