@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 from scripts.simulations.answers import SimulationSession, key_of
@@ -36,8 +37,6 @@ from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.suspects import drawn, settled_by
 
 T = TypeVar("T")
-# Simulated texts say nothing of their labels: a classifier on them would have no vote, and takes long to find out.
-probes.classifier_votes = lambda _: None  # type: ignore[assignment]
 PROVENANCE = Provenance(
     tuneworthy="", seed=7, project="", split="", labels="", groups="", graders={}, examples="", documents="", models=(),
     settings={},
@@ -100,7 +99,9 @@ def simulate(world: World, plan: Any = None) -> Decided:
     project = session.project
     best = with_eligible_best(record, project)
     variant = best_language_model(record)
-    errors = wait(analyse_errors(session, variant)) if variant is not None else None
+    # Simulated texts say nothing of their labels: a classifier on them would have no vote, and takes long to find out.
+    with patch.object(probes, "classifier_votes", lambda _: None):
+        errors = wait(analyse_errors(session, variant)) if variant is not None else None
     rungs, labels = rungs_of(best, project), _labels(session, errors) if errors else {}
     evidence = Evidence(
         target=world.target,
