@@ -13,8 +13,9 @@ from tuneworthy.trust import VARIABLE
 
 @pytest.fixture(autouse=True, scope="session")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep consent out of the user's own file; trust what lies below pytest's folder and this one."""
+    """Keep consent out of the user's own file; trust what lies below pytest's folder and this one; set no width."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         patch.setenv(VARIABLE, os.pathsep.join([str(tmp_path_factory.getbasetemp()), str(Path.cwd())]))
+        patch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it for its workers
         yield
