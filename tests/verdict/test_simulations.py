@@ -117,6 +117,12 @@ def test_the_table_counts_wrong_ones_and_names_classes_above_the_limit() -> None
     rows = [row(firm=True, wrong=True)] * 12 + [row(firm=True, wrong=False)] * 80 + [row(firm=False, wrong=False)] * 8
     counts = cell("", [*rows, row(firm=True, wrong=True, near=True)])
     assert (counts.n, counts.wrong, counts.undecided, counts.near, counts.settled) == (100, 12, 8, 1, 8)
-    assert above(cells(rows)) == {"met, noise"}
+    assert above(cells(rows)) == {"met, noise", "met, all"}
     assert not above(cells(rows[10:]))
     assert "**above**" in tables(rows)
+
+
+def test_a_class_is_above_the_limit_where_no_condition_shows_it() -> None:
+    rows = [row(firm=True, wrong=True)] * 3 + [row(firm=True, wrong=False)] * 17
+    spread = [replace(one, condition=condition) for condition in CONDITIONS for one in rows]
+    assert above(cells(spread)) == {"met, all"}
