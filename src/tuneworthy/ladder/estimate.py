@@ -1,6 +1,6 @@
 """What a run takes: calls, dollars and minutes, from what the rungs propose. No model is called.
 
-Each rung is taken to propose on today's variant, and on the one that the rungs before it adopt if all of them do: one as
+Each rung is taken to propose on today's variant, and on the one that the rungs before adopt if all of them do: one as
 likely as the other. Of a rung's candidates the one in the middle wins, by what it takes. Races follow their schedule,
 and answers are about as long as the expected ones. Lengths and times are those of the last run for the models that it
 measured. What is expected is one figure; its range is what the races leave open, and what is assumed of models that no
@@ -43,8 +43,8 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case, Request, Response, Variant
 
 SAMPLED_CASES = 50
-# Tokens a second that the embedded 98 MB model reads, and writes to one request, on two idle CPU cores; a larger model in
-# proportion. Many requests together are written as fast as they are read. Source: docs/limits.md, benchmarks/README.md.
+# Tokens a second that the embedded 98 MB model reads, and writes to one request, on two idle cores; a larger model in
+# proportion. Many requests together are written as fast as they are read. Source: docs/limits.md, benchmarks/.
 LOCAL_READ = 240.0
 LOCAL_WRITE = 130.0
 LOCAL_BYTES = 98_000_000
@@ -64,7 +64,7 @@ JUDGE_FORM = 200 * " "
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Amount:
     """What is expected, and the range that it lies in."""
 
     expected: float
@@ -78,7 +78,7 @@ class Figure:
 
     @classmethod
     def within(cls, expected: float, low: float, high: float) -> Self:
-        """Return a figure whose range is a factor of `SPREAD` to both sides at most."""
+        """Return an amount whose range is a factor of `SPREAD` to both sides at most."""
         return cls(expected, max(low, expected / SPREAD), min(high, expected * SPREAD))
 
     @classmethod
@@ -87,9 +87,9 @@ class Figure:
         rows = [(one.expected, one.low, one.high) for one in figures]
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls(0, 0, 0)
 
-    def times(self, each: float, spread: float) -> "Figure":
+    def times(self, each: float, spread: float) -> Self:
         """Return what so many take, one of which takes `each`, or up to `spread` times as much or as little."""
-        return Figure.within(self.expected * each, self.low * each / spread, self.high * each * spread)
+        return self.within(self.expected * each, self.low * each / spread, self.high * each * spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class RungEstimate:
     """
 
     candidates: int
-    calls: Figure
+    calls: Amount
     together: Work
     alone: Work
 
@@ -121,8 +121,8 @@ class RungEstimate:
 class ModelEstimate:
     """What one model, or one server of a search, takes."""
 
-    calls: Figure
-    usd: Figure
+    calls: Amount
+    usd: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +138,9 @@ class Estimate:
         assumptions: What the numbers rest on, in sentences.
     """
 
-    calls: Figure
-    usd: Figure
-    minutes: Figure
+    calls: Amount
+    usd: Amount
+    minutes: Amount
     rungs: Mapping[str, RungEstimate] = field(default_factory=dict)
     models: Mapping[str, ModelEstimate] = field(default_factory=dict)
     assumptions: Sequence[str] = ()
@@ -169,10 +169,10 @@ class _Load:
     chance: float = 1.0
 
     @property
-    def figure(self) -> Figure:
+    def figure(self) -> Amount:
         """All of its calls."""
         least, expected, most = (self.chance * (n + self.alone) for n in self.calls)
-        return Figure.within(expected, least, most)
+        return Amount.within(expected, least, most)
 
 
 class _Described:
@@ -263,7 +263,7 @@ class _Estimating:
             own = [replace(load, chance=1 / len(options)) for option in options for load in option]
             rungs[name] = RungEstimate(
                 candidates=max(len({load.variant.id for load in option if load.calls[1]}) for option in options),
-                calls=Figure.total(load.figure for load in own),
+                calls=Amount.total(load.figure for load in own),
                 together=self._work(own, alone=False),
                 alone=self._work(own, alone=True),
             )
@@ -277,24 +277,24 @@ class _Estimating:
             by_model[load.variant.model].append(load)
         used = {
             name: ModelEstimate(
-                calls=Figure.total(load.figure for load in own), usd=Figure.total(self._usd(load) for load in own)
+                calls=Amount.total(load.figure for load in own), usd=Amount.total(self._usd(load) for load in own)
             )
             for name, own in by_model.items()
         }
         if self.library and "retrieval" in rungs:
             used |= {
                 name: ModelEstimate(
-                    **{key: Figure.within(sum(span) / 2, *span) for key, span in use.items()}  # one form or all
+                    **{key: Amount.within(sum(span) / 2, *span) for key, span in use.items()}  # one form or all
                 )
                 for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items()
             }
-        calls = Figure.total(one.calls for one in used.values())
+        calls = Amount.total(one.calls for one in used.values())
         minutes = sum(load.chance * self._seconds(load) for load in (*loads, *judges)) / 60
         measured = all(name in self.observed for name in by_model)
         each = minutes / calls.expected if calls.expected else 0.0
         return Estimate(
             calls=calls,
-            usd=Figure.total(one.usd for one in used.values()),
+            usd=Amount.total(one.usd for one in used.values()),
             minutes=calls.times(each, MEASURED_SPREAD if measured else SPREAD),
             rungs=rungs,
             models=used,
@@ -348,7 +348,7 @@ class _Estimating:
 
     def _judges(self, loads: Sequence[_Load]) -> list[_Load]:
         """Return the calls of judges: the primary grader judges every answer, the others at most as many."""
-        calls = Figure.total(load.figure for load in loads)
+        calls = Amount.total(load.figure for load in loads)
         least, expected, most = calls.low, calls.expected, calls.high + CANARIES * len(self.split.dev)
         return [
             _Load(
@@ -376,7 +376,7 @@ class _Estimating:
         part = [replace(load, calls=(0, 0, 0)) if alone else replace(load, alone=0) for load in loads]
         return Work(sum(load.figure.expected for load in part), sum(one.chance * self._seconds(one) for one in part))
 
-    def _usd(self, load: _Load) -> Figure:
+    def _usd(self, load: _Load) -> Amount:
         price = self.models[load.variant.model].price
         each = price.cost(round(self._read(load.variant)), round(self._written(load.variant))) if price else 0.0
         return load.figure.times(each, MEASURED_SPREAD if load.variant.model in self.observed else SPREAD)

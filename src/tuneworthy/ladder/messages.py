@@ -329,7 +329,8 @@ say = Catalogue(
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (
-            "ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${expected:.2f} (${low:.2f} to ${high:.2f})."
+            "ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${expected:.2f} (${low:.2f} to "
+            "${high:.2f})."
         ),
         "raise_budget": "Raise the budget, or run fewer rungs (ladder.rungs).",
         "more_cases": (

@@ -3,7 +3,7 @@
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import Estimate, Figure, estimate_run
+from tuneworthy.ladder.estimate import Amount, Estimate, estimate_run
 from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.prompts.shots import ShotPool
@@ -84,9 +84,9 @@ def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
     )
 
 
-def _less(whole: Figure, part: Figure) -> tuple[float, float]:
+def _less(whole: Amount, part: Amount) -> tuple[float, float]:
     rest = max(0.0, whole.expected - part.expected)
-    return Figure.within(rest, whole.low - part.low, whole.high - part.high).span
+    return Amount.within(rest, whole.low - part.low, whole.high - part.high).span
 
 
 def _stale(facts: Facts, record: RunRecord) -> list[str]:
