@@ -13,7 +13,7 @@ HALF_LIFE_S = 60.0
 # Of a rung's own calls, timed ones apart, so many weigh as much as what all others say of them.
 FEW = 20.0
 # Seconds that the assumed speed weighs.
-PRIOR_S = 1.0
+PRIOR_S = 5.0
 
 # A rung, and whether its calls are timed, one at a time.
 Kind = tuple[str, bool]
@@ -48,7 +48,6 @@ class TimeLeft:
         self._speeds: dict[Kind, _Speed] = {}
         self._all = _Speed()
         self._asked: dict[tuple[str, bool], int] = {}
-        self._warm: set[bool] = set()
         self._batch: tuple[Kind, int] = ("", False), 0
         self._since = 0.0
 
@@ -66,10 +65,10 @@ class TimeLeft:
         self._batch = kind, missing - 1
         self._made[kind] += 1
         seconds, self._since = now - self._since, now
-        if kind[1] not in self._warm:  # until the first answer a model is loaded
-            self._warm.add(kind[1])
+        if kind not in self._speeds:  # until the first answer a model is loaded
+            self._speeds[kind] = _Speed()
             return
-        self._speeds.setdefault(kind, _Speed()).add(seconds)
+        self._speeds[kind].add(seconds)
         if kind in self._works:
             self._all.add(seconds, assumed=self._assumed(kind))
 
