@@ -2,19 +2,27 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One environment; the demo needs less in it than the checks do.
+DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 
 .PHONY: setup demo test test-slow check bench docs simulations lock fuzz clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]'
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -c constraints.txt -e '.[local,dev]'
+	touch $(DEMO) $@
+
+$(DEMO): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -c constraints.txt -e '.[local]'
 	touch $@
 
-demo: setup
+demo: $(DEMO)
 	$(BIN)/tuneworthy demo demo
 
 test: setup

@@ -231,7 +231,7 @@ def test_judgements_go_out_together_and_are_never_asked_twice(tmp_path: Path) ->
     began: list[tuple[str, int, int]] = []
 
     class Seen:
-        def begin(self, label: str, total: int, stored: int) -> None:
+        def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:
             began.append((label, total, stored))
 
         def advance(self, cost_usd: float) -> None: ...

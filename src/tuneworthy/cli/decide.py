@@ -49,9 +49,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 def show(verdict: Verdict) -> None:
     """Print the answer, the options, the error analysis, and the next step."""
-    click.echo(f"{ANSWERS[verdict.outcome]}. {clean(verdict.reasons[0], 0)}")
-    for reason in verdict.reasons[1:]:
-        click.echo(f"  {clean(reason, 0)}")
+    show_answer(verdict)
     monthly = any(option.usd_per_month is not None for option in verdict.options)
     click.echo(
         f"\n  {'option':<{NAME}} {'score':<{SCORE}}{'today':>6} {'target':<11}{_price_name(monthly):>8}{'p95 ms':>7}"
@@ -63,9 +61,22 @@ def show(verdict: Verdict) -> None:
             click.echo(messages.say("failures", share=error_share(row)))
         for limit in row.limits:
             click.echo(f"  {clean(limit, 0)}")
+    click.echo()
+    show_next(verdict)
+
+
+def show_answer(verdict: Verdict) -> None:
+    """Print the answer and why."""
+    click.echo(f"{ANSWERS[verdict.outcome]}. {clean(verdict.reasons[0], 0)}")
+    for reason in verdict.reasons[1:]:
+        click.echo(f"  {clean(reason, 0)}")
+
+
+def show_next(verdict: Verdict) -> None:
+    """Print the next step, and how long the answer is valid."""
     action = verdict.next_action
     chance = "" if action.chance_to_settle is None else messages.say("chance", chance=action.chance_to_settle)
-    click.echo("\n" + messages.say("next", action=join_sentences(clean(str(action), 0), chance)))
+    click.echo(messages.say("next", action=join_sentences(clean(str(action), 0), chance)))
     click.echo(messages.say("valid_until", date=verdict.valid_until))
 
 

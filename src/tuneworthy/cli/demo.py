@@ -10,15 +10,18 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages, root
+from tuneworthy.cli.decide import show_answer, show_next
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, remember_project
 from tuneworthy.cli.report import write_report
 from tuneworthy.cli.run import fetch_models, walk
-from tuneworthy.cli.tables import show_run
+from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import load
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.stored import last_record
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
+from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.run import decide_project
 
 # The project file last: where it exists, all others do.
@@ -31,10 +34,9 @@ STEPS: Sequence[tuple[str, ...]] = (
     ("export", "gguf"),
     ("parity",),
     ("run", "--rung", "fine_tune"),
-    ("decide",),
 )
 # Verbs whose "no" is an answer, after which the demo goes on.
-GOES_ON = frozenset({"parity", "decide"})
+GOES_ON = frozenset({"parity"})
 
 
 @click.command("demo")
@@ -58,16 +60,25 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
     project = load(folder)
     fetch_models(project)
     record = walk(project)
-    run_async(decide_project(project))
+    verdict = run_async(decide_project(project))
     if train:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             if status := go_on(folder):
                 return status
-        record = last_record(folder)
+        project, record = load(folder), last_record(folder)
+        verdict = run_async(decide_project(project))
     page = write_report(project, folder / "report.html")
-    print_result(as_json, record.to_dict(), show_run, record)
+    print_result(as_json, record.to_dict(), _show, record, verdict)
     click.echo(messages.say("report_at", path=page), err=as_json)
     return 0
+
+
+def _show(record: RunRecord, verdict: Verdict) -> None:
+    """Print the ladder, the verdict and the next step."""
+    show_ladder(record)
+    show_answer(verdict)
+    click.echo()
+    show_next(verdict)
 
 
 def go_on(folder: Path) -> int:

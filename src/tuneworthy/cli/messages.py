@@ -119,12 +119,15 @@ say = Catalogue(
         "fix_and_run": (
             "Fix the cause, then run `tuneworthy run` again. Finished calls are cached and never paid for twice."
         ),
-        "rung_done": "{rung} ({status}): {reason}",
+        "rung_waits": "waiting",
+        "rung_runs": "running",
+        "rung_done": "{rung} ({status}{score}): {reason}",
         "fetching": "Downloading the model {name} ({spec}).",
         "quick_run": "This was a quick run on dev, without a verdict. Next: tuneworthy run",
         "partial_run": "The run is incomplete: {reason}.",
         "best": "Best: {name} with {score} (95% interval {bounds}).",
         "to_verdict": "Next: tuneworthy decide",
+        "to_resume": "Next: tuneworthy run",
         # init, demo, report
         "project_made": (
             "Created {folder} with {n_cases} cases and {n_examples} examples. Next:\n  tuneworthy check --project "
@@ -369,6 +372,27 @@ def engines_differ(a: str, b: str, share: float) -> str:
 
 
 # progress
+def duration(seconds: float) -> str:
+    """Return a rough time."""
+    if seconds < 90:
+        return f"{max(1, round(seconds, -1 if seconds > 20 else 0)):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def dollars(usd: float) -> str:
+    """Return an amount of money, a small one to a hundredth of a cent."""
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
+
+
+def run_progress(label: str, rate: float | None, n: int, total: int, usd: float, left_s: float) -> str:
+    """Say what runs now, and how many calls the whole run has made, what they cost and how long the rest takes."""
+    parts = [f"Calls: {n:,} of about {total:,}"]
+    parts += [dollars(usd)] if usd else []
+    parts += [f"about {duration(left_s)} left"] if left_s else []
+    now = f" Now: {label}{f', {rate:.1f} calls/s' if rate else ''}." if label else ""
+    return f"{', '.join(parts)}.{now}"
+
+
 def progress(label: str, n: int, total: int, rate: float | None, cost: str, left_s: float | None) -> str:
     """Say how many answers there are, how fast they come and how long the rest takes."""
     parts = [f"{label}: {n} of {total}"]

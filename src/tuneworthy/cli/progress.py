@@ -37,7 +37,7 @@ class AnswerProgress:
         self._task: TaskID | None = None
         self._printed = 0.0
 
-    def begin(self, label: str, total: int, stored: int) -> None:
+    def begin(self, label: str, total: int, stored: int, *, alone: bool = False) -> None:
         """Start counting `total` answers, `stored` of which are already there."""
         self.end()
         self._printed = time.monotonic()

@@ -12,6 +12,7 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
+from tuneworthy.cli.run_progress import LadderProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.models import ModelSection
@@ -23,7 +24,6 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
-from tuneworthy.report.text import clean
 from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.trust import key_grant
 from tuneworthy.types import Variant
@@ -72,26 +72,25 @@ def walk(
     max_usd: float | None = None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
-    """Run the ladder with a progress line and a line for each rung; `stopped` gets the record if it has to stop."""
-    return run_async(
-        run_ladder(
-            project,
-            rungs,
-            quick=quick,
-            max_usd=max_usd,
-            progress=AnswerProgress(),
-            say=lambda record: note(
-                messages.say(
-                    "rung_done",
-                    rung=record.rung,
-                    status=record.status.replace("_", " "),
-                    reason=clean(record.reason, 0),
-                )
-            ),
-            waiting=note,
-            stopped=stopped,
+    """Run the ladder and show how it goes; `stopped` gets the record if it has to stop."""
+    with LadderProgress() as progress:
+
+        def stop(record: RunRecord) -> None:
+            progress.close()
+            stopped(record)
+
+        return run_async(
+            run_ladder(
+                project,
+                rungs,
+                quick=quick,
+                max_usd=max_usd,
+                progress=progress,
+                watcher=progress,
+                waiting=note,
+                stopped=stop,
+            )
         )
-    )
 
 
 @asynccontextmanager

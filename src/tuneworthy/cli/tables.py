@@ -16,7 +16,7 @@ from tuneworthy.report.tables import Table as Rows
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
 
-_STYLE = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
+STYLES = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
 # The least important last: a narrow terminal shows fewer.
 _COLUMNS = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
 # Columns of a terminal that rung, status and variant need, and those between two columns of a table.
@@ -43,6 +43,13 @@ def make_table(
 
 def show_run(record: RunRecord) -> None:
     """Print the ladder as a table, and what follows from it."""
+    show_ladder(record)
+    for line in closing_lines(record):
+        click.echo(line)
+
+
+def show_ladder(record: RunRecord) -> None:
+    """Print the ladder as a table."""
     out, ladder = console(), ladder_table(record).only(*_COLUMNS)
     while len(ladder.columns) > 3 and NAMES + _numbers_width(ladder) > out.width:
         ladder = ladder.only(*(column.key for column in ladder.columns[:-1]))
@@ -55,10 +62,8 @@ def show_run(record: RunRecord) -> None:
             table.add_column(column.heading, max_width=12 if narrow else None, overflow="fold")
     for rung, row in zip(record.rungs, ladder.rows, strict=True):
         cells = [*row[:2], clean(rung.reason) if rung.name is None else row[2], *row[3:]]
-        table.add_row(cells[0], Text(cells[1].replace("_", " "), style=_STYLE.get(cells[1], "")), *cells[2:])
+        table.add_row(cells[0], Text(cells[1].replace("_", " "), style=STYLES.get(cells[1], "")), *cells[2:])
     out.print(table)
-    for line in closing_lines(record):
-        click.echo(line)
 
 
 def _numbers_width(ladder: Rows) -> int:
@@ -82,5 +87,5 @@ def closing_lines(record: RunRecord) -> list[str]:
     lines += filter(None, [majority_sentence(record)])
     if target:
         lines.append(target.sentence)
-    lines.append(messages.say("to_verdict"))
+    lines.append(messages.say("to_resume" if record.partial else "to_verdict"))
     return lines

@@ -79,8 +79,8 @@ NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 class Progress(Protocol):
     """Gets what the runner does; the command line shows it."""
 
-    def begin(self, label: str, total: int, stored: int) -> None:
-        """`total` answers are wanted, `stored` of them are there already."""
+    def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:
+        """`total` answers are wanted, `stored` of them are there already; `alone` if calls are timed, one at a time."""
 
     def advance(self, cost_usd: float) -> None:
         """One more answer arrived."""
@@ -105,7 +105,7 @@ class PassageFinder(Protocol):
 class SilentProgress:
     """Shows nothing."""
 
-    def begin(self, label: str, total: int, stored: int) -> None: ...
+    def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None: ...
     def advance(self, cost_usd: float) -> None: ...
     def note(self, line: str) -> None: ...
     def end(self) -> None: ...
@@ -260,7 +260,7 @@ class Runner:
                 if isinstance(answer, Response):
                     self._working.setdefault(model.identity, job)
         stored = answers.keys() - missing.keys()
-        self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing))
+        self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:
             if missing:
                 await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)

@@ -1,16 +1,18 @@
-"""What a run takes at most: calls, dollars and minutes, from what the rungs propose. No model is called.
+"""What a run takes: calls, dollars and minutes, from what the rungs propose. No model is called.
 
-Each rung is taken to propose on today's variant and on the dearest one that the rungs before it could have adopted;
-the larger of the two counts. The lower ends assume that races end at their first look and that answers are as short as
-the expected ones. Lengths and times are those of the last run for the models that it measured.
+Each rung is taken to propose on today's variant, and on the one that the rungs before adopt if all of them do: one as
+likely as the other. Of a rung's candidates the one in the middle wins, by what it takes. Races follow their schedule,
+and answers are about as long as the expected ones. Lengths and times are those of the last run for the models that it
+measured. What is expected is one figure; its range is what the races leave open, and what is assumed of models that no
+run has measured.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from math import ceil
-from typing import Any
+from math import ceil, sqrt
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tuneworthy.cases.task_kind import answer_text
@@ -27,6 +29,7 @@ from tuneworthy.ladder.session import TaskData
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
+from tuneworthy.prompts.transforms import COT_TOKENS
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
@@ -40,44 +43,91 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case, Request, Response, Variant
 
 SAMPLED_CASES = 50
-# Tokens a second that the embedded 98 MB model writes to one request on two CPU cores; a larger one in proportion.
-LOCAL_RATE = 150.0
+# Tokens a second that the embedded 98 MB model reads, and writes to one request, on two idle cores; a larger model in
+# proportion. Many requests together are written as fast as they are read. Source: docs/limits.md, benchmarks/.
+LOCAL_READ = 240.0
+LOCAL_WRITE = 130.0
 LOCAL_BYTES = 98_000_000
-# How much faster it writes to many requests together.
-LOCAL_BATCH = 2.0
-# How much faster a prompt is read than an answer is written.
-PREFILL = 10.0
 # Seconds before the first token, and tokens a second, of a server that was not measured yet.
 NETWORK_S = 0.5
 NETWORK_RATE = 60.0
 FEWEST_IN_FLIGHT = 8
+# Tokens of an answer to each expected one, and beside them; those that a model thinks in before it answers.
+LONGER, AROUND, THINKING = 1.5, 4.0, 300.0
+# The ends of a range are at most so many times below and above what is expected; of what a run has measured, the tokens
+# and seconds of a call are known better.
+SPREAD, MEASURED_SPREAD = 1.9, 1.2
 # Answers that a judge is tested with, at most, for each dev case.
 CANARIES = 8
 # Stands for the answer and the form that a judge gets: about 50 tokens.
 JUDGE_FORM = 200 * " "
 
-Span = tuple[float, float]
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What is expected, and the range that it lies in."""
+
+    expected: float
+    low: float
+    high: float
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The range alone."""
+        return self.low, self.high
+
+    @classmethod
+    def within(cls, expected: float, low: float, high: float) -> Self:
+        """Return an amount whose range is a factor of `SPREAD` to both sides at most."""
+        return cls(expected, max(low, expected / SPREAD), min(high, expected * SPREAD))
+
+    @classmethod
+    def total(cls, figures: Iterable[Self]) -> Self:
+        """Return the sum."""
+        rows = [(one.expected, one.low, one.high) for one in figures]
+        return cls(*map(sum, zip(*rows, strict=True))) if rows else cls(0, 0, 0)
+
+    def times(self, each: float, spread: float) -> Self:
+        """Return what so many take, one of which takes `each`, or up to `spread` times as much or as little."""
+        return self.within(self.expected * each, self.low * each / spread, self.high * each * spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Calls that are alike: how many are expected, and the seconds that they take in all."""
+
+    calls: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungEstimate:
-    """What one rung takes: its candidates, and the least and the most calls."""
+    """What one rung takes.
+
+    Attributes:
+        candidates: That are raced.
+        calls: In all.
+        together: Those with others in flight.
+        alone: Those that are timed, one at a time.
+    """
 
     candidates: int
-    calls: Span
+    calls: Amount
+    together: Work
+    alone: Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEstimate:
-    """What one model, or one server of a search, takes: least and most."""
+    """What one model, or one server of a search, takes."""
 
-    calls: Span
-    usd: Span
+    calls: Amount
+    usd: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a run from nothing takes, least and most; the most is a bound as far as the assumptions hold.
+    """What a run from nothing takes.
 
     Attributes:
         calls: In all.
@@ -88,9 +138,9 @@ class Estimate:
         assumptions: What the numbers rest on, in sentences.
     """
 
-    calls: Span
-    usd: Span
-    minutes: Span
+    calls: Amount
+    usd: Amount
+    minutes: Amount
     rungs: Mapping[str, RungEstimate] = field(default_factory=dict)
     models: Mapping[str, ModelEstimate] = field(default_factory=dict)
     assumptions: Sequence[str] = ()
@@ -100,16 +150,29 @@ class Estimate:
         return asdict(self)
 
     def __str__(self) -> str:
-        return messages.run_estimate(self.calls, self.usd, self.minutes)
+        return messages.run_estimate(*((one.expected, *one.span) for one in (self.calls, self.usd, self.minutes)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Calls of one variant: least and most of them together, and those one at a time."""
+    """Calls of one variant.
+
+    Attributes:
+        calls: With others in flight: the least, what is expected, and the most.
+        alone: One at a time.
+        chance: That the run makes them.
+    """
 
     variant: Variant
-    calls: Span
+    calls: tuple[float, float, float]
     alone: int = 0
+    chance: float = 1.0
+
+    @property
+    def figure(self) -> Amount:
+        """All of its calls."""
+        least, expected, most = (self.chance * (n + self.alone) for n in self.calls)
+        return Amount.within(expected, least, most)
 
 
 class _Described:
@@ -157,8 +220,9 @@ def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenMode
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """What the last run tells of a model: mean tokens of an answer, and seconds of a single call."""
+    """What the last run tells of a model: mean tokens of an answer of `variant`, and seconds of a single call."""
 
+    variant: Variant
     output_tokens: float
     seconds: float
 
@@ -185,55 +249,57 @@ class _Estimating:
         rungs: dict[str, RungEstimate] = {}
         loads: list[_Load] = []
         today: Variant | None = None
-        dearest: Variant | None = None
+        adopted: Variant | None = None
         names = ["baseline", *(n for n in self.project.ladder.rungs if n not in {"classical", "baseline"})]
         if "model" in names:
             names.insert(names.index("model") + 1, TEACHER)
         for name in names:
             options = [
-                self._rung(name, best) for best in {one.id if one else "": one for one in (today, dearest)}.values()
+                self._rung(name, best) for best in {one.id if one else "": one for one in (today, adopted)}.values()
             ]
-            chosen = max(options, key=lambda option: sum(map(self._weight, option)))
-            if not chosen:
+            options = [option for option in options if option]
+            if not options:
                 continue
-            least = min(sum(load.calls[0] + load.alone for load in option) for option in options if option)
+            own = [replace(load, chance=1 / len(options)) for option in options for load in option]
             rungs[name] = RungEstimate(
-                candidates=len({load.variant.id for load in chosen if load.calls[0]}),
-                calls=(least, sum(load.calls[1] + load.alone for load in chosen)),
+                candidates=max(len({load.variant.id for load in option if load.calls[1]}) for option in options),
+                calls=Amount.total(load.figure for load in own),
+                together=self._work(own, alone=False),
+                alone=self._work(own, alone=True),
             )
-            loads += chosen
+            loads += own
             if name == TEACHER:
                 continue  # nothing is built on it
-            today = today or chosen[0].variant
-            dearest = max(
-                [*([dearest] if dearest else []), *(load.variant for load in chosen)],
-                key=lambda variant: self._weight(_Load(variant, (1, 1))),
-            )
-        loads += self._judges(loads)
+            today, adopted = today or own[0].variant, options[-1][0].variant
+        judges = self._judges(loads)
         by_model: dict[str, list[_Load]] = defaultdict(list)
-        for load in loads:
+        for load in (*loads, *judges):
             by_model[load.variant.model].append(load)
         used = {
             name: ModelEstimate(
-                calls=_sum((load.calls[0] + load.alone, load.calls[1] + load.alone) for load in own),
-                usd=_sum(self._usd(load) for load in own),
+                calls=Amount.total(load.figure for load in own), usd=Amount.total(self._usd(load) for load in own)
             )
             for name, own in by_model.items()
         }
         if self.library and "retrieval" in rungs:
             used |= {
-                name: ModelEstimate(calls=use["calls"], usd=use["usd"])
+                name: ModelEstimate(
+                    **{key: Amount.within(sum(span) / 2, *span) for key, span in use.items()}  # one form or all
+                )
                 for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items()
             }
-        low, high = _sum(self._seconds(load) for load in loads)
+        calls = Amount.total(one.calls for one in used.values())
+        minutes = sum(load.chance * self._seconds(load) for load in (*loads, *judges)) / 60
+        measured = all(name in self.observed for name in by_model)
+        each = minutes / calls.expected if calls.expected else 0.0
         return Estimate(
-            calls=_sum(one.calls for one in used.values()),
-            usd=_sum(one.usd for one in used.values()),
-            minutes=(low / 60, high / 60),
+            calls=calls,
+            usd=Amount.total(one.usd for one in used.values()),
+            minutes=calls.times(each, MEASURED_SPREAD if measured else SPREAD),
             rungs=rungs,
             models=used,
             assumptions=messages.estimate_assumptions(
-                self.project.prompt.max_tokens, list(self.observed), [m.provider for m in self.project.models.values()]
+                list(self.observed), [m.provider for m in self.project.models.values()]
             ),
         )
 
@@ -256,9 +322,10 @@ class _Estimating:
         else:
             proposal = blocking(RUNGS.get(name, self.project.root)().propose(view))
         raced = proposal.candidates if split.explore else proposal.candidates[:1]
-        candidates = sorted(raced, key=lambda variant: -self._weight(_Load(variant, (1, 1))))
-        if not candidates:
+        if not raced:
             return []
+        winner = sorted(raced, key=self._weight)[len(raced) // 2]
+        candidates = [winner, *(one for one in raced if one is not winner)]
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
         most, least = [0] * len(asked), 0
         if split.explore:
@@ -268,17 +335,21 @@ class _Estimating:
             least = rounds[0][1] if len(asked) == 1 else ceil(rounds[0][1] / LOOKS)
             most[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
         test = len(split.test) * max(repeats_of(self.project, one) for one in candidates)
-        loads = [_Load(one, (least, n + 1)) for one, n in zip(asked, most, strict=True)]  # 1: is the model available?
+        # 1: is the model available?
+        loads = [_Load(one, (least, n, n + 1)) for one, n in zip(asked, most, strict=True)]
         again = 2 * self.n_timed if name != "baseline" else 0  # where speed alone would decide
-        most_calls = most[0] + test + again + self.n_timed_again
-        loads[0] = _Load(candidates[0], (least + test, most_calls), self.n_timed)
+        calls = (least + test, most[0] + test, most[0] + test + again + self.n_timed_again)
+        loads[0] = _Load(candidates[0], calls, self.n_timed)
         if best is not None and split.explore:
-            loads.append(_Load(best, (0, len(split.dev))))
-        return loads + [_Load(replace(candidates[0], model=model), (0, n)) for model, n in proposal.more_calls.items()]
+            loads.append(_Load(best, (0, 0, len(split.dev))))
+        return loads + [
+            _Load(replace(candidates[0], model=model), (0, n, n)) for model, n in proposal.more_calls.items()
+        ]
 
     def _judges(self, loads: Sequence[_Load]) -> list[_Load]:
         """Return the calls of judges: the primary grader judges every answer, the others at most as many."""
-        calls = _sum(load.calls for load in loads)
+        calls = Amount.total(load.figure for load in loads)
+        least, expected, most = calls.low, calls.expected, calls.high + CANARIES * len(self.split.dev)
         return [
             _Load(
                 Variant(
@@ -289,52 +360,69 @@ class _Estimating:
                     user=f"{JUDGE_FORM}{{{{ input }}}}",
                     max_tokens=grader.max_tokens,
                 ),
-                (0 if number else calls[0], calls[1] + CANARIES * len(self.split.dev)),
+                (0 if number else least, expected, most),
             )
             for number, grader in enumerate(self.project.graders)
             if grader.type == "judge"
         ]
 
-    def _weight(self, load: _Load) -> float:
-        """Return what orders loads: dollars, and seconds where nothing costs money."""
-        return self._usd(load)[1] + 1e-9 * self._seconds(load)[1]
+    def _weight(self, variant: Variant) -> float:
+        """Return what orders variants: dollars, and seconds where nothing costs money."""
+        load = _Load(variant, (1, 1, 1))
+        return self._usd(load).expected + 1e-9 * self._seconds(load)
 
-    def _usd(self, load: _Load) -> Span:
-        price, read = self.models[load.variant.model].price, round(self._read(load.variant))
-        low, high = (
-            (calls + load.alone) * price.cost(read, round(written)) if price else 0.0
-            for calls, written in zip(load.calls, self._written(load.variant), strict=True)
-        )
-        return low, high
+    def _work(self, loads: Sequence[_Load], *, alone: bool) -> Work:
+        """Return the calls of `loads` that are made alone, or the others."""
+        part = [replace(load, calls=(0, 0, 0)) if alone else replace(load, alone=0) for load in loads]
+        return Work(sum(load.figure.expected for load in part), sum(one.chance * self._seconds(one) for one in part))
 
-    def _seconds(self, load: _Load) -> Span:
-        config = config_of(self.project, load.variant.model)
-        known, read = self.observed.get(load.variant.model), self._read(load.variant)
-        ends = []
-        for calls, written, slow in zip(load.calls, self._written(load.variant), (False, True), strict=True):
-            if config.provider == "llama_cpp":
-                rate = LOCAL_RATE * LOCAL_BYTES / max(_size(config.model, self.project), LOCAL_BYTES / 4)
-                alone, lanes = read / (rate * PREFILL) + written / rate, LOCAL_BATCH
-            else:
-                alone = (
-                    config.latency_ms / 1000 if config.provider == "scripted" else NETWORK_S + written / NETWORK_RATE
-                )
-                lanes = min(config.concurrency, FEWEST_IN_FLIGHT) if slow else config.concurrency
-            if known:
-                alone = known.seconds * max(1.0, written / max(known.output_tokens, 1.0))
-            ends.append((calls / lanes + load.alone) * alone)
-        return ends[0], ends[1]
+    def _usd(self, load: _Load) -> Amount:
+        price = self.models[load.variant.model].price
+        each = price.cost(round(self._read(load.variant)), round(self._written(load.variant))) if price else 0.0
+        return load.figure.times(each, MEASURED_SPREAD if load.variant.model in self.observed else SPREAD)
+
+    def _seconds(self, load: _Load) -> float:
+        """Return the seconds of all calls of a load, as if the run made them."""
+        config, variant = config_of(self.project, load.variant.model), load.variant
+        alone = together = self._alone(variant)
+        if config.provider == "llama_cpp":
+            together -= self._written(variant) * (1 / LOCAL_WRITE - 1 / LOCAL_READ) / self._speed(config.model)
+        else:
+            together /= sqrt(config.concurrency * min(config.concurrency, FEWEST_IN_FLIGHT))
+        if known := self.observed.get(variant.model):
+            factor = known.seconds / max(self._alone(known.variant), 1e-9)
+            alone, together = alone * factor, together * factor
+        return load.calls[1] * together + load.alone * alone
+
+    def _alone(self, variant: Variant) -> float:
+        """Return the seconds of a single call, as assumed before any was measured."""
+        config, written = config_of(self.project, variant.model), self._written(variant)
+        if config.provider == "llama_cpp":
+            fixed = len((variant.system or "").encode()) / BYTES_A_TOKEN  # the start that prompts share is read once
+            if variant.shots and variant.shots.mode == "fixed":
+                fixed += variant.shots.k * self.shot
+            read = max(1.0, self._read(variant) - fixed)
+            return (read / LOCAL_READ + written / LOCAL_WRITE) / self._speed(config.model)
+        return config.latency_ms / 1000 if config.provider == "scripted" else NETWORK_S + written / NETWORK_RATE
+
+    def _speed(self, spec: str) -> float:
+        """Return how fast a local model is, where the embedded one is 1."""
+        return LOCAL_BYTES / max(_size(spec, self.project), LOCAL_BYTES / 4)
 
     def _read(self, variant: Variant) -> float:
         mean, _ = prompt_tokens(variant, (self.split.dev or self.split.test)[:SAMPLED_CASES])
         return mean + passage_tokens(variant) + (variant.shots.k * self.shot if variant.shots else 0.0)
 
-    def _written(self, variant: Variant) -> Span:
-        """Return the least and the most tokens of an answer; both as observed where that is known."""
-        known = self.observed.get(variant.model)
-        if known and not variant.answer_after and not variant.decoding.get("effort"):
-            return known.output_tokens, known.output_tokens
-        return min(self.answer, variant.max_tokens), float(variant.max_tokens)
+    def _written(self, variant: Variant) -> float:
+        """Return the tokens of an answer: as observed where that is known."""
+        known, effort = self.observed.get(variant.model), variant.decoding.get("effort")
+        if known and not variant.answer_after and not effort:
+            return known.output_tokens
+        answer = LONGER * self.answer + AROUND + (COT_TOKENS if variant.answer_after else 0)
+        capabilities = getattr(self.models[variant.model].provider, "capabilities", None)
+        if capabilities and (effort or capabilities.thinks in {"by_default", "always"}):
+            answer += THINKING
+        return min(answer, float(variant.max_tokens))
 
 
 def observed(project: Project) -> dict[str, _Observed]:
@@ -350,11 +438,11 @@ def observed(project: Project) -> dict[str, _Observed]:
                 and row.latency_p50_ms is not None
                 and not variant.answer_after
             ):
-                found.setdefault(variant.model, _Observed(row.output_tokens, row.latency_p50_ms / 1000))
+                found.setdefault(variant.model, _Observed(variant, row.output_tokens, row.latency_p50_ms / 1000))
     return {name: one for name, one in found.items() if name in project.models}
 
 
-def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
+def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float]:
     """Return the mean and the largest number of tokens of a prompt without its shots and passages, estimated."""
     bare = replace(variant, shots=None, retrieval=None)
     sizes = []
@@ -372,11 +460,6 @@ def passage_tokens(variant: Variant) -> int:
     if variant.retrieval is None:
         return 0
     return ROOM if variant.retrieval.mode == "oracle" else variant.retrieval.k * variant.retrieval.chunk_tokens
-
-
-def _sum(spans: Iterable[Span]) -> Span:
-    lows, highs = zip(*spans, strict=True) if (spans := list(spans)) else ((), ())
-    return sum(lows), sum(highs)
 
 
 def _size(spec: str, project: Project) -> float:

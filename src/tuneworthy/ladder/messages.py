@@ -4,7 +4,7 @@ Reasons and notes of a rung are clauses: they follow a colon or go in brackets, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -329,7 +329,8 @@ say = Catalogue(
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (
-            "ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${low:.2f} to ${high:.2f}."
+            "ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${expected:.2f} (${low:.2f} to "
+            "${high:.2f})."
         ),
         "raise_budget": "Raise the budget, or run fewer rungs (ladder.rungs).",
         "more_cases": (
@@ -480,27 +481,34 @@ def _range(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def run_estimate(calls: tuple[float, float], usd: tuple[float, float], minutes: tuple[float, float]) -> str:
-    """Return the calls, cost and time of a run, in one clause."""
-    some = _range(*(f"{round(n, -2 if n > 1000 else -1):,.0f}" for n in calls))
-    low, high = (round(n) for n in minutes)
-    dollars = _range(*(f"${n:.2f}" for n in usd)) if usd[1] else "nothing"
-    time = _range(str(low), str(high)) + (" minute" if low == high == 1 else " minutes")
-    return f"a run makes {some} calls, costs {dollars} and takes {time if high else 'less than a minute'}"
+def run_estimate(
+    calls: tuple[float, float, float], usd: tuple[float, float, float], minutes: tuple[float, float, float]
+) -> str:
+    """Return the calls, cost and time of a run, each expected and from least to most, in one clause."""
+    some = _about(f"{round(n, -2 if n > 1000 else -1):,.0f}" for n in calls)
+    dollars = f"costs about {_about(f'${n:.2f}' for n in usd)}" if usd[0] else "costs nothing"
+    time = f"about {_about(f'{n:.0f}' for n in minutes)} minutes" if minutes[2] >= 1.5 else "about a minute"
+    return f"a run makes about {some} calls, {dollars} and takes {time if minutes[2] >= 0.5 else 'less than a minute'}"
 
 
-def estimate_assumptions(max_tokens: int, observed: Sequence[str], providers: Sequence[str]) -> list[str]:
+def _about(figures: Iterable[str]) -> str:
+    expected, low, high = figures
+    return expected if low == high else f"{expected} ({low} to {high})"
+
+
+def estimate_assumptions(observed: Sequence[str], providers: Sequence[str]) -> list[str]:
     """Return the assumptions of an estimate, in sentences."""
     lines = [
         "Token counts are estimated as bytes / 4.",
-        f"Answers are at least as long as the expected ones, up to {max_tokens} tokens.",
-        "Low estimate: each race ends after the first round. High estimate: each rung adopts its costliest candidate.",
+        "Answers are half as long again as the expected ones, and reasoning adds 300 tokens.",
+        "Each rung builds on today's variant or on that of the rung before it, with equal chances.",
     ]
     if observed:
         lines.append(f"Answer lengths and times of {', '.join(observed)} come from the last run.")
     if "llama_cpp" in providers:
         lines.append(
-            "The embedded 98 MB model generates 150 to 300 tokens per second on two cores; larger models are slower."
+            "The embedded 98 MB model reads 240 tokens per second and generates 130 to 240 on two idle cores; larger "
+            "models are slower."
         )
     if {"openai", "anthropic"} & set(providers):
         lines.append(

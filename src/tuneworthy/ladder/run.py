@@ -5,11 +5,11 @@ model twice for the same.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
@@ -29,6 +29,7 @@ from tuneworthy.ladder.comparisons import (
     take_comparison,
 )
 from tuneworthy.ladder.dev_scores import measure, shuffled
+from tuneworthy.ladder.estimate import RungEstimate, estimate_run
 from tuneworthy.ladder.measurement import (
     Measurement,
     balance_of,
@@ -72,6 +73,27 @@ KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
 def _nothing(_: object) -> None: ...
 
 
+class RungWatcher(Protocol):
+    """Gets what becomes of the rungs; the command line shows it."""
+
+    def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
+        """These rungs follow; `takes` says what they take, as far as that is known."""
+
+    def start(self, rung: str) -> None:
+        """It runs now."""
+
+    def finish(self, record: RungRecord) -> None:
+        """It is done; the classical baseline a second time, once it was compared with the best."""
+
+
+class NoWatcher:
+    """Shows nothing."""
+
+    def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None: ...
+    def start(self, rung: str) -> None: ...
+    def finish(self, record: RungRecord) -> None: ...
+
+
 async def run_ladder(
     project: Project,
     rungs: Sequence[str] = (),
@@ -79,7 +101,7 @@ async def run_ladder(
     quick: bool = False,
     max_usd: float | None = None,
     progress: Progress | None = None,
-    say: Callable[[RungRecord], None] = _nothing,
+    watcher: RungWatcher | None = None,
     waiting: Callable[[str], None] = _nothing,
     stopped: Callable[[RunRecord], None] = _nothing,
 ) -> RunRecord:
@@ -93,7 +115,7 @@ async def run_ladder(
         quick: Use at most 40 dev cases and leave test alone.
         max_usd: Most that this run may spend.
         progress: Is shown each answer.
-        say: Gets each rung when it is done.
+        watcher: Is shown each rung.
         waiting: Gets a sentence if another process works on the project.
         stopped: Gets the partial record if the run has to stop.
 
@@ -106,7 +128,7 @@ async def run_ladder(
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         last = read_record(session.folder) if rungs else None
         wanted = {*rungs, *(record.rung for record in last.rungs)} if last else set(rungs)
-        run = LadderRun(session, quick=quick, say=say)
+        run = LadderRun(session, quick=quick, watcher=watcher)
         try:
             record = await run.run(sorted(wanted or set(project.ladder.rungs)))
         except Exception as error:
@@ -148,7 +170,7 @@ class LadderRun:
     Args:
         session: The opened project.
         quick: Use at most 40 dev cases and leave test alone.
-        say: Gets each rung when it is done.
+        watcher: Is shown each rung.
 
     Attributes:
         current: The rung that is running.
@@ -162,10 +184,10 @@ class LadderRun:
         balance: The most frequent label.
     """
 
-    def __init__(self, session: Session, *, quick: bool = False, say: Callable[[RungRecord], None] = _nothing) -> None:
+    def __init__(self, session: Session, *, quick: bool = False, watcher: RungWatcher | None = None) -> None:
         self.session = session
         self.quick = quick
-        self.say = say
+        self.watcher: RungWatcher = watcher or NoWatcher()
         self.current = ""
         self.records: dict[str, RungRecord] = {}
         self.variants: dict[str, Variant] = {}
@@ -186,16 +208,18 @@ class LadderRun:
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
         if not self.quick:
             plan_comparisons(self.session)
+        estimate = None if self.quick else estimate_run(self.session.project, self.session.data, {})
+        self.watcher.plan(order, estimate.rungs if estimate else {})
         for name in order:
             self.current = name
+            self.watcher.start(name)
             with self.session.runner.metered() as spent:
                 record = await self._rung(name)
             self.records[name] = replace(record, cost_usd=spent.usd)
             log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
             if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
                 pass_on(self.session, slot_of(self.session, name))
-            if name != "classical" or self.quick:
-                self.say(self.records[name])
+            self.watcher.finish(self.records[name])
             if name == "baseline" and self.classical and self.leader:
                 self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
                 if not self.classical_leads:
@@ -205,7 +229,7 @@ class LadderRun:
         if "classical" in order and not self.quick:
             if self.classical and self.leader:
                 self.records["classical"] = await self._against_classical(self.classical, self.leader)
-            self.say(self.records["classical"])
+            self.watcher.finish(self.records["classical"])
         return self.record()
 
     async def _rung(self, name: str) -> RungRecord:
@@ -257,6 +281,7 @@ class LadderRun:
         variants = teachers(view_of(session, self.best, self.dev)) if self.best else []
         if not variants:
             return
+        self.watcher.start(TEACHER)
         with session.runner.metered() as spent:
             unavailable = await self._unavailable(variants)
             candidates = [variant for variant in variants if variant.model not in unavailable]
@@ -267,7 +292,7 @@ class LadderRun:
                 self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
                 record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
         self.records[TEACHER] = replace(record, cost_usd=spent.usd)
-        self.say(self.records[TEACHER])
+        self.watcher.finish(self.records[TEACHER])
 
     async def _unavailable(self, candidates: Sequence[Variant]) -> dict[str, str]:
         """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""

@@ -3,7 +3,7 @@
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import Estimate, estimate_run
+from tuneworthy.ladder.estimate import Amount, Estimate, estimate_run
 from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.prompts.shots import ShotPool
@@ -61,10 +61,10 @@ def step_costs(facts: Facts) -> dict[str, Cost]:
     start = _estimate(facts, [])
     if start is None:
         return {}
-    costs = {"baseline": Cost(calls=start.calls, usd=start.usd, minutes=start.minutes)}
+    costs = {"baseline": Cost(calls=start.calls.span, usd=start.usd.span, minutes=start.minutes.span)}
     for name in facts.project.ladder.rungs:
         more = _estimate(facts, [name]) if name not in {"classical", "baseline"} else None
-        if more is not None and more.calls[1] > start.calls[1]:
+        if more is not None and more.calls.high > start.calls.high:
             costs[name] = Cost(
                 calls=_less(more.calls, start.calls),
                 usd=_less(more.usd, start.usd),
@@ -84,9 +84,9 @@ def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
     )
 
 
-def _less(whole: tuple[float, float], part: tuple[float, float]) -> tuple[float, float]:
-    low, high = (max(0.0, a - b) for a, b in zip(whole, part, strict=True))
-    return min(low, high), max(low, high)
+def _less(whole: Amount, part: Amount) -> tuple[float, float]:
+    rest = max(0.0, whole.expected - part.expected)
+    return Amount.within(rest, whole.low - part.low, whole.high - part.high).span
 
 
 def _stale(facts: Facts, record: RunRecord) -> list[str]:

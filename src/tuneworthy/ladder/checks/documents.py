@@ -64,7 +64,9 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
             continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
         yield Finding(
-            message=messages.search_server(name, server.base_url, use.calls if use else None, use.usd if use else None)
+            message=messages.search_server(
+                name, server.base_url, use.calls.span if use else None, use.usd.span if use else None
+            )
         )
         if not server.price_known:
             message = messages.say("no_search_price", name=name, url=server.base_url)

@@ -39,11 +39,12 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
 def budget_short(facts: Facts) -> Iterator[Finding]:
     """The budget does not cover what a run is expected to cost: it would stop on the way (and can be resumed)."""
     budget = facts.project.ladder.budget_usd
-    if budget is None or facts.estimate is None or facts.estimate.usd[1] <= budget:
+    if budget is None or facts.estimate is None or facts.estimate.usd.high <= budget:
         return
-    low, high = facts.estimate.usd
+    usd = facts.estimate.usd
     yield Finding(
-        message=messages.say("budget_short", budget=budget, low=low, high=high), fix=messages.say("raise_budget")
+        message=messages.say("budget_short", budget=budget, expected=usd.expected, low=usd.low, high=usd.high),
+        fix=messages.say("raise_budget"),
     )
 
 
@@ -82,8 +83,8 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
 def estimate(facts: Facts) -> Iterator[Finding]:
     """Calls, dollars and minutes of the whole run, from what the rungs would propose.
 
-    The lower end adopts nothing; the upper end adopts the dearest candidate of each rung. Tokens are bytes / 4, and
-    times are assumed where no run has measured them; the JSON form lists what is assumed.
+    What is expected, with its range: each rung builds on today's variant or on that of the rung before it. Tokens
+    are bytes / 4, and times are assumed where no run has measured them; the JSON form lists what is assumed.
     """
     if facts.estimate is None:
         return

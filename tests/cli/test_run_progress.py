@@ -1,0 +1,126 @@
+"""A run as it goes: a table of rungs that no width cuts, plain lines without a terminal, and the time that is left."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.cli.pseudo_terminal import ESCAPE, lines_of, on_terminal
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import run_progress
+from tuneworthy.cli.run_progress import LadderProgress
+from tuneworthy.ladder.estimate import Amount, RungEstimate, Work
+from tuneworthy.ladder.record import RungRecord
+from tuneworthy.types import RungStatus
+
+RUNGS = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
+MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
+
+
+def takes(calls: float, seconds: float) -> RungEstimate:
+    return RungEstimate(
+        candidates=1, calls=Amount(calls, calls, calls), together=Work(calls, seconds), alone=Work(0.0, 0.0)
+    )
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(run_progress.time, "monotonic", lambda: self.now)
+
+
+def halfway(shown: LadderProgress, clock: Clock) -> None:
+    """Let a run finish three rungs and half of a fourth."""
+    shown.plan(RUNGS, {name: takes(300, 60.0) for name in RUNGS[1:]})
+    for name, status, score in (
+        ("classical", RungStatus.REFERENCE, 0.793),
+        ("baseline", RungStatus.VIOLATES_CONSTRAINT, 1.0),
+        ("prompt", RungStatus.NO_GAIN, 0.05),
+    ):
+        shown.start(name)
+        shown.finish(RungRecord(rung=name, status=status, score=score, reason="why", cost_usd=1234.5))
+    shown.finish(RungRecord(rung="retrieval", status=RungStatus.SKIPPED, reason="no documents"))
+    shown.finish(RungRecord(rung="model", status=RungStatus.SKIPPED, reason="no models"))
+    shown.start("few_shot")
+    shown.begin("few_shot/per_case-4+choice", 300, 0, alone=False)
+    for _ in range(150):
+        clock.now += 0.4
+        shown.advance(0.0)
+
+
+def drawn(columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    clock, shown = Clock(monkeypatch), LadderProgress(live=True)
+    shown._output = Console(width=columns, record=True, file=StringIO())
+    halfway(shown, clock)
+    shown._output.print(shown.table())
+    return [line.rstrip() for line in shown._output.export_text().splitlines()]
+
+
+AT_80 = """
+  rung        status                 score   done    left           $
+ ─────────────────────────────────────────────────────────────────────
+  classical   reference              79.3%      0           $1,234.50
+  baseline    violates constraint   100.0%      0           $1,234.50
+  prompt      no gain                 5.0%      0           $1,234.50
+  retrieval   skipped                           0
+  model       skipped                           0
+  few_shot    running                         150    60 s
+  decoding    waiting                           0   2 min
+  fine_tune   waiting                           0   2 min
+
+Calls: 150 of about 900, $3,703.50, about 5 min left. Now:
+few_shot/per_case-4+choice, 2.5 calls/s.
+"""
+
+
+def test_the_table_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert drawn(80, monkeypatch) == AT_80.rstrip().splitlines()
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 100, 160])
+def test_no_width_cuts_names_statuses_or_scores(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = drawn(columns, monkeypatch)
+    assert max(map(len, lines)) <= columns
+    for row in ("classical reference 79.3%", "baseline violates constraint 100.0%", "prompt no gain 5.0%"):
+        assert any(" ".join(line.split()).startswith(row) for line in lines)
+    for name in RUNGS:
+        assert any(line.split()[:1] == [name] for line in lines)
+
+
+def test_without_a_terminal_each_rung_and_now_and_then_the_whole_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halfway(LadderProgress(live=False), Clock(monkeypatch))
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == "" and lines[0] == "classical (reference, 79.3%): why"
+    assert lines[3] == "retrieval (skipped): no documents"
+    assert lines[-1] == (
+        "Calls: 129 of about 900, $3,703.50, about 5 min left. Now: few_shot/per_case-4+choice, 2.5 calls/s."
+    )
+    assert sum(line.startswith("Calls:") for line in lines) == 5  # of 60 seconds
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment"), [(80, {}), (100, {"NO_COLOR": "1"}), (160, {"TERM": "dumb"})], ids=["80", "100", "160"]
+)
+def test_a_terminal_shows_every_rung_and_ends_with_the_next_command(
+    columns: int, environment: dict[str, str], tmp_path: Path
+) -> None:
+    root = write_simulation(
+        tmp_path, MODELS, n_cases=60, n_examples=210, rungs=["classical", "baseline", "prompt", "model"]
+    )
+    status, text = on_terminal("run", "--project", str(root), columns=columns, **environment)
+    lines = lines_of(text)
+    assert status == 0 and max(map(len, lines)) <= columns
+    rows = [" ".join(line.split()) for line in lines]
+    for row in ("classical reference", "baseline reference", "prompt inconclusive", "model adopted"):
+        assert [line for line in rows if line.startswith(row)][-1]
+    live = "TERM" not in environment
+    assert live == any(line.startswith("model running") for line in rows)
+    assert live == bool(ESCAPE.search(text))
+    assert ("\x1b[32m" in text or "\x1b[0;32m" in text) == (not environment)
+    assert any(line.startswith("Next: tuneworthy decide") for line in lines)
