@@ -63,9 +63,9 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
     """
     able = {
         "baseline": False,
-        "classical": len(split.shots) > 0,
+        "classical": len(split.pool) > 0,
         "retrieval": documents_path(project) is not None,
         "model": len(project.answering) > 1,
-        "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
+        "few_shot": len(split.pool) > 0 or task.structured.kind != "free",
     }
     return [name for name in project.ladder.rungs if able.get(name, True)]
