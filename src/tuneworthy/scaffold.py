@@ -106,7 +106,10 @@ def make_project(
         notes += read.notes
     else:
         rows = [row for row in map(case_example, rest) if row is not None]
-        notes.append(messages.say("drawn" if rest else "all_cases", n=len(drawn), n_rows=len(cases), n_rest=len(rows)))
+        if rest:
+            notes.append(messages.say("drawn", n=len(drawn), n_rows=len(cases), n_rest=len(rows)))
+        elif n_cases is None:
+            notes.append(messages.say("all_cases", n=len(drawn)))
     kind = guess_kind([case.expected for case in drawn])
     notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:

@@ -1,6 +1,7 @@
 """The data of a project: cases and examples, read once, split once, and searched for contamination once.
 
-`run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case, and none of `dev_shots` overlaps a test case.
+`run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case,
+and none of `dev_shots` overlaps a test case.
 """
 
 from collections.abc import Mapping, Sequence
