@@ -40,10 +40,8 @@ def command(
     guessed. Nothing is downloaded and no model is called. Without --examples, the rows that are not drawn as cases
     become the examples.
 
-    \b
-    Models:
-      openai:NAME  anthropic:NAME  gemini:NAME  ollama:NAME  vllm:REPO
-      llama_cpp:FILE  http:URL (your pipeline)  openai:NAME@URL (any server that speaks the protocol)
+    Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
+    openai:NAME@URL is a model of any server that speaks the protocol; http:URL is your own pipeline.
 
     \b
     Example:
