@@ -317,7 +317,10 @@ say = Catalogue(
         ),
         "not_trusted": "You have not allowed this project to {grant}.",
         "drop_constraint": "Remove the constraint if this model may be used in production.",
-        "no_price": "models.{name}: The price table dated {date} has no price for {model}.",
+        "no_price": (
+            "models.{name}: The price table dated {date} has no price for {model}. The estimate leaves it out, no "
+            "budget can be kept, and which option is cheapest stays undecided."
+        ),
         "retires": "models.{name}: The provider's retirement date for {model} is {date}.",
         "choose_successor": "Switch to a successor model.",
         "thinking_cut": (
