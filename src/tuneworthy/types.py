@@ -286,6 +286,7 @@ class Request:
         repeat: Index of the repeat; part of the key, so no repeat is served from another.
         payload: What a user's own pipeline gets instead of messages (the case's input).
         timing: Set if the answer is timed; part of the key.
+        source: Of the case; a model that learns from dev answers without the rows of that source.
     """
 
     messages: tuple[Message, ...]
@@ -297,6 +298,7 @@ class Request:
     repeat: int = 0
     payload: Any = None
     timing: Timing | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

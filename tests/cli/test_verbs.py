@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import VERBS, invoke
-from tuneworthy.scaffold import project_file
 
 KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
 RUNG_KEYS = (
@@ -95,6 +92,8 @@ def test_a_quick_run_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFix
 def test_run_refuses_an_unknown_rung_and_a_missing_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "run", "--rung", "ladder", "--project", write(tmp_path))
     assert "Unknown rung: 'ladder'. Choose one of: baseline, " in line
+    left_out = refused(capsys, "run", "--rung", "prompt", "--project", tmp_path)
+    assert "The rung 'prompt' is not in ladder.rungs. Rungs of this project: baseline, model." in left_out
     assert "no project file at" in refused(capsys, "run", "--project", tmp_path / "none")
 
 
@@ -304,15 +303,6 @@ def test_init_makes_a_project_that_is_checked_without_errors(
         capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns
     )
     assert "expected" in refused(capsys, "init", tmp_path / "q", "--data", tmp_path / "none.csv")
-
-
-@pytest.mark.parametrize("kind", ["label", "short_answer", "json", "free_text"])
-def test_what_init_writes_can_be_told_that_today_s_calls_are_greedy(kind: TaskKind) -> None:
-    written = project_file("p", kind, ["a"], has_examples=True, seed=7)
-    prompt = tomllib.loads(written.replace("# parameters", "parameters"))["prompt"]
-    assert prompt["parameters"] == {"temperature": 0}
-    assert prompt.get("stop") == (["\n"] if kind in {"label", "short_answer"} else None)
-    assert "stop" not in tomllib.loads(project_file("p", kind, ["a\nb"], has_examples=True, seed=7))["prompt"]
 
 
 def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,8 @@ type = "exact"
 [models.one]
 provider = "scripted"
 function = "world.py:one"
+[economics]
+requests_per_month = 1000
 [ladder]
 baseline = "one"
 """
@@ -279,6 +281,10 @@ def _target_missing(folder: Folder) -> None:
     folder.toml = folder.toml.replace("target = 0.5\n", "")
 
 
+def _traffic_missing(folder: Folder) -> None:
+    folder.replace("requests_per_month = 1000\n", "")
+
+
 def _budget_missing(folder: Folder) -> None:
     folder.toml += HOSTED + PRICE
 
@@ -347,6 +353,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "thinking_cut": (_thinking_cut, "warning"),
     "decoding_settings": (_decoding_settings, "warning"),
     "target_missing": (_target_missing, "warning"),
+    "traffic_missing": (_traffic_missing, "warning"),
     "budget_missing": (_budget_missing, "warning"),
     "budget_short": (_budget_short, "warning"),
     "power": (_resolution, "warning"),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, clean, model_server, served
+from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, case, clean, model_server, served
+from tuneworthy.cases.addition import add_cases
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.ladder.checks import CHECKS
+from tuneworthy.ladder.comparisons import plan_comparisons, planned_alpha, slot_of
+from tuneworthy.ladder.rung import RUNGS
+from tuneworthy.ladder.session import open_session
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.rules import SEVERITIES, Finding, Rule
 
@@ -257,3 +263,25 @@ def test_always_predicting_the_majority_is_scored_by_the_first_grader(grader: st
     message = next(one.message for one in report.findings if one.rule == "imbalance")
     assert ("scores 33.3% with the first grader, `balanced_accuracy`." in message) is (grader != "exact")
     assert ("33.3% with `balanced_accuracy`, which" in message) is (grader == "exact")
+
+
+def test_the_power_after_cases_were_added_is_that_of_the_next_run(tmp_path: Path) -> None:
+    clean(tmp_path).write()
+
+    async def planned() -> tuple[float, int]:
+        async with open_session(load(tmp_path)) as session:
+            plan = plan_comparisons(session)
+            return planned_alpha(session) or 0.0, sum(slot_of(session, name) in plan.slots for name in RUNGS.names())
+
+    def checked() -> tuple[float, int]:
+        power = check_project(tmp_path, contact=False).power
+        assert power is not None
+        return power.alpha, power.comparisons
+
+    before = asyncio.run(planned())
+    assert checked() == before
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(case(i)) + "\n" for i in range(500, 560)))
+    add_cases(load(tmp_path), tmp_path / "more.jsonl")
+    alone = checked()  # before the run has planned anything on the new cases
+    assert alone == asyncio.run(planned()) == checked()
+    assert alone[0] < before[0] / 4 and alone[1] == before[1]

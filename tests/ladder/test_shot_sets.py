@@ -97,10 +97,10 @@ def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tm
             ["no sets of few-shot examples were sampled: this needs a full run and at least 50 dev cases"],
         ),
         (
-            SETS,
+            SETS.replace("k = [4]", "k = [900]"),
             True,
             {"n_examples": 4},
-            ["no sets of few-shot examples were sampled: 4 examples are too few to choose from"],
+            ["no sets of few-shot examples were sampled: 104 examples are too few to choose from"],
         ),
     ],
 )

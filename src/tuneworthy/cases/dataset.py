@@ -1,6 +1,7 @@
 """The data of a project: cases and examples, read once, split once, and searched for contamination once.
 
-`run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case.
+`run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case,
+and none of `dev_shots` overlaps a test case.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.readers.reader import read_cases, read_examples
-from tuneworthy.cases.splits import Changes, Split, StoredSplit, changes, make_split
+from tuneworthy.cases.splits import DEV, MIN_EXAMPLES, Changes, Split, StoredSplit, case_example, changes, make_split
 from tuneworthy.config.project import Project
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example
@@ -92,11 +93,14 @@ class Dataset:
             n_near += n_near_dev
         in_dev = find_overlaps(split.shots, split.dev)
         between = find_overlaps(split.dev, split.test)
+        dev_shots = _dev_shots(between.remaining) if split.origin == "cases" else ()
         reasons = tuple(
             messages.say("overlapping", n=len(overlaps.dropped), where=where)
             for overlaps, where in ((in_cases, messages.say("the_cases")), (in_dev, messages.say("dev")))
             if overlaps.dropped
         )
+        if dev_shots:
+            reasons += (messages.say("dev_shots", n=len(dev_shots), least=MIN_EXAMPLES),)
         counts = {
             **split.counts,
             "shots": len(in_dev.remaining),
@@ -105,8 +109,17 @@ class Dataset:
             "dev_near_test": len(between.dropped),
             "near_duplicates": n_near,
         }
-        split = replace(split, shots=in_dev.remaining, counts=counts, reasons=(*split.reasons, *reasons))
+        split = replace(
+            split, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=(*split.reasons, *reasons)
+        )
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
+
+
+def _dev_shots(cases: Sequence[Case]) -> tuple[Example, ...]:
+    """Return dev cases as examples that bear the source of their case; none if they share one source."""
+    rows = [case_example(replace(case, group=case.source)) for case in cases]
+    shots = tuple(replace(row, source=DEV) for row in rows if row is not None)
+    return shots if len({row.group for row in shots}) > 1 else ()
 
 
 def read_dataset(project: Project, *, examples: bool = True) -> Dataset:

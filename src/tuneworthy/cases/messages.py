@@ -123,6 +123,10 @@ say = Catalogue(
         "by_label": "label",
         "by_declining": "whether the model should decline",
         "unlabelled": "{n} unlabelled {n:case is|cases are} left out",
+        "dev_shots": (
+            "{n} dev cases double as examples, because fewer than {least} examples can be scored; no dev case is "
+            "answered with its own"
+        ),
         "overlapping": "{n} {n:example overlaps|examples overlap} with {where} and {n:is|are} dropped",
         "the_cases": "the cases",
         "dev": "dev",

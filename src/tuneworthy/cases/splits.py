@@ -1,7 +1,7 @@
 """Dev and test: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
 
 If there are at least 200 examples that can be scored, dev is a slice of them and every case is test.
-Otherwise the cases are split: test = max(50, half). No group, and no question that is asked twice,
+Otherwise the cases are split: test = max(50, half), and dev cases double as examples. No group, and no question that is asked twice,
 stands on both sides.
 """
 
@@ -25,6 +25,8 @@ MIN_EXAMPLES = 200
 MIN_DEV = 50
 MIN_TEST = 50
 MAX_DEV_SHARE = 0.3
+# The `source` of an example that is a dev case.
+DEV = "dev"
 
 
 class CaseFingerprint(TypedDict):
@@ -58,6 +60,8 @@ class Split:
         dev: Dev cases, sorted by id.
         test: Test cases, sorted by id.
         shots: Examples that are neither dev nor set aside.
+        dev_shots: The dev cases as examples, where the examples are too few: each has its case's source as group, and
+            no case is answered with its own.
         explore: Whether dev is large enough (50) to choose among several candidates on it.
         origin: Where dev comes from.
         seed: Seed of the draw.
@@ -71,6 +75,7 @@ class Split:
     dev: tuple[Case, ...]
     test: tuple[Case, ...]
     shots: tuple[Example, ...]
+    dev_shots: tuple[Example, ...] = ()
     explore: bool
     origin: Literal["examples", "cases"]
     seed: int
@@ -79,6 +84,11 @@ class Split:
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     additions: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def pool(self) -> tuple[Example, ...]:
+        """What shots are drawn from and classical baselines learn from."""
+        return (*self.shots, *self.dev_shots)
 
     @property
     def effective_groups(self) -> float:
@@ -225,6 +235,18 @@ def asked_case(example: Example) -> Case | None:
         return None
     identity = Case.make_id(list(asked), tools)
     return Case(id=identity, messages=asked, group=example.group, tags=example.tags, tools=tools)
+
+
+def case_example(case: Case) -> Example | None:
+    """Return `case` as an example, the inverse of `example_case`; None if it has no answer. Of several the first."""
+    if not case.labelled or case.expected is None or case.expected == []:
+        return None
+    several = isinstance(case.expected, list) and not isinstance(case.expected[0], dict)
+    first = case.expected[0] if several else case.expected
+    asked = case.messages or ({"role": "user", "content": case.text},)
+    turns = (*asked, {"role": "assistant", "content": answer_text(first)})
+    meta = {"tools": list(case.tools)} if case.tools else {}
+    return Example(messages=turns, id=content_hash(turns), group=case.group, tags=case.tags, meta=meta)
 
 
 def _dev_pool(examples: Iterable[Example], kind: Kind) -> dict[str, Case]:

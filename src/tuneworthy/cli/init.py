@@ -6,7 +6,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json
-from tuneworthy.scaffold import make_project
+from tuneworthy.scaffold import EMBEDDED, make_project
 
 
 @click.command("init")
@@ -17,7 +17,9 @@ from tuneworthy.scaffold import make_project
 @click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--n-cases", type=click.IntRange(min=1), help="Number of cases to draw, stratified; all if not given.")
+@click.option("--model", default=EMBEDDED, show_default=True, metavar="PROVIDER:NAME", help="Today's model.")
+@click.option("--compare", multiple=True, metavar="PROVIDER:NAME", help="Another model to measure; repeatable.")
+@click.option("--n-cases", type=click.IntRange(min=1), help="Cases to draw from the file; half of it if not given.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw and of the project.")
 @json_option
 def command(
@@ -26,6 +28,8 @@ def command(
     examples: Path | None,
     inputs: tuple[str, ...],
     expected: str | None,
+    model: str,
+    compare: tuple[str, ...],
     n_cases: int | None,
     seed: int,
     as_json: bool,
@@ -33,13 +37,28 @@ def command(
     """Create a project from data files.
 
     Writes FOLDER with cases, examples, a prompt and a commented project file; the kind of task and the graders are
-    guessed. Nothing is downloaded and no model is called.
+    guessed. Nothing is downloaded and no model is called. Without --examples, the rows that are not drawn as cases
+    become the examples.
+
+    Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
+    openai:NAME@URL is a model of any server that speaks the protocol; http:URL is your own pipeline.
 
     \b
     Example:
+      tuneworthy init tickets --data tickets.csv --input text --expected label --model openai:gpt-6-luna
       tuneworthy init my-task --data test.csv --examples train.csv --input text --expected category --n-cases 300
     """
-    made = make_project(folder, data, examples=examples, inputs=inputs, expected=expected, n_cases=n_cases, seed=seed)
+    made = make_project(
+        folder,
+        data,
+        examples=examples,
+        inputs=inputs,
+        expected=expected,
+        n_cases=n_cases,
+        seed=seed,
+        model=model,
+        compare=compare,
+    )
     if as_json:
         print_json(
             {

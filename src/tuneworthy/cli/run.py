@@ -48,7 +48,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
       tuneworthy run --max-usd 2 --yes
     """
     project = load(root)
-    check_rungs(rungs)
+    check_rungs(project, rungs)
     fetch_models(project)
     agree_to_spend(project, max_usd, yes)
 

@@ -15,6 +15,10 @@ say = Catalogue(
         "missing_key": "{where}: The key {key} is missing.",
         "invalid_value": "{where}: {key} must {rule}, but it is {got}.",
         "rule_broken": "{where}: {reason}",
+        # a model named on the command line
+        "model_without_name": "{text!r} names no model.",
+        "not_an_address": "{text!r} has no valid address.",
+        "model_form": "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server.",
         # keys that depend on each other
         "not_a_model": "{key} is {name!r}, but [models] has no such model. Defined models: {models}.{hint}",
         "served_baseline": (

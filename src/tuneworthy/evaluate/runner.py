@@ -313,6 +313,7 @@ class Runner:
                 logprobs=logprobs,
                 payload=case.input if case.input is not None else list(case.messages),
                 timing=timing,
+                source=case.source,
             )
             content = outgoing(first)
             for repeat in repeats:

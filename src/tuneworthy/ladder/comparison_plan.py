@@ -4,6 +4,8 @@ Invariant: the stored split says how many comparisons were made, so that a test 
 fresh one.
 """
 
+from collections.abc import Sequence
+
 from typing_extensions import TypedDict
 
 from tuneworthy.cases.splits import Split, StoredSplit
@@ -56,6 +58,23 @@ def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
     folder.write("split", {**(folder.read("split", StoredSplit) or {}), NAME: len(plan.spent)})
 
 
+def slot_name(rung: str, split: Split) -> str:
+    """Return the slot of a rung in the plan, on the test set as it is now."""
+    return f"{rung}+{len(split.additions)}" if split.additions else rung
+
+
+def with_slots(plan: ComparisonPlan, rungs: Sequence[str], split: Split) -> ComparisonPlan:
+    """Return the plan with a slot for each rung; planning again only adds.
+
+    Once cases were added to test, each rung may compare again: all of them share half of the reserve.
+    """
+    if not plan.planned or not split.additions:
+        plan = plan.plan(rungs)
+    if split.additions:  # a rung that is new then has no use for a slot on the cases before
+        plan = plan.share([slot_name(rung, split) for rung in rungs])
+    return plan
+
+
 def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:
     """Return the rungs that can compare something on test, in the order of the ladder.
 
@@ -63,9 +82,9 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
     """
     able = {
         "baseline": False,
-        "classical": len(split.shots) > 0,
+        "classical": len(split.pool) > 0,
         "retrieval": documents_path(project) is not None,
         "model": len(project.answering) > 1,
-        "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
+        "few_shot": len(split.pool) > 0 or task.structured.kind != "free",
     }
     return [name for name in project.ladder.rungs if able.get(name, True)]

@@ -4,30 +4,29 @@ from collections.abc import Callable
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, write_comparisons
+from tuneworthy.ladder.comparison_plan import (
+    read_comparisons,
+    rungs_with_comparisons,
+    slot_name,
+    with_slots,
+    write_comparisons,
+)
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.comparisons import SHARED, ComparisonPlan, UsedUp
 from tuneworthy.types import Variant, content_hash
 
 
 def plan_comparisons(session: Session) -> ComparisonPlan:
-    """Plan one comparison for each rung that can make one, and store the plan; planning again only adds.
-
-    Once cases were added to test, each rung may compare again: all of them share half of the reserve.
-    """
+    """Plan one comparison for each rung that can make one, and store the plan."""
     rungs = rungs_with_comparisons(session.project, session.split, session.task)
-    plan = read_comparisons(session.folder)
-    if not plan.planned or not session.split.additions:
-        plan = plan.plan(rungs)
-    if session.split.additions:  # a rung that is new then has no use for a slot on the cases before
-        plan = plan.share([slot_of(session, rung) for rung in rungs])
+    plan = with_slots(read_comparisons(session.folder), rungs, session.split)
     write_comparisons(session.folder, plan)
     return plan
 
 
 def slot_of(session: Session, rung: str) -> str:
     """Return the slot of a rung in the plan, on the test set as it is now."""
-    return f"{rung}+{len(session.split.additions)}" if session.split.additions else rung
+    return slot_name(rung, session.split)
 
 
 def planned_alpha(session: Session) -> float | None:

@@ -233,7 +233,7 @@ class _Estimating:
     def __init__(self, project: Project, data: TaskData, models: Models) -> None:
         self.project, self.data, self.models, self.split = project, data, models, data.split
         self.library = open_library(project)
-        self.pool = ShotPool(self.split.shots)
+        self.pool = ShotPool(self.split.pool)
         self.observed = observed(project)
         n_cases = len(self.split.dev) + len(self.split.test)
         self.n_timed = min(N_CASES + 1, n_cases)
@@ -241,7 +241,7 @@ class _Estimating:
         self.n_timed_again = min(MORE_CASES[-1] + 1, n_cases) - self.n_timed if limit else 0
         sizes = [len(answer_text(c.expected).encode()) for c in self.split.test if c.expected is not None]
         self.answer = 2 + (sum(sizes) / len(sizes) if sizes else 40.0) / BYTES_A_TOKEN
-        shots = [len((e.question + e.answer).encode()) for e in self.split.shots[:1000]]
+        shots = [len((e.question + e.answer).encode()) for e in self.split.pool[:1000]]
         self.shot = 8 + (sum(shots) / len(shots) if shots else 0.0) / BYTES_A_TOKEN
 
     def run(self) -> Estimate:

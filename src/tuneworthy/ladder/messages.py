@@ -16,6 +16,8 @@ say = Catalogue(
         # Records of runs
         "record_unreadable": "{where} cannot be read, because the best variant is missing from the run record.",
         "run_again": "Run `tuneworthy run` again. Finished calls are cached and never paid for twice.",
+        "rung_left_out": "The rung {rung!r} is not in ladder.rungs. Rungs of this project: {rungs}.",
+        "add_rung": "Add it to ladder.rungs, or choose another one.",
         "stopped": "stopped at the rung {rung}: {why}",
         "bug": "internal error ({kind})",
         # Data of a project
@@ -315,7 +317,10 @@ say = Catalogue(
         ),
         "not_trusted": "You have not allowed this project to {grant}.",
         "drop_constraint": "Remove the constraint if this model may be used in production.",
-        "no_price": "models.{name}: The price table dated {date} has no price for {model}.",
+        "no_price": (
+            "models.{name}: The price table dated {date} has no price for {model}. The estimate leaves it out, no "
+            "budget can be kept, and which option is cheapest stays undecided."
+        ),
         "retires": "models.{name}: The provider's retirement date for {model} is {date}.",
         "choose_successor": "Switch to a successor model.",
         "thinking_cut": (
@@ -326,6 +331,11 @@ say = Catalogue(
         # check: the plan
         "target_missing": "task.target is not set, so `decide` will show options and prices but give no outcome.",
         "set_target": "Set task.target to the lowest acceptable score on the first grader.",
+        "traffic_missing": (
+            "economics.requests_per_month is not set, so `decide` will show no monthly bills, and whether training "
+            "saves money stays undecided."
+        ),
+        "set_traffic": "Set economics.requests_per_month to the number of requests that you expect.",
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
         "budget_short": (

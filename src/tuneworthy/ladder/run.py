@@ -124,7 +124,7 @@ async def run_ladder(
         BudgetSpent: The next call could exceed the budget; the run can be resumed.
         OutsideFault: A provider is down; the run can be resumed.
     """
-    check_rungs(rungs)
+    check_rungs(project, rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         last = read_record(session.folder) if rungs else None
         wanted = {*rungs, *(record.rung for record in last.rungs)} if last else set(rungs)
@@ -153,15 +153,18 @@ def _has_whole(session: Session, *, quick: bool) -> bool:
     return False
 
 
-def check_rungs(names: Sequence[str]) -> None:
-    """Refuse names that are not rungs.
+def check_rungs(project: Project, names: Sequence[str]) -> None:
+    """Refuse names that are no rungs of the project.
 
     Raises:
-        UserError: One is unknown.
+        UserError: One is unknown, or not in `[ladder].rungs`.
     """
     for name in names:
         if name not in RUNGS.names():
             raise UnknownName("rung", name, RUNGS)
+        if name not in {"baseline", *project.ladder.rungs}:
+            rungs = ", ".join(project.ladder.rungs)
+            raise UserError(messages.say("rung_left_out", rung=name, rungs=rungs), hint=messages.say("add_rung"))
 
 
 class LadderRun:

@@ -149,7 +149,7 @@ class Session:
         self.split = data.split
         self.task = data.task
         self.models = Models(project)
-        self.pool = ShotPool(data.split.shots, load_encoder)
+        self.pool = ShotPool(data.split.pool, load_encoder)
         add_classical_models(self.models, self.task.kind, self.pool, project.split.seed)
         add_tuned(self.models, project)  # its rung reports one that cannot be opened
         self.library = open_library(

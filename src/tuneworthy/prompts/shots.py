@@ -1,7 +1,7 @@
 """Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25, or a sentence encoder)."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ class ShotEncoder(Protocol):
 
 
 class ShotPool:
-    """The examples that shots may be drawn from; no case of dev or test is among them.
+    """The examples that shots may be drawn from; no case of test is among them, and no case gets a shot of its source.
 
     Args:
         examples: The pool; its order does not matter.
@@ -33,6 +33,7 @@ class ShotPool:
         self.by_id: Mapping[str, Example] = {example.id: example for example in self.examples}
         self.hash = content_hash([example.id for example in self.examples])
         self.load_encoder = load_encoder
+        self._n_of_source = Counter(example.group for example in self.examples)
         self._index: Any = None
         self._encoders: dict[str, tuple[ShotEncoder, NDArray[np.float32]]] = {}
         self._nearest: dict[tuple[str, int, str], tuple[Example, ...]] = {}
@@ -84,15 +85,17 @@ class ShotPool:
             raise UserError(lost if gone else messages.say("other_pool"), hint=messages.say("restore_shots"))
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
-            return {case.id: chosen for case in cases}
+            return {case.id: tuple(row for row in chosen if row.group != case.source) for case in cases}
         k, encoder = shots.k, shots.encoder
         missing = [case for case in cases if (case.id, k, encoder) not in self._nearest]
         if missing:
-            wanted = min(k, len(self.examples))
+            most_own = max(self._n_of_source[case.source] for case in missing)
+            wanted = min(k + most_own, len(self.examples))
             texts = [case.text for case in missing]
             rows = self._by_meaning(texts, wanted, encoder) if encoder else self._by_words(texts, wanted)
             for case, nearest in zip(missing, rows, strict=True):
-                self._nearest[case.id, k, encoder] = tuple(self.examples[int(row)] for row in nearest[::-1])
+                others = [row for i in nearest if (row := self.examples[int(i)]).group != case.source]
+                self._nearest[case.id, k, encoder] = tuple(others[:k][::-1])
         return {case.id: self._nearest[case.id, k, encoder] for case in cases}
 
     def _by_meaning(self, texts: Sequence[str], k: int, name: str) -> NDArray[np.int64]:

@@ -165,6 +165,7 @@ class Evidence:
         stale: What changed since the run, in words; such evidence is not used.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
+        only_dev: Whether that is dev cases alone, which nothing is trained on.
         other_models: Models beside the baseline's that may serve.
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
@@ -210,6 +211,7 @@ class Evidence:
     stale: Sequence[str] = ()
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
+    only_dev: bool = False
     other_models: int = 0
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()

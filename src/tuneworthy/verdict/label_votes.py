@@ -229,7 +229,7 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
     """
     cases = [case for case in session.split.dev if case.expected is not None]
     rows = [QuestionAnswer(case.text, _first(case)) for case in cases]
-    rows += [QuestionAnswer(example.question, example.answer.strip()) for example in session.pool.examples]
+    rows += [QuestionAnswer(example.question, example.answer.strip()) for example in session.split.shots]
     if session.task.kind != "label" or len(rows) < FEWEST_ROWS:
         return None
     seed = session.project.split.seed

@@ -101,7 +101,7 @@ def _stale(facts: Facts, record: RunRecord) -> list[str]:
         return changed_since(
             record,
             facts.project,
-            provenance(facts.project, split, graders, ShotPool(split.shots).hash, open_library(facts.project)),
+            provenance(facts.project, split, graders, ShotPool(split.pool).hash, open_library(facts.project)),
             opened,
         )
     except UserError as error:

@@ -28,7 +28,12 @@ def method_of(evidence: Evidence, ruling: Ruling) -> Method:
         return "preference"
     rate = evidence.pass_rate
     checked = evidence.judge.valid if evidence.judge else evidence.kind != "free_text"
-    if not evidence.has_examples and checked and rate is not None and LEARNABLE[0] <= rate <= LEARNABLE[1]:
+    if (
+        (evidence.only_dev or not evidence.has_examples)
+        and checked
+        and rate is not None
+        and LEARNABLE[0] <= rate <= LEARNABLE[1]
+    ):
         return "rl"
     if evidence.kind == "label" and evidence.best == "classical":
         return "classifier"

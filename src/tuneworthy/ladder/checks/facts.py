@@ -19,7 +19,7 @@ from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
-from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons
+from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, slot_name, with_slots
 from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.session import TaskData, settle
 from tuneworthy.providers.capabilities import Capabilities
@@ -215,17 +215,19 @@ class Facts:
         """What difference test can show; None without data."""
         if self.data is None:
             return None
-        test = self.data.split.test
-        plan = read_comparisons(self.folder)
-        plan = plan if plan.slots else plan.plan(rungs_with_comparisons(self.project, self.data.split, self.data.task))
-        alpha = min(plan.open_slots.values())
+        split = self.data.split
+        test, rungs = split.test, rungs_with_comparisons(self.project, split, self.data.task)
+        plan = with_slots(read_comparisons(self.folder), rungs, split)
+        now = {slot_name(rung, split) for rung in rungs}
+        left = {name: level for name, level in plan.open_slots.items() if name in now} or plan.open_slots
+        alpha = min(left.values())
         n_groups = len({case.source for case in test})
         margin = self.project.task.margin
         needed = cases_for_margin(margin, alpha).numbers
         return Power(
             n=len(test),
             n_groups=n_groups,
-            comparisons=len(plan.open_slots),
+            comparisons=len(left),
             alpha=alpha,
             difference=detectable(len(test), alpha, loss=LOSS),
             grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),

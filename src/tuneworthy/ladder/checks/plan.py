@@ -27,6 +27,14 @@ def target_missing(facts: Facts) -> Iterator[Finding]:
         yield Finding(message=messages.say("target_missing"), fix=messages.say("set_target"))
 
 
+@check("traffic_missing", severity="warning")
+def traffic_missing(facts: Facts) -> Iterator[Finding]:
+    """The project sets no `economics.requests_per_month`: there is no monthly bill, and no month in which training has
+    paid back."""
+    if facts.project.economics.requests_per_month is None:
+        yield Finding(message=messages.say("traffic_missing"), fix=messages.say("set_traffic"))
+
+
 @check("budget_missing", severity="warning")
 def budget_missing(facts: Facts) -> Iterator[Finding]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""

@@ -126,7 +126,7 @@ def context(facts: Facts) -> Iterator[Finding]:
     user = texts.get("user", "{{ input }}")
     variant = Variant(name="today", model="", model_identity={}, system=texts.get("system"), user=user)
     _, longest = prompt_tokens(variant, [*facts.data.split.dev, *facts.data.split.test])
-    shots = facts.data.split.shots[:1000]
+    shots = facts.data.split.pool[:1000]
     size = sum(len((shot.question + shot.answer).encode()) for shot in shots) / max(1, len(shots)) / BYTES_A_TOKEN + 8
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
@@ -152,7 +152,7 @@ def nothing_searched(facts: Facts) -> Iterator[Finding]:
     for why in (
         why_not_optimised(project, model, dev, searched=searched),
         why_not_ablated(project, model, system, dev, searched=searched),
-        why_no_sets(project, len(split.shots), searched=searched),
+        why_no_sets(project, len(split.pool), searched=searched),
     ):
         if why:
             yield Finding(message=why[0].upper() + why[1:], fix=messages.say("search_left_out"))

@@ -1,0 +1,105 @@
+"""`PROVIDER:NAME`, as a person names a model on the command line, to its section of the project file.
+
+`openai:NAME@URL` names a model of any server that speaks the protocol.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tuneworthy.config import messages
+from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.trust import LOOPBACK, origin_of
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Where the models of a provider are called.
+
+    Attributes:
+        provider: Provider of the project file.
+        url: Address of the server, where it is not the provider's own default.
+        key: Environment variable that holds the key.
+        url_variable: Environment variable with which the vendor's own SDK changes the address.
+    """
+
+    provider: str
+    url: str = ""
+    key: str = ""
+    url_variable: str = ""
+
+
+VENDORS: Final[Mapping[str, Vendor]] = {
+    "openai": Vendor("openai", key="OPENAI_API_KEY", url_variable="OPENAI_BASE_URL"),
+    "anthropic": Vendor("anthropic", key="ANTHROPIC_API_KEY", url_variable="ANTHROPIC_BASE_URL"),
+    "gemini": Vendor("openai", url="https://generativelanguage.googleapis.com/v1beta/openai", key="GEMINI_API_KEY"),
+    "ollama": Vendor("openai", url="http://localhost:11434/v1"),
+    "vllm": Vendor("vllm"),
+    "llama_cpp": Vendor("llama_cpp"),
+    "http": Vendor("http"),
+}
+_NAME_AT_URL: Final = re.compile(r"(.+)@(https?://.+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedModel:
+    """A model as the project file has it.
+
+    Attributes:
+        name: Its key in `[models]`.
+        section: Keys and values of its section.
+        label: The model as it was named, without the provider.
+    """
+
+    name: str
+    section: Mapping[str, Any]
+    label: str
+
+
+def read_model_name(text: str) -> NamedModel:
+    """Return the section that `text` names.
+
+    Args:
+        text: `PROVIDER:NAME`, `PROVIDER:NAME@URL`, or the address of a pipeline (`http://...`).
+
+    Raises:
+        UserError: The provider is unknown, or the name is missing.
+    """
+    vendor_name, _, label = text.partition(":")
+    if label.startswith("//"):
+        vendor_name, label = "http", text
+    if vendor_name not in VENDORS:
+        raise UnknownName("provider", vendor_name, VENDORS)
+    if not label:
+        raise UserError(messages.say("model_without_name", text=text), hint=messages.say("model_form"))
+    vendor = VENDORS[vendor_name]
+    section: dict[str, Any] = {"provider": vendor.provider}
+    url = ""
+    if vendor.provider == "http":
+        section["url"] = url = label
+    elif vendor.provider in {"openai", "anthropic"}:
+        at = _NAME_AT_URL.fullmatch(label)
+        label, url = at.groups() if at else (label, vendor.url or os.environ.get(vendor.url_variable, ""))
+        section |= {"model": label} | ({"base_url": url} if url else {})
+        if vendor.key and urlsplit(origin_of(url)).hostname not in LOOPBACK:
+            section["api_key_env"] = vendor.key
+    else:
+        section["model"] = _local(label, vendor.provider)
+    if url and not origin_of(url):
+        raise UserError(messages.say("not_an_address", text=text), hint=messages.say("model_form"))
+    short = label.partition("//")[2] if vendor.provider == "http" else Path(label.removeprefix("pypi:")).name
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", short).strip("-")
+    return NamedModel(name=name or vendor_name, section=section, label=label)
+
+
+def _local(label: str, provider: str) -> str:
+    """Return a path as an absolute one, and the name of a repository with its `hf:` where vLLM runs it."""
+    if label.startswith(("pypi:", "hf:")):
+        return label
+    if provider == "vllm" and not Path(label).exists():
+        return f"hf:{label}"
+    return str(Path(label).expanduser().resolve())
