@@ -330,7 +330,13 @@ class _Estimating:
         return mean + passage_tokens(variant) + (variant.shots.k * self.shot if variant.shots else 0.0)
 
     def _written(self, variant: Variant) -> Span:
-        """Return the least and the most tokens of an answer; both as observed where that is known."""
+        """Return the least and the most tokens of an answer; both as observed where that is known.
+
+        Those of a ranking are the tokens of all labels.
+        """
+        if variant.output.kind == "ranked":
+            most = sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices)
+            return most / 2, most  # what labels share at their beginning is read once
         known = self.observed.get(variant.model)
         if known and not variant.answer_after and not variant.decoding.get("effort"):
             return known.output_tokens, known.output_tokens

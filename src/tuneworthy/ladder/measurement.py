@@ -80,6 +80,7 @@ def repeats_of(project: Project, variant: Variant) -> int:
     """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
     config = project.models.get(variant.model)
     fixed = variant.model.startswith(PREFIX) or (config is not None and config.provider in DETERMINISTIC)
+    fixed = fixed or variant.output.kind == "ranked"
     varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
     return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
 
