@@ -17,6 +17,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
+from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
@@ -161,6 +162,7 @@ async def measure_on_test(
         repeats=repeats,
         graders=shares,
         fields=fields,
+        calibration=calibration_of(traces, test),
         violated=trial.violated,
         notes=[*record.notes, *notes],
     ), trial
