@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuneworthy.graders.base import accepted
-from tuneworthy.stats.calibration import Calibration, calibration
+from tuneworthy.stats.calibration import LabelCalibration, calibration
 from tuneworthy.types import MOST_UNSCORED, Case, Trace
 
 
-def calibration_of(traces: Sequence[Trace], cases: Sequence[Case]) -> Calibration | None:
+def calibration_of(traces: Sequence[Trace], cases: Sequence[Case]) -> LabelCalibration | None:
     """Return the calibration of the answers to `cases`; None where (nearly) not all carry probabilities.
 
     Args:

@@ -34,7 +34,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
 SAMPLED_REPEATS = 3
 # Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
-DETERMINISTIC = frozenset({"scripted", "python", "http"})
+DETERMINISTIC = frozenset({"scripted", "python", "http", "systemone", "openai_decisions"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.search.racing import Exit
-from tuneworthy.stats.calibration import Calibration
+from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.types import RungStatus, Variant
@@ -45,7 +45,7 @@ class CandidateResult:
     cost_usd: Dollars = 0.0
     unscored: int = 0
     dropped: Exit = ""
-    calibration: Calibration | None = None
+    calibration: LabelCalibration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ class RungRecord:
     reasons: Mapping[str, int] = field(default_factory=dict)
     confusion: Sequence[LabelConfusion] = ()
     detail: Detail | None = None
-    calibration: Calibration | None = None
+    calibration: LabelCalibration | None = None
     violated: str = ""
     notes: Sequence[str] = ()
 

@@ -39,7 +39,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class LabelCalibration:
     """What the probabilities of all labels are worth.
 
     Attributes:
@@ -61,12 +61,12 @@ class Calibration:
     coverage: Sequence[Coverage]
 
 
-def calibration(probabilities: ArrayLike, right: ArrayLike, seed: int = 0) -> Calibration:
+def calibration(probabilities: ArrayLike, right: ArrayLike, seed: int = 0) -> LabelCalibration:
     """Return what probabilities are worth, given the right labels.
 
     Args:
         probabilities: ``(n_cases, n_labels)``; rows sum to 1.
-        right: ``(n_cases,)``, column of the right label; -1 if it is none of them, which counts as probability 0.
+        right: ``(n_cases,)``, column of the right label; -1 if it is not among them, which counts as probability 0.
         seed: Of the draws for `ece_by_chance`.
 
     Raises:
@@ -86,7 +86,7 @@ def calibration(probabilities: ArrayLike, right: ArrayLike, seed: int = 0) -> Ca
     brier = (shares**2).sum(axis=1) - 2 * of_right + 1
     half = 1.96 * float(brier.std(ddof=1)) / n**0.5 if n > 1 else 2.0
     drawn = np.random.default_rng(seed).random((DRAWS, n)) < confidence
-    return Calibration(
+    return LabelCalibration(
         n=n,
         confidence=float(confidence.mean()),
         ece=float(_ece(confidence, hits[None])[0]),
