@@ -23,7 +23,7 @@ class FewShotRung(Rung):
         if structured.kind not in view.models[best.model].provider.supports:
             structured = OutputFormat()
         if not len(pool):
-            if structured.kind == "free" or best.output.kind in {structured.kind, "ranked"}:
+            if structured.kind == "free" or structured == best.output or best.output.kind == "ranked":
                 return Proposal(skipped=messages.say("no_examples_to_show"), skip_code="no_examples")
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
