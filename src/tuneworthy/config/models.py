@@ -118,6 +118,49 @@ class Anthropic(ModelSection):
         return urlsplit(self.base_url).hostname not in LOOPBACK
 
 
+class DecisionSection(ModelSection):
+    """What decision models share: they choose one of `criteria` and give the probability of each.
+
+    The system prompt is sent as the question, the rest of the chat as what it is asked about.
+    """
+
+    provider: str
+    model: str
+    """Model id, as the server calls it."""
+    base_url: str
+    """Address of the server, up to and including the version."""
+    api_key_env: str | None
+    """Environment variable that holds the key; keys are never written."""
+    criteria: dict[str, str] = Field(min_length=2, max_length=255)
+    """Each label, and what it means (may be empty)."""
+    question: str = "Which label fits the text?"
+    """What is asked where there is no system prompt."""
+
+    @property
+    def hosted(self) -> bool:
+        return urlsplit(self.base_url).hostname not in LOOPBACK
+
+
+class SystemOne(DecisionSection):
+    """A decision model behind the System One protocol: TypeSafe, llama.cpp's server, and others."""
+
+    provider: Literal["systemone"]
+    base_url: str = "https://api.typesafe.ai/v1"
+    """Address of the server, up to and including the version."""
+    api_key_env: str | None = "TYPESAFE_API_KEY"
+    """Environment variable that holds the key; keys are never written."""
+
+
+class OpenAIDecisions(DecisionSection):
+    """OpenAI's Decisions API."""
+
+    provider: Literal["openai_decisions"]
+    base_url: str = "https://api.openai.com/v1"
+    """Address of the server, up to and including the version."""
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key; keys are never written."""
+
+
 class Http(ModelSection):
     """A pipeline of the user's own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
 
@@ -172,7 +215,7 @@ class StrangerModel(ModelSection):
         return True
 
 
-KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted
+KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | SystemOne | OpenAIDecisions | Http | Python | Scripted
 Model = Annotated[
     KnownModel,
     Field(discriminator="provider"),

@@ -30,6 +30,7 @@ from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
 from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.evaluate.ranking import ranked
 from tuneworthy.prompts.passages import split_citations
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
@@ -660,6 +661,8 @@ def _trace(
 ) -> Trace:
     response = answer if isinstance(answer, Response) else None
     thinking, cited = "", tuple[str, ...]()
+    if response is not None:
+        response = ranked(response, variant.output)
     if response is not None and variant.answer_after:
         thinking, text = split_answer(response.text, variant.answer_after)
         response = replace(response, text=text)

@@ -1,47 +1,63 @@
-"""The classical baselines as models: fitted on the shot pool when first asked, stored like the answers of any model."""
+"""The classical baselines as models: fitted on the shot pool when first asked, stored like the answers of any model.
+
+A choice task has one more that needs no examples: a zero-shot decision model, where its file is here.
+"""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
+from math import log
+from pathlib import Path
 from typing import Any
 
 from tuneworthy import __version__
 from tuneworthy.cases.splits import DEV
 from tuneworthy.cases.stratified import rank
-from tuneworthy.cases.task_kind import TaskKind
-from tuneworthy.classical.base import ClassicalModel, candidates, fit
+from tuneworthy.classical import decision
+from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
 from tuneworthy.evaluate.models import Models, OpenModel
+from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.types import Example, Request, Response, content_hash
 
 # Parts of the dev cases that the baselines learn from: a case is answered by a model that has not seen its part.
 FOLDS = 5
 # How the names of these models begin: they are no models of the project file.
 PREFIX = "classical:"
+# The one that needs no examples.
+DECISION = "decision"
+# Of a probability, so that it has a logarithm.
+LEAST = 1e-12
 
 
 class ClassicalProvider:
-    """Answers with a classical baseline that is fitted when it is first asked; dev cases it learns from, cross-fitted.
+    """Answers with a classical baseline that is made when it is first asked, and with the probability of each label.
+
+    Dev cases that it learns from are cross-fitted.
 
     Args:
         name: Of the classical baseline.
-        pool: Its training rows.
-        seed: Of its random choices.
+        make: Fits it on rows, or loads it.
+        rows: That it is fitted on; none for a model that needs no examples.
+        identity: What its answers depend on beside its name and our version.
     """
 
     supports: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, pool: ShotPool, seed: int) -> None:
-        self._name, self._pool, self._seed = name, pool, seed
-        self._folds = _folds(pool.examples, seed)
+    def __init__(
+        self, name: str, make: Callable[[Sequence[Example]], ClassicalModel], rows: Sequence[Example], **identity: Any
+    ) -> None:
+        self._make, self._rows = make, rows
+        self._folds = _folds(rows, identity.get("seed", 0))
         self._models: dict[int | None, ClassicalModel] = {}
         self._lock = asyncio.Lock()
         self.identity: Mapping[str, Any] = {
             "provider": "classical",
             "classical": name,
-            "pool": pool.hash,
-            "seed": seed,
             "folds": content_hash(self._folds),
+            **identity,
             "versions": {"tuneworthy": __version__, "scikit-learn": version("scikit-learn")},
         }
 
@@ -50,13 +66,15 @@ class ClassicalProvider:
         fold = None if request.timing else self._folds.get(request.source)  # to time is not to score
         async with self._lock:
             if fold not in self._models:
-                rows = [row for row in self._pool.examples if fold is None or self._fold_of(row) != fold]
-                self._models[fold] = await asyncio.to_thread(fit, self._name, rows, self._seed)
-        return Response(
-            text=self._models[fold].predict([str(request.messages[-1].get("content") or "")])[0],
-            input_tokens=0,
-            output_tokens=0,
-        )
+                rows = [row for row in self._rows if fold is None or self._fold_of(row) != fold]
+                self._models[fold] = await asyncio.to_thread(self._make, rows)
+        model = self._models[fold]
+        questions = [str(request.messages[-1].get("content") or "")]
+        logprobs = None
+        if isinstance(model, ProbabilisticModel):
+            shares = model.probabilities(questions)[0].tolist()
+            logprobs = {label: log(max(share, LEAST)) for label, share in zip(model.labels, shares, strict=True)}
+        return Response(text=model.predict(questions)[0], input_tokens=0, output_tokens=0, label_logprobs=logprobs)
 
     def _fold_of(self, row: Example) -> int | None:
         return self._folds.get(row.group or "") if row.source == DEV else None
@@ -73,9 +91,22 @@ def _folds(examples: Sequence[Example], seed: int) -> dict[str, int]:
     return {source: place % FOLDS for place, source in enumerate(ordered)}
 
 
-def add_classical_models(models: Models, kind: TaskKind, pool: ShotPool, seed: int) -> dict[str, ClassicalProvider]:
+def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: int) -> dict[str, ClassicalProvider]:
     """Add all classical baselines for this kind of task; return them by name, the strongest first."""
-    providers = {name: ClassicalProvider(name, pool, seed) for name in reversed(candidates(kind))} if len(pool) else {}
+    names = reversed(candidates(task.kind)) if len(pool) else ()
+    providers = {
+        name: ClassicalProvider(name, partial(fit, name, seed=seed), pool.examples, pool=pool.hash, seed=seed)
+        for name in names
+    }
+    if task.structured.kind == "choice" and find(decision.SPEC, Path()) is not None:
+        providers[DECISION] = ClassicalProvider(
+            DECISION,
+            lambda _: _decision_model(task.labels),
+            (),
+            sha256=pinned(decision.SPEC).sha256,
+            question=decision.QUESTION,
+            labels=task.labels,
+        )
     for name, provider in providers.items():
         models.add(
             OpenModel(
@@ -89,3 +120,14 @@ def add_classical_models(models: Models, kind: TaskKind, pool: ShotPool, seed: i
             )
         )
     return providers
+
+
+def _decision_model(labels: tuple[str, ...]) -> decision.DecisionModel:
+    """Load the decision model.
+
+    Raises:
+        ModelError: Its file is not the one that is pinned.
+    """
+    path = pull(decision.SPEC, Path())
+    check_pinned(decision.SPEC, path)
+    return decision.DecisionModel(path, labels)

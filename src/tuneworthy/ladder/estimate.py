@@ -54,6 +54,8 @@ NETWORK_RATE = 60.0
 FEWEST_IN_FLIGHT = 8
 # Tokens of an answer to each expected one, and beside them; those that a model thinks in before it answers.
 LONGER, AROUND, THINKING = 1.5, 4.0, 300.0
+# Of the tokens of all labels, those that a ranking reads: what labels share at their beginning is read once.
+RANKED_SHARE = 0.75
 # The ends of a range are at most so many times below and above what is expected; of what a run has measured, the tokens
 # and seconds of a call are known better.
 SPREAD, MEASURED_SPREAD = 1.9, 1.2
@@ -414,7 +416,10 @@ class _Estimating:
         return mean + passage_tokens(variant) + (variant.shots.k * self.shot if variant.shots else 0.0)
 
     def _written(self, variant: Variant) -> float:
-        """Return the tokens of an answer: as observed where that is known."""
+        """Return the tokens of an answer, as observed where that is known; of a ranking, those of all labels."""
+        if variant.output.kind == "ranked":
+            tokens = sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices)
+            return tokens * RANKED_SHARE
         known, effort = self.observed.get(variant.model), variant.decoding.get("effort")
         if known and not variant.answer_after and not effort:
             return known.output_tokens

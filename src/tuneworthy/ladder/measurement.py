@@ -17,6 +17,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
+from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
@@ -33,7 +34,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
 SAMPLED_REPEATS = 3
 # Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
-DETERMINISTIC = frozenset({"scripted", "python", "http"})
+DETERMINISTIC = frozenset({"scripted", "python", "http", "systemone", "openai_decisions"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ def repeats_of(project: Project, variant: Variant) -> int:
     """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
     config = project.models.get(variant.model)
     fixed = variant.model.startswith(PREFIX) or (config is not None and config.provider in DETERMINISTIC)
+    fixed = fixed or variant.output.kind == "ranked"
     varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
     return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
 
@@ -160,6 +162,7 @@ async def measure_on_test(
         repeats=repeats,
         graders=shares,
         fields=fields,
+        calibration=calibration_of(traces, test),
         violated=trial.violated,
         notes=[*record.notes, *notes],
     ), trial

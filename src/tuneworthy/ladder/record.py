@@ -11,6 +11,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.search.racing import Exit
+from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.types import RungStatus, Variant
@@ -33,6 +34,7 @@ class CandidateResult:
         cost_usd: What its answers cost.
         unscored: Cases that could not be scored.
         dropped: Why it was asked no further; "" if it saw as much of dev as the winner.
+        calibration: What its probabilities are worth on these cases; None where it gives none.
     """
 
     variant: str
@@ -43,6 +45,7 @@ class CandidateResult:
     cost_usd: Dollars = 0.0
     unscored: int = 0
     dropped: Exit = ""
+    calibration: LabelCalibration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class RungRecord:
         reasons: Why answers of the winner were wrong, with counts.
         confusion: Of the same answers, for a label task: expected and answered labels, the most frequent pairs first.
         detail: What only this rung has.
+        calibration: What its probabilities are worth on test; None where it gives none.
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         notes: What was left out or dropped.
     """
@@ -160,6 +164,7 @@ class RungRecord:
     reasons: Mapping[str, int] = field(default_factory=dict)
     confusion: Sequence[LabelConfusion] = ()
     detail: Detail | None = None
+    calibration: LabelCalibration | None = None
     violated: str = ""
     notes: Sequence[str] = ()
 

@@ -18,6 +18,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
+from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.comparisons import (
     comparison_id,
@@ -260,6 +261,7 @@ class LadderRun:
         winner = raced.winner if raced else candidates[0]
         self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
         record = _explored(name, winner, raced, len(candidates) if session.split.explore else 1, notes)
+        record = replace(record, candidates=self._calibrated(record.candidates, candidates, unseen))
         with session.runner.metered() as spent:
             detail = await rung.examine(session, view, candidates, winner)
         record = replace(
@@ -319,6 +321,17 @@ class LadderRun:
         if self.session.split.explore:
             return await race(candidates, unseen, ask, n_dev=len(self.dev))
         return await race(candidates[:1], self.dev, ask) if self.quick else None
+
+    def _calibrated(
+        self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Sequence[Case]
+    ) -> list[CandidateResult]:
+        """Return what became of candidates on dev, with what their probabilities are worth there."""
+        by_id = {variant.id: variant for variant in variants}
+        return [
+            replace(row, calibration=calibration_of(self.session.runner.stored(by_id[row.variant], cases), cases))
+            for row in rows
+            for cases in [raced[: row.n]]
+        ]
 
     async def _failures(self, record: RungRecord, winner: Variant, raced: Sequence[Case]) -> dict[str, Any]:
         """Count why the winner's answers are wrong, and which labels it confuses; no model is called.

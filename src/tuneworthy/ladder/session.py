@@ -150,7 +150,7 @@ class Session:
         self.task = data.task
         self.models = Models(project)
         self.pool = ShotPool(data.split.pool, load_encoder)
-        add_classical_models(self.models, self.task.kind, self.pool, project.split.seed)
+        add_classical_models(self.models, self.task, self.pool, project.split.seed)
         add_tuned(self.models, project)  # its rung reports one that cannot be opened
         self.library = open_library(
             project, Account(store, budget, project.ladder.grace_s) if identities is None else None

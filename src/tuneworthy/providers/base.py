@@ -18,7 +18,7 @@ class Provider(Protocol):
     Attributes:
         identity: What determines an answer beside the request: provider, model id, file hash or base
             URL, engine settings. JSON-able, without secrets; part of every store key.
-        supports: Features that `Request` may use: subset of ``{"choice", "json_schema", "tools",
+        supports: Features that `Request` may use: subset of ``{"choice", "json_schema", "ranked", "tools",
             "logprobs", "seed"}``. A feature that is not named is never sent.
     """
 
@@ -58,7 +58,8 @@ PROVIDERS: Registry[Factory] = Registry(
     {
         name: f"tuneworthy.providers.{name}"
         for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted", "vllm")
-    },
+    }
+    | dict.fromkeys(("openai_decisions", "systemone"), "tuneworthy.providers.decisions"),
     chosen=True,
 )
 provider = PROVIDERS.register

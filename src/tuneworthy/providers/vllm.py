@@ -14,6 +14,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.model_safety import check_model, number_of, patterns_of, read_config
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.providers.vllm_ranking import PromptRanker
 from tuneworthy.providers.vllm_server import Launch, VllmServer, free_port, rank_limit
 from tuneworthy.store.folder import Folder
 from tuneworthy.trust import require
@@ -51,6 +52,7 @@ class VllmProvider:
         self._start_s, self._timeout_s = start_s, timeout_s
         self._server: VllmServer | None = None
         self._client: OpenAIProvider | None = None
+        self._ranker: PromptRanker | None = None
         self._starts = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = asyncio.Lock()
@@ -64,14 +66,20 @@ class VllmProvider:
         Raises:
             OutsideFault: The server does not start, or ended again and again.
         """
-        return await (await self._ready()).complete(request)
+        client = await self._ready()
+        if request.output.kind == "ranked" and self._ranker is not None:
+            return await self._ranker.rank(request)
+        return await client.complete(request)
 
     async def close(self) -> None:
         """End the server; may be called twice."""
         client, self._client = self._client, None
+        ranker, self._ranker = self._ranker, None
         server, self._server = self._server, None
         if client is not None:
             await client.close()
+        if ranker is not None:
+            await ranker.close()
         if server is not None:
             await asyncio.to_thread(server.stop)
 
@@ -96,6 +104,7 @@ class VllmProvider:
                 base_url=f"{server.address}/v1", model=self._launch.name, api_key=None, identity=self.identity,
                 capabilities=self._capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
+            self._ranker = PromptRanker(address=server.address, model=self._launch.name, timeout_s=self._timeout_s)
             return self._client
 
 

@@ -76,6 +76,7 @@ def document(
         tables.recall_table(record),
         tables.graders_table(record),
         tables.fields_table(record),
+        tables.calibration_table(record),
         tables.models_table(record),
     ]
     causes = tables.causes_table(verdict.verdict.errors) if verdict and verdict.holds and not record.quick else None

@@ -167,6 +167,12 @@ say = Catalogue(
         ),
         "read_graders": "Scores come from the test set (n = {n}). The first grader is the primary metric.",
         "read_fields": "F1 comes from the test set (n = {n}), for the variant that each rung compared there.",
+        "read_calibration": (
+            "Only variants that give a probability for each label. Surest 80%: accuracy on the 80% of the cases with "
+            "the highest confidence. ECE: mean distance of confidence and accuracy, in 15 bins. ECE by chance: what a "
+            "calibrated variant stays below in 95% of samples of this size. Brier score: 0 is perfect, 2 is the worst. "
+            "Intervals are 95%."
+        ),
         "read_errors": (
             "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers."
         ),

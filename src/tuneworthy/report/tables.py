@@ -202,6 +202,47 @@ def candidates_table(record: RunRecord) -> Table:
     )
 
 
+def calibration_table(record: RunRecord) -> Table | None:
+    """Return what the probabilities of variants are worth: of those compared on test, then of the other candidates."""
+    on_test = {rung.variant for rung in record.rungs if rung.calibration}
+    found = [("test", str(rung.name), rung.calibration) for rung in record.rungs]
+    found += [
+        ("dev", row.name, row.calibration)
+        for rung in record.rungs
+        for row in rung.candidates
+        if row.variant not in on_test
+    ]
+    rows = [
+        [
+            clean(name),
+            where,
+            numbers.count(one.n),
+            *(f"{numbers.score(row.accuracy)} {numbers.interval(row.ci95)}" for row in reversed(one.coverage)),
+            numbers.score(one.confidence),
+            numbers.score(one.ece),
+            numbers.score(one.ece_by_chance),
+            f"{numbers.score(one.brier)} {numbers.interval(one.brier_ci95)}",
+        ]
+        for where, name, one in found
+        if one
+    ]
+    if not rows:
+        return None
+    columns = [
+        Column("variant", "variant", "name"),
+        Column("cases", "cases", "text"),
+        Column("n", "n"),
+        Column("all", "accuracy"),
+        Column("most", "surest 80%"),
+        Column("half", "surest 50%"),
+        Column("confidence", "mean confidence"),
+        Column("ece", "ECE"),
+        Column("chance", "ECE by chance"),
+        Column("brier", "Brier score"),
+    ]
+    return Table("Calibration", columns, rows, messages.say("read_calibration"))
+
+
 def savings_table(record: RunRecord) -> Table | None:
     """Return the calls and the money that racing saved, by rung and in all; None where nothing was raced."""
     raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]

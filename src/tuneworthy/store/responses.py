@@ -263,6 +263,7 @@ _FIELDS = (
     "model",
     "dropped",
     "seconds",
+    "label_logprobs",
 )
 
 

@@ -25,6 +25,8 @@ FEWEST_SHOTS = 3
 LEVER_ALPHA = 0.1
 # The rung of tuned models.
 TUNED = "fine_tune"
+# The classical baseline that nothing has to be trained for.
+DECISION_MODEL = "classical/decision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

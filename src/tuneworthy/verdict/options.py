@@ -7,7 +7,7 @@ from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Option, OptionKind
 from tuneworthy.verdict.economics import Money
-from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
+from tuneworthy.verdict.evidence import DECISION_MODEL, TUNED, Evidence, RungEvidence
 
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
@@ -49,6 +49,12 @@ def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None
     return messages.say("limit_inside", span=span, limit=limits.p95_ms)
 
 
+def _needs(rung: RungEvidence) -> str:
+    if rung.rung != "classical":
+        return ""
+    return messages.say("needs_decision_model" if rung.name == DECISION_MODEL else "needs_export")
+
+
 def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
     return evidence.difference(evidence.rungs.get(a.rung), evidence.rungs.get(b.rung))
 
@@ -74,7 +80,7 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
         one_off_usd=0.0,
-        needs=messages.say("needs_export") if rung.rung == "classical" else "",
+        needs=_needs(rung),
         notes=_notes(evidence, rung),
     )
 

@@ -1,5 +1,6 @@
 """Rung `classical`: what methods without a language model score. A reference: no rung builds on it."""
 
+from tuneworthy.classical.decision import SPEC
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import PREFIX, add_classical_models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
@@ -12,8 +13,12 @@ class ClassicalRung(Rung):
 
     async def propose(self, view: View) -> Proposal:
         """Return one candidate for each classical baseline, the strongest first."""
-        if not len(view.pool):
-            return Proposal(skipped=messages.say("no_examples_to_learn"), skip_code="no_examples")
+        providers = add_classical_models(view.models, view.task, view.pool, view.seed)
+        if not providers:
+            skipped = messages.say("no_examples_to_learn")
+            if view.task.structured.kind == "choice":
+                skipped += messages.say("no_decision_model", spec=SPEC)
+            return Proposal(skipped=skipped, skip_code="no_examples")
         user = view.project.text(view.project.prompt.user) or "{{ input }}"
         candidates = [
             Variant(
@@ -24,6 +29,6 @@ class ClassicalRung(Rung):
                 user=user,
                 max_tokens=1,
             )
-            for name, provider in add_classical_models(view.models, view.task.kind, view.pool, view.seed).items()
+            for name, provider in providers.items()
         ]
         return Proposal(candidates=candidates)

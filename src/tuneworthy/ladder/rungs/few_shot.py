@@ -23,16 +23,18 @@ class FewShotRung(Rung):
         if structured.kind not in view.models[best.model].provider.supports:
             structured = OutputFormat()
         if not len(pool):
-            if structured.kind == "free" or structured == best.output:
+            if structured.kind == "free" or structured == best.output or best.output.kind == "ranked":
                 return Proposal(skipped=messages.say("no_examples_to_show"), skip_code="no_examples")
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
-        free = _free(best)
+        free = OutputFormat()
         candidates = [_variant(best, pool.per_case(k), free) for k in sizes]
         encoder, notes = _encoder(view)
         if encoder:
             candidates += [_variant(best, pool.per_case(k, encoder), free, "by_meaning") for k in sizes]
         candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
+        if best.output.kind == "ranked":  # what the labels are worth without content is another thing after shots
+            candidates.append(_variant(best, pool.per_case(sizes[0]), replace(best.output, ranking="sum", prior=())))
         if structured.kind != "free":
             greedy = _greedy(view, best)
             candidates += [_variant(greedy, pool.per_case(sizes[0]), structured), _variant(greedy, None, structured)]
@@ -52,7 +54,9 @@ class FewShotRung(Rung):
             return SearchResult()
         sets, notes = await shot_sets(session, view)
         best = view.incumbent
-        return SearchResult(candidates=[_variant(best, shots, _free(best), name) for name, shots in sets], notes=notes)
+        return SearchResult(
+            candidates=[_variant(best, shots, OutputFormat(), name) for name, shots in sets], notes=notes
+        )
 
 
 def _encoder(view: View) -> tuple[str, list[str]]:
@@ -63,10 +67,6 @@ def _encoder(view: View) -> tuple[str, list[str]]:
     if not isinstance(config, LocalEncoder):
         return "", [messages.say("shots_without_encoder")]
     return ("", [messages.say("shots_without_torch")]) if find_spec("torch") is None else (config.model, [])
-
-
-def _free(best: Variant) -> OutputFormat:
-    return replace(best.output, kind="free", choices=(), schema=None)
 
 
 def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str = "") -> Variant:

@@ -17,7 +17,7 @@ from tuneworthy.messages import say
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, OutputFormat, Variant
 
 RETIRES_DAYS = 90
 # The record of a hosted model that may not serve and may teach.
@@ -107,8 +107,13 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
         effort: The model's own if None.
     """
     capabilities = _capabilities(provider)
+    output = base.output
+    if output.kind == "ranked":  # what a label is worth without content is another thing on each model
+        ranks = output.kind in provider.supports
+        output = replace(output, ranking="sum", prior=()) if ranks else OutputFormat()
     return replace(
         base,
+        output=output,
         model=model,
         model_identity=provider.identity,
         decoding=accepted(capabilities, {**_sampling(base), **({"effort": effort} if effort else {})}, {})[0],

@@ -1,7 +1,8 @@
 """Rung `prompt`: rewrites of the system prompt.
 
-The rewrites are deterministic (structure, role, contract, half, chain of thought). Where the project file asks for
-them there are two more: one by GEPA, and one without the paragraphs that earn nothing.
+The rewrites are deterministic (structure, role, contract, half, chain of thought). For a choice task the labels are
+ranked too, where the model can do that. Where the project file asks for them there are two more: one by GEPA, and one
+without the paragraphs that earn nothing.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ from tuneworthy.ladder.rungs.prompt_search import (
     why_not_ablated,
     why_not_optimised,
 )
+from tuneworthy.ladder.rungs.ranked_labels import can_rank, ranked_variants, with_prior
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.transforms import TRANSFORMS, applicable
 from tuneworthy.search.ablate import may_go
@@ -41,7 +43,9 @@ class PromptRung(Rung):
                     notes=(*best.notes, name),
                 )
             )
+        candidates += ranked_variants(view)
         ablated, optimised, _ = _wanted(view)
+        corrected = view.searched and can_rank(view)
         section, half = view.project.reflection, view.n_dev // 2
         calls = Counter({best.model: (1 + len(may_go(best.system or ""))) * half} if ablated else {})
         if optimised and section:
@@ -49,7 +53,7 @@ class PromptRung(Rung):
             calls += Counter({section.model: section.calls // MINIBATCH})
         return Proposal(
             candidates=[c for c in candidates if c.id != best.id],
-            more_candidates=ablated + optimised,
+            more_candidates=ablated + optimised + corrected,
             more_calls=calls,
         )
 
@@ -68,6 +72,8 @@ class PromptRung(Rung):
             notes += [note] if note else []
         variants = [variant for variant in variants if variant.id != view.incumbent.id]
         made_from = frozenset(case.id for case in searched_cases(view.dev)) if variants else frozenset[str]()
+        if view.searched and can_rank(view) and (corrected := await with_prior(session, view)):
+            variants.append(corrected)
         return SearchResult(
             candidates=variants,
             made_from=made_from,

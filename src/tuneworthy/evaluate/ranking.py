@@ -1,0 +1,53 @@
+"""From the log-probabilities of labels to an answer and its probabilities: what a ranking does after the call.
+
+Sources: lm-evaluation-harness, `acc` (the sum) and `acc_norm` (divided by the bytes of the label); Zhao et al. 2021,
+"Calibrate Before Use", and Holtzman et al. 2021, "Surface Form Competition": both divide by the probability of the
+label after a question without content.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tuneworthy.types import Case, OutputFormat, Response
+
+# What stands for the input in a question without content (Zhao et al. 2021).
+CONTENT_FREE = "N/A"
+
+
+def ranked(response: Response, output: OutputFormat) -> Response:
+    """Return a response whose text is the label that `output` ranks first, with normalised log-probabilities.
+
+    Args:
+        response: With the log-probability of each choice, as the model gave it.
+        output: Says how they are compared.
+    """
+    raw = response.label_logprobs
+    if raw is None or not output.ranking:
+        return response
+    scores = {label: raw[label] for label in output.choices}
+    if output.ranking == "per_byte":
+        scores = {label: value / max(1, len(label.encode())) for label, value in scores.items()}
+    elif output.ranking == "prior":
+        scores = {label: scores[label] - prior for label, prior in zip(output.choices, output.prior, strict=True)}
+    return replace(response, text=max(scores, key=scores.__getitem__), label_logprobs=normalised(scores))
+
+
+def normalised(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return log-probabilities that sum to 1 over the labels."""
+    top = max(scores.values())
+    total = top + math.log(math.fsum(math.exp(value - top) for value in scores.values()))
+    return {label: value - total for label, value in scores.items()}
+
+
+def content_free(case: Case) -> Case:
+    """Return a case of the same shape that asks nothing."""
+    messages = case.messages
+    if messages:
+        messages = (*messages[:-1], {**messages[-1], "content": CONTENT_FREE})
+    asked = case.input
+    if isinstance(asked, dict):
+        asked = dict.fromkeys(asked, CONTENT_FREE)
+    elif asked is not None:
+        asked = CONTENT_FREE
+    return Case(id=Case.make_id([asked, list(messages)]), input=asked, messages=messages)

@@ -1,0 +1,130 @@
+"""Ranks given labels on llama.cpp: the log-probability of each one as the answer to a prompt.
+
+Its server reports log-probabilities of generated tokens only. So each label is generated: a grammar allows the label's
+own tokens and nothing else, and what the server reports of each token is its log-probability before the grammar. All
+labels of a request go to one slot, one after the other in the order of their tokens, so that the prompt, and what a
+label shares with the one before, is read once. Slots work side by side on several requests.
+
+Invariant: the tokens of a label are those of the prompt with the label behind it, less those of the prompt.
+
+Sources: lm-evaluation-harness, `loglikelihood` (a sum over the tokens of the continuation, its end not among them);
+llama.cpp tools/server/README.md (`/completion`: `n_probs`, `id_slot`; `/apply-template`; `/tokenize`) and
+grammars/README.md ("Tokens").
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from tuneworthy.errors import ProviderError
+from tuneworthy.providers import messages
+from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.providers.keys import Key
+from tuneworthy.types import Request, Response
+
+# So much of the end of a prompt decides how the label behind it is split into tokens.
+TAIL_CHARS = 16
+
+
+class LabelRanker:
+    """Ranks labels on one engine.
+
+    Args:
+        address: Of the server, without a path.
+        api_key: Its key.
+        slots: How many it has.
+        timeout_s: Limit of one call, seconds.
+    """
+
+    def __init__(self, *, address: str, api_key: str, slots: int, timeout_s: float) -> None:
+        self._client = HttpClient(address, key=Key(api_key), timeout_s=timeout_s)
+        self._slots = slots
+        self._free: asyncio.Queue[int] = asyncio.Queue()
+        self._tokens: dict[tuple[str, tuple[str, ...]], list[list[int]]] = {}
+        self.bind()
+
+    def bind(self) -> None:
+        """Serve a new event loop."""
+        self._free = asyncio.Queue()
+        for slot in range(self._slots):
+            self._free.put_nowait(slot)
+
+    async def rank(self, request: Request, sent: Sequence[Mapping[str, Any]]) -> Response:
+        """Return the most probable of `request.output.choices`, and the log-probability of each.
+
+        Args:
+            request: What is asked.
+            sent: Its messages, in the roles that the model takes.
+
+        Raises:
+            ProviderError: A call failed, or the server generated other tokens than those of the label.
+        """
+        started = time.perf_counter()
+        text = str((await self._client.post({"messages": list(sent)}, "apply-template"))["prompt"])
+        prompt = await self._tokenize(text)
+        labels = await self._label_tokens(request.output.choices, text, len(prompt))
+        slot = request.timing.lane if request.timing else await self._free.get()
+        try:
+            logprobs = await self._walk(prompt, labels, slot)
+        finally:
+            if not request.timing:
+                self._free.put_nowait(slot)
+        sums = {
+            label: sum(logprobs[tuple(tokens[:end])] for end in range(1, len(tokens) + 1))
+            for label, tokens in zip(request.output.choices, labels, strict=True)
+        }
+        return Response(
+            text=max(sums, key=sums.__getitem__),
+            input_tokens=len(prompt),
+            output_tokens=len(logprobs),
+            label_logprobs=sums,
+            seconds=time.perf_counter() - started,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _walk(
+        self, prompt: Sequence[int], labels: Sequence[list[int]], slot: int
+    ) -> dict[tuple[int, ...], float]:
+        """Return the log-probability of the last token of each beginning of a label, after the rest of it."""
+        logprobs: dict[tuple[int, ...], float] = {}
+        before: list[int] = []
+        for label in sorted(labels):
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, label, strict=False)))
+            rest, before = label[shared:], label
+            answer = await self._client.post(
+                {
+                    "prompt": [*prompt, *label[:shared]], "grammar": token_grammar(rest), "n_predict": len(rest),
+                    "n_probs": 1, "temperature": 0, "samplers": [], "cache_prompt": True, "id_slot": slot,
+                },
+                "completion",
+            )  # fmt: skip
+            rows = answer.get("completion_probabilities") or []
+            if [row.get("id") for row in rows] != rest:
+                raise ProviderError(messages.say("other_tokens"), code="malformed", retryable=False)
+            for number, row in enumerate(rows, shared + 1):
+                logprobs[tuple(label[:number])] = min(0.0, float(row["logprob"]))
+        return logprobs
+
+    async def _label_tokens(self, labels: tuple[str, ...], text: str, n_prompt: int) -> list[list[int]]:
+        """Return the tokens of each label behind the prompt `text`, which has `n_prompt`."""
+        key = text[-TAIL_CHARS:], labels
+        if key not in self._tokens:
+            self._tokens[key] = [(await self._tokenize(text + label))[n_prompt:] for label in labels]
+        return self._tokens[key]
+
+    async def _tokenize(self, text: str) -> list[int]:
+        answer = await self._client.post({"content": text, "add_special": True, "parse_special": True}, "tokenize")
+        return [int(token) for token in answer["tokens"]]
+
+
+def token_grammar(tokens: Sequence[int]) -> str:
+    """Write a grammar that allows these tokens and nothing else.
+
+    Source: llama.cpp grammars/README.md, "Tokens".
+    """
+    return "root ::= " + " ".join(f"<[{token}]>" for token in tokens)

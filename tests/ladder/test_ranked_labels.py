@@ -1,0 +1,191 @@
+"""Labels ranked on the ladder: the ways share their calls, the prior is taken off, and later rungs know what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuneworthy.cli.run as run_command
+from tests.ladder.simulations import LABELS, write_simulation
+from tuneworthy.config import load
+from tuneworthy.errors import OutsideFault
+from tuneworthy.ladder.record import RunRecord, record_from
+from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.rung import RUNGS, View, view_of
+from tuneworthy.ladder.rungs import ranked_labels
+from tuneworthy.ladder.rungs.model import on_model
+from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.providers.scripted import ScriptedProvider
+from tuneworthy.report.tables import calibration_table
+from tuneworthy.types import OutputFormat, Variant
+
+# It finds `red` likely whatever it is asked; beside that it knows the answer.
+SCRIPT = """
+import itertools
+
+from tuneworthy.types import Response
+RANKED = itertools.count()
+
+def ranked(request):
+    next(RANKED)
+    worth = {"red": 4.0, "green": 0.0, "blue": -1.0}
+    if question(request) != "N/A":
+        worth[truth(question(request))] += 1.5
+    return Response(text="red", label_logprobs={label: worth[label] - 9 for label in request.output.choices})
+
+"""
+WEAK = "ranked(request) if request.output.kind == 'ranked' else answer(request, 0.4)"
+
+
+@pytest.fixture
+def ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedProvider, "supports", ScriptedProvider.supports | {"ranked"})
+
+
+def project(root: Path, *, rungs: list[str], models: dict[str, str] | None = None, n_examples: int = 420) -> Path:
+    write_simulation(root, models or {"weak": WEAK}, rungs=rungs, n_examples=n_examples)
+    world = root / "world.py"
+    before, mark, functions = world.read_text().partition("def weak(request):")
+    world.write_text(before + SCRIPT + mark + functions)
+    return root
+
+
+def run_ladder(root: Path) -> tuple[RunRecord, int]:
+    async def run() -> tuple[RunRecord, int]:
+        loaded = load(root)
+        async with open_session(loaded) as session:
+            record = await LadderRun(session).run(loaded.ladder.rungs)
+            return record, session.runner.sent
+
+    return asyncio.run(run())
+
+
+async def view(session: Session) -> View:
+    dev = session.split.dev
+    best = (await RUNGS.get("baseline")().propose(view_of(session, None, dev))).candidates[0]
+    return view_of(session, best, dev, searched=True)
+
+
+@pytest.mark.usefixtures("ranks")
+def test_what_labels_are_worth_without_content_is_taken_off_and_all_ways_share_their_calls(
+    tmp_path: Path,
+) -> None:
+    root = project(tmp_path, rungs=["baseline", "prompt"])
+    record, sent = run_ladder(root)
+    prompt = record.rung("prompt")
+    assert prompt is not None
+    assert (prompt.name, prompt.status, prompt.score) == ("prompt/ranked_prior", "adopted", 1.0)
+    on_dev = {row.name: row for row in prompt.candidates}
+    assert on_dev["prompt/ranked_sum"].score < 0.5 < on_dev["prompt/ranked_prior"].score
+    winner = record.variant_of(prompt)
+    assert winner is not None
+    assert winner.output.prior == (-10.0, -9.0, -5.0)  # blue, green, red
+    again, more = run_ladder(root)
+    assert (again, more) == (record, 0)
+    # dev and test once for free output, rewrites and rankings alike: three rankings cost what one does
+    rewrites = sum(row.n for row in prompt.candidates if "ranked" not in row.name)
+    ranked = max(row.n for row in prompt.candidates if "ranked" in row.name)
+    assert sent <= 2 * (record.n_dev + record.n_test) + rewrites + ranked + 1 + 200
+
+
+@pytest.mark.usefixtures("ranks")
+def test_calibration_stands_in_record_and_report(tmp_path: Path) -> None:
+    record, _ = run_ladder(project(tmp_path, rungs=["classical", "baseline", "prompt"]))
+    for name, rung in (("prompt/ranked_prior", "prompt"), (None, "classical")):
+        found = record.rung(rung)
+        assert found is not None and found.calibration is not None
+        assert found.calibration.n == record.n_test
+        assert name is None or found.name == name
+        assert found.calibration.coverage[-1].accuracy == pytest.approx(found.score)
+    baseline = record.rung("baseline")
+    assert baseline is not None and baseline.calibration is None
+    assert record_from(record.to_dict()).to_dict() == record.to_dict()
+    table = calibration_table(record)
+    assert table is not None
+    assert ("prompt/ranked_prior", "test") in {(row[0], row[1]) for row in table.rows}
+    assert ("prompt/ranked_sum", "dev") in {(row[0], row[1]) for row in table.rows}
+
+
+def test_a_model_that_ranks_nothing_a_task_without_labels_and_too_many_labels_give_no_rankings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project(tmp_path, rungs=["baseline", "prompt"])
+
+    async def proposed(**changes: Any) -> list[str]:
+        async with open_session(load(root)) as session:
+            asked = replace(await view(session), **changes)
+            return [one.name for one in (await RUNGS.get("prompt")().propose(asked)).candidates if "ranked" in one.name]
+
+    assert asyncio.run(proposed()) == []
+    monkeypatch.setattr(ScriptedProvider, "supports", ScriptedProvider.supports | {"ranked"})
+    assert asyncio.run(proposed()) == ["prompt/ranked_sum", "prompt/ranked_per_byte"]
+    monkeypatch.setattr(ranked_labels, "MOST_LABELS", 2)
+    assert asyncio.run(proposed()) == []
+
+
+@pytest.mark.usefixtures("ranks")
+def test_another_prompt_or_model_takes_no_prior_along(tmp_path: Path) -> None:
+    root = project(tmp_path, rungs=["baseline"])
+    prior = OutputFormat(kind="ranked", choices=LABELS, ranking="prior", prior=(-1.0, -2.0, -3.0))
+
+    class Other(ScriptedProvider):
+        supports = frozenset()
+
+    async def variants() -> tuple[list[Variant], Variant, Variant]:
+        async with open_session(load(root)) as session:
+            asked = await view(session)
+            best = replace(asked.incumbent, output=prior)
+            few_shot = (await RUNGS.get("few_shot")().propose(replace(asked, best=best))).candidates
+            same = session.models[best.model].provider
+            other = Other(str, identity={"provider": "scripted", "function": "other"})
+            return list(few_shot), on_model(best, "weak", same), on_model(best, "other", other)
+
+    few_shot, ranking, free = asyncio.run(variants())
+    summed = replace(prior, ranking="sum", prior=())
+    assert [one.output for one in few_shot if one.output.kind == "ranked"] == [summed]
+    assert (ranking.output, free.output) == (summed, OutputFormat())
+
+
+def test_a_choice_task_without_examples_has_a_classical_baseline(tmp_path: Path) -> None:
+    record, _ = run_ladder(write_simulation(
+        tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["classical", "baseline"], n_examples=0, learnable=True
+    ))  # fmt: skip
+    classical = record.rung("classical")
+    assert classical is not None
+    assert classical.name == "classical/decision"
+    assert classical.calibration is not None
+
+
+def test_without_its_file_the_rung_says_how_to_get_the_decision_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    root = write_simulation(tmp_path / "p", {"weak": "answer(request, 0.4)"}, rungs=["classical"], n_examples=0)
+    classical = run_ladder(root)[0].rung("classical")
+    assert classical is not None
+    assert classical.status == "skipped"
+    assert "tuneworthy models pull pypi:sparrow-decider" in classical.reason
+
+
+@pytest.mark.parametrize("grader", ["choice", "exact"])
+def test_run_fetches_the_decision_model_for_a_choice_task_and_goes_on_without_it(
+    grader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["classical"], n_examples=0)
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace('type = "exact"', f'type = "{grader}"'))
+    fetched: list[str] = []
+
+    def pull(spec: str, root: Path) -> Path:
+        fetched.append(spec)
+        raise OutsideFault("the index does not answer")
+
+    monkeypatch.setattr(run_command, "find", lambda spec, root: None)
+    monkeypatch.setattr(run_command, "pull", pull)
+    run_command.fetch_models(load(root))
+    assert fetched == (["pypi:sparrow-decider"] if grader == "choice" else [])
+    assert ("the index does not answer" in capsys.readouterr().err) == bool(fetched)

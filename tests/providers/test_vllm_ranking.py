@@ -1,0 +1,95 @@
+"""Labels ranked on vLLM, against a server that speaks its protocol with a model of one's own making."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
+
+import pytest
+
+from tuneworthy.errors import ProviderError
+from tuneworthy.providers.vllm_ranking import PromptRanker
+from tuneworthy.types import OutputFormat, Request, Response
+
+OPENING = "<a>"  # what the template begins an answer with
+# Log-probability of a character as the next token; prompts are made of others too, which must not count.
+WORTH = {"a": -1.0, "b": -2.0, "c": -3.0}
+
+
+class Server(BaseHTTPRequestHandler):
+    """A token is a character."""
+
+    thinks: ClassVar[bool] = False
+    loses: ClassVar[bool] = False
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        told = {"/tokenize": self.tokens, "/v1/completions": self.completions}[self.path](asked)
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def tokens(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "prompt" in asked:
+            text = asked["prompt"]
+        else:
+            turns = [turn["content"] for turn in asked["messages"]]
+            opening = OPENING + ("<think></think>" if self.thinks and asked.get("add_generation_prompt", True) else "")
+            text = (
+                "".join([*turns[:-1], opening, turns[-1]])
+                if asked.get("continue_final_message")
+                else "".join([*turns, opening])
+            )
+        return {"tokens": [ord(one) for one in text], "count": len(text)}
+
+    def completions(self, asked: dict[str, Any]) -> dict[str, Any]:
+        rows = []
+        for index, prompt in enumerate(asked["prompt"]):
+            told: list[Any] = [None]
+            told += [{str(token): {"logprob": WORTH.get(chr(token), -9.0)}} for token in prompt[1:]]
+            rows.append({"index": index, "text": "", "prompt_logprobs": told[:-1] if self.loses else told})
+        return {"choices": rows[::-1]}
+
+    def log_message(self, *arguments: Any) -> None: ...
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    Server.thinks = Server.loses = False
+    server = HTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def rank(address: str) -> Response:
+    async def once() -> Response:
+        ranker = PromptRanker(address=address, model="m", timeout_s=20)
+        try:
+            output = OutputFormat(kind="ranked", choices=("ab", "c", "aaa"), ranking="sum")
+            return await ranker.rank(Request(messages=({"role": "user", "content": "xyz"},), output=output))
+        finally:
+            await ranker.close()
+
+    return asyncio.run(once())
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+def test_a_label_has_the_sum_of_its_own_tokens_and_the_prompt_counts_for_nothing(address: str, thinks: bool) -> None:
+    Server.thinks = thinks
+    response = rank(address)
+    assert response.label_logprobs == {"ab": -3.0, "c": -3.0, "aaa": -3.0}
+    prompt = len("xyz" + OPENING + ("<think></think>" if thinks else ""))
+    assert response.input_tokens == 3 * prompt + 6
+
+
+def test_an_answer_without_all_tokens_is_refused(address: str) -> None:
+    Server.loses = True
+    with pytest.raises(ProviderError, match="other tokens"):
+        rank(address)
