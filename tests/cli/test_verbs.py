@@ -222,6 +222,13 @@ def test_a_comparison_on_test_takes_its_look_from_the_reserve(
 # export, report, decide, status, matrix, models
 
 
+@pytest.mark.parametrize("words", [("export", "gguf"), ("export", "ollama"), ("export", "quantized")])
+def test_what_exports_a_trained_model_refuses_where_there_is_none(
+    words: tuple[str, ...], run_record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Run `tuneworthy" in refused(capsys, *words, "--project", run_record)
+
+
 def test_export_writes_the_winner_and_lists_the_files(
     run_record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
