@@ -38,12 +38,12 @@ ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}}
 """Exit statuses of verbs that are answers."""
 
 ELSEWHERE = {
-    "pip install 'tuneworthy[local]'": "test_packaging.py::test_the_wheel_works_on_each_python",
+    "pip install 'tuneworthy[local]'": "test_packaging.py::test_what_was_built_works_on_each_python",
     "make demo": "test_packaging.py::test_make_has_what_the_pages_name",
     "make setup": "test_packaging.py::test_make_has_what_the_pages_name",
     "tuneworthy data import logs.jsonl": "cli/test_demo_train.py::test_every_step_is_run_in_the_project_and_in_order",
     "tuneworthy run": "dataset/test_distill.py::",
-    "pip install tuneworthy": "test_packaging.py::test_the_wheel_works_on_each_python",
+    "pip install tuneworthy": "test_packaging.py::test_what_was_built_works_on_each_python",
     "pipx install 'tuneworthy[local]'": "test_packaging.py::test_pipx_runs_the_wheel",
     "pip download --dest wheelhouse 'tuneworthy[local]'": "test_packaging.py::test_it_installs_without_a_network",
     'export PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheelhouse"': "test_packaging.py::test_it_installs_without_a_network",
