@@ -37,18 +37,28 @@ SHELLS = {"", "sh", "bash", "console"}
 ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}}
 """Exit statuses of verbs that are answers."""
 
+PACKAGING = "test_packaging.py::"
 ELSEWHERE = {
-    "pip install 'tuneworthy[local]'": "test_packaging.py::test_what_was_built_works_on_each_python",
-    "make demo": "test_packaging.py::test_make_has_what_the_pages_name",
-    "make setup": "test_packaging.py::test_make_has_what_the_pages_name",
-    "tuneworthy data import logs.jsonl": "cli/test_demo_train.py::test_every_step_is_run_in_the_project_and_in_order",
-    "tuneworthy run": "dataset/test_distill.py::",
-    "pip install tuneworthy": "test_packaging.py::test_what_was_built_works_on_each_python",
-    "pipx install 'tuneworthy[local]'": "test_packaging.py::test_pipx_runs_the_wheel",
-    "pip download --dest wheelhouse 'tuneworthy[local]'": "test_packaging.py::test_it_installs_without_a_network",
-    'export PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheelhouse"': "test_packaging.py::test_it_installs_without_a_network",
-    "$ tuneworthy run": "hostile/test_trust.py::",
+    ("README.md", "pip install 'tuneworthy[local]'"): PACKAGING + "test_it_installs_without_a_network",
+    ("README.md", "make demo"): PACKAGING + "test_make_has_what_the_pages_name",
+    ("README.md", "tuneworthy data import logs.jsonl"): "train/test_train_project.py::"
+    "test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on",
+    ("CONTRIBUTING.md", "make setup"): PACKAGING + "test_make_has_what_the_pages_name",
+    ("distillation.md", "tuneworthy run"): "dataset/test_distill.py::"
+    "test_the_best_variant_teaches_and_the_student_sees_the_bare_question",
+    ("install.md", "pip install tuneworthy"): PACKAGING + "test_what_was_built_works_on_each_python",
+    ("install.md", "pipx install 'tuneworthy[local]'"): PACKAGING + "test_pipx_runs_the_wheel",
+    ("install.md", "pip download --dest wheelhouse 'tuneworthy[local]'"): PACKAGING
+    + "test_it_installs_without_a_network",
+    ("install.md", 'export PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheelhouse"'): PACKAGING
+    + "test_it_installs_without_a_network",
+    ("install.md", "make setup"): PACKAGING + "test_make_has_what_the_pages_name",
+    ("quickstart.md", "export OPENAI_API_KEY=..."): "e2e/test_quickstart.py::"
+    "test_the_path_of_the_page_ends_in_a_verdict",
+    ("quickstart.md", "tuneworthy check"): "e2e/test_quickstart.py::test_the_path_of_the_page_ends_in_a_verdict",
+    ("trust.md", "$ tuneworthy run"): "hostile/test_trust.py::test_a_refusal_lists_what_is_wanted_and_the_command",
 }
+"""Blocks, by their page and first command, that run in a test of their own, as (part of) what it checks."""
 
 
 @dataclass(frozen=True)
@@ -176,32 +186,31 @@ def all_blocks() -> list[Block]:
 
 def place_of(block: Block) -> str | None:
     """The test that runs a block elsewhere."""
-    return ELSEWHERE.get(block.commands[0])
+    return ELSEWHERE.get((block.page, block.commands[0]))
 
 
 HERE = [block for block in all_blocks() if not place_of(block)]
 
 
 def test_every_block_that_does_not_run_here_runs_in_a_test_that_exists() -> None:
-    first = {block.commands[0] for block in all_blocks()}
-    assert set(ELSEWHERE) <= first, "a block is gone"
+    assert set(ELSEWHERE) <= {(block.page, block.commands[0]) for block in all_blocks()}, "a block is gone"
     for place in ELSEWHERE.values():
         file, name = place.split("::")
         tree = ast.parse((TESTS / file).read_text())
-        assert not name or any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body), place
+        assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body), place
 
 
 class Shell:
-    """Runs the lines of a block as a person would, in one folder, with the models of each new project on a server.
+    """Runs the lines of a block as a person would, in one folder, with a server in the place of the vendor.
 
     Args:
         folder: Where it starts.
-        base_url: The server that takes the place of a vendor's.
+        base_url: The server.
     """
 
     def __init__(self, folder: Path, base_url: str) -> None:
-        self.folder, self.base_url = folder, base_url
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TUNEWORTHY_TRUST": str(folder)}
+        self.folder = folder
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENAI_BASE_URL": base_url}
 
     def run(self, block: Block) -> None:
         for line in block.commands:
@@ -215,7 +224,7 @@ class Shell:
             elif words[0] == "tuneworthy":
                 self._call([sys.executable, "-m", *words], ENDS.get(words[1], {0}))
                 if words[1] == "init":
-                    self._serve(self.folder / words[2] / "tuneworthy.toml")
+                    self._set_prices(self.folder / words[2] / "tuneworthy.toml")
             else:
                 pytest.fail(f"{block.page}:{block.line}: no test runs {line!r}")
 
@@ -225,11 +234,11 @@ class Shell:
         )
         assert done.returncode in ends, (command, done.stdout[-2000:], done.stderr[-2000:])
 
-    def _serve(self, file: Path) -> None:
-        text, n = re.subn(
-            r'(?m)^provider = "openai"$', f'provider = "openai"\nbase_url = "{self.base_url}"', file.read_text()
-        )
-        assert n, "the project names no model of a vendor"
+    def _set_prices(self, file: Path) -> None:
+        """Prices of the table hold at the vendor's address alone."""
+        prices = "input_usd_per_mtok = 0.1\noutput_usd_per_mtok = 0.5\n"
+        text, n = re.subn(r'(?m)^(model = "gpt-.*"\n)', rf"\1{prices}", file.read_text())
+        assert n == 2, "the project names both models"
         file.write_text(text)
 
 

@@ -13,7 +13,6 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import VERBS, invoke
-from tuneworthy.report.comparison import ENDINGS
 from tuneworthy.scaffold import project_file
 
 KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
@@ -181,6 +180,8 @@ def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest
 def test_compare_writes_a_file_in_the_format_of_its_ending(
     run_record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from tuneworthy.report.comparison import ENDINGS
+
     outs = [tmp_path / f"result{ending}" for ending in ENDINGS]
     words = ["compare", "best", "baseline", "--project", str(run_record)]
     assert invoke([*words, *(word for out in outs for word in ("--out", str(out)))]) == 0
