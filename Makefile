@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | check | bench | docs | simulations | lock | fuzz
+# make setup | demo | test | test-slow | check | bench | docs | simulations | picture | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs simulations lock fuzz clean
+.PHONY: setup demo test test-slow check bench docs simulations picture lock fuzz clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,12 @@ docs: setup
 
 simulations: setup
 	$(BIN)/python -m scripts.simulations --seed 7 --worlds 400 --n 200 600 --jobs 2 --out docs/simulations.md
+
+# The report of the last `make demo` as README shows it. CHROMIUM names the browser.
+CHROMIUM ?= chromium
+picture:
+	$(CHROMIUM) --headless --no-sandbox --hide-scrollbars --window-size=1100,1535 \
+		--screenshot=$(CURDIR)/docs/img/report.png file://$(CURDIR)/demo/report.html
 
 # The versions that every check runs with: what a fresh environment gets today, on Linux.
 lock:

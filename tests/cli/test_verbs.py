@@ -156,15 +156,12 @@ def test_free_models_are_asked_without_a_word_beside_paid_ones(
 
 @pytest.mark.parametrize(
     ("pair", "status", "answer"),
-    [(("baseline", "best"), 0, "better"), (("best", "baseline"), 3, "worse"), (("baseline", "current"), 2, None)],
+    [(("baseline", "best"), 0, "better"), (("best", "baseline"), 3, "worse"), (("baseline", "current"), 0, "same")],
 )
 def test_a_gate_says_by_its_status_how_a_comparison_ended(
-    pair: tuple[str, str], status: int, answer: str | None, run_record: Path, capsys: pytest.CaptureFixture[str]
+    pair: tuple[str, str], status: int, answer: str, run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("compare", *pair, "--gate", "--project", run_record)
-    if answer is None:
-        assert "A and B are the same variant" in refused(capsys, *words)
-        return
     found = told(capsys, *words, status=status)
     assert found["answer"] == answer
     assert {"a", "b", "on", "margin", "unscored", "cost_usd", "paired"} <= set(found)
@@ -177,6 +174,25 @@ def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest
     assert invoke(["run", "--project", str(root)]) == 0
     found = told(capsys, "compare", "baseline", "model", "--gate", "--project", root, status=4)
     assert found["answer"] == "unresolved"
+
+
+def test_compare_writes_a_file_in_the_format_of_its_ending(
+    run_record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tuneworthy.report.comparison import ENDINGS
+
+    outs = [tmp_path / f"result{ending}" for ending in ENDINGS]
+    words = ["compare", "best", "baseline", "--project", str(run_record)]
+    assert invoke([*words, *(word for out in outs for word in ("--out", str(out)))]) == 0
+    capsys.readouterr()
+    for out, form in zip(outs, ENDINGS.values(), strict=True):
+        assert invoke([*words, "--format", form]) == 0
+        shown, read = capsys.readouterr().out, out.read_text()
+        if form == "json":  # the second time every answer is stored and costs nothing
+            shown, read = (json.loads(text) | {"cost_usd": 0} for text in (shown, read))
+        assert shown == read
+    assert "The ending of x.html gives no format." in refused(capsys, *words, "--out", "x.html")
+    assert "Cannot write" in refused(capsys, *words, "--out", outs[0] / "x.md")
 
 
 def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,6 +220,13 @@ def test_a_comparison_on_test_takes_its_look_from_the_reserve(
 
 
 # export, report, decide, status, matrix, models
+
+
+@pytest.mark.parametrize("words", [("export", "gguf"), ("export", "ollama"), ("export", "quantized")])
+def test_what_exports_a_trained_model_refuses_where_there_is_none(
+    words: tuple[str, ...], run_record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Run `tuneworthy" in refused(capsys, *words, "--project", run_record)
 
 
 def test_export_writes_the_winner_and_lists_the_files(

@@ -93,12 +93,13 @@ def test_a_test_set_that_is_used_up_is_said_in_one_line(tmp_path: Path) -> None:
         within(world(tmp_path), act)
 
 
-def test_a_variant_is_not_compared_with_itself(tmp_path: Path) -> None:
-    async def act(session: Session) -> None:
-        await compare_variants(session, current(session), replace(current(session), name="again"), on_test=True)
+def test_a_variant_compared_with_itself_calls_no_model_and_spends_no_alpha(tmp_path: Path) -> None:
+    async def act(session: Session) -> Any:
+        session.ask = None  # type: ignore[assignment]
+        return await compare_variants(session, current(session), replace(current(session), name="again"), on_test=True)
 
-    with pytest.raises(UserError, match="A and B are the same variant"):
-        within(world(tmp_path), act)
+    result = within(world(tmp_path), act)
+    assert result.answer == "same" and result.passes and result.paired is None
     assert not (tmp_path / ".tuneworthy" / "comparisons.json").exists()
 
 

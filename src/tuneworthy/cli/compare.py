@@ -1,16 +1,18 @@
 """`tuneworthy compare`."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, print_result, project_option, spending_options
+from tuneworthy.cli.options import print_document, project_option, spending_options, writing_to
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.commands.compare import ComparisonOutcome, VariantComparison, compare_variants
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
+from tuneworthy.report.comparison import ENDINGS, FORMATS
+from tuneworthy.store import write_atomic
 
 
 @click.command("compare")
@@ -19,14 +21,32 @@ from tuneworthy.ladder.commands.compare import ComparisonOutcome, VariantCompari
 @project_option
 @click.option("--gate", is_flag=True, help="Exit status 3 if B is worse than A, 4 if that is unresolved.")
 @click.option("--test", "on_test", is_flag=True, help="Comparison on test, which spends alpha, instead of dev.")
+@click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="Format of stdout."
+)
+@click.option("--json", "form", flag_value="json", help="JSON alone on stdout.")
+@click.option(
+    "--out",
+    "paths",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="Further file to write, may be repeated: .md for a comment, .xml for JUnit, .json, .txt.",
+)
 @spending_options
-@json_option
 def command(
-    a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: float | None, yes: bool, as_json: bool
+    a: str,
+    b: str,
+    root: Path,
+    gate: bool,
+    on_test: bool,
+    form: str,
+    paths: tuple[Path, ...],
+    max_usd: float | None,
+    yes: bool,
 ) -> int:
     """Compare two variants, paired.
 
-    B is compared with A on the same cases.
+    B is compared with A on the same cases. If they are the same variant, no model is called.
 
     A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run,
     an id, or a variant.json that `export variant` wrote.
@@ -34,12 +54,23 @@ def command(
     \b
     Example (CI: did the edited prompt get worse?):
       tuneworthy compare baseline current --gate
+      tuneworthy compare main/variant.json current --gate --out comment.md --out junit.xml
     """
+    for path in paths:
+        if path.suffix not in ENDINGS:
+            message = messages.say("unknown_ending", path=path)
+            raise UserError(message, hint=messages.say("use_ending", endings=", ".join(ENDINGS)))
     result = run_async(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
-    print_result(as_json, asdict(result), _show, result)
-    if not gate or result.answer in {ComparisonOutcome.BETTER, ComparisonOutcome.NO_WORSE}:
+    if form == "text":
+        click.echo(FORMATS[form](result), nl=False)
+    else:
+        print_document(FORMATS[form](result), nl=False)
+    for path in paths:
+        with writing_to(path):
+            write_atomic(path, FORMATS[ENDINGS[path.suffix]](result).encode())
+    if not gate or result.passes:
         return 0
-    return 3 if result.answer is ComparisonOutcome.WORSE else 4
+    return 4 if result.passes is None else 3
 
 
 async def _run(
@@ -47,22 +78,3 @@ async def _run(
 ) -> VariantComparison:
     async with open_variants(project, [a, b], max_usd=max_usd, yes=yes) as (session, variants):
         return await compare_variants(session, *variants, on_test=on_test)
-
-
-def _show(result: VariantComparison) -> None:
-    paired = result.paired
-    click.echo(f"A  {result.a}: {paired.a:.1%}\nB  {result.b}: {paired.b:.1%}")
-    click.echo(
-        messages.say(
-            "difference",
-            delta=100 * paired.delta,
-            low=100 * paired.ci[0],
-            high=100 * paired.ci[1],
-            alpha=paired.alpha,
-            p_value=min(paired.p_value, paired.p_worse),
-            n=paired.n,
-            split=result.on,
-            unscored=result.unscored,
-        )
-    )
-    click.echo(messages.comparison(result.answer, result.margin, result.unvalidated))

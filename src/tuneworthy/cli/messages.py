@@ -140,10 +140,8 @@ say = Catalogue(
         # decide
         "valid_until": "Valid until {date}.\n",
         # compare
-        "difference": (
-            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}], one-sided p = {p_value:.4f} at alpha {alpha:.4f}, "
-            "n = {n} on {split}, {unscored} unscored"
-        ),
+        "unknown_ending": "The ending of {path} gives no format.",
+        "use_ending": "Use one of {endings}.",
         # status, guide
         "nothing_open": "All steps are done.",
         "next_step": "Next: {title}. {action}",
@@ -334,20 +332,6 @@ def spend(names: str, limit_usd: float | None) -> str:
     """Ask whether billed models may be called."""
     limit = f"and spend at most ${limit_usd:.2f}" if limit_usd is not None else "without a limit"
     return f"These services are billed: {names}. Continue {limit}?"
-
-
-def comparison(answer: str, margin: float, unvalidated: str) -> str:
-    """Say how a comparison ended."""
-    unresolved = (
-        unvalidated.rstrip(".")
-        or f"the interval allows both a loss and non-inferiority within {100 * margin:.1f} points"
-    )
-    return {
-        "better": "B is better than A.",
-        "no_worse": f"B is non-inferior to A within the margin of {100 * margin:.1f} points.",
-        "worse": "B is worse than A.",
-        "unresolved": f"Inconclusive: {unresolved}.",
-    }[answer]
 
 
 def dropped_rows(n: int, explanation: str, first: str) -> str:

@@ -87,7 +87,12 @@ def writing_to(path: Path) -> Iterator[None]:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout, as it is."""
     text = escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
-    click.echo(text, file=getattr(sys.stdout, "below", sys.stdout))
+    print_document(text)
+
+
+def print_document(text: str, *, nl: bool = True) -> None:
+    """Print a document whose text is safe on stdout, as it is: in a comment or a file no command gets `--project`."""
+    click.echo(text, file=getattr(sys.stdout, "below", sys.stdout), nl=nl)
 
 
 def print_result(as_json: bool, document: Any, show: Callable[..., object], *arguments: object) -> None:

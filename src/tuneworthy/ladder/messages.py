@@ -355,8 +355,6 @@ say = Catalogue(
         "power_enough": "{power} A gain as large as the margin ({margin:.1f} points) can be detected.",
         "power_short": "{power} A gain as small as the margin ({margin:.1f} points) can remain undetected.",
         # compare
-        "same_variant": "A and B are the same variant, {name} ({id}).",
-        "name_another": "Choose a different variant for A or B.",
         "too_few_cases": "There {n:is|are} {n} {split} {n:case|cases}, but a comparison needs at least {least}.",
         "more_scored_cases": "Add cases, or pass --test to compare on the test set.",
         "too_few_scored": (

@@ -7,6 +7,22 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
+        # compare
+        "both_possible": "the interval allows both a loss and non-inferiority within {margin:.1f} points",
+        "difference": (
+            "B - A: {delta:+.1f} points [{low:+.1f}, {high:+.1f}], one-sided p = {p_value:.4f} at alpha {alpha:.4f}, "
+            "n = {n} on {split}, {unscored} unscored"
+        ),
+        "difference_long": (
+            "Difference: {delta:+.1f} points (95% interval {low:+.1f} to {high:+.1f}). n = {n} {split} "
+            "{n:case|cases}, {unscored} unscored. Cost: {cost}."
+        ),
+        "losses": "Worse with B ({n}): {ids}",
+        "gains": "Better with B ({n}): {ids}",
+        "more_ids": "and {n} more",
+        "variant": "Variant",
+        "score": "Score",
+        "gate": "B is not worse than A",
         "verdict_stale": "The last verdict is out of date",
         "verdict_was": "The last verdict was: {answer}.",
         "since_then": "Changes since then: {changes}.",
@@ -327,3 +343,22 @@ STAGES: Final[Mapping[str, str]] = {
     "fuse": "rank fusion",
     "rerank": "reranking of the top results",
 }
+
+
+def comparison(answer: str, margin: float, why: str) -> str:
+    """Say how a comparison ended."""
+    return {
+        "same": "A and B are the same variant, so there is nothing to compare.",
+        "better": "B is better than A.",
+        "no_worse": f"B is non-inferior to A within the margin of {margin:.1f} points.",
+        "worse": "B is worse than A.",
+        "unresolved": f"Inconclusive: {why}.",
+    }[answer]
+
+
+def after_comparison(answer: str) -> str:
+    """Say what to do after a comparison; "" if nothing is."""
+    return {
+        "worse": "Next: fix the change, or see why a case fails with `tuneworthy cases show ID`.",
+        "unresolved": "Next: add cases with `tuneworthy cases add`, or compare on the test set with --test.",
+    }.get(answer, "")

@@ -1,11 +1,11 @@
 """Two variants, paired, on dev or (as a test comparison) on test: for people, and as a gate in CI."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
-from tuneworthy.errors import Undecided, UserError
+from tuneworthy.errors import Undecided
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.judging import JudgedVariant
@@ -20,8 +20,9 @@ FEWEST = 8
 
 
 class ComparisonOutcome(StrEnum):
-    """How B did against A."""
+    """How B did against A; `SAME`: they are one variant, so nothing was called."""
 
+    SAME = "same"
     BETTER = "better"
     NO_WORSE = "no_worse"
     WORSE = "worse"
@@ -36,22 +37,33 @@ class VariantComparison:
         on: `dev` or `test`.
         answer: How B did.
         margin: Of the project file.
+        paired: The numbers; None if A is B.
         lower: One-sided lower bound of the difference.
         unscored: Cases that one of the two has no score for.
-        paired: The numbers.
+        losses, gains: Ids of the cases on which B scores below, or above, A; on dev alone.
         unvalidated: Why the scores may not decide (a judge that human verdicts do not correct).
     """
 
     a: str
     b: str
+    a_id: str
+    b_id: str
     on: str
     answer: ComparisonOutcome
     margin: float
-    lower: float
-    unscored: int
-    cost_usd: float
-    paired: PairedResult
+    paired: PairedResult | None = None
+    lower: float | None = None
+    unscored: int = 0
+    cost_usd: float = 0.0
+    losses: tuple[str, ...] = ()
+    gains: tuple[str, ...] = ()
     unvalidated: str = ""
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether B may replace A: it is no worse, worse, or neither is shown (None)."""
+        passes = {ComparisonOutcome.WORSE: False, ComparisonOutcome.UNRESOLVED: None}
+        return passes.get(self.answer, True)
 
 
 async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> VariantComparison:
@@ -67,14 +79,18 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         on_test: Compare on test, which spends alpha, instead of dev.
 
     Raises:
-        UserError: A is B, or too little alpha is left for a test comparison.
+        UserError: Too little alpha is left for a test comparison.
         Undecided: Too few cases have a score of both.
     """
+    margin, on = session.project.task.margin, "test" if on_test else "dev"
+    result = VariantComparison(
+        a=a.name, b=b.name, a_id=a.id, b_id=b.id, on=on, answer=ComparisonOutcome.SAME, margin=margin
+    )
     if a.id == b.id:
-        raise UserError(messages.say("same_variant", name=a.name, id=a.id), hint=messages.say("name_another"))
+        return result
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
-        message = messages.say("too_few_cases", split="test" if on_test else "dev", n=len(cases), least=FEWEST)
+        message = messages.say("too_few_cases", split=on, n=len(cases), least=FEWEST)
         raise Undecided(message, hint=messages.say("add_cases" if on_test else "more_scored_cases"))
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
     repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
@@ -90,7 +106,6 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     scored_groups = None if groups is None else groups[both]
     sides = (num_a[both], den_a[both], num_b[both], den_b[both])
     paired = compare(*sides, scored_groups, alpha=alpha, seed=session.project.split.seed)
-    margin = session.project.task.margin
     bound = non_inferior(*sides, scored_groups, margin=margin)
     unvalidated = ""
     if session.judging:
@@ -99,16 +114,17 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
     unscored = int((~both).sum())
     barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)
-    return VariantComparison(
-        a=a.name,
-        b=b.name,
-        on="test" if on_test else "dev",
+    score_a, score_b = num_a / den_a, num_b / den_b  # nan, as an unscored case has, is neither below nor above
+    ids = np.array([case.id for case in cases])
+    return replace(
+        result,
         answer=ComparisonOutcome.UNRESOLVED if barred else _answer(paired, bound.holds),
-        margin=margin,
+        paired=paired,
         lower=bound.lower,
         unscored=unscored,
         cost_usd=sum(trace.cost_usd for trace in (*traces_a, *traces_b)),
-        paired=paired,
+        losses=() if on_test else tuple(ids[score_b < score_a].tolist()),
+        gains=() if on_test else tuple(ids[score_b > score_a].tolist()),
         unvalidated=unvalidated,
     )
 

@@ -1,0 +1,109 @@
+"""A comparison of two variants as text, Markdown for a pull request, JUnit XML or JSON; no case and no answer is in it.
+
+The JUnit file has one test, which passes where B is no worse, fails where it is worse, and is an error where neither is
+shown. Source: the schema that Jenkins reads (jenkinsci/xunit-plugin, junit-10.xsd), which other servers follow.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Final
+from xml.etree import ElementTree
+
+import orjson
+
+from tuneworthy.ladder.commands.compare import VariantComparison
+from tuneworthy.report import messages
+from tuneworthy.report.numbers import dollars, percent
+from tuneworthy.report.text import clean, escaped, markdown_code, markdown_text
+
+# Ids of cases in a comment, at most.
+MOST_IDS = 20
+# Characters of an id of a variant.
+ID_LENGTH = 8
+
+
+def comparison_text(result: VariantComparison) -> str:
+    """Return the comparison for a terminal."""
+    lines = [answer(result)]
+    if paired := result.paired:
+        scores = [f"A  {clean(result.a)}: {percent(paired.a)}", f"B  {clean(result.b)}: {percent(paired.b)}"]
+        lines = [*scores, _difference(result, "difference"), *lines]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_markdown(result: VariantComparison) -> str:
+    """Return the comparison as a comment of a pull request: the answer, the scores, the cases that changed."""
+    blocks = [f"### {markdown_text(answer(result))}"]
+    if paired := result.paired:
+        rows = (("A", result.a, result.a_id, paired.a), ("B", result.b, result.b_id, paired.b))
+        table = [f"| | {messages.say('variant')} | {messages.say('score')} |", "|---|---|---:|"]
+        table += [
+            f"| {side} | {markdown_code(name)} {markdown_code(identity[:ID_LENGTH])} | {percent(score)} |"
+            for side, name, identity, score in rows
+        ]
+        blocks += ["\n".join(table), markdown_text(_difference(result, "difference_long"))]
+        blocks += [_cases(name, ids) for name, ids in (("losses", result.losses), ("gains", result.gains)) if ids]
+    blocks.append(messages.after_comparison(result.answer))
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def comparison_junit(result: VariantComparison) -> str:
+    """Return the comparison as JUnit XML."""
+    failures, errors = str(int(result.passes is False)), str(int(result.passes is None))
+    counts = {"tests": "1", "failures": failures, "errors": errors}
+    top = ElementTree.Element("testsuites", counts)
+    suite = ElementTree.SubElement(top, "testsuite", {"name": "tuneworthy", **counts, "skipped": "0"})
+    test = ElementTree.SubElement(suite, "testcase", {"classname": "tuneworthy.compare", "name": messages.say("gate")})
+    text = comparison_text(result)
+    if not result.passes:
+        kind = "error" if result.passes is None else "failure"
+        ElementTree.SubElement(test, kind, {"type": str(result.answer), "message": clean(answer(result))}).text = text
+    else:
+        ElementTree.SubElement(test, "system-out").text = text
+    ElementTree.indent(top)
+    return ElementTree.tostring(top, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def comparison_json(result: VariantComparison) -> str:
+    """Return the comparison as JSON."""
+    return escaped(orjson.dumps(asdict(result), option=orjson.OPT_INDENT_2).decode()) + "\n"
+
+
+FORMATS: Final[Mapping[str, Callable[[VariantComparison], str]]] = {
+    "text": comparison_text,
+    "json": comparison_json,
+    "markdown": comparison_markdown,
+    "junit": comparison_junit,
+}
+ENDINGS: Final[Mapping[str, str]] = {".txt": "text", ".json": "json", ".md": "markdown", ".xml": "junit"}
+
+
+def answer(result: VariantComparison) -> str:
+    """Return how B did, in a sentence."""
+    margin = 100 * result.margin
+    why = result.unvalidated.rstrip(".") or messages.say("both_possible", margin=margin)
+    return messages.comparison(result.answer, margin, why)
+
+
+def _difference(result: VariantComparison, sentence: str) -> str:
+    paired = result.paired
+    assert paired is not None
+    return messages.say(
+        sentence,
+        delta=100 * paired.delta,
+        low=100 * paired.ci[0],
+        high=100 * paired.ci[1],
+        alpha=paired.alpha,
+        p_value=min(paired.p_value, paired.p_worse),
+        n=paired.n,
+        split=result.on,
+        unscored=result.unscored,
+        cost=dollars(result.cost_usd),
+    )
+
+
+def _cases(sentence: str, ids: Sequence[str]) -> str:
+    shown = [markdown_code(identity) for identity in ids[:MOST_IDS]]
+    if len(ids) > MOST_IDS:
+        shown.append(messages.say("more_ids", n=len(ids) - MOST_IDS))
+    return messages.say(sentence, n=len(ids), ids=", ".join(shown))

@@ -1,0 +1,255 @@
+"""The GitHub Action: its scripts, run as GitHub runs them, on a repository of ours whose prompt changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lxml import etree
+
+from tests.ladder.simulations import write_simulation
+
+ROOT = Path(__file__).parent.parent
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+SCHEMA = etree.XMLSchema(etree.parse(ROOT / "tests" / "fixtures" / "junit.xsd"))
+# What the models of the simulation answer: right on a share that follows the system prompt.
+MODEL = "answer(request, 0.9 if 'colour' in system(request) else 0.3)"
+
+
+@dataclass
+class Outcome:
+    """How a step of the action ended."""
+
+    status: int
+    log: str
+    summary: str
+    outputs: Mapping[str, str]
+
+    @property
+    def comment(self) -> str:
+        return Path(self.outputs["comment"]).read_text()
+
+
+def script_of(step: str) -> dict[str, Any]:
+    (found,) = (one for one in ACTION["runs"]["steps"] if one.get("id") == step)
+    return found
+
+
+def value_of(expression: str, context: Mapping[str, str]) -> str:
+    """The value of `${{ a || b }}`: the first of its names that is not empty."""
+    (names,) = re.fullmatch(r"\$\{\{ (.+) \}\}", expression).groups()  # type: ignore[union-attr]
+    return next((context[name] for name in names.split(" || ") if context[name]), "")
+
+
+class Repository:
+    """A git repository whose project lies in the folder `task`, and the runner that the action sees."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "repository"
+        self.temp = folder / "temp"
+        self.temp.mkdir(parents=True)
+        self.project = write_simulation(self.folder / "task", {"small": MODEL}, n_cases=200, rungs=["baseline"])
+        (self.project / ".gitignore").write_text(".tuneworthy/\n__pycache__/\n")
+        self.git("init", "-q", "-b", "main")
+        self.base = self.commit()
+
+    def git(self, *words: str) -> str:
+        identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com"]
+        done = subprocess.run(["git", *identity, *words], cwd=self.folder, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(self) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "Change the project")
+        return self.git("rev-parse", "HEAD")
+
+    def write_prompt(self, text: str) -> None:
+        file = self.project / "tuneworthy.toml"
+        file.write_text(re.sub(r'system = ".*"', f'system = "{text}"', file.read_text()))
+        self.commit()
+
+    def run(self, step: str = "compare", event: Mapping[str, str] | None = None, **inputs: str) -> Outcome:
+        """Run the script of a step: bash, and the environment that GitHub sets."""
+        context = {f"inputs.{name}": str(value["default"]) for name, value in ACTION["inputs"].items()}
+        context |= {"inputs.project": "task"} | {f"inputs.{name}": value for name, value in inputs.items()}
+        pull_request = {"github.event.pull_request.base.sha": self.base, "github.event.before": ""}
+        context |= pull_request | (event or {})
+        found = script_of(step)
+        script, outputs, summary = (self.temp / name for name in ("script.sh", "outputs", "summary"))
+        script.write_text(found["run"])
+        outputs.write_text("")
+        summary.write_text("")
+        environment = {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "HOME": str(self.temp),
+            "GITHUB_OUTPUT": str(outputs),
+            "GITHUB_STEP_SUMMARY": str(summary),
+            "GITHUB_WORKSPACE": str(self.folder),
+            "GITHUB_ACTION_PATH": str(ROOT),
+            "RUNNER_TEMP": str(self.temp),
+            "TUNEWORTHY_TRUST": str(self.folder),
+            **{name: value for name, value in os.environ.items() if name == "PYTHONPATH"},
+            **{name: value_of(text, context) for name, text in found.get("env", {}).items()},
+        }
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        pairs = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
+        return Outcome(done.returncode, done.stdout + done.stderr, summary.read_text(), pairs)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("action")
+    Repository(folder)
+    return folder
+
+
+@pytest.fixture
+def repository(original: Path, tmp_path: Path) -> Repository:
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    made = Repository.__new__(Repository)
+    made.folder, made.temp, made.project = tmp_path / "repository", tmp_path / "temp", tmp_path / "repository" / "task"
+    made.base = made.git("rev-parse", "HEAD")
+    return made
+
+
+def test_a_worse_prompt_fails_with_a_readable_comment_and_a_valid_junit_file(repository: Repository) -> None:
+    repository.write_prompt("Name the shape.")
+    outcome = repository.run()
+    assert outcome.status == 3, outcome.log
+    assert outcome.outputs["answer"] == "worse"
+    lines = outcome.comment.splitlines()
+    assert lines[0] == "### B is worse than A."
+    assert re.fullmatch(r"Difference: -\d\d\.\d points \(95% interval -\d\d\.\d to -\d\d\.\d\)\. n = .*", lines[7])
+    assert re.match(r"Worse with B \(\d+\): `", lines[9])
+    assert outcome.summary == outcome.comment
+    top = etree.parse(outcome.outputs["junit"])
+    SCHEMA.assertValid(top)
+    assert top.getroot().get("failures") == "1"
+
+
+def test_an_equal_prompt_passes(repository: Repository) -> None:
+    repository.write_prompt("Name the colour, please.")
+    outcome = repository.run()
+    assert (outcome.status, outcome.outputs["answer"]) == (0, "no_worse"), outcome.log
+    SCHEMA.assertValid(etree.parse(outcome.outputs["junit"]))
+
+
+def test_a_better_prompt_passes(repository: Repository) -> None:
+    repository.write_prompt("Name the shape.")
+    repository.base = repository.git("rev-parse", "HEAD")
+    repository.write_prompt("Name the colour.")
+    outcome = repository.run()
+    assert (outcome.status, outcome.outputs["answer"]) == (0, "better"), outcome.log
+
+
+def test_a_change_of_something_else_passes_without_a_call(repository: Repository) -> None:
+    (repository.folder / "README.md").write_text("Hello.\n")
+    repository.commit()
+    outcome = repository.run()
+    assert (outcome.status, outcome.outputs["answer"]) == (0, "same"), outcome.log
+    assert outcome.summary == "### A and B are the same variant, so there is nothing to compare.\n"
+
+
+def test_an_inconclusive_comparison_fails_unless_it_may_pass(repository: Repository) -> None:
+    file = repository.project / "world.py"
+    file.write_text(file.read_text().replace("0.3", "0.88, 'x'") + "\n")
+    repository.base = repository.commit()
+    repository.write_prompt("Name the shape.")
+    outcome = repository.run()
+    assert (outcome.status, outcome.outputs["answer"]) == (4, "unresolved"), outcome.log
+    assert "Next: add cases" in outcome.summary
+    assert repository.run(undecided="pass").status == 0
+
+
+def test_a_push_is_compared_with_what_it_follows_and_a_named_variant_comes_first(repository: Repository) -> None:
+    repository.write_prompt("Name the shape.")
+    push = {"github.event.pull_request.base.sha": "", "github.event.before": repository.base}
+    first = repository.run(event=push)
+    assert first.status == 3, first.log
+    variant = next(repository.temp.glob("*/baseline/variant.json"))
+    again = repository.run(event={"github.event.pull_request.base.sha": "no-such-commit"}, baseline=str(variant))
+    assert again.status == 3, again.log
+
+
+def test_a_shallow_checkout_fetches_the_base(repository: Repository) -> None:
+    repository.write_prompt("Name the shape.")
+    origin = repository.folder.rename(repository.folder.with_name("origin"))
+    repository.folder.mkdir()
+    repository.git("clone", "-q", "--depth=1", origin.as_uri(), ".")
+    outcome = repository.run()
+    assert outcome.status == 3, outcome.log
+
+
+def test_a_base_without_the_project_passes(repository: Repository) -> None:
+    repository.git("checkout", "-q", "--orphan", "other")
+    repository.git("rm", "-rq", "--cached", ".")
+    (repository.folder / "README.md").write_text("Hello.\n")
+    repository.git("add", "README.md")
+    repository.git("commit", "-q", "-m", "Begin")
+    repository.base = repository.git("rev-parse", "HEAD")
+    repository.commit()
+    outcome = repository.run()
+    assert (outcome.status, outcome.outputs["answer"]) == (0, "none"), outcome.log
+
+
+@pytest.mark.parametrize("event", ["", "--upload-pack=touch hacked"])
+def test_a_base_that_is_no_revision_is_refused(event: str, repository: Repository) -> None:
+    outcome = repository.run(event={"github.event.pull_request.base.sha": event})
+    assert outcome.status == 2 and "::error::There is no base revision." in outcome.log
+
+
+def test_a_fault_is_shown_in_the_summary_and_no_line_of_it_is_a_workflow_command(repository: Repository) -> None:
+    file = repository.project / "tuneworthy.toml"
+    file.write_text(file.read_text() + "\n[x]\n'''\n::error::planted")
+    outcome = repository.run()
+    assert outcome.status == 2 and outcome.outputs["answer"] == "error", outcome.log
+    assert outcome.summary.startswith("### tuneworthy gives no answer (exit status 2)\n\n    ")
+    assert "junit" not in outcome.outputs
+    token = re.search(r"::stop-commands::(\w{32})\n", outcome.log).group(1)  # type: ignore[union-attr]
+    assert f"\n::{token}::\n" in outcome.log
+
+
+@pytest.mark.parametrize("extras", ["local]==0.1 evil[", "; touch hacked", "$(touch hacked)"])
+def test_extras_are_names_alone(extras: str, repository: Repository) -> None:
+    outcome = repository.run("install", extras=extras)
+    assert outcome.status == 2 and "::error::" in outcome.log
+    assert not (repository.folder / "hacked").exists()
+
+
+def expressions(path: Path) -> list[str]:
+    """The scripts of a workflow or action that hold an expression: text of strangers would become code there."""
+    found = yaml.safe_load(path.read_text())
+    jobs = [found["runs"]] if "runs" in found else found["jobs"].values()
+    return [step["run"] for job in jobs for step in job["steps"] if "${{" in step.get("run", "")]
+
+
+def unpinned(path: Path) -> list[str]:
+    """The actions of a workflow that another commit can come under."""
+    return re.findall(r"uses: (?!\S+@[0-9a-f]{40}\s+# v\d)(\S+)", path.read_text())
+
+
+@pytest.mark.parametrize("path", [ROOT / "action.yml", *WORKFLOWS], ids=lambda path: path.name)
+def test_no_script_holds_an_expression_and_every_action_is_pinned(path: Path) -> None:
+    assert expressions(path) == []
+    assert unpinned(path) == []
+
+
+def test_an_expression_in_a_script_and_an_action_by_its_tag_are_found(tmp_path: Path) -> None:
+    planted = tmp_path / "planted.yml"
+    planted.write_text('jobs: {a: {steps: [{uses: "x/y@v1"}, {run: "echo ${{ github.head_ref }}"}]}}\n')
+    assert expressions(planted) == ["echo ${{ github.head_ref }}"]
+    planted.write_text("      - uses: x/y@v1\n      - uses: x/z@main # v1\n")
+    assert unpinned(planted) == ["x/y@v1", "x/z@main"]
