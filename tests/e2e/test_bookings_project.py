@@ -1,0 +1,83 @@
+"""examples/bookings: the generated data is what its script writes, and what the project file says holds of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tuneworthy.cli import invoke
+from tuneworthy.config import load
+from tuneworthy.verdict.gates import NEVER_WAIVED, stage_gates
+
+BOOKINGS = Path(__file__).parents[2] / "examples" / "bookings"
+FILES = ("cases.jsonl", "examples.jsonl")
+LINE = re.compile(r"BOOK (\w+) (MON|TUE|WED|THU|FRI) (\d\d):(\d\d)-(\d\d):(\d\d) x(\d+)((?: \+\w+)*)")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_data", BOOKINGS / "make_data.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows(name: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (BOOKINGS / name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_script_reproduces_the_data(script: ModuleType, tmp_path: Path) -> None:
+    script.write(tmp_path)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (BOOKINGS / name).read_bytes()
+    script.SEED += 1
+    script.write(tmp_path)
+    script.SEED -= 1
+    assert all((tmp_path / name).read_bytes() != (BOOKINGS / name).read_bytes() for name in FILES)
+
+
+def test_every_line_is_a_booking_within_the_opening_hours(script: ModuleType) -> None:
+    lines = [row["expected"] for row in rows("cases.jsonl")]
+    lines += [row["messages"][-1]["content"] for row in rows("examples.jsonl")]  # type: ignore[index]
+    for line in lines:
+        match = LINE.fullmatch(str(line))
+        assert match, line
+        room, _, *clock, people, extras = match.groups()
+        start, end = (int(clock[i]) * 60 + int(clock[i + 1]) for i in (0, 2))
+        assert room in script.ROOMS and script.OPENS <= start < end <= script.CLOSES and 2 <= int(people) <= 12
+        assert all(extra.lstrip("+") in script.EXTRAS for extra in extras.split())
+
+
+def test_the_cases_are_no_look_up_of_the_examples(script: ModuleType) -> None:
+    examples = [row["messages"] for row in rows("examples.jsonl")]
+    answers = {messages[-1]["content"] for messages in examples}  # type: ignore[index]
+    questions = "\n".join(messages[0]["content"].lower() for messages in examples)  # type: ignore[index]
+    cases = rows("cases.jsonl")
+    assert len({case["input"] for case in cases}) == len(cases)
+    assert sum(case["expected"] in answers for case in cases) <= 0.02 * len(cases)
+    tags = Counter(tag for case in cases for tag in case["tags"])  # type: ignore[attr-defined]
+    assert tags["new wording"] >= 0.3 * len(cases) and tags["known wording"] >= 0.3 * len(cases)
+    lists = [value for value in vars(script).values() if isinstance(value, script.Wordings)]
+    for wordings in [*lists, *script.LENGTHS.values(), *script.WITH_EXTRAS.values()]:
+        for new in wordings.new:
+            assert re.search(r"\b" + re.sub(r"\\\{\w+\\\}", r"\\S+", re.escape(new.lower())), questions) is None, new
+
+
+def test_what_the_project_waives_can_be_waived_and_the_pilot_is_not() -> None:
+    waived = {one.gate for one in load(BOOKINGS).waivers}
+    assert waived == {"other_models", "retrieval", "decoding", "dataset_review", "shadow"}
+    gates = {*stage_gates("to_decide"), *stage_gates("to_train"), *stage_gates("to_ship")}
+    assert waived <= gates - NEVER_WAIVED
+
+
+def test_the_project_is_checked_without_an_error(tmp_path: Path) -> None:
+    root = shutil.copytree(BOOKINGS, tmp_path / "bookings", ignore=shutil.ignore_patterns(".tuneworthy"))
+    assert invoke(["check", "--project", str(root)]) == 0
