@@ -118,7 +118,12 @@ def summary(rows: Sequence[Row], n_test: int) -> str:
     firm = cell("", [row for row in rows if row.truth in FIRM])
     whole = cell("", rows)
     lines = [
-        ("classes, and classes under one condition, shown to be above 5% firm and wrong", f"{len(shown)} of {len(every)}", "none", not shown),
+        (
+            "classes (in all, and by condition) shown above 5% firm and wrong",
+            f"{len(shown)} of {len(every)}",
+            "none",
+            not shown,
+        ),
         ("firm and wrong, all", share(whole.wrong, whole.n), "", True),
     ]
     if n_test in MOST_UNDECIDED:
