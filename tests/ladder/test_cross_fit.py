@@ -130,12 +130,13 @@ class Memory:
         return [self.rows.get(question, "never seen") for question in questions]
 
 
-def remembered(pool: ShotPool, cases: Sequence[Case], monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+def remembered(rows: Sequence[Example], cases: Sequence[Case]) -> list[Case]:
     """The cases whose answer a model that only remembers knows."""
-    monkeypatch.setattr(classical_models, "fit", lambda _, rows, seed: Memory(
-        [QuestionAnswer(row.question, row.answer) for row in rows], seed
-    ))  # fmt: skip
-    provider = classical_models.ClassicalProvider("nearest", pool, 7)
+
+    def memory(rows: Sequence[Example]) -> Memory:
+        return Memory([QuestionAnswer(row.question, row.answer) for row in rows], 7)
+
+    provider = classical_models.ClassicalProvider("nearest", memory, rows, seed=7)
 
     async def ask() -> list[Case]:
         answers = [
@@ -147,14 +148,13 @@ def remembered(pool: ShotPool, cases: Sequence[Case], monkeypatch: pytest.Monkey
     return asyncio.run(ask())
 
 
-def test_no_dev_case_is_in_its_own_training_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_dev_case_is_in_its_own_training_fold(tmp_path: Path) -> None:
     split = read_data(load(project(tmp_path, 120, examples=30))).split
-    pool = ShotPool(split.pool)
-    assert remembered(pool, [*split.dev, *split.test], monkeypatch) == []
-    forgetful = ShotPool([replace(row, source="") for row in split.pool])
-    assert remembered(forgetful, split.dev, monkeypatch) == [*split.dev]
+    assert remembered(split.pool, [*split.dev, *split.test]) == []
+    forgetful = [replace(row, source="") for row in split.pool]
+    assert remembered(forgetful, split.dev) == [*split.dev]
     others = [Case(id=row.id, input=row.question) for row in split.shots]
-    assert remembered(pool, others, monkeypatch) == others  # and what is no dev case trains every model
+    assert remembered(split.pool, others) == others  # and what is no dev case trains every model
 
 
 def test_cases_of_one_source_share_a_fold_and_labels_are_spread(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_the_source_of_a_case_reaches_the_model_and_changes_no_key(tmp_path: Pat
     async def run() -> int:
         async with open_session(load(project(tmp_path))) as session:
             models = Models(session.project)
-            providers = add_classical_models(models, session.task.kind, session.pool, 7)
+            providers = add_classical_models(models, session.task, session.pool, 7)
             sources = []
             provider = providers["nearest"]
             complete = provider.complete

@@ -116,7 +116,6 @@ say = Catalogue(
         "takes_less": "{share:.1%} lower latency",
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
-        "no_decision_model": "; for a zero-shot decision model, run `tuneworthy models pull {spec}`",
         "classical": "no language model",
         "classical_compared": "no language model; against the best language model variant: {reason}",
         "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
