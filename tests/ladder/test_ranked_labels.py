@@ -13,6 +13,7 @@ import tuneworthy.cli.run as run_command
 from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import OutsideFault
+from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import RUNGS, View, view_of
@@ -21,7 +22,7 @@ from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.report.tables import calibration_table
-from tuneworthy.types import OutputFormat, Variant
+from tuneworthy.types import OutputFormat, Ranking, Variant
 
 # It finds `red` likely whatever it is asked; beside that it knows the answer.
 SCRIPT = """
@@ -148,6 +149,21 @@ def test_another_prompt_or_model_takes_no_prior_along(tmp_path: Path) -> None:
     summed = replace(prior, ranking="sum", prior=())
     assert [one.output for one in few_shot if one.output.kind == "ranked"] == [summed]
     assert (ranking.output, free.output) == (summed, OutputFormat())
+
+
+@pytest.mark.parametrize("ranking", ["sum", "per_byte", "prior"])
+def test_an_exported_ranking_says_that_nothing_is_generated(ranking: Ranking, tmp_path: Path) -> None:
+    root = project(tmp_path, rungs=["baseline"])
+
+    async def exported() -> str:
+        async with open_session(load(root)) as session:
+            output = OutputFormat(kind="ranked", choices=LABELS, ranking=ranking)
+            variant = replace((await view(session)).incumbent, output=output)
+            paths = {path.name: path for path in export_variant(session, variant, tmp_path / "out")}
+            assert "client.py" not in paths
+            return paths["prompt.md"].read_text()
+
+    assert "Nothing is generated." in asyncio.run(exported())
 
 
 def test_a_choice_task_has_a_baseline_that_needs_no_examples(tmp_path: Path) -> None:

@@ -383,6 +383,10 @@ say = Catalogue(
         # export variant
         "no_prompt": "{name} is a classical baseline, which has no prompt to export.",
         "fit_classical": "To use the classical baseline, train it with the Python function `tuneworthy.classical.fit`.",
+        "export_ranked": (
+            "Nothing is generated. The answer is the label in `variant.json` whose tokens have the highest sum of "
+            "log-probabilities after this prompt{way}."
+        ),
         "passages_before": (
             "The prompt puts the {k} best {k:passage|passages} before the question, with the best one last. Content "
             "hash of the documents: {documents}. Search settings: {settings}. Each passage has this format:"
@@ -440,6 +444,14 @@ LABELS_OPEN: Final = (
     "Labels that occur only once make up {once} of {n} answers in dev cases and examples, so more labels probably "
     f"exist. Answers are therefore not constrained to the known labels. {say('name_labels')}"
 )
+
+
+# What is done with the sum of a label's log-probabilities, by ranking.
+RANKINGS: Final = {
+    "sum": "",
+    "per_byte": ", divided by the bytes of the label",
+    "prior": ", minus the label's entry in `prior`",
+}
 
 
 def labels_in_test_only(labels: Sequence[str]) -> str:

@@ -82,6 +82,8 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 def _prompt(variant: Variant, turns: list[dict[str, Any]]) -> str:
     name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
     lines = [f"# {name}", "", f"Model: {model}. Decoding: {_listed(variant.decoding) or 'default'}.", ""]
+    if variant.output.kind == "ranked":
+        lines += [messages.say("export_ranked", way=messages.RANKINGS[variant.output.ranking]), ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
         lines += [messages.shots_per_case(variant.shots.k, variant.shots.encoder), ""]
     if variant.retrieval is not None:
