@@ -253,3 +253,25 @@ def test_an_expression_in_a_script_and_an_action_by_its_tag_are_found(tmp_path: 
     assert expressions(planted) == ["echo ${{ github.head_ref }}"]
     planted.write_text("      - uses: x/y@v1\n      - uses: x/z@main # v1\n")
     assert unpinned(planted) == ["x/y@v1", "x/z@main"]
+
+
+def test_a_release_is_published_without_a_secret_by_a_job_that_can_do_nothing_else() -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    release = yaml.safe_load(text)
+    publish = release["jobs"]["publish"]
+    assert release["permissions"] == {"contents": "read"} and "secrets." not in text
+    assert publish["permissions"] == {"id-token": "write"} and publish["environment"] == "pypi"
+    assert publish["needs"] == "build" and [name for step in publish["steps"] if (name := step.get("run"))] == []
+    assert "pypa/gh-action-pypi-publish@" in publish["steps"][-1]["uses"]
+    assert release[True]["push"] == {"tags": ["v*"]}  # YAML 1.1 reads `on` as true
+
+
+def test_the_page_names_the_inputs_and_outputs_of_the_action_and_its_workflow_holds_no_expression() -> None:
+    page = (ROOT / "docs" / "ci.md").read_text()
+    (workflow,) = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    tables = set(re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE)) | set(re.findall(r", `(\w+)` \|", page))
+    assert tables == {*ACTION["inputs"], *ACTION["outputs"]}
+    steps = workflow["jobs"]["compare"]["steps"]
+    (used,) = (step for step in steps if step.get("uses", "").startswith("tuneworthy/"))
+    assert set(used["with"]) <= set(ACTION["inputs"])
+    assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
