@@ -362,7 +362,7 @@ def test_a_limit_of_the_system_is_one_line(world: Path, words: str, what: str, b
 
 @pytest.mark.parametrize(
     "words",
-    inputs(["status", "run", "decide", "doctor --json", "report", "guide --help", "plan"], "status", "run"),
+    inputs(["status", "run", "decide", "doctor --json", "report", "decide --help"], "status", "run"),
 )
 def test_a_full_disk_behind_stdout_is_one_line(world: Path, words: str) -> None:
     with Path("/dev/full").open("w") as full:
@@ -372,7 +372,7 @@ def test_a_full_disk_behind_stdout_is_one_line(world: Path, words: str) -> None:
     tried("full disk", f"stdout: {words}", good, (done.returncode, done.stderr))
 
 
-@pytest.mark.parametrize("words", inputs(["status", "decide", "guide --help", "doctor --json"], "status"))
+@pytest.mark.parametrize("words", inputs(["status", "decide", "decide --help", "doctor --json"], "status"))
 def test_a_reader_that_leaves_is_no_bug(world: Path, words: str) -> None:
     read, write = os.pipe()
     os.close(read)

@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import label_layout, messages, numbers
 from tuneworthy.report.text import clean
@@ -481,5 +482,11 @@ def svg_of(layers: Sequence[Any], width: int, height: int) -> str:
         titlePadding=8,
     )
     chart = chart.configure_legend(labelFontSize=12, labelColor=INK)
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
+    try:
+        svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
+    except BaseException as error:
+        # A panic of Rust is no Exception. It is what the library does when the system refuses a thread or a file.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise OutsideFault(messages.say("charts_panicked", error=error)) from None
     return svg

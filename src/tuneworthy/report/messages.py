@@ -7,6 +7,10 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
+        "charts_panicked": (
+            "Could not draw the charts: {error}. The system may be out of file descriptors, threads or memory. "
+            "Close other programs or raise the limit, then run the command again."
+        ),
         # compare
         "both_possible": "the interval allows both a loss and non-inferiority within {margin:.1f} points",
         "difference": (
