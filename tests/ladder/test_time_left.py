@@ -1,8 +1,8 @@
 """The time left of a run, on the recorded timings of a demo (`demo_timings.json`).
 
-The recording has, for each batch of calls, its rung, variant, number of answers, those stored, whether calls were timed,
-the seconds before it, and those at which each answer came: scaled to the processor time of two cores, as the machine was
-busy with other work. `takes` is what the estimate assumed: calls and seconds, together and alone, by rung.
+The recording has, for each batch of calls, its rung, variant, number of answers, those stored, whether calls were
+timed, the seconds before it, and those at which each answer came: scaled to the processor time of two cores, as the
+machine was busy with other work. `takes` is what the estimate assumed: calls and seconds, together and alone, by rung.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from rich.text import Text
 from tuneworthy.cli import messages
 from tuneworthy.cli.progress import PLAIN_EVERY_S
 from tuneworthy.cli.tables import STYLES
-from tuneworthy.cli.terminal import console
+from tuneworthy.cli.terminal import console, redraws
 from tuneworthy.ladder.estimate import RungEstimate
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.time_left import TimeLeft
@@ -42,13 +42,12 @@ class LadderProgress:
     """What happens in a run, on stderr; a context manager.
 
     Args:
-        live: Whether a table is redrawn; otherwise lines are printed. If None, whether a terminal can move its cursor.
+        live: Whether a table is redrawn; otherwise lines are printed. If None, the console decides.
     """
 
     def __init__(self, *, live: bool | None = None) -> None:
         self._output = console(stderr=True)
-        can = self._output.is_terminal and not self._output.is_dumb_terminal
-        self._live = can if live is None else live
+        self._live = redraws(self._output) if live is None else live
         self._rows: dict[str, _RungLine] = {}
         self._left = TimeLeft({})
         self._rung = self._label = ""
