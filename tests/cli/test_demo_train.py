@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 import tuneworthy.cli.demo
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import invoke
 from tuneworthy.cli.demo import STEPS, go_on, write_demo
 from tuneworthy.config import load
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, stage_gates
+from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.messages import ANSWERS
 
 
 class Verbs:
@@ -42,6 +46,29 @@ def test_a_no_of_parity_is_an_answer_and_any_other_ends_it(monkeypatch: pytest.M
     assert (status, len(ran)) == (0, len(STEPS))
     status, ran = walked(monkeypatch, data=3)
     assert (status, len(ran)) == (3, 1)
+
+
+def test_the_demo_ends_with_the_verdict_why_and_what_is_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
+
+    def write(folder: Path) -> None:
+        write_simulation(folder, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
+
+    monkeypatch.setattr(tuneworthy.cli.demo, "write_demo", write)
+    assert invoke(["demo", str(tmp_path / "demo")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    verdict = load_verdict(load(tmp_path / "demo"))
+    assert verdict is not None
+    answer = next(place for place, line in enumerate(lines) if line.startswith(ANSWERS[verdict.verdict.outcome]))
+    assert lines[answer].endswith(verdict.verdict.reasons[0]) and lines[answer + 1].startswith("  ")
+    assert [line.split(":")[0] for line in lines[answer:] if line and line[0] != " "][1:] == [
+        "Next",
+        f"Valid until {verdict.verdict.valid_until}.",
+        "Report",
+    ]
+    assert any(line.split()[:2] == ["model", "adopted"] for line in lines[:answer])
 
 
 def test_what_the_demo_waives_are_gates_that_can_be_waived_each_with_its_reason(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cli.test_screen import Screen
 from tuneworthy.cli import progress
 from tuneworthy.cli.progress import AnswerProgress
+from tuneworthy.cli.run_progress import LadderProgress
 
 
 def test_without_a_terminal_a_line_is_printed_now_and_then(
@@ -43,6 +45,13 @@ def test_the_rate_is_that_of_the_last_seconds(
     lines = capsys.readouterr().err.splitlines()
     assert "1 of 1000" in lines[0] and "left" not in lines[0]
     assert "2.0/s" in lines[-1]
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Screen())
+    for name, live in (("dumb", False), ("xterm", True)):
+        monkeypatch.setenv("TERM", name)
+        assert (AnswerProgress()._live, LadderProgress()._live) == (live, live)
 
 
 def test_answers_outside_a_count_are_ignored(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,16 @@ def test_the_closer_look_at_documents_is_estimated_and_told(tmp_path: Path) -> N
     assert found.examined >= record.n_dev  # all of dev by the oracle
 
 
+def test_the_range_of_each_figure_is_below_a_factor_of_4(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.toml += HOSTED + PRICE
+    folder.replace("[prompt]", "[prompt]\nmax_tokens = 4000")
+    found = estimate(folder.write())
+    rungs = [row.calls for row in found.rungs.values()]
+    for figure in (found.calls, found.minutes, found.usd, *rungs):
+        assert 0 < figure.low <= figure.expected <= figure.high < 4 * figure.low
+
+
 def test_a_model_without_its_key_is_estimated_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = clean(tmp_path / "project")
     folder.toml += HOSTED + PRICE

@@ -33,18 +33,18 @@ def played(slower: float, slow_start_s: float) -> tuple[list[Moment], float]:
         rung: RungEstimate(candidates=1, calls=Amount(0, 0, 0), together=Work(*together), alone=Work(*alone))
         for rung, (together, alone) in RECORDED["takes"].items()
     }
-    left, now, before, moments = TimeLeft(takes), 0.0, "", list[Moment]()
+    rest, now, before, moments = TimeLeft(takes), 0.0, "", list[Moment]()
     for rung, label, total, stored, alone, gap, answers in RECORDED["batches"]:
         if before and rung != before:
-            left.finish(before)
+            rest.finish(before)
         before, now = rung, now + gap * slower
-        left.begin(rung, label, total, stored, alone=alone, now=now)
+        rest.begin(rung, label, total, stored, alone=alone, now=now)
         began = now + (0.0 if moments or rung == "classical" else slow_start_s)
         for seconds in answers:
             now = began + seconds * slower
-            left.answer(now)
+            rest.answer(now)
             if rung != "classical":
-                moments.append(Moment(now, left.seconds()))
+                moments.append(Moment(now, rest.seconds()))
     return moments, now
 
 
@@ -59,12 +59,12 @@ def test_after_20_seconds_the_time_left_is_right_within_a_factor_of_2(slower: fl
         assert 0.5 <= one.shown / (end - one.now) <= 2.0
 
 
-def answering(left: TimeLeft, rung: str, n: int, each_s: float, now: float = 0.0) -> float:
+def answering(rest: TimeLeft, rung: str, n: int, each_s: float, now: float = 0.0) -> float:
     """Let `n` of 1,000 answers come, and return the time after them."""
-    left.begin(rung, rung, 1000, 0, alone=False, now=now)
+    rest.begin(rung, rung, 1000, 0, alone=False, now=now)
     for _ in range(n):
         now += each_s
-        left.answer(now)
+        rest.answer(now)
     return now
 
 
@@ -75,39 +75,39 @@ def thousand(*rungs: str) -> TimeLeft:
 
 
 def test_a_machine_that_is_busy_now_counts_as_busy() -> None:
-    left = thousand("a", "b")
-    answering(left, "b", 100, 4.0, answering(left, "a", 500, 1.0))
-    left.finish("a")
-    assert left.seconds() == pytest.approx(900 * 4.0, rel=0.1)
+    rest = thousand("a", "b")
+    answering(rest, "b", 100, 4.0, answering(rest, "a", 500, 1.0))
+    rest.finish("a")
+    assert rest.seconds() == pytest.approx(900 * 4.0, rel=0.1)
 
 
 def test_a_rung_whose_calls_take_longer_than_assumed_says_little_of_the_others() -> None:
-    left = thousand("a", "b")
-    now = answering(left, "a", 200, 1.0)
-    left.finish("a")
-    answering(left, "b", 40, 4.0, now)
-    assert left.seconds() > 0.7 * 960 * 4.0
+    rest = thousand("a", "b")
+    now = answering(rest, "a", 200, 1.0)
+    rest.finish("a")
+    answering(rest, "b", 40, 4.0, now)
+    assert rest.seconds() > 0.7 * 960 * 4.0
 
 
 def test_the_first_answers_which_come_together_are_no_speed() -> None:
-    left = thousand("a")
-    answering(left, "a", 8, 0.01)
-    assert left.seconds() > 0.3 * 992
+    rest = thousand("a")
+    answering(rest, "a", 8, 0.01)
+    assert rest.seconds() > 0.3 * 992
 
 
 def test_calls_of_a_run_that_is_resumed_are_made_already() -> None:
     takes = RungEstimate(candidates=1, calls=Amount(200, 200, 200), together=Work(200, 100.0), alone=Work(0, 0.0))
-    left = TimeLeft({"baseline": takes})
+    rest = TimeLeft({"baseline": takes})
     for total, stored in ((50, 50), (50, 50), (150, 100)):  # dev twice, then test
-        left.begin("baseline", "baseline/small", total, stored, alone=False, now=0.0)
-    assert left.made("baseline") == 100 and left.calls("baseline") == 100
+        rest.begin("baseline", "baseline/small", total, stored, alone=False, now=0.0)
+    assert rest.made("baseline") == 100 and rest.calls("baseline") == 100
 
 
 def test_a_rung_that_is_not_estimated_counts_while_it_runs() -> None:
-    left = TimeLeft({})
-    left.begin("baseline", "baseline/small", 40, 0, alone=False, now=0.0)
+    rest = TimeLeft({})
+    rest.begin("baseline", "baseline/small", 40, 0, alone=False, now=0.0)
     for second in range(1, 11):
-        left.answer(float(second))
-    assert (left.calls("baseline"), left.seconds(), left.rate) == (30, pytest.approx(30.0), pytest.approx(1.0))
-    left.finish("baseline")
-    assert left.seconds() == 0.0
+        rest.answer(float(second))
+    assert (rest.calls("baseline"), rest.seconds(), rest.rate) == (30, pytest.approx(30.0), pytest.approx(1.0))
+    rest.finish("baseline")
+    assert rest.seconds() == 0.0

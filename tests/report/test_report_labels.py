@@ -56,6 +56,7 @@ def test_a_constant_answer_is_marked_wherever_its_score_is_shown() -> None:
     assert ladder_table(FEW).rows[0][3].endswith("(constant)") and "constant" not in ladder_table(FEW).rows[1][3]
     assert any(CONSTANT in line for line in closing_lines(FEW))
     assert closing_lines(FEW)[-1] == "Next: tuneworthy decide"
+    assert closing_lines(replace(FEW, partial="the budget is spent"))[-1] == "Next: tuneworthy run"
     assert any(CONSTANT in line for line in document(FEW).warnings)
     assert CONSTANT in paragraph(FEW)
 

@@ -6,7 +6,7 @@ import click
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.terminal import console
+from tuneworthy.cli.terminal import console, redraws
 
 PLAIN_EVERY_S = 10.0
 # The rate, and with it the time left, comes from the answers of the last seconds.
@@ -22,7 +22,7 @@ class AnswerProgress:
 
     def __init__(self, *, live: bool | None = None) -> None:
         output = console(stderr=True)
-        self._live = output.is_terminal if live is None else live
+        self._live = redraws(output) if live is None else live
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),

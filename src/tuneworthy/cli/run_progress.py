@@ -15,7 +15,7 @@ from rich.text import Text
 from tuneworthy.cli import messages
 from tuneworthy.cli.progress import PLAIN_EVERY_S
 from tuneworthy.cli.tables import STYLES
-from tuneworthy.cli.terminal import console
+from tuneworthy.cli.terminal import console, redraws
 from tuneworthy.ladder.estimate import RungEstimate
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.time_left import TimeLeft
@@ -42,15 +42,14 @@ class LadderProgress:
     """What happens in a run, on stderr; a context manager.
 
     Args:
-        live: Whether a table is redrawn; otherwise lines are printed. If None, whether a terminal can move its cursor.
+        live: Whether a table is redrawn; otherwise lines are printed. If None, the console decides.
     """
 
     def __init__(self, *, live: bool | None = None) -> None:
         self._output = console(stderr=True)
-        can = self._output.is_terminal and not self._output.is_dumb_terminal
-        self._live = can if live is None else live
+        self._live = redraws(self._output) if live is None else live
         self._rows: dict[str, _RungLine] = {}
-        self._left = TimeLeft({})
+        self._time = TimeLeft({})
         self._rung = self._label = ""
         self._printed = 0.0
         self._screen = Live(console=self._output, get_renderable=self.table, transient=True, auto_refresh=False)
@@ -69,7 +68,7 @@ class LadderProgress:
     def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
         """Show the rungs that follow."""
         self._rows = {name: _RungLine() for name in rungs}
-        self._left = TimeLeft(takes)
+        self._time = TimeLeft(takes)
         self._printed = time.monotonic()
         if self._live:
             self._screen.start(refresh=True)
@@ -84,7 +83,7 @@ class LadderProgress:
         """Show what became of a rung."""
         row = self._rows.setdefault(record.rung, _RungLine())
         row.status, row.score, row.cost_usd = record.status.replace("_", " "), record.score, record.cost_usd
-        self._left.finish(record.rung)
+        self._time.finish(record.rung)
         self._redraw()
         if not self._live:
             score = "" if record.score is None else f", {percent(record.score)}"
@@ -95,12 +94,12 @@ class LadderProgress:
     def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:
         """Start counting `total` answers, `stored` of which are already there."""
         self._label = label if total > stored else ""
-        self._left.begin(self._rung, label, total, stored, alone=alone, now=time.monotonic())
+        self._time.begin(self._rung, label, total, stored, alone=alone, now=time.monotonic())
 
     def advance(self, cost_usd: float) -> None:
         """Count one more answer."""
         now = time.monotonic()
-        self._left.answer(now)
+        self._time.answer(now)
         if row := self._rows.get(self._rung):
             row.cost_usd += cost_usd
         if now - self._printed >= (REDRAWN_EVERY_S if self._live else PLAIN_EVERY_S):
@@ -126,10 +125,10 @@ class LadderProgress:
 
     def summary(self) -> str:
         """Return what runs now, and how far the whole is, in one line."""
-        made, left = (sum(map(part, self._rows)) for part in (self._left.made, self._left.calls))
+        made, missing = (sum(map(part, self._rows)) for part in (self._time.made, self._time.calls))
         usd = sum(row.cost_usd for row in self._rows.values())
         return messages.run_progress(
-            clean(self._label), self._left.rate, round(made), round(made + left), usd, self._left.seconds()
+            clean(self._label), self._time.rate, round(made), round(made + missing), usd, self._time.seconds()
         )
 
     def table(self) -> Group:
@@ -150,13 +149,13 @@ class LadderProgress:
         for name, row in self._rows.items():
             style = STYLES.get(row.status.replace(" ", "_"), "bold" if name == self._rung else "")
             waits = row.status in {messages.say("rung_waits"), messages.say("rung_runs")}
-            left = self._left.calls(name) if waits else 0
+            missing = self._time.calls(name) if waits else 0
             cells: dict[str, str | Text] = {
                 "rung": clean(name),
                 "status": Text(row.status, style=style),
                 "score": percent(row.score) if row.score is not None else "",
-                "done": f"{self._left.made(name):,}",
-                "left": messages.duration(self._left.seconds(name)) if left else "",
+                "done": f"{self._time.made(name):,}",
+                "left": messages.duration(self._time.seconds(name)) if missing else "",
                 "$": messages.dollars(row.cost_usd) if row.cost_usd else "",
             }
             table.add_row(*(cells[column] for column in columns))

@@ -22,6 +22,11 @@ class SafeConsole(Console):
                 yield Segment(visible(text), style.update_link(None) if style and style.link else style)
 
 
+def redraws(output: Console) -> bool:
+    """Whether what was written on it can be written over; elsewhere plain lines are due."""
+    return output.is_terminal and not output.is_dumb_terminal
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console on stdout or stderr; where stdout is no terminal, no colours and 160 columns or COLUMNS."""
     stream = sys.stderr if stderr else sys.stdout

@@ -84,7 +84,7 @@ class TimeLeft:
 
     def calls(self, rung: str) -> float:
         """Return the calls of a rung that are left."""
-        return sum(self._left(kind) for kind in self._kinds if kind[0] == rung)
+        return sum(self._missing(kind) for kind in self._kinds if kind[0] == rung)
 
     @property
     def rate(self) -> float | None:
@@ -94,13 +94,13 @@ class TimeLeft:
 
     def seconds(self, rung: str | None = None) -> float:
         """Return the seconds that are left, of one rung or of all."""
-        return sum(self._left(kind) * self._each(kind) for kind in self._kinds if rung in {None, kind[0]})
+        return sum(self._missing(kind) * self._each(kind) for kind in self._kinds if rung in {None, kind[0]})
 
     @property
     def _kinds(self) -> set[Kind]:
         return {*self._works, self._batch[0]}
 
-    def _left(self, kind: Kind) -> float:
+    def _missing(self, kind: Kind) -> float:
         estimated = self._works[kind].calls - self._made.get(kind, 0) if kind in self._works else 0.0
         return max(estimated, self._batch[1] if kind == self._batch[0] else 0.0)
 
