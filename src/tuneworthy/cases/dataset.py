@@ -103,7 +103,7 @@ class Dataset:
             reasons += (messages.say("dev_shots", n=len(dev_shots), least=MIN_EXAMPLES),)
         counts = {
             **split.counts,
-            "shots": len(in_dev.remaining),
+            "shots": len(in_dev.remaining) + len(dev_shots),
             "overlaps_cases": len(in_cases.dropped),
             "overlaps_dev": len(in_dev.dropped),
             "dev_near_test": len(between.dropped),

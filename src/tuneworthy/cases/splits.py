@@ -1,8 +1,8 @@
 """Dev and test: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
 
 If there are at least 200 examples that can be scored, dev is a slice of them and every case is test.
-Otherwise the cases are split: test = max(50, half), and dev cases double as examples. No group, and no question that is asked twice,
-stands on both sides.
+Otherwise the cases are split: test = max(50, half), and dev cases double as examples. No group, and no question that is
+asked twice, stands on both sides.
 """
 
 from __future__ import annotations
