@@ -110,7 +110,11 @@ class Dataset:
             "near_duplicates": n_near,
         }
         split = replace(
-            split, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=(*split.reasons, *reasons)
+            split,
+            shots=in_dev.remaining,
+            dev_shots=dev_shots,
+            counts=counts,
+            reasons=tuple(dict.fromkeys((*split.reasons, *reasons))),  # a stored split has these already
         )
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
 
