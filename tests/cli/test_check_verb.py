@@ -108,7 +108,10 @@ def test_the_power_is_that_of_the_comparisons_that_are_left_even_where_the_test_
     folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = folder.write()
-    plan = ComparisonPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
+    rungs = ["classical", "few_shot", "decoding", "fine_tune"]
+    plan = ComparisonPlan().plan([*rungs, "prompt"])
+    for name in rungs:
+        plan = plan.take(f"{name}:a", name)
     for made, difference in ((plan, 0.14), (used_up(plan), 0.3)):
         ProjectFolder(root).write("comparisons", made.to_dict())
         assert invoke(["check", "--json", "--project", str(root)]) == 0
@@ -121,7 +124,7 @@ def used_up(plan: ComparisonPlan) -> ComparisonPlan:
     """The same after every comparison that can be made."""
     with suppress(UsedUp):
         for number in range(50):
-            plan = plan.take(f"again{number}", "model")
+            plan = plan.take(f"again{number}", "prompt")
     return plan
 
 

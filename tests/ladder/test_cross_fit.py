@@ -29,6 +29,7 @@ from tuneworthy.ladder.rungs.classical import ClassicalRung
 from tuneworthy.ladder.session import open_session, read_data
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.base import outgoing
+from tuneworthy.store import Folder
 from tuneworthy.train.training_rows import read_dataset
 from tuneworthy.types import Case, Example, Request
 
@@ -212,3 +213,10 @@ def test_cases_of_one_source_alone_are_no_examples(tmp_path: Path) -> None:
 
 def test_the_module_that_fits_is_the_one_that_is_replaced_above() -> None:
     assert classical_models.fit is classical.fit
+
+
+def test_a_stored_split_has_the_same_dev_shots_and_says_so_once(tmp_path: Path) -> None:
+    first = read_data(load(project(tmp_path, examples=30))).split
+    Folder(tmp_path).write("split", first.to_dict())
+    again = read_data(load(tmp_path)).split
+    assert (again.dev_shots, again.reasons) == (first.dev_shots, first.reasons)

@@ -103,14 +103,18 @@ class Dataset:
             reasons += (messages.say("dev_shots", n=len(dev_shots), least=MIN_EXAMPLES),)
         counts = {
             **split.counts,
-            "shots": len(in_dev.remaining),
+            "shots": len(in_dev.remaining) + len(dev_shots),
             "overlaps_cases": len(in_cases.dropped),
             "overlaps_dev": len(in_dev.dropped),
             "dev_near_test": len(between.dropped),
             "near_duplicates": n_near,
         }
         split = replace(
-            split, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=(*split.reasons, *reasons)
+            split,
+            shots=in_dev.remaining,
+            dev_shots=dev_shots,
+            counts=counts,
+            reasons=tuple(dict.fromkeys((*split.reasons, *reasons))),  # a stored split has these already
         )
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
 
