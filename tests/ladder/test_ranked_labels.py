@@ -116,7 +116,7 @@ def test_calibration_stands_in_record_and_report(tmp_path: Path) -> None:
     assert ("prompt/ranked_sum", "dev") in {(row[0], row[1]) for row in table.rows}
 
 
-def test_a_model_that_ranks_nothing_a_task_without_labels_and_too_many_labels_give_no_rankings(
+def test_a_model_that_ranks_nothing_too_many_labels_and_the_project_file_bar_rankings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project(tmp_path, rungs=["baseline", "prompt"])
@@ -129,7 +129,11 @@ def test_a_model_that_ranks_nothing_a_task_without_labels_and_too_many_labels_gi
     assert asyncio.run(proposed()) == []
     monkeypatch.setattr(ScriptedProvider, "supports", ScriptedProvider.supports | {"ranked"})
     assert asyncio.run(proposed()) == ["prompt/ranked_sum", "prompt/ranked_per_byte"]
-    monkeypatch.setattr(ranked_labels, "MOST_LABELS", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(ranked_labels, "MOST_LABELS", 2)
+        assert asyncio.run(proposed()) == []
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace("[prompt]", "[prompt]\nrank_labels = false"))
     assert asyncio.run(proposed()) == []
 
 
