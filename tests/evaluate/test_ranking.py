@@ -4,8 +4,11 @@ import math
 
 import pytest
 
+from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.ranking import CONTENT_FREE, content_free, normalised, ranked
-from tuneworthy.types import Case, OutputFormat, Response, Variant
+from tuneworthy.providers.prices import Price, TokenRates
+from tuneworthy.providers.scripted import ScriptedProvider
+from tuneworthy.types import Case, OutputFormat, Request, Response, Variant
 
 LABELS = ("a", "a_long_one", "b")
 RAW = {"a": -2.0, "a_long_one": -3.0, "b": -2.5}
@@ -63,3 +66,22 @@ def test_how_labels_are_ranked_is_part_of_the_identity_and_free_output_keeps_its
     priors = [OutputFormat(kind="ranked", choices=LABELS, ranking="prior", prior=(0.0, 0.0, float(n))) for n in (1, 2)]
     assert len({variant(output).id for output in (*rankings, *priors)}) == 5
     assert variant(OutputFormat()).id == "6986f4e3f02d580c"  # as before there were rankings
+
+
+def test_a_ranking_that_is_paid_for_costs_what_it_reads_and_is_believed() -> None:
+    prices = Price(rates=TokenRates(input=1.0, output=2.0))
+    model = OpenModel(
+        name="m", provider=ScriptedProvider(str, identity={}), price=prices, hosted=True, concurrency=1, timeout_s=1.0,
+        retries=0,
+    )  # fmt: skip
+    labels = tuple(f"label_{number:02}" for number in range(60))
+    request = Request(
+        messages=({"role": "user", "content": "hello " * 20},),
+        max_tokens=4,
+        output=OutputFormat(kind="ranked", choices=labels),
+    )
+    response = Response(text="label_00", input_tokens=60 * 30, output_tokens=60 * 4)
+    settled, usd = model.settled(request, response)
+    assert settled == response
+    assert usd == pytest.approx((1800 + 2 * 240) / 1e6)
+    assert usd <= model.ceiling_usd(request)

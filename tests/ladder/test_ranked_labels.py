@@ -11,8 +11,11 @@ import pytest
 
 import tuneworthy.cli.run as run_command
 from tests.ladder.simulations import LABELS, write_simulation
+from tuneworthy.classical.decision import SPEC
 from tuneworthy.config import load
-from tuneworthy.errors import OutsideFault
+from tuneworthy.errors import ModelError, OutsideFault
+from tuneworthy.ladder import classical_models
+from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun
@@ -20,9 +23,11 @@ from tuneworthy.ladder.rung import RUNGS, View, view_of
 from tuneworthy.ladder.rungs import ranked_labels
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.providers.models import pinned
+from tuneworthy.providers.models import pull as pull_model
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.report.tables import calibration_table
-from tuneworthy.types import OutputFormat, Ranking, Variant
+from tuneworthy.types import Case, OutputFormat, Ranking, Response, Trace, Variant
 
 # It finds `red` likely whatever it is asked; beside that it knows the answer.
 SCRIPT = """
@@ -111,7 +116,7 @@ def test_calibration_stands_in_record_and_report(tmp_path: Path) -> None:
     assert ("prompt/ranked_sum", "dev") in {(row[0], row[1]) for row in table.rows}
 
 
-def test_a_model_that_ranks_nothing_a_task_without_labels_and_too_many_labels_give_no_rankings(
+def test_a_model_that_ranks_nothing_too_many_labels_and_the_project_file_bar_rankings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project(tmp_path, rungs=["baseline", "prompt"])
@@ -124,7 +129,11 @@ def test_a_model_that_ranks_nothing_a_task_without_labels_and_too_many_labels_gi
     assert asyncio.run(proposed()) == []
     monkeypatch.setattr(ScriptedProvider, "supports", ScriptedProvider.supports | {"ranked"})
     assert asyncio.run(proposed()) == ["prompt/ranked_sum", "prompt/ranked_per_byte"]
-    monkeypatch.setattr(ranked_labels, "MOST_LABELS", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(ranked_labels, "MOST_LABELS", 2)
+        assert asyncio.run(proposed()) == []
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace("[prompt]", "[prompt]\nrank_labels = false"))
     assert asyncio.run(proposed()) == []
 
 
@@ -174,6 +183,33 @@ def test_a_choice_task_has_a_baseline_that_needs_no_examples(tmp_path: Path) -> 
     assert classical is not None
     assert "classical/decision" in {one.name for one in classical.candidates}
     assert classical.calibration is not None
+
+
+def test_a_decision_model_of_another_content_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = pull_model(SPEC, Path()).read_bytes()
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path))
+    path = pinned(SPEC).path(pinned(SPEC).files[0])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content[:-1] + b"x")  # as long as the right one, so that it counts as present
+    with pytest.raises(ModelError, match="has the SHA-256"):
+        classical_models._decision_model(LABELS)
+
+
+def test_answers_of_which_some_carry_no_probabilities_have_no_calibration() -> None:
+    cases = [Case(id=str(number), input="?", expected="red") for number in range(50)]
+
+    def traces(n_mute: int) -> list[Trace]:
+        worth = {"red": -0.1, "blue": -2.4}
+        return [
+            Trace(case_id=case.id, variant_id="v", repeat=0, messages=(),
+                  response=Response(text="red", label_logprobs=None if number < n_mute else worth))
+            for number, case in enumerate(cases)
+        ]  # fmt: skip
+
+    whole, nearly = calibration_of(traces(0), cases), calibration_of(traces(1), cases)
+    assert whole is not None and (whole.n, whole.coverage[-1].accuracy) == (50, 1.0)
+    assert nearly is not None and nearly.n == 49
+    assert calibration_of(traces(5), cases) is None
 
 
 @pytest.mark.parametrize("grader", ["choice", "exact"])

@@ -1,6 +1,6 @@
 """The project's models, opened when first needed, with their price and limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class OpenModel:
 
     def ceiling_usd(self, request: Request) -> float:
         """Return the most that one call can cost, US dollars."""
+        request = _bounded(request)
         return (
             self.price.ceiling(_size(request), request.max_tokens, features=_features(request)) if self.price else 0.0
         )
@@ -64,7 +65,7 @@ class OpenModel:
         """Return a response and its cost, US dollars; the ceiling, and no usage, if what it reports cannot be true."""
         if self.price is None:
             return response, 0.0
-        ceiling = self.ceiling_usd(request)
+        request, ceiling = _bounded(request), self.ceiling_usd(request)
         response = believed(request, response, most_input_tokens(_size(request), features=_features(request)))
         if response.input_tokens is None or response.output_tokens is None:
             return response, ceiling
@@ -78,7 +79,15 @@ class OpenModel:
 
 def _size(request: Request) -> int:
     output = request.output
-    return len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
+    size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
+    return size * len(output.choices) if output.kind == "ranked" else size  # a prompt is read once for each label
+
+
+def _bounded(request: Request) -> Request:
+    """Return a request with the limit of tokens that holds for it: a ranking reads all labels, whatever its limit."""
+    if request.output.kind != "ranked":
+        return request
+    return replace(request, max_tokens=sum(1 + len(label.encode()) for label in request.output.choices))
 
 
 def _features(request: Request) -> bool:

@@ -59,6 +59,7 @@ def settings(project: Project) -> dict[str, Any]:
         "ladder.baseline": project.ladder.baseline,
         "ladder.repeats": project.ladder.repeats,
         "split.seed": project.split.seed,
+        "prompt.rank_labels": project.prompt.rank_labels,
         "prompt.ablate": project.prompt.ablate,
         **{f"reflection.{key}": getattr(project.reflection, key, None) for key in Reflection.model_fields},
         **{

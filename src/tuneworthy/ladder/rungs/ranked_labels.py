@@ -22,10 +22,11 @@ def ranked_variants(view: View) -> list[Variant]:
 
 
 def can_rank(view: View) -> bool:
-    """Whether the labels are known and few enough, and the model of the best variant ranks them."""
+    """Whether the labels are to be ranked, are known and few enough, and the model of the best variant ranks them."""
     best, labels = view.incumbent, view.task.labels
     return (
-        view.task.structured.kind == "choice"
+        view.project.prompt.rank_labels
+        and view.task.structured.kind == "choice"
         and len(labels) <= MOST_LABELS
         and best.answer_after is None
         and "ranked" in view.models[best.model].provider.supports
