@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 SEED = 18
-N_CASES, N_EXAMPLES = 150, 600
+N_CASES, N_EXAMPLES = 120, 540
 # Shares of the requests.
-NEW_WORDING, CORRECTED, CHATTY = 0.4, 0.15, 0.25
+NEW_WORDING, CORRECTED, CHATTY = 0.4, 0.12, 0.2
 ROOMS = ("aspen", "birch", "cedar", "hazel", "juniper", "maple", "rowan", "willow")
 DAYS = {"MON": "Monday", "TUE": "Tuesday", "WED": "Wednesday", "THU": "Thursday", "FRI": "Friday"}
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -162,7 +162,7 @@ class Speaker:
     def _when(self, booking: Booking) -> str:
         length = booking.end - booking.start
         start = self._time(booking.start)
-        if length in LENGTHS and self.rng.random() < 0.5:
+        if self.rng.random() < 0.5:
             return self._word(LASTS).format(start=start, length=self._word(LENGTHS[length]))
         return self._word(UNTIL).format(start=start, end=self._time(booking.end))
 
@@ -189,9 +189,9 @@ class Speaker:
 
 def draw_booking(rng: random.Random) -> Booking:
     """Return a booking within the opening hours."""
-    length = rng.choice((30, 45, 60, 60, 90, 90, 120, 120, 150, 180))
+    length = rng.choice((*LENGTHS, 60, 120))
     start = rng.randrange(OPENS, CLOSES - length + 1, QUARTER)
-    extras = tuple(sorted(rng.sample(EXTRAS, rng.choice((0, 0, 0, 1, 1, 2)))))
+    extras = tuple(sorted(rng.sample(EXTRAS, rng.choice((0, 0, 1)))))
     return Booking(rng.choice(ROOMS), rng.choice(list(DAYS)), start, start + length, rng.randint(2, 12), extras)
 
 

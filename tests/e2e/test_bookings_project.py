@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -81,3 +84,52 @@ def test_what_the_project_waives_can_be_waived_and_the_pilot_is_not() -> None:
 def test_the_project_is_checked_without_an_error(tmp_path: Path) -> None:
     root = shutil.copytree(BOOKINGS, tmp_path / "bookings", ignore=shutil.ignore_patterns(".tuneworthy"))
     assert invoke(["check", "--project", str(root)]) == 0
+
+
+def test_the_page_and_the_script_name_the_same_commands() -> None:
+    page = re.findall(r"^tuneworthy (.*?)(?: +#.*)?$", (BOOKINGS / "README.md").read_text(), re.MULTILINE)
+    script = re.findall(r"^  step (.*)$", (BOOKINGS / "walk.sh").read_text(), re.MULTILINE)
+    assert len(script) == 11 and page == script
+
+
+def test_a_failed_command_ends_the_walk(tmp_path: Path) -> None:
+    ends = walk(tmp_path, 'echo "ran $*"; [ "$1" = merge ] && exit 2; [ "$1" = decide ] && exit 4; exit 0')
+    assert ends.returncode == 1
+    assert re.findall(r"^ran (\w+)", ends.stdout, re.MULTILINE) == [
+        "run",
+        "decide",
+        "data",
+        "train",
+        "decide",
+        "train",
+        "merge",
+    ]
+
+
+@pytest.mark.slow
+def test_training_is_worth_it(tmp_path: Path) -> None:
+    for library in ("xllamacpp", "torch", "trl", "peft", "transformers"):
+        pytest.importorskip(library)
+    walked = walk(tmp_path, f'exec {sys.executable} -m tuneworthy "$@"')
+    assert walked.returncode == 0, walked.stderr
+    assert "\nFine-tune. " in walked.stdout
+    verdict = json.loads((tmp_path / "bookings" / ".tuneworthy" / "verdict.json").read_text())
+    gates = {gate["gate"]: gate["status"] for gate in verdict["gates"]}
+    assert verdict["stage"] == "to_ship"
+    assert gates["pilot"] == "pass" and gates["parity"] == "pass" and gates["improvement"] == "pass"
+
+
+def walk(folder: Path, tuneworthy: str) -> subprocess.CompletedProcess[str]:
+    """Walk the example in a new folder with a `tuneworthy` of the test's own."""
+    command = folder / "bin" / "tuneworthy"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\n{tuneworthy}\n")
+    command.chmod(0o755)
+    path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", BOOKINGS / "walk.sh", folder / "bookings"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
