@@ -44,7 +44,7 @@ docs: setup
 	$(BIN)/python scripts/docs.py
 
 simulations: setup
-	$(BIN)/python -m scripts.simulations --seed 7 --worlds 400 --n 200 600 --jobs 2 --out docs/simulations.md
+	$(BIN)/python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/simulations.md
 
 # The report of the last `make demo` as README shows it. CHROMIUM names the browser.
 CHROMIUM ?= chromium
