@@ -28,12 +28,14 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
+	$(BIN)/python scripts/sentences.py --check
 
 bench: setup
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: setup
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/sentences.py
 
 simulations: setup
 	$(BIN)/python -m scripts.simulations --seed 7 --worlds 400 --n 200 600 --jobs 2 --out docs/simulations.md

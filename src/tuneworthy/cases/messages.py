@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tuneworthy.catalogue import Catalogue
+from tuneworthy.catalogue import Catalogue, Sentence
 
 say = Catalogue(
+    __name__,
     {
         "name_tests": "Pass the tests file itself instead of the configuration.",
         "damaged_from_start": "a corrupt gzip file ({error})",
@@ -152,7 +153,7 @@ say = Catalogue(
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",
         "position": "\n[{number} of {total}]\n{text}",
         "done": "{n} of {total} labelled.",
-    }
+    },
 ).say
 
 
@@ -171,7 +172,7 @@ class Fault(NamedTuple):
 
     def at(self, **places: object) -> Fault:
         """Return the fault with its places filled in."""
-        return self._replace(expected=self.expected.format(**places), hint=self.hint.format(**places))
+        return self._replace(expected=self.expected.format(**places), hint=self.hint.format(**places).strip())
 
 
 class DropReason(NamedTuple):
@@ -229,7 +230,7 @@ KNOWN_FORMAT: Final = Fault(
     "Rename the keys to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
     "`data import` and `data distill` have these options).",
 )
-COLUMN: Final = Fault("a column {name!r}", "Fix --input or --expected.")
+COLUMN: Final = Fault("a column {name!r}", "{near} Fix --input or --expected.")
 INPUT_COLUMN: Final = Fault(
     "a column `input`",
     "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
@@ -290,6 +291,10 @@ LOG_OBJECT: Final = Fault("an object for `{name}`")
 REQUEST_INPUT: Final = Fault("a string or a list for `request.input`", code="no_messages")
 MESSAGE_OR_CALL: Final = Fault("a message or a call at {where}", code="bad_message")
 ONE_MESSAGE: Final = Fault("one message in `response.output`", code="bad_message")
+
+# The code of an error about a row is that of its fault.
+for _name, _fault in [(name, value) for name, value in globals().items() if isinstance(value, Fault)]:
+    globals()[_name] = _fault._replace(expected=Sentence(_fault.expected, f"cases.{_name.lower()}"))
 
 # Why rows are dropped
 SAME_QUESTION: Final = DropReason("the same question as an earlier row")

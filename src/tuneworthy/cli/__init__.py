@@ -13,7 +13,9 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.bug_report import write_bug_report
 from tuneworthy.cli.invocation import Invocation, listen
 from tuneworthy.cli.lazy import LazyGroup
+from tuneworthy.cli.options import print_json
 from tuneworthy.cli.safe_stream import safe_streams
+from tuneworthy.cli.usage import usage_error
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.trust import Untrusted
 
@@ -76,12 +78,21 @@ def _refused(error: OSError, invocation: Invocation) -> int:
     if error.errno == errno.EPIPE:
         return 141
     where = error.filename or messages.say("system")
-    text = UserError(
+    refusal = UserError(
         messages.say("system_refused", path=where, reason=error.strerror), hint=messages.SYSTEM_HINTS[error.errno or 0]
     )
     with suppress(OSError):
-        click.echo(messages.say("error", error=text), err=True)
-    return text.exit_status
+        _report(refusal, invocation)
+    return refusal.exit_status
+
+
+def _report(error: TuneworthyError, invocation: Invocation) -> None:
+    """Print an error with its code; under `--json` for machines too, on stdout."""
+    code = f"[{error.error_code}]" if error.error_code else ""
+    click.echo(messages.say("error", code=code, error=error), err=True)
+    if "--json" in invocation.arguments and not invocation.answered:
+        fault = {"code": error.error_code, "message": error.message, "hint": error.hint}
+        print_json({"error": fault | {"exit_status": error.exit_status}})
 
 
 def main() -> None:
@@ -120,12 +131,13 @@ def _invoke(invocation: Invocation) -> int:
         click.echo(messages.say("stopped"), err=True)
         return 130
     except click.ClickException as error:
-        error.show()
-        return 2
+        refusal = usage_error(error)
+        _report(refusal, invocation)
+        return refusal.exit_status
     except TuneworthyError as error:
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
-        click.echo(messages.say("error", error=error), err=True)
+        _report(error, invocation)
         return error.exit_status
     except Exception as error:
         if isinstance(error, OSError) and error.errno in messages.SYSTEM_HINTS:

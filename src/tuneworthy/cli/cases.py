@@ -17,6 +17,7 @@ from tuneworthy.cli.label_terminal import (
     label_on_terminal,
     suspects_on_terminal,
 )
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
@@ -27,7 +28,7 @@ from tuneworthy.types import SECOND_SHARE
 from tuneworthy.verdict.suspects import suspects_path
 
 
-@click.group("cases")
+@click.group("cases", cls=CommandGroup)
 def command() -> None:
     """Draw, label and inspect cases.
 

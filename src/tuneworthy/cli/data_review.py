@@ -10,6 +10,7 @@ import click
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import F, json_option, person, print_json, print_result, project_option, version_option
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
@@ -42,7 +43,7 @@ def reviewer_options(function: F) -> F:
     return reviewer(share(function))
 
 
-@click.group("review")
+@click.group("review", cls=CommandGroup)
 def command() -> None:
     """Let people judge a random sample of a version.
 

@@ -7,6 +7,7 @@ import click
 
 from tuneworthy.cli.export_model import gguf, ollama, quantized
 from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_variant import export_variant
@@ -14,7 +15,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 
 
-@click.group("export")
+@click.group("export", cls=CommandGroup)
 def command() -> None:
     """Write the winner as files to use elsewhere.
 

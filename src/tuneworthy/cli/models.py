@@ -8,6 +8,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
@@ -18,7 +19,7 @@ from tuneworthy.providers.probe import ProbeReport, probe, store_probe
 from tuneworthy.store import Folder
 
 
-@click.group("models")
+@click.group("models", cls=CommandGroup)
 def command() -> None:
     """List, download and probe models.
 

@@ -86,6 +86,8 @@ def writing_to(path: Path) -> Iterator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout, as it is."""
+    if (context := click.get_current_context(silent=True)) and (invocation := context.find_object(Invocation)):
+        invocation.answered = True
     text = escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
     click.echo(text, file=getattr(sys.stdout, "below", sys.stdout))
 

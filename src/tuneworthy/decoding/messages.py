@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Engines and presets
         "unknown_engine": "Unknown engine {name!r}. Choose from {names}.",
@@ -124,5 +125,5 @@ say = Catalogue(
             "Serve the model with an engine that constrains answers (llama_cpp or vllm), or fix the server and run "
             "`tuneworthy models probe`."
         ),
-    }
+    },
 ).say

@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Models
         "unknown_model": "Section [models] has no model {name!r}.",
@@ -50,5 +51,5 @@ say = Catalogue(
         "documents_missing": "The documents that {variant} searches are missing.",
         "documents_missing_hint": "Restore the documents, or fix `path` in [documents].",
         "judge_not_asked": "The judge has not graded this answer yet. Run `tuneworthy run` to grade it.",
-    }
+    },
 ).say

@@ -12,6 +12,7 @@ from tuneworthy.catalogue import Catalogue
 from tuneworthy.classical.messages import METHODS
 
 say = Catalogue(
+    __name__,
     {
         # Records of runs
         "record_unreadable": "{where} cannot be read, because the best variant is missing from the run record.",
@@ -410,7 +411,7 @@ say = Catalogue(
         ),
         "balanced_score": ", and {score:.1%} with `balanced_accuracy`, which gives every label the same weight",
         "balance": "Make `balanced_accuracy` the first grader, so that every label has the same weight.",
-    }
+    },
 ).say
 
 

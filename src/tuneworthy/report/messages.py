@@ -6,6 +6,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "verdict_stale": "The last verdict is out of date",
         "verdict_was": "The last verdict was: {answer}.",
@@ -282,7 +283,7 @@ say = Catalogue(
             "test set."
         ),
         "constant": "{name} gives every case the same answer.",
-    }
+    },
 ).say
 
 
