@@ -200,6 +200,7 @@ WHOLE_GZIP: Final = Fault("a complete gzip file", "Download or create the file a
 UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
 MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
+EXCEL: Final = Fault("an Excel file that can be read", "Remove its password, or save the sheet as CSV.")
 WHOLE_PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")
 YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB", "Split the file, or create it again.")

@@ -40,7 +40,11 @@ def command() -> None:
 
 @command.command("sample")
 @click.option(
-    "--from", "source", required=True, type=click.Path(path_type=Path), help="Logs or data: JSONL, CSV, Parquet, text."
+    "--from",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Logs or data: JSONL, CSV, Excel, Parquet, text.",
 )
 @click.option("--n", required=True, type=click.IntRange(min=1), help="Number of cases to draw.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw.")

@@ -29,9 +29,10 @@ def command(
 ) -> None:
     """Import logs and data files as examples.
 
-    FILES are request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, or tables, as JSONL, JSON, CSV
-    or Parquet, also with gzip. A thumbs-down or an escalation drops a row; a correction replaces the answer. Dropped
-    rows stay readable in rejects.jsonl, each with its reason. Nothing is sent anywhere.
+    FILES are request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, or tables, as JSONL, JSON,
+    CSV, Excel or Parquet. All but Excel and Parquet may be compressed with gzip. A thumbs-down or an escalation drops
+    a row; a correction replaces the answer. Dropped rows stay readable in rejects.jsonl, each with its reason. Nothing
+    is sent anywhere.
 
     \b
     Example:

@@ -12,7 +12,10 @@ from tuneworthy.scaffold import make_project
 @click.command("init")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Cases: CSV, JSONL, Parquet, promptfoo, Langfuse."
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Cases: CSV, Excel, JSONL, Parquet, promptfoo, Langfuse.",
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
