@@ -1,10 +1,10 @@
-# make setup | demo | test | test-slow | check | bench | docs | simulations | lock | fuzz
+# make setup | demo | test | test-slow | check | bench | docs snapshots | simulations | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs simulations lock fuzz clean
+.PHONY: setup demo test test-slow check bench docs snapshots simulations lock fuzz clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,11 @@ bench: setup
 docs: setup
 	$(BIN)/python scripts/docs.py
 	$(BIN)/python scripts/sentences.py
+
+# What a person reads, in files: read the difference as a user would.
+snapshots: setup
+	$(BIN)/python scripts/sentences.py
+	UPDATE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/test_snapshots.py
 
 simulations: setup
 	$(BIN)/python -m scripts.simulations --seed 7 --worlds 400 --n 200 600 --jobs 2 --out docs/simulations.md

@@ -51,7 +51,7 @@ def command(
     \b
     Example:
       tuneworthy data export --format trl
-      tuneworthy data export --format llama_factory --validation 0.05 --out train-data
+      tuneworthy data export --format llama_factory --validation 0.05
     """
     project = load(root)
     version = open_version(Folder(project.root), version_id)

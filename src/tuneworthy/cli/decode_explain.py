@@ -84,7 +84,7 @@ def command(
     \b
     Example:
       tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
-      tuneworthy decode explain --prompt "The capital of France is" --preset chat --picture chat.html
+      tuneworthy decode explain --prompt "The capital of France is" --preset chat
     """
     if sum(source is not None for source in (probs, logits, case, prompt)) != 1:
         raise UserError(messages.say("one_distribution"), hint=messages.say("try_probs"))

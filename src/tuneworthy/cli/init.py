@@ -40,7 +40,7 @@ def command(
 
     \b
     Example:
-      tuneworthy init my-task --data test.csv --examples train.csv --input text --expected category --n-cases 300
+      tuneworthy init my-task --data test.csv --examples train.csv --n-cases 300
     """
     made = make_project(folder, data, examples=examples, inputs=inputs, expected=expected, n_cases=n_cases, seed=seed)
     if as_json:

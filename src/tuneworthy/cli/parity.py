@@ -50,7 +50,7 @@ def command(
     Example:
       tuneworthy parity
       tuneworthy parity --fact "What is the code of the vault?=7391"
-      tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
+      tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned
     """
     project = load(root)
     store = Folder(project.root)
