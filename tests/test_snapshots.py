@@ -28,6 +28,11 @@ from tuneworthy.cli.safe_stream import _wrapped
 SOURCE = Path(__file__).parents[1] / "src" / "tuneworthy"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WIDTH = 80
+NUMBERS = re.compile(
+    r"n(_.*)?|most|least(_examples)?|total|size|depth|limit|take|column|distinct|repeated|number|first|last|threshold"
+    r"|rank|k|seed|steps|count|tokens|days|months|rows|calls|low|high|dev_size|done|left"
+)
+"""Fields that are numbers also without a format."""
 TEXTS = {
     "path": "cases.jsonl", "where": "tuneworthy.toml:26", "root": "my-task", "folder": "my-task", "name": "small",
     "names": "small, strong", "model": "small", "models": "small, strong", "error": "no such file or directory",
@@ -69,7 +74,7 @@ def example(text: str) -> dict[str, Any]:
                 fields[name] = (0.125, 0.25)
                 continue
             number = 0.125 if spec and spec.endswith("%") else 3
-            is_text = not spec and (conversion is not None or not re.match(r"n($|_)", name))
+            is_text = not spec and (conversion is not None or not NUMBERS.fullmatch(name))
             fields[name] = fields.get(name, TEXTS.get(name, name) if is_text else number)
             if not is_text and isinstance(fields[name], str):
                 fields[name] = number
@@ -109,9 +114,8 @@ def test_every_message_reads_as_in_the_snapshot() -> None:
         said = [(name, said_as(catalogue(module), name, text)) for name, text in catalogue(module).items()]
         parts.append(f"{'=' * WIDTH}\n{module.__name__}\n{'=' * WIDTH}\n")
         for name, text in (*said, *constants(module)):
-            lines = [fill(line, WIDTH, initial_indent="  ", subsequent_indent="  ") for line in text.splitlines()]
-            parts.append(f"{name}\n" + "\n".join(lines) + "\n")
-    compare("messages.txt", "\n".join(parts))
+            parts.append(fill(f"{name}: {text}", WIDTH, subsequent_indent="  ") + "\n")
+    compare("messages.txt", "".join(parts))
 
 
 def test_the_example_of_a_field_fits_it() -> None:

@@ -24,7 +24,7 @@ VERBS: dict[str, str] = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
     "cases": "Draw, label and inspect cases.",
-    "trust": "Allow a project what its file asks for.",
+    "trust": "Allow what a project's file asks for.",
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
@@ -41,15 +41,15 @@ VERBS: dict[str, str] = {
     "decode": "Explain, tune and test sampling parameters.",
     "parity": "Prove that the served model is the trained model.",
     "serve": "Serve the tuned model until Ctrl-C.",
-    "doctor": "Check what the tool has stored, and repair it.",
+    "doctor": "Check and repair stored answers, records and models.",
     "models": "List, download and probe models.",
 }
 
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tuneworthy")
-@click.option("-v", "--verbose", count=True, help="Log what happens to stderr; -vv for details.")
-@click.option("--debug", is_flag=True, help="Traceback of an error.")
+@click.option("-v", "--verbose", count=True, help="Log to stderr; -vv logs more.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.make_pass_decorator(Invocation, ensure=True)
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it, safely.

@@ -15,8 +15,8 @@ from tuneworthy.store import Folder
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--format", "format_name", metavar="NAME", help="Format of the rows; recognised if not given.")
+@click.option("--expected", metavar="COL", help="Column of the expected answer.")
+@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @project_option
 @json_option
 def command(

@@ -32,7 +32,7 @@ for _model in (gguf, ollama, quantized):
 @command.command("variant")
 @click.argument("which", default="best")
 @project_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is variant-NAME.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: variant-NAME).")
 @json_option
 def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
     """Write the prompt file and a client snippet of WHICH: `best`, a rung, or an id.

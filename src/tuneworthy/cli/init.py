@@ -19,7 +19,7 @@ from tuneworthy.scaffold import make_project
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the right answer.")
+@click.option("--expected", metavar="COL", help="Column of the expected answer.")
 @click.option("--n-cases", type=click.IntRange(min=1), help="Number of cases to draw, stratified; all if not given.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw and of the project.")
 @json_option

