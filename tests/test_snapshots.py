@@ -84,7 +84,7 @@ def example(text: str) -> dict[str, Any]:
 def constants(module: Any) -> Iterator[tuple[str, str]]:
     """Yield the texts of a messages module that are in no catalogue."""
     for name, value in vars(module).items():
-        if inspect.ismodule(value) or callable(value) or name.startswith("__"):
+        if inspect.ismodule(value) or callable(value) or name.startswith("_"):
             continue
         if isinstance(value, str):
             yield name, value

@@ -7,7 +7,7 @@ say = Catalogue(
     {
         # Models
         "unknown_model": "Section [models] has no model {name!r}.",
-        "unknown_model_hint": "Add it to [models], or use one of: {names}. {nearest}",
+        "unknown_model_hint": "{nearest} Add it to [models], or use one of: {names}.",
         "no_price": "The price of models.{name} is unknown.",
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         # Budget

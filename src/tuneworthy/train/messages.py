@@ -89,7 +89,6 @@ say = Catalogue(
         "step": "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.",
         "evaluated": "Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%}).",
         # Other trainers
-        "no_format": "Unknown format {form!r}. Choose from {known}.",
         "uneven_batch": "{n} GPUs cannot split a batch of {batch} rows evenly.",
         "even_batch": "Set [train] batch_size to a multiple of {n}.",
         "axolotl_stops": "Axolotl stops after a fixed number of epochs, not on the task metric.",
