@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | check | bench | docs | simulations | picture | lock | fuzz
+# make setup | demo | test | test-slow | check | bench | docs | snapshots | simulations | picture | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs simulations picture lock fuzz clean
+.PHONY: setup demo test test-slow check bench docs snapshots simulations picture lock fuzz clean
 
 setup: $(STAMP)
 
@@ -36,12 +36,19 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
+	$(BIN)/python scripts/sentences.py --check
 
 bench: setup
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: setup
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/sentences.py
+
+# What a person reads, in files: read the difference as a user would.
+snapshots: setup
+	$(BIN)/python scripts/sentences.py
+	UPDATE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/test_snapshots.py
 
 simulations: setup
 	$(BIN)/python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/simulations.md

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("package", MISSING)
 def test_a_missing_package_is_reported_with_its_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuneworthy.extras.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=package) as error:
+    with pytest.raises(UserError, match=package.replace("_", "-")) as error:
         require(package)
     assert re.search(r"pip install .tuneworthy\[(data|chrf)\]", str(error.value))
 
@@ -28,17 +28,20 @@ def test_every_package_is_in_an_extra_and_not_in_the_core() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for package in MISSING:
         extra = "chrf" if package == "sacrebleu" else "data"
-        assert any(line.startswith(package) for line in project["optional-dependencies"][extra])
+        assert any(line.startswith(package.replace("_", "-")) for line in project["optional-dependencies"][extra])
         assert not any(line.startswith(package) for line in project["dependencies"])
 
 
-def test_parquet_is_reported_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "content"), [("rows.parquet", b"PAR1"), ("rows.xlsx", b"PK\x03\x04")])
+def test_a_table_is_reported_without_its_reader(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tuneworthy.cases import read_examples
 
     monkeypatch.setattr("tuneworthy.extras.find_spec", lambda _: None)
-    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=r"tuneworthy\[data\]"):
-        list(read_examples(tmp_path / "rows.parquet"))
+        list(read_examples(tmp_path / name))
 
 
 BLOCKED = """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from string import Formatter
 
 import pytest
+from scripts.sentences import calls_of, catalogues, error_classes, fields, folder_of, modules, names_said
 from scripts.structure import VOICE
 
 from tuneworthy.catalogue import Catalogue
@@ -18,63 +18,6 @@ NOT_DONE: frozenset[str] = frozenset()
 """Folders whose sentences have not all moved into their messages; may only shrink."""
 PRINTERS = frozenset({"click.echo", "click.confirm", "note", "click.UsageError", "click.BadParameter"})
 WORD = re.compile(r"(?<!\S)[A-Za-z]{2,}(?=[.,:;?!]?(?:\s|$))")
-
-
-def modules(root: Path) -> dict[Path, ast.Module]:
-    return {path: ast.parse(path.read_text()) for path in sorted(root.rglob("*.py"))}
-
-
-def folder_of(path: Path, root: Path) -> str:
-    parts = path.relative_to(root).parts
-    return parts[0] if len(parts) > 1 else "."
-
-
-def catalogue_of(tree: ast.Module) -> dict[str, str]:
-    """The sentences of a messages module, by name."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(ast.Name("Catalogue"), [ast.Dict(keys, values)]):
-                return {
-                    ast.literal_eval(key): ast.literal_eval(text) for key, text in zip(keys, values, strict=True) if key
-                }
-    return {}
-
-
-def catalogues(root: Path) -> dict[str, dict[str, str]]:
-    """The catalogue of each folder ("." for the top)."""
-    return {
-        folder_of(path, root): catalogue_of(tree) for path, tree in modules(root).items() if path.name == "messages.py"
-    }
-
-
-def fields(text: str) -> set[str]:
-    return {re.split(r"[.\[]", name)[0] for _, name, _, _ in Formatter().parse(text) if name}
-
-
-def calls_of(path: Path, tree: ast.Module, root: Path) -> Iterator[tuple[str, ast.Call]]:
-    """Yield (folder of the catalogue, call) of every `messages.say(...)` or `say(...)` of a module."""
-    folders = {"say": folder_of(path, root)} if path.name == "messages.py" else {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tuneworthy"):
-            parts = node.module.split(".")[1:]
-            for alias in node.names:
-                if alias.name == "messages":
-                    folders[f"{alias.asname or alias.name}.say"] = parts[0] if parts else "."
-                elif alias.name == "say" and parts[-1:] == ["messages"]:
-                    folders[alias.asname or "say"] = parts[0] if len(parts) > 1 else "."
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (folder := folders.get(ast.unparse(node.func))) is not None:
-            yield folder, node
-
-
-def names_said(node: ast.expr) -> set[str]:
-    """The names that the first argument of a call can be: a literal, or one of two."""
-    match node:
-        case ast.Constant(str(name)):
-            return {name}
-        case ast.IfExp(_, first, second):
-            return names_said(first) | names_said(second)
-    return set()
 
 
 def wrong_calls(root: Path) -> Iterator[str]:
@@ -107,20 +50,6 @@ def unused(root: Path) -> Iterator[str]:
                 }
     for folder, texts_of_folder in sentences.items():
         yield from (f"{folder}: {name}" for name in texts_of_folder if name not in said[folder])
-
-
-def error_classes(trees: Mapping[Path, ast.Module]) -> set[str]:
-    """The names of all classes below `TuneworthyError`."""
-    names = {"TuneworthyError"}
-    bases = {
-        node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
-    while more := {name for name, parents in bases.items() if parents & names} - names:
-        names |= more
-    return names
 
 
 def is_sentence(node: ast.expr) -> bool:
@@ -181,7 +110,7 @@ def badly_worded(root: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(("n", "text"), [(0, "0 cases are left."), (1, "1 case is left."), (2, "2 cases are left.")])
 def test_a_count_chooses_between_two_words(n: int, text: str) -> None:
-    assert Catalogue({"left": "{n} {n:case is|cases are} left."}).say("left", n=n) == text
+    assert Catalogue(__name__, {"left": "{n} {n:case is|cases are} left."}).say("left", n=n) == text
 
 
 def test_every_message_is_called_with_its_fields() -> None:
@@ -212,7 +141,7 @@ def planted(tmp_path: Path) -> Path:
     )
     (tmp_path / "cli").mkdir()
     (tmp_path / "cli" / "messages.py").write_text(
-        '"""Mend it."""\nSENTENCES = Catalogue({"a": "No {x} yet."})\nsay = SENTENCES.say\n'
+        '"""Mend it."""\nSENTENCES = Catalogue(__name__, {"a": "No {x} yet."})\nsay = SENTENCES.say\n'
     )
     return tmp_path
 
@@ -250,5 +179,5 @@ def test_a_sentence_outside_messages_is_found(planted: Path, line: str, wrong: b
      ("See docs/limits.md.", True), ("UserError: no.", True)],
 )  # fmt: skip
 def test_bad_wording_is_found(planted: Path, text: str, wrong: bool) -> None:
-    (planted / "cli" / "messages.py").write_text(f'SENTENCES = Catalogue({{"a": "{text}"}})\n')
+    (planted / "cli" / "messages.py").write_text(f'SENTENCES = Catalogue(__name__, {{"a": "{text}"}})\n')
     assert bool(list(badly_worded(planted))) is wrong

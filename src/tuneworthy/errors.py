@@ -26,10 +26,11 @@ is not in this tree is a bug: it keeps its traceback, and the command line write
 Invariant: `str(error)` is made of full sentences, the message first and the hint after it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from difflib import get_close_matches
 
 from tuneworthy import messages
+from tuneworthy.catalogue import code_of
 
 
 class TuneworthyError(Exception):
@@ -38,12 +39,16 @@ class TuneworthyError(Exception):
     Args:
         message: What happened and where, as full sentences.
         hint: What to do next, as full sentences; printed after the message.
+
+    Attributes:
+        error_code: That of the message's sentence in its catalogue, e.g. `E-CONFIG-03`; "" for a stranger's text.
     """
 
     exit_status = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
+        self.error_code = code_of(message)
         self.message = message
         self.hint = hint
 
@@ -63,11 +68,11 @@ class UnknownName(UserError):
     Args:
         kind: Noun of what is named, e.g. "rung".
         name: The name as it was written.
-        allowed: The names that exist.
+        allowed: The names that exist, in the order to show them (a set: sorted).
     """
 
     def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
-        names = sorted(allowed)
+        names = sorted(allowed) if isinstance(allowed, Set) else list(allowed)
         choices = messages.say("allowed_names", names=", ".join(names)) if names else ""
         super().__init__(
             messages.say("unknown_name", kind=kind.replace("_", " "), name=name),
@@ -80,6 +85,7 @@ class ConfigError(UserError):
 
     def __init__(self, faults: list[str], *, hint: str = "") -> None:
         super().__init__("\n".join(faults), hint=hint)
+        self.error_code = code_of(faults[0])
         self.faults = faults
 
 
@@ -97,6 +103,7 @@ class DataError(UserError):
     def __init__(self, path: object, line: int | None, expected: str, got: str, *, hint: str = "") -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
         super().__init__(messages.say("data_fault", where=where, expected=expected, got=got), hint=hint)
+        self.error_code = code_of(expected) or self.error_code
         self.path, self.line, self.expected, self.got = str(path), line, expected, got
 
 
@@ -168,8 +175,22 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     >>> did_you_mean("few_shots", ["prompt", "few_shot"])
     "Did you mean 'few_shot'?"
     """
-    near = get_close_matches(name, list(allowed), n=1)
-    return messages.say("did_you_mean", name=near[0]) if near else ""
+    near = nearest(name, allowed)
+    return messages.say("did_you_mean", name=near) if near else ""
+
+
+def nearest(name: str, allowed: Iterable[str], least: float = 0.6) -> str:
+    """Return the nearest of the `allowed` names, upper and lower case being the same; "" if none is near.
+
+    Args:
+        least: How alike two names must be, 0 to 1.
+
+    >>> nearest("Label", ["input", "label"])
+    'label'
+    """
+    names = {one.lower(): one for one in allowed}
+    near = get_close_matches(name.lower(), list(names), n=1, cutoff=least)
+    return names[near[0]] if near else ""
 
 
 def join_sentences(first: str, *more: str) -> str:

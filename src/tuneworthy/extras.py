@@ -7,9 +7,10 @@ from tuneworthy import messages
 from tuneworthy.errors import UserError
 
 MISSING: Final = {
-    "numba": (messages.say("no_numba"), messages.say("no_numba_hint")),
-    "pyarrow": (messages.say("no_pyarrow"), messages.say("no_pyarrow_hint")),
-    "sacrebleu": (messages.say("no_sacrebleu"), messages.say("no_sacrebleu_hint")),
+    "numba": UserError(messages.say("no_numba"), hint=messages.say("no_numba_hint")),
+    "pyarrow": UserError(messages.say("no_pyarrow"), hint=messages.say("no_data_extra")),
+    "python_calamine": UserError(messages.say("no_calamine"), hint=messages.say("no_data_extra")),
+    "sacrebleu": UserError(messages.say("no_sacrebleu"), hint=messages.say("no_sacrebleu_hint")),
 }
 
 
@@ -20,5 +21,4 @@ def require(package: str) -> None:
         UserError: It is not installed.
     """
     if find_spec(package) is None:
-        message, hint = MISSING[package]
-        raise UserError(message, hint=hint)
+        raise UserError(MISSING[package].message, hint=MISSING[package].hint)

@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # names
         "unknown_name": "Unknown {kind}: {name!r}.",
@@ -17,7 +18,8 @@ say = Catalogue(
         "no_numba": "The check `near` needs numba, which is not installed.",
         "no_numba_hint": 'Run `pip install "tuneworthy[data]"`, or set `off = ["near"]` in [data].',
         "no_pyarrow": "Reading Parquet files needs pyarrow, which is not installed.",
-        "no_pyarrow_hint": 'Run `pip install "tuneworthy[data]"`.',
+        "no_calamine": "Reading Excel files needs python-calamine, which is not installed.",
+        "no_data_extra": 'Run `pip install "tuneworthy[data]"`.',
         "no_sacrebleu": "The grader `chrf` needs sacrebleu, which is not installed.",
         "no_sacrebleu_hint": 'Run `pip install "tuneworthy[chrf]"`.',
         # functions that the user wrote
@@ -88,5 +90,5 @@ say = Catalogue(
             "The project has {n} {n:case|cases}, but the test set needs at least {least}. A smaller test set detects "
             "only very large differences. Add cases before you run the ladder."
         ),
-    }
+    },
 ).say

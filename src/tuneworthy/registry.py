@@ -67,7 +67,7 @@ class Registry(Generic[T]):
             if loaded is not None:
                 self._entries.setdefault(name, loaded)  # a decorator of the module may have registered it
         if name not in self._entries:
-            raise UnknownName(self.kind.removesuffix("s"), name, self.names())
+            raise UnknownName(self.kind.removesuffix("s"), name, list(self))
         return self._entries[name]
 
     def names(self) -> set[str]:
@@ -75,7 +75,7 @@ class Registry(Generic[T]):
         return set(self._builtins) | set(self._entries) | installed(self.kind)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.names()))
+        return iter([*self._builtins, *sorted(self.names() - set(self._builtins))])
 
 
 def installed(kind: str) -> set[str]:

@@ -215,7 +215,7 @@ def test_run_refuses_what_check_calls_an_error_with_one_line(
     assert invoke(["run", "--project", str(root)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert len(err.splitlines()) == 1 and err.startswith("Error: ")
+    assert len(err.splitlines()) == 1 and err.startswith("error[E-")
 
 
 @pytest.mark.parametrize("code", ["prompt_file", "grader", "missing_key", "model_missing", "model_opens"])
@@ -224,4 +224,4 @@ def test_run_refuses_a_wrong_prompt_grader_or_model_too(
 ) -> None:
     PLANTED[code][0](folder)
     assert invoke(["run", "--project", str(folder.write())]) == 2
-    assert "Error: " in capsys.readouterr().err
+    assert "error[E-" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_an_error_is_a_sentence_without_a_class_name_and_debug_shows_where(
 ) -> None:
     assert invoke(["run", "--project", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("Error: ") and "ConfigError" not in err and ".." not in err
+    assert err.startswith("error[E-") and "ConfigError" not in err and ".." not in err
     assert invoke(["--debug", "run", "--project", str(tmp_path)]) == 2
     assert "Traceback" in capsys.readouterr().err
 

@@ -57,7 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object, status: int = 2)
     capsys.readouterr()
     assert invoke([*map(str, words)]) == status
     out, err = capsys.readouterr()
-    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
+    lines = [line for line in err.splitlines() if line.startswith("error[E-")]
     assert len(lines) == 1, err
     assert "Traceback" not in out + err
     return lines[0]
@@ -138,7 +138,7 @@ def test_money_is_not_spent_unasked(
     assert invoke(["export", "variant", "model", "--out", "strong"]) == 0
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
-    assert line.startswith("Error: No budget is set, but these services are billed: weak.")
+    assert line.startswith("error[E-CLI-37]: No budget is set, but these services are billed: weak.")
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
 

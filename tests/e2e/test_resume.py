@@ -139,14 +139,14 @@ def test_a_server_that_is_not_there_ends_the_run_with_status_5_and_does_not_wait
     started = time.monotonic()
     assert run_ladder(root) == 5, words(root)
     assert time.monotonic() - started < 60  # most of it is a busy machine's start of Python
-    assert "Error: m " in words(root)
+    assert "]: m " in words(root)
 
 
 def test_a_wrong_address_ends_the_run_with_one_line_and_status_2(tmp_path: Path) -> None:
     with Running() as server:
         root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))
         assert run_ladder(root) == 2, words(root)
-        assert "Error: m rejects every call: 127.0.0.1: 404" in words(root)
+        assert "]: m rejects every call: 127.0.0.1: 404" in words(root)
         assert "Traceback" not in words(root)
         text = (root / "tuneworthy.toml").read_text()
         (root / "tuneworthy.toml").write_text(text.replace("/v1/v2", "/v1"))

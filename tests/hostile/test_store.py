@@ -90,7 +90,7 @@ def survives(kind: str, what: str, root: Path, name: str, capsys: pytest.Capture
             continue  # it would write a new one
         capsys.readouterr()
         status, err = run(root, *words), capsys.readouterr().err
-        errors = [line for line in err.splitlines() if line.startswith("Error: ")]
+        errors = [line for line in err.splitlines() if line.startswith("error[E-")]
         good = status in {0, 2, 3, 4} and "Traceback" not in err and len(errors) <= 1
         tried(kind, f"{what}: {' '.join(words)}", good, (status, err))
     capsys.readouterr()
@@ -367,7 +367,7 @@ def test_a_limit_of_the_system_is_one_line(world: Path, words: str, what: str, b
 def test_a_full_disk_behind_stdout_is_one_line(world: Path, words: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = child(world, *words.split(), out=full)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error[E-")]
     good = done.returncode == 2 and len(errors) == 1 and "No space left" in errors[0] and "Exception" not in done.stderr
     tried("full disk", f"stdout: {words}", good, (done.returncode, done.stderr))
 

@@ -87,7 +87,7 @@ def test_unsloth_and_accelerate_refuse_what_they_cannot_do() -> None:
         UserError, match=r"3 GPUs cannot split a batch of 16 rows.*\[train\] batch_size to a multiple of 3"
     ):
         emit("accelerate", replace(PLAN, n_devices=3))
-    with pytest.raises(UserError, match="Unknown format 'slurm'"):
+    with pytest.raises(UserError, match="Unknown format: 'slurm'"):
         emit("slurm", PLAN)
 
 

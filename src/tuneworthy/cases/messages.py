@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tuneworthy.catalogue import Catalogue
+from tuneworthy.catalogue import Catalogue, Sentence
 
 say = Catalogue(
+    __name__,
     {
         "name_tests": "Pass the tests file itself instead of the configuration.",
         "damaged_from_start": "a corrupt gzip file ({error})",
@@ -156,7 +157,7 @@ say = Catalogue(
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",
         "position": "\n[{number} of {total}]\n{text}",
         "done": "{n} of {total} labelled.",
-    }
+    },
 ).say
 
 
@@ -175,7 +176,7 @@ class Fault(NamedTuple):
 
     def at(self, **places: object) -> Fault:
         """Return the fault with its places filled in."""
-        return self._replace(expected=self.expected.format(**places), hint=self.hint.format(**places))
+        return self._replace(expected=self.expected.format(**places), hint=self.hint.format(**places).strip())
 
 
 class DropReason(NamedTuple):
@@ -203,6 +204,7 @@ WHOLE_GZIP: Final = Fault("a complete gzip file", "Download or create the file a
 UNPACKED: Final = Fault("at most {size} MiB of unpacked rows", "Split the file, or import it as data.", "too_large")
 MANY_ROWS: Final = Fault("at most {most} rows", "Split the file, or import it as data.", "too_many")
 PARQUET: Final = Fault("a Parquet file", "Create the file again.")
+EXCEL: Final = Fault("an Excel file that can be read", "Remove its password, or save the sheet as CSV.")
 WHOLE_PARQUET: Final = Fault("a complete Parquet file", "Create the file again.", "cut_off")
 YAML: Final = Fault("valid YAML")
 YAML_SIZE: Final = Fault("an undamaged YAML file of at most {size} MiB", "Split the file, or create it again.")
@@ -233,7 +235,7 @@ KNOWN_FORMAT: Final = Fault(
     "Rename the keys to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
     "`data import` and `data distill` have these options).",
 )
-COLUMN: Final = Fault("a column {name!r}", "Fix --input or --expected.")
+COLUMN: Final = Fault("a column {name!r}", "{near} Fix --input or --expected.")
 INPUT_COLUMN: Final = Fault(
     "a column `input`",
     "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
@@ -294,6 +296,10 @@ LOG_OBJECT: Final = Fault("an object for `{name}`")
 REQUEST_INPUT: Final = Fault("a string or a list for `request.input`", code="no_messages")
 MESSAGE_OR_CALL: Final = Fault("a message or a call at {where}", code="bad_message")
 ONE_MESSAGE: Final = Fault("one message in `response.output`", code="bad_message")
+
+# The code of an error about a row is that of its fault.
+for _name, _fault in [(name, value) for name, value in globals().items() if isinstance(value, Fault)]:
+    globals()[_name] = _fault._replace(expected=Sentence(_fault.expected, f"cases.{_name.lower()}"))
 
 # Why rows are dropped
 SAME_QUESTION: Final = DropReason("the same question as an earlier row")

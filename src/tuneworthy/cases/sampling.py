@@ -24,7 +24,9 @@ from tuneworthy.types import UNLABELLED, Case
 NEAR = 0.8
 MIN_CLUSTERED = 50
 MAX_FITTED = 20_000
-_TABLES_AND_JSON = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".pq", ".yaml", ".yml"})
+_TABLES_AND_JSON = frozenset(
+    {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".pq", ".yaml", ".yml"}
+)
 _NUMBER = re.compile(r"\d+")
 
 

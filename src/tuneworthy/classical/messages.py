@@ -6,13 +6,14 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "no_example": "A classical baseline needs at least one example.",
         "add_examples": "Add rows to [examples].",
         "no_object": "None of the {n} examples has a JSON object as its answer.",
         "fix_answers": "Choose a different classical baseline, or fix the answers in [examples].",
         "sizes": "Learning-curve sizes must be between 1 and {n}, the number of examples. Sizes out of range: {sizes}.",
-    }
+    },
 ).say
 
 

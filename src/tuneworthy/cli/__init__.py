@@ -13,7 +13,9 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.bug_report import write_bug_report
 from tuneworthy.cli.invocation import Invocation, listen
 from tuneworthy.cli.lazy import LazyGroup
+from tuneworthy.cli.options import print_json
 from tuneworthy.cli.safe_stream import safe_streams
+from tuneworthy.cli.usage import usage_error
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.trust import Untrusted
 
@@ -22,7 +24,7 @@ VERBS: dict[str, str] = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
     "cases": "Draw, label and inspect cases.",
-    "trust": "Allow a project what its file asks for.",
+    "trust": "Allow what a project's file asks for.",
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
@@ -39,15 +41,15 @@ VERBS: dict[str, str] = {
     "decode": "Explain, tune and test sampling parameters.",
     "parity": "Prove that the served model is the trained model.",
     "serve": "Serve the tuned model until Ctrl-C.",
-    "doctor": "Check what the tool has stored, and repair it.",
+    "doctor": "Check and repair stored answers, records and models.",
     "models": "List, download and probe models.",
 }
 
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tuneworthy")
-@click.option("-v", "--verbose", count=True, help="Log what happens to stderr; -vv for details.")
-@click.option("--debug", is_flag=True, help="Traceback of an error.")
+@click.option("-v", "--verbose", count=True, help="Log to stderr; -vv logs more.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.make_pass_decorator(Invocation, ensure=True)
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it, safely.
@@ -76,12 +78,21 @@ def _refused(error: OSError, invocation: Invocation) -> int:
     if error.errno == errno.EPIPE:
         return 141
     where = error.filename or messages.say("system")
-    text = UserError(
+    refusal = UserError(
         messages.say("system_refused", path=where, reason=error.strerror), hint=messages.SYSTEM_HINTS[error.errno or 0]
     )
     with suppress(OSError):
-        click.echo(messages.say("error", error=text), err=True)
-    return text.exit_status
+        _report(refusal, invocation)
+    return refusal.exit_status
+
+
+def _report(error: TuneworthyError, invocation: Invocation) -> None:
+    """Print an error with its code; under `--json` for machines too, on stdout."""
+    code = f"[{error.error_code}]" if error.error_code else ""
+    click.echo(messages.say("error", code=code, error=error), err=True)
+    if "--json" in invocation.arguments and not invocation.answered:
+        fault = {"code": error.error_code, "message": error.message, "hint": error.hint}
+        print_json({"error": fault | {"exit_status": error.exit_status}})
 
 
 def main() -> None:
@@ -120,12 +131,13 @@ def _invoke(invocation: Invocation) -> int:
         click.echo(messages.say("stopped"), err=True)
         return 130
     except click.ClickException as error:
-        error.show()
-        return 2
+        refusal = usage_error(error)
+        _report(refusal, invocation)
+        return refusal.exit_status
     except TuneworthyError as error:
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
-        click.echo(messages.say("error", error=error), err=True)
+        _report(error, invocation)
         return error.exit_status
     except Exception as error:
         if isinstance(error, OSError) and error.errno in messages.SYSTEM_HINTS:

@@ -70,13 +70,13 @@ def words(money: BudgetState) -> str:
 
 @click.command("budget")
 @project_option
-@click.option("--release", is_flag=True, help="Calls without an answer count no longer.")
+@click.option("--release", is_flag=True, help="Stop counting calls without an answer.")
 @json_option
 def command(root: Path, release: bool, as_json: bool) -> None:
     """Show what was spent; release what was not billed.
 
-    A call that was cut off counts at what the same request cost when it was answered, and until then at the most it can
-    cost. If your provider did not bill these calls, --release takes them out of the budget.
+    An interrupted call counts at its maximum cost until the same request is answered. If your provider did not bill
+    these calls, --release returns their cost to the budget.
 
     \b
     Example:

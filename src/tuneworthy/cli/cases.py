@@ -17,6 +17,7 @@ from tuneworthy.cli.label_terminal import (
     label_on_terminal,
     suspects_on_terminal,
 )
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
@@ -27,7 +28,7 @@ from tuneworthy.types import SECOND_SHARE
 from tuneworthy.verdict.suspects import suspects_path
 
 
-@click.group("cases")
+@click.group("cases", cls=CommandGroup)
 def command() -> None:
     """Draw, label and inspect cases.
 
@@ -39,18 +40,21 @@ def command() -> None:
 
 @command.command("sample")
 @click.option(
-    "--from", "source", required=True, type=click.Path(path_type=Path), help="Logs or data: JSONL, CSV, Parquet, text."
+    "--from",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Logs or data: JSONL, CSV, Excel, Parquet, text.",
 )
 @click.option("--n", required=True, type=click.IntRange(min=1), help="Number of cases to draw.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; the default is cases.jsonl.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Random seed.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write (default: cases.jsonl).")
 @project_option
 @json_option
 def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_json: bool) -> None:
     """Draw cases from logs.
 
-    Each question occurs once, near-duplicates are thinned out, and every stratum is represented. The cases have no
-    labels yet.
+    Draws a stratified sample without duplicates and with few near-duplicates. The cases have no labels yet.
 
     \b
     Example:
@@ -93,14 +97,15 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 @command.command("add")
 @click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path, exists=True))
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the right answer.")
+@click.option("--expected", metavar="COL", help="Column of the expected answer.")
 @project_option
 @json_option
 def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root: Path, as_json: bool) -> None:
     """Extend the test set.
 
-    The labelled cases of FILE join the project's cases and its test set. Without FILE, cases that you appended to the
-    project's own file join. Cases that repeat a question, reword a dev case or overlap an example are refused.
+    Adds the labelled cases in FILE to the project's cases and to its test set. Without FILE, adds the cases that
+    you appended to the project's own file. Cases that repeat a question, reword a dev case or overlap an example
+    are refused.
 
     The next `run` measures every variant on the new cases; stored answers are kept. The new comparisons take their
     error rate from the reserve.
@@ -125,25 +130,25 @@ def _show_added(result: AddedCases) -> None:
 
 
 @command.command("label")
-@click.option("--labeller", metavar="NAME", help="Who labels; the default is the name of the user.")
+@click.option("--labeller", metavar="NAME", help="Name of the labeller (default: your user name).")
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
     default=SECOND_SHARE,
     show_default=True,
-    help="Share of the cases that a second labeller gets (at least 30 cases).",
+    help="Share of the cases for a second labeller (at least 30 cases).",
 )
-@click.option("--all", "every", is_flag=True, help="Cases that have an answer too; they are labelled again.")
-@click.option("--labels", type=click.Path(path_type=Path), help="The label file; the default is CASES.labels.jsonl.")
+@click.option("--all", "every", is_flag=True, help="Include cases that already have an answer.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Label file (default: CASES.labels.jsonl).")
 @click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead.")
-@click.option("--judge", is_flag=True, help="Judge answers of the last run instead, to validate a judge.")
+@click.option("--judge", is_flag=True, help="Rate answers from the last run instead, to validate a judge.")
 @click.option(
     "--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge, answers of this rung only; repeatable."
 )
 @click.option(
     "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge, number of test cases."
 )
-@click.option("--suspects", is_flag=True, help="Failed cases whose label is suspected; they are labelled again.")
+@click.option("--suspects", is_flag=True, help="Relabel failed cases whose label may be wrong.")
 @click.option("--overwrite", is_flag=True, help="With --apply, replace other answers of the cases.")
 @project_option
 @json_option
@@ -163,18 +168,18 @@ def label(
 ) -> None:
     """Label cases blind, one at a time.
 
-    A second labeller gets a share of the cases; the agreement of the two is the ceiling of any score.
+    A second labeller gets a share of the cases. No score above the agreement between the two is meaningful.
 
-    Every label is saved at once: stop with /quit and go on later. --apply writes the labels into the cases; a case on
-    which the labellers differ is left for you to settle.
+    Every label is saved immediately: stop with /quit and resume later. --apply writes the labels into the cases. If
+    the labellers disagree on a case, resolve it in the file.
 
-    With --judge you judge answers of the last run, blind to the variant. A judge (grader `judge`) decides nothing
-    before people have judged at least 50 answers of each variant that is compared; their verdicts correct its own. Then
-    run again.
+    With --judge you rate answers from the last run without seeing which variant gave them. The grader `judge`
+    decides nothing until people have rated at least 50 answers of each compared variant. Their ratings correct the
+    judge's. Then run the ladder again.
 
-    With --suspects you label failed dev cases again whose expected answer the error analysis suspects. `decide` counts
-    them as label errors only after that. --suspects --apply writes these labels into the cases, and lists those of
-    examples, which you correct by hand.
+    With --suspects you relabel failed dev cases whose expected answer may be wrong according to the error analysis.
+    Only then does `decide` count them as label errors. --suspects --apply writes these labels into the cases and
+    lists the examples that you need to correct by hand.
 
     \b
     Example:
@@ -259,7 +264,7 @@ def _show_applied(path: Path, done: Applied) -> None:
 @click.argument("case_id", metavar="[ID]", required=False)
 @click.option("--failed", is_flag=True, help="Failed dev cases of the best variant (or of --variant).")
 @click.option("--variant", metavar="RUNG", help="Only this rung's variant.")
-@click.option("--reveal-test", is_flag=True, help="Answers to test cases; recorded, and reported by later runs.")
+@click.option("--reveal-test", is_flag=True, help="Show answers to test cases; later runs report that you did.")
 @project_option
 @json_option
 def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bool, root: Path, as_json: bool) -> None:
@@ -267,8 +272,8 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
 
     Shows the question of case ID, the expected answer, and each rung's answer and score.
 
-    Only stored answers are shown; no model is called. Answers to test cases stay hidden unless you reveal them: once
-    you have seen them, the test set no longer measures what you tune afterwards.
+    Shows only stored answers and calls no model. Answers to test cases stay hidden unless you pass --reveal-test.
+    Once you have seen them, the test set is no longer a fair measure of what you tune afterwards.
 
     \b
     Example:

@@ -13,14 +13,15 @@ from tuneworthy.report.text import clean
 
 @click.command("check")
 @project_option
-@click.option("--offline", is_flag=True, help="No contact with the servers that the project file names.")
+@click.option("--offline", is_flag=True, help="Do not contact the servers that the project file names.")
 @json_option
 def command(root: Path, offline: bool, as_json: bool) -> int:
     """Check the project before money is spent.
 
-    Examines the project file, data, contamination, graders, keys, model files, prices and the budget, and shows what a
-    run takes and what it can show. No model is called. Once you trust the project (`tuneworthy trust`), its functions
-    are imported and its servers get one GET that costs nothing. Exit status 2 if anything is an error.
+    Validates the project file, data, graders, keys, model files, prices and budget, looks for contamination, and
+    estimates the cost, time and statistical power of a run. No model is called. Once you trust the project
+    (`tuneworthy trust`), its functions are imported and its servers get one GET that costs nothing. The exit status
+    is 2 if there is an error.
 
     \b
     Example:

@@ -19,8 +19,10 @@ from tuneworthy.store import write_atomic
 @click.argument("a")
 @click.argument("b")
 @project_option
-@click.option("--gate", is_flag=True, help="Exit status 3 if B is worse than A, 4 if that is unresolved.")
-@click.option("--test", "on_test", is_flag=True, help="Comparison on test, which spends alpha, instead of dev.")
+@click.option("--gate", is_flag=True, help="Exit with status 3 if B is worse than A, or 4 if that is inconclusive.")
+@click.option(
+    "--test", "on_test", is_flag=True, help="Compare on test, which uses up some of alpha, instead of on dev."
+)
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="Format of stdout."
 )
@@ -46,10 +48,10 @@ def command(
 ) -> int:
     """Compare two variants, paired.
 
-    B is compared with A on the same cases. If they are the same variant, no model is called.
+    Compares B with A on the same cases. If they are the same variant, no model is called.
 
-    A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run,
-    an id, or a variant.json that `export variant` wrote.
+    A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run, a
+    variant name, an ID, or a variant.json written by `export variant`.
 
     \b
     Example (CI: did the edited prompt get worse?):

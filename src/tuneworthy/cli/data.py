@@ -9,7 +9,7 @@ PARTS: dict[str, str] = {
     "import": "Import logs and data files as examples.",
     "distill": "Let a teacher answer questions, as training rows.",
     "build": "Check the rows and freeze a version.",
-    "review": "Let people judge a random sample of a version.",
+    "review": "Let people review a random sample of a version.",
     "card": "Write the card of a frozen version.",
     "export": "Write a frozen version in the format of a trainer.",
 }

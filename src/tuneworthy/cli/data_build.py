@@ -23,7 +23,7 @@ from tuneworthy.store import Folder
 @project_option
 @json_option
 def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json: bool) -> int:
-    """Check the rows of the latest import (else of the examples file), and freeze those that stay as a version.
+    """Check the rows of the latest import (or else of the examples file), and freeze the rows that pass as a version.
 
     The checks run in a fixed order. Depending on [data], they drop, mask or only report what they find. The name of a
     version comes from its content, and a version never changes. If a gate fails, nothing is frozen and the exit status

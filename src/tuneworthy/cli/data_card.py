@@ -30,8 +30,8 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     """Write the card of a frozen version.
 
     Shows the funnel, examples of each reason, distributions, provenance and licences. The page needs no server, no
-    network and no script. Personal data is masked in it whatever [data] says; of rows that overlap a case it shows only
-    where they are.
+    network and no script. It always masks personal data, whatever [data] says. For rows that overlap a case, it
+    shows only their location.
 
     \b
     Example:

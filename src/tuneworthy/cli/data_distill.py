@@ -20,12 +20,15 @@ from tuneworthy.ladder.session import open_session
 @click.command("distill")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--format", "format_name", metavar="NAME", help="Format of the rows; recognised if not given.")
+@click.option("--expected", metavar="COL", help="Column of the expected answer.")
+@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Most questions to answer, drawn with the project's seed."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Maximum number of questions, drawn with the project's seed.",
 )
-@click.option("--add", is_flag=True, help="Rows are added to the latest import; needs FILES.")
+@click.option("--add", is_flag=True, help="Add the rows to the latest import; needs FILES.")
 @project_option
 @spending_options
 @json_option

@@ -21,7 +21,7 @@ from tuneworthy.trust import own_path
     "name",
     required=True,
     metavar="NAME",
-    help="openai, trl, sharegpt, alpaca, llama_factory, axolotl, parquet, or that of a package.",
+    help="openai, trl, sharegpt, alpaca, llama_factory, axolotl, parquet, or a format from a package.",
 )
 @version_option
 @click.option(
@@ -29,13 +29,13 @@ from tuneworthy.trust import own_path
     type=click.FloatRange(0, 0.5),
     default=0.1,
     show_default=True,
-    help="Share of the rows for validation; 0 writes train alone.",
+    help="Share of the rows for validation; 0 writes only train.",
 )
-@click.option("--seed", type=int, help="Seed of the split; that of [split] if not given.")
+@click.option("--seed", type=int, help="Random seed of the split (default: seed in [split]).")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to write; dataset-VERSION-NAME if not given.",
+    help="Folder to write (default: dataset-VERSION-NAME).",
 )
 @project_option
 @json_option
@@ -51,7 +51,7 @@ def command(
     \b
     Example:
       tuneworthy data export --format trl
-      tuneworthy data export --format llama_factory --validation 0.05 --out train-data
+      tuneworthy data export --format llama_factory --validation 0.05
     """
     project = load(root)
     version = open_version(Folder(project.root), version_id)

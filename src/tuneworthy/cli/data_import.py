@@ -15,8 +15,8 @@ from tuneworthy.store import Folder
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--format", "format_name", metavar="NAME", help="Format of the rows; recognised if not given.")
+@click.option("--expected", metavar="COL", help="Column of the expected answer.")
+@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @project_option
 @json_option
 def command(
@@ -29,9 +29,10 @@ def command(
 ) -> None:
     """Import logs and data files as examples.
 
-    FILES are request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, or tables, as JSONL, JSON, CSV
-    or Parquet, also with gzip. A thumbs-down or an escalation drops a row; a correction replaces the answer. Dropped
-    rows stay readable in rejects.jsonl, each with its reason. Nothing is sent anywhere.
+    FILES are request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, or tables, as JSONL, JSON,
+    CSV, Excel or Parquet. All but Excel and Parquet may be compressed with gzip. A thumbs-down or an escalation drops
+    a row; a correction replaces the answer. Dropped rows stay readable in rejects.jsonl, each with its reason. Nothing
+    is sent anywhere.
 
     \b
     Example:

@@ -10,6 +10,7 @@ import click
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import F, json_option, person, print_json, print_result, project_option, version_option
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
@@ -31,30 +32,31 @@ STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
 
 def reviewer_options(function: F) -> F:
     """Add `--reviewer` and `--share`."""
-    reviewer = click.option("--reviewer", metavar="NAME", help="Who reviews; the default is the name of the user.")
+    reviewer = click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
     share = click.option(
         "--share",
         type=click.FloatRange(0, 1, min_open=True),
         default=SECOND_SHARE,
         show_default=True,
-        help="Share of the sample that every reviewer gets (at least 30 rows), for their agreement.",
+        help="Share of the sample that every reviewer rates (at least 30 rows), to measure agreement.",
     )
     return reviewer(share(function))
 
 
-@click.group("review")
+@click.group("review", cls=CommandGroup)
 def command() -> None:
-    """Let people judge a random sample of a version.
+    """Let people review a random sample of a version.
 
-    A row is good to train on as it is, or bad, and why. The plan (so many rows, at most so many bad) is fixed and on
-    disk before the first row is shown. It ends early only when its outcome is certain. Every plan counts as an attempt,
-    and attempt k may err with 0.05 / 2^k, so "at least 95% are good" holds at 95% confidence over all rebuilds and
-    attempts of the project. Rows that were reviewed before are not drawn again.
+    Reviewers rate each row as good to train on as it is, or bad, with a reason. The plan (how many rows, and how
+    many may be bad) is fixed and saved before the first row is shown. It ends early only when its outcome is
+    certain. Every plan counts as an attempt, and attempt k may err with 0.05 / 2^k, so "at least 95% are good"
+    holds at 95% confidence over all rebuilds and attempts of the project. Rows that have been reviewed are not
+    drawn again.
 
-    Verdicts are saved at once, in reviews.jsonl: stop with /quit and go on later. Several people may review: all of
-    them get a share of the sample, which gives their agreement; a row is bad if any reviewer says so.
+    Ratings are saved immediately in reviews.jsonl: stop with /quit and resume later. If several people review, they
+    share part of the sample, which measures their agreement. A row is bad if any reviewer says so.
 
-    The exit status is 0 if the version is accepted, 3 if it is rejected, 4 if the plan is not finished.
+    The exit status is 0 if the version is accepted, 3 if it is rejected, and 4 if the plan is not finished.
 
     \b
     Example:
@@ -65,11 +67,11 @@ def command() -> None:
 
 @command.command("plan")
 @version_option
-@click.option("--bound", type=OPEN_SHARE, default=BOUND, show_default=True, help="Share of good rows to show.")
+@click.option("--bound", type=OPEN_SHARE, default=BOUND, show_default=True, help="Share of good rows to demonstrate.")
 @project_option
 @json_option
 def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool) -> None:
-    """List the plans to choose from; nothing is fixed.
+    """List possible review plans without fixing one.
 
     \b
     Example:
@@ -97,11 +99,11 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
 
 @command.command("start")
 @version_option
-@click.option("--bound", type=OPEN_SHARE, help="Share of good rows to show; 0.95 if not given.")
-@click.option("--max-bad", type=click.IntRange(min=0), help="Most bad rows in the sample; 1 if not given.")
-@click.option("--seed", type=int, help="Seed of the draw; a random one, which is stored, if not given.")
-@click.option("--again", is_flag=True, help="Further attempt, with fresh rows, on a version that was rejected.")
-@click.option("--complete", is_flag=True, help="Go on to the end of the sample although it is decided.")
+@click.option("--bound", type=OPEN_SHARE, help="Share of good rows to demonstrate (default: 0.95).")
+@click.option("--max-bad", type=click.IntRange(min=0), help="Maximum number of bad rows in the sample (default: 1).")
+@click.option("--seed", type=int, help="Random seed (default: a random one, which is stored).")
+@click.option("--again", is_flag=True, help="Start another attempt, with new rows, on a rejected version.")
+@click.option("--complete", is_flag=True, help="Continue to the end of the sample although the outcome is certain.")
 @reviewer_options
 @project_option
 @json_option
@@ -117,7 +119,7 @@ def start(
     root: Path,
     as_json: bool,
 ) -> int:
-    """Fix a plan and judge its rows, or go on with it.
+    """Fix a plan and review its rows, or resume it.
 
     \b
     Example:
@@ -132,9 +134,11 @@ def start(
 
 @command.command("rejected")
 @version_option
-@click.option("--reason", "reasons", metavar="CODE", multiple=True, help="Only rows dropped for this; repeatable.")
-@click.option("--n", type=click.IntRange(min=1), help="Number of rows; 60 if not given.")
-@click.option("--seed", type=int, help="Seed of the draw; a random one, which is stored, if not given.")
+@click.option(
+    "--reason", "reasons", metavar="CODE", multiple=True, help="Only rows dropped for this reason; repeatable."
+)
+@click.option("--n", type=click.IntRange(min=1), help="Number of rows (default: 60).")
+@click.option("--seed", type=int, help="Random seed (default: a random one, which is stored).")
 @reviewer_options
 @project_option
 @json_option
@@ -148,9 +152,9 @@ def rejected(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Judge a sample of the dropped rows, which decides nothing.
+    """Review a sample of the dropped rows, for information.
 
-    It shows how often a check, or the judge, dropped a good row.
+    This shows how often a check or the judge dropped a good row.
 
     \b
     Example:
@@ -166,15 +170,15 @@ def rejected(
 
 @command.command("correct")
 @click.argument("row")
-@click.option("--because", metavar="TEXT", required=True, help="Why the row is bad.")
-@click.option("--reviewer", metavar="NAME", help="Whose verdict; the default is the name of the user.")
+@click.option("--because", metavar="TEXT", required=True, help="Reason why the row is bad.")
+@click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
 @version_option
 @project_option
 @json_option
 def correct_command(
     row: str, because: str, reviewer: str | None, version_id: str | None, root: Path, as_json: bool
 ) -> int:
-    """Change your verdict on ROW to bad; never the other way.
+    """Change your rating of ROW from good to bad.
 
     \b
     Example:
@@ -190,7 +194,7 @@ def correct_command(
 @project_option
 @json_option
 def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
-    """Show how far the review is.
+    """Show the progress of the review.
 
     \b
     Example:

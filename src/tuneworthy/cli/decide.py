@@ -25,15 +25,15 @@ SCORE = 21
 
 @click.command("decide")
 @project_option
-@click.option("--probe", is_flag=True, help="Error analysis of failed dev cases first; it calls the models.")
+@click.option("--probe", is_flag=True, help="Analyse failed dev cases first; this calls the models.")
 @spending_options
 @json_option
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
-    Shows the answer, the options side by side, and the next step, from the last run. Once a tuned model was compared on
-    test (`run --rung fine_tune`), it decides whether to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4
-    undecided.
+    Shows the answer, the options side by side, and the next step, from the last run. Once a tuned model has been
+    compared on test (`run --rung fine_tune`), it decides whether to ship it. Exit status: 0 fine-tune or ship, 3 do
+    not, 4 undecided.
 
     \b
     Example:

@@ -37,13 +37,13 @@ from tuneworthy.types import Case, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
 _OPTIONS: dict[str, tuple[type, str]] = {
-    "temperature": (float, "Divides the logits; 0 is greedy."),
-    "top_k": (int, "Keep so many tokens; 0 keeps all."),
-    "top_p": (float, "Keep the likeliest tokens up to this mass."),
-    "min_p": (float, "Keep tokens at least so likely, relative to the likeliest."),
-    "repetition_penalty": (float, "Push down tokens that occurred, by division."),
-    "frequency_penalty": (float, "Push down tokens for each time that they occurred."),
-    "presence_penalty": (float, "Push down tokens that occurred."),
+    "temperature": (float, "Divisor of the logits; 0 is greedy."),
+    "top_k": (int, "Number of tokens to keep; 0 keeps all."),
+    "top_p": (float, "Probability mass of the likeliest tokens to keep."),
+    "min_p": (float, "Lowest probability to keep, relative to the likeliest token."),
+    "repetition_penalty": (float, "Penalty for tokens that have occurred, by division."),
+    "frequency_penalty": (float, "Penalty for each time that a token has occurred."),
+    "presence_penalty": (float, "Penalty for tokens that have occurred."),
 }
 
 
@@ -56,18 +56,20 @@ def sampling_options(function: F) -> F:
 
 @click.command("explain")
 @click.option("--probs", help="Probabilities: 85,5,3 or a JSON file (a list, or token to probability).")
-@click.option("--logits", help="Logits, as --probs: penalties depend on their offset.")
+@click.option("--logits", help="Logits, in the form of --probs; penalties depend on their offset.")
 @click.option("--case", help="A case of the last `decode uncertainty`: its stored log-probabilities.")
-@click.option("--at", "place", type=int, default=0, show_default=True, help="Which token of the answer to the case.")
-@click.option("--prompt", help="Ask --model for the next token after this.")
-@click.option("--model", help="A key of [models]; the baseline if not given.")
-@click.option("--seen", default="", help="Tokens that occurred, by their number: 0,0,4 (for penalties).")
-@click.option("--preset", help="Take the parameters of this preset; options add to it.")
+@click.option(
+    "--at", "place", type=int, default=0, show_default=True, help="Position of the token in the answer to the case."
+)
+@click.option("--prompt", help="Text after which --model predicts the next token.")
+@click.option("--model", help="Name in [models] (default: the baseline).")
+@click.option("--seen", default="", help="Tokens that have occurred, by number: 0,0,4 (for penalties).")
+@click.option("--preset", help="Preset to start from; other options override it.")
 @sampling_options
-@click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this one; repeatable.")
-@click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Tokens to show.")
-@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also write an .svg or .html file.")
-@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this engine; repeatable.")
+@click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Number of tokens to show.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Picture to write (.svg or .html).")
+@click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
 @project_option
 @json_option
 def command(
@@ -77,14 +79,14 @@ def command(
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
-    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution is given (--probs, --logits),
-    stored by `decode uncertainty` (--case), or requested from a model (--prompt). The same settings are not the same
-    sampler: each engine has its own order and its own defaults.
+    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs,
+    --logits), from `decode uncertainty` (--case), or from a model (--prompt). The same settings give different
+    samplers: each engine has its own order and defaults.
 
     \b
     Example:
       tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
-      tuneworthy decode explain --prompt "The capital of France is" --preset chat --picture chat.html
+      tuneworthy decode explain --prompt "The capital of France is" --preset chat
     """
     if sum(source is not None for source in (probs, logits, case, prompt)) != 1:
         raise UserError(messages.say("one_distribution"), hint=messages.say("try_probs"))

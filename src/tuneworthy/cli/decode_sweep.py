@@ -18,8 +18,8 @@ CALLS = 1000
 
 @click.command("sweep")
 @click.option("--variant", default="", metavar="WORD", help="Variant to tune: best, a rung, an id, or current.")
-@click.option("--calls", default=CALLS, show_default=True, type=click.IntRange(1), help="Most answers.")
-@click.option("--repeats", default=2, show_default=True, type=click.IntRange(2, 10), help="Answers to each case.")
+@click.option("--calls", default=CALLS, show_default=True, type=click.IntRange(1), help="Maximum number of calls.")
+@click.option("--repeats", default=2, show_default=True, type=click.IntRange(2, 10), help="Answers per case.")
 @project_option
 @spending_options
 @json_option
@@ -28,10 +28,11 @@ def command(
 ) -> None:
     """Tune the sampling parameters on dev.
 
-    Within a number of calls, Optuna proposes settings, racing drops the weak ones on one half of dev, and the winner is
-    compared once with today's setting on the other half. An adopted setting is the first candidate of the rung
-    `decoding` (of `fine_tune`, for a tuned model), which compares it on test. Run it again after an interruption: no
-    stored answer is paid for twice. Models that take no temperature but 1 are swept over their levels of effort.
+    Optuna proposes settings, and racing drops the weak ones on one half of dev. The winner is compared once with
+    today's setting on the other half. --calls limits the number of calls. An adopted setting is the first candidate
+    of the rung `decoding` (of `fine_tune`, for a tuned model), which compares it on test. To resume after an
+    interruption, run the command again. Finished calls are never paid for twice. For models that accept only
+    temperature 1, the sweep covers their effort levels.
 
     \b
     Example:

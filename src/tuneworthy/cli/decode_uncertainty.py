@@ -22,12 +22,12 @@ from tuneworthy.store.folder import write_atomic
 
 @click.command("uncertainty")
 @click.option("--variant", default="", metavar="WORD", help="Variant to examine: best, a rung, an id, or current.")
-@click.option("--limit", type=click.IntRange(1), help="Most dev cases, drawn at random.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of dev cases, drawn at random.")
 @click.option(
-    "--samples", default=0, type=click.IntRange(0, 20), help="Further sampled answers to each case (0, or 2 to 20)."
+    "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
 )
-@click.option("--threshold", type=float, help="Bound on log-probabilities (0 or less) that you use already, to test.")
-@click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Answers to show.")
+@click.option("--threshold", type=float, help="Log-probability threshold to test (0 or less).")
+@click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Number of answers to show.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write (.html).")
 @project_option
 @spending_options

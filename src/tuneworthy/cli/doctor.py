@@ -15,14 +15,14 @@ from tuneworthy.store import Folder
 
 @click.command("doctor")
 @project_option
-@click.option("--repair", "repairs", is_flag=True, help="Repair what can be repaired; damaged files are moved aside.")
+@click.option("--repair", "repairs", is_flag=True, help="Repair what can be repaired, and move damaged files aside.")
 @json_option
 def command(root: Path, repairs: bool, as_json: bool) -> int:
-    """Check what the tool has stored, and repair it.
+    """Check and repair stored answers, records and models.
 
-    Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows what each
-    damage costs. No model is called. A repair loses no answer: the damaged file stays readable in
-    `.tuneworthy/quarantine`. Exit status 2 if something is damaged.
+    Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows the
+    consequence of each fault. No model is called. A repair loses no answer: the damaged file stays readable in
+    `.tuneworthy/quarantine`. The exit status is 2 if something is damaged.
 
     \b
     Example:

@@ -7,6 +7,7 @@ import click
 
 from tuneworthy.cli.export_model import gguf, ollama, quantized
 from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_variant import export_variant
@@ -14,7 +15,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 
 
-@click.group("export")
+@click.group("export", cls=CommandGroup)
 def command() -> None:
     """Write the winner as files to use elsewhere.
 
@@ -31,7 +32,7 @@ for _model in (gguf, ollama, quantized):
 @command.command("variant")
 @click.argument("which", default="best")
 @project_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is variant-NAME.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: variant-NAME).")
 @json_option
 def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
     """Write the prompt file and a client snippet of WHICH: `best`, a rung, or an id.

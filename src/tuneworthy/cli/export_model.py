@@ -24,10 +24,10 @@ SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
 
 @click.command("gguf")
 @click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
-              help="How weights are stored; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
-@click.option("--merged", help="Start of the merged model's id; the latest if not given.")
-@click.option("--base", "untouched", is_flag=True, help="Base of the latest adapter, untouched, instead.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Copy of the file.")
+              help="Type of the weights; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
+@click.option("--merged", help="ID of the merged model, or the start of it (default: latest).")
+@click.option("--base", "untouched", is_flag=True, help="Export the unchanged base of the latest adapter instead.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path for a copy of the file.")
 @project_option
 @json_option
 def gguf(
@@ -62,7 +62,7 @@ def gguf(
 
 
 @click.command("ollama")
-@click.option("--gguf", "which", help="Start of the GGUF file's id; the latest if not given.")
+@click.option("--gguf", "which", help="ID of the GGUF file, or the start of it (default: latest).")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="ollama", show_default=True,
               help="Folder to write.")  # fmt: skip
 @project_option
@@ -70,10 +70,10 @@ def gguf(
 def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     """Write a folder for `ollama create`.
 
-    The folder holds the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own template
-    language: the chat template is rewritten, and refused if the result differs on chats of any shape. `num_ctx` fits
-    the longest row of the training and an answer, at least 4,096 tokens; raise it in the Modelfile for longer chats,
-    which takes more memory.
+    The folder holds the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own
+    template language, so the export translates the chat template and stops if the result differs on any kind of
+    chat. `num_ctx` fits the longest training row and an answer, and is at least 4,096 tokens. For longer chats,
+    raise it in the Modelfile; this takes more memory.
 
     \b
     Example:
@@ -89,7 +89,7 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
 @click.command("quantized")
 @click.option("--scheme", type=click.Choice(SCHEMES), default="FP8_DYNAMIC", show_default=True,
               help="Scheme of llm-compressor; all but FP8_DYNAMIC are calibrated on the training prompts.")  # fmt: skip
-@click.option("--merged", help="Start of the merged model's id; the latest if not given.")
+@click.option("--merged", help="ID of the merged model, or the start of it (default: latest).")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="quantized", show_default=True,
               help="Folder to write.")  # fmt: skip
 @project_option

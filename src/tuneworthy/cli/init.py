@@ -12,11 +12,14 @@ from tuneworthy.scaffold import EMBEDDED, make_project
 @click.command("init")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Cases: CSV, JSONL, Parquet, promptfoo, Langfuse."
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Cases: CSV, Excel, JSONL, Parquet, promptfoo, Langfuse.",
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the right answer.")
+@click.option("--expected", metavar="COL", help="Column of the expected answer.")
 @click.option("--model", default=EMBEDDED, show_default=True, metavar="PROVIDER:NAME", help="Today's model.")
 @click.option("--compare", multiple=True, metavar="PROVIDER:NAME", help="Another model to measure; repeatable.")
 @click.option("--n-cases", type=click.IntRange(min=1), help="Cases to draw from the file; half of it if not given.")
@@ -46,7 +49,7 @@ def command(
     \b
     Example:
       tuneworthy init tickets --data tickets.csv --input text --expected label --model openai:gpt-6-luna
-      tuneworthy init my-task --data test.csv --examples train.csv --input text --expected category --n-cases 300
+      tuneworthy init my-task --data test.csv --examples train.csv --n-cases 300
     """
     made = make_project(
         folder,

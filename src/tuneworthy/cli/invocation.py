@@ -22,11 +22,13 @@ class Invocation:
         arguments: The arguments as they were typed.
         project: The project folder that the command works on.
         debug: Whether the traceback of an error is printed.
+        answered: Whether the JSON of the result was printed: an error that follows adds none.
     """
 
     arguments: list[str] = field(default_factory=list)
     project: Path = Path()
     debug: bool = False
+    answered: bool = False
 
     def complete(self, text: str) -> str:
         """Return `text` with `--project DIR` in the commands that it names, if the user works on another folder."""

@@ -5,10 +5,26 @@ from importlib import import_module
 
 import click
 
-from tuneworthy.errors import did_you_mean
+from tuneworthy.errors import UnknownName
 
 
-class LazyGroup(click.Group):
+class CommandGroup(click.Group):
+    """A group that answers an unknown command with the nearest name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` begin with.
+
+        Raises:
+            UnknownName: There is no such command.
+        """
+        if args[0] not in (names := self.list_commands(ctx)) and not args[0].startswith("-"):
+            raise UnknownName("command", args[0], names)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(CommandGroup):
     """A group whose commands are the `command` of modules of this package.
 
     Args:
@@ -31,14 +47,6 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"tuneworthy.cli.{self.prefix}{name}").command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that `args` begin with; an unknown one is answered with the nearest name."""
-        if args[0] not in self.parts and not args[0].startswith("-"):
-            ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], self.parts)}".strip())
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of `--help`."""

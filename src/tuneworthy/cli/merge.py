@@ -12,16 +12,16 @@ from tuneworthy.store import Folder
 
 
 @click.command("merge")
-@click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
-@click.option("--base", help="Start of the base's id; it must be the one that the adapter was trained against.")
+@click.option("--adapter", help="ID of the adapter, or the start of it (default: latest).")
+@click.option("--base", help="ID of the base, or the start of it; it must be the base that the adapter was trained on.")
 @project_option
 @json_option
 def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
     """Merge an adapter into the base it was trained on.
 
-    The base has 16 bits; 4-bit weights are never merged into. One weight at a time is in memory. An adapter that was
-    trained over a 4-bit base is merged into the original and into the dequantised weights; both are measured against
-    the trained model, and the nearer one is kept.
+    Merges into a 16-bit base, never into 4-bit weights, with one weight in memory at a time. An adapter trained on
+    a 4-bit base is merged into both the original and the dequantised weights. Both results are compared with the
+    trained model, and the closer one is kept.
 
     \b
     Example:

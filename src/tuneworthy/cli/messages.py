@@ -5,6 +5,7 @@ import errno
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # trust
         "trust_allowed": "You allow the project in {root} to:",
@@ -17,9 +18,14 @@ say = Catalogue(
         "trust_asks": "The project in {root} wants to do the following as your user (new items are marked with +):",
         "trust_question": "Trust this project and allow all of this?",
         # how a command ended
-        "error": "Error: {error}",
+        "error": "error{code}: {error}",
+        "see_help": "Run `{command} --help` for the options.",
+        "bad_usage": "{problem}",
+        "no_such_option": "Unknown option: {name!r}.",
+        "missing_parameter": "{problem}",
+        "bad_parameter": "{problem}",
         "stopped": "Stopped. Finished calls are cached. Run the same command again to resume.",
-        "bug": "Error: This is a bug in tuneworthy. Please report it and attach {path}, which contains the traceback.",
+        "bug": "error: This is a bug in tuneworthy. Please report it and attach {path}, which contains the traceback.",
         "system_refused": "{path}: {reason}",
         "system": "The operating system",
         # options that several commands share
@@ -273,7 +279,7 @@ say = Catalogue(
         "next": "Next: {action}",
         "chance": "Once all of this is done, the chance that the answer is settled is {chance:.0%}.",
         "needs": "needs {what}",
-    }
+    },
 ).say
 
 _FREE_SPACE = "Free some space, then run the same command again. Finished calls are never paid for twice."

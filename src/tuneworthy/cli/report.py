@@ -29,7 +29,7 @@ def command(root: Path, out: Path | None) -> None:
     """Write the report of the last run.
 
     Writes one self-contained page on the last run and the last verdict, and prints the summary to paste. The page
-    needs no server, no network and no script, and holds no test case and no answer.
+    needs no server, no network and no script, and contains no test cases and no answers.
 
     \b
     Example:

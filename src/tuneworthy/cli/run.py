@@ -39,9 +39,9 @@ from tuneworthy.types import Variant
 def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | None, yes: bool, as_json: bool) -> None:
     """Run the ladder on one frozen test set.
 
-    Each rung explores on dev, compares one winner on test and is adopted or not. Run it again to go on after an
-    interruption: no stored answer is paid for twice. A run that has to stop (budget spent, provider down) prints the
-    rungs so far; `"partial"` says why it stopped.
+    Each rung explores candidates on dev, compares the best one on test, and is adopted or not. To resume after an
+    interruption, run the command again. Finished calls are never paid for twice. A run that has to stop (budget
+    spent, provider down) prints the rungs so far; `"partial"` says why it stopped.
 
     \b
     Example:

@@ -24,17 +24,17 @@ from tuneworthy.store.messages import KINDS
 @click.option("--engine", type=click.Choice(["llama_cpp", "vllm"]), default="llama_cpp", show_default=True,
               help="Embedded llama.cpp, or an installed vLLM.")  # fmt: skip
 @click.option("--what", type=click.Choice(["gguf", "merged", "adapter"]),
-              help="Form to serve; gguf with llama_cpp, merged with vllm if not given.")  # fmt: skip
-@click.option("--id", "identity", help="Start of the model's id; the latest if not given.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; a free one if not given.")
-@click.option("--vllm", "executable", default="vllm", show_default=True, help="vLLM's program, by name or path.")
+              help="Form to serve (default: gguf with llama_cpp, merged with vllm).")  # fmt: skip
+@click.option("--id", "identity", help="ID of the model, or the start of it (default: latest).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1 (default: a free one).")
+@click.option("--vllm", "executable", default="vllm", show_default=True, help="vLLM executable, by name or path.")
 @click.option(
     "--max-lora-rank",
     type=click.IntRange(min=1),
-    help="Rank limit of vLLM; the least that the adapter fits in if not given.",
+    help="Rank limit of vLLM (default: the smallest that fits the adapter).",
 )
-@click.option("--print", "only_print", is_flag=True, help="Command line to run it by hand, printed instead.")
-@click.option("--check", is_flag=True, help="Comparison of vLLM with the adapter, then stop.")
+@click.option("--print", "only_print", is_flag=True, help="Print the command line instead of running it.")
+@click.option("--check", is_flag=True, help="Compare vLLM with the adapter, then stop.")
 @project_option
 @json_option
 def command(
@@ -43,10 +43,11 @@ def command(
 ) -> int:  # fmt: skip
     """Serve the tuned model until Ctrl-C.
 
-    The server listens on 127.0.0.1 and ends with this command. vLLM starts with neutral sampling and a rank limit that
-    the adapter fits in. With --check the server and the adapter get the same prompts; the result is kept in
-    .tuneworthy/serving.json, and a difference exits with status 3. While it serves, .tuneworthy/served.json tells a run
-    in another terminal which model `[serve] model` answers with.
+    The server listens on 127.0.0.1 and stops with this command. vLLM starts with neutral sampling and a rank limit
+    that fits the adapter. With --check, the server and the adapter get the same prompts. The result is stored in
+    .tuneworthy/serving.json, and the exit status is 3 if the answers differ. While the server runs,
+    .tuneworthy/served.json records which model it serves, so that a run in another terminal can use it as `[serve]
+    model`.
 
     \b
     Example:

@@ -22,8 +22,8 @@ _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 def command(root: Path, as_json: bool) -> None:
     """Show the two-week path and the next cheapest step.
 
-    A checklist from cases to real traffic, filled from measurements. No model is called. Costs are estimates that count
-    no stored answers.
+    Shows a checklist from cases to real traffic, filled in from measurements. Calls no model. Cost estimates ignore
+    stored answers.
 
     \b
     Example:

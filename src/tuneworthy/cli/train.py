@@ -19,9 +19,9 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 
 @click.command("train")
-@click.option("--unsafe", is_flag=True, help="Data that did not pass its gates is accepted; the adapter records it.")
-@click.option("--lr-check", is_flag=True, help="Short trial of three learning rates first; the best is used.")
-@click.option("--pilot", is_flag=True, help="Runs at four sizes with two seeds instead, for a forecast of the gain.")
+@click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
+@click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
+@click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
 @project_option
 @json_option
 def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool) -> None:

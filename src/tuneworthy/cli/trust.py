@@ -18,15 +18,15 @@ from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, is_allo
 @click.command("trust")
 @project_option
 @click.option("--show", is_flag=True, help="Only show what is allowed and what is missing.")
-@click.option("--revoke", is_flag=True, help="Take back all that was allowed.")
+@click.option("--revoke", is_flag=True, help="Revoke all permissions.")
 @json_option
 def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
-    """Allow a project what its file asks for.
+    """Allow what a project's file asks for.
 
-    A project file can name Python functions, keys, servers, files outside its folder and programs. None of them is used
-    before you allow it once, with this command or when another command asks. What you allow is stored in your own
-    configuration, for this folder, and ends when the project file asks for something else. In CI set TUNEWORTHY_TRUST
-    to the folder instead (several are separated by a colon).
+    A project file can name Python functions, keys, servers, files outside its folder and programs. None of them is
+    used until you allow it, with this command or when another command asks. Your permission is stored in your own
+    configuration, applies to this folder, and does not cover anything that the project file asks for later. In CI,
+    set TUNEWORTHY_TRUST to the folder instead (separate several with a colon).
 
     \b
     Example:

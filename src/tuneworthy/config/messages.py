@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # the file
         "no_file": "There is no project file at {path}.",
@@ -39,5 +40,5 @@ say = Catalogue(
             "{key} is {name}, a hosted model, but constraints.data_stays forbids sending data to hosted models. Choose "
             "a model that is not hosted."
         ),
-    }
+    },
 ).say

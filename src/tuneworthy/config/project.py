@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tuneworthy import constraints
 from tuneworthy import messages as shared
+from tuneworthy.catalogue import Sentence
 from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
@@ -178,7 +179,8 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
     if item["type"] == "missing":
         return messages.say("missing_key", where=where, key=key)
     if item["type"] == "value_error":
-        return messages.say("rule_broken", where=where, reason=item["msg"].removeprefix("Value error, "))
+        (reason,) = item["ctx"]["error"].args
+        return Sentence(messages.say("rule_broken", where=where, reason=str(reason)), getattr(reason, "key", ""))
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
     _, should, rule = item["msg"].partition(" should ")  # as in "Input should be a valid string"

@@ -54,7 +54,7 @@ def open_name(kind: str, noun: str, known: Collection[str]) -> Any:
 
     def check(name: str) -> str:
         if name not in known and name not in installed(kind):
-            raise ValueError(str(UnknownName(noun, name, {*known, *installed(kind)})))
+            raise ValueError(str(UnknownName(noun, name, [*known, *sorted(installed(kind))])))
         return name
 
     return Annotated[str, AfterValidator(check), Field(json_schema_extra={"enum": list(known)})]

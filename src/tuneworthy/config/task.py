@@ -42,14 +42,14 @@ class Cases(Section):
     """The frozen test set (and dev, if there are few examples)."""
 
     path: str = "cases.jsonl"
-    """JSONL, CSV, Parquet, promptfoo, Inspect, openai/evals or Langfuse file."""
+    """JSONL, CSV, Excel, Parquet, promptfoo, Inspect, openai/evals or Langfuse file."""
 
 
 class Examples(Section):
     """Rows for shots and training."""
 
     path: str = "examples.jsonl"
-    """JSONL, CSV or Parquet file."""
+    """JSONL, CSV, Excel or Parquet file."""
 
 
 class SplitSection(Section):

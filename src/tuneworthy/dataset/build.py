@@ -24,7 +24,7 @@ from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UserError, did_you_mean, join_sentences
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
 from tuneworthy.types import content_hash
@@ -111,8 +111,10 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     codes = {code for check in checks.values() for code in check.codes}
     for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
         for name in sorted(set(names) - valid):
+            choices = messages.say("list_of_checks", names=", ".join(checks))
             raise UserError(
-                messages.unknown_check(key, name, valid), hint=messages.say("list_of_checks", names=", ".join(checks))
+                messages.say("unknown_check", key=key, name=name),
+                hint=join_sentences(did_you_mean(name, valid), choices),
             )
     settings = _settings(data)
     return [check.configured(**settings.get(name, {})) for name, check in checks.items() if name not in data.off]

@@ -1,12 +1,12 @@
 """Every sentence of this folder that a person reads at run time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "turn_of": "messages[{number}] ({role})",
         "result_without_call": "messages[{number}] is a tool result without a matching call",
@@ -82,6 +82,9 @@ say = Catalogue(
         ),
         "cannot_mask": "The check {check} does not support the policy 'mask'.",
         "cannot_mask_hint": "Set data.policy.{code} to drop or report.",
+        "no_rejects": "No readable row was dropped.",
+        "no_rejects_for": "No readable row was dropped for {reasons}.",
+        "unknown_check": "data.{key}: there is no check {name!r}.",
         "list_of_checks": "Choose from {names}.",
         "fooled_judge": "The judge models.{model} in [data.judge] failed its test. {reasons}",
         "fooled_judge_hint": 'Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
@@ -211,7 +214,7 @@ say = Catalogue(
         "no_licence": "No licence is stated. Set licence in [data].",
         "licence_of_some": "Rows with the licence {licence}: {n}.",
         "terms_of_teachers": "Teachers' terms of use ({status}): {reason}.",
-    }
+    },
 ).say
 
 
@@ -321,12 +324,6 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
 # --- build ----------------------------------------------------------------------------------------------------------
 
 
-def unknown_check(key: str, name: str, valid: Iterable[str]) -> str:
-    """Say that a setting names no check, with the nearest valid name."""
-    near = get_close_matches(name, list(valid), n=1)
-    return f"data.{key}: there is no check {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
-
-
 def remaining(listed: str) -> str:
     """Say what a gate found in the rows that stay; "" if nothing."""
     return f"still present: {listed}" if listed else ""
@@ -384,12 +381,6 @@ TOOL_CALLS: Final = {
 }
 
 # --- review ---------------------------------------------------------------------------------------------------------
-
-
-def no_rejects(reasons: Sequence[str]) -> str:
-    """Say that there is nothing to draw a second sample from."""
-    listed = ", ".join(reasons)
-    return f"No readable row was dropped{f' for {listed}' if reasons else ''}."
 
 
 def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Sequence[str]) -> str:

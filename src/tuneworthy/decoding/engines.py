@@ -15,7 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from tuneworthy.decoding import messages
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UnknownName, UserError
 
 EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
@@ -152,10 +152,10 @@ def engine_of(name: str) -> SamplingEngine:
     """Return the engine called `name`.
 
     Raises:
-        UserError: No engine has this name.
+        UnknownName: No engine has this name.
     """
     if name not in engines():
-        raise UserError(messages.say("unknown_engine", name=name, names=", ".join(engines())))
+        raise UnknownName("engine", name, list(engines()))
     return engines()[name]
 
 

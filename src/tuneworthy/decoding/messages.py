@@ -3,10 +3,9 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Engines and presets
-        "unknown_engine": "Unknown engine {name!r}. Choose from {names}.",
-        "unknown_preset": "Unknown preset {name!r}. Choose from {names}.",
         "unknown_task_kind": "Unknown task type {kind!r}.",
         "parameter_range": "{name} must be between {low:g} and {high:g}, not {value:g}.",
         "set_in_range": "Set {name} to a value in this range.",
@@ -124,5 +123,5 @@ say = Catalogue(
             "Serve the model with an engine that constrains answers (llama_cpp or vllm), or fix the server and run "
             "`tuneworthy models probe`."
         ),
-    }
+    },
 ).say

@@ -15,7 +15,7 @@ import orjson
 from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 
 Mark = Literal["customary", "measured", "contested"]
@@ -126,10 +126,10 @@ def preset_of(name: str) -> Preset:
     """Return the preset called `name`.
 
     Raises:
-        UserError: No preset has this name.
+        UnknownName: No preset has this name.
     """
     if name not in presets():
-        raise UserError(messages.say("unknown_preset", name=name, names=", ".join(presets())))
+        raise UnknownName("preset", name, list(presets()))
     return presets()[name]
 
 

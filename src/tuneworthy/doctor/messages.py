@@ -5,6 +5,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # what is wrong
         "not_sqlite": "SQLite cannot read the file: {error}.",
@@ -29,7 +30,7 @@ say = Catalogue(
         "name_project": "Specify the project folder with --project.",
         "read_only": "{path} cannot be written.",
         "copy_project": "Copy the project to a folder that you can write to, then repair the copy.",
-    }
+    },
 ).say
 
 # Column of a bad value to what it costs.

@@ -3,10 +3,11 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Models
         "unknown_model": "Section [models] has no model {name!r}.",
-        "unknown_model_hint": "Add it to [models], or use one of: {names}. {nearest}",
+        "unknown_model_hint": "{nearest} Add it to [models], or use one of: {names}.",
         "no_price": "The price of models.{name} is unknown.",
         "no_price_hint": "Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         # Budget
@@ -50,5 +51,5 @@ say = Catalogue(
         "documents_missing": "The documents that {variant} searches are missing.",
         "documents_missing_hint": "Restore the documents, or fix `path` in [documents].",
         "judge_not_asked": "The judge has not graded this answer yet. Run `tuneworthy run` to grade it.",
-    }
+    },
 ).say

@@ -6,6 +6,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Why an answer is unscored
         "no_label": "the case has no label",
@@ -86,7 +87,7 @@ say = Catalogue(
         "at_most": "at most {n} {n:word|words}",
         "without": "does not contain {phrase!r}",
         "matches": "matches {pattern!r}",
-    }
+    },
 ).say
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing_extensions import TypedDict
 
 from tuneworthy.cases.splits import Split, StoredSplit
+from tuneworthy.catalogue import precede
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
@@ -48,7 +49,7 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
         problem = messages.say("plan_missing") if document is None else messages.say("plan_unreadable")
         if plan is not None:
             problem = messages.say("plan_set_back", n=len(plan.spent), made=made)
-        raise UserError(f"{folder.path / NAME}.json: {problem}", hint=messages.say("plan_hint"))
+        raise UserError(precede(f"{folder.path / NAME}.json", problem), hint=messages.say("plan_hint"))
     return plan
 
 

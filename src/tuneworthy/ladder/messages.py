@@ -12,6 +12,7 @@ from tuneworthy.catalogue import Catalogue
 from tuneworthy.classical.messages import METHODS
 
 say = Catalogue(
+    __name__,
     {
         # Records of runs
         "record_unreadable": "{where} cannot be read, because the best variant is missing from the run record.",
@@ -70,8 +71,9 @@ say = Catalogue(
         "no_run_hint": "Run `tuneworthy run` first.",
         "run_partial": "The last run is incomplete, so it has no best variant: {why}.",
         "run_partial_hint": "Run `tuneworthy run` again, or name a rung instead of `best`.",
-        "no_variant": "{name!r} must match exactly one variant of the last run, but it matches {n}.",
-        "no_variant_hint": "Use one of {names}, or a variant ID. {nearest}",
+        "no_variant": "The last run has no variant {name!r}.",
+        "several_variants": "{name!r} matches {n} variants of the last run.",
+        "no_variant_hint": "{nearest} Use one of {names}, or a variant ID.",
         "variant_unreadable": "{where} is not a valid exported variant ({fault}).",
         "variant_unreadable_hint": "Run `tuneworthy export variant` to create the file again.",
         "variant_file_missing": "{path} cannot be read: {fault}.",
@@ -423,7 +425,7 @@ say = Catalogue(
         ),
         "balanced_score": ", and {score:.1%} with `balanced_accuracy`, which gives every label the same weight",
         "balance": "Make `balanced_accuracy` the first grader, so that every label has the same weight.",
-    }
+    },
 ).say
 
 

@@ -61,7 +61,8 @@ def resolve(session: Session, name: str) -> Variant:
 
     Args:
         session: The opened project.
-        name: `current`, a rung of the last run, `best`, an id (or its beginning), or an exported `.json` file.
+        name: `current`, a rung of the last run, `best`, a name, an id (or its beginning), or an exported
+            `.json` file.
 
     Raises:
         UserError: Nothing of that name, or several.
@@ -77,11 +78,13 @@ def resolve(session: Session, name: str) -> Variant:
         raise UserError(messages.say("run_partial", why=last.partial), hint=messages.say("run_partial_hint"))
     by_rung = {record.rung: record.variant for record in last.rungs if record.variant}
     identity = last.best.variant if name == "best" and last.best else by_rung.get(name, name)
-    hits = [variant for key, variant in last.variants.items() if key.startswith(identity)]
+    hits = [variant for key, variant in last.variants.items() if key.startswith(identity) or variant.name == identity]
     if len(hits) != 1:
         names = ["current", "best", *by_rung]
         hint = messages.say("no_variant_hint", names=", ".join(names), nearest=did_you_mean(name, names))
-        raise UserError(messages.say("no_variant", name=name, n=len(hits)), hint=hint.strip())
+        if not hits:
+            raise UserError(messages.say("no_variant", name=name), hint=hint.strip())
+        raise UserError(messages.say("several_variants", name=name, n=len(hits)), hint=hint.strip())
     return hits[0]
 
 

@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Templates
         "bad_template": "The template {template!r} has a Jinja syntax error on line {line}: {error}.",
@@ -20,5 +21,5 @@ say = Catalogue(
         "no_encoder": (
             "The few-shot examples are selected with the sentence encoder {name}, which cannot be loaded here."
         ),
-    }
+    },
 ).say

@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Connections
         "request_not_json": "{host}: the request cannot be encoded as JSON: {reason}.",
@@ -184,5 +185,5 @@ say = Catalogue(
             "{ratio:.2f} times as long"
         ),
         "different": "{different} distinct {different:answer|answers} in {n} calls",
-    }
+    },
 ).say

@@ -5,6 +5,7 @@ from typing import Literal
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "duplicate_name": "[[regressions]]: two sets have the name {name!r}.",
         "rename_one": "Rename one of the sets.",
@@ -14,7 +15,7 @@ say = Catalogue(
         "unscored": (
             "too few cases have a score from both models (cases without: {unscored} of {n}), so the set is inconclusive"
         ),
-    }
+    },
 ).say
 
 

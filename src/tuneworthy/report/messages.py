@@ -6,6 +6,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "charts_panicked": (
             "Could not draw the charts: {error}. The system may be out of file descriptors, threads or memory. "
@@ -308,7 +309,7 @@ say = Catalogue(
             "test set."
         ),
         "constant": "{name} gives every case the same answer.",
-    }
+    },
 ).say
 
 

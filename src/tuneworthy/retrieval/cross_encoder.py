@@ -23,7 +23,7 @@ from tuneworthy.retrieval import messages
 def cross_encoder_missing() -> str:
     """Return why nothing can be scored, and the command that helps; "" if torch and transformers are installed."""
     installed = all(find_spec(name) for name in ("torch", "transformers"))
-    return "" if installed else f"{messages.say('no_cross_encoder')} {messages.say('install', extra='train')}"
+    return "" if installed else messages.say("no_cross_encoder", install=messages.say("install", extra="train"))
 
 
 def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ class ChunkEncoder(Protocol):
 
 def lancedb_missing() -> str:
     """Return why no index can be made, and the command that helps; "" if LanceDB is installed."""
-    return "" if find_spec("lancedb") else f"{messages.say('no_lancedb')} {messages.say('install', extra='rag')}"
+    return "" if find_spec("lancedb") else messages.say("no_lancedb", install=messages.say("install", extra="rag"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # What is not installed or not there
-        "no_lancedb": "The search index needs the package LanceDB.",
+        "no_lancedb": "The search index needs the package LanceDB. {install}",
         "no_llama_cpp": "The package xllamacpp is not installed.",
         "no_torch": "The sentence encoder needs torch and tokenizers.",
-        "no_cross_encoder": "The cross-encoder needs torch and transformers.",
+        "no_cross_encoder": "The cross-encoder needs torch and transformers. {install}",
         "no_parser": "{kind} documents need the package {package}.",
         "install": 'Run `pip install "tuneworthy[{extra}]"`.',
         "install_semantic": 'Run `pip install "tuneworthy[semantic]"`. A CPU build of torch is enough.',
@@ -67,7 +68,7 @@ say = Catalogue(
         "no_ending": "files without an extension are not supported",
         "not_a_document_row": "not a JSON object with a text field",
         "not_utf8": "not UTF-8",
-    }
+    },
 ).say
 
 

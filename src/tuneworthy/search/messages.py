@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # Prompt optimisation
         "gepa_missing": 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`',
@@ -23,5 +24,5 @@ say = Catalogue(
         "no_optuna_hint": 'Run `pip install "tuneworthy[sweep]"`.',
         "calls_used": "not enough calls left for another batch and the final comparison",
         "all_tried": "every setting has been tried",
-    }
+    },
 ).say

@@ -6,6 +6,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         # What an artifact was made from
         "adapter_without_base": "The adapter {adapter} does not record its base model.",
@@ -206,7 +207,7 @@ say = Catalogue(
         "no_grader": "no grader is configured",
         "judge_grades": "the first grader is a judge, which would need model calls",
         "no_case_asked": "none of the training rows used as prompts can be graded as a case of this task type ({kind})",
-    }
+    },
 ).say
 
 

@@ -3,6 +3,7 @@
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "nothing_detectable": "With {n} cases, no difference can be significant at alpha {alpha:.3g}.",
         "detectable": (
@@ -19,5 +20,5 @@ say = Catalogue(
         "assumed": "an assumption, because nothing has been observed yet",
         "more_than": "more than {n:,}",
         "used_up": "Another comparison would have an alpha of only {left:.2g}, but at least {least:g} is needed.",
-    }
+    },
 ).say

@@ -6,6 +6,7 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
         "folder_is_link": "{path} is a link, but it must be a folder.",
         "link_in_folder": "{path} is a link to a place outside the folder.",
@@ -33,7 +34,7 @@ say = Catalogue(
         "no_such_artifact": "The ID prefix {start!r} does not match exactly one {kind}.",
         "check_prefix": "If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`.",
         "make_artifact": "Run `tuneworthy {verb}`.",
-    }
+    },
 ).say
 
 # Kinds of stored models, as nouns

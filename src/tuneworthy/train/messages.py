@@ -6,7 +6,10 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
+    __name__,
     {
+        "no_rows": "No row can be trained on (rows read: {n}). Dropped: {why}.",
+        "no_row": "There are no rows to train on.",
         # Configs that `plan --lint` reads
         "config_hint": "Pass a PEFT, TRL, Unsloth or Axolotl config: .json, .yaml, .yml or .py.",
         "config_too_large": "The file is larger than {limit} MiB.",
@@ -86,7 +89,6 @@ say = Catalogue(
         "step": "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.",
         "evaluated": "Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%}).",
         # Other trainers
-        "no_format": "Unknown format {form!r}. Choose from {known}.",
         "uneven_batch": "{n} GPUs cannot split a batch of {batch} rows evenly.",
         "even_batch": "Set [train] batch_size to a multiple of {n}.",
         "axolotl_stops": "Axolotl stops after a fixed number of epochs, not on the task metric.",
@@ -249,7 +251,7 @@ say = Catalogue(
         # batch sizes
         "batch_not_multiple": "batch_size ({batch}) is not a multiple of micro_batch_size ({micro}).",
         "change_batch": "Change one of the two values.",
-    }
+    },
 ).say
 
 
@@ -262,12 +264,6 @@ LEFT_OUT_REASONS: Final[Mapping[str, str]] = {
     "prompt_differs": "with a prompt that renders differently without its answer",
     "no_end": "without an end-of-turn token, so the model would not learn to stop",
 }
-
-
-def no_rows(n: int, reasons: Mapping[str, int]) -> str:
-    """Say why no row is left to train on."""
-    why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
-    return f"No row can be trained on (rows read: {n}). Dropped: {why}." if why else "There are no rows to train on."
 
 
 def memory_after(sentence: str, *, shared: bool) -> str:

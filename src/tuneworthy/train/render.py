@@ -201,8 +201,9 @@ class Renderer:
             rows.append(made)
         rendered = Rendered(rows, left_out, last_only, self.template.sha256)
         if not rendered.n_supervised:
+            why = "; ".join(f"{n} {REASONS[name]}" for name, n in rendered.reasons.items())
             raise UserError(
-                messages.no_rows(len(chats), {REASONS[name]: n for name, n in rendered.reasons.items()}),
+                messages.say("no_rows", n=len(chats), why=why) if why else messages.say("no_row"),
                 hint=messages.say("raise_length")
                 if set(rendered.reasons) == {"too_long"}
                 else messages.say("check_template"),

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from tuneworthy.catalogue import precede
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import read_input
 from tuneworthy.providers.gguf import GgufHeader, read_header
@@ -221,15 +222,17 @@ def read_shape(path: Path) -> Shape:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             reason = messages.say("config_too_large", limit=MAX_CONFIG_BYTES // 2**20)
-            raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint"))
+            raise ModelError(precede(path, reason), hint=messages.say("shape_hint"))
         document = orjson.loads(read_input(path))
     except OSError as error:
         reason = messages.say("cannot_read", reason=error.strerror or error)
-        raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint")) from None
+        raise ModelError(precede(path, reason), hint=messages.say("shape_hint")) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(f"{path}: {messages.say('not_json', reason=error)}", hint=messages.say("shape_hint")) from None
+        raise ModelError(
+            precede(path, messages.say("not_json", reason=error)), hint=messages.say("shape_hint")
+        ) from None
     if not isinstance(document, dict):
-        raise ModelError(f"{path}: {messages.say('config_no_table')}", hint=messages.say("shape_hint"))
+        raise ModelError(precede(path, messages.say("config_no_table")), hint=messages.say("shape_hint"))
     return shape_of_config(document, str(path))
 
 
@@ -359,7 +362,8 @@ class _Config:
         """Return the value of the first of `keys` that is set; at least one must be."""
         size = self.optional(*keys, most=most)
         if not size:
-            raise ModelError(f"{self.where}: {messages.say('no_size', key=keys[0])}", hint=messages.say("shape_hint"))
+            problem = messages.say("no_size", key=keys[0])
+            raise ModelError(precede(self.where, problem), hint=messages.say("shape_hint"))
         return size
 
     def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
@@ -368,7 +372,7 @@ class _Config:
         value = 0 if key is None else self.values[key]
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
             reason = messages.say("bad_size", key=key, most=most, value=str(value)[:40])
-            raise ModelError(f"{self.where}: {reason}", hint=messages.say("shape_hint"))
+            raise ModelError(precede(self.where, reason), hint=messages.say("shape_hint"))
         return value
 
     def n_sparse(self, n_layers: int) -> int:

@@ -8,6 +8,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Outcome
 
 say = Catalogue(
+    __name__,
     {
         "score": "{score:.1%} ({bounds}{n} test cases)",
         "bounds": "95% interval {lower:.1%} to {upper:.1%}, ",
@@ -416,7 +417,7 @@ say = Catalogue(
             "People have rated fewer than {n} answers of this variant, so the judge's errors cannot be corrected."
         ),
         "one_family": "All models are from one family, and there are too few examples to train a classifier.",
-    }
+    },
 ).say
 
 

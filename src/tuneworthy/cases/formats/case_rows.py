@@ -1,6 +1,5 @@
 """The formats of cases: ours, promptfoo, Inspect, openai/evals, Langfuse, and columns of any name."""
 
-import difflib
 from collections.abc import Sequence, Set
 from typing import Any
 
@@ -10,6 +9,7 @@ from tuneworthy.cases.formats.columns import INPUT_NAMES, columns_by_name, find_
 from tuneworthy.cases.formats.promptfoo import test_fields
 from tuneworthy.cases.formats.registry import CASE_FORMATS, Convert, Fields, Format
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of
+from tuneworthy.errors import nearest
 from tuneworthy.types import Message
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
@@ -85,8 +85,8 @@ def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
 
 def _unknown(keys: Set[str]) -> None:
     for key in sorted(keys):
-        if near := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8):
-            raise RowFault(messages.KNOWN_KEY.at(near=near[0]), f"`{key}`")
+        if near := nearest(key, _KEYS, 0.8):
+            raise RowFault(messages.KNOWN_KEY.at(near=near), f"`{key}`")
 
 
 def _list(value: Any, name: str) -> Sequence[Any]:

@@ -12,6 +12,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.registry import Convert, Fields
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
+from tuneworthy.errors import did_you_mean
 
 Read = Callable[[dict[str, Any], Journal], Fields]
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
@@ -67,7 +68,7 @@ class Columns:
         have = messages.say("columns", names=", ".join(sorted(keys)))
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
-                raise RowFault(messages.COLUMN.at(name=name), have)
+                raise RowFault(messages.COLUMN.at(name=name, near=did_you_mean(name, keys)), have)
         self.messages = "messages" if "messages" in keys and not inputs else None
         guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
         self.inputs = tuple(inputs) or ((guess,) if guess else ())

@@ -1,4 +1,4 @@
-"""Files to rows: JSONL, JSON, CSV, Parquet and YAML as a stream of (line, row), whatever the rows mean.
+"""Files to rows: JSONL, JSON, CSV, Excel, Parquet and YAML as a stream of (line, row), whatever the rows mean.
 
 JSONL, CSV and Parquet stream, also out of gzip; JSON and YAML are read whole up to 16 MiB, and a larger JSON list
 streams. A fault of one row goes to the journal, ``(line, None)`` takes the place of the row, and the next row follows:
@@ -13,7 +13,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import orjson
 from tuneworthy import limited
 from tuneworthy.cases import messages
 from tuneworthy.cases.messages import Fault
+from tuneworthy.cases.readers.excel_child import excel_rows
 from tuneworthy.cases.readers.faults import Journal, kind_of, show
 from tuneworthy.cases.readers.parquet_child import json_bytes, parquet_rows
 from tuneworthy.errors import DataError, UserError
@@ -31,19 +32,21 @@ from tuneworthy.extras import require
 from tuneworthy.input_files import open_input
 from tuneworthy.yaml_text import check_size
 
-Container = Literal["jsonl", "json", "csv", "parquet", "yaml"]
+Container = Literal["jsonl", "json", "csv", "excel", "parquet", "yaml"]
 Row = tuple[int, dict[str, Any] | None]
 
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
 MAX_COLUMNS = 2000
 _GZIP = b"\x1f\x8b"
+# What a file of Excel begins with: a zip archive, or the format before 2007.
+_EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 LIST_KEYS = ("data", "items", "samples", "tests", "rows", "examples", "cases")
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
 _MAX_WHOLE = 16 * 2**20
 _HEAD = 65536
-# Rows of a Parquet file that the child hands over at once, and the processor time that these may take, seconds. Where
-# they are too much for it, rows come one by one.
+# Rows of a Parquet or Excel file that the child hands over at once, and the processor time that these may take,
+# seconds. Where they are too much for it, rows come one by one.
 _BATCH = 512
 _BATCH_S = 10.0
 _REASON = re.compile(r"^(?:b['\"])?(?:parse|lexical) error: |\.?\\n.*", re.DOTALL)
@@ -74,7 +77,7 @@ class RowSource:
     @property
     def is_table(self) -> bool:
         """Whether a row is a row of cells."""
-        return self.container in {"csv", "parquet"}
+        return self.container in {"csv", "excel", "parquet"}
 
     @property
     def name(self) -> str:
@@ -98,6 +101,8 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
     suffix = _suffix(path)
     if head[:4] == b"PAR1" or suffix in {".parquet", ".pq"}:
         return RowSource("parquet", _parquet(path, journal), packed)
+    if head.startswith(_EXCEL) or suffix in {".xlsx", ".xls"}:
+        return RowSource("excel", _excel(path, journal), packed)
     if suffix in {".csv", ".tsv"}:
         return RowSource("csv", _csv(path, journal), packed)
     if suffix in {".yaml", ".yml"}:
@@ -420,12 +425,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
         yield line, None
         return
     names = [name.strip() for name in header]
-    if len(names) > MAX_COLUMNS:
-        journal.fault(1, messages.CSV_WIDTH.at(most=MAX_COLUMNS), str(len(names)))
-        yield 1, None
-        return
-    if repeated := sorted(name for name, n in Counter(names).items() if n > 1):
-        journal.fault(1, messages.CSV_HEADER, messages.say("twice", name=show(repeated[0])))
+    if not _is_header(names, journal):
         yield 1, None
         return
     for line, cells in rows:
@@ -459,36 +459,78 @@ def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple
             yield line, cells
 
 
+def _is_header(names: Sequence[str], journal: Journal) -> bool:
+    """Return whether names can be those of columns; else the journal has the fault."""
+    repeated = sorted(name for name, n in Counter(names).items() if n > 1)
+    if len(names) > MAX_COLUMNS:
+        journal.fault(1, messages.CSV_WIDTH.at(most=MAX_COLUMNS), str(len(names)))
+    elif repeated:
+        journal.fault(1, messages.CSV_HEADER, messages.say("twice", name=show(repeated[0])))
+    return len(names) <= MAX_COLUMNS and not repeated
+
+
 def _delimiter(path: Path, header: str) -> str:
     if _suffix(path) == ".tsv":
         return "\t"
     return max(",;\t", key=header.count) if header.strip() else ","
 
 
-def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
-    require("pyarrow")
-    number, size, unpacked = 0, _BATCH, 0
-    while True:
+def _batches(function: Callable[..., Any], path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file as the child reads them, one by one from where more are too much for it."""
+    number, size = 0, _BATCH
+    read: dict[str, Any] = {"rows": [""]}
+    while read["rows"]:
         try:
-            read = limited.call(parquet_rows, number, size, str(path.absolute()), limit_s=_BATCH_S)
+            read = limited.call(function, number, size, str(path.absolute()), limit_s=_BATCH_S)
         except limited.OverLimit as error:
             if size > 1:
                 size = 1
                 continue
             read = {"rows": [], "fault": error.reason}
+        number += len(read["rows"])
+        yield read
+
+
+def _excel(path: Path, journal: Journal) -> Iterator[Row]:
+    require("python_calamine")
+    names: list[str] | None = None
+    number, unpacked, fault = 0, 0, ""
+    for read in _batches(excel_rows, path):
+        fault = read["fault"]
+        for cells in read["rows"]:
+            number, unpacked = number + 1, unpacked + sum(map(len, cells))
+            if unpacked > journal.MAX_UNPACKED:
+                yield _too_much(number, journal)
+                return
+            if not any(cells):
+                continue
+            if names is None:
+                names = [name.strip() for name in cells]
+                if not _is_header([name for name in names if name], journal):
+                    yield number, None
+                    return
+            else:
+                yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
+    if fault:
+        raise _file_error(path, messages.EXCEL, fault)
+
+
+def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
+    require("pyarrow")
+    number, unpacked, end = 0, 0, ""
+    for read in _batches(parquet_rows, path):
+        end = read["fault"]
         for text, fault in read["rows"]:
             number, unpacked = number + 1, unpacked + len(text or "")
             if unpacked > journal.MAX_UNPACKED:
                 yield _too_much(number, journal)
                 return
             yield number, _parquet_row(text, fault, number, journal)
-        if not read["rows"]:
-            break
-    if not read["fault"]:
+    if not end:
         return
     if not number:
-        raise _file_error(path, messages.PARQUET, read["fault"])
-    journal.fault(number + 1, messages.WHOLE_PARQUET, read["fault"])
+        raise _file_error(path, messages.PARQUET, end)
+    journal.fault(number + 1, messages.WHOLE_PARQUET, end)
     yield number + 1, None
 
 

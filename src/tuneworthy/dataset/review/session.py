@@ -175,7 +175,8 @@ class Review:
                 return fixed
             why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
             if not why:
-                raise UserError(messages.no_rejects(reasons))
+                no_reject = messages.say("no_rejects_for", reasons=", ".join(reasons)) if reasons else ""
+                raise UserError(no_reject or messages.say("no_rejects"))
             seed = secrets.randbelow(2**31) if seed is None else seed
             rows = draw(why, min(n or SECOND_N, len(why)), key=f"{seed}:{self.version}:rejected")
             sample = SecondSample(

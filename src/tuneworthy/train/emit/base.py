@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tuneworthy.errors import UserError
-from tuneworthy.train import messages
+from tuneworthy.errors import UnknownName
 from tuneworthy.train.settings import TrainingSettings
 
 # Format to the module whose `emit` writes it.
@@ -66,12 +65,12 @@ def emit(form: str, plan: EmitPlan) -> Emitted:
     """Write `plan` for the trainer `form`.
 
     Raises:
-        UserError: There is no such format, or it cannot do what the plan asks.
+        UserError: There is no such format (`UnknownName`), or it cannot do what the plan asks.
     """
     from importlib import import_module
 
     if form not in FORMATS:
-        raise UserError(messages.say("no_format", form=form, known=", ".join(FORMATS)))
+        raise UnknownName("format", form, list(FORMATS))
     write: Callable[[EmitPlan], Emitted] = import_module(FORMATS[form]).emit
     return write(plan)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from tuneworthy.catalogue import precede
 from tuneworthy.errors import UserError
 from tuneworthy.input_files import read_input_text
 from tuneworthy.train import messages
@@ -174,7 +175,7 @@ def parse(text: str, name: str) -> TrainerConfig:
 
 
 def _refused(name: str | Path, reason: str) -> UserError:
-    return UserError(f"{name}: {reason}", hint=messages.say("config_hint"))
+    return UserError(precede(name, reason), hint=messages.say("config_hint"))
 
 
 # --- JSON and YAML --------------------------------------------------------------------------------------------------
@@ -230,7 +231,7 @@ def _python(text: str, name: str) -> TrainerConfig:
         reason = messages.say(
             "not_python", line=getattr(error, "lineno", None) or 1, reason=getattr(error, "msg", error)
         )
-        raise UserError(f"{name}: {reason}", hint=messages.say("config_hint")) from None
+        raise UserError(precede(name, reason), hint=messages.say("config_hint")) from None
     assigned = _assigned(tree)
     calls = [_call(node, assigned) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     raw: dict[str, ConfigValue] = {}

