@@ -200,8 +200,8 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
         elif rung is None or not rung.tested or (row.name == "knowledge" and _oracle_reaches(evidence)):
             levers[row.name] = value
     probed = {row.name for row in evidence.errors}
-    if "label_or_grader" not in probed and evidence.relabelled:
-        levers["label_or_grader"] = evidence.labels_confirmed  # people say what no models could
+    if "label_or_grader" not in probed and (evidence.relabelled or (evidence.suspects and not evidence.answers_open)):
+        levers["label_or_grader"] = evidence.labels_confirmed  # no model could say it, so people must
     if "knowledge" not in probed and evidence.documents and "retrieval" not in settled and _oracle_reaches(evidence):
         levers["knowledge"] = None  # nothing says how many failures lack a document
     return levers

@@ -68,10 +68,11 @@ class Voter:
 def shown_stronger(fixed: float, broken: float) -> bool:
     """Return whether a model that fixes some failures and breaks some right answers is better; one-sided 5%.
 
-    >>> shown_stronger(30, 3), shown_stronger(12, 10)
-    (True, False)
+    >>> shown_stronger(30, 3), shown_stronger(12, 10), shown_stronger(0.0, -0.5)
+    (True, False, True)
     """
-    return fixed - broken > ONE_SIDED * sqrt(fixed + broken)
+    changed = max(0.0, fixed) + max(0.0, broken)  # estimates from a sample of the cases can fall below 0
+    return fixed - broken > ONE_SIDED * sqrt(changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
