@@ -91,7 +91,7 @@ def test_a_quick_run_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_run_refuses_an_unknown_rung_and_a_missing_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "run", "--rung", "ladder", "--project", write(tmp_path))
-    assert "Unknown rung: 'ladder'. Choose one of: baseline, " in line
+    assert "Unknown rung: 'ladder'. Choose one of: classical, baseline, " in line
     left_out = refused(capsys, "run", "--rung", "prompt", "--project", tmp_path)
     assert "The rung 'prompt' is not in ladder.rungs. Rungs of this project: baseline, model." in left_out
     assert "no project file at" in refused(capsys, "run", "--project", tmp_path / "none")
