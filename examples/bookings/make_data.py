@@ -64,7 +64,6 @@ PEOPLE = Wordings(
     ("for {n}", "for {n} people", "{n} of us", "we are {n}", "there will be {n} of us", "{n} people"),
     ("a party of {n}", "we'll be {n} in all"),
 )
-MYSELF = Wordings(("me and {others} others", "{others} guests and me"), ("{others} others plus myself",))
 WITH_EXTRAS = {
     "coffee": Wordings(("with coffee", "coffee please", "and coffee"), ("something hot to drink: coffee",)),
     "projector": Wordings(("with a projector", "we need the projector", "projector please"), ("a projector set up",)),
@@ -93,20 +92,26 @@ WHY = Wordings(
 
 @dataclass(frozen=True)
 class Booking:
-    """What is booked; times in minutes of the day."""
+    """What is booked; times in minutes of the day.
+
+    Attributes:
+        lasts: Whether the speaker says how long, not until when.
+    """
 
     room: str
     day: str
     start: int
     end: int
+    lasts: bool
     people: int
     extras: tuple[str, ...]
 
     @property
     def line(self) -> str:
         """The booking line."""
-        hours = "-".join(f"{time // 60:02}:{time % 60:02}" for time in (self.start, self.end))
-        return " ".join(["BOOK", self.room, self.day, hours, f"x{self.people}", *(f"+{one}" for one in self.extras)])
+        start, end = (f"{time // 60:02}:{time % 60:02}" for time in (self.start, self.end))
+        when = f"{start}/{self.end - self.start}" if self.lasts else f"{start}-{end}"
+        return " ".join(["BOOK", self.room, self.day, when, f"x{self.people}", *(f"+{one}" for one in self.extras)])
 
 
 class Speaker:
@@ -160,30 +165,27 @@ class Speaker:
         return replace(booking, **{part: self.rng.choice([x for x in others[part] if x != getattr(booking, part)])})
 
     def _when(self, booking: Booking) -> str:
-        length = booking.end - booking.start
         start = self._time(booking.start)
-        if self.rng.random() < 0.5:
-            return self._word(LASTS).format(start=start, length=self._word(LENGTHS[length]))
+        if booking.lasts:
+            return self._word(LASTS).format(start=start, length=self._word(LENGTHS[booking.end - booking.start]))
         return self._word(UNTIL).format(start=start, end=self._time(booking.end))
 
     def _time(self, time: int) -> str:
         hour, minute = divmod(time, 60)
         here, following = (NUMBERS[(h - 1) % 12 + 1] for h in (hour, hour + 1))
-        figures = (hour - 1) % 12 + 1
+        half = "am" if hour < 12 else "pm"
         spoken = {
-            0: (here, f"{here} o'clock", f"{figures}", f"{figures} {'am' if hour < 12 else 'pm'}"),
-            15: (f"quarter past {here}", f"a quarter past {here}", f"{here} fifteen"),
-            30: (f"half past {here}", f"half past {here}", f"{here} thirty"),
-            45: (f"quarter to {following}", f"a quarter to {following}", f"{here} forty-five"),
+            0: (here, f"{here} o'clock", f"{(hour - 1) % 12 + 1} {half}"),
+            15: (f"quarter past {here}", f"a quarter past {here}"),
+            30: (f"half past {here}", f"half past {here}"),
+            45: (f"quarter to {following}", f"a quarter to {following}"),
         }[minute]
-        return self.rng.choice((*spoken, f"{figures}:{minute:02}", f"{hour:02}:{minute:02}"))
+        return self.rng.choice((*spoken, f"{hour:02}:{minute:02}"))
 
     def _number(self, n: int) -> str:
         return self.rng.choice((NUMBERS[n], NUMBERS[n], str(n), *{6: ("half a dozen",), 12: ("a dozen",)}.get(n, ())))
 
     def _people(self, n: int) -> str:
-        if n > 2 and self.rng.random() < 0.2:
-            return self._word(MYSELF).format(others=self._number(n - 1))
         return self._word(PEOPLE).format(n=self._number(n))
 
 
@@ -192,7 +194,9 @@ def draw_booking(rng: random.Random) -> Booking:
     length = rng.choice((*LENGTHS, 60, 120))
     start = rng.randrange(OPENS, CLOSES - length + 1, QUARTER)
     extras = tuple(sorted(rng.sample(EXTRAS, rng.choice((0, 0, 1)))))
-    return Booking(rng.choice(ROOMS), rng.choice(list(DAYS)), start, start + length, rng.randint(2, 12), extras)
+    return Booking(
+        rng.choice(ROOMS), rng.choice(list(DAYS)), start, start + length, rng.random() < 0.5, rng.randint(2, 12), extras
+    )
 
 
 def requests(rng: random.Random, n: int, *, new: float) -> Iterator[tuple[str, str, list[str]]]:

@@ -21,7 +21,7 @@ from tuneworthy.verdict.gates import NEVER_WAIVED, stage_gates
 
 BOOKINGS = Path(__file__).parents[2] / "examples" / "bookings"
 FILES = ("cases.jsonl", "examples.jsonl")
-LINE = re.compile(r"BOOK (\w+) (MON|TUE|WED|THU|FRI) (\d\d):(\d\d)-(\d\d):(\d\d) x(\d+)((?: \+\w+)*)")
+LINE = re.compile(r"BOOK (\w+) (MON|TUE|WED|THU|FRI) (\d\d):(\d\d)(?:-(\d\d):(\d\d)|/(\d+)) x(\d+)((?: \+\w+)*)")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,9 @@ def test_every_line_is_a_booking_within_the_opening_hours(script: ModuleType) ->
         match = LINE.fullmatch(str(line))
         assert match, line
         room, _, *clock, people, extras = match.groups()
-        start, end = (int(clock[i]) * 60 + int(clock[i + 1]) for i in (0, 2))
+        hour, minute, to_hour, to_minute, minutes = (int(part or 0) for part in clock)
+        start = 60 * hour + minute
+        end = start + minutes if minutes else 60 * to_hour + to_minute
         assert room in script.ROOMS and script.OPENS <= start < end <= script.CLOSES and 2 <= int(people) <= 12
         assert all(extra.lstrip("+") in script.EXTRAS for extra in extras.split())
 
