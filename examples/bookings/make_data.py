@@ -23,7 +23,7 @@ ROOMS = ("aspen", "birch", "cedar", "hazel", "juniper", "maple", "rowan", "willo
 DAYS = {"MON": "Monday", "TUE": "Tuesday", "WED": "Wednesday", "THU": "Thursday", "FRI": "Friday"}
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 EXTRAS = ("coffee", "projector", "video", "whiteboard")
-OPENS, CLOSES, QUARTER = 8 * 60, 18 * 60, 15
+OPENS, CLOSES = 9 * 60, 17 * 60
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Speaker:
 def draw_booking(rng: random.Random) -> Booking:
     """Return a booking within the opening hours."""
     length = rng.choice((*LENGTHS, 60, 120))
-    start = rng.randrange(OPENS, CLOSES - length + 1, QUARTER)
+    start = rng.randrange(OPENS, CLOSES - length + 1, rng.choice((15, 30)))
     extras = tuple(sorted(rng.sample(EXTRAS, rng.choice((0, 0, 1)))))
     return Booking(
         rng.choice(ROOMS), rng.choice(list(DAYS)), start, start + length, rng.random() < 0.5, rng.randint(2, 12), extras
