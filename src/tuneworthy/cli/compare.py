@@ -56,7 +56,7 @@ def command(
     \b
     Example (CI: did the edited prompt get worse?):
       tuneworthy compare baseline current --gate
-      tuneworthy compare main/variant.json current --gate --out comment.md --out junit.xml
+      tuneworthy compare main/variant.json current --gate --out comment.md
     """
     for path in paths:
         if path.suffix not in ENDINGS:

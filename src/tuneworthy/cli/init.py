@@ -48,7 +48,7 @@ def command(
 
     \b
     Example:
-      tuneworthy init tickets --data tickets.csv --input text --expected label --model openai:gpt-6-luna
+      tuneworthy init tickets --data tickets.csv --model openai:gpt-6-luna
       tuneworthy init my-task --data test.csv --examples train.csv --n-cases 300
     """
     made = make_project(
