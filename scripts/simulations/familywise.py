@@ -289,7 +289,9 @@ def run(truth: Truth, root: Path, rungs: Sequence[str] = ()) -> RunRecord:
     registry = SimpleNamespace(get=lambda name, _: partial(SimulatedRung, name, truth))
     described = patch.object(ladder_run, "differences_on_test", lambda *_: [])  # decides nothing here, and takes long
     named = patch.object(Variant, "id", property(lambda variant: _id(variant.model, variant.system or "")))
-    with patch.object(ladder_run, "RUNGS", registry), described, named:
+    estimated = patch.object(ladder_run, "estimate_run", lambda *_: None)  # of time, which nobody waits for
+    calibrated = patch.object(ladder_run.LadderRun, "_calibrated", lambda _, rows, *__: rows)  # no answer is stored
+    with patch.object(ladder_run, "RUNGS", registry), described, named, estimated, calibrated:
         return asyncio.run(ladder_run.LadderRun(session).run(rungs or session.project.ladder.rungs))
 
 

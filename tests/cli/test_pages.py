@@ -47,6 +47,7 @@ ELSEWHERE = {
         "README.md",
         "cp -r examples/bookings bookings && cd bookings",
     ): "e2e/test_bookings_project.py::test_training_is_worth_it",
+    ("stories.md", "make demo"): PACKAGING + "test_make_has_what_the_pages_name",
     ("CONTRIBUTING.md", "make setup"): PACKAGING + "test_make_has_what_the_pages_name",
     ("distillation.md", "tuneworthy run"): "dataset/test_distill.py::"
     "test_the_best_variant_teaches_and_the_student_sees_the_bare_question",

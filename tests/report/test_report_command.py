@@ -129,7 +129,10 @@ def test_a_report_of_what_was_measured_before_a_change_says_so(
     cases = project / "cases.jsonl"
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
     assert invoke(["report", "--project", str(project)]) == 0
-    told = "These results are out of date: labels of cases have changed. Run `tuneworthy run` again. The last"
+    told = (
+        "These results are out of date: labels of cases have changed; the examples have changed. "
+        "Run `tuneworthy run` again. The last"
+    )
     after = capsys.readouterr().out
     assert told.replace("tuneworthy run", f"tuneworthy run --project {project}") in after and "Verdict" not in after
     page = (project / "report.html").read_text()

@@ -115,11 +115,11 @@ def test_a_mistyped_name_gets_theirs_and_their_own_section_refuses_unknown_keys(
 ) -> None:
     file = project / "tuneworthy.toml"
     file.write_text(file.read_text().replace(old, new))
-    assert message in tuneworthy(site, project, "run", status=2)
+    assert message in json.dumps(tuneworthy(site, project, "run", status=2))
 
 
 def test_without_the_package_its_names_are_unknown(tmp_path: Path, project: Path) -> None:
-    error = tuneworthy(tmp_path, project, "run", status=2)
+    error = json.dumps(tuneworthy(tmp_path, project, "run", status=2))
     assert "Unknown grader: 'ends_with'." in error and "Unknown provider: 'echo'." in error
 
 
