@@ -485,8 +485,9 @@ def svg_of(layers: Sequence[Any], width: int, height: int) -> str:
     try:
         svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
     except BaseException as error:
-        # A panic of Rust is no Exception. It is what the library does when the system refuses a thread or a file.
-        if type(error).__name__ != "PanicException":
+        # When the system refuses a thread or a file, the library panics: here, which is no Exception, or in a thread of
+        # its own, which cancels the conversion.
+        if type(error).__name__ != "PanicException" and "canceled" not in str(error):
             raise
         raise OutsideFault(messages.say("charts_panicked", error=error)) from None
     return svg
