@@ -118,7 +118,7 @@ def fault(words: list[str], *, complete: bool = True) -> str:
         complete: Whether its arguments, and those of its options, must be there.
     """
     command: click.Command | None = root
-    context = click.Context(root)
+    context = click.Context(root, **root.context_settings)
     while words and words[0].startswith("-"):
         words = words[1:]
     while isinstance(command, click.Group) and words:
@@ -129,7 +129,7 @@ def fault(words: list[str], *, complete: bool = True) -> str:
     if command is None or isinstance(command, click.Group):
         return ""
     try:
-        command.make_context("tuneworthy", list(words))
+        command.make_context("tuneworthy", list(words), parent=context)
     except click.ClickException as error:
         text = error.format_message()
         lacks = isinstance(error, click.MissingParameter) or text.endswith("requires an argument.")
