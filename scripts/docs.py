@@ -281,7 +281,7 @@ def help_parts(command: click.Command) -> tuple[str, str]:
 def command_page(path: str, command: click.Command) -> str:
     """Return the part of the page on one command."""
     text, example = help_parts(command)
-    context = click.Context(command, info_name=f"tuneworthy {path}")
+    context = click.Context(command, info_name=f"tuneworthy {path}", **root.context_settings)
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"\n## tuneworthy {path}\n\n```\n{' '.join(usage.split())}\n```\n\n{text}\n"]
     rows = [option_row(option) for option in command.params if isinstance(option, click.Option)]
