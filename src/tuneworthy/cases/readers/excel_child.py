@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-# The file that is open in the child, to the number of its next row and what follows.
-_open: dict[str, tuple[int, Iterator[Any]]] = {}
+from tuneworthy.cases.readers.open_file import fault_of, keep_open, resume
 
 
 def excel_rows(first: int, size: int, path: str) -> dict[str, Any]:
@@ -21,16 +20,16 @@ def excel_rows(first: int, size: int, path: str) -> dict[str, Any]:
     """
     from python_calamine import CalamineError, PasswordError, load_workbook
 
-    at, rows = _open.pop(path, (-1, iter(())))
+    def start() -> Iterator[Any]:
+        sheets = (sheet.iter_rows() for sheet in _sheets(load_workbook(path)))
+        return islice(next(sheets, iter(())), first, None)
+
     try:
-        if at != first:
-            sheets = (sheet.iter_rows() for sheet in _sheets(load_workbook(path)))
-            rows = islice(next(sheets, iter(())), first, None)
+        rows = resume(path, first, start)
         read = [[_text(cell) for cell in row] for row in islice(rows, size)]
     except (CalamineError, PasswordError, OSError, ValueError) as error:
-        return {"rows": [], "fault": (str(error).splitlines() or [""])[0][:120] or type(error).__name__}
-    _open.clear()
-    _open[path] = first + len(read), rows
+        return {"rows": [], "fault": fault_of(error)}
+    keep_open(path, first + len(read), rows)
     return {"rows": read, "fault": ""}
 
 

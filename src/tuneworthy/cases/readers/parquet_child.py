@@ -5,8 +5,7 @@ from typing import Any
 
 import orjson
 
-# A file that is open in the child, to the number of its next row and what follows: a file is read batch by batch.
-_open: dict[str, tuple[int, Iterator[Any]]] = {}
+from tuneworthy.cases.readers.open_file import fault_of, keep_open, resume
 
 
 def parquet_rows(first: int, size: int, path: str) -> dict[str, Any]:
@@ -22,19 +21,16 @@ def parquet_rows(first: int, size: int, path: str) -> dict[str, Any]:
     """
     import pyarrow as pa
 
-    at, batches = _open.pop(path, (-1, iter(())))
     try:
-        if at != first:
-            batches = _batches(path, first, size)
+        batches = resume(path, first, lambda: _batches(path, first, size))
         batch = next(batches, None)
     except MemoryError:  # one of Arrow's too: fewer rows may fit
         raise
     except (pa.ArrowException, ValueError, TypeError, OSError) as error:
-        return {"rows": [], "fault": (str(error).splitlines() or [""])[0][:120] or type(error).__name__}
+        return {"rows": [], "fault": fault_of(error)}
     if batch is None:
         return {"rows": [], "fault": ""}
-    _open.clear()
-    _open[path] = first + len(batch), batches
+    keep_open(path, first + len(batch), batches)
     return {"rows": [_json(cells) for cells in batch.to_pylist()], "fault": ""}
 
 
