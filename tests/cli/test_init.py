@@ -76,8 +76,8 @@ def test_a_model_s_name_becomes_the_section_of_a_project_that_loads(
     ("text", "message"),
     [
         ("opnai:x", "Did you mean 'openai'?"),
-        ("gpt-6-luna", "Unknown provider: 'gpt-6-luna'"),
         ("openai:", "names no model"),
+        ("gpt-6-luna", "'gpt-6-luna' names no provider. Write PROVIDER:NAME"),
         ("openai:m@http://[", "has no valid address"),
         ("http:nowhere", "has no valid address"),
     ],

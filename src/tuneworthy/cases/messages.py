@@ -194,7 +194,7 @@ FILE_NAME: Final = Fault("a file name")
 UTF8: Final = Fault(
     "UTF-8 text", "Save the file as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8.", "not_utf8"
 )
-NO_ROW: Final = Fault("at least one row", "Write one JSON object per line.")
+NO_ROW: Final = Fault("at least one row", "Add rows, or choose another file.")
 NO_TEXT_LINE: Final = Fault("at least one line of text")
 NO_CASE: Final = Fault("at least one case")
 NO_EXAMPLE: Final = Fault("at least one example")

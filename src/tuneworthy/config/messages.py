@@ -18,6 +18,7 @@ say = Catalogue(
         "rule_broken": "{where}: {reason}",
         # a model named on the command line
         "model_without_name": "{text!r} names no model.",
+        "model_without_provider": "{text!r} names no provider.",
         "not_an_address": "{text!r} has no valid address.",
         "model_form": "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server.",
         # keys that depend on each other

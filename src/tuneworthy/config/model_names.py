@@ -72,6 +72,8 @@ def read_model_name(text: str) -> NamedModel:
     vendor_name, _, label = text.partition(":")
     if label.startswith("//"):
         vendor_name, label = "http", text
+    if vendor_name == text:
+        raise UserError(messages.say("model_without_provider", text=text), hint=messages.say("model_form"))
     if vendor_name not in VENDORS:
         raise UnknownName("provider", vendor_name, VENDORS)
     if not label:
