@@ -34,7 +34,7 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best
 from tuneworthy.verdict.next_action import RungCost
 from tuneworthy.verdict.probes import analyse_errors
-from tuneworthy.verdict.suspects import drawn, settled_by
+from tuneworthy.verdict.suspects import drawn, relabelling
 
 T = TypeVar("T")
 PROVENANCE = Provenance(
@@ -103,6 +103,7 @@ def simulate(world: World, plan: Any = None) -> Decided:
     with patch.object(probes, "classifier_votes", lambda _: None):
         errors = wait(analyse_errors(session, variant)) if variant is not None else None
     rungs, labels = rungs_of(best, project), _labels(session, errors) if errors else {}
+    again = relabelling(errors, labels) if errors else None
     evidence = Evidence(
         target=world.target,
         margin=world.margin,
@@ -126,10 +127,11 @@ def simulate(world: World, plan: Any = None) -> Decided:
         judge=_judge(record) if world.n_human else None,
         search=_search(session, run) if "retrieval" in world.rungs and "documents" in world.knows else None,
         errors=errors.rows if errors and errors.rated else None,
-        suspects=len(set(drawn(errors, labels)) - labels.keys()) if errors else None,
+        suspects=again.to_label if again else None,
+        relabel_chances=again.chances if again else (0.0, 0.0),
         relabelled=len(labels),
         label_chance=errors.label_chance if errors else 0.0,
-        labels_confirmed=settled_by(errors, labels) if errors else None,
+        labels_confirmed=again.wrong if again else None,
         pass_rate=errors.pass_rate if errors else None,
         bills=bills_of(project, record),
         smaller_usd=smallest_usd(project, record),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from tests.ladder.simulations import write_simulation
@@ -12,8 +13,18 @@ from tuneworthy.cases import read_cases
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.ladder.session import read_data
+from tuneworthy.stats import lower_bound
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
-from tuneworthy.verdict.suspects import RELABELLED, drawn, label_errors, n_to_label, suspects_path
+from tuneworthy.verdict.evidence import LEVER_ALPHA
+from tuneworthy.verdict.suspects import (
+    RELABELLED,
+    Relabelling,
+    chance_to_show,
+    drawn,
+    read_relabelled,
+    relabelling,
+    suspects_path,
+)
 
 
 def report(n_suspected: int, n_failed: int) -> ErrorAnalysis:
@@ -54,24 +65,54 @@ def test_people_confirm_or_refute_what_is_suspected(
         for n, name in enumerate(drawn(analysis)[:n_labelled])
     ]
     suspects_path(project).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    assert label_errors(project, analysis) is found
-    assert n_to_label(project, analysis) == min(RELABELLED, failures[1] - n_labelled) or n_labelled == 14
+    result = relabelling(analysis, read_relabelled(project))
+    assert result.wrong is found and result.n == n_labelled
+    assert result.to_label == {0: 15, 14: 1}.get(n_labelled, failures[1] - n_labelled)
 
 
 def test_a_third_label_is_no_error_that_relabelling_repairs(tmp_path: Path) -> None:
     project = load(write_simulation(tmp_path / "world", {"weak": "'red'"}, n_cases=3, n_examples=0))
     rows = [{"case": case, "labeller": "ada", "label": "green", "time": "now"} for case in drawn(report(20, 24))]
     suspects_path(project).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    assert label_errors(project, report(20, 24)) is False
+    assert relabelling(report(20, 24), read_relabelled(project)).wrong is False
 
 
-def test_about_fifteen_are_drawn_always_the_same_and_then_fifteen_more() -> None:
+def relabelled(analysis: ErrorAnalysis, n: int, wrong: int) -> Relabelling:
+    """What follows after people labelled the first `n` failures and found `wrong` labels among them."""
+    order: list[str] = []
+    labels: dict[str, str] = {}
+    while len(labels) < n:
+        order = [case for case in drawn(analysis, labels) if case not in labels][: n - len(labels)]
+        labels |= {case: "blue" if len(labels) + at < wrong else "red" for at, case in enumerate(order)}
+    return relabelling(analysis, labels)
+
+
+def test_about_fifteen_are_drawn_always_the_same() -> None:
     analysis = report(40, 60)
     first = drawn(analysis)
     assert len(first) == RELABELLED and first == drawn(analysis)
-    assert first == drawn(analysis, first[:5]) and len(drawn(report(7, 7))) == 7
-    second = drawn(analysis, first)
-    assert len(second) == 2 * RELABELLED and set(first) < set(second)
+    assert first == drawn(analysis, dict.fromkeys(first[:5], "blue")) and len(drawn(report(7, 7))) == 7
+    second = drawn(analysis, dict.fromkeys(first, "red"))
+    assert set(first) < set(second)
+
+
+def test_as_many_more_are_drawn_as_are_likely_to_settle_the_question() -> None:
+    analysis = report(100, 200)
+    assert relabelled(analysis, 15, 11).wrong is True
+    close = relabelled(analysis, 15, 10)
+    assert close.wrong is None and close.chances[0] > close.chances[1]  # ten of fifteen were wrong
+    assert close.to_label > RELABELLED and sum(close.chances) >= 0.8
+    assert sum(chance_to_show(10, 15, close.to_label - RELABELLED)) < 0.8
+    few = relabelled(report(10, 20), 15, 9)
+    assert few.to_label == 5 and sum(few.chances) < 0.8  # there are no more failures
+
+
+def test_the_chance_of_labels_is_that_of_draws() -> None:
+    random = np.random.default_rng(5)
+    shares = random.beta(0.25 + 9, 0.25 + 6, 20_000)
+    totals = 9 + random.binomial(30, shares)
+    shown = [lower_bound(int(k), 45, LEVER_ALPHA) > 0.5 for k in totals]
+    assert chance_to_show(9, 15, 30)[0] == pytest.approx(np.mean(shown), abs=0.02)
 
 
 def test_the_labels_of_suspects_are_written_into_the_cases_and_those_of_examples_are_listed(

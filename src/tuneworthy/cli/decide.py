@@ -13,7 +13,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.messages import ANSWERS, error_share
+from tuneworthy.verdict.messages import answer_of, error_share
 from tuneworthy.verdict.run import decide_project
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
@@ -67,7 +67,7 @@ def show(verdict: Verdict) -> None:
 
 def show_answer(verdict: Verdict) -> None:
     """Print the answer and why."""
-    click.echo(f"{ANSWERS[verdict.outcome]}. {clean(verdict.reasons[0], 0)}")
+    click.echo(f"{answer_of(verdict)}. {clean(verdict.reasons[0], 0)}")
     for reason in verdict.reasons[1:]:
         click.echo(f"  {clean(reason, 0)}")
 

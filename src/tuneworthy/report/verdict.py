@@ -11,7 +11,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import EconomicsResult
 from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.messages import ANSWERS
+from tuneworthy.verdict.messages import answer_of
 from tuneworthy.verdict.savings import savings_sentence
 
 
@@ -35,7 +35,7 @@ class VerdictSection:
 def section(stored: StoredVerdict) -> VerdictSection:
     """Return the section of a stored verdict."""
     verdict = stored.verdict
-    answer = ANSWERS[verdict.outcome]
+    answer = answer_of(verdict)
     if not stored.holds:
         return _section(
             "stale",

@@ -63,7 +63,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
         outcome=outcome,
         stage="to_decide",
         reason_code=_code(evidence, ruling, unknown),
-        reasons=_sentences(evidence, facts, ruling, unknown, gates),
+        reasons=_sentences(evidence, facts, ruling, unknown, [*gates, *training]),
         gates=[*gates, *training],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
@@ -170,6 +170,8 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
             return messages.say("labels_are_wrong", n=evidence.relabelled, lever=lever)
         return messages.say("cheaper_lever", share=messages.error_share(row_of), lever=lever)
     sentence = messages.say("worth_a_pilot", target=target)
+    if (pilot := messages.passed_pilot(gates)) is not None:
+        sentence = messages.say("gain_forecast", target=target, forecast=pilot.message)
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
     return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
 

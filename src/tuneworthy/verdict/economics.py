@@ -159,8 +159,12 @@ def spread(settings: Economics, factor: float) -> Economics:
 
     What the project file gives is taken as it is, so that giving it narrows the range.
     """
-    assumed = [name for name in SPREADING if name not in settings.model_fields_set]
-    return settings.model_copy(update={name: factor * getattr(settings, name) for name in assumed})
+    return settings.model_copy(update={name: factor * getattr(settings, name) for name in assumed_costs(settings)})
+
+
+def assumed_costs(settings: Economics) -> list[str]:
+    """Return the costs of training, serving and upkeep that the project file does not give."""
+    return [name for name in SPREADING if name not in settings.model_fields_set]
 
 
 def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:

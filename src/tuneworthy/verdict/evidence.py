@@ -182,6 +182,7 @@ class Evidence:
         search: How well documents were found; None without the rung `retrieval`.
         errors: Classes of failure on dev; None if not probed.
         suspects: Failures that people are to label again next; None if not known.
+        relabel_chances: That their labels show wrong labels to be most of the failures, and not to be.
         relabelled: Failures that people labelled again.
         label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
@@ -228,6 +229,7 @@ class Evidence:
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
     suspects: int | None = None
+    relabel_chances: tuple[float, float] = (0.4, 0.4)
     relabelled: int = 0
     label_chance: float = 0.0
     labels_confirmed: bool | None = None

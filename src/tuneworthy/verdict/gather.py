@@ -29,7 +29,7 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import label_errors, n_relabelled, n_to_label
+from tuneworthy.verdict.suspects import read_relabelled, relabelling
 from tuneworthy.verdict.training_method import has_preferences
 
 # Share of dev whose answers must stand in the input, or be one of a closed set, for a task that needs no documents.
@@ -56,17 +56,18 @@ def gather(session: Session) -> Evidence:
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
-    labels = label_errors(session.project, report) if report else None
+    labels = relabelling(report, read_relabelled(project)) if report else None
     return replace(
         evidence,
         alpha=record.alpha,
         n_test=record.n_test,
         errors=report.rows if report and report.rated else None,
         errors_stale=errors_stale,
-        suspects=n_to_label(project, report) if report else None,
-        relabelled=n_relabelled(project, report) if report else 0,
+        suspects=labels.to_label if labels else None,
+        relabel_chances=labels.chances if labels else (0.0, 0.0),
+        relabelled=labels.n if labels else 0,
         label_chance=report.label_chance if report else 0.0,
-        labels_confirmed=labels,
+        labels_confirmed=labels.wrong if labels else None,
         pass_rate=report.pass_rate if report else None,
         judge=_judge(session, record),
         expires=_expires(project, date.today()),

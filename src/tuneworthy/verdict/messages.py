@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 from tuneworthy.errors import join_sentences
-from tuneworthy.verdict.base import ErrorClass, ErrorShare, Outcome
+from tuneworthy.verdict.base import ErrorClass, ErrorShare, GateResult, Outcome, Verdict
 
 say = Catalogue(
     __name__,
@@ -162,6 +162,10 @@ say = Catalogue(
         "worth_a_pilot": (
             "No measured option that the constraints allow meets the target of {target:.1%}, and whether training "
             "would meet it is untested."
+        ),
+        "gain_forecast": (
+            "No measured option that the constraints allow meets the target of {target:.1%}. {forecast} Whether the "
+            "fine-tuned model meets the target is known only after training."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
@@ -429,6 +433,7 @@ ANSWERS: Final[Mapping[Outcome, str]] = {
     Outcome.SHIP: "Ship the fine-tuned model",
     Outcome.DO_NOT_SHIP: "Do not ship the fine-tuned model",
 }
+AFTER_PILOT: Final = "Fine-tune"
 # What leaves the answer open, by kind of fact.
 OPEN: Final[Mapping[str, str]] = {
     "distil": "It has not been measured whether a smaller model meets the latency limit.",
@@ -559,3 +564,15 @@ def error_share(row: ErrorShare) -> str:
     low, high = row.ci95
     answers = "wrong answer" if row.n == 1 else "wrong answers"
     return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} {answers}, 95% interval {low:.1%} to {high:.1%})"
+
+
+def answer_of(verdict: Verdict) -> str:
+    """Return the answer without a full stop; training is advised outright only once a pilot forecasts a gain."""
+    if verdict.outcome is Outcome.FINE_TUNE and passed_pilot(verdict.gates):
+        return AFTER_PILOT
+    return ANSWERS[verdict.outcome]
+
+
+def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:
+    """Return the gate of the pilot, if it passed."""
+    return next((result for result in gates if result.gate == "pilot" and result.status == "pass"), None)

@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from typing import Any, Final
 
-import scipy
-
 from tuneworthy.errors import join_sentences
-from tuneworthy.stats import lower_bound
 from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
-from tuneworthy.verdict.economics import has_smaller
-from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence
+from tuneworthy.verdict.economics import assumed_costs, has_smaller
+from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.options import open_latency
 from tuneworthy.verdict.outcome import completions, decided, open_facts
@@ -48,10 +45,10 @@ EDITS: Final[Mapping[str, tuple[str, float]]] = {
     "pays": ("set_traffic", MINUTES_TO_EDIT),
     "distil": ("measure_smaller", 15.0),
 }
-# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
-ONE_KIND: Final = 0.25
 # Chance below which further cases are not the only step that is offered.
 HARDLY: Final = 0.5
+# Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
+ALONE: Final = 0.7
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -264,14 +261,25 @@ def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Cand
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
     if option is not None and option.usd_per_1k is None:
-        yield _edit(messages.say("set_price", name=option.option), [fact])
+        yield from _with_costs(messages.say("set_price", name=option.option), [fact], evidence)
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
-        yield _edit(messages.say("set_traffic"), same)
+        yield from _with_costs(messages.say("set_traffic"), same, evidence)
     elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
         yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
+
+
+def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iterator[_Candidate]:
+    """Offer a price or the traffic alone, and with the costs of training where these are assumed, so a wide range."""
+    whole = _edit(why, facts)
+    if not assumed_costs(evidence.economics):
+        yield whole
+        return
+    yield replace(whole, chances={fact: (ALONE * yes, ALONE * no) for fact, (yes, no) in whole.chances.items()})
+    both = join_sentences(why, messages.say("set_costs"))
+    yield _edit(both, facts, minutes=MINUTES_TO_EDIT + MINUTES_FOR_COSTS)
 
 
 def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
@@ -294,31 +302,18 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
                 ),
                 {fact: (0.0, 0.8)},  # the failures that are left have other causes
             )
-        n = min(RELABELLED, evidence.suspects or RELABELLED)
-        minutes, chance = n * MINUTES_PER_CASE, _chance_of_labels(n)
+        n = evidence.suspects or RELABELLED
+        minutes = n * MINUTES_PER_CASE
         why = messages.say("relabel", n=n, minutes=minutes)
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
-            {fact: chance},
+            {fact: evidence.relabel_chances},
         )
     row = next(row for row in evidence.errors or () if row.name == name)
     action = NextAction(
         command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
     )
     return _Candidate(replace(action, person_minutes=0.0), {fact: (0.0, 0.8)})
-
-
-def _chance_of_labels(n: int) -> tuple[float, float]:
-    """Return the chances that people's labels of `n` failures show most of them to be the label's, and most not to be.
-
-    Failures are taken to be mostly of one kind.
-
-    >>> [round(chance, 2) for chance in _chance_of_labels(15)]
-    [0.41, 0.41]
-    """
-    weights = scipy.stats.betabinom(n, ONE_KIND, ONE_KIND).pmf(range(n + 1))
-    shown = sum(weight for k, weight in enumerate(weights) if lower_bound(k, n, LEVER_ALPHA) > 0.5)
-    return float(shown), float(shown)
 
 
 def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:

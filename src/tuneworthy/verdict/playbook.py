@@ -249,7 +249,7 @@ def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     verdict = state.verdict
     if verdict is None:
         return part.step(name, OPEN, messages.say("not_decided"), messages.say("decide"), Cost())
-    answer = messages.ANSWERS[verdict.outcome]
+    answer = messages.answer_of(verdict)
     text = join_sentences(answer, *verdict.reasons[:1])
     if state.decided:
         return part.step(name, DONE, text)

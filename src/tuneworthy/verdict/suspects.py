@@ -6,8 +6,11 @@ the outcome hangs on.
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import scipy
 
 from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cases.task_kind import answer_text
@@ -18,8 +21,12 @@ from tuneworthy.store import Folder
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
-# Failures that people label again.
+# Failures that people label again at least.
 RELABELLED: Final = 15
+# Chance to settle the question from which no more failures are labelled at once.
+LIKELY: Final = 0.8
+# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
+ONE_KIND: Final = 0.25
 FILE_SUFFIX: Final = ".suspects.jsonl"
 
 
@@ -29,53 +36,95 @@ def suspects_path(project: Project) -> Path:
     return cases.with_name(f"{cases.stem}{FILE_SUFFIX}")
 
 
-def drawn(report: ErrorAnalysis, labelled: Collection[str] = ()) -> list[str]:
-    """Return the ids of the cases that people label again: the first fifteen of a seeded order, then fifteen more.
+def drawn(report: ErrorAnalysis, labels: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the ids of the cases that people label again: the first of a seeded order.
+
+    Fifteen at first; then as many more as are likely enough to settle the question by what was found, or all.
 
     Args:
         report: The error analysis.
-        labelled: Cases that people labelled again already.
+        labels: What people gave as labels so far.
     """
     order = _order(report)
-    n = RELABELLED * (1 + _unbroken(order, labelled) // RELABELLED)
-    return sorted(order[:n])
+    done = _unbroken(order, labels or {}) // RELABELLED * RELABELLED
+    more = _next_draw(_n_wrong(report, order[:done], labels or {}), done, len(order) - done)
+    return sorted(order[: done + more])
 
 
 def drawn_suspects(project: Project) -> list[str]:
     """Return the ids of the cases that people label again, by the last error analysis; none without one."""
     report = Folder(project.root).read(FILE, ErrorAnalysis)
-    return drawn(report, _labels(project)) if report else []
+    return drawn(report, read_relabelled(project)) if report else []
 
 
-def n_to_label(project: Project, report: ErrorAnalysis) -> int:
-    """Return how many of the drawn cases nobody has labelled again yet."""
-    labelled = _labels(project)
-    return len(set(drawn(report, labelled)) - labelled.keys())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relabelling:
+    """What people found who labelled failed cases again.
+
+    Attributes:
+        n: Failures that they labelled.
+        wrong: Whether most failures are errors of the label; None where their labels do not settle it.
+        to_label: Failures that they are to label next.
+        chances: That labels of these show most failures to be the label's, and most not to be.
+    """
+
+    n: int
+    wrong: bool | None
+    to_label: int
+    chances: tuple[float, float]
 
 
-def n_relabelled(project: Project, report: ErrorAnalysis) -> int:
-    """Return how many failures people labelled again."""
-    return len(_labels(project).keys() & report.answers.keys())
-
-
-def label_errors(project: Project, report: ErrorAnalysis) -> bool | None:
-    """Return whether people find most failures to be errors of the label, by the labels in the project's file."""
-    return settled_by(report, _labels(project))
-
-
-def settled_by(report: ErrorAnalysis, labels: Mapping[str, Any]) -> bool | None:
-    """Return whether people find most failures to be errors of the label; None where their labels do not settle it.
+def relabelling(report: ErrorAnalysis, labels: Mapping[str, Any]) -> Relabelling:
+    """Return what people's labels say of the failures of an error analysis.
 
     A failure is the label's if people give the answer of the variant instead.
     """
     order = _order(report)
     m = _unbroken(order, labels)
-    if m < min(RELABELLED, len(order)) or not order:
-        return None
-    k = sum(normalise(answer_text(labels[case])) == normalise(report.answers[case]) for case in order[:m])
-    if lower_bound(k, m, LEVER_ALPHA) > 0.5:
-        return True
-    return False if upper_bound(k, m, LEVER_ALPHA) < 0.5 else None
+    k = _n_wrong(report, order[:m], labels)
+    wrong: bool | None = None
+    if order and m >= min(RELABELLED, len(order)):
+        wrong = True if lower_bound(k, m, LEVER_ALPHA) > 0.5 else None
+        wrong = False if upper_bound(k, m, LEVER_ALPHA) < 0.5 else wrong
+    names = set(drawn(report, labels))
+    return Relabelling(
+        n=len(labels.keys() & report.answers.keys()),
+        wrong=wrong,
+        to_label=len(names - labels.keys()),
+        chances=chance_to_show(k, m, max(0, len(names) - m)),
+    )
+
+
+def chance_to_show(k: int, m: int, more: int) -> tuple[float, float]:
+    """Return the chances that `more` labels show most failures to be the label's, and most not to be.
+
+    Before any was labelled, failures are taken to be mostly of one kind.
+
+    Args:
+        k: Failures found to be the label's.
+        m: Failures that were labelled.
+        more: Failures that are to be labelled.
+
+    >>> [[round(chance, 2) for chance in chance_to_show(*counts)] for counts in ((0, 0, 15), (9, 15, 30))]
+    [[0.42, 0.42], [0.46, 0.02]]
+    """
+    total = m + more
+    if total == 0:
+        return 0.0, 0.0
+    weights = scipy.stats.betabinom(more, ONE_KIND + k, ONE_KIND + m - k).pmf(range(more + 1))
+    most = sum(weight for n, weight in enumerate(weights) if lower_bound(k + n, total, LEVER_ALPHA) > 0.5)
+    few = sum(weight for n, weight in enumerate(weights) if upper_bound(k + n, total, LEVER_ALPHA) < 0.5)
+    return float(most), float(few)
+
+
+def _next_draw(k: int, m: int, left: int) -> int:
+    """Return how many of the failures that are left people label next: fewest that likely settle it, or all."""
+    sizes = range(RELABELLED, left, RELABELLED)
+    return next((more for more in sizes if sum(chance_to_show(k, m, more)) >= LIKELY), left)
+
+
+def _n_wrong(report: ErrorAnalysis, cases: Sequence[str], labels: Mapping[str, Any]) -> int:
+    return sum(normalise(answer_text(labels[case])) == normalise(report.answers[case]) for case in cases)
 
 
 def _order(report: ErrorAnalysis) -> list[str]:
@@ -90,7 +139,7 @@ def _unbroken(order: Sequence[str], labelled: Collection[str]) -> int:
     return next((index for index, case in enumerate(order) if case not in labelled), len(order))
 
 
-def _labels(project: Project) -> dict[str, Any]:
+def read_relabelled(project: Project) -> dict[str, Any]:
     """Return the last label that people gave each case."""
     path = suspects_path(project)
     return {row.case: row.label for row in read_labels(path)} if path.is_file() else {}
