@@ -18,7 +18,7 @@ import pytest
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.verdict.gates import NEVER_WAIVED, stage_gates
-from tuneworthy.verdict.messages import ANSWERS
+from tuneworthy.verdict.messages import AFTER_PILOT, ANSWERS
 
 BOOKINGS = Path(__file__).parents[2] / "examples" / "bookings"
 FILES = ("cases.jsonl", "examples.jsonl")
@@ -115,7 +115,8 @@ def test_training_is_worth_it(tmp_path: Path) -> None:
         pytest.importorskip(library)
     walked = walk(tmp_path, f'exec {sys.executable} -m tuneworthy "$@"')
     assert walked.returncode == 0, walked.stderr
-    assert walked.stdout.count(f"\n{ANSWERS['fine_tune']}. ") == 2  # before the pilot and after it
+    assert walked.stdout.count(f"\n{ANSWERS['fine_tune']}. ") == 1  # before the pilot
+    assert walked.stdout.count(f"\n{AFTER_PILOT}. ") == 1
     verdict = json.loads((tmp_path / "bookings" / ".tuneworthy" / "verdict.json").read_text())
     gates = {gate["gate"]: gate["status"] for gate in verdict["gates"]}
     assert verdict["stage"] == "to_ship"

@@ -28,6 +28,7 @@ from tuneworthy.verdict.base import Forecast, Outcome, Stage
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, run_gates, stage_gates
+from tuneworthy.verdict.messages import answer_of
 from tuneworthy.verdict.training_facts import PilotEvidence, TrainingEvidence
 
 SHIP, DO_NOT_SHIP, UNDECIDED = Outcome.SHIP, Outcome.DO_NOT_SHIP, Outcome.UNDECIDED
@@ -296,3 +297,21 @@ def test_the_review_shows_its_bound_and_the_pilot_its_gain() -> None:
     gates = {one.gate: one for one in decide(trained()).gates}
     assert gates["dataset_review"].evidence["bound"] == 0.95 and "0.95" in gates["dataset_review"].detail
     assert "at least +10.0 points" in gates["pilot"].detail and gates["pilot"].evidence["ci95"] == (0.1, 0.3)
+
+
+def test_training_is_advised_outright_only_once_a_pilot_forecasts_a_gain() -> None:
+    before, after = decide(ready(replace(TRAINED, pilot=None), forecast=Forecast(status="unknown"))), decide(ready())
+    assert before.outcome == after.outcome == Outcome.FINE_TUNE
+    assert answer_of(before) == "A pilot of fine-tuning is worthwhile" and "untested" in before.reasons[0]
+    assert answer_of(after) == "Fine-tune" and "untested" not in after.reasons[0]
+    assert "the forecast gain is at least +10.0 points" in after.reasons[0]
+    for outdated in (PilotEvidence(n=8, changed=("it was on the dataset x",)), None):
+        assert answer_of(decide(ready(replace(TRAINED, pilot=outdated)))) == answer_of(before)
+
+
+def test_a_model_that_ships_below_the_target_says_so() -> None:
+    for score, words in ((0.75, "The target of 90.0% is still missed."), (0.97, "")):
+        found = decide(trained(replace(TUNED, score=score)))
+        assert found.outcome == SHIP and ("still missed" in found.reasons[0]) == bool(words)
+        assert words in found.reasons[0] and "still open" not in found.reasons[0]
+    assert "Whether the target of 90.0% is met is still open." in decide(trained(replace(TUNED, score=0.87))).reasons[0]

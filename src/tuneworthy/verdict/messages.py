@@ -169,6 +169,8 @@ say = Catalogue(
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "Every gate before shipping passes.",
+        "target_missed": "The target of {target:.1%} is still missed.",
+        "target_unresolved": "Whether the target of {target:.1%} is met is still open.",
         "gate_closed": "The gate `{gate}` has not passed. {message}",
         "tuned_reaches": "The score of {name} is {score}{against}.",
         "against": "; without training, {name} reaches {score}",

@@ -54,7 +54,7 @@ def decide_shipping(
         outcome=outcome,
         stage="to_ship",
         reason_code=f"gate_{still_open[0].gate}" if still_open else "tuned_improves",
-        reasons=_reasons(evidence, tuned, still_open),
+        reasons=_reasons(evidence, tuned, still_open, options),
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
@@ -79,7 +79,9 @@ def expiries(evidence: Evidence) -> list[str]:
     return [messages.say("on_date", date=date, what=what) for date, what in sorted(evidence.expires)[:2]]
 
 
-def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult]) -> list[str]:
+def _reasons(
+    evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult], options: Sequence[Option]
+) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.without_training
     reached = messages.say(
@@ -90,7 +92,9 @@ def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateR
     )
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
-        return [join_sentences(messages.say("ship"), improves), reached]
+        status = next((option.target for option in options if option.kind == "tuned"), None)
+        unmet = messages.say(f"target_{status}", target=evidence.target) if status in {"missed", "unresolved"} else ""
+        return [join_sentences(messages.say("ship"), improves, unmet), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]
