@@ -10,13 +10,16 @@ import pytest
 from tests.ladder.simulations import write_simulation
 
 from tuneworthy.cases import read_cases
+from tuneworthy.cases.labelling import LabelSession, read_labels
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.ladder.session import read_data
 from tuneworthy.stats import lower_bound
+from tuneworthy.types import Case
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 from tuneworthy.verdict.suspects import (
+    DRAW_SEED,
     RELABELLED,
     Relabelling,
     chance_to_show,
@@ -49,7 +52,7 @@ def report(n_suspected: int, n_failed: int) -> ErrorAnalysis:
         ((20, 24), 15, 15, True),
         ((20, 24), 9, 15, None),  # the interval of what was confirmed contains one half
         ((20, 24), 3, 15, False),
-        ((20, 24), 14, 14, None),  # the draw is not labelled
+        ((20, 24), 14, 14, None),  # too few are labelled
         ((20, 24), 0, 0, None),
         ((7, 7), 6, 7, True),
         ((0, 21), 12, 15, True),  # what no model suspects counts as well
@@ -67,7 +70,7 @@ def test_people_confirm_or_refute_what_is_suspected(
     suspects_path(project).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     result = relabelling(analysis, read_relabelled(project))
     assert result.wrong is found and result.n == n_labelled
-    assert result.to_label == {0: 15, 14: 1}.get(n_labelled, failures[1] - n_labelled)
+    assert result.to_label == failures[1] - n_labelled
 
 
 def test_a_third_label_is_no_error_that_relabelling_repairs(tmp_path: Path) -> None:
@@ -79,37 +82,44 @@ def test_a_third_label_is_no_error_that_relabelling_repairs(tmp_path: Path) -> N
 
 def relabelled(analysis: ErrorAnalysis, n: int, wrong: int) -> Relabelling:
     """What follows after people labelled the first `n` failures and found `wrong` labels among them."""
-    order: list[str] = []
-    labels: dict[str, str] = {}
-    while len(labels) < n:
-        order = [case for case in drawn(analysis, labels) if case not in labels][: n - len(labels)]
-        labels |= {case: "blue" if len(labels) + at < wrong else "red" for at, case in enumerate(order)}
-    return relabelling(analysis, labels)
+    first = drawn(analysis)[:n]
+    return relabelling(analysis, {case: "blue" if at < wrong else "red" for at, case in enumerate(first)})
 
 
-def test_about_fifteen_are_drawn_always_the_same() -> None:
+def test_the_draw_is_always_the_same_and_the_labels_of_its_first_stay() -> None:
     analysis = report(40, 60)
     first = drawn(analysis)
-    assert len(first) == RELABELLED and first == drawn(analysis)
-    assert first == drawn(analysis, dict.fromkeys(first[:5], "blue")) and len(drawn(report(7, 7))) == 7
-    second = drawn(analysis, dict.fromkeys(first, "red"))
-    assert set(first) < set(second)
+    assert len(first) == 30 and first == drawn(analysis) and len(drawn(report(7, 7))) == 7
+    assert sum(chance_to_show(0, 0, 30)) >= 0.8 > sum(chance_to_show(0, 0, 15))
+    assert first == drawn(analysis, dict.fromkeys(first[:5], "blue"))
+    assert drawn(analysis, dict.fromkeys(first[:15], "red") | dict.fromkeys(first[:8], "blue"))[:30] == first
+
+
+def test_whoever_stops_after_fifteen_left_a_random_part_that_may_decide(tmp_path: Path) -> None:
+    analysis, path = report(20, 40), tmp_path / "labels.jsonl"
+    pool = [Case(id=name, input=name, expected="red") for name in sorted(drawn(analysis))]
+    session = LabelSession(pool, path, "ada", seed=DRAW_SEED, share=1.0)
+    assert list(session.assigned) == drawn(analysis)
+    while session.n_done < RELABELLED and (case := session.next()) is not None:
+        session.submit(case.id, "blue")
+    labels = {row.case: row.label for row in read_labels(path)}
+    assert relabelling(analysis, labels).wrong is True
 
 
 def test_as_many_more_are_drawn_as_are_likely_to_settle_the_question() -> None:
     analysis = report(100, 200)
-    assert relabelled(analysis, 15, 11).wrong is True
-    close = relabelled(analysis, 15, 10)
-    assert close.wrong is None and close.chances[0] > close.chances[1]  # ten of fifteen were wrong
+    assert relabelled(analysis, 30, 20).wrong is True
+    close = relabelled(analysis, 30, 19)
+    assert close.wrong is None and close.chances[0] > close.chances[1]  # most were wrong
     assert close.to_label > RELABELLED and sum(close.chances) >= 0.8
-    assert sum(chance_to_show(10, 15, close.to_label - RELABELLED)) < 0.8
+    assert sum(chance_to_show(19, 30, close.to_label - RELABELLED)) < 0.8
     few = relabelled(report(10, 20), 15, 9)
     assert few.to_label == 5 and sum(few.chances) < 0.8  # there are no more failures
 
 
 def test_the_chance_of_labels_is_that_of_draws() -> None:
     random = np.random.default_rng(5)
-    shares = random.beta(0.25 + 9, 0.25 + 6, 20_000)
+    shares = random.beta(0.5 + 9, 0.5 + 6, 20_000)
     totals = 9 + random.binomial(30, shares)
     shown = [lower_bound(int(k), 45, LEVER_ALPHA) > 0.5 for k in totals]
     assert chance_to_show(9, 15, 30)[0] == pytest.approx(np.mean(shown), abs=0.02)

@@ -24,7 +24,7 @@ from tuneworthy.ladder.session import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.trust import own_path
 from tuneworthy.types import Case
-from tuneworthy.verdict.suspects import drawn_suspects, suspects_path
+from tuneworthy.verdict.suspects import DRAW_SEED, drawn_suspects, suspects_path
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
@@ -98,7 +98,7 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
     menu, closed = _menu(files, data.cases)
     for number, label in enumerate(menu, 1):
         note(f"  {number}  {label}")
-    session = LabelSession(pool, path, labeller, seed=project.split.seed, share=1.0)
+    session = LabelSession(pool, path, labeller, seed=DRAW_SEED, share=1.0)
     return path, run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
 
 

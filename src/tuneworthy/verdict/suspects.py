@@ -4,15 +4,15 @@ Not only of those that models suspect: what they do not see would count as right
 the outcome hangs on.
 """
 
-import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import scipy
 
-from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cases.labelling import rank, read_labels
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
@@ -21,12 +21,15 @@ from tuneworthy.store import Folder
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
-# Failures that people label again at least.
+# Order of the draw, which is that of the labelling session: who stops early leaves a random part labelled.
+DRAW_SEED: Final = 0
+# Failures that people label again at least before these decide.
 RELABELLED: Final = 15
 # Chance to settle the question from which no more failures are labelled at once.
 LIKELY: Final = 0.8
-# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any.
-ONE_KIND: Final = 0.25
+# Parameter of the beta distribution of the share of failures that are the label's, before people labelled any: mostly
+# one kind of failure. With it fifteen labels settle three questions in four; in simulations they settle 77%.
+ONE_KIND: Final = 0.5
 FILE_SUFFIX: Final = ".suspects.jsonl"
 
 
@@ -39,7 +42,7 @@ def suspects_path(project: Project) -> Path:
 def drawn(report: ErrorAnalysis, labels: Mapping[str, Any] | None = None) -> list[str]:
     """Return the ids of the cases that people label again: the first of a seeded order.
 
-    Fifteen at first; then as many more as are likely enough to settle the question by what was found, or all.
+    As many as are likely enough to settle the question by what was found so far, or all.
 
     Args:
         report: The error analysis.
@@ -48,7 +51,7 @@ def drawn(report: ErrorAnalysis, labels: Mapping[str, Any] | None = None) -> lis
     order = _order(report)
     done = _unbroken(order, labels or {}) // RELABELLED * RELABELLED
     more = _next_draw(_n_wrong(report, order[:done], labels or {}), done, len(order) - done)
-    return sorted(order[: done + more])
+    return order[: done + more]
 
 
 def drawn_suspects(project: Project) -> list[str]:
@@ -106,7 +109,7 @@ def chance_to_show(k: int, m: int, more: int) -> tuple[float, float]:
         more: Failures that are to be labelled.
 
     >>> [[round(chance, 2) for chance in chance_to_show(*counts)] for counts in ((0, 0, 15), (9, 15, 30))]
-    [[0.42, 0.42], [0.46, 0.02]]
+    [[0.37, 0.37], [0.45, 0.02]]
     """
     total = m + more
     if total == 0:
@@ -129,9 +132,7 @@ def _n_wrong(report: ErrorAnalysis, cases: Sequence[str], labels: Mapping[str, A
 
 def _order(report: ErrorAnalysis) -> list[str]:
     """Return the failed cases in the order in which people label them again."""
-    names = sorted(report.answers)
-    random.Random(len(names)).shuffle(names)
-    return names
+    return sorted(report.answers, key=partial(rank, DRAW_SEED))
 
 
 def _unbroken(order: Sequence[str], labelled: Collection[str]) -> int:
