@@ -28,7 +28,7 @@ say = Catalogue(
         ),
         "not_a_function_name": "{spec!r} is not a valid reference to a function.",
         "function_of": "function in {place}",
-        "not_callable": "{spec!r} is not a function; its type is {kind}.",
+        "not_callable": "{spec!r} is not a function; its type is {kind}. Specify a function.",
         "file_outside": "{place} is outside the project folder.",
         "move_file": "Move it into the project folder.",
         "no_such_file": "There is no Python file {place} in {root}.",

@@ -154,7 +154,7 @@ def test_the_terminal_asks_until_all_is_done_or_one_quits(path: Path) -> None:
     assert run_terminal(session, lambda _: next(lines), said.append, parse=parse) == 2
     assert [label.label for label in read_labels(path)] == ["x", None]
     assert "expected x or y, got wrong" in said
-    assert said[-1] == "2 of 4 labelled."
+    assert said[-1] == "2 of 4 done."
     assert "known" not in "".join(said)
 
     def end(_: str) -> str:

@@ -65,6 +65,7 @@ def test_a_sample_is_drawn_without_answers_and_never_over_another_file(
     assert "already exists" in capsys.readouterr().err
     again = tmp_path / "again.jsonl"
     assert invoke([*arguments, "--out", str(again)]) == 0
+    assert "Then use it with `tuneworthy cases add" in " ".join(capsys.readouterr().out.split())
     assert again.read_text() == (tmp_path / "cases.jsonl").read_text()
 
 
@@ -80,7 +81,7 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert first["given"] == 2 and first["agreement"]["n"] == 0
     say(monkeypatch, "yes", "/decline")
     assert invoke([*label, "--labeller", "ada"]) == 0
-    assert "4 of 4 labelled." in capsys.readouterr().err
+    assert "4 of 4 done." in capsys.readouterr().err
     say(monkeypatch, "yes", "yes", "yes", "yes")
     assert invoke([*label, "--labeller", "bob", "--share", "1"]) == 0
     assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in capsys.readouterr().out
@@ -183,7 +184,7 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     assert told["n"] == record["n_dev"]
     assert all(one["score"] < 1 for one in told["failed"])
     assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
-    assert "dev cases failed according to exact" in capsys.readouterr().out
+    assert "dev cases failed according to the grader `exact`." in capsys.readouterr().out
     assert stored(run_record) == before
 
 

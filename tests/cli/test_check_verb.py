@@ -33,10 +33,10 @@ def check(folder: Folder, capsys: pytest.CaptureFixture[str], *more: str) -> tup
 def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["check", "--project", str(folder.write())]) == 0
     out = capsys.readouterr().out
-    assert "a run makes " in out and " calls, costs nothing and takes less than a minute" in out
+    assert "A run makes " in out and " calls, costs nothing and takes less than a minute" in out
     assert (
         "The test set has 90 cases for 5 comparisons at a one-sided alpha of 0.008 or more. If 5.0% of the cases get "
-        "worse, a gain of " in out
+        "worse, the smallest gain that can be detected is " in out
     )
     assert out.endswith(f"No errors, 0 warnings. Next: tuneworthy run --project {folder.root}\n")
 

@@ -41,7 +41,7 @@ def test_what_is_neither_shown_nor_excluded_is_inconclusive() -> None:
 def test_what_does_not_lead_on_dev_is_not_compared_and_only_described() -> None:
     found = decide_adoption(evidence(40, 10, alpha=None), MARGIN)
     assert (found.status, found.reason_code) == (RungStatus.INCONCLUSIVE, "not_compared")
-    assert "not compared because it is not ahead on dev" in found.reason and "p =" not in found.reason
+    assert "not tested because it is not ahead on dev" in found.reason and "p =" not in found.reason
     assert decide_adoption(evidence(2, 2, alpha=None, cost_ratio=0.5), MARGIN).reason_code == "cheaper"
     assert decide_adoption(evidence(5, 15, alpha=None), MARGIN).reason_code == "no_gain"
 
@@ -49,7 +49,7 @@ def test_what_does_not_lead_on_dev_is_not_compared_and_only_described() -> None:
 def test_a_gain_is_tested_one_sided_at_the_alpha_of_the_comparison_whatever_the_interval() -> None:
     shown, not_shown = (decide_adoption(evidence(25, 12, alpha=alpha), MARGIN) for alpha in (0.02, 0.01))
     assert (shown.reason_code, not_shown.reason_code) == ("better", "unresolved")
-    assert "one-sided p = 0.017 at alpha 0.02" in shown.reason
+    assert "one-sided p = 0.0168 at alpha 0.02" in shown.reason
 
 
 def test_no_worse_and_cheaper_is_adopted_and_no_worse_alone_is_not() -> None:

@@ -112,8 +112,9 @@ def test_the_same_variant_needs_no_number() -> None:
 
 def test_what_bars_an_answer_is_said() -> None:
     unresolved = outcome(ComparisonOutcome.UNRESOLVED)
-    assert comparison_text(unresolved).splitlines()[-1] == (
-        "Inconclusive: the interval allows both a loss and non-inferiority within 5.0 points."
-    )
+    assert comparison_text(unresolved).splitlines()[-2:] == [
+        "Inconclusive: the interval allows both a loss and non-inferiority within 5.0 points.",
+        "Next: add cases with `tuneworthy cases add`, or compare on the test set with --test.",
+    ]
     judged = replace(unresolved, unvalidated="The judge is not validated.")
     assert comparison_text(judged).splitlines()[-1] == "Inconclusive: The judge is not validated."

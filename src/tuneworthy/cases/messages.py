@@ -78,7 +78,8 @@ say = Catalogue(
         "short_answers": "{n} of {total} answers have at most {most} words",
         "long_answers": "{n} of {total} answers have more than {most} words",
         "labels": (
-            "{n} answers use {distinct} different short texts, and {repeated} answers share their text with others"
+            "{n} short answers with {distinct} distinct {distinct:value|values}; {repeated} of the answers occur more "
+            "than once"
         ),
         # The split
         "split_gone": "The stored split uses the case or example {name}, which no longer exists.",
@@ -125,8 +126,8 @@ say = Catalogue(
         "by_declining": "whether the model should decline",
         "unlabelled": "{n} unlabelled {n:case is|cases are} left out",
         "dev_shots": (
-            "{n} dev cases double as examples, because fewer than {least} examples can be scored; no dev case is "
-            "answered with its own"
+            "{n} dev cases double as examples, because fewer than {least} examples can be scored; a dev case is "
+            "never among its own few-shot examples"
         ),
         "overlapping": "{n} {n:example overlaps|examples overlap} with {where} and {n:is|are} dropped",
         "the_cases": "the cases",
@@ -156,7 +157,7 @@ say = Catalogue(
         "not_defined": "not defined",
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",
         "position": "\n[{number} of {total}]\n{text}",
-        "done": "{n} of {total} labelled.",
+        "done": "{n} of {total} done.",
     },
 ).say
 
@@ -226,7 +227,7 @@ CSV_ROW: Final = Fault("a CSV row", "Put the cell in double quotes, and double e
 CSV_CELLS: Final = Fault(
     "{n} cells, as in the header", "Put cells that contain a separator in double quotes.", "wrong_cells"
 )
-ONE_ID: Final = Fault("a unique id", "Give each case a unique id, or remove one of the rows.")
+ONE_ID: Final = Fault("a unique `id`", "Give each case a unique `id`, or remove one of the rows.")
 ONE_ANSWER: Final = Fault(
     "one expected answer per question", "Decide which answer is correct, and remove the other row."
 )

@@ -20,11 +20,12 @@ from tuneworthy.cli.label_terminal import (
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
 from tuneworthy.config import load
-from tuneworthy.errors import UserError, join_sentences
+from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
+from tuneworthy.verdict.messages import sentence
 from tuneworthy.verdict.suspects import suspects_path
 
 
@@ -79,10 +80,12 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
             }
         )
         return
-    note(*drawn.notes)
+    labelled_here = LabelFiles.of(root, None).cases.resolve() == target.resolve()
+    note(*map(sentence, drawn.notes))
     click.echo(
         messages.say(
             "sampled",
+            action=messages.say("label_next" if labelled_here else "fill_in_next"),
             path=target,
             n=len(drawn.cases),
             n_read=drawn.n_read,
@@ -149,7 +152,7 @@ def _show_added(result: AddedCases) -> None:
     "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge, number of test cases."
 )
 @click.option("--suspects", is_flag=True, help="Relabel failed cases whose label may be wrong.")
-@click.option("--overwrite", is_flag=True, help="With --apply, replace other answers of the cases.")
+@click.option("--overwrite", is_flag=True, help="With --apply, replace expected answers that differ.")
 @project_option
 @json_option
 def label(
@@ -174,8 +177,8 @@ def label(
     the labellers disagree on a case, resolve it in the file.
 
     With --judge you rate answers from the last run without seeing which variant gave them. The grader `judge`
-    decides nothing until people have rated at least 50 answers of each compared variant. Their ratings correct the
-    judge's. Then run the ladder again.
+    decides nothing until people have rated at least 50 answers of each compared variant. Run the ladder
+    again afterwards: the ratings then correct the judge's scores.
 
     With --suspects you relabel failed dev cases whose expected answer may be wrong according to the error analysis.
     Only then does `decide` count them as label errors. --suspects --apply writes these labels into the cases and
@@ -223,7 +226,7 @@ def label(
 
 def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:
     if not as_json:
-        click.echo(join_sentences(f"{str(ceiling)[0].upper()}{str(ceiling)[1:]}"))
+        click.echo(sentence(str(ceiling)))
         return
     written = done and {
         "n_written": done.n_written,

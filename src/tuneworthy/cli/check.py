@@ -20,8 +20,8 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
 
     Validates the project file, data, graders, keys, model files, prices and budget, looks for contamination, and
     estimates the cost, time and statistical power of a run. No model is called. Once you trust the project
-    (`tuneworthy trust`), its functions are imported and its servers get one GET that costs nothing. The exit status
-    is 2 if there is an error.
+    (`tuneworthy trust`), its functions are imported and each of its servers receives one free GET request. The exit
+    status is 2 if there is an error.
 
     \b
     Example:

@@ -20,19 +20,17 @@ from tuneworthy.store import write_atomic
 @click.argument("b")
 @project_option
 @click.option("--gate", is_flag=True, help="Exit with status 3 if B is worse than A, or 4 if that is inconclusive.")
-@click.option(
-    "--test", "on_test", is_flag=True, help="Compare on test, which uses up some of alpha, instead of on dev."
-)
+@click.option("--test", "on_test", is_flag=True, help="Compare on test instead of dev; this uses up some of alpha.")
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="Format of stdout."
 )
-@click.option("--json", "form", flag_value="json", help="JSON alone on stdout.")
+@click.option("--json", "form", flag_value="json", help="Print only JSON to stdout.")
 @click.option(
     "--out",
     "paths",
     type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
-    help="Further file to write, may be repeated: .md for a comment, .xml for JUnit, .json, .txt.",
+    help="Additional file to write: .md for a comment, .xml for JUnit, .json, .txt; repeatable.",
 )
 @spending_options
 def command(
@@ -60,8 +58,7 @@ def command(
     """
     for path in paths:
         if path.suffix not in ENDINGS:
-            message = messages.say("unknown_ending", path=path)
-            raise UserError(message, hint=messages.say("use_ending", endings=", ".join(ENDINGS)))
+            raise UserError(messages.say("unknown_ending", path=path, endings=", ".join(ENDINGS)))
     result = run_async(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
     if form == "text":
         click.echo(FORMATS[form](result), nl=False)

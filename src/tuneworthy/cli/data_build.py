@@ -27,8 +27,8 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
 
     The checks run in a fixed order. Depending on [data], they drop, mask or only report what they find. The name of a
     version comes from its content, and a version never changes. If a gate fails, nothing is frozen and the exit status
-    is 3. Gates fail on overlaps, personal data, bad answers or broken chats that the policy keeps, and when their check
-    is off. An interrupted build resumes. The only billed calls are those of the judge in [data.judge].
+    is 3. A gate fails if the policy keeps overlaps, personal data, bad answers or broken chats, or if the check for
+    them is off. An interrupted build resumes. The only billed calls are those of the judge in [data.judge].
 
     \b
     Example:
@@ -57,7 +57,7 @@ def _say(done: BuildResult) -> None:
     click.echo(messages.say("rows_read", n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
     for stage in recipe["checks"]:
         for reason, counts in stage["reasons"].items():
-            click.echo(f"  {stage['check']}: {_counts(counts)} {reason} ({counts['words']})")
+            click.echo(f"  {stage['check']}: {_counts(counts)} ({reason}: {counts['words']})")
         for finding in stage["whole_set"]:
             click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
     note(*(clean(line, 0) for line in recipe["notes"]))

@@ -49,8 +49,8 @@ def command() -> None:
 
     Reviewers rate each row as good to train on as it is, or bad, with a reason. The plan (how many rows, and how
     many may be bad) is fixed and saved before the first row is shown. It ends early only when its outcome is
-    certain. Every plan counts as an attempt, and attempt k may err with 0.05 / 2^k, so "at least 95% are good"
-    holds at 95% confidence over all rebuilds and attempts of the project. Rows that have been reviewed are not
+    certain. Every plan counts as an attempt, and attempt k may err with probability 0.05 / 2^k, so "at least 95% are
+    good" holds at 95% confidence over all rebuilds and attempts of the project. Rows that have been reviewed are not
     drawn again.
 
     Ratings are saved immediately in reviews.jsonl: stop with /quit and resume later. If several people review, they

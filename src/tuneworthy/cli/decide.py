@@ -1,5 +1,6 @@
 """`tuneworthy decide`."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.messages import answer_of, error_share
+from tuneworthy.verdict.messages import answer_of, error_share, marked
 from tuneworthy.verdict.run import decide_project
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
@@ -31,9 +32,9 @@ SCORE = 21
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
-    Shows the answer, the options side by side, and the next step, from the last run. Once a tuned model has been
-    compared on test (`run --rung fine_tune`), it decides whether to ship it. Exit status: 0 fine-tune or ship, 3 do
-    not, 4 undecided.
+    Shows the answer, the options side by side, and the next step, from the last run. Once a fine-tuned model has
+    been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
+    fine-tune or ship, 3 do not, 4 undecided.
 
     \b
     Example:
@@ -49,10 +50,11 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 def show(verdict: Verdict) -> None:
     """Print the answer, the options, the error analysis, and the next step."""
-    show_answer(verdict)
+    show_answer(verdict, [marked(option) for option in verdict.options])
     monthly = any(option.usd_per_month is not None for option in verdict.options)
     click.echo(
-        f"\n  {'option':<{NAME}} {'score':<{SCORE}}{'today':>6} {'target':<11}{_price_name(monthly):>8}{'p95 ms':>7}"
+        f"\n  {'option':<{NAME}} {'score':<{SCORE - 2}}{'vs today':>8} {'target':<11}{_price_name(monthly):>8}"
+        f"{'p95 ms':>7}"
     )
     for option in verdict.options:
         _row(option, monthly, recommended=option.option == verdict.recommendation)
@@ -65,11 +67,12 @@ def show(verdict: Verdict) -> None:
     show_next(verdict)
 
 
-def show_answer(verdict: Verdict) -> None:
-    """Print the answer and why."""
+def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
+    """Print the answer and why, without what the table of options says."""
     click.echo(f"{answer_of(verdict)}. {clean(verdict.reasons[0], 0)}")
     for reason in verdict.reasons[1:]:
-        click.echo(f"  {clean(reason, 0)}")
+        if reason not in in_table:
+            click.echo(f"  {clean(reason, 0)}")
 
 
 def show_next(verdict: Verdict) -> None:

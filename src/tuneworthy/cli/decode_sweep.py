@@ -12,12 +12,13 @@ from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
 from tuneworthy.ladder.rungs.decoding import label
 from tuneworthy.search.sweep import open_study
+from tuneworthy.stats.messages import p_value
 
 CALLS = 1000
 
 
 @click.command("sweep")
-@click.option("--variant", default="", metavar="WORD", help="Variant to tune: best, a rung, an id, or current.")
+@click.option("--variant", default="", metavar="WORD", help="Variant to tune: best, a rung, a variant ID, or current.")
 @click.option("--calls", default=CALLS, show_default=True, type=click.IntRange(1), help="Maximum number of calls.")
 @click.option("--repeats", default=2, show_default=True, type=click.IntRange(2, 10), help="Answers per case.")
 @project_option
@@ -30,7 +31,7 @@ def command(
 
     Optuna proposes settings, and racing drops the weak ones on one half of dev. The winner is compared once with
     today's setting on the other half. --calls limits the number of calls. An adopted setting is the first candidate
-    of the rung `decoding` (of `fine_tune`, for a tuned model), which compares it on test. To resume after an
+    of the rung `decoding` (of `fine_tune`, for a fine-tuned model), which compares it on test. To resume after an
     interruption, run the command again. Finished calls are never paid for twice. For models that accept only
     temperature 1, the sweep covers their effort levels.
 
@@ -72,7 +73,7 @@ def _show(report: SweepReport) -> None:
                 delta=found.paired.delta,
                 low=found.paired.ci[0],
                 high=found.paired.ci[1],
-                p_value=found.paired.p_value,
+                p=p_value(found.paired.p_value),
                 objective=found.paired.a,
             )
         )

@@ -21,7 +21,9 @@ from tuneworthy.store.folder import write_atomic
 
 
 @click.command("uncertainty")
-@click.option("--variant", default="", metavar="WORD", help="Variant to examine: best, a rung, an id, or current.")
+@click.option(
+    "--variant", default="", metavar="WORD", help="Variant to examine: best, a rung, a variant ID, or current."
+)
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of dev cases, drawn at random.")
 @click.option(
     "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
@@ -44,7 +46,7 @@ def command(
 
     \b
     Example:
-      tuneworthy decode uncertainty --limit 200 --out watch.html
+      tuneworthy decode uncertainty --limit 200 --out uncertainty.html
     """
     if out is not None and out.suffix != ".html":
         raise UserError(messages.say("page_ending", path=out))

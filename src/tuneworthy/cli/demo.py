@@ -46,10 +46,12 @@ GOES_ON = frozenset({"parity"})
 def command(folder: Path, train: bool, as_json: bool) -> int:
     """Create a small project and run its ladder.
 
-    Writes the project into FOLDER, and goes on to verdict and report with the embedded model. No key and no GPU are
-    needed; the model (90 MB) is downloaded once. Run it again to go on after an interruption. With --train a small
-    adapter is trained whatever the verdict, to show every step; that needs `pip install 'tuneworthy[train]'`, and the
-    demo's project file waives the review of the data and the pilot.
+    Writes the project into FOLDER, runs the ladder with the embedded model, and ends with the verdict and the report.
+    This needs no key and no GPU, and downloads the model (98 MB) once. To resume after an interruption, run the command
+    again.
+
+    With --train, the demo also trains a small adapter, whatever the verdict, to show every step. This needs `pip
+    install 'tuneworthy[train]'`. The demo's project file waives the review of the data and the pilot.
 
     \b
     Example:

@@ -35,7 +35,9 @@ for _model in (gguf, ollama, quantized):
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: variant-NAME).")
 @json_option
 def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
-    """Write the prompt file and a client snippet of WHICH: `best`, a rung, or an id.
+    """Write the prompt and a client snippet of a variant.
+
+    WHICH is `best`, a rung of the last run, or a variant ID.
 
     \b
     Example:

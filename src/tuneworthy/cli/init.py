@@ -22,7 +22,11 @@ from tuneworthy.scaffold import EMBEDDED, make_project
 @click.option("--expected", metavar="COL", help="Column of the expected answer.")
 @click.option("--model", default=EMBEDDED, show_default=True, metavar="PROVIDER:NAME", help="Today's model.")
 @click.option("--compare", multiple=True, metavar="PROVIDER:NAME", help="Another model to measure; repeatable.")
-@click.option("--n-cases", type=click.IntRange(min=1), help="Cases to draw from the file; half of it if not given.")
+@click.option(
+    "--n-cases",
+    type=click.IntRange(min=1),
+    help="Cases to draw from the file (default: half, at most 500; all with --examples).",
+)
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw and of the project.")
 @json_option
 def command(
@@ -39,12 +43,12 @@ def command(
 ) -> None:
     """Create a project from data files.
 
-    Writes FOLDER with cases, examples, a prompt and a commented project file; the kind of task and the graders are
-    guessed. Nothing is downloaded and no model is called. Without --examples, the rows that are not drawn as cases
-    become the examples.
+    Writes FOLDER with cases, examples, a prompt and a commented project file. Detects the task type and chooses the
+    graders from it. Nothing is downloaded and no model is called. Without --examples, the rows that are not drawn as
+    cases become the examples.
 
     Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
-    openai:NAME@URL is a model of any server that speaks the protocol; http:URL is your own pipeline.
+    openai:NAME@URL is a model of any server that speaks OpenAI's protocol; http:URL is your own pipeline.
 
     \b
     Example:

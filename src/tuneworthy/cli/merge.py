@@ -19,8 +19,8 @@ from tuneworthy.store import Folder
 def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
     """Merge an adapter into the base it was trained on.
 
-    Merges into a 16-bit base, never into 4-bit weights, with one weight in memory at a time. An adapter trained on
-    a 4-bit base is merged into both the original and the dequantised weights. Both results are compared with the
+    Merges into a 16-bit base, never into 4-bit weights, with one weight matrix in memory at a time. An adapter trained
+    on a 4-bit base is merged into both the original and the dequantised weights. Both results are compared with the
     trained model, and the closer one is kept.
 
     \b

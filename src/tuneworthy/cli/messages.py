@@ -40,7 +40,12 @@ say = Catalogue(
         "sampled": (
             "{path}: {n} {n:case|cases} from {n_read} {n_read:question|questions}, stratified by {key} ({n_strata} "
             "{n_strata:stratum|strata}). Skipped duplicates: {n_exact}; near-duplicates: {n_near}. "
-            "Next: tuneworthy cases label"
+            "{action}"
+        ),
+        "label_next": "Next: tuneworthy cases label",
+        "fill_in_next": (
+            "Next: add the expected answers to this file. Then use it with `tuneworthy cases add` or `tuneworthy init "
+            "--data`."
         ),
         "add_repeated": "Refused {n} {n:case that repeats|cases that repeat} a question of the project: {ids}.",
         "add_overlapping": (
@@ -65,7 +70,7 @@ say = Catalogue(
             "No answer to this case is stored. The run may drop a variant that falls behind before it reaches this "
             "case."
         ),
-        "failed_cases": "{name}: {n_failed} of {n} {split} cases failed according to {grader}",
+        "failed_cases": "{name}: {n_failed} of {n} {split} cases failed according to the grader `{grader}`.",
         "failed_case": "  {case}  {reason}: expected {expected!r}, got {text!r}",
         # labelling on a terminal
         "verdict_greeting": (
@@ -95,7 +100,7 @@ say = Catalogue(
         ),
         "review_plan": (
             "Version {version}, attempt {attempt}: rate {n} of the {n_new} rows that nobody has reviewed. At most "
-            "{max_bad} may be bad. The plan was made at {time} with seed {seed}."
+            "{max_bad} may be bad. The plan dates from {time} and uses seed {seed}."
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
         "not_in_sample": "No review sample of version {version} contains the row {row!r}. Check the row ID.",
@@ -146,18 +151,17 @@ say = Catalogue(
         # decide
         "valid_until": "Valid until {date}.\n",
         # compare
-        "unknown_ending": "The ending of {path} gives no format.",
-        "use_ending": "Use one of {endings}.",
+        "unknown_ending": "{path} must end in one of: {endings}.",
         # status, guide
         "nothing_open": "All steps are done.",
-        "next_step": "Next: {title}. {action}",
+        "next_step": "Next: {title}: {action}",
         "step_cost": "Estimate: {cost}.",
         "no_source": "none; based on practice, not on a measurement",
         "unsourced_cells": "* This cell has no source. For reasons and sources, run `tuneworthy guide PROBLEM`.",
         # models
         "not_downloaded": "not downloaded; run `tuneworthy models pull {spec}`",
         "no_model_file": "models.{name} has no model file, because it uses the provider {provider}.",
-        "probe_instead": "There is nothing to download. Use `tuneworthy models probe` instead.",
+        "probe_instead": "There is nothing to download. Use `tuneworthy models probe {name}` instead.",
         "downloaded": "{spec}: {done:,.0f}{total} MB",
         "context_accepted": "the model accepted {n} tokens",
         "requests_sent": "The probe sent {n} requests.",
@@ -262,7 +266,7 @@ say = Catalogue(
         "nothing_better": "On the search half of dev, no setting was better than today's setting.",
         "sweep_winner": (
             "{setting}: {outcome}. On {n} cases outside the search, the objective changes by {delta:+.3f} [{low:+.3f}, "
-            "{high:+.3f}], one-sided p = {p_value:.4f}. Today's objective is {objective:.3f}."
+            "{high:+.3f}], one-sided {p}. Today's objective is {objective:.3f}."
         ),
         "sweep_parts": "  {name}: score {score:.3f}, consistency {consistency:.3f}, validity {validity:.3f}",
         "flips": (

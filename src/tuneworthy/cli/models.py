@@ -105,7 +105,8 @@ def _spec(word: str, root: Path) -> str:
     model = project.models[word]
     if model.provider != "llama_cpp":
         raise UserError(
-            messages.say("no_model_file", name=word, provider=model.provider), hint=messages.say("probe_instead")
+            messages.say("no_model_file", name=word, provider=model.provider),
+            hint=messages.say("probe_instead", name=word),
         )
     return model.model
 

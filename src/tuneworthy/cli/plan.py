@@ -41,7 +41,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
     metavar="SIZE",
     help="GPU memory to plan for, such as 24GiB (default: this machine's).",
 )
-@click.option("--base", help="Another base model: a folder with config.json, a GGUF file, or a model spec.")
+@click.option("--base", help="Another base model: a folder with config.json, a GGUF file, pypi:NAME or hf:ORG/REPO.")
 @click.option("--emit", "form", type=click.Choice(FORMATS), help="Trainer to write the run for.")
 @click.option(
     "--out",
@@ -60,8 +60,8 @@ def command(
     """Plan a training run, with reasons and memory.
 
     Shows each setting with its reason and source, and whether the run fits into memory. With --emit, writes the
-    script or config of another trainer, and the rows that `train` uses: as token IDs with prompt and mask, without
-    dev, overlaps with cases, held-out rows and rows that are too long.
+    script or config of another trainer, and the rows that `train` uses, as token IDs with prompt and mask. These rows
+    exclude dev, overlaps with cases, held-out rows and rows that are too long.
 
     With --lint, checks a PEFT, TRL, Unsloth or Axolotl config instead (JSON, YAML or Python source, which is never
     executed). This needs no project. The exit status is 3 if the run does not fit or a config has an error.

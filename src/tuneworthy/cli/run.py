@@ -40,8 +40,8 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     """Run the ladder on one frozen test set.
 
     Each rung explores candidates on dev, compares the best one on test, and is adopted or not. To resume after an
-    interruption, run the command again. Finished calls are never paid for twice. A run that has to stop (budget
-    spent, provider down) prints the rungs so far; `"partial"` says why it stopped.
+    interruption, run the command again. Finished calls are never paid for twice. If a run has to
+    stop (budget spent, provider down), it prints the rungs so far. With --json, `partial` gives the reason.
 
     \b
     Example:

@@ -41,7 +41,7 @@ def command(
     engine: str, what: str | None, identity: str | None, port: int | None, executable: str, max_lora_rank: int | None,
     only_print: bool, check: bool, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Serve the tuned model until Ctrl-C.
+    """Serve the fine-tuned model until Ctrl-C.
 
     The server listens on 127.0.0.1 and stops with this command. vLLM starts with neutral sampling and a rank limit
     that fits the adapter. With --check, the server and the adapter get the same prompts. The result is stored in

@@ -82,11 +82,11 @@ class Economics(Section):
     gpu_usd_per_hour: NonNegative = 1.79
     """Price of the GPU that trains, US dollars an hour."""
     serve_usd_per_month: NonNegative = 584.0
-    """Price of one server of the tuned model, US dollars a month."""
+    """Price of one server of the fine-tuned model, US dollars a month."""
     serve_capacity_per_month: Positive = 1_000_000.0
     """Requests that one such server can take in a month, peaks allowed for."""
     serve_usd_per_1k: NonNegative = 0.0
-    """What a thousand answers of the tuned model cost beside that, US dollars (serving that is paid by the token)."""
+    """What a thousand answers of the fine-tuned model cost beside that, US dollars (serving paid by the token)."""
     upkeep_usd_per_month: NonNegative = 400.0
     """Watching, measuring again and training again, US dollars a month."""
     horizon_months: Positive = 12.0

@@ -8,7 +8,7 @@ say = Catalogue(
         # the file
         "no_file": "There is no project file at {path}.",
         "make_project": "Change to the project folder, pass --project DIR, or create a project with `tuneworthy init`.",
-        "not_utf8": "{path} is not valid UTF-8 ({reason}).",
+        "not_utf8": "{path} is not valid UTF-8 ({reason}). Save the file as UTF-8.",
         "not_toml": "{path} is not valid TOML: {error}.",
         # one key
         "unknown_key": "{where}: Unknown key {key}. {hint}",

@@ -11,7 +11,7 @@ Margin = Annotated[float, Field(gt=0, lt=1)]
 
 
 class RegressionSource(Section):
-    """A set of cases that the base and the tuned model both answer."""
+    """A set of cases that the base and the fine-tuned model both answer."""
 
     name: str = Field(pattern=r"^[\w][\w .-]*$")
     """Its name in the verdict."""

@@ -90,7 +90,7 @@ say = Catalogue(
         "fooled_judge_hint": 'Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
         "version_changed": "{path} has changed since it was frozen.",
         "build_again": "Run `tuneworthy data build`.",
-        "omit_version": "Omit --version to use the latest version, or pass a longer part of the id.",
+        "omit_version": "Omit --version to use the latest version, or pass a longer part of the ID.",
         "no_version": "No version of the training data has been frozen yet.",
         "no_such_version": "{version!r} does not match exactly one version of the training data.",
         "not_drawn": "not drawn because --limit is {limit}",
@@ -368,16 +368,16 @@ def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
 
 # What becomes of tools and their calls, by format.
 TOOL_CALLS: Final = {
-    "openai": "Tools and tool calls keep OpenAI's format.",
-    "trl": "Tools and tool calls are kept, with arguments as objects. The loss covers the last message only.",
-    "sharegpt": "Each tool call becomes a separate turn. Rows with text and tool calls in the same turn are left out.",
-    "alpaca": "Rows with tools or tool calls are left out.",
+    "openai": "Any tools and tool calls keep OpenAI's format.",
+    "trl": "Any tools and tool calls are kept, with arguments as objects. The loss covers the last message only.",
+    "sharegpt": "Any tool call becomes a separate turn. Rows with text and tool calls in the same turn are left out.",
+    "alpaca": "Any rows with tools or tool calls are left out.",
     "llama_factory": (
-        "Each tool call becomes a separate turn. Rows with consecutive tool results, or with text and tool calls in "
+        "Any tool call becomes a separate turn. Rows with consecutive tool results, or with text and tool calls in "
         "the same turn, are left out."
     ),
-    "axolotl": "Tools and tool calls keep OpenAI's format.",
-    "parquet": "Tools and tool calls are kept, with tools as JSON text.",
+    "axolotl": "Any tools and tool calls keep OpenAI's format.",
+    "parquet": "Any tools and tool calls are kept, with tools as JSON text.",
 }
 
 # --- review ---------------------------------------------------------------------------------------------------------

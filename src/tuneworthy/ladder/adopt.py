@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tuneworthy.ladder import messages
+from tuneworthy.stats.messages import p_value
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.types import MOST_UNSCORED, RungStatus
 
@@ -74,7 +75,7 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     numbers = messages.say("gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], n=gain.n)
     compared = gain.alpha is not None
     numbers += (
-        messages.say("tested", p_value=gain.p_value, alpha=gain.alpha) if compared else messages.say("not_tested")
+        messages.say("tested", p=p_value(gain.p_value), alpha=gain.alpha) if compared else messages.say("not_tested")
     )
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)

@@ -100,8 +100,8 @@ say = Catalogue(
         ),
         # Whether a candidate is adopted
         "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}], n = {n}",
-        "tested": ", one-sided p = {p_value:.2g} at alpha {alpha:.2g}",
-        "not_tested": ", not compared because it is not ahead on dev",
+        "tested": ", one-sided {p} at alpha {alpha:.3g}",
+        "not_tested": ", not tested because it is not ahead on dev",
         "judge_unvalidated": "{why}; judge scores alone: {gain}",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
@@ -346,10 +346,10 @@ say = Catalogue(
         ),
         "raise_budget": "Raise the budget, or run fewer rungs (ladder.rungs).",
         "more_cases": (
-            "{n} test cases are needed to detect a gain of this size. Add cases, or set task.margin to the smallest "
-            "difference that matters."
+            "{n} test cases are needed to detect a gain as small as the margin. Add cases, or set task.margin to the "
+            "smallest difference that matters."
         ),
-        "estimate": "Estimate: {estimate}{stored}.",
+        "estimate": "{estimate}{stored}.",
         "stored_answers": "; {n:,} cached {n:answer is|answers are} free",
         "never_waived": "The gate {gate!r} in [[waivers]] cannot be waived.",
         "remove_waiver": "Remove this waiver.",
@@ -420,7 +420,7 @@ say = Catalogue(
             "{model} supports neither sampling parameters nor reasoning effort, so there is nothing to sweep."
         ),
         "imbalance": (
-            "The majority label `{label}` makes up {share:.1%} of {n} dev cases. Always predicting it scores "
+            "The majority class `{label}` makes up {share:.1%} of {n} dev cases. Always predicting it scores "
             "{score:.1%} with the first grader, `{grader}`{even}."
         ),
         "balanced_score": ", and {score:.1%} with `balanced_accuracy`, which gives every label the same weight",
@@ -510,7 +510,7 @@ def run_estimate(
     some = _about(f"{round(n, -2 if n > 1000 else -1):,.0f}" for n in calls)
     dollars = f"costs about {_about(f'${n:.2f}' for n in usd)}" if usd[0] else "costs nothing"
     time = f"about {_about(f'{n:.0f}' for n in minutes)} minutes" if minutes[2] >= 1.5 else "about a minute"
-    return f"a run makes about {some} calls, {dollars} and takes {time if minutes[2] >= 0.5 else 'less than a minute'}"
+    return f"A run makes about {some} calls, {dollars} and takes {time if minutes[2] >= 0.5 else 'less than a minute'}"
 
 
 def _about(figures: Iterable[str]) -> str:
@@ -561,10 +561,14 @@ def power(  # noqa: PLR0917
     n_no_worse: int,
 ) -> str:
     """Say what difference the test set can show."""
-    gain = "no gain" if difference == inf else f"a gain of {100 * difference:.1f} points"
+    least = (
+        "no gain can be detected"
+        if difference == inf
+        else f"the smallest gain that can be detected is {100 * difference:.1f} points"
+    )
     text = (
         f"The test set has {n} cases for {comparisons} comparison{'s' * (comparisons > 1)} at a one-sided alpha of "
-        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {gain} can be detected with 80% power."
+        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {least} (80% power)."
     )
     if n_groups < n:
         worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"

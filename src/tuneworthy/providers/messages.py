@@ -156,7 +156,9 @@ say = Catalogue(
         "tensor_bytes": "{name!r} has {found} bytes, but its shape and dtype need {needed}",
         "tensor_end": "{name!r} ends at byte {end}, but the file has {size} bytes",
         "odd_size": "it has {found} bytes, but its header declares {needed}",
-        "download_again": "Run `tuneworthy models pull` to download the file again, or specify a different model.",
+        "download_again": (
+            "Specify a different model, or delete the file and download it again with `tuneworthy models pull`."
+        ),
         "wrong_length": "The content of {name} has {found} bytes instead of {expected}.",
         # Chat templates
         "no_model_path": "{spec!r} cannot be the path of a model: {reason}.",

@@ -93,12 +93,14 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
-        raise ModelError(messages.say("not_an_object", path=path))
+        raise ModelError(messages.say("not_an_object", path=path), hint=messages.say("download_again"))
     _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith(("transformers.", "peft.")):
-        raise ModelError(messages.say("foreign_library", path=path, library=library))
+        raise ModelError(
+            messages.say("foreign_library", path=path, library=library), hint=messages.say("download_again")
+        )
     return config
 
 
@@ -159,12 +161,17 @@ def tensors_of(folder: Path) -> dict[str, Place]:
     if names is not None:
         paths = [path for path in paths if path.name in names]
         if missing := names - {path.name for path in paths}:
-            raise ModelError(messages.say("index_names_missing", folder=folder, name=min(missing)[:80]))
+            raise ModelError(
+                messages.say("index_names_missing", folder=folder, name=min(missing)[:80]),
+                hint=messages.say("download_again"),
+            )
     tensors: dict[str, Place] = {}
     for path in paths:
         for name, place in read_tensors(path).items():
             if name in tensors:
-                raise ModelError(messages.say("tensor_twice", folder=folder, name=name[:60]))
+                raise ModelError(
+                    messages.say("tensor_twice", folder=folder, name=name[:60]), hint=messages.say("download_again")
+                )
             tensors[name] = place
     return tensors
 
@@ -177,7 +184,7 @@ def _indexed(folder: Path) -> set[str] | None:
     index = _read_json(path, MAX_TOKENIZER_BYTES)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ModelError(messages.say("no_weight_map", path=path))
+        raise ModelError(messages.say("no_weight_map", path=path), hint=messages.say("download_again"))
     return set(places.values())
 
 
@@ -190,30 +197,41 @@ def template_of(folder: Path) -> str | None:
     path = folder / "chat_template.jinja"
     if path.is_file():
         if (size := path.stat().st_size) > 4 * MAX_TEMPLATE_CHARS:
-            raise ModelError(messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
+            raise ModelError(
+                messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS),
+                hint=messages.say("download_again"),
+            )
         try:
             return read_input_text(path)
         except UnicodeDecodeError as error:
-            raise ModelError(messages.say("not_utf8", path=path, reason=error.reason)) from None
+            raise ModelError(
+                messages.say("not_utf8", path=path, reason=error.reason), hint=messages.say("download_again")
+            ) from None
     path = folder / "tokenizer_config.json"
     template = read_config(path).get("chat_template") if path.is_file() else None
     if isinstance(template, list):
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
         template = named.get("default")
     if template is not None and not isinstance(template, str):
-        raise ModelError(messages.say("several_templates", path=path))
+        raise ModelError(messages.say("several_templates", path=path), hint=messages.say("download_again"))
     return template
 
 
 def _read_json(path: Path, cap: int) -> Any:
     try:
         if (size := path.stat().st_size) > cap:
-            raise ModelError(messages.say("file_too_large", path=path, found=size, most=cap))
+            raise ModelError(
+                messages.say("file_too_large", path=path, found=size, most=cap), hint=messages.say("download_again")
+            )
         return orjson.loads(read_input(path))
     except OSError as error:
-        raise ModelError(messages.say("unreadable", path=path, reason=error.strerror or error)) from None
+        raise ModelError(
+            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
+        ) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(messages.say("not_json", path=path, reason=str(error)[:120])) from None
+        raise ModelError(
+            messages.say("not_json", path=path, reason=str(error)[:120]), hint=messages.say("download_again")
+        ) from None
 
 
 def _pickled(path: Path) -> ModelError:

@@ -139,7 +139,9 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
             path = root / Path(spec).expanduser() if typed else path_of(root, spec)
             return path if path.exists() else None
         except (OSError, RuntimeError, ValueError) as error:  # a name too long, the home of nobody, a null byte
-            raise ModelError(messages.say("no_model_path", spec=spec[:100], reason=error)) from None
+            raise ModelError(
+                messages.say("no_model_path", spec=spec[:100], reason=error), hint=messages.say("fix_model")
+            ) from None
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
         return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]

@@ -65,7 +65,10 @@ class Place:
             ModelError: Weights are not computed in its type.
         """
         if self.dtype not in FLOATS:
-            raise ModelError(messages.say("odd_dtype", path=self.path, allowed=", ".join(FLOATS), found=self.dtype))
+            raise ModelError(
+                messages.say("odd_dtype", path=self.path, allowed=", ".join(FLOATS), found=self.dtype),
+                hint=messages.say("download_again"),
+            )
         return to_float32(self.raw(), self.dtype).reshape(self.shape)
 
     def raw(self) -> bytes:

@@ -85,7 +85,7 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
                 hint=messages.say("label_them"),
             )
         if not cases:
-            raise UserError(messages.say("no_cases", path=source.path))
+            raise UserError(messages.say("no_cases", path=source.path), hint=messages.say("add_or_remove"))
         sets[source.name] = RegressionSet(
             name=source.name,
             cases=cases,

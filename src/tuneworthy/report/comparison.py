@@ -15,6 +15,7 @@ from tuneworthy.ladder.commands.compare import VariantComparison
 from tuneworthy.report import messages
 from tuneworthy.report.numbers import dollars, percent
 from tuneworthy.report.text import clean, escaped, markdown_code, markdown_text
+from tuneworthy.stats.messages import p_value
 
 # Ids of cases in a comment, at most.
 MOST_IDS = 20
@@ -24,11 +25,11 @@ ID_LENGTH = 8
 
 def comparison_text(result: VariantComparison) -> str:
     """Return the comparison for a terminal."""
-    lines = [answer(result)]
+    lines = [answer(result), messages.after_comparison(result.answer, result.unvalidated)]
     if paired := result.paired:
         scores = [f"A  {clean(result.a)}: {percent(paired.a)}", f"B  {clean(result.b)}: {percent(paired.b)}"]
         lines = [*scores, _difference(result, "difference"), *lines]
-    return "\n".join(lines) + "\n"
+    return "\n".join(filter(None, lines)) + "\n"
 
 
 def comparison_markdown(result: VariantComparison) -> str:
@@ -43,7 +44,7 @@ def comparison_markdown(result: VariantComparison) -> str:
         ]
         blocks += ["\n".join(table), markdown_text(_difference(result, "difference_long"))]
         blocks += [_cases(name, ids) for name, ids in (("losses", result.losses), ("gains", result.gains)) if ids]
-    blocks.append(messages.after_comparison(result.answer))
+    blocks.append(messages.after_comparison(result.answer, result.unvalidated))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -94,7 +95,7 @@ def _difference(result: VariantComparison, sentence: str) -> str:
         low=100 * paired.ci[0],
         high=100 * paired.ci[1],
         alpha=paired.alpha,
-        p_value=min(paired.p_value, paired.p_worse),
+        p=p_value(min(paired.p_value, paired.p_worse)),
         n=paired.n,
         split=result.on,
         unscored=result.unscored,

@@ -17,6 +17,7 @@ from tuneworthy.report import messages, numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
+from tuneworthy.stats.messages import p_value
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
@@ -390,11 +391,10 @@ def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
 def _gain(best: RungRecord | None) -> str:
     if best is None or best.delta is None or best.delta_ci is None:
         return ""
-    p = numbers.p_value(best.p_value)
     tested = (
         ""
-        if best.alpha is None
-        else messages.say("gain_tested", p=p if p.startswith("<") else f"= {p}", alpha=best.alpha)
+        if best.alpha is None or best.p_value is None
+        else messages.say("gain_tested", p=p_value(best.p_value), alpha=best.alpha)
     )
     return messages.say(
         "gain",

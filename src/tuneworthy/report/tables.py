@@ -80,7 +80,7 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         record: Of the run.
         requests_per_month: Adds the monthly bill.
     """
-    where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
+    where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
     columns = [
         Column("rung", "rung", "name"),
         Column("status", "status", "status"),

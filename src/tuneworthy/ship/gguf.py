@@ -131,7 +131,10 @@ def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
     )
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise UserError(messages.say("quantiser_failed", program=QUANTIZE, reason=last[:200].rstrip(".")))
+        raise UserError(
+            messages.say("quantiser_failed", program=QUANTIZE, reason=last[:200].rstrip(".")),
+            hint=messages.say("use_q8"),
+        )
     read_header(target)
 
 

@@ -108,10 +108,12 @@ def read_adapter(folder: Path) -> LoraAdapter:
     """
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
-        raise ModelError(messages.say("not_lora", folder=folder, kind=kind or "none"))
+        raise ModelError(messages.say("not_lora", folder=folder, kind=kind or "none"), hint=messages.say("train_again"))
     for key, why in messages.UNMERGEABLE_SETTINGS.items():
         if config.get(key):
-            raise UserError(messages.say("not_mergeable", folder=folder, why=why, key=key))
+            raise UserError(
+                messages.say("not_mergeable", folder=folder, why=why, key=key), hint=messages.say("train_again")
+            )
     parts: dict[str, dict[str, Place]] = {}
     whole: dict[str, Place] = {}
     for name, place in tensors_of(folder).items():
@@ -121,7 +123,9 @@ def read_adapter(folder: Path) -> LoraAdapter:
         elif plain != name and plain.rsplit(".", 1)[-1] in {"weight", "bias"} and "lora_" not in plain:
             whole[plain.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = place
         else:
-            raise UserError(messages.say("unknown_tensor", folder=folder, name=name[:100]))
+            raise UserError(
+                messages.say("unknown_tensor", folder=folder, name=name[:100]), hint=messages.say("train_again")
+            )
     pairs = {f"{module}.weight": _pair(folder, config, module, factors) for module, factors in parts.items()}
     return LoraAdapter(config, pairs, whole)
 
@@ -130,14 +134,22 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping
     embedding = "lora_embedding_A" in factors
     a, b = (factors.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
-        raise ModelError(messages.say("no_factors", folder=folder, module=module[:100]))
+        raise ModelError(
+            messages.say("no_factors", folder=folder, module=module[:100]), hint=messages.say("train_again")
+        )
     rank = int(_by_pattern(config, "r", module))
     if rank != a.shape[0]:
-        raise ModelError(messages.say("other_rank", folder=folder, module=module[:100], rank=a.shape[0], config=rank))
+        raise ModelError(
+            messages.say("other_rank", folder=folder, module=module[:100], rank=a.shape[0], config=rank),
+            hint=messages.say("train_again"),
+        )
     alpha = _by_pattern(config, "lora_alpha", module)
     scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if config.get("fan_in_fan_out") and not embedding:
-        raise UserError(messages.say("not_mergeable", folder=folder, why=messages.say("fan_in"), key="fan_in_fan_out"))
+        raise UserError(
+            messages.say("not_mergeable", folder=folder, why=messages.say("fan_in"), key="fan_in_fan_out"),
+            hint=messages.say("train_again"),
+        )
     return Pair(a, b, scale, embedding, factors.get("lora_magnitude_vector"))
 
 
@@ -149,7 +161,10 @@ def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
             fits = compile_pattern(rf"(.*\.)?({pattern})").fullmatch(module, timeout=PATTERN_S)
         except (UserError, TimeoutError) as error:
             reason = str(error).rstrip(".") or messages.say("too_slow")
-            raise ModelError(messages.say("bad_pattern", key=key, pattern=pattern[:60], reason=reason)) from None
+            raise ModelError(
+                messages.say("bad_pattern", key=key, pattern=pattern[:60], reason=reason),
+                hint=messages.say("train_again"),
+            ) from None
         if fits:
             return number_of(value, key)
     return number_of(config.get(name, 8), name)

@@ -10,7 +10,10 @@ say = Catalogue(
     {
         # What an artifact was made from
         "adapter_without_base": "The adapter {adapter} does not record its base model.",
-        "train_again": "Train the adapter again.",
+        "train_again": (
+            "Run `tuneworthy train` to train the adapter again. If it reports that this run has finished, change "
+            "[train] first."
+        ),
         "not_its_base": "The adapter {adapter} was trained on the base model {base}, not on {other}.",
         "omit_base": "Run the command without --base.",
         # Reading adapters
@@ -156,8 +159,8 @@ say = Catalogue(
         "added_token_lost": (
             "The form `{form}` tokenizes {text!r} as {ids}, but training used the single token {number}."
         ),
-        "added_tokens": "All {n} special and added tokens are single tokens with the same ids in every form.",
-        "prompt_ids": "{n} prompts have the same token ids in these forms: {forms}.",
+        "added_tokens": "All {n} special and added tokens are single tokens with the same IDs in every form.",
+        "prompt_ids": "{n} prompts have the same token IDs in these forms: {forms}.",
         "adapter_idle": (
             "The adapter differs from its base model by a mean KL of only {kl:.4f} nats. A working adapter differs by "
             "at least {limit}."
@@ -241,7 +244,7 @@ def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:
 
 def prompt_ids_differ(form: str, trained: Sequence[int], read: Sequence[int]) -> str:
     """Show the ids that a form reads, and those of training."""
-    shown = [f"{list(ids[:6])}{'...' if len(ids) > 6 else ''} ({len(ids)} ids)" for ids in (read, trained)]
+    shown = [f"{list(ids[:6])}{'...' if len(ids) > 6 else ''} ({len(ids)} IDs)" for ids in (read, trained)]
     return f"The form `{form}` tokenizes a prompt as {shown[0]}, but training used {shown[1]}."
 
 

@@ -20,8 +20,8 @@ say = Catalogue(
         "other_shape": "{path} is damaged ({place}: {fault}).",
         "whole_record": "the whole record",
         "run_doctor": (
-            "Run `tuneworthy doctor` to see what a repair would lose. Run `tuneworthy doctor --repair` to move the "
-            "damaged file out of the way."
+            "Run `tuneworthy doctor` to see the consequences of the damage. Run `tuneworthy doctor --repair` to move "
+            "the damaged file out of the way."
         ),
         "locked": "Process {pid} is using this project. Waiting for it to finish.",
         "store_unavailable": "{path} cannot be read or written: {error}.",

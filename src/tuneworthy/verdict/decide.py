@@ -139,7 +139,7 @@ def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
             )
     marked = next((one for one in facts.options if one.notes and one.eligible is not None and one is not chosen), None)
     if marked is not None:
-        sentences.append(messages.say("marked", name=marked.option, notes="; ".join(marked.notes)))
+        sentences.append(messages.marked(marked))
     return sentences
 
 

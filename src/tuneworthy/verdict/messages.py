@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 from tuneworthy.errors import join_sentences
-from tuneworthy.verdict.base import ErrorClass, ErrorShare, GateResult, Outcome, Verdict
+from tuneworthy.verdict.base import ErrorClass, ErrorShare, GateResult, Option, Outcome, Verdict
 
 say = Catalogue(
     __name__,
@@ -247,8 +247,8 @@ say = Catalogue(
         "none_stronger": "No other eligible model is significantly better on dev.",
         "no_eligible_model": "The project has no other eligible model.",
         "order_note": (
-            "`run` tries retrieval before other models. The next step shown here is the cheapest one that is still "
-            "open."
+            "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder order, "
+            "with retrieval before other models."
         ),
         "person_time": "about {minutes:.0f} min of manual work",
         "no_cost": "no calls, no cost, a few seconds",
@@ -295,12 +295,12 @@ say = Catalogue(
         ),
         "passed_over": (
             "{name} meets the target too, at {usd} instead of {more}, but {how} more than {margin:.1f} points below "
-            "{best} (difference {delta:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}); {settle}."
+            "{best} (difference {delta:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}). {settle}."
         ),
         "may_be_below": "may score",
         "is_below": "scores",
-        "cases_settle": "more test cases would settle it (`tuneworthy cases add`)",
-        "margin_settles": "a larger `task.margin` would allow it",
+        "cases_settle": "More test cases would settle it (`tuneworthy cases add`)",
+        "margin_settles": "A larger `task.margin` would allow it",
         "usd_per_month": "${usd:,.2f} a month",
         "usd_per_1k": "${usd:,.4f} per 1,000 answers",
         "unknown_price": "an unknown price",
@@ -559,6 +559,11 @@ def sentence(text: str) -> str:
     'No teacher was measured.'
     """
     return join_sentences(text[:1].upper() + text[1:]) if text else ""
+
+
+def marked(option: Option) -> str:
+    """Say what marks an option."""
+    return say("marked", name=option.option, notes="; ".join(option.notes))
 
 
 def error_share(row: ErrorShare) -> str:

@@ -148,7 +148,7 @@ class Checklist:
     steps: Sequence[Step]
     next: Step | None
     action: str = ""
-    notes: Sequence[str] = (messages.say("order_note"),)
+    notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `next` is the name of the step."""
@@ -186,7 +186,8 @@ def checklist(state: ProjectState) -> Checklist:
     steps = [(part.look or _lever)(name, part, state, gates) for name, part in _PARTS.items()]
     following = _next(state, steps)
     action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""
-    return Checklist(steps=steps, next=following, action=action)
+    notes = (messages.say("order_note"),) if following and following.step in LEVERS else ()
+    return Checklist(steps=steps, next=following, action=action, notes=notes)
 
 
 def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:

@@ -119,7 +119,7 @@ class DecodingSweep:
         provider = session.models[base.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
-            raise UserError(messages.say("nothing_to_sweep", model=base.model))
+            raise UserError(messages.say("nothing_to_sweep", model=base.model), hint=messages.say("other_model"))
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
         self.probed = read_probe(session.folder, base.model, provider.identity)
