@@ -151,3 +151,14 @@ def test_check_names_what_only_the_user_knows_whatever_else_is_wrong(
     for name, key in (("target_missing", "Set task.target"), ("traffic_missing", "Set economics.requests_per_month")):
         line = next(line for line in printed.splitlines() if name in line)
         assert key in line and ("undecided" in line or "no outcome" in line)
+
+
+@pytest.mark.parametrize("name", ["cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"])
+def test_no_file_of_the_user_s_is_written_over(name: str, tmp_path: Path) -> None:
+    mine = tmp_path / "p" / name
+    mine.parent.mkdir(parents=True)
+    table(mine, 60)
+    before = mine.read_bytes()
+    with pytest.raises(UserError, match=f"{name} already exists"):
+        make(tmp_path)
+    assert mine.read_bytes() == before and not (tmp_path / "p" / "tuneworthy.toml").exists()
