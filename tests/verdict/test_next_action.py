@@ -128,3 +128,9 @@ def test_six_options_that_may_all_be_too_slow_and_may_all_meet_the_target_are_so
     rungs = [replace(one, score=0.84, usd_per_1k=1.0 + n, **between) for n, one in enumerate(RUNGS)]
     verdict = decide(project(*rungs, target=0.85, limits=Constraints(p95_ms=800)))
     assert verdict.outcome == "undecided" and verdict.next_action.chance_to_settle is not None
+
+
+def test_a_perfect_score_misses_no_target_that_can_be_set() -> None:
+    perfect = replace(RUNGS[1], score=1.0, ci95=(0.96, 1.0), n=100, n_effective=100.0)
+    why = decide(project(perfect, target=1.0, margin=0.001, n_test=100, has_examples=False)).next_action.why
+    assert "a target of 97% is met." in why and "101%" not in why
