@@ -84,7 +84,8 @@ def make_project(
         examples: Rows for shots and training; without it, the rows of `data` that are no cases.
         inputs: Columns of the question; several become one text, a line each.
         expected: Column of the right answer.
-        n_cases: How many cases to draw from `data`, stratified. If not given: all where there are `examples`, or where
+        n_cases: How many cases to draw from `data`, stratified; rows without an answer only where the others are too
+            few. If not given: all where there are `examples`, or where
             half of the rows would leave fewer than 200 examples; else half, at most 500.
         seed: Of the draw and of the project.
         model: Today's model, as `config.model_names` reads it.
@@ -103,8 +104,12 @@ def make_project(
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
-    drawn, rest = _draw(cases, n_cases, seed)
     notes = list(found.notes)
+    labelled = [case for case in cases if case.labelled]
+    if n_cases is not None and n_cases <= len(labelled) < len(cases):
+        notes.append(messages.say("unlabelled_rows", n=len(cases) - len(labelled)))
+        cases = labelled
+    drawn, rest = _draw(cases, n_cases, seed)
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
         rows = list(read.examples)

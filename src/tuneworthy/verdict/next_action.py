@@ -403,5 +403,7 @@ def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence
         return ""
     best = max(spans, key=lambda subject: spans[subject])
     missed = max(missed for _, missed in spans.values())
-    below = messages.say("and_missed", missed=missed) if missed <= 1 else ""
-    return messages.say("other_targets", name=best, target=evidence.target or 0.0, met=spans[best][0], missed=below)
+    fields = {"name": best, "target": evidence.target or 0.0, "met": spans[best][0]}
+    if missed > 1:
+        return messages.say("other_target", **fields)
+    return messages.say("other_targets", **fields, missed=missed)
