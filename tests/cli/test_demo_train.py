@@ -13,6 +13,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.cli.demo import STEPS, go_on, write_demo
 from tuneworthy.config import load
+from tuneworthy.errors import UserError
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, stage_gates
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.messages import ANSWERS
@@ -106,3 +107,11 @@ def killed_after(patch: pytest.MonkeyPatch, n_files: int) -> None:
         write(path, content)
 
     patch.setattr(tuneworthy.cli.demo, "write_atomic", stopped)
+
+
+def test_the_demo_writes_over_no_file_of_the_user_s(tmp_path: Path) -> None:
+    (tmp_path / "examples.jsonl").write_text("mine\n")
+    with pytest.raises(UserError, match=r"examples\.jsonl already exists"):
+        write_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["examples.jsonl"]
+    assert (tmp_path / "examples.jsonl").read_text() == "mine\n"

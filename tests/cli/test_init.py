@@ -151,3 +151,26 @@ def test_check_names_what_only_the_user_knows_whatever_else_is_wrong(
     for name, key in (("target_missing", "Set task.target"), ("traffic_missing", "Set economics.requests_per_month")):
         line = next(line for line in printed.splitlines() if name in line)
         assert key in line and ("undecided" in line or "no outcome" in line)
+
+
+@pytest.mark.parametrize("name", ["cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"])
+def test_no_file_of_the_user_s_is_written_over(name: str, tmp_path: Path) -> None:
+    mine = tmp_path / "p" / name
+    mine.parent.mkdir(parents=True)
+    table(mine, 60)
+    before = mine.read_bytes()
+    with pytest.raises(UserError, match=f"{name} already exists"):
+        make(tmp_path)
+    assert mine.read_bytes() == before and not (tmp_path / "p" / "tuneworthy.toml").exists()
+
+
+def test_cases_are_drawn_from_rows_with_an_answer_where_these_are_enough(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 1000)
+    head, *lines = data.read_text().splitlines()
+    data.write_text("\n".join([head, *(line[:-1] if n % 2 else line for n, line in enumerate(lines))]) + "\n")
+    made = make_project(tmp_path / "p", data)
+    assert all("expected" in row for row in rows(made.root / "cases.jsonl"))
+    assert (made.n_cases, made.n_examples) == (250, 250)
+    assert "Rows without an answer become neither cases nor examples (n = 500)." in made.notes
+    few = make_project(tmp_path / "q", data, n_cases=600)
+    assert few.n_cases == 600

@@ -23,10 +23,13 @@ class Server(BaseHTTPRequestHandler):
 
     thinks: ClassVar[bool] = False
     loses: ClassVar[bool] = False
+    says: ClassVar[dict[str, Any]] = {}
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told = {"/tokenize": self.tokens, "/v1/completions": self.completions}[self.path](asked)
+        told = self.says.get(self.path) or {"/tokenize": self.tokens, "/v1/completions": self.completions}[self.path](
+            asked
+        )
         body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -60,7 +63,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    Server.thinks = Server.loses = False
+    Server.thinks, Server.loses, Server.says = False, False, {}
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -93,3 +96,20 @@ def test_an_answer_without_all_tokens_is_refused(address: str) -> None:
     Server.loses = True
     with pytest.raises(ProviderError, match="other tokens"):
         rank(address)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/tokenize", {"detail": "no"}), ("/tokenize", {"tokens": "none"}),
+        ("/v1/completions", {"detail": "no"}), ("/v1/completions", {"choices": []}),
+        ("/v1/completions", {"choices": [{"index": 0, "text": ""}]}),
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_shape_is_an_error_of_the_server_and_no_bug(
+    address: str, path: str, says: dict[str, Any]
+) -> None:
+    Server.says = {path: says}
+    with pytest.raises(ProviderError) as caught:
+        rank(address)
+    assert caught.value.code == "malformed"

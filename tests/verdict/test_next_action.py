@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason, spread
 from tuneworthy.verdict.evidence import Evidence, SearchEvidence
+from tuneworthy.verdict.facts import DecisionFacts
+from tuneworthy.verdict.outcome import Ruling
 
 LARGE = rung("baseline", "baseline/large", 0.9, status="reference", usd_per_1k=1.0)
 REST = [replace(one, score=0.6, status="no_gain", usd_per_1k=1.0) for one in RUNGS if one.rung not in {"classical"}][1:]
@@ -108,3 +111,26 @@ def test_what_people_say_of_labels_counts_where_no_models_could_be_asked_and_bef
     few = worth_it(errors=(failures("unexplained", 58), failures("label_or_grader", 2)))
     assert decide(few).outcome == "fine_tune"
     assert decide(replace(few, relabelled=15, labels_confirmed=None, suspects=15)).outcome == "undecided"
+
+
+def test_six_options_that_may_all_be_too_slow_and_may_all_meet_the_target_are_soon_looked_through(
+    monkeypatch: Any,
+) -> None:
+    futures = count()
+    whole = module.decided
+
+    def counted(facts: DecisionFacts) -> Ruling | None:
+        assert next(futures) < 10_000
+        return whole(facts)
+
+    monkeypatch.setattr(module, "decided", counted)
+    between: dict[str, Any] = {"latency_p95_ms": 800.0, "latency_p95_ci": (700.0, 900.0)}
+    rungs = [replace(one, score=0.84, usd_per_1k=1.0 + n, **between) for n, one in enumerate(RUNGS)]
+    verdict = decide(project(*rungs, target=0.85, limits=Constraints(p95_ms=800)))
+    assert verdict.outcome == "undecided" and verdict.next_action.chance_to_settle is not None
+
+
+def test_a_perfect_score_misses_no_target_that_can_be_set() -> None:
+    perfect = replace(RUNGS[1], score=1.0, ci95=(0.96, 1.0), n=100, n_effective=100.0)
+    why = decide(project(perfect, target=1.0, margin=0.001, n_test=100, has_examples=False)).next_action.why
+    assert "a target of 97% is met." in why and "101%" not in why

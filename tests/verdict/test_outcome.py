@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import product
+import random
+from dataclasses import replace
+from itertools import islice, product
 from typing import Any
 
 import pytest
@@ -53,3 +55,30 @@ def test_a_rule_that_guesses_an_unknown_fact_shows(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(DecisionFacts, "known", lambda self, kind, subject="": bool(ABSENT[kind]))
     assert decided(found) is not None
     assert outcome_module.CHEAPER_RUNGS
+
+
+def test_an_outcome_is_that_of_every_completion_of_all_facts_of_the_options() -> None:
+    draw = random.Random(7)
+    kinds = ("eligible", "meets", "cost", "distil", "as_good")
+    classical = Option(option="words", rung="classical", kind="classical", usd_per_1k=0.0)
+    for _ in range(300):
+        options = draw.sample([TODAY, SMALL, classical], k=draw.choice([2, 3]))
+        names = [(kind, option.option) for option in options for kind in kinds]
+        values = {name: draw.choice([True, False]) for name in names} | {("pays", ""): draw.choice([True, False])}
+        unknown = draw.sample(names, k=6)
+        found = DecisionFacts(values=values | dict.fromkeys(unknown), options=options)  # type: ignore[arg-type]
+        completed = [
+            decided(replace(found, values=values | dict(zip(unknown, completion, strict=True))))  # type: ignore[arg-type]
+            for completion in product([True, False], repeat=len(unknown))
+        ]
+        outcomes = {ruling.outcome for ruling in completed if ruling}
+        ruling = decided(found)
+        assert (ruling.outcome if ruling else None) == (outcomes.pop() if len(outcomes) == 1 else None)
+
+
+def test_the_options_make_a_chain_of_questions_and_not_a_product() -> None:
+    options = [Option(option=f"o{n}", rung="prompt", kind="variant", usd_per_1k=1.0 + n) for n in range(12)]
+    kinds = ("eligible", "meets", "cost", "distil")
+    found = DecisionFacts(values={(kind, one.option): None for one in options for kind in kinds}, options=options)  # type: ignore[misc]
+    assert len(list(islice(completions(found), 1000))) < 50
+    assert decided(found) is None and len(open_facts(found)) == 48

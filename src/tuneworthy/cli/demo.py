@@ -19,6 +19,7 @@ from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import load
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.stored import last_record
+from tuneworthy.scaffold import keep_file
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
 from tuneworthy.verdict.base import Verdict
@@ -98,9 +99,16 @@ def go_on(folder: Path) -> int:
 
 
 def write_demo(folder: Path) -> None:
-    """Write the demo project, or leave the one that is there."""
+    """Write the demo project, or leave the one that is there.
+
+    Raises:
+        UserError: There is a file of the user's own that it would write over.
+    """
     if (folder / "tuneworthy.toml").exists():
         note(messages.say("demo_exists", folder=folder))
         return
-    for name in FILES:
-        write_atomic(own_path(folder, name), files("tuneworthy.demo").joinpath(name).read_bytes())
+    contents = {name: files("tuneworthy.demo").joinpath(name).read_bytes() for name in FILES}
+    for name, content in contents.items():
+        keep_file(folder / name, content)
+    for name, content in contents.items():
+        write_atomic(own_path(folder, name), content)

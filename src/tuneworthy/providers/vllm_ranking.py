@@ -35,7 +35,7 @@ class PromptRanker:
         """Return the most probable of `request.output.choices`, and the log-probability of each.
 
         Raises:
-            ProviderError: A call failed, or the answer has no log-probabilities of these tokens.
+            ProviderError: A call failed, or its answer has no tokens or no log-probabilities of them.
         """
         started = time.perf_counter()
         labels = request.output.choices
@@ -48,11 +48,7 @@ class PromptRanker:
             "v1/completions",
             max_body=2**20 + 200 * sum(map(len, prompts)),
         )
-        rows = sorted(answer["choices"], key=lambda choice: choice["index"])
-        sums = {
-            label: fsum(_logprobs(row.get("prompt_logprobs") or (), whole, len(prompt)))
-            for label, row, whole in zip(labels, rows, prompts, strict=True)
-        }
+        sums = dict(zip(labels, _sums(answer, prompts, len(prompt)), strict=True))
         return Response(
             text=max(sums, key=sums.__getitem__),
             input_tokens=sum(map(len, prompts)),
@@ -78,16 +74,24 @@ class PromptRanker:
 
     async def _tokenize(self, **content: Any) -> list[int]:
         answer = await self._client.post({"model": self._model, **content}, "tokenize")
-        return [int(token) for token in answer["tokens"]]
+        try:
+            return [int(token) for token in answer["tokens"]]
+        except (KeyError, TypeError, ValueError):
+            fields = self._client.excerpt(", ".join(map(str, answer)))
+            raise self._client.malformed("a list of tokens", fields) from None
 
 
-def _logprobs(rows: Sequence[Mapping[str, Any] | None], tokens: Sequence[int], start: int) -> list[float]:
-    """Return the log-probability of each of `tokens` from `start` on.
+def _sums(answer: Mapping[str, Any], prompts: Sequence[Sequence[int]], start: int) -> list[float]:
+    """Return the log-probability of the tokens of each prompt from `start` on.
 
     Raises:
-        ProviderError: One is not there.
+        ProviderError: That of one is not there.
     """
     try:
-        return [min(0.0, float((rows[at] or {})[str(tokens[at])]["logprob"])) for at in range(start, len(tokens))]
+        rows = {choice["index"]: choice["prompt_logprobs"] for choice in answer["choices"]}
+        return [
+            fsum(min(0.0, float(rows[number][at][str(tokens[at])]["logprob"])) for at in range(start, len(tokens)))
+            for number, tokens in enumerate(prompts)
+        ]
     except (IndexError, KeyError, TypeError, ValueError):
         raise ProviderError(messages.say("other_tokens"), code="malformed", retryable=False) from None

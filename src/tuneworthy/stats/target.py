@@ -57,6 +57,8 @@ def settling_targets(
 ) -> tuple[float, float]:
     """Return the highest target that a score is shown to meet, and the lowest that it is shown to miss, in hundredths.
 
+    Nothing is shown to miss a target of 1 as long as the upper bound is 1: the second is then above 1.
+
     Args:
         score: In [0, 1], like the result.
         n: Effective cases.

@@ -395,6 +395,10 @@ say = Catalogue(
             "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
             "is met and one of {missed:.0%} is missed."
         ),
+        "other_target": (
+            "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
+            "is met."
+        ),
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
         "take_home": "Deploy {name}.",

@@ -18,7 +18,7 @@ from tuneworthy.verdict.economics import assumed_costs, has_smaller
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.options import open_latency
-from tuneworthy.verdict.outcome import completions, decided, open_facts
+from tuneworthy.verdict.outcome import decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
 
 # What a minute of a person and a step of any kind are worth when actions are compared, US dollars: assumed.
@@ -45,6 +45,8 @@ EDITS: Final[Mapping[str, tuple[str, float]]] = {
     "pays": ("set_traffic", MINUTES_TO_EDIT),
     "distil": ("measure_smaller", 15.0),
 }
+# Results of an action that are less likely are not looked at, so that many open options take seconds.
+FAINT: Final = 1e-3
 # Chance below which further cases are not the only step that is offered.
 HARDLY: Final = 0.5
 # Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
@@ -102,11 +104,13 @@ def next_action(
     if copied:
         fix = next(result.fix for result in gates if result.gate == "classical")
         candidates.append(_edit(fix, copied, minutes=MINUTES_TO_FIX_GRADER))
-    single = [(_chance(facts, candidate), candidate) for candidate in candidates]
+    futures = _Futures(facts)
+    single = [(futures.chance(candidate.chances), candidate) for candidate in candidates]
     if not single:
         return NextAction(command="tuneworthy run", why=messages.say("run_again"))
     single.sort(key=lambda pair: -pair[0] / pair[1].price)
-    plans = [(_chance(facts, plan), plan) for plan in _together([candidate for _, candidate in single[:MOST_COMBINED]])]
+    together = _together([candidate for _, candidate in single[:MOST_COMBINED]])
+    plans = [(futures.chance(plan.chances), plan) for plan in together]
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
     return replace(best.action, chance_to_settle=round(chance, 2))
@@ -137,29 +141,47 @@ def _total(numbers: Sequence[float | None]) -> Any:
     return sum(known) if known else None
 
 
-def _chance(facts: DecisionFacts, candidate: _Candidate) -> float:
-    """Return the chance that an action settles the answer."""
-    return sum(weight for weight, value in _futures(facts, candidate.chances) if decided(value))
+class _Futures:
+    """What is open after each result of an action; actions share results, so that each is looked at once.
 
+    Args:
+        facts: That are known now.
+    """
 
-def _futures(
-    facts: DecisionFacts, chances: Mapping[FactName, tuple[float, float]]
-) -> Iterator[tuple[float, DecisionFacts]]:
-    """Yield how likely each result of an action is, and the facts after it; what no longer matters is not split."""
-    asked = (fact for _, supposed in completions(facts) for fact in supposed if fact in chances)
-    fact = None if decided(facts) else next(asked, None)
-    if fact is None:
-        yield 1.0, facts
-        return
-    rest = {name: pair for name, pair in chances.items() if name != fact}
-    true, false = chances[fact]
-    for value, weight in ((True, true), (False, false)):
-        if weight > 0:
-            for more, later in _futures(facts.suppose(fact, value), rest):
-                yield weight * more, later
-    if (open_still := 1 - true - false) > 1e-9:
-        for more, later in _futures(facts, rest):
-            yield open_still * more, later
+    def __init__(self, facts: DecisionFacts) -> None:
+        self._facts = facts
+        self._open: dict[frozenset[tuple[FactName, bool]], Sequence[FactName]] = {}
+
+    def chance(
+        self,
+        chances: Mapping[FactName, tuple[float, float]],
+        results: frozenset[tuple[FactName, bool]] = frozenset(),
+        likely: float = 1.0,
+    ) -> float:
+        """Return the chance that an action settles the answer; what no longer matters is not split.
+
+        Args:
+            chances: That it shows a fact to be true, and to be false.
+            results: What is known by then.
+            likely: How likely that is; less than `FAINT` counts as settling nothing.
+        """
+        if likely < FAINT:
+            return 0.0
+        still_open = self._open_after(results)
+        fact = next((name for name in still_open if name in chances), None)
+        if fact is None:
+            return 0.0 if still_open else 1.0
+        rest = {name: pair for name, pair in chances.items() if name != fact}
+        true, false = chances[fact]
+        weights = {results | {(fact, True)}: true, results | {(fact, False)}: false, results: 1 - true - false}
+        return sum(weight * self.chance(rest, after, likely * weight) for after, weight in weights.items())
+
+    def _open_after(self, results: frozenset[tuple[FactName, bool]]) -> Sequence[FactName]:
+        """Return the facts that split the outcome; none if it is settled."""
+        if results not in self._open:
+            facts = replace(self._facts, values={**self._facts.values, **dict(results)})
+            self._open[results] = [] if decided(facts) else open_facts(facts)
+        return self._open[results]
 
 
 def _prior(facts: Iterable[FactName]) -> dict[FactName, tuple[float, float]]:
@@ -376,4 +398,7 @@ def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence
         return ""
     best = max(spans, key=lambda subject: spans[subject])
     missed = max(missed for _, missed in spans.values())
-    return messages.say("other_targets", name=best, target=evidence.target or 0.0, met=spans[best][0], missed=missed)
+    fields = {"name": best, "target": evidence.target or 0.0, "met": spans[best][0]}
+    if missed > 1:
+        return messages.say("other_target", **fields)
+    return messages.say("other_targets", **fields, missed=missed)

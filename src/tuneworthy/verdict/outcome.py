@@ -4,16 +4,18 @@ Invariant: `decided` returns an outcome only if each completion gives it. A fact
 it, so that what cannot matter is never enumerated.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tuneworthy.verdict.base import Option, Outcome
-from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName
+from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.recommendation import rank, recommend
 
 # Rungs whose variants may be so much cheaper than what meets the target that nothing needs to be trained.
 CHEAPER_RUNGS = frozenset({"classical", "model"})
-Ask = Callable[[FactKind, str], bool]
+# The values that facts must all have.
+Condition = Mapping[FactName, bool]
+Ask = Callable[[Condition], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,10 @@ class Ruling:
 
 
 class _Open(Exception):
-    """A rule asked for an unknown fact."""
+    """A rule asked for unknown facts."""
 
-    def __init__(self, fact: FactName) -> None:
-        self.fact = fact
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
 
 
 def decided(facts: DecisionFacts) -> Ruling | None:
@@ -52,81 +54,94 @@ def decided(facts: DecisionFacts) -> Ruling | None:
     return last
 
 
-def completions(facts: DecisionFacts) -> Iterator[tuple[Ruling, dict[FactName, bool]]]:
-    """Yield the ruling of each completion with the unknown facts that it supposes, the true ones first."""
-    yield from _complete(facts, {})
+def completions(facts: DecisionFacts) -> Iterator[tuple[Ruling, list[FactName]]]:
+    """Yield the ruling of each completion with the unknown facts that its rules asked for, the true ones first.
+
+    What a rule wants of several facts is one question, which is true or false, so that the options make a chain of
+    questions and not a product of the values of all their facts.
+    """
+    yield from _complete(facts, [], [])
 
 
 def open_facts(facts: DecisionFacts) -> list[FactName]:
     """Return the unknown facts that a rule asks for in some completion, in the order of the rules."""
-    return list(dict.fromkeys(fact for _, supposed in completions(facts) for fact in supposed))
+    return list(dict.fromkeys(fact for _, names in completions(facts) for fact in names))
 
 
-def _complete(facts: DecisionFacts, supposed: dict[FactName, bool]) -> Iterator[tuple[Ruling, dict[FactName, bool]]]:
-    def ask(kind: FactKind, subject: str) -> bool:
-        value = supposed.get((kind, subject), facts.known(kind, subject))
-        if value is None:
-            raise _Open((kind, subject))
-        return value
+def _complete(
+    facts: DecisionFacts, names: list[FactName], refused: list[Condition]
+) -> Iterator[tuple[Ruling, list[FactName]]]:
+    """Complete `facts`, in which the conditions `refused` are false though each of their facts may be true."""
+
+    def ask(condition: Condition) -> bool:
+        unknown = {}
+        for fact, wanted in condition.items():
+            value = facts.known(*fact)
+            if value is None:
+                unknown[fact] = wanted
+            elif value is not wanted:
+                return False
+        if not unknown:
+            return True
+        if any(
+            all(facts.known(*fact) is value or unknown.get(fact) is value for fact, value in no.items())
+            for no in refused
+        ):
+            return False
+        raise _Open(unknown)
 
     try:
         ruling = _rule(facts, ask)
     except _Open as question:
-        for value in (True, False):
-            yield from _complete(facts, {**supposed, question.fact: value})
+        wanted = question.condition
+        now = [*names, *(fact for fact in wanted if fact not in names)]
+        yield from _complete(replace(facts, values={**facts.values, **wanted}), now, refused)
+        if len(wanted) == 1:
+            ((fact, value),) = wanted.items()
+            yield from _complete(facts.suppose(fact, not value), now, refused)
+        else:
+            yield from _complete(facts, now, [*refused, wanted])
     else:
-        yield ruling, supposed
+        yield ruling, names
 
 
 def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     """Return the first rule that applies (the letters are those of the contract)."""
     for gate in facts.subjects("sound"):  # (a)
-        if not ask("sound", gate):
+        if not ask({("sound", gate): True}):
             return Ruling(Outcome.UNDECIDED, f"gate_{gate}", gate)
     ranked = rank(facts.options)
     winner = recommend(
         ranked,
-        lambda option: (
-            _may_be(facts, option, meets=True, eligible=True)
-            and ask("eligible", option.option)
-            and ask("meets", option.option)
-        ),
-        lambda option: ask("as_good", option.option),
+        lambda option: ask({("eligible", option.option): True, ("meets", option.option): True}),
+        lambda option: ask({("as_good", option.option): True}),
     )
     untried = facts.subjects("could_meet")  # (e): `retrieval` is one where documents may be missing
     if winner is not None:  # (b)
-        if not ask("cost", winner.option):
+        if not ask({("cost", winner.option): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
         for rung in untried:
-            if rung in CHEAPER_RUNGS and ask("could_meet", rung):
+            if rung in CHEAPER_RUNGS and ask({("could_meet", rung): True}):
                 return Ruling(Outcome.DO_NOT_FINE_TUNE, "rung_untried", rung)
         return Ruling(Outcome.FINE_TUNE, "cost", winner.option)
     for rung in untried:
-        if ask("could_meet", rung):
+        if ask({("could_meet", rung): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "rung_untried", rung)
     return _none_meets(facts, ranked, ask)
-
-
-def _may_be(facts: DecisionFacts, option: Option, *, meets: bool, eligible: bool) -> bool:
-    """Return whether what is known of an option allows both values; if not, no other fact about it matters."""
-    known = facts.known("meets", option.option), facts.known("eligible", option.option)
-    return known[0] in {None, meets} and known[1] in {None, eligible}
 
 
 def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Ruling:
     """Return the first rule that applies where no eligible option meets the target, and no rung could."""
     for option in ranked:  # (c)
         name = option.option
-        if not _may_be(facts, option, meets=True, eligible=False):
-            continue
-        if ask("distil", name) and not ask("eligible", name) and ask("meets", name):
+        if ask({("distil", name): True, ("eligible", name): False, ("meets", name): True}):
             return Ruling(Outcome.FINE_TUNE, "constraint", name)
     for rung in facts.subjects("could_teach"):
-        if ask("could_teach", rung):
+        if ask({("could_teach", rung): True}):
             return Ruling(Outcome.FINE_TUNE, "constraint", rung)
     for name in facts.subjects("lever"):  # (d)
-        if ask("lever", name):
+        if ask({("lever", name): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{name}", name)
-    if not ask("pays", ""):  # (f)
+    if not ask({("pays", ""): True}):  # (f)
         return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics")
     return Ruling(Outcome.FINE_TUNE, "levers_exhausted")  # (g)
