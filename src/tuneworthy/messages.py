@@ -75,9 +75,10 @@ say = Catalogue(
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
         "task_kind": "Detected task type: {kind} ({reason}).",
         "drawn": (
-            "Drew {n} of {n_rows} rows as cases, stratified and seeded. The other {n_rest} are the examples. "
-            "Change this with --n-cases."
+            "Drew {n} of {n_rows} rows as cases, stratified and seeded. {n_rest} others are the examples. Change this "
+            "with --n-cases."
         ),
+        "not_drawn": "{n} {n:row|rows} without an expected answer {n:is|are} neither a case nor an example.",
         "all_cases": (
             "All {n} rows are cases, because half of them would leave too few examples. Dev cases double as examples."
         ),

@@ -151,3 +151,40 @@ def test_check_names_what_only_the_user_knows_whatever_else_is_wrong(
     for name, key in (("target_missing", "Set task.target"), ("traffic_missing", "Set economics.requests_per_month")):
         line = next(line for line in printed.splitlines() if name in line)
         assert key in line and ("undecided" in line or "no outcome" in line)
+
+
+def test_rows_without_an_answer_are_drawn_only_where_the_answers_do_not_suffice(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 60)
+    data.write_text(data.read_text() + "".join(f"open question {i},\n" for i in range(40)))
+    made = make_project(tmp_path / "few", data, n_cases=50)
+    assert all("expected" in row for row in rows(made.root / "cases.jsonl"))
+    assert (made.n_cases, made.n_examples) == (50, 10)
+    assert "Drew 50 of 100 rows" in str(made.notes) and "40 rows without an expected answer" in str(made.notes)
+    made = make_project(tmp_path / "more", data, n_cases=80)
+    assert sum("expected" not in row for row in rows(made.root / "cases.jsonl")) >= 20
+
+
+def test_white_space_around_an_answer_of_a_table_makes_no_label_of_its_own(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 60)
+    data.write_text(data.read_text().replace(",a\n", ", a \n", 10))
+    root = make_project(tmp_path / "p", data).root
+    assert {row["expected"] for row in rows(root / "cases.jsonl")} == {"a", "b", "c"}
+    assert (root / "prompts/system.md").read_text().splitlines()[1:] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "graders"),
+    [
+        (["{}.5", "-{}", "{}"], ["numeric", "normalised_exact"]),
+        (["{}.5", "-{} degrees", "item {}"], ["normalised_exact"]),
+        (["item {}", "thing {}", "{}"], ["squad_f1", "squad_em"]),
+    ],
+)
+def test_answers_with_numbers_get_a_grader_that_reads_their_points_and_signs(
+    texts: list[str], graders: list[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "d.jsonl"
+    lines = [{"input": f"How much is {i} of {i * 7919}?", "expected": texts[i % 3].format(i)} for i in range(60)]
+    data.write_text("\n".join(map(json.dumps, lines)))
+    made = make_project(tmp_path / "p", data)
+    assert (made.kind, [grader.type for grader in load(made.root).graders]) == ("short_answer", graders)
