@@ -76,11 +76,11 @@ say = Catalogue(
         "file_exists": "{path} already exists, and a new project would overwrite it.",
         "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",
-        "unlabelled_rows": "Rows without an answer become neither cases nor examples (n = {n}).",
         "drawn": (
-            "Drew {n} of {n_rows} rows as cases, stratified and seeded. The other {n_rest} are the examples. "
-            "Change this with --n-cases."
+            "Drew {n} of {n_rows} rows as cases, stratified and seeded. {n_rest} others are the examples. Change this "
+            "with --n-cases."
         ),
+        "not_drawn": "{n} {n:row|rows} without an expected answer {n:is|are} neither a case nor an example.",
         "all_cases": (
             "All {n} rows are cases, because half of them would leave too few examples. Dev cases double as examples."
         ),

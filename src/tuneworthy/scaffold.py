@@ -4,6 +4,7 @@ Nothing is downloaded and no model is called; guesses are reported, so that a pe
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -104,12 +105,13 @@ def make_project(
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
-    notes = list(found.notes)
     labelled = [case for case in cases if case.labelled]
-    if n_cases is not None and n_cases <= len(labelled) < len(cases):
-        notes.append(messages.say("unlabelled_rows", n=len(cases) - len(labelled)))
-        cases = labelled
-    drawn, rest = _draw(cases, n_cases, seed)
+    # Cases without an answer are drawn only where the answers do not suffice.
+    pool = labelled if n_cases is not None and n_cases <= len(labelled) else cases
+    drawn, rest = _draw(pool, n_cases, seed)
+    notes = list(found.notes)
+    if left := len(cases) - len(pool):
+        notes.append(messages.say("not_drawn", n=left))
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
         rows = list(read.examples)
@@ -250,7 +252,7 @@ def project_file(
     for three times, and there are no calls of today to imitate.
     """
     share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
-    names = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else GRADERS[kind]
+    names = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers)
     graders = "\n".join(_grader_section(grader) for grader in names)
     examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
     longest = max((len(answer.encode()) for answer in answers), default=200)
@@ -312,6 +314,21 @@ def _model_section(model: NamedModel) -> str:
 
 # Share of the most frequent label from which every label should count alike.
 MAJORITY = 0.8
+
+
+# A decimal or a negative number, and a text that is nothing else.
+_NUMBER_IN_TEXT = re.compile(r"\d[.,]\d|(?<![\w.,])[-−]\d")
+_NUMBER = re.compile(r"[-+−]?\d[\d.,]*(e[-+]?\d+)?", re.IGNORECASE)
+# Share of such answers that can move a score by the margin of a new project.
+MANY_NUMBERS = 0.05
+
+
+def _graders(kind: TaskKind, answers: Sequence[str]) -> list[str]:
+    """Return the graders of a kind, without SQuAD's for numbers: it takes 5.5 for 55, and -5 for 5."""
+    if kind == "short_answer" and answers and all(map(_NUMBER.fullmatch, answers)):
+        return ["numeric", "normalised_exact"]
+    numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
+    return ["normalised_exact"] if kind == "short_answer" and numbers > MANY_NUMBERS * len(answers) else GRADERS[kind]
 
 
 def _grader_section(grader: str) -> str:

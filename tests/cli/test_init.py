@@ -171,6 +171,43 @@ def test_cases_are_drawn_from_rows_with_an_answer_where_these_are_enough(tmp_pat
     made = make_project(tmp_path / "p", data)
     assert all("expected" in row for row in rows(made.root / "cases.jsonl"))
     assert (made.n_cases, made.n_examples) == (250, 250)
-    assert "Rows without an answer become neither cases nor examples (n = 500)." in made.notes
+    assert "500 rows without an expected answer are neither a case nor an example." in made.notes
     few = make_project(tmp_path / "q", data, n_cases=600)
     assert few.n_cases == 600
+
+
+def test_rows_without_an_answer_are_drawn_only_where_the_answers_do_not_suffice(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 60)
+    data.write_text(data.read_text() + "".join(f"open question {i},\n" for i in range(40)))
+    made = make_project(tmp_path / "few", data, n_cases=50)
+    assert all("expected" in row for row in rows(made.root / "cases.jsonl"))
+    assert (made.n_cases, made.n_examples) == (50, 10)
+    assert "Drew 50 of 100 rows" in str(made.notes) and "40 rows without an expected answer" in str(made.notes)
+    made = make_project(tmp_path / "more", data, n_cases=80)
+    assert sum("expected" not in row for row in rows(made.root / "cases.jsonl")) >= 20
+
+
+def test_white_space_around_an_answer_of_a_table_makes_no_label_of_its_own(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 60)
+    data.write_text(data.read_text().replace(",a\n", ", a \n", 10))
+    root = make_project(tmp_path / "p", data).root
+    assert {row["expected"] for row in rows(root / "cases.jsonl")} == {"a", "b", "c"}
+    assert (root / "prompts/system.md").read_text().splitlines()[1:] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "graders"),
+    [
+        (["{}.5", "-{}", "{}"], ["numeric", "normalised_exact"]),
+        (["{}.5", "-{} degrees", "item {}"], ["normalised_exact"]),
+        (["item {}", "thing {}", "{}"], ["squad_f1", "squad_em"]),
+    ],
+)
+def test_answers_with_numbers_get_a_grader_that_reads_their_points_and_signs(
+    texts: list[str], graders: list[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "d.jsonl"
+    lines = [{"input": f"How much is {i} of {i * 7919}?", "expected": texts[i % 3].format(i)} for i in range(60)]
+    data.write_text("\n".join(map(json.dumps, lines)))
+    made = make_project(tmp_path / "p", data)
+    assert (made.kind, [grader.type for grader in load(made.root).graders]) == ("short_answer", graders)

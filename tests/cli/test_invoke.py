@@ -98,3 +98,13 @@ def test_verbose_logs_to_stderr_only(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_module_runs_as_a_program() -> None:
     done = subprocess.run([sys.executable, "-m", "tuneworthy", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("tuneworthy, version ")
+
+
+@pytest.mark.parametrize("group", [[], ["cases"], ["data", "review"]])
+def test_a_group_without_a_command_shows_its_help_and_no_error(
+    group: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(group) == 2
+    shown = capsys.readouterr().err
+    assert invoke([*group, "--help"]) == 0
+    assert shown == capsys.readouterr().out

@@ -182,6 +182,12 @@ def _unseen_labels(folder: Folder) -> None:
     folder.cases += [case(i, expected="amber") for i in range(200, 204)]
 
 
+def _label_variants(folder: Folder) -> None:
+    for i, label in enumerate(("Crimson", "CRIMSON", "emerald_")):
+        row = example(20_000 + i)
+        folder.examples.append({"messages": [row["messages"][0], {"role": "assistant", "content": label}]})
+
+
 def _overlaps(folder: Folder) -> None:
     folder.examples.append({"messages": [{"role": "user", "content": folder.cases[0]["input"].upper()},
                                          {"role": "assistant", "content": "crimson"}]})  # fmt: skip
@@ -324,6 +330,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unlabelled": (_unlabelled, "error"),
     "unknown_labels": (_unknown_labels, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
+    "label_variants": (_label_variants, "warning"),
     "imbalance": (_imbalance, "warning"),
     "contamination": (_overlaps, "warning"),
     "dev_near_test": (_dev_near_test, "note"),

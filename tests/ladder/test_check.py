@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, case, clean, model_server, served
+from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, case, clean, example, model_server, served
 from tuneworthy.cases.addition import add_cases
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -285,3 +285,15 @@ def test_the_power_after_cases_were_added_is_that_of_the_next_run(tmp_path: Path
     alone = checked()  # before the run has planned anything on the new cases
     assert alone == asyncio.run(planned()) == checked()
     assert alone[0] < before[0] / 4 and alone[1] == before[1]
+
+
+def test_labels_that_differ_in_a_sign_or_are_single_letters_are_no_variants(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    PLANTED["label_variants"][0](folder)
+    for row, label in zip(folder.examples[-3:], ("-1", "a", "card-arrival"), strict=True):
+        row["messages"][1]["content"] = label
+    for i, label in enumerate(("1", "A", "card_arrival")):
+        row = example(30_000 + i)
+        folder.examples.append({"messages": [row["messages"][0], {"role": "assistant", "content": label}]})
+    (finding,) = [one for one in check_project(folder.write(), contact=False).findings if one.rule == "label_variants"]
+    assert "1 label is" in finding.message and "(card-arrival / card_arrival)" in finding.message

@@ -57,8 +57,8 @@ say = Catalogue(
         "as_expected": "column {name!r} as the expected answer",
         "none_as_expected": "no column as the expected answer",
         "empty_cell": (
-            "the cell for the expected answer is empty, so the case is unlabelled; write null if the model should "
-            "decline"
+            "the cell for the expected answer is empty, so the case is unlabelled; write the word null as text if the "
+            "model should decline"
         ),
         "no_json_cell": "the cell for the expected answer looks like JSON but is invalid, so it is kept as text",
         "no_answer": "the expected answer is {what}, so the case is unlabelled",

@@ -131,6 +131,9 @@ def _invoke(invocation: Invocation) -> int:
         click.echo(messages.say("stopped"), err=True)
         return 130
     except click.ClickException as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
+            click.echo(error.format_message(), err=True)
+            return UserError.exit_status
         refusal = usage_error(error)
         _report(refusal, invocation)
         return refusal.exit_status

@@ -243,6 +243,11 @@ say = Catalogue(
             "Few-shot prompts cannot show {n:it|them}, and the classical baseline cannot learn {n:it|them}."
         ),
         "add_examples": "Add examples with these labels, or correct the spelling.",
+        "label_variants": (
+            "{n} {n:label is|labels are} written in several ways ({labels}). Each way counts as an answer of its own: "
+            "even a perfect model can lose points."
+        ),
+        "one_spelling": "Write each label in one way in cases, examples and prompt.",
         "overlapping": (
             "{total} of {n_examples} examples {total:overlaps|overlap} with {side} and {total:is|are} dropped. Same "
             "question: {exact}, most n-grams in common: {ngram}, same group: {group}."

@@ -112,6 +112,7 @@ class Columns:
         return out
 
     def _add_expected(self, out: dict[str, Any], cell: Any) -> None:
+        cell = cell.strip() if isinstance(cell, str) else cell
         if cell is None or cell == "":
             self.journal.note(messages.say("empty_cell"))
             return

@@ -1,6 +1,7 @@
 """Checks of the data: cases, examples, labels, overlaps and the split."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tuneworthy.cases import labels_of
@@ -15,6 +16,8 @@ from tuneworthy.stats.ratios import LEAST_GROUPS
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
+# What stands between the words of a label; a hyphen before or after them may be a sign (-1, A-).
+_SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 
 
 @check("cases_file")
@@ -109,6 +112,24 @@ def unseen_labels(facts: Facts) -> Iterator[Finding]:
                 "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
             ),
             fix=messages.say("add_examples"),
+        )
+
+
+@check("label_variants", severity="warning")
+def label_variants(facts: Facts) -> Iterator[Finding]:
+    """Labels differ only in case, hyphens, underscores or spaces, and count as different answers.
+
+    Mostly one label, written in several ways: a model that knows it cannot know which way a case expects.
+    """
+    if facts.data is None or facts.data.task.kind != "label":
+        return
+    ways = defaultdict(list)
+    for label in labels_of(facts.labelled, facts.examples):
+        ways[_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label].append(label)
+    if variants := [names for names in ways.values() if len(names) > 1]:
+        labels = messages.listed([" / ".join(names) for names in variants])
+        yield Finding(
+            message=messages.say("label_variants", n=len(variants), labels=labels), fix=messages.say("one_spelling")
         )
 
 
