@@ -15,6 +15,8 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tuneworthy.config.models import DecisionSection
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
@@ -55,6 +57,7 @@ class DecisionProvider:
         self.capabilities = capabilities_of(config.provider, config.model)
         self.supports = self.capabilities.supports
         self._config, self._path, self._write, self._read = config, path, write, read
+        self.added_bytes = len(orjson.dumps([config.question, config.criteria]))  # of every prompt, which is paid for
         self._client = HttpClient(config.base_url, key=api_key, timeout_s=config.timeout_s)
 
     def __repr__(self) -> str:
