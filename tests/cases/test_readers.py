@@ -351,6 +351,16 @@ def test_a_faulty_file_is_one_clear_line(tmp_path: Path, name: str, content: byt
     assert "\n" not in str(caught.value)
 
 
+def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = [pa.array(["Where?"]), pa.array(["order"]), pa.array(["chat"])]
+    parquet.write_table(pa.Table.from_arrays(columns, names=["text", "label", "label"]), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="the column label twice"):
+        read_cases(tmp_path / "d.parquet")
+
+
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing at that path"):
         read_cases(tmp_path / "none.jsonl")

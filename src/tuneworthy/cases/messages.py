@@ -53,6 +53,8 @@ say = Catalogue(
         # Notes of the readers
         "unread_keys": "ignored keys: {names}",
         "unread_columns": "ignored columns: {names}",
+        "ignored_sheets": "ignored sheets: {names}",
+        "nameless_cell": "a cell in a column without a name is ignored",
         "took_columns": "using column {input!r} as the input and {expected}",
         "as_expected": "column {name!r} as the expected answer",
         "none_as_expected": "no column as the expected answer",
