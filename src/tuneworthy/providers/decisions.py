@@ -29,6 +29,8 @@ from tuneworthy.types import Message, Request, Response
 NAME = "label"
 # Of a probability, so that it has a logarithm.
 LEAST = 1e-12
+# The same, as it may be rounded.
+MOST = 1.001
 # Of an answer, for each label.
 _LABEL_BYTES = 2048
 
@@ -78,6 +80,8 @@ class DecisionProvider:
             shares = {label: float(share) for label, share in decided[1]} if decided else {}
             if decided and (decided[0] not in criteria or not set(shares) <= set(criteria)):
                 raise ValueError("a label that was not among those sent")
+            if not all(0.0 <= share <= MOST for share in shares.values()):
+                raise ValueError("a probability that is none")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._client.malformed(
                 "an answer with a choice and its probabilities",

@@ -48,11 +48,14 @@ class PromptRanker:
             "v1/completions",
             max_body=2**20 + 200 * sum(map(len, prompts)),
         )
-        rows = sorted(answer["choices"], key=lambda choice: choice["index"])
-        sums = {
-            label: fsum(_logprobs(row.get("prompt_logprobs") or (), whole, len(prompt)))
-            for label, row, whole in zip(labels, rows, prompts, strict=True)
-        }
+        try:
+            rows = sorted(answer["choices"], key=lambda choice: choice["index"])
+            sums = {
+                label: fsum(_logprobs(row.get("prompt_logprobs") or (), whole, len(prompt)))
+                for label, row, whole in zip(labels, rows, prompts, strict=True)
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):  # other answers than those to these prompts
+            raise ProviderError(messages.say("other_tokens"), code="malformed", retryable=False) from None
         return Response(
             text=max(sums, key=sums.__getitem__),
             input_tokens=sum(map(len, prompts)),
