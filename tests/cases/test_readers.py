@@ -375,6 +375,13 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) 
         read_cases(path, input_column="txt")
 
 
+def test_a_question_that_holds_the_answer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\na,b\n")
+    with pytest.raises(DataError, match="expected another column for the answer than for the question"):
+        read_cases(path, input_column=["text", "label"], expected_column="label")
+
+
 def test_equal_rows_are_dropped_with_a_note(file: Path) -> None:
     read = read_cases(write(file, GOOD, {"input": "b"}, GOOD, {"input": "b", "expected": "late"}))
     assert [case.expected for case in read.cases] == ["x", "late"]

@@ -238,6 +238,9 @@ KNOWN_FORMAT: Final = Fault(
     "`data import` and `data distill` have these options).",
 )
 COLUMN: Final = Fault("a column {name!r}", "{near} Fix --input or --expected.")
+ANSWER_APART: Final = Fault(
+    "another column for the answer than for the question", "Leave the column of the answer out of --input."
+)
 INPUT_COLUMN: Final = Fault(
     "a column `input`",
     "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
