@@ -81,7 +81,7 @@ class DecisionProvider:
             if decided and (decided[0] not in criteria or not set(shares) <= set(criteria)):
                 raise ValueError("a label that was not among those sent")
             if not all(0.0 <= share <= MOST for share in shares.values()):
-                raise ValueError("a probability that is none")
+                raise ValueError("a probability outside 0 to 1")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._client.malformed(
                 "an answer with a choice and its probabilities",
