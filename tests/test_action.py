@@ -241,6 +241,18 @@ def test_extras_are_names_alone(extras: str, repository: Repository) -> None:
     assert not (repository.folder / "hacked").exists()
 
 
+@pytest.mark.parametrize("step", ["install", "compare"])
+def test_no_module_of_the_checkout_runs(step: str, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull request may bring a file json.py: Python would import it from the folder that the runner works in."""
+    for name in ("json", "secrets", "pip", "sitecustomize"):
+        (repository.folder / f"{name}.py").write_text("open('hacked', 'w')\nfrom _json import *\n")
+    repository.commit()
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", repository.folder / "nowhere")  # where pip finds nothing
+    outcome = repository.run(step)
+    assert not (repository.folder / "hacked").exists(), outcome.log
+    assert outcome.outputs.get("answer") == {"install": None, "compare": "same"}[step], outcome.log
+
+
 def expressions(path: Path) -> list[str]:
     """The scripts of a workflow or action that hold an expression: text of strangers would become code there."""
     found = yaml.safe_load(path.read_text())

@@ -6,7 +6,7 @@ Nothing is downloaded and no model is called; guesses are reported, so that a pe
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
@@ -27,6 +27,8 @@ from tuneworthy.config.grants import grants_of
 from tuneworthy.config.model_names import NamedModel, read_model_name
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.prompts.templates import verbatim
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, takes_temperature
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
@@ -38,6 +40,8 @@ MOST_CASES = 500
 MOST_LISTED_LABELS = 100
 # The files of a project beside the project file.
 CASES, EXAMPLES, SCHEMA, PROMPT = "cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"
+# Characters of the name of a task.
+MOST_NAME = 64
 GRADERS: dict[TaskKind, list[str]] = {
     "label": ["choice", "exact"],
     "json": ["json_fields", "json_schema"],
@@ -93,14 +97,15 @@ def make_project(
         compare: Further models, which the rung `model` tries.
 
     Raises:
-        UserError: There is a project already, or a file that it would write over, the data cannot be read, or a model
-            has no known provider.
+        UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has no known
+            provider, or its address holds a secret.
     """
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
-    for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
-        keep_file(root / name)
     models = _named(model, *compare)
+    for one in models:
+        if url := one.section.get("base_url") or one.section.get("url"):
+            check_address(url)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
@@ -122,6 +127,8 @@ def make_project(
             notes.append(messages.say("drawn", n=len(drawn), n_rows=len(cases), n_rest=len(rows)))
         elif n_cases is None:
             notes.append(messages.say("all_cases", n=len(drawn)))
+    for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
+        keep_file(root / name, sources=[examples] if rest else [data, examples])
     kind = guess_kind([case.expected for case in drawn])
     notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
@@ -142,19 +149,25 @@ def make_project(
     project = load(root)
     notes += _about_prices(project)
     typed = {value for one in models for value in one.section.values()}
-    grants = [grant for grant in grants_of(project) if grant.kind != "file" or grant.what in typed]
+    grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
     allow(root, grants)
     notes += [messages.say("allowed", grant=grant) for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
 
 
-def keep_file(path: Path, content: bytes | None = None) -> None:
-    """Refuse to write over a file; one that holds `content` already is no loss.
+def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Path | None] = ()) -> None:
+    """Refuse to write over a file of the user's.
+
+    Args:
+        path: What is to be written.
+        content: A file that holds this already is no loss.
+        sources: Files all of whose rows are written again.
 
     Raises:
         UserError: There is another file.
     """
-    if path.exists() and (content is None or path.read_bytes() != content):
+    same = content is not None and path.exists() and path.read_bytes() == content
+    if path.exists() and not same and not any(path.samefile(source) for source in sources if source is not None):
         raise UserError(messages.say("file_exists", path=path), hint=messages.say("keep_own_file"))
 
 
@@ -228,9 +241,9 @@ def system_prompt(kind: TaskKind, labels: Sequence[str], schema: dict[str, Any] 
     if kind == "label":
         if len(labels) > MOST_LISTED_LABELS:
             return "Classify the input. Answer with the label only.\n"
-        return "Classify the input. Answer with one of these labels only:\n" + "\n".join(labels) + "\n"
+        return "Classify the input. Answer with one of these labels only:\n" + verbatim("\n".join(labels)) + "\n"
     if kind == "json":
-        fields = ", ".join((schema or {}).get("properties", {}))
+        fields = verbatim(", ".join((schema or {}).get("properties", {})))
         return f"Extract the data from the input as a JSON object with the fields {fields}.\n"
     if kind == "short_answer":
         return "Answer the question as briefly as possible.\n"
@@ -256,7 +269,7 @@ def project_file(
     graders = "\n".join(_grader_section(grader) for grader in names)
     examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
     longest = max((len(answer.encode()) for answer in answers), default=200)
-    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._") or "task"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task"
     one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
     capabilities = _capabilities(models[0])
     greedy = kind != "free_text" and takes_temperature(capabilities)

@@ -181,10 +181,18 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, _PORTS.get(parts.scheme)} else "")
 
 
-def key_grant(variable: str | None, url: str) -> Grant | None:
-    """Return what it takes to send the key in `variable` to the server at `url`; None for its vendor's own."""
+def key_grant(variable: str | None, url: str, *, priced: bool = False) -> Grant | None:
+    """Return what it takes to send the key in `variable` to the server at `url`; None for its vendor's own.
+
+    Args:
+        variable: Of the environment.
+        url: Of the server.
+        priced: Whether the project file says what a call costs. Then it takes consent at the vendor's own server too:
+            where a stranger's file says too little, no limit on spending holds.
+    """
     origin = origin_of(url)
-    return None if variable is None or VENDORS.get(variable) == origin else Grant("key", variable, origin)
+    own = VENDORS.get(variable or "") == origin and not priced
+    return None if variable is None or own else Grant("key", variable, origin)
 
 
 def code_grant(spec: str, root: Path) -> Grant:

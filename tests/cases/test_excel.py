@@ -71,6 +71,30 @@ def test_the_first_sheet_with_rows_is_read(tmp_path: Path) -> None:
     assert data.format == "excel/columns"
 
 
+def hidden(book: bytes, sheet: str) -> bytes:
+    """Return the Excel file with one of its sheets hidden."""
+    parts = zipfile.ZipFile(io.BytesIO(book))
+    with zipfile.ZipFile(sink := io.BytesIO(), "w") as archive:
+        for name in parts.namelist():
+            shown = parts.read(name).replace(
+                f'<sheet name="{sheet}"'.encode(), f'<sheet name="{sheet}" state="hidden"'.encode()
+            )
+            archive.writestr(name, shown)
+    return sink.getvalue()
+
+
+def test_a_hidden_sheet_is_not_read_and_what_is_ignored_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "sheets.xlsx"
+    old, new = rows(["input", "expected"], ["old", "x"]), rows(["input", "", "expected"], ["new", "stray", "y"])
+    path.write_bytes(hidden(workbook(old, new, old), "S1"))
+    data = read_cases(path)
+    assert [case.input for case in data.cases] == ["new"]
+    assert data.notes[:2] == ("ignored sheets: S1, S3", "a cell in a column without a name is ignored (1 row)")
+    path.write_bytes(hidden(workbook(old), "S1"))
+    with pytest.raises(UserError, match="expected at least one row"):
+        read_cases(path)
+
+
 def test_more_rows_than_one_batch_are_read(tmp_path: Path) -> None:
     path = tmp_path / "many.xlsx"
     path.write_bytes(workbook(rows(["input", "expected"], *([f"question {n}", str(n % 7)] for n in range(1100)))))

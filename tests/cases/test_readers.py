@@ -351,6 +351,16 @@ def test_a_faulty_file_is_one_clear_line(tmp_path: Path, name: str, content: byt
     assert "\n" not in str(caught.value)
 
 
+def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = [pa.array(["Where?"]), pa.array(["order"]), pa.array(["chat"])]
+    parquet.write_table(pa.Table.from_arrays(columns, names=["text", "label", "label"]), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="the column label twice"):
+        read_cases(tmp_path / "d.parquet")
+
+
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing at that path"):
         read_cases(tmp_path / "none.jsonl")
@@ -363,6 +373,13 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) 
     path.write_text("text,label\na,b\n")
     with pytest.raises(DataError, match="expected a column 'txt', got the columns label, text"):
         read_cases(path, input_column="txt")
+
+
+def test_a_question_that_holds_the_answer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\na,b\n")
+    with pytest.raises(DataError, match="expected another column for the answer than for the question"):
+        read_cases(path, input_column=["text", "label"], expected_column="label")
 
 
 def test_equal_rows_are_dropped_with_a_note(file: Path) -> None:

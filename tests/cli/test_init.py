@@ -12,11 +12,14 @@ import pytest
 from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.config.grants import missing_grants
+from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.config.model_names import read_model_name
 from tuneworthy.errors import UserError
+from tuneworthy.prompts.templates import render
+from tuneworthy.prompts.transforms import contract
 from tuneworthy.scaffold import make_project, project_file
 from tuneworthy.trust import VARIABLE
+from tuneworthy.types import Variant
 
 OPENAI = {"provider": "openai", "model": "gpt-6-luna", "api_key_env": "OPENAI_API_KEY"}
 
@@ -52,6 +55,12 @@ def make(tmp_path: Path, n: int = 60, **options: Any) -> Path:
         ("gemini:gemini-4-flash", "gemini-4-flash",
          {"provider": "openai", "model": "gemini-4-flash", "api_key_env": "GEMINI_API_KEY",
           "base_url": "https://generativelanguage.googleapis.com/v1beta/openai"}),
+        ("ollama:m@http://gpu.example:11434/v1", "m",
+         {"provider": "openai", "model": "m", "base_url": "http://gpu.example:11434/v1", "api_key_env": ""}),
+        ("ollama:m@https://gpu.example/v1", "m",
+         {"provider": "openai", "model": "m", "base_url": "https://gpu.example/v1", "api_key_env": ""}),
+        ("openai:m@http://gpu.example/v1", "m",
+         {"provider": "openai", "model": "m", "base_url": "http://gpu.example/v1", "api_key_env": ""}),
         ("ollama:llama3.2:3b", "llama3-2-3b",
          {"provider": "openai", "model": "llama3.2:3b", "base_url": "http://localhost:11434/v1"}),
         ("vllm:Qwen/Qwen3-4B", "Qwen3-4B", {"provider": "vllm", "model": "hf:Qwen/Qwen3-4B"}),
@@ -69,7 +78,12 @@ def test_a_model_s_name_becomes_the_section_of_a_project_that_loads(
     for key in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.setenv(key, "not-a-key")
     project = load(make(tmp_path, model=text))
+    if section.get("api_key_env") == "":  # the key of another vendor is not sent to a server that was only named
+        assert [grant for grant in grants_of(project, priced=True) if grant.kind == "key"] == []
     assert project.ladder.baseline == name and missing_grants(project) == []
+    file = project.root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace(f"[models.{name}]", f"[models.{name}]\ninput_usd_per_mtok = 1.0"))
+    assert missing_grants(load(project.root)) == []  # who made the project may say what calls cost
 
 
 @pytest.mark.parametrize(
@@ -80,6 +94,12 @@ def test_a_model_s_name_becomes_the_section_of_a_project_that_loads(
         ("gpt-6-luna", "'gpt-6-luna' names no provider. Write PROVIDER:NAME"),
         ("openai:m@http://[", "has no valid address"),
         ("http:nowhere", "has no valid address"),
+        ("openai:gpt\udcff", "a character that cannot be printed"),  # a byte that is no UTF-8
+        ("openai:gpt\x7f", "a character that cannot be printed"),  # TOML has none
+        ("openai:\u202egpt", "a character that cannot be printed"),
+        ("openai:m@https://me:hunter2@x.example/v1", "contains a user name or a password"),
+        ("openai:m@https://x.example/v1?api_key=hunter2", "contains a key (api_key)"),
+        ("http://x.example/a?token=hunter2", "contains a key (token)"),
     ],
 )
 def test_a_model_that_cannot_be_read_is_refused_before_anything_is_written(
@@ -88,6 +108,45 @@ def test_a_model_that_cannot_be_read_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=r"^") as error:
         make(tmp_path, model=text)
     assert message in str(error.value) and not (tmp_path / "p").exists()
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["données", "x" * 200, "-.-", "Тикеты 2", "a\nb"])
+def test_any_folder_s_name_makes_a_project_that_loads(name: str, tmp_path: Path) -> None:
+    assert load(make_project(tmp_path / name, table(tmp_path / "d.csv", 60)).root).task.name
+
+
+@pytest.mark.parametrize("label", ["{{ input }}", "{% for i in range(9) %}", "{# note", "{{{%", "{a}"])
+def test_a_label_is_no_template(label: str, tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("text,label\n" + "".join(f"thing {i},{(label, 'b')[i % 2]}\n" for i in range(60)))
+    project = load(make_project(tmp_path / "p", path).root)
+    system = project.text(project.prompt.system)
+    assert system is not None and render(system, "a question").splitlines()[1:] == sorted(["b", label])
+    variant = contract(
+        Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}"), "label", ["b", label], None
+    )
+    assert variant.system is not None and render(variant.system, "a question").splitlines()[1:] == ["b", label]
+
+
+def test_a_model_in_the_home_of_nobody_is_a_path_like_any_other() -> None:
+    assert read_model_name("llama_cpp:~nobody-of-this-name/x.gguf").section["model"] == "~nobody-of-this-name/x.gguf"
+
+
+def test_a_file_that_is_read_is_written_again_only_whole(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    (root / "prompts").mkdir(parents=True)
+    own = table(root / "cases.jsonl", 0)
+    own.write_text("".join(json.dumps({"input": f"thing {i}", "expected": "ab"[i % 2]}) + "\n" for i in range(400)))
+    before = own.read_bytes()
+    with pytest.raises(UserError, match=r"cases.jsonl already exists, and a new project would overwrite it"):
+        make_project(root, own)  # half of the rows would become examples
+    (root / "prompts" / "system.md").write_text("Mine.")
+    with pytest.raises(UserError, match=r"system.md already exists"):
+        make_project(root, own, n_cases=400)
+    assert own.read_bytes() == before and (root / "prompts" / "system.md").read_text() == "Mine."
+    (root / "prompts" / "system.md").unlink()
+    assert make_project(root, own, n_cases=400).n_cases == len(rows(own))  # all rows are written again
 
 
 def test_the_address_that_the_vendor_s_sdk_would_use_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,14 @@ def test_a_mistyped_command_or_option_gets_the_nearest(
     assert f"Did you mean {nearest}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["init", "p\udcff", "--data", "x.csv", "--json"], ["models", "pull", "\udcff"]])
+def test_a_byte_that_is_no_text_is_refused_in_every_argument(
+    words: list[str], state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(words) == 2
+    assert "\\udcff' is not valid UTF-8" in capsys.readouterr().err
+
+
 def test_message_and_hint_are_joined_with_one_full_stop() -> None:
     assert str(UserError("No GGUF file yet.", hint="Run `x`.")) == "No GGUF file yet. Run `x`."
     assert str(UserError("No GGUF file yet", hint="Run `x`")) == "No GGUF file yet. Run `x`."

@@ -64,6 +64,33 @@ def test_a_fault_has_its_line_and_the_nearest_name(
     assert not any(word in " ".join(found) for word in ("pydantic", "Error", "Section", ".."))
 
 
+@pytest.mark.parametrize(
+    ("section", "line", "message"),
+    [
+        ("economics", "requests_per_month = inf", "economics.requests_per_month must be less than 1000000000000000"),
+        (
+            "economics",
+            "usd_per_wrong_answer = 1e308",
+            "economics.usd_per_wrong_answer must be less than 1000000000000000",
+        ),
+        ("economics", "serve_capacity_per_month = 1e-300", "must be greater than or equal to 1"),
+        ("split", "seed = -1", "split.seed must be greater than or equal to 0"),
+        ("split", "seed = 4294967296", "split.seed must be less than 4294967296"),
+        ("prompt", "max_tokens = 10000000000000000000000", "prompt.max_tokens must be less than"),
+        ("prompt", "parameters = { temperature = nan }", "Sampling parameters are"),
+        ("prompt", "parameters = { logit_bias = { a = inf } }", "Sampling parameters are"),
+        ("prompt", "parameters = { since = 1979-05-27 }", "Sampling parameters are"),
+        ("prompt", "parameters = { top_k = 99999999999999999999 }", "Sampling parameters are"),
+        ("decoding", "grid = [{ temperature = nan }]", "Sampling parameters are"),
+    ],
+)
+def test_a_number_that_nothing_can_count_or_send_is_a_fault(
+    section: str, line: str, message: str, tmp_path: Path
+) -> None:
+    (found,) = faults(tmp_path, f"{VALID}[{section}]\n{line}\n")
+    assert message in found and f"{FILE_NAME}:11: " in found
+
+
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     text = VALID.replace("name", "nam").replace('"exact"', '"exat"').replace("baseline", "baselin")
     assert len(faults(tmp_path, text)) >= 4

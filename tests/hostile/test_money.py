@@ -11,18 +11,21 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.e2e.resume_project import write_project
 from tests.hostile.fault_project import PRICE, ask, make_project
 from tests.hostile.fault_server import INPUT_TOKENS, OUTPUT_TOKENS, USAGE, Running
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke
 from tuneworthy.cli import run as run_verb
-from tuneworthy.config import load
+from tuneworthy.config import grants, load
+from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate import models
 from tuneworthy.providers.prices import price_for, price_of
 from tuneworthy.store import Expenses, Folder, ResponseStore, responses
 from tuneworthy.store.shapes import DamagedRecord
+from tuneworthy.trust import VARIABLE
 from tuneworthy.types import Failure, Response
 
 TRUE_COST = (INPUT_TOKENS + OUTPUT_TOKENS) * PRICE / 1e6
@@ -182,6 +185,36 @@ def test_a_project_cannot_lower_the_price_of_a_vendor(rates: tuple[float | None,
     tried("price that is not true", f"{rates}", held, price)
     lower = price_of("openai", "gpt-6-sol", named)  # the guard is off: as the project file says
     assert lower is not None and min(lower.rates.output, lower.rates.input) < listed.rates.output
+
+
+OWN = {
+    "groq": '''provider = "openai"
+model = "model-of-no-table"
+base_url = "https://api.groq.com/openai/v1"
+api_key_env = "GROQ_API_KEY"''',
+    "openai": 'provider = "openai"\nmodel = "model-of-no-table"',
+    "decisions": 'provider = "openai_decisions"\nmodel = "model-of-no-table"\ncriteria = { a = "", b = "" }',
+    "http": 'provider = "http"\nurl = "https://api.openai.com/v1/responses"\napi_key_env = "OPENAI_API_KEY"',
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_price_in_the_project_file_takes_consent_where_the_key_takes_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's file that says that calls cost nothing would lift every limit, `--max-usd` too."""
+    monkeypatch.delenv(VARIABLE)
+    for variable in ("GROQ_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(variable, "key-0123456789-of-the-user")
+    free = "\ninput_usd_per_mtok = 0.0\noutput_usd_per_mtok = 0.0"
+    for priced in (False, True):
+        write_project(tmp_path, OWN[name] + free * priced, n_cases=60, n_examples=0, rungs="baseline", ladder="")
+        project = load(tmp_path)
+        wanted = missing_grants(project)
+        tried("price that is not true", f"{name}, priced: {priced}", bool(wanted) is priced, wanted)
+    assert price_for(project.models["m"]) is not None and price_for(project.models["m"]).free  # type: ignore[union-attr]
+    monkeypatch.setattr(grants, "_PRICES", ())  # the guard is off
+    assert missing_grants(project) == []
 
 
 @pytest.mark.parametrize("url", ["https://api.groq.com/openai/v1", "https://api.openai.com/v1"])

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tuneworthy.config.models import OpenAIDecisions, SystemOne
 from tuneworthy.errors import ProviderError
+from tuneworthy.evaluate.models import open_model
 from tuneworthy.providers import open_provider
 from tuneworthy.types import Message, Request, Response
 
@@ -122,6 +123,9 @@ def test_a_refusal_is_an_answer_without_a_label() -> None:
         ("systemone", {"label": {"choice": "elsewhere", "probabilities": {}}}),
         ("systemone", {"label": {"choice": "top_up", "probabilities": {"elsewhere": 1.0}}}),
         ("systemone", {"label": {"choice": "top_up", "probabilities": {"top_up": "much"}}}),
+        ("systemone", {"label": {"choice": "top_up", "probabilities": {"top_up": "nan"}}}),
+        ("systemone", {"label": {"choice": "top_up", "probabilities": {"top_up": 97}}}),
+        ("systemone", {"label": {"choice": "top_up", "probabilities": {"top_up": -0.5}}}),
         ("openai_decisions", []),
         ("openai_decisions", [{"type": "predicate", "probability": 0.4}]),
         ("openai_decisions", [{"type": "choice", "choice": True, "probabilities": []}]),
@@ -131,6 +135,24 @@ def test_another_shape_or_another_label_is_malformed(kind: str, answers: Any) ->
     error, _ = ask(kind, {"model": "m", "answers": answers})
     assert isinstance(error, ProviderError)
     assert error.code == "malformed"
+
+
+@pytest.mark.parametrize("kind", ["systemone", "openai_decisions"])
+def test_the_budget_counts_what_every_request_says_of_the_labels(kind: str) -> None:
+    """A label may come with pages of text, all of which is paid for with every case."""
+    criteria = {"card_arrival": "a new card is on its way, " * 1000, "top_up": ""}
+    section = {"systemone": SystemOne, "openai_decisions": OpenAIDecisions}[kind]
+    config = section(
+        provider=kind, model="m", base_url="https://x.example/v1", api_key_env="A_KEY", criteria=criteria,
+        input_usd_per_mtok=10.0, output_usd_per_mtok=0.0,
+    )  # fmt: skip
+    model = open_model("mine", config, Path())
+    request = Request(messages=(SYSTEM, USER))
+    tokens = len(criteria["card_arrival"]) // 4
+    _, cost = model.settled(request, Response(text="top_up", input_tokens=tokens, output_tokens=1))
+    assert cost == pytest.approx(tokens * 1e-5) and model.ceiling_usd(request) > cost
+    model.provider.added_bytes = 0  # type: ignore[attr-defined]  # the guard is off: such usage is not believed
+    assert model.settled(request, Response(text="top_up", input_tokens=tokens, output_tokens=1))[1] < cost / 2
 
 
 def test_two_labels_are_needed() -> None:

@@ -22,7 +22,7 @@ class Server(BaseHTTPRequestHandler):
     """A token is a character."""
 
     thinks: ClassVar[bool] = False
-    loses: ClassVar[bool] = False
+    loses: ClassVar[str] = ""
     says: ClassVar[dict[str, Any]] = {}
 
     def do_POST(self) -> None:
@@ -55,15 +55,20 @@ class Server(BaseHTTPRequestHandler):
         for index, prompt in enumerate(asked["prompt"]):
             told: list[Any] = [None]
             told += [{str(token): {"logprob": WORTH.get(chr(token), -9.0)}} for token in prompt[1:]]
-            rows.append({"index": index, "text": "", "prompt_logprobs": told[:-1] if self.loses else told})
-        return {"choices": rows[::-1]}
+            rows.append({"index": index, "text": "", "prompt_logprobs": told[:-1] if self.loses == "tokens" else told})
+        broken: dict[str, Any] = {
+            "prompts": {"choices": rows[1:]},
+            "index": {"choices": [{}] * len(rows)},
+            "choices": {},
+        }
+        return broken.get(self.loses, {"choices": rows[::-1]})
 
     def log_message(self, *arguments: Any) -> None: ...
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    Server.thinks, Server.loses, Server.says = False, False, {}
+    Server.thinks, Server.loses, Server.says = False, "", {}
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -92,8 +97,9 @@ def test_a_label_has_the_sum_of_its_own_tokens_and_the_prompt_counts_for_nothing
     assert response.input_tokens == 3 * prompt + 6
 
 
-def test_an_answer_without_all_tokens_is_refused(address: str) -> None:
-    Server.loses = True
+@pytest.mark.parametrize("loses", ["tokens", "prompts", "index", "choices"])
+def test_an_answer_without_all_tokens_is_refused(loses: str, address: str) -> None:
+    Server.loses = loses
     with pytest.raises(ProviderError, match="other tokens"):
         rank(address)
 

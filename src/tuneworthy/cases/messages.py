@@ -53,6 +53,8 @@ say = Catalogue(
         # Notes of the readers
         "unread_keys": "ignored keys: {names}",
         "unread_columns": "ignored columns: {names}",
+        "ignored_sheets": "ignored sheets: {names}",
+        "nameless_cell": "a cell in a column without a name is ignored",
         "took_columns": "using column {input!r} as the input and {expected}",
         "as_expected": "column {name!r} as the expected answer",
         "none_as_expected": "no column as the expected answer",
@@ -237,6 +239,9 @@ KNOWN_FORMAT: Final = Fault(
     "`data import` and `data distill` have these options).",
 )
 COLUMN: Final = Fault("a column {name!r}", "{near} Fix --input or --expected.")
+ANSWER_APART: Final = Fault(
+    "another column for the answer than for the question", "Leave the column of the answer out of --input."
+)
 INPUT_COLUMN: Final = Fault(
     "a column `input`",
     "Rename the columns to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "

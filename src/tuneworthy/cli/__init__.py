@@ -102,6 +102,12 @@ def main() -> None:
 
 
 def _run(invocation: Invocation) -> int:
+    for argument in invocation.arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # neither a file of ours nor a JSON document could hold it
+            message = messages.say("argument_not_utf8", argument=argument)
+            raise UserError(message, hint=messages.say("rename_argument")) from None
     result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
     if sys.stdout is not None:
         sys.stdout.flush()  # a full disk is an error of this command, not of the interpreter's end

@@ -27,7 +27,13 @@ from tuneworthy.scaffold import EMBEDDED, make_project
     type=click.IntRange(min=1),
     help="Cases to draw from the file (default: half, at most 500; all with --examples).",
 )
-@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw and of the project.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=7,
+    show_default=True,
+    help="Seed of the draw and of the project.",
+)
 @json_option
 def command(
     folder: Path,

@@ -20,6 +20,8 @@ say = Catalogue(
         # how a command ended
         "error": "error{code}: {error}",
         "see_help": "Run `{command} --help` for the options.",
+        "argument_not_utf8": "The argument {argument!r} is not valid UTF-8.",
+        "rename_argument": "Rename the file or folder that it names.",
         "bad_usage": "{problem}",
         "no_such_option": "Unknown option: {name!r}.",
         "missing_parameter": "{problem}",

@@ -1,8 +1,11 @@
 """What every section of the project file is: typed, closed to unknown keys, immutable."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from tuneworthy.config import messages
 
 
 class Section(BaseModel):
@@ -12,6 +15,25 @@ class Section(BaseModel):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+# No amount, number of requests or time is above it: products of several stay finite.
+_MOST: Final = 1e15
+Positive = Annotated[float, Field(gt=0, lt=_MOST)]
+NonNegative = Annotated[float, Field(ge=0, lt=_MOST)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+# Of the libraries that draw with it.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _sendable(value: dict[str, Any]) -> dict[str, Any]:
+    """Return `value` if JSON can say it: no date, no `nan`, no number above 64 bits."""
+    try:
+        same = orjson.loads(orjson.dumps(value)) == value
+    except TypeError:
+        same = False
+    if not same:
+        raise ValueError(messages.say("not_sendable"))
+    return value
+
+
+# Sampling parameters, which are sent as JSON.
+Parameters = Annotated[dict[str, Any], AfterValidator(_sendable)]

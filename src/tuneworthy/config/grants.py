@@ -6,6 +6,7 @@ found as well. What enforces a grant is at the place of use (see `trust`).
 
 import os
 from collections.abc import Iterator
+from typing import Final
 
 from tuneworthy.config.base import Section
 from tuneworthy.config.graders import KnownGrader
@@ -16,10 +17,13 @@ from tuneworthy.config.strangers import tags_of
 from tuneworthy.registry import entry_grant
 from tuneworthy.trust import Grant, code_grant, file_grant, is_allowed, key_grant
 
+# Keys that say what calls cost: no limit on spending holds where they say too little.
+_PRICES: Final = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per_call")
 
-def grants_of(project: Project) -> list[Grant]:
-    """Return all that the project asks for, sorted."""
-    grants = [grant for section in _sections(project) for grant in _of_section(section, project)]
+
+def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
+    """Return all that the project asks for, sorted; if `priced`, what it asks for once it says what calls cost."""
+    grants = [grant for section in _sections(project) for grant in _of_section(section, project, priced=priced)]
     grants += [entry_grant("rungs", name) for name in project.ladder.rungs if name not in RUNGS]
     grants += [file_grant(project.root, name) for name in _paths(project)]
     return sorted({grant for grant in grants if grant is not None})
@@ -43,10 +47,11 @@ def _sections(value: object) -> Iterator[Section]:
         yield from _sections(part)
 
 
-def _of_section(section: Section, project: Project) -> Iterator[Grant | None]:
+def _of_section(section: Section, project: Project, *, priced: bool) -> Iterator[Grant | None]:
     variable, function = getattr(section, "key_variable", None), getattr(section, "function", None)
     if isinstance(variable, str):
-        yield key_grant(variable, str(getattr(section, "base_url", None) or getattr(section, "url", "")))
+        priced = priced or any(getattr(section, name, None) is not None for name in _PRICES)
+        yield key_grant(variable, str(getattr(section, "base_url", None) or getattr(section, "url", "")), priced=priced)
     if isinstance(function, str):
         yield code_grant(function, project.root)
     if isinstance(section, Vllm):

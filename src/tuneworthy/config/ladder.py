@@ -1,10 +1,10 @@
 """[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: what is tried, within what."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
+from tuneworthy.config.base import Count, NonNegative, Parameters, Positive, Section, Share
 from tuneworthy.config.strangers import open_name
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
@@ -43,7 +43,7 @@ class FewShotSection(Section):
 class DecodingSection(Section):
     """[decoding]"""
 
-    grid: list[dict[str, Any]] | None = None
+    grid: list[Parameters] | None = None
     """Sampling settings to try; the preset, and what `decode sweep` found, if not set."""
     preset: PresetName = "auto"
     """The kind of use whose sampling settings are tried (docs/decoding-presets.md); `auto` goes by the kind of task."""
@@ -83,7 +83,7 @@ class Economics(Section):
     """Price of the GPU that trains, US dollars an hour."""
     serve_usd_per_month: NonNegative = 584.0
     """Price of one server of the fine-tuned model, US dollars a month."""
-    serve_capacity_per_month: Positive = 1_000_000.0
+    serve_capacity_per_month: Annotated[float, Field(ge=1, lt=1e15)] = 1_000_000.0
     """Requests that one such server can take in a month, peaks allowed for."""
     serve_usd_per_1k: NonNegative = 0.0
     """What a thousand answers of the fine-tuned model cost beside that, US dollars (serving paid by the token)."""

@@ -15,10 +15,12 @@ say = Catalogue(
         "remove_key": "Remove the key.",
         "missing_key": "{where}: The key {key} is missing.",
         "invalid_value": "{where}: {key} must {rule}, but it is {got}.",
+        "not_sendable": "Sampling parameters are texts, finite numbers, booleans, and lists and tables of them.",
         "rule_broken": "{where}: {reason}",
         # a model named on the command line
         "model_without_name": "{text!r} names no model.",
         "model_without_provider": "{text!r} names no provider.",
+        "model_not_printable": "{text!r} holds a character that cannot be printed.",
         "not_an_address": "{text!r} has no valid address.",
         "model_form": "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server.",
         # keys that depend on each other

@@ -6,6 +6,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -67,8 +68,10 @@ def read_model_name(text: str) -> NamedModel:
         text: `PROVIDER:NAME`, `PROVIDER:NAME@URL`, or the address of a pipeline (`http://...`).
 
     Raises:
-        UserError: The provider is unknown, or the name is missing.
+        UserError: The provider is unknown, the name is missing, or it cannot be written into a project file.
     """
+    if not text.isprintable():
+        raise UserError(messages.say("model_not_printable", text=text), hint=messages.say("model_form"))
     vendor_name, _, label = text.partition(":")
     if label.startswith("//"):
         vendor_name, label = "http", text
@@ -87,8 +90,8 @@ def read_model_name(text: str) -> NamedModel:
         at = _NAME_AT_URL.fullmatch(label)
         label, url = at.groups() if at else (label, vendor.url or os.environ.get(vendor.url_variable, ""))
         section |= {"model": label} | ({"base_url": url} if url else {})
-        if vendor.key and urlsplit(origin_of(url)).hostname not in LOOPBACK:
-            section["api_key_env"] = vendor.key
+        if urlsplit(origin_of(url)).hostname not in LOOPBACK:  # over plain HTTP everyone on the way could read the key
+            section["api_key_env"] = vendor.key if not url or url.startswith("https:") else ""
     else:
         section["model"] = _local(label, vendor.provider)
     if url and not origin_of(url):
@@ -104,4 +107,6 @@ def _local(label: str, provider: str) -> str:
         return label
     if provider == "vllm" and not Path(label).exists():
         return f"hf:{label}"
-    return str(Path(label).expanduser().resolve())
+    with suppress(RuntimeError):  # there is no such user
+        return str(Path(label).expanduser().resolve())
+    return label

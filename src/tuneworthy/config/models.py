@@ -36,7 +36,7 @@ class ModelSection(Section):
     def key_variable(self) -> str | None:
         """The variable whose value is sent as the key: a server on this machine gets one only if that is written."""
         written = self.hosted or "api_key_env" in self.model_fields_set
-        return getattr(self, "api_key_env", None) if written else None
+        return getattr(self, "api_key_env", None) or None if written else None
 
 
 class LlamaCpp(ModelSection):
@@ -95,7 +95,7 @@ class OpenAI(ModelSection):
     base_url: str = "https://api.openai.com/v1"
     """Address of the server, up to and including the version."""
     api_key_env: str | None = "OPENAI_API_KEY"
-    """Environment variable that holds the key; keys are never written."""
+    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
     @property
     def hosted(self) -> bool:
@@ -111,7 +111,7 @@ class Anthropic(ModelSection):
     base_url: str = "https://api.anthropic.com"
     """Address of the server, without the version."""
     api_key_env: str = "ANTHROPIC_API_KEY"
-    """Environment variable that holds the key; keys are never written."""
+    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
     @property
     def hosted(self) -> bool:
@@ -130,7 +130,7 @@ class DecisionSection(ModelSection):
     base_url: str
     """Address of the server, up to and including the version."""
     api_key_env: str | None
-    """Environment variable that holds the key; keys are never written."""
+    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
     criteria: dict[str, str] = Field(min_length=2, max_length=255)
     """Each label, and what it means (may be empty)."""
     question: str = "Which label fits the text?"
@@ -148,7 +148,7 @@ class SystemOne(DecisionSection):
     base_url: str = "https://api.typesafe.ai/v1"
     """Address of the server, up to and including the version."""
     api_key_env: str | None = "TYPESAFE_API_KEY"
-    """Environment variable that holds the key; keys are never written."""
+    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
 
 class OpenAIDecisions(DecisionSection):
@@ -158,7 +158,7 @@ class OpenAIDecisions(DecisionSection):
     base_url: str = "https://api.openai.com/v1"
     """Address of the server, up to and including the version."""
     api_key_env: str | None = "OPENAI_API_KEY"
-    """Environment variable that holds the key; keys are never written."""
+    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
 
 class Http(ModelSection):

@@ -1,10 +1,10 @@
 """[reflection]: which model rewrites the prompt from what went wrong on dev."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Section
+from tuneworthy.config.base import Count, Parameters, Section
 
 
 class Reflection(Section):
@@ -20,7 +20,7 @@ class Reflection(Section):
     the searched half of dev first, most of which a run has stored by then; these do not count."""
     max_tokens: Count = 2048
     """Limit of a rewritten prompt, tokens."""
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     """Sampling parameters of this model, such as `temperature`; the provider's default if not set."""
     personal_data: Literal["mask", "send"] = "mask"
     """What becomes of personal data in cases and answers before this model sees it: masked, or sent as it is."""

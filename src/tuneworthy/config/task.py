@@ -1,10 +1,10 @@
 """[task], [cases], [examples], [split], [prompt]: what is asked, of what data, how it is put."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Positive, Section, Share
+from tuneworthy.config.base import Count, Parameters, Positive, Section, Seed, Share
 
 Problem = Literal[
     "factual_knowledge",
@@ -55,7 +55,7 @@ class Examples(Section):
 class SplitSection(Section):
     """How dev and test are drawn."""
 
-    seed: int = 7
+    seed: Seed = 7
     """Seed of every draw of this project."""
     dev: Count = 80
     """Dev cases, at most; taken from the examples where there are at least 200, else from the cases; those are examples
@@ -73,7 +73,7 @@ class PromptSection(Section):
     """Limit of an answer, tokens."""
     stop: list[str] = []
     """Texts that end an answer, such as a line break where answers are one line."""
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     """Sampling parameters as they are sent today, such as `temperature`; the provider's default if not set."""
     rank_labels: bool = True
     """Whether the rung `prompt` also ranks the labels of a choice task by their log-probability, where the model can;

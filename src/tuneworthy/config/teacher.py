@@ -1,11 +1,11 @@
 """[teacher]: who answers the questions that a small model is to learn from, and under which terms."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from tuneworthy.config import messages
-from tuneworthy.config.base import Count, Section, Share
+from tuneworthy.config.base import Count, Parameters, Section, Share
 
 References = Literal["corrected", "all", "none"]
 PersonalData = Literal["mask", "drop", "send"]
@@ -33,7 +33,7 @@ class Teacher(Section):
     """Template of the question, with `model`: a path or the template itself."""
     max_tokens: Count | None = None
     """Limit of an answer, tokens; that of the prompt or the variant if not set."""
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     """Sampling parameters, such as `temperature`; those of the variant if not set, else the provider's default."""
     samples: Count = 1
     """Answers to each question: the best is kept where a right answer is known, else see `self_consistency`."""

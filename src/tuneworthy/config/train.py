@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Positive, Section
+from tuneworthy.config.base import Count, Positive, Section, Seed
 
 Method = Literal["lora", "qlora", "full"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -38,5 +38,5 @@ class Train(Section):
     unlearn the rest. 0 for none."""
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the order of rows, the adapters and the dropout."""

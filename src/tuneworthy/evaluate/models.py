@@ -57,30 +57,30 @@ class OpenModel:
     def ceiling_usd(self, request: Request) -> float:
         """Return the most that one call can cost, US dollars."""
         request = _bounded(request)
-        return (
-            self.price.ceiling(_size(request), request.max_tokens, features=_features(request)) if self.price else 0.0
-        )
+        size = self._size(request)
+        return self.price.ceiling(size, request.max_tokens, features=_features(request)) if self.price else 0.0
 
     def settled(self, request: Request, response: Response) -> tuple[Response, float]:
         """Return a response and its cost, US dollars; the ceiling, and no usage, if what it reports cannot be true."""
         if self.price is None:
             return response, 0.0
         request, ceiling = _bounded(request), self.ceiling_usd(request)
-        response = believed(request, response, most_input_tokens(_size(request), features=_features(request)))
+        response = believed(request, response, most_input_tokens(self._size(request), features=_features(request)))
         if response.input_tokens is None or response.output_tokens is None:
             return response, ceiling
         cost = self.price.cost(response.input_tokens, response.output_tokens, response.cached_tokens or 0)
         return response, min(cost, ceiling)
 
+    def _size(self, request: Request) -> int:
+        """Return the bytes of a prompt, what the provider adds to each of them included."""
+        output = request.output
+        size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
+        size += getattr(self.provider, "added_bytes", 0)
+        return size * len(output.choices) if output.kind == "ranked" else size  # a prompt is read once for each label
+
     def doubtful(self, answer: Response | Failure) -> bool:
         """Whether an answer counts at its ceiling, as the provider reported no usage that can be true."""
         return self.price is not None and isinstance(answer, Response) and answer.output_tokens is None
-
-
-def _size(request: Request) -> int:
-    output = request.output
-    size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
-    return size * len(output.choices) if output.kind == "ranked" else size  # a prompt is read once for each label
 
 
 def _bounded(request: Request) -> Request:

@@ -28,7 +28,7 @@ from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
-from tuneworthy.types import Case, Trace, Variant
+from tuneworthy.types import Case, Response, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
@@ -50,7 +50,7 @@ class Measurement:
         usd_per_1k: A thousand answers; None if not told.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
-        beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
+        beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
     """
 
     rung: str
@@ -295,8 +295,39 @@ def balance_of(session: Session) -> LabelBalance | None:
     )
 
 
-def beside_labels(session: Session, record: RungRecord, trial: Measurement, balance: LabelBalance) -> RungRecord:
-    """Return the record with the recall of each label, and whether the variant beats always answering the majority."""
+async def constant_score(session: Session) -> Pair | None:
+    """Return what always giving the most frequent answer of dev (of the examples without dev) scores on test.
+
+    None where that is no bar: outside a label task, most answers differ. A judge is not asked: the expected answers are
+    right.
+    """
+    expected = [case.expected for case in session.split.dev] or [row.answer for row in session.split.shots]
+    counts = Counter(None if one is None else accepted(one)[:1] for one in expected)
+    answer, n = counts.most_common(1)[0] if counts else (None, 0)
+    few = session.task.kind != "label" and n <= len(expected) / 2
+    if not n or few:
+        return None
+    test = session.split.test
+    if session.project.graders[0].type == "judge":
+        wanted = [None if case.expected is None else accepted(case.expected) for case in test]
+        right = [one is None if answer is None else answer[0] in (one or ()) for one in wanted]
+        return np.array(right, dtype=float), np.ones(len(test))
+    response = Response(text="".join(answer or ()), finish_reason="refusal" if answer is None else "stop")
+    traces = [Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=response) for case in test]
+    num, den, _ = await session.score(traces, test)
+    return num, den
+
+
+def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool:
+    """Return whether a variant is shown to be better than always giving one answer, whose scores are `constant`."""
+    num, den = constant
+    always = replace(trial, num=num, den=den)
+    groups = session.groups(session.split.test)
+    return compare(*_common(always, trial, groups), alpha=0.05, seed=session.project.split.seed).better
+
+
+def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
+    """Return the score on the test cases of each label."""
     test = session.split.test
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in test]
     scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
@@ -305,11 +336,7 @@ def beside_labels(session: Session, record: RungRecord, trial: Measurement, bala
         rows = scored & np.array([one == label for one in labels])
         if total := float(trial.den[rows].sum()):
             recall[label] = float(trial.num[rows].sum()) / total
-    right = np.array([case.expected is not None and balance.label in accepted(case.expected) for case in test])
-    majority = replace(trial, num=trial.den * right, unscored=trial.unscored)
-    groups = session.groups(test)
-    gain = compare(*_common(majority, trial, groups), alpha=0.05, seed=session.project.split.seed)
-    return replace(record, recall=recall, beats_majority=gain.better)
+    return recall
 
 
 def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace]) -> list[LabelConfusion]:

@@ -91,7 +91,7 @@ class RungRecord:
         bounds95: One-sided 95 % lower and upper bound, each on its own.
         n_effective: Independent right/wrong cases that would be as precise.
         delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
-        beats_majority: Whether it is shown to be better than always answering the majority label; None without labels.
+        beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
         constant: Whether it answers the same to every case.
         recall: Score on the test cases of each label, for a label task.
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.

@@ -33,12 +33,15 @@ from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.estimate import RungEstimate, estimate_run
 from tuneworthy.ladder.measurement import (
     Measurement,
+    Pair,
     balance_of,
-    beside_labels,
+    beats_constant,
     confusion_of,
+    constant_score,
     decide,
     first_error,
     measure_on_test,
+    recall_of,
     with_decision,
 )
 from tuneworthy.ladder.measurement import (
@@ -186,6 +189,7 @@ class LadderRun:
         classical_leads: Whether it is ahead of today's variant on dev, so that it is compared with the best.
         trials: What was measured on test, by rung.
         balance: The most frequent label.
+        constant: What always giving the most frequent answer scores, where that is a bar.
     """
 
     def __init__(self, session: Session, *, quick: bool = False, watcher: RungWatcher | None = None) -> None:
@@ -202,6 +206,7 @@ class LadderRun:
         self.classical_leads = False
         self.trials: dict[str, Measurement] = {}
         self.balance = None if quick else balance_of(session)
+        self.constant: Pair | None = None
         dev = shuffled(session.split.dev, session.project.split.seed)
         self.dev = dev[:QUICK_DEV] if quick else dev
         self._n_on_dev: dict[str, int] = {}
@@ -212,6 +217,7 @@ class LadderRun:
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
         if not self.quick:
             plan_comparisons(self.session)
+            self.constant = await constant_score(self.session)
         estimate = None if self.quick else estimate_run(self.session.project, self.session.data, {})
         self.watcher.plan(order, estimate.rungs if estimate else {})
         for name in order:
@@ -386,8 +392,10 @@ class LadderRun:
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
         if self.balance is not None:
-            record = beside_labels(self.session, record, trial, self.balance)
-            trial = replace(trial, beats_majority=record.beats_majority)
+            record = replace(record, recall=recall_of(self.session, trial))
+        if self.constant is not None:
+            trial = replace(trial, beats_majority=beats_constant(self.session, trial, self.constant))
+            record = replace(record, beats_majority=trial.beats_majority)
         self.trials[name] = trial
         if name == TEACHER:
             return replace(

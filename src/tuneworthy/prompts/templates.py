@@ -19,6 +19,7 @@ LIMIT_S: Final = 2.0
 
 
 _VARIABLE: Final = re.compile(r"\{\{ *([A-Za-z_]\w*) *\}\}")
+_OPENS: Final = re.compile(r"\{(?=[{%#])")
 # Names that have a meaning of their own in Jinja.
 _OWN_NAMES: Final = frozenset(
     ["true", "false", "none", "True", "False", "None", "range", "dict", "lipsum", "cycler", "joiner", "namespace"]
@@ -71,6 +72,15 @@ def _in_child(function: Callable[..., dict[str, Any]], source: str, *arguments: 
         messages.say("missing_variable", template=source[:60], error=answer["fault"], names=names),
         hint=messages.say("fix_variable"),
     )
+
+
+def verbatim(text: str) -> str:
+    """Return a template that writes `text` as it is: a label or a name that comes from data is no template.
+
+    >>> verbatim("{{ input }}"), verbatim("{a}")
+    ("{{ '{' }}{ input }}", '{a}')
+    """
+    return _OPENS.sub("{{ '{' }}", text)
 
 
 def check_template(source: str) -> None:

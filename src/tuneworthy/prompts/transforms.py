@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from tuneworthy.prompts.templates import verbatim
 from tuneworthy.types import Variant
 
 COT_MARKER = "Answer:"
@@ -111,16 +112,18 @@ def _with_system(variant: Variant, system: str) -> Variant:
 
 def _contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
     """Describe the form of the answer in words; labels that stand in the prompt already are not listed again."""
-    if kind == "label" and all(label in (variant.system or "") for label in labels):
+    listed = [verbatim(label) for label in labels]
+    if kind == "label" and all(label in (variant.system or "") for label in listed):
         return "Answer with exactly one of the labels above, copied letter by letter, and nothing else."
     if kind == "label":
         return "Answer with exactly one of these labels, copied letter by letter, and nothing else:\n" + "\n".join(
-            labels
+            listed
         )
     if kind == "json":
         fields = list((schema or {}).get("properties", {}))
         return (
-            f"Answer with one JSON object and nothing else. Use only these fields: {orjson.dumps(fields).decode()}. "
+            f"Answer with one JSON object and nothing else. Use only these fields: "
+            f"{verbatim(orjson.dumps(fields).decode())}. "
             "Leave a field out if the input does not give it. Copy values from the input word by word."
         )
     if kind == "short_answer":

@@ -20,6 +20,8 @@ class Provider(Protocol):
             URL, engine settings. JSON-able, without secrets; part of every store key.
         supports: Features that `Request` may use: subset of ``{"choice", "json_schema", "ranked", "tools",
             "logprobs", "seed"}``. A feature that is not named is never sent.
+
+    One that adds a text of its own to every prompt may say so in `added_bytes`: the budget counts it.
     """
 
     identity: Mapping[str, Any]

@@ -15,6 +15,8 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tuneworthy.config.models import DecisionSection
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
@@ -27,6 +29,8 @@ from tuneworthy.types import Message, Request, Response
 NAME = "label"
 # Of a probability, so that it has a logarithm.
 LEAST = 1e-12
+# The same, as it may be rounded.
+MOST = 1.001
 # Of an answer, for each label.
 _LABEL_BYTES = 2048
 
@@ -55,6 +59,7 @@ class DecisionProvider:
         self.capabilities = capabilities_of(config.provider, config.model)
         self.supports = self.capabilities.supports
         self._config, self._path, self._write, self._read = config, path, write, read
+        self.added_bytes = len(orjson.dumps([config.question, config.criteria]))  # of every prompt, which is paid for
         self._client = HttpClient(config.base_url, key=api_key, timeout_s=config.timeout_s)
 
     def __repr__(self) -> str:
@@ -75,6 +80,8 @@ class DecisionProvider:
             shares = {label: float(share) for label, share in decided[1]} if decided else {}
             if decided and (decided[0] not in criteria or not set(shares) <= set(criteria)):
                 raise ValueError("a label that was not among those sent")
+            if not all(0.0 <= share <= MOST for share in shares.values()):
+                raise ValueError("a probability outside 0 to 1")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._client.malformed(
                 "an answer with a choice and its probabilities",

@@ -38,7 +38,7 @@ class RungEvidence:
         score: On test, with its 95% interval; None if it was not measured there.
         n: Test cases, and as how many independent right/wrong ones they count (`n_effective`).
         hosted: Whether its model runs elsewhere.
-        beats_majority: Whether it is shown to be better than the majority label; None for other tasks.
+        beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
         constant: Whether it answers the same to every case.
         delta_today: Paired difference to today's option, with its interval.
         no_worse: Whether it is non-inferior to the best that was measured; known of the classical baseline.
@@ -293,7 +293,7 @@ class Evidence:
     def target_of(self, rung: RungEvidence | None) -> Target | None:
         """Say whether a measured variant meets the target; None without a target.
 
-        One with holes settles nothing, and one that answers a label task must beat the majority label.
+        One with holes settles nothing, and where one answer is frequent, always giving that must be beaten.
         """
         if self.target is None:
             return None

@@ -5,6 +5,7 @@ Each was found by trying to fool the verdict.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,33 @@ def test_the_majority_share_is_shown_without_examples(tmp_path: Path, capsys: Ca
     assert told.option("baseline/today")["target"] == "missed"
     assert "gives every case the same answer" in told.terminal and "majority" in told.paragraph
     assert told.outcome != "do_not_fine_tune" or told.verdict["reason_code"] != "target_met"
+
+
+def rare(i: int) -> bool:
+    return share(0.04, "rare")(i)
+
+
+CONSTANTS: dict[str, tuple[Callable[[int], Any], str, str]] = {
+    "json": (lambda i: json.dumps({"fraud": rare(i)}), "json_fields", json.dumps({"fraud": False})),
+    "number": (lambda i: str(10 + i) if rare(i) else "0", "numeric", "0"),
+    "decline": (lambda i: colour(i) if rare(i) else None, "exact", "I don't know."),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+@pytest.mark.parametrize("slips", [False, True])
+def test_always_giving_the_frequent_answer_meets_no_target_whatever_the_task(
+    name: str, slips: bool, tmp_path: Path, capsys: Capture
+) -> None:
+    """96 of 100 cases expect the same: a model that says nothing else knows nothing, even if it slips now and then."""
+    truth, grader, always = CONSTANTS[name]
+    today = Scripted(answers=lambda i: "{}" if slips and i % 37 == 7 else always)
+    task = made(tmp_path, {"today": today}, truth=truth, n=300, n_examples=0, graders=f'[[graders]]\ntype = "{grader}"')
+    told = ask(task, capsys, probe=False, rungs=["baseline"])
+    row = told.option("baseline/today")
+    assert row["score"] > 0.9 and row["target"] == ("unresolved" if slips else "missed"), row
+    assert told.outcome != "do_not_fine_tune"
+    told.says_none_of("meets the target", "is good enough")
 
 
 @pytest.mark.parametrize("named", [None, "quality", "cost", "latency", "format", "style"])

@@ -69,6 +69,8 @@ class Columns:
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
                 raise RowFault(messages.COLUMN.at(name=name, near=did_you_mean(name, keys)), have)
+        if expected in inputs:
+            raise RowFault(messages.ANSWER_APART, messages.say("as_expected", name=expected))
         self.messages = "messages" if "messages" in keys and not inputs else None
         guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
         self.inputs = tuple(inputs) or ((guess,) if guess else ())

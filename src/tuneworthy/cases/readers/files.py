@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -497,6 +498,8 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
     number, unpacked, fault = 0, 0, ""
     for read in _batches(excel_rows, path):
         fault = read["fault"]
+        if ignored := read.get("ignored"):
+            journal.note(messages.say("ignored_sheets", names=", ".join(ignored)), 0)
         for cells in read["rows"]:
             number, unpacked = number + 1, unpacked + sum(map(len, cells))
             if unpacked > journal.MAX_UNPACKED:
@@ -510,6 +513,8 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
                     yield number, None
                     return
             else:
+                if any(cell and not name for name, cell in zip_longest(names, cells)):
+                    journal.note(messages.say("nameless_cell"))
                 yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
     if fault:
         raise _file_error(path, messages.EXCEL, fault)

@@ -1,10 +1,12 @@
 """Reads rows of Parquet files in the limited child: a kilobyte of such a file can stand for gigabytes."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.readers.open_file import fault_of, keep_open, resume
 
 
@@ -41,6 +43,9 @@ def _batches(path: str, first: int, size: int) -> Iterator[Any]:
     pa.set_memory_pool(pa.system_memory_pool())  # others reserve more than the child may have
     at = 0
     with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+        for name, n in Counter(file.schema_arrow.names).items():
+            if n > 1:  # a row would keep the last of them
+                raise ValueError(messages.say("twice", name=f"the column {name}"))
         for batch in file.iter_batches(batch_size=size, use_threads=False):
             at += len(batch)
             if at > first:
