@@ -97,8 +97,8 @@ def make_project(
         compare: Further models, which the rung `model` tries.
 
     Raises:
-        UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has no known
-            provider, or its address holds a secret.
+        UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has
+            no known provider, or its address holds a secret.
     """
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import scipy
 
-from tuneworthy.cases.labelling import rank, read_labels
+from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
