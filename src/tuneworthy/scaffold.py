@@ -103,9 +103,6 @@ def make_project(
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
-    for one in models:
-        if url := one.section.get("base_url") or one.section.get("url"):
-            check_address(url)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
@@ -175,10 +172,12 @@ def _named(*names: str) -> list[NamedModel]:
     """Return the models, each with a key of its own in `[models]`.
 
     Raises:
-        UserError: A provider is unknown, or a name is missing.
+        UserError: A provider is unknown, a name is missing, or an address holds a secret.
     """
     models: dict[str, NamedModel] = {}
     for model in map(read_model_name, names):
+        if url := model.section.get("base_url") or model.section.get("url"):
+            check_address(url)
         numbered = (f"{model.name}-{number}" for number in count(2))
         name = next(name for name in chain([model.name], numbered) if name not in models)
         models[name] = replace(model, name=name)
