@@ -401,7 +401,9 @@ def test_declining_and_answering_the_same_question_contradict(file: Path) -> Non
 
 
 def test_an_id_that_is_given_twice_names_both_lines(file: Path) -> None:
-    with pytest.raises(DataFaults, match=r'rows.jsonl:2: expected a unique id, got "a", which is also used on line 1'):
+    with pytest.raises(
+        DataFaults, match=r'rows.jsonl:2: expected a unique `id`, got "a", which is also used on line 1'
+    ):
         read_cases(write(file, {"id": "a", "input": "p"}, {"id": "a", "input": "q"}))
 
 

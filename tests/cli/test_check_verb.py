@@ -179,7 +179,7 @@ def test_duplicate_ids(folder: Folder, capsys: pytest.CaptureFixture[str]) -> No
     PLANTED["duplicate_ids"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert 'cases.jsonl:71: expected a unique id, got "same", which is also used on line 4' in errors[0]
+    assert 'cases.jsonl:71: expected a unique `id`, got "same", which is also used on line 4' in errors[0]
 
 
 def test_an_empty_split(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

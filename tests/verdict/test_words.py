@@ -63,6 +63,6 @@ def test_a_classical_baseline_that_is_passed_over_is_named_with_what_would_settl
     first = decide(with_rungs(cheap, today, dear, margin=0.03, best="model")).reasons[0]
     assert "classical/linear meets the target too, at $0.0000 per 1,000 answers instead of $2.0000" in first
     assert "may score more than 3.0 points below model/strong (difference -2.0 points" in first
-    assert "more test cases would settle it" in first
+    assert "More test cases would settle it" in first
     close = replace(cheap, score=0.975)
     assert "meets the target too" not in decide(with_rungs(close, today, dear, margin=0.03, best="model")).reasons[0]

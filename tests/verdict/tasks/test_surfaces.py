@@ -46,7 +46,7 @@ def test_several_labels_at_once_have_no_recall_of_one(tmp_path: Path, capsys: Ca
     told = ask(task, capsys, probe=False)
     assert told.option("model/strong")["target"] == "met"
     assert told.verdict["recommendation"] == "model/strong"
-    told.says_none_of("recall of", "occur only in the test set", "majority label")
+    told.says_none_of("recall of", "occur only in the test set", "majority class")
 
 
 def test_a_model_that_never_answers_has_no_score(tmp_path: Path, capsys: Capture) -> None:
