@@ -41,6 +41,16 @@ def test_graded_scores_are_more_precise_than_right_or_wrong():
     assert graded.hi - graded.lo < 0.5 * np.ptp(wilson(75, 100))
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(117) // 2])
+def test_a_case_that_does_better_lowers_no_bound(groups):
+    def limits(last):
+        scores = np.append(np.ones(116), last)
+        return score_interval(scores, np.ones(117), groups).lo, score_bound(scores, np.ones(117), groups, side="lower")
+
+    worse, better = (np.array([limits(last) for last in column]) for column in ((0.0, 0.5, 0.8), (0.5, 0.8, 0.95)))
+    assert (better >= worse).all()
+
+
 def test_a_ratio_weighs_cases_by_their_denominator():
     interval = score_interval([0, 8], [2, 8])
     assert interval.value == 0.8

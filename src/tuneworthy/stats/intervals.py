@@ -179,7 +179,10 @@ def effective_size(num: Floats, den: Floats, groups: NDArray[Any] | None, alpha:
     variance, df = clustered_variance(influence, labels)
     variance += (value**2 + (1 - value) ** 2) * (n / num.size) ** 2 / (n + 2) ** 2
     t_over_z = scipy.special.stdtrit(df, alpha / 2) / scipy.special.ndtri(alpha / 2)
-    return float(max(1.0, value * (1 - value) / variance / t_over_z**2)), n
+    weights = cluster_sums(den[:, None], groups)
+    # Scores in [0, 1] vary most where each cluster is right or wrong as a whole.
+    least = weights.sum() ** 2 / (weights**2).sum()
+    return float(max(least, value * (1 - value) / variance / t_over_z**2)), n
 
 
 def _check_counts(k: float, n: float, alpha: float) -> None:

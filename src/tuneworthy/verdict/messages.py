@@ -391,6 +391,7 @@ say = Catalogue(
             "Add {n} test cases (about {minutes:.0f} min of labelling, including ratings of the answers with "
             "`tuneworthy cases label --judge`)."
         ),
+        "move_target": "Decide whether another target would do, and set task.target.",
         "other_targets": (
             "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
             "is met and one of {missed:.0%} is missed."

@@ -365,7 +365,8 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
         offers.append(_Candidate(action, chances))
     yield from reversed(offers)
     if on_target and max(sum(offers[0].chances[fact]) for fact in on_target) < HARDLY:
-        yield _edit(_other_targets(on_target, facts, evidence), on_target)
+        why = join_sentences(messages.say("move_target"), _other_targets(on_target, facts, evidence))
+        yield _edit(why, on_target)
 
 
 def _chance_with(more: int, fact: FactName, facts: DecisionFacts, evidence: Evidence) -> tuple[float, float]:
