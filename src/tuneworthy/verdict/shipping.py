@@ -92,12 +92,18 @@ def _reasons(
     )
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
-        status = next((option.target for option in options if option.kind == "tuned"), None)
-        unmet = messages.say(f"target_{status}", target=evidence.target) if status in {"missed", "unresolved"} else ""
-        return [join_sentences(messages.say("ship"), improves, unmet), reached]
+        return [join_sentences(messages.say("ship"), improves, _below_target(evidence, options)), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]
+
+
+def _below_target(evidence: Evidence, options: Sequence[Option]) -> str:
+    """Say that the fine-tuned model is not shown to meet the target; "" if it is, or without a target."""
+    status = next((option.target for option in options if option.kind == "tuned"), None)
+    if status == "missed":
+        return messages.say("target_missed", target=evidence.target)
+    return messages.say("target_unresolved", target=evidence.target) if status == "unresolved" else ""
 
 
 def _next_action(
