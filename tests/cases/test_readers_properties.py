@@ -92,6 +92,8 @@ def test_the_same_pairs_in_any_format_are_the_same_cases(some: list[tuple[str, s
         write_pairs(path, some, kind)
         read = [(case.input, case.expected) for case in read_cases(path).cases]
         want: list[tuple[Any, str]] = [({"q": a}, b) for a, b in some] if kind == "yaml" else list(some)
+        if kind in {"csv", "parquet"}:  # space around an answer of a table is none of it
+            want = [(asked, answer.strip()) for asked, answer in want]
         assert read == want
 
 

@@ -76,7 +76,7 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
             source = f"{name}:{number}"
             assert (source in kept, told.get(source)) == (reason is None, reason or None), source
     assert {source: told.get(source) for source in ("table.csv:2", "table.csv:3", "table.csv:4")} == {
-        "table.csv:2": None, "table.csv:3": "wrong_cells", "table.csv:4": "empty_answer"
+        "table.csv:2": None, "table.csv:3": "wrong_cells", "table.csv:4": "not_labelled"
     }  # fmt: skip
     assert any("gzip" in words or "cut off" in words for words in _words(done.document, "half.jsonl.gz"))
     assert invoke(["data", "build", "--project", str(root)]) == 0

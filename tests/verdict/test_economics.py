@@ -198,8 +198,9 @@ def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_projec
     for name in Economics.model_fields.keys() - {"requests_per_month", "usd_per_wrong_answer"}:
         row = economics(None, Economics()).assumptions[name]
         assert row.source and row.mark in {"published", "computed", "assumed"} and row.date == "2026-11-24", name
-        mine = economics(None, Economics(**{name: 0.5})).assumptions[name]
-        assert (mine.value, mine.source, mine.mark) == (0.5, "project file", "project")
+        own = 1.0 if name == "serve_capacity_per_month" else 0.5
+        mine = economics(None, Economics(**{name: own})).assumptions[name]
+        assert (mine.value, mine.source, mine.mark) == (own, "project file", "project")
 
 
 def test_a_mistyped_assumption_is_an_error(tmp_path: Path) -> None:

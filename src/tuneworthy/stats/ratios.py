@@ -84,7 +84,7 @@ def clustered_variance(influence: Floats, groups: ArrayLike) -> tuple[float, flo
     if total <= 0 or k == n:
         return float((sums**2).sum()) / n**2 * k / max(1, k - 1), df
     within = float((squares - sums**2 / sizes).sum()) / (n - k) * n / total
-    telling = total**2 / float((squares**2).sum())
+    telling = 1 / float(((squares / total) ** 2).sum())
     correlation = (min(1.0, max(0.0, 1 - within)) * telling + 1) / (telling + 1)
     alike = total / n * (n + correlation * float((sizes * (sizes - 1)).sum())) / n**2
     return max(float((sums**2).sum()) / n**2 * k / max(1, k - 1), alike), df
