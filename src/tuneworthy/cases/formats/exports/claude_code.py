@@ -1,0 +1,105 @@
+"""Claude Code: the log of a session, `~/.claude/projects/*/*.jsonl`, as one conversation with its calls of tools.
+
+A log holds branches: where the person went back, and where calls ran side by side. What is read is the chain that leads
+to the last message, with all calls of its turns and their results. Turns of subagents are left out.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tuneworthy.cases import messages
+from tuneworthy.cases.formats.logs import exchange
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
+from tuneworthy.cases.readers.faults import Dropped, Journal
+from tuneworthy.cases.readers.files import Row
+
+
+def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+    """Yield a row a session, in the place of its last line."""
+    entries: list[dict[str, Any]] = []
+    session, last = None, 0
+    for line, row in rows:
+        if row is None:
+            yield line, None
+        elif row.get("uuid") and row.get("type") in {"user", "assistant", "system", "attachment", "progress"}:
+            if entries and row.get("sessionId") != session:
+                yield last, _session(entries)
+                entries = []
+            session, last = row.get("sessionId"), line
+            entries.append(row)
+    if entries:
+        yield last, _session(entries)
+
+
+def _session(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    chain = _chain([entry for entry in entries if not entry.get("isSidechain")])
+    turns: list[dict[str, Any]] = []
+    by_response: dict[str, dict[str, Any]] = {}
+    for entry in chain:
+        message = entry.get("message")
+        if not isinstance(message, dict) or entry.get("isMeta") or entry.get("isApiErrorMessage"):
+            continue
+        content, identity = message.get("content"), message.get("id")
+        if isinstance(content, list) and isinstance(identity, str) and identity in by_response:
+            by_response[identity]["content"] += content
+            continue
+        turn = {"role": message.get("role"), "content": list(content) if isinstance(content, list) else content}
+        turns.append(turn)
+        if isinstance(identity, str) and isinstance(content, list):
+            by_response[identity] = turn
+    while turns and turns[-1]["role"] != "assistant":
+        turns.pop()
+    models = [entry["message"].get("model") for entry in chain if isinstance(entry.get("message"), dict)]
+    return {"messages": turns, "model": next(filter(None, models), None), "session": entries[0].get("sessionId")}
+
+
+def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what leads to the last message, with the calls and results of its turns that ran beside it."""
+    by_uuid = {entry["uuid"]: entry for entry in entries}
+    entry = next(
+        (one for one in reversed(entries) if one["type"] in {"user", "assistant"} and not one.get("isMeta")), None
+    )
+    chain: set[str] = set()
+    while entry is not None and entry["uuid"] not in chain:
+        chain.add(entry["uuid"])
+        entry = by_uuid.get(entry.get("parentUuid") or "")
+    responses = {_response(by_uuid[uuid]) for uuid in chain} - {None}
+    chain |= {uuid for uuid, one in by_uuid.items() if _response(one) in responses}
+    chain |= {
+        one["uuid"] for one in entries if one["type"] == "user" and one.get("parentUuid") in chain and _is_result(one)
+    }
+    return [one for one in entries if one["uuid"] in chain and one["type"] in {"user", "assistant"}]
+
+
+def _response(entry: dict[str, Any]) -> str | None:
+    message = entry.get("message")
+    return message.get("id") if entry["type"] == "assistant" and isinstance(message, dict) else None
+
+
+def _is_result(entry: dict[str, Any]) -> bool:
+    message = entry.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    return isinstance(content, list) and any(
+        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
+    )
+
+
+def _example(row: dict[str, Any]) -> Fields:
+    if not row["messages"]:
+        raise Dropped(messages.NO_RESPONSE)
+    *before, last = row["messages"]
+    return exchange(before, [last], {"model": row["model"], "group": row["session"]})
+
+
+EXAMPLE_FORMATS.register("claude_code")(
+    Format(
+        name="claude_code",
+        title="Claude Code log",
+        unit="session",
+        shape='{"type": "user", "uuid": ..., "parentUuid": ..., "sessionId": ..., "message": {...}}',
+        detect=lambda keys, first: {"sessionId", "uuid", "message", "parentUuid"} <= keys,
+        converter=lambda journal: _example,
+        records=_sessions,
+        priority=-10,
+    )
+)
