@@ -139,11 +139,12 @@ def import_files(
 
 
 def _is_same(before: Mapping[str, Any], source: SourceFile, request: ImportRequest) -> bool:
-    return bool(before) and (before["sha256"], before.get("asked")) == (source.sha256, _plain(request))
+    return bool(before) and (before["sha256"], before.get("read")) == (source.sha256, _manner(request))
 
 
-def _plain(request: ImportRequest) -> dict[str, Any]:
-    return {**asdict(request), "inputs": list(request.inputs)}
+def _manner(request: ImportRequest) -> dict[str, Any]:
+    """Return how a file is read: by which release, and as what."""
+    return {**asdict(request), "inputs": list(request.inputs), "version": f"{__version__}/{VERSION}"}
 
 
 def _why_unusable(done: Import) -> str:
@@ -231,7 +232,7 @@ class _SourceReader:
         return {
             **asdict(self.source),
             "path": str(self.path.absolute()),
-            "asked": _plain(request),
+            "read": _manner(request),
             "format": stream.format,
             "title": entry.title if entry else "",
             "unit": entry.unit if entry else "row",
