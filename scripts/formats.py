@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.cases.exports import EXPORTS
+
 from tuneworthy.cases.formats.dialects import is_written_down
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.errors import TuneworthyError

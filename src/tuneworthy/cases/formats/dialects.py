@@ -51,10 +51,10 @@ def modern(value: Any, name: str = "messages") -> Any:
     turns: list[Any] = []
     for i, item in enumerate(value):
         for turn in _turns(item, f"{name}[{i}]"):
-            if isinstance(turn, _Call) and turns and turns[-1].get("role") == "assistant":
+            if isinstance(turn, _LooseCall) and turns and turns[-1].get("role") == "assistant":
                 turns[-1] = {**turns[-1], "tool_calls": [*turns[-1].get("tool_calls", ()), turn.value]}
             else:
-                turns.append(turn.message if isinstance(turn, _Call) else turn)
+                turns.append(turn.message if isinstance(turn, _LooseCall) else turn)
     return turns
 
 
@@ -93,7 +93,7 @@ def check_words(turns: Sequence[Message]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _LooseCall:
     """A call that is an item of its own: part of the assistant's message before it, if there is one."""
 
     value: dict[str, Any]
@@ -235,7 +235,7 @@ _ITEMS: Final[dict[str, Callable[[dict[str, Any], str], list[Any]]]] = {
     "message": _message,
     "reasoning": lambda item, where: [],
     **dict.fromkeys(
-        ("function_call", "custom_tool_call", "local_shell_call"), lambda item, where: [_Call(_call(item))]
+        ("function_call", "custom_tool_call", "local_shell_call"), lambda item, where: [_LooseCall(_call(item))]
     ),
     **dict.fromkeys(("function_call_output", "custom_tool_call_output"), lambda item, where: [_result(item, where)]),
     **dict.fromkeys(

@@ -143,6 +143,8 @@ def asked(value: Any) -> list[Any]:
             return [*_system(value), *asked(value[key])]
     if isinstance(args := value.get("args"), list) and len(args) == 1 and not value.get("kwargs"):
         return asked(args[0])
+    if value.keys() <= _SETTINGS.union(_ASKS):
+        raise RowFault(messages.REQUEST_INPUT, kind_of(value))
     if len(value) == 1 and isinstance(text := next(iter(value.values())), str | list):
         return asked(text)
     return [{"role": "user", "content": variables_text(value)}]
@@ -264,8 +266,8 @@ def _said(turns: list[Any]) -> list[Any]:
     """
     if not turns or (not turns[-1].get("content") and not turns[-1].get("tool_calls")):
         raise Dropped(messages.REFUSED if turns and turns[-1].get("refusal") else messages.EMPTY_RESPONSE)
-    kept = ("role", "content", "tool_calls", "tool_call_id", "name")
-    return [{key: turn[key] for key in kept if turn.get(key) is not None} for turn in turns]
+    keys = ("role", "content", "tool_calls", "tool_call_id", "name")
+    return [{key: turn[key] for key in keys if turn.get(key) is not None} for turn in turns]
 
 
 def _ending(value: Any) -> str | None:
@@ -274,8 +276,8 @@ def _ending(value: Any) -> str | None:
     if isinstance(value, dict):
         places = (value, value.get("generation_info"), value.get("response_metadata"), value.get("kwargs"))
     keys = ("finish_reason", "stop_reason", "finishReason")
-    found = next((one[key] for one in places if isinstance(one, dict) for key in keys if one.get(key)), None)
-    return None if found is None else _named_ending(found)
+    why = next((one[key] for one in places if isinstance(one, dict) for key in keys if one.get(key)), None)
+    return None if why is None else _named_ending(why)
 
 
 def _named_ending(why: Any) -> str:

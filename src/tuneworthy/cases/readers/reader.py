@@ -228,7 +228,7 @@ def _records(entry: Format, source: RowSource, rows: Iterator[Row], journal: Jou
     """Return the rows that the format converts: cells parsed, what belongs together put together.
 
     Raises:
-        DataError: The rows only say something about those of another file, and there is none.
+        DataError: The rows only say something about those of another file, and no other file is read with this one.
     """
     if entry.companion:
         if journal.alone:
@@ -318,7 +318,7 @@ def _chosen(
     """Choose the format of the rows: the one asked for, or one that is recognised; None for columns.
 
     Raises:
-        RowFault: None is, or a tool's whose rows are not read.
+        RowFault: No format is recognised, or it is that of a tool whose rows are not read.
     """
     if format is not None:
         return kind.formats.get(format)

@@ -148,7 +148,8 @@ def _manner(request: ImportRequest) -> dict[str, Any]:
 
 
 def _why_unusable(done: Import) -> str:
-    reason = next((one["words"] for one in done.document["reasons"].values()), "")
+    reasons = (one["words"] for one in done.document["reasons"].values())
+    reason = next(reasons, next(iter(done.document["notes"]), ""))
     n = done.document["n_read"]
     return messages.say("no_usable_row_reason", n=n, reason=reason) if reason else messages.say("no_usable_row", n=n)
 

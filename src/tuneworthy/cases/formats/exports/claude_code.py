@@ -1,5 +1,7 @@
 """Claude Code: the log of a session, `~/.claude/projects/*/*.jsonl`, as one conversation with its calls of tools.
 
+What `claude --output-format stream-json` prints is read too: its lines name no parents, and follow one another.
+
 A log holds branches: where the person went back, and where calls ran side by side. What is read is the chain that leads
 to the last message, with all calls of its turns and their results. Turns of subagents are left out.
 """
@@ -21,12 +23,14 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     for line, row in rows:
         if row is None:
             yield line, None
-        elif row.get("uuid") and row.get("type") in {"user", "assistant", "system", "attachment", "progress"}:
-            if entries and row.get("sessionId") != session:
+        elif row.get("type") in {"user", "assistant", "system", "attachment", "progress"}:
+            own = row.get("sessionId", row.get("session_id", session))
+            if entries and session is not None and own != session:
                 yield last, _session(entries)
                 entries = []
-            session, last = row.get("sessionId"), line
-            entries.append(row)
+            session, last = own, line
+            linked = {"uuid": f"line {line}", "parentUuid": entries[-1]["uuid"] if entries else None}
+            entries.append(row if row.get("uuid") and "parentUuid" in row else row | linked)
     if entries:
         yield last, _session(entries)
 
@@ -43,14 +47,17 @@ def _session(entries: list[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(content, list) and isinstance(identity, str) and identity in by_response:
             by_response[identity]["content"] += content
             continue
-        turn = {"role": message.get("role"), "content": list(content) if isinstance(content, list) else content}
+        turn = {
+            "role": message.get("role", entry["type"]),
+            "content": list(content) if isinstance(content, list) else content,
+        }
         turns.append(turn)
         if isinstance(identity, str) and isinstance(content, list):
             by_response[identity] = turn
     while turns and turns[-1]["role"] != "assistant":
         turns.pop()
     models = [entry["message"].get("model") for entry in chain if isinstance(entry.get("message"), dict)]
-    return {"messages": turns, "model": next(filter(None, models), None), "session": entries[0].get("sessionId")}
+    return {"messages": turns, "model": next(filter(None, models), None), "session": entries[-1].get("sessionId")}
 
 
 def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -97,7 +104,10 @@ EXAMPLE_FORMATS.register("claude_code")(
         title="Claude Code log",
         unit="session",
         shape='{"type": "user", "uuid": ..., "parentUuid": ..., "sessionId": ..., "message": {...}}',
-        detect=lambda keys, first: {"sessionId", "uuid", "message", "parentUuid"} <= keys,
+        detect=lambda keys, first: (
+            {"type", "message"} <= keys
+            and (first.get("type") in {"user", "assistant", "system"} or {"sessionId", "uuid"} <= keys)
+        ),
         converter=lambda journal: _example,
         records=_sessions,
         priority=-10,

@@ -24,7 +24,7 @@ _ITEMS: Final = frozenset(
 
 
 @dataclass(slots=True)
-class _Session:
+class _CodexSession:
     line: int = 0
     id: str | None = None
     model: str | None = None
@@ -41,7 +41,7 @@ class _Session:
 
 def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     """Yield a row a session, and one before each compaction, in the place of its last line."""
-    session = _Session()
+    session = _CodexSession()
     for line, row in rows:
         if row is None:
             yield line, None
@@ -51,19 +51,19 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
             continue
         if kind in {"session_meta", "compacted"} and session.items:
             yield session.row()
-            session = _Session(line, session.id, session.model, session.system)
+            session = _CodexSession(line, session.id, session.model, session.system)
         if kind == "session_meta":
-            given = payload.get("base_instructions") or payload.get("instructions")
-            text = given.get("text") if isinstance(given, dict) else given
+            prompt = payload.get("base_instructions") or payload.get("instructions")
+            text = prompt.get("text") if isinstance(prompt, dict) else prompt
             system = [{"role": "system", "content": text}] if isinstance(text, str) and text.strip() else []
-            session = _Session(line, payload.get("id"), system=system)
+            session = _CodexSession(line, payload.get("id"), system=system)
         elif kind == "compacted":
             history = payload.get("replacement_history")
             summary = {"type": "message", "role": "user", "content": str(payload.get("message") or "")}
             session.items = history if isinstance(history, list) else [summary]
         elif kind == "turn_context":
             session.model = payload.get("model") or session.model
-        elif kind == "response_item" and payload.get("type") in _ITEMS:
+        elif kind == "response_item" and payload.get("type", "message") in _ITEMS:
             session.items.append(payload)
             session.line = line
     if session.items:
@@ -72,7 +72,7 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
 
 def _is_said(item: Any) -> bool:
     """Whether the model said or called this."""
-    kind = item.get("type") if isinstance(item, dict) else None
+    kind = item.get("type", "message") if isinstance(item, dict) else None
     return kind in {"function_call", "custom_tool_call", "local_shell_call"} or (
         kind == "message" and item.get("role") == "assistant"
     )
@@ -90,7 +90,7 @@ EXAMPLE_FORMATS.register("codex")(
         title="Codex log",
         unit="session",
         shape='{"timestamp": ..., "type": "response_item", "payload": {"type": "message", ...}}',
-        detect=lambda keys, first: {"type", "payload"} <= keys and first.get("type") in _LINES,
+        detect=lambda keys, first: {"type", "payload"} <= keys and first.get("type") in _LINES | {"session.start"},
         converter=lambda journal: _example,
         records=_sessions,
         priority=-10,

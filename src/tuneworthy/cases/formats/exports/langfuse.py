@@ -80,7 +80,8 @@ def _is_score(keys: Any) -> bool:
 def _detect(keys: Any, first: dict[str, Any]) -> bool:
     names = {bare(key) for key in keys}
     of_trace = "timestamp" in names and len(names & _OF_A_TRACE) > 1
-    return {"input", "output"} <= names and (of_trace or {"traceid", "type", "starttime"} <= names)
+    in_full = "id" in names and isinstance(parsed(first.get("observations")), list)
+    return in_full or ({"input", "output"} <= names and (of_trace or {"traceid", "type", "starttime"} <= names))
 
 
 def _converter(journal: Journal) -> Convert:

@@ -82,7 +82,7 @@ EXAMPLE_FORMATS.register("langsmith")(
         title="LangSmith runs",
         unit="run",
         shape='{"run_type": "llm", "inputs": {...}, "outputs": {...}}',
-        detect=lambda keys, first: {"run_type", "inputs"} <= keys,
+        detect=lambda keys, first: "run_type" in keys and bool({"inputs", "outputs"} & keys),
         converter=_converter,
         records=_runs,
         facts=_all_facts,

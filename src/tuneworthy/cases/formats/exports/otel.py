@@ -25,7 +25,14 @@ _ROLES: Final = {
     "gen_ai.choice": "assistant",
 }
 # Prefixes of numbered attributes: what was asked, and what was answered.
-_NUMBERED: Final = (("gen_ai.prompt", "gen_ai.completion"), ("llm.input_messages", "llm.output_messages"))
+_NUMBERED: Final = (
+    ("gen_ai.prompt", "gen_ai.completion"),
+    ("llm.input_messages", "llm.output_messages"),
+    ("input.value", "output.value"),
+)
+# Keys of a span that stands alone: of OTLP, of the SDK's own JSON, and of OTLP's by Python.
+_SPAN: Final = frozenset({"spanId", "context", "start_time_unix_nano"})
+_FAILED: Final = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
 
 
 def _value(value: Any) -> Any:
@@ -49,7 +56,7 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 def _parts(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the spans and log records of a line: a whole export, or what is within one."""
-    if "spanId" in row or "context" in row:
+    if not _SPAN.isdisjoint(row):
         yield row
     for key in ("resourceSpans", "scopeSpans", "spans", "resourceLogs", "scopeLogs", "logRecords"):
         for part in row[key] if isinstance(row.get(key), list) else ():
@@ -91,7 +98,10 @@ def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
                 else:
                     asked.append(turn)
             elif name == _DETAILS or _is_call(own, _events(part)):
-                yield line, {**_conversation(own, _events(part)), "own": own, "place": place}
+                status = part.get("status")
+                code = str(status.get("code", status.get("status_code"))) if isinstance(status, dict) else ""
+                failed = bool(own.get("error.type")) or code in _FAILED
+                yield line, {**_conversation(own, _events(part)), "own": own, "place": place, "failed": failed}
             elif name != _EVALUATION:
                 journal.note(messages.say("other_spans"))
 
@@ -100,7 +110,7 @@ def _is_call(own: Mapping[str, Any], events: list[tuple[str, dict[str, Any]]]) -
     operation = own.get("gen_ai.operation.name")
     if operation is not None or "openinference.span.kind" in own:
         return operation in _CHATS or own.get("openinference.span.kind") == "LLM"
-    prefixes = ("gen_ai.input.", "gen_ai.output.", *(prefix for pair in _NUMBERED for prefix in pair))
+    prefixes = ("gen_ai.input.", "gen_ai.output.", *(prefix for pair in _NUMBERED[:2] for prefix in pair))
     return any(key.startswith(prefixes) for key in own) or any(name in _ROLES for name, _ in events)
 
 
@@ -177,7 +187,7 @@ def _numbered_turn(turn: Any) -> Any:
 
 def _example(row: dict[str, Any], journal: Journal) -> Fields:
     own = row["own"]
-    if own.get("error.type"):
+    if row.get("failed"):
         raise Dropped(messages.FAILED_REQUEST)
     if not row["asked"] or not row["answered"]:
         raise Dropped(messages.NO_CONTENT)
@@ -215,8 +225,7 @@ EXAMPLE_FORMATS.register("otel")(
         shape='{"resourceSpans": [{"scopeSpans": [{"spans": [...]}]}]}',
         detect=lambda keys, first: (
             not keys.isdisjoint({"resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"})
-            or {"spanId", "attributes"} <= keys
-            or {"context", "attributes", "events"} <= keys
+            or ("attributes" in keys and not keys.isdisjoint(_SPAN))
         ),
         converter=_converter,
         records=_calls,
