@@ -74,6 +74,10 @@ say = Catalogue(
         "project_exists": "{root} already contains a project.",
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
         "task_kind": "Detected task type: {kind} ({reason}).",
+        "labels_applied": (
+            "{n} {n:label|labels} of {path} written into the cases; the labellers differ on {n_differ} "
+            "{n_differ:case|cases}"
+        ),
         "drawn": (
             "Drew {n} of {n_rows} rows as cases, stratified and seeded. The other {n_rest} are the examples. "
             "Change this with --n-cases."

@@ -16,6 +16,7 @@ import orjson
 
 from tuneworthy import messages
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
+from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
 from tuneworthy.cases.stratified import draw, units_of
@@ -94,12 +95,13 @@ def make_project(
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
+    labelled = _apply_labels(data)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
     drawn, rest = _draw(cases, n_cases, seed)
-    notes = list(found.notes)
+    notes = [*labelled, *found.notes]
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
         rows = list(read.examples)
@@ -134,6 +136,15 @@ def make_project(
     allow(root, grants)
     notes += [messages.say("allowed", grant=grant) for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
+
+
+def _apply_labels(data: Path) -> list[str]:
+    """Write into the cases what `cases label` stored beside them; return what is to be said of it."""
+    path = data.with_name(f"{data.stem}.labels.jsonl")
+    if not path.exists():
+        return []
+    done = apply_labels(data, read_labels(path))
+    return [messages.say("labels_applied", n=done.n_written, path=path, n_differ=len(done.disagreements))]
 
 
 def _named(*names: str) -> list[NamedModel]:

@@ -142,6 +142,7 @@ say = Catalogue(
         "fewer_questions": (
             "only {n_found} distinct {n_found:question|questions} could be drawn, but {n} were requested"
         ),
+        "rows_passed_over": "{n} {n:row is|rows are} passed over, because no answered question could be read",
         # Labelling
         "greeting": (
             "Type the expected answer. Type {decline} if the model should decline, {skip} to skip the case for now, or "

@@ -46,10 +46,11 @@ def command(
     store = Folder(root)
     with store.lock(note):
         done = import_files(store, files, ImportRequest(inputs, expected, format_name), note, alone=replace)
-    print_result(as_json, {"path": str(done.folder), **done.document}, _say, done)
+    print_result(as_json, {"path": str(done.folder), **done.document}, say_import, done)
 
 
-def _say(done: Import) -> None:
+def say_import(done: Import) -> None:
+    """Print what an import holds: each file, how its rows were read, and why rows were left out."""
     document = done.document
     for source in document["sources"]:
         click.echo(messages.source_read(clean(source["name"], 0), source))
