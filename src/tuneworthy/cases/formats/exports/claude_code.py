@@ -3,10 +3,11 @@
 What `claude --output-format stream-json` prints is read too: its lines name no parents, and follow one another.
 
 A log holds branches: where the person went back, and where calls ran side by side. What is read is the chain that leads
-to the last message, with all calls of its turns and their results. Turns of subagents are left out.
+to the last answer, with all calls of its turns and their results. Turns of subagents are left out.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from tuneworthy.cases import messages
@@ -23,7 +24,7 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     for line, row in rows:
         if row is None:
             yield line, None
-        elif row.get("type") in {"user", "assistant", "system", "attachment", "progress"}:
+        elif row.get("uuid") or row.get("type") in {"user", "assistant"}:
             own = row.get("sessionId", row.get("session_id", session))
             if entries and session is not None and own != session:
                 yield last, _session(entries)
@@ -61,15 +62,16 @@ def _session(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what leads to the last message, with the calls and results of its turns that ran beside it."""
+    """Return what leads to the last answer, with the calls and results of its turns that ran beside it."""
     by_uuid = {entry["uuid"]: entry for entry in entries}
-    entry = next(
-        (one for one in reversed(entries) if one["type"] in {"user", "assistant"} and not one.get("isMeta")), None
-    )
+    before = dict(pairwise(reversed(by_uuid)))  # a line whose parent was cut off follows the one above it
+    answers = (one for one in reversed(entries) if one["type"] == "assistant" and not one.get("isApiErrorMessage"))
+    entry = next(answers, None)
     chain: set[str] = set()
     while entry is not None and entry["uuid"] not in chain:
         chain.add(entry["uuid"])
-        entry = by_uuid.get(entry.get("parentUuid") or "")
+        parent = entry.get("parentUuid")
+        entry = by_uuid.get(parent if parent is None or parent in by_uuid else before.get(entry["uuid"]))
     responses = {_response(by_uuid[uuid]) for uuid in chain} - {None}
     chain |= {uuid for uuid, one in by_uuid.items() if _response(one) in responses}
     chain |= {

@@ -1,6 +1,6 @@
 """Codex: the log of a session, `~/.codex/sessions/**/rollout-*.jsonl`, as one conversation with its calls of tools."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,6 +47,8 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
             yield line, None
             continue
         kind, payload = row.get("type"), row.get("payload")
+        if kind in _ITEMS:  # the first logs of Codex: bare items
+            kind, payload = "response_item", row
         if not isinstance(payload, dict):
             continue
         if kind in {"session_meta", "compacted"} and session.items:
@@ -66,7 +68,7 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
         elif kind == "response_item" and payload.get("type", "message") in _ITEMS:
             session.items.append(payload)
             session.line = line
-    if session.items:
+    if session.items or session.id:
         yield session.row()
 
 
@@ -84,13 +86,19 @@ def _example(row: dict[str, Any]) -> Fields:
     return exchange([], row["messages"], {"model": row["model"], "group": row["session"]})
 
 
+def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
+    kind = first.get("type")
+    bare = {"type", "role", "content"} <= keys and kind in _ITEMS | {"reasoning"}
+    return bare or ({"type", "payload"} <= keys and kind in _LINES | {"session.start"})
+
+
 EXAMPLE_FORMATS.register("codex")(
     Format(
         name="codex",
         title="Codex log",
         unit="session",
         shape='{"timestamp": ..., "type": "response_item", "payload": {"type": "message", ...}}',
-        detect=lambda keys, first: {"type", "payload"} <= keys and first.get("type") in _LINES | {"session.start"},
+        detect=_detect,
         converter=lambda journal: _example,
         records=_sessions,
         priority=-10,

@@ -51,6 +51,8 @@ _UNREAD: Final[tuple[tuple[str, frozenset[str]], ...]] = tuple(
         ("UltraFeedback rows", "instruction completions"),
         ("Chatbot Arena rows", "conversation_a conversation_b"),
         ("SHP rows", "human_ref_A human_ref_B"),
+        ("traces of an unknown tool", "trace_id span_id"),
+        ("traces of an unknown tool", "traceId spanId"),
     )
 )
 
