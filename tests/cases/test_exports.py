@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cases.exports import CHATS, EXPORTS, Export, claude_code, codex, completion, observation, span, spans, trace
 
-from tuneworthy.cases import read_examples
+from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats.dialects import is_written_down
 from tuneworthy.cases.formats.exports import unread
 from tuneworthy.cases.formats.registry import BUILTIN, EXAMPLE_FORMATS
@@ -252,3 +256,50 @@ def test_spans_of_other_kinds_are_counted_and_left_out(tmp_path: Path) -> None:
     read = read_examples(write(tmp_path / "a.jsonl", spans(span(1, asked))))
     assert [row.answer for row in read.examples] == ["a"]
     assert any("no call of a model are left out (1 row)" in note for note in read.notes)
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    3.5,
+    "",
+    "x",
+    "[1",
+    '[{"role": "user", "content": 3}]',
+    [],
+    [None],
+    {},
+    {"a": None},
+]
+ODD += [{"role": "user"}, {"type": 7}, [{"type": "text"}], {"content": [{}]}, {"stringValue": None}]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of everything within `value`."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_odd_value_in_an_export_is_a_bug(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(75):
+        rows = copy.deepcopy((export := chance.choice(EXPORTS)).rows + export.beside)
+        for _ in range(chance.randint(1, 4)):
+            row = chance.choice(rows)
+            if paths := list(places(row)):
+                *path, last = chance.choice(paths)
+                node = row
+                for key in path:
+                    node = node[key]
+                node[last] = copy.deepcopy(chance.choice(ODD))
+        file = write(tmp_path / "a.jsonl", *rows)
+        journal = Rejects(file)
+        with contextlib.suppress(DataError):
+            journal.facts, journal.alone = reader.facts_of([file]), False
+            for _, fields in stream_examples(file, journal).rows:
+                assert fields is None or all(isinstance(turn["role"], str) for turn in fields["messages"])

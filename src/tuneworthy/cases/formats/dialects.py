@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import ROLES
+from tuneworthy.cases.formats.chats import ROLES, word_at
 from tuneworthy.cases.readers.faults import Dropped, RowFault, kind_of
 from tuneworthy.types import Message
 
@@ -123,7 +123,7 @@ def _is_plain(message: Any) -> bool:
 def _is_message(item: Any) -> bool:
     if not isinstance(item, dict):
         return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and item[0] in _ROLE_NAMES
-    if item.get("type") in _ITEMS:
+    if word_at(item, "type") in _ITEMS:
         return True
     role = item.get("role")
     known = isinstance(role, str) and _ROLE_NAMES.get(role, role) in ROLES
@@ -172,21 +172,27 @@ def _parts(content: list[Any], where: str) -> _Parts:
     parts = _Parts()
     for part in content:
         block = {"type": "text", "text": part} if isinstance(part, str) else part
-        kind = block.get("type") if isinstance(block, dict) else None
-        if isinstance(block, dict) and kind is None:
-            kind = next((key for key in _BARE_KEYS if key in block), None)
+        if not isinstance(block, dict):
+            raise RowFault(messages.TEXT_PART.at(where=where), kind_of(block))
+        kind = word_at(block, "type") or next((key for key in _BARE_KEYS if key in block), "")
         text = block.get("text", block.get("content")) if kind in _TEXTS else None
         if isinstance(text, str):
             parts.texts.append(text)
         elif kind in _CALLS:
-            parts.calls.append(_call(block.get(kind, block)))
+            parts.calls.append(_call(_inner(block, kind)))
         elif kind in _RESULTS:
-            parts.results.append(_result(block.get(kind, block), where))
+            parts.results.append(_result(_inner(block, kind), where))
         elif kind == "refusal":
             raise Dropped(messages.REFUSED)
         elif kind not in _THOUGHTS:
             raise RowFault(messages.TEXT_PART.at(where=where), kind_of(block))
     return parts
+
+
+def _inner(block: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return what a part holds: under its kind, as in Gemini, or the part itself."""
+    inner = block.get(kind)
+    return inner if isinstance(inner, dict) else block
 
 
 def _call(block: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +218,8 @@ def _result(block: dict[str, Any], where: str) -> dict[str, Any]:
 def _langchain(item: dict[str, Any], where: str) -> list[Any]:
     """Read a message of LangChain: serialised, as `messages_to_dict` gives it, or flat."""
     inner = next((item[key] for key in ("kwargs", "data") if isinstance(item.get(key), dict)), item)
-    kinds = (inner.get("type"), item.get("type"), *(item.get("id") or ())[-1:])
+    path = item.get("id")
+    kinds = (inner.get("type"), item.get("type"), *(path[-1:] if isinstance(path, list) else ()))
     match = next((match for kind in kinds if isinstance(kind, str) and (match := _LANGCHAIN.fullmatch(kind))), None)
     if match is None:
         raise RowFault(messages.MESSAGE_OR_CALL.at(where=where), kind_of(item))

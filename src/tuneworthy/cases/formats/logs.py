@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
+from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank, word_at
 from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.cases.formats.dialects import is_chat, modern
 from tuneworthy.cases.formats.registry import Fields
@@ -108,8 +108,8 @@ def exchange(question: Any, answer: Any, about: Mapping[str, Any], *, api: bool 
     """
     before = asked(question)
     turns, ending = answered(answer, api=api)
-    if any(turn.get("role") in {"user", "system", "developer"} for turn in turns):  # the state of the whole graph
-        before = [turn for turn in before[:1] if turn.get("role") == "system" != turns[0].get("role")]
+    if any(word_at(turn, "role") in {"user", "system", "developer"} for turn in turns):  # the state of the whole graph
+        before = [turn for turn in before[:1] if word_at(turn, "role") == "system" != word_at(turns[0], "role")]
     request = question if isinstance(question, dict) else {}
     response = answer if isinstance(answer, dict) else {}
     facts = {

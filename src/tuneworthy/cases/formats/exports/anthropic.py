@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.example_rows import log_example, messages_example
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
 
@@ -19,7 +20,7 @@ def _detect(keys: Any, first: dict[str, Any]) -> bool:
     turns = first.get("messages")
     contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
     blocks = [block for content in contents if isinstance(content, list) for block in content]
-    kinds = {block.get("type") for block in blocks if isinstance(block, dict)}
+    kinds = {word_at(block, "type") for block in blocks if isinstance(block, dict)}
     return not _BLOCKS.isdisjoint(kinds) or (isinstance(first.get("system"), str) and bool(contents))
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
 from tuneworthy.cases.readers.faults import Dropped, Journal
@@ -24,14 +25,15 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     for line, row in rows:
         if row is None:
             yield line, None
-        elif row.get("uuid") or row.get("type") in {"user", "assistant"}:
+        elif word_at(row, "uuid") or word_at(row, "type") in {"user", "assistant"}:
             own = row.get("sessionId", row.get("session_id", session))
             if entries and session is not None and own != session:
                 yield last, _session(entries)
                 entries = []
             session, last = own, line
             linked = {"uuid": f"line {line}", "parentUuid": entries[-1]["uuid"] if entries else None}
-            entries.append(row if row.get("uuid") and "parentUuid" in row else row | linked)
+            linked_already = word_at(row, "uuid") and isinstance(row.get("parentUuid", 0), str | None)
+            entries.append(row if linked_already else row | linked)
     if entries:
         yield last, _session(entries)
 
@@ -49,7 +51,7 @@ def _session(entries: list[dict[str, Any]]) -> dict[str, Any]:
             by_response[identity]["content"] += content
             continue
         turn = {
-            "role": message.get("role", entry["type"]),
+            "role": message.get("role", entry.get("type")),
             "content": list(content) if isinstance(content, list) else content,
         }
         turns.append(turn)
@@ -65,7 +67,7 @@ def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what leads to the last answer, with the calls and results of its turns that ran beside it."""
     by_uuid = {entry["uuid"]: entry for entry in entries}
     before = dict(pairwise(reversed(by_uuid)))  # a line whose parent was cut off follows the one above it
-    answers = (one for one in reversed(entries) if one["type"] == "assistant" and not one.get("isApiErrorMessage"))
+    answers = (one for one in reversed(entries) if one.get("type") == "assistant" and not one.get("isApiErrorMessage"))
     entry = next(answers, None)
     chain: set[str] = set()
     while entry is not None and entry["uuid"] not in chain:
@@ -75,14 +77,16 @@ def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     responses = {_response(by_uuid[uuid]) for uuid in chain} - {None}
     chain |= {uuid for uuid, one in by_uuid.items() if _response(one) in responses}
     chain |= {
-        one["uuid"] for one in entries if one["type"] == "user" and one.get("parentUuid") in chain and _is_result(one)
+        one["uuid"]
+        for one in entries
+        if one.get("type") == "user" and one.get("parentUuid") in chain and _is_result(one)
     }
-    return [one for one in entries if one["uuid"] in chain and one["type"] in {"user", "assistant"}]
+    return [one for one in entries if one["uuid"] in chain and word_at(one, "type") in {"user", "assistant"}]
 
 
 def _response(entry: dict[str, Any]) -> str | None:
     message = entry.get("message")
-    return message.get("id") if entry["type"] == "assistant" and isinstance(message, dict) else None
+    return word_at(message, "id") or None if entry.get("type") == "assistant" and isinstance(message, dict) else None
 
 
 def _is_result(entry: dict[str, Any]) -> bool:
@@ -108,7 +112,7 @@ EXAMPLE_FORMATS.register("claude_code")(
         shape='{"type": "user", "uuid": ..., "parentUuid": ..., "sessionId": ..., "message": {...}}',
         detect=lambda keys, first: (
             {"type", "message"} <= keys
-            and (first.get("type") in {"user", "assistant", "system"} or {"sessionId", "uuid"} <= keys)
+            and (word_at(first, "type") in {"user", "assistant", "system"} or {"sessionId", "uuid"} <= keys)
         ),
         converter=lambda journal: _example,
         records=_sessions,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
 from tuneworthy.cases.readers.faults import Dropped, Journal
@@ -46,7 +47,7 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
         if row is None:
             yield line, None
             continue
-        kind, payload = row.get("type"), row.get("payload")
+        kind, payload = word_at(row, "type"), row.get("payload")
         if kind in _ITEMS:  # the first logs of Codex: bare items
             kind, payload = "response_item", row
         if not isinstance(payload, dict):
@@ -65,7 +66,7 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
             session.items = history if isinstance(history, list) else [summary]
         elif kind == "turn_context":
             session.model = payload.get("model") or session.model
-        elif kind == "response_item" and payload.get("type", "message") in _ITEMS:
+        elif kind == "response_item" and word_at(payload, "type", "message") in _ITEMS:
             session.items.append(payload)
             session.line = line
     if session.items or session.id:
@@ -74,7 +75,7 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
 
 def _is_said(item: Any) -> bool:
     """Whether the model said or called this."""
-    kind = item.get("type", "message") if isinstance(item, dict) else None
+    kind = word_at(item, "type", "message") if isinstance(item, dict) else ""
     return kind in {"function_call", "custom_tool_call", "local_shell_call"} or (
         kind == "message" and item.get("role") == "assistant"
     )
@@ -87,7 +88,7 @@ def _example(row: dict[str, Any]) -> Fields:
 
 
 def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
-    kind = first.get("type")
+    kind = word_at(first, "type")
     bare = {"type", "role", "content"} <= keys and kind in _ITEMS | {"reasoning"}
     return bare or ({"type", "payload"} <= keys and kind in _LINES | {"session.start"})
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Convert, Fields, Format
@@ -32,7 +33,7 @@ def _result(journal: Journal) -> Convert:
         if not isinstance(response, dict) or row.get("error"):
             raise Dropped(messages.FAILED_REQUEST)
         body = response.get("body", response.get("message"))
-        if not isinstance(body, dict) or int(response.get("status_code") or 200) >= 400:
+        if not isinstance(body, dict) or response.get("status_code", 200) not in range(400):
             raise Dropped(messages.FAILED_REQUEST)
         if request is None:
             raise Dropped(messages.NO_BATCH_REQUEST)
@@ -65,7 +66,7 @@ def _evaluated(row: dict[str, Any]) -> Fields:
 
 
 def _is_stored(keys: Any, first: dict[str, Any]) -> bool:
-    return first.get("object") in {"chat.completion", "response"} and bool({"choices", "output"} & set(keys))
+    return word_at(first, "object") in {"chat.completion", "response"} and bool({"choices", "output"} & set(keys))
 
 
 for _format in (

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Convert, Fields, Format
@@ -41,9 +42,10 @@ def _value(value: Any) -> Any:
         return value
     kind, inner = next(iter(value.items()))
     if kind == "arrayValue":
-        return [_value(item) for item in (inner or {}).get("values", ())]
+        values = inner.get("values") if isinstance(inner, dict) else None
+        return [_value(item) for item in values] if isinstance(values, list) else []
     if kind == "kvlistValue":
-        return _attributes((inner or {}).get("values"))
+        return _attributes(inner.get("values") if isinstance(inner, dict) else None)
     return inner if str(kind).endswith("Value") else value
 
 
@@ -107,8 +109,8 @@ def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
 
 
 def _is_call(own: Mapping[str, Any], events: list[tuple[str, dict[str, Any]]]) -> bool:
-    operation = own.get("gen_ai.operation.name")
-    if operation is not None or "openinference.span.kind" in own:
+    operation = word_at(own, "gen_ai.operation.name")
+    if operation or "openinference.span.kind" in own:
         return operation in _CHATS or own.get("openinference.span.kind") == "LLM"
     prefixes = ("gen_ai.input.", "gen_ai.output.", *(prefix for pair in _NUMBERED[:2] for prefix in pair))
     return any(key.startswith(prefixes) for key in own) or any(name in _ROLES for name, _ in events)
@@ -199,7 +201,9 @@ def _example(row: dict[str, Any], journal: Journal) -> Fields:
         "scores": journal.facts.get(f"otel:{row['place']}"),
     }
     if isinstance(reasons, list) and reasons:
-        about["finish_reason"] = {"tool_call": "tool_calls", "max_tokens": "length"}.get(reasons[0], reasons[0])
+        about["finish_reason"] = {"tool_call": "tool_calls", "max_tokens": "length"}.get(
+            str(reasons[0]), str(reasons[0])
+        )
     return exchange(row["asked"], row["answered"], about)
 
 

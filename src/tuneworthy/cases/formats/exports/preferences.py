@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
@@ -61,7 +62,8 @@ def _turns(value: Any) -> list[Any]:
 def _sharegpt(turn: Any) -> Any:
     if not isinstance(turn, dict) or "from" not in turn:
         return turn
-    role = {"human": "user", "gpt": "assistant"}.get(turn["from"], turn["from"])
+    speaker = word_at(turn, "from")
+    role = {"human": "user", "gpt": "assistant"}.get(speaker, speaker)
     return {"role": role, "content": turn.get("value")}
 
 
