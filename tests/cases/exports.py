@@ -809,7 +809,7 @@ EXPORTS = [
     ),
     Export(
         "langfuse_observations",
-        "langfuse",
+        "langfuse_observations",
         "Langfuse export",
         langfuse_observations(),
         [_WAY, _DONE, "get_weather"],

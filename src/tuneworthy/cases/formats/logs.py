@@ -109,7 +109,8 @@ def exchange(question: Any, answer: Any, about: Mapping[str, Any], *, api: bool 
     before = asked(question)
     turns, ending = answered(answer, api=api)
     if any(word_at(turn, "role") in {"user", "system", "developer"} for turn in turns):  # the state of the whole graph
-        before = [turn for turn in before[:1] if word_at(turn, "role") == "system" != word_at(turns[0], "role")]
+        heads = [turn for turn in before[:1] if isinstance(turn, dict) and word_at(turn, "role") == "system"]
+        before = heads if word_at(turns[0], "role") != "system" else []
     request = question if isinstance(question, dict) else {}
     response = answer if isinstance(answer, dict) else {}
     facts = {

@@ -54,7 +54,7 @@ _EXPORTS = {
     "otel": ("otel",),
     "claude_code": ("claude_code",),
     "codex": ("codex",),
-    "langfuse": ("langfuse", "langfuse_scores"),
+    "langfuse": ("langfuse", "langfuse_observations", "langfuse_scores"),
     "langsmith": ("langsmith", "langsmith_feedback"),
     "openai_exports": ("openai_stored", "batch_results", "batch_requests", "openai_evals_run"),
     "preferences": ("preference", "kto"),

@@ -77,30 +77,42 @@ def _is_score(keys: Any) -> bool:
     return {"name", "value", "datatype"} <= set(keys) and not {"traceid", "subject"}.isdisjoint(keys)
 
 
-def _detect(keys: Any, first: dict[str, Any]) -> bool:
+def _are_observations(keys: Any, first: dict[str, Any]) -> bool:
+    return {"input", "output", "traceid", "type", "starttime"} <= {bare(key) for key in keys}
+
+
+def _are_traces(keys: Any, first: dict[str, Any]) -> bool:
     names = {bare(key) for key in keys}
     of_trace = "timestamp" in names and len(names & _OF_A_TRACE) > 1
     in_full = "id" in names and isinstance(parsed(first.get("observations")), list)
-    return in_full or ({"input", "output"} <= names and (of_trace or {"traceid", "type", "starttime"} <= names))
+    return in_full or ({"input", "output"} <= names and of_trace)
 
 
 def _converter(journal: Journal) -> Convert:
     return lambda row: _example(row, journal)
 
 
-EXAMPLE_FORMATS.register("langfuse")(
+for _format in (
+    Format(
+        name="langfuse_observations",
+        title="Langfuse export",
+        unit="observation",
+        shape='{"id": ..., "traceId": ..., "type": "GENERATION", "input": ..., "output": ...}',
+        detect=_are_observations,
+        converter=_converter,
+        facts=_scores,
+        priority=-9,
+    ),
     Format(
         name="langfuse",
         title="Langfuse export",
         unit="trace",
         shape='{"id": ..., "timestamp": ..., "input": ..., "output": ..., "scores": [...]}',
-        detect=_detect,
+        detect=_are_traces,
         converter=_converter,
         facts=_scores,
-        priority=-9,
-    )
-)
-EXAMPLE_FORMATS.register("langfuse_scores")(
+        priority=-8,
+    ),
     Format(
         name="langfuse_scores",
         title="Langfuse scores",
@@ -110,6 +122,7 @@ EXAMPLE_FORMATS.register("langfuse_scores")(
         converter=_converter,
         facts=_scores,
         companion=messages.say("needs_traces"),
-        priority=-8,
-    )
-)
+        priority=-7,
+    ),
+):
+    EXAMPLE_FORMATS.register(_format.name)(_format)

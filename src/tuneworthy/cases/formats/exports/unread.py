@@ -32,6 +32,8 @@ _UNREAD: Final[tuple[tuple[str, frozenset[str]], ...]] = tuple(
         ("OpenHands events", "kind source system_prompt"),
         ("Goose log", "message_id content_json"),
         ("opencode log", "aggregate_id data"),
+        ("Codex exec events", "type thread_id item"),
+        ("pi session log", "modelId thinkingLevel"),
         ("Continue session", "workspaceDirectory history"),
         ("Cursor log", "role message"),
         ("Aider events", "event properties"),
