@@ -39,8 +39,9 @@ def _example(row: dict[str, Any], journal: Journal) -> Fields:
         raise Dropped(messages.NO_GENERATION)
     if str(own.get("level")).upper() == "ERROR":
         raise Dropped(messages.FAILED_REQUEST)
-    calls: Any = parsed(own.get("observations"))
-    generations = [call for call in reversed(calls if isinstance(calls, list) else ())
+    observations: Any = parsed(own.get("observations"))
+    calls: list[Any] = observations if isinstance(observations, list) else []
+    generations = [call for call in reversed(calls)
                    if isinstance(call, dict) and str(call.get("type")).upper() == "GENERATION"]  # fmt: skip
     whole = next((one for one in (own, *generations) if one.get("input") and one.get("output")), own)
     places = [key for key in (own.get("id"), own.get("traceid")) if key]
