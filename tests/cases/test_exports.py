@@ -303,3 +303,12 @@ def test_no_odd_value_in_an_export_is_a_bug(tmp_path: Path, seed: int) -> None:
             journal.facts, journal.alone = reader.facts_of([file]), False
             for _, fields in stream_examples(file, journal).rows:
                 assert fields is None or all(isinstance(turn["role"], str) for turn in fields["messages"])
+
+
+def test_the_command_adds_unless_it_is_to_replace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (write(tmp_path / f"{n}.jsonl", trace(n, f"q{n}", f"a{n}")) for n in range(2))
+    counts = []
+    for arguments in ([first], [second], [second, "--replace"]):
+        assert invoke(["data", "import", *map(str, arguments), "--project", str(tmp_path), "--json"]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["n_kept"])
+    assert counts == [1, 2, 1]
