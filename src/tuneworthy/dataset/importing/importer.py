@@ -81,7 +81,7 @@ def import_files(
     latest: bool = True,
     alone: bool = False,
 ) -> Import:
-    """Import `paths` as one set of examples, with what was imported before.
+    """Import `paths` as one set of examples, with what was imported before, except for the answers of a teacher.
 
     A file that was imported before and changed since, or that is to be read in another way, takes the place of what was
     read of it then.
@@ -99,6 +99,8 @@ def import_files(
         UserError: None of the rows can be used; they and the reasons are in `rejects.jsonl`.
     """
     base = latest_import(store) if latest and not alone else None
+    if base is not None and base.document.get("distilled"):  # what a teacher answered is no source of questions
+        base = None
     paths = list(dict.fromkeys(paths))
     sources = source_files(paths, base)
     before = {one.get("path"): one for one in base.document["sources"]} if base else {}
