@@ -277,7 +277,7 @@ def test_a_task_with_numbers_as_answers_gets_the_numeric_grader(tmp_path: Path, 
     said = [{"input": f"how many {i}", "expected": answer.format(*[i * 37] * 3)} for i in range(60)]
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in said))
-    assert [one.type for one in load(make_project(tmp_path / "p", path).root).graders][0] == "numeric"
+    assert load(make_project(tmp_path / "p", path).root).graders[0].type == "numeric"
 
 
 def test_the_kind_is_guessed_on_the_whole_file(tmp_path: Path) -> None:
