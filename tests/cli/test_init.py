@@ -273,7 +273,6 @@ def test_answers_with_numbers_get_a_grader_that_reads_their_points_and_signs(
     assert (made.kind, [grader.type for grader in load(made.root).graders]) == ("short_answer", graders)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("answer", ["{}", "{} is {}\n#### {}"])
 def test_a_task_with_numbers_as_answers_gets_the_numeric_grader(tmp_path: Path, answer: str) -> None:
     said = [{"input": f"how many {i}", "expected": answer.format(*[i * 37] * 3)} for i in range(60)]
@@ -286,7 +285,8 @@ def test_the_kind_is_guessed_on_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("text,label\n" + "".join(f"thing {i * 7919},label {i % 150}\n" for i in range(3000)))
     assert make_project(tmp_path / "p", path, n_cases=120).kind == "label"
-=======
+
+
 def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", 60)
     with data.open("a") as file:
@@ -297,4 +297,3 @@ def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tm
     assert any(note in line for line in made.notes), made.notes
     with pytest.raises(DataError, match="one expected answer per question"):
         read_cases(data)
->>>>>>> 2abf7d7e (Leave questions with two answers out of a new project, and say so)
