@@ -163,7 +163,9 @@ def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends
         "task": project.task.name,
         "input": {
             "import": inputs.rows.id,
-            **{key: read[key] for key in ("sources", "n_read", "n_kept", "n_rejected", "n_repaired", "reasons")},
+            # A version is named by its content, wherever its files lie.
+            "sources": [{key: value for key, value in one.items() if key != "path"} for one in read["sources"]],
+            **{key: read[key] for key in ("n_read", "n_kept", "n_rejected", "n_repaired", "reasons")},
             "sha256": read["sha256"],
         },
         "code": {"version": __version__},
