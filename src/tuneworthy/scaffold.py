@@ -91,8 +91,8 @@ def make_project(
         inputs: Columns of the question; several become one text, a line each.
         expected: Column of the right answer.
         n_cases: How many cases to draw from `data`, stratified; rows without an answer only where the others are too
-            few. If not given: all where there are `examples`, or where
-            half of the rows would leave fewer than 200 examples; else half, at most 500.
+            few. If not given: all where there are `examples`, or where half of the rows would leave fewer than 200
+            examples; else half, at most 500.
         seed: Of the draw and of the project.
         model: Today's model, as `config.model_names` reads it.
         compare: Further models, which the rung `model` tries.
@@ -340,9 +340,8 @@ def _model_section(model: NamedModel) -> str:
 MAJORITY = 0.8
 
 
-# A decimal or a negative number, and a text that is nothing else.
+# A decimal or a negative number.
 _NUMBER_IN_TEXT = re.compile(r"\d[.,]\d|(?<![\w.,])[-−]\d")
-_NUMBER = re.compile(r"[-+−]?\d[\d.,]*(e[-+]?\d+)?", re.IGNORECASE)
 # Share of such answers that can move a score by the margin of a new project.
 MANY_NUMBERS = 0.05
 
@@ -351,7 +350,7 @@ def _graders(kind: TaskKind, answers: Sequence[str]) -> list[str]:
     """Return the graders of a kind, without SQuAD's for numbers: it takes 5.5 for 55, and -5 for 5."""
     if kind == "free_text" and are_numbers(answers):
         return ["numeric"]  # a solution whose last line is its number
-    if kind == "short_answer" and answers and (all(map(_NUMBER.fullmatch, answers)) or are_numbers(answers)):
+    if kind == "short_answer" and are_numbers(answers):
         return ["numeric", "normalised_exact"]
     numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
     return ["normalised_exact"] if kind == "short_answer" and numbers > MANY_NUMBERS * len(answers) else GRADERS[kind]

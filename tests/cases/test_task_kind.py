@@ -55,9 +55,9 @@ def test_a_task_of_150_labels_stays_one_with_200_cases(seed: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "is_number"),
     [
-        ("18", True), ("-3.5", True), ("1,234,000", True), ("$ 4.20", True), ("12,5 %", True), ("#### 18", True),
-        ("6 * 3 = 18\nSo it is 18.\n#### 18", True), ("18 apples", False), ("2024-05-01", False), ("1.2.3", False),
-        ("00412", False), ("12.05.2024", False), ("the answer is 18", False), ("", False),
+        ("18", True), ("-3.5", True), ("1,234,000", True), ("$ 4.20", True), ("12,5 %", True), ("1.5e-3", True),
+        ("#### 18", True), ("6 * 3 = 18\nSo it is 18.\n#### 18", True), ("18 apples", False), ("2024-05-01", False),
+        ("1.2.3", False), ("00412", False), ("12.05.2024", False), ("the answer is 18", False), ("", False),
     ],
 )  # fmt: skip
 def test_numbers_are_told_from_codes_and_texts(answer: str, is_number: bool) -> None:

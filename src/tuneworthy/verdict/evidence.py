@@ -229,7 +229,7 @@ class Evidence:
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
     suspects: int | None = None
-    relabel_chances: tuple[float, float] = (0.4, 0.4)
+    relabel_chances: tuple[float, float] = (0.0, 0.0)
     relabelled: int = 0
     label_chance: float = 0.0
     labels_confirmed: bool | None = None

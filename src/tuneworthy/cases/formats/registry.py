@@ -25,8 +25,8 @@ class Format:
     Attributes:
         name: As shown to people.
         shape: What a right row looks like, for messages.
-        detect: Told the union of the keys of the first rows and the first row, says whether this is it.
-        converter: Told the journal, returns the function that converts a row.
+        detect: Takes the union of the keys of the first rows, and the first row; returns whether this is the format.
+        converter: Takes the journal; returns the function that converts a row.
         priority: Lower is tried first.
         title: What a person calls the file, e.g. "Langfuse export"; "" for a format that is no tool's.
         unit: What a row is called.

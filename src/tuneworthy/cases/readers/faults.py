@@ -1,7 +1,7 @@
 """All that is wrong with a file, reported at once, and all that was left out or changed, counted.
 
 A converter looks at one row and raises `RowFault` (the row is wrong) or `Dropped` (the row is rightly
-left out); the reader knows path and line, goes on, and raises one `DataFaults` at the end. Where a file is
+left out); the reader knows path and line, continues, and raises one `DataFaults` at the end. Where a file is
 streamed, its journal is `Rejects`: a faulty row is set aside with its reason and its content, and nothing is raised.
 """
 
