@@ -77,7 +77,11 @@ def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> No
     verdict = decide(with_rungs(copies, kind="free_text"))
     assert "Copying the answer" in verdict.reasons[0]
     step = verdict.next_action
-    assert step.command == "" and "Make a grader" in step.why and "test cases" not in step.why
+    assert step.command == "" and "put a grader first" in step.why and "test cases" not in step.why
+    (option,) = [one for one in verdict.options if one.kind == "classical"]
+    assert option.target == "unresolved" and verdict.recommendation != option.option
+    waived = decide(with_rungs(copies, kind="free_text", waivers={"classical": "form is all that counts"}))
+    assert next(one for one in waived.options if one.kind == "classical").target == "met"
 
 
 def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:

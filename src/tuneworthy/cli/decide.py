@@ -1,6 +1,7 @@
 """`tuneworthy decide`."""
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import click
@@ -44,17 +45,17 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     if probe:
         agree_to_spend(project, max_usd, yes)
     verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note))
-    print_result(as_json, verdict.to_dict(), show, verdict)
+    print_result(as_json, verdict.to_dict(), partial(show, target=project.task.target), verdict)
     return EXIT[verdict.outcome]
 
 
-def show(verdict: Verdict) -> None:
-    """Print the answer, the options, the error analysis, and the next step."""
+def show(verdict: Verdict, target: float | None) -> None:
+    """Print the answer, the options beside the target, the error analysis, and the next step."""
     show_answer(verdict, [marked(option) for option in verdict.options])
     monthly = any(option.usd_per_month is not None for option in verdict.options)
     click.echo(
-        f"\n  {'option':<{NAME}} {'score':<{SCORE - 2}}{'vs today':>8} {'target':<11}{_price_name(monthly):>8}"
-        f"{'p95 ms':>7}"
+        f"\n  {'option':<{NAME}} {'score':<{SCORE - 2}}{'vs today':>8} {_target_name(target):<12}"
+        f"{_price_name(monthly):>7}{'p95 ms':>7}"
     )
     for option in verdict.options:
         _row(option, monthly, recommended=option.option == verdict.recommendation)
@@ -83,6 +84,10 @@ def show_next(verdict: Verdict) -> None:
     click.echo(messages.say("valid_until", date=verdict.valid_until))
 
 
+def _target_name(target: float | None) -> str:
+    return "target" if target is None else f"target {100 * target:.3g}%"
+
+
 def _price_name(monthly: bool) -> str:
     return "$/month" if monthly else "$/1,000"
 
@@ -95,7 +100,7 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
     score = "-" if option.score is None else f"{option.score:.1%}"
     if option.ci95 is not None:
         score += f" [{100 * option.ci95[0]:.1f}, {100 * option.ci95[1]:.1f}]"
-    delta = "" if option.delta_vs_today is None else f"{100 * option.delta_vs_today:+.1f}"
+    delta = "" if option.delta_vs_today is None else f"{round(100 * option.delta_vs_today, 1) + 0.0:+.1f}"
     usd = option.usd_per_month if monthly else option.usd_per_1k
     price = "-" if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
     p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"

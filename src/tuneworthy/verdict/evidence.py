@@ -25,8 +25,9 @@ FEWEST_SHOTS = 3
 LEVER_ALPHA = 0.1
 # The rung of tuned models.
 TUNED = "fine_tune"
-# The classical baseline that nothing has to be trained for.
+# The classical baseline that nothing has to be trained for, and the one that copies the answer of the nearest example.
 DECISION_MODEL = "classical/decision"
+COPIES = "classical/nearest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,13 +291,27 @@ class Evidence:
         """Options without training that were measured on test: how many chances there are to meet the target."""
         return max(1, sum(rung.tested for rung in self.upstream.values()))
 
+    @property
+    def accepts_copies(self) -> bool:
+        """Whether copied answers come within the margin of the target, so that the grader checks form or tone only.
+
+        In a task of free text an answer copied from another question is wrong.
+        """
+        rung = self.rungs.get("classical")
+        if rung is None or rung.score is None or self.target is None:
+            return False
+        return self.kind == "free_text" and rung.name == COPIES and rung.score > self.target - self.margin
+
     def target_of(self, rung: RungEvidence | None) -> Target | None:
         """Say whether a measured variant meets the target; None without a target.
 
-        One with holes settles nothing, and where one answer is frequent, always giving that must be beaten.
+        One with holes settles nothing, nor do copied answers, unless the team waives that; and where one answer is
+        frequent, always giving that must be beaten.
         """
         if self.target is None:
             return None
+        if rung is not None and rung.name == COPIES and self.accepts_copies and "classical" not in self.waivers:
+            return "unresolved"
         if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None or self.few_groups:
             return "unresolved"
         if rung.constant and rung.beats_majority is False:

@@ -102,15 +102,16 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     measured = measured_options(options)
     top = evidence.top
     last = next((option for option in measured if top is not None and option.rung == top.rung), None)
+    copied = status["classical"] == "fail"
+    last = best_model(measured) if copied and last is not None and last.kind == "classical" else last
     values: dict[FactName, bool | None] = {("sound", gate): _SOUND.get(status[gate], True) for gate in SOUND}
     for option in measured:
         values[("eligible", option.option)] = option.eligible
         values[("meets", option.option)] = _MEETS[option.target or "unresolved"]
         values |= _of_option(evidence, option, measured)
-    if status["classical"] == "fail":
-        values |= {("meets", option.option): None for option in measured if option.kind == "classical"}
     for option in measured:
-        if option.kind == "classical" and option.eligible and values[("as_good", option.option)] and last:
+        saves = option.kind == "classical" and option.eligible and not copied
+        if saves and values[("as_good", option.option)] and last:
             last = option if is_saving(option, last) else last
     values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}
     limits, named = evidence.limits, evidence.other_models or evidence.barred_models

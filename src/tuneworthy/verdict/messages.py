@@ -38,8 +38,8 @@ say = Catalogue(
             "whether an answer fits its question."
         ),
         "fix_grader": (
-            "Make a grader that checks this the first entry of [[graders]], or waive the gate `classical` with a "
-            "reason."
+            "In [[graders]], put a grader first that checks whether an answer fits its question, or waive the gate "
+            "`classical` with a reason."
         ),
         "classical_score": "The classical baseline scores {score:.1%}.",
         "prompt_untried": "These prompt changes have not been tried: {missing}.",
@@ -144,7 +144,7 @@ say = Catalogue(
         "pilot_other_base": "the base model of the pilot runs is {found}, not {base}",
         "current_version": "the current version",
         # Reasons
-        "target_met": "{name} meets the target of {target:.1%} without training{other}.",
+        "target_met": "{name} meets the target of {target:.1%} without fine-tuning{other}.",
         "cheaper_lever": "A cheaper fix exists for most failures. Their cause: {share}. {lever}.",
         "labels_are_wrong": (
             "People relabelled {n} wrong answers and found most of the expected answers to be wrong. {lever}."
@@ -357,7 +357,9 @@ say = Catalogue(
         ),
         "no_hosted_meets": "No hosted option is shown to meet the target.",
         "style_unmeasured": "Style has not been measured: the project has no style grader and no validated judge.",
-        "style_measured": "A style grader or a validated judge scored the best option against the target.",
+        "style_met": "By a style grader or a validated judge, the best option meets the target.",
+        "style_missed": "By a style grader or a validated judge, the best option misses the target.",
+        "style_open": "It is still open whether the best option meets the target of the style grader or judge.",
         "reasons_measured": "Measured reasons to train: {names}.",
         "reasons_unknown": "No reason to train has been measured yet. Still unknown: {names}.",
         "run_again": "Run the ladder again.",
@@ -404,7 +406,7 @@ say = Catalogue(
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
         "take_home": "Deploy {name}.",
         "take_home_decision": "Deploy {name}. Install the package `sparrow-decider`; nothing has to be trained.",
-        "take_home_classical": "Deploy {name}. Train it with the Python function `tuneworthy.classical.fit`.",
+        "take_home_classical": "Deploy {name}. The Python function `tuneworthy.classical.fit` fits it to examples.",
         "worth": "Training pays off if a wrong answer costs at least ${usd:,.2f}.",
         "nothing_else_may": "No other measured option meets the constraints.",
         "shown_better": "The improvement is significant.",

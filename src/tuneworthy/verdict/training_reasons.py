@@ -131,8 +131,12 @@ def _style(evidence: Evidence) -> TrainingReason:
     judged = evidence.style_grader or (evidence.judge is not None and evidence.judge.valid)
     if not judged:
         return _say("style", None, messages.say("style_unmeasured"))
-    value = {"met": False, "missed": True}.get(evidence.target_of(evidence.top) or "")
-    return _say("style", value, messages.say("style_measured"))
+    status = evidence.target_of(evidence.top)
+    if status == "met":
+        return _say("style", False, messages.say("style_met"))
+    if status == "missed":
+        return _say("style", True, messages.say("style_missed"))
+    return _say("style", None, messages.say("style_open"))
 
 
 def _share(evidence: Evidence, reason: ReasonName, name: ErrorClass) -> TrainingReason:

@@ -13,7 +13,6 @@ from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, may_n
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES = 50
-COPIES = "classical/nearest"
 STAGE: Final = "to_decide"
 
 
@@ -64,17 +63,13 @@ def contamination(evidence: Evidence) -> Finding:
 
 @GATES.rule("classical", group=STAGE)
 def classical(evidence: Evidence) -> Finding:
-    """What scores without a language model was measured, and the grader does not accept a copied answer.
-
-    In a task of free text an answer copied from another question is wrong, whatever a grader of form and tone says.
-    """
+    """What scores without a language model was measured, and the grader does not accept a copied answer."""
     if not evidence.has_examples:
         return says("not_applicable", messages.say("no_examples"))
     subject = evidence.rungs.get("classical")
     if subject is None or subject.score is None:
         return says("unknown", messages.say("classical_missing"), messages.say("run"))
-    copies = evidence.kind == "free_text" and subject.name == COPIES
-    if copies and evidence.target is not None and subject.score > evidence.target - evidence.margin:
+    if evidence.accepts_copies:
         return says(
             "fail", messages.say("copies_score", score=subject.score), messages.say("fix_grader"), score=subject.score
         )
