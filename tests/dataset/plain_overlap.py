@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from tuneworthy.cases.contamination_index import common_grams, gram_size, without
@@ -49,14 +50,16 @@ def coverage(row: Sequence[str], case: Sequence[str], size: int) -> float:
 
 
 def distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return by how many words two lists differ: other ones, more or fewer.
+    """Return how many words of the longer of two lists are other ones, more, or at another place.
 
-    >>> distance(["where", "is", "it"], ["where", "was", "it"]), distance(["is", "it"], ["it", "is"])
+    >>> distance(["where", "is", "it"], ["where", "was", "it"]), distance(["is", "it", "on"], ["it", "is", "on", "a"])
     (1, 2)
     """
-    row = list(range(len(other) + 1))
-    for i, word in enumerate(one):
-        before, row = row, [i + 1]
-        for j, own in enumerate(other):
-            row.append(min(before[j + 1] + 1, row[j] + 1, before[j] + (word != own)))
-    return row[-1]
+
+    @cache
+    def common(i: int, j: int) -> int:
+        if not i or not j:
+            return 0
+        return common(i - 1, j - 1) + 1 if one[i - 1] == other[j - 1] else max(common(i - 1, j), common(i, j - 1))
+
+    return max(len(one), len(other)) - common(len(one), len(other))
