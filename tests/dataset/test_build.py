@@ -168,6 +168,16 @@ def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: py
         assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
 
 
+def test_a_long_check_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check_runner, "EVERY_S", 0)
+    monkeypatch.setattr(check_runner, "SPACING", 20)
+    root = project(tmp_path / "p")
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert f"chat: 40 rows read so far (rows in the set: {len(ROWS)})" in capsys.readouterr().err
+
+
 def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None:
     root = project(tmp_path / "p")
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))

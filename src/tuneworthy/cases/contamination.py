@@ -39,7 +39,7 @@ class Overlap(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class AnswerLoss:
     """What dropping the overlaps costs an answer: a label, or the keys of JSON answers.
 
     Attributes:
@@ -53,6 +53,11 @@ class Price:
     n_dropped: int
     n_rows: int
     n_kept: int = 0
+
+    @property
+    def share(self) -> float:
+        """Share of its rows that are dropped."""
+        return self.n_dropped / self.n_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Overlaps(Generic[R]):
         n: Words of an n-gram.
         threshold: Coverage above which a row overlaps.
         prices: By answer, the dearest first; empty for free text.
+        kept: Ids of the rows that overlap and stay, as no row of their answer would be left.
     """
 
     remaining: tuple[R, ...]
@@ -77,7 +83,8 @@ class Overlaps(Generic[R]):
     n_cases_overlapping: int
     n: int
     threshold: float
-    prices: tuple[Price, ...] = ()
+    prices: tuple[AnswerLoss, ...] = ()
+    kept: frozenset[str] = frozenset()
 
     @property
     def by_reason(self) -> dict[str, int]:
@@ -93,7 +100,7 @@ def search(
     n: int = 8,
     threshold: float = 0.5,
     among: Sequence[R] | None = None,
-) -> tuple[list[OverlapHit], tuple[Price, ...]]:
+) -> tuple[list[OverlapHit], tuple[AnswerLoss, ...]]:
     """Return the rows whose question overlaps with one of `cases`, in order, and what dropping the certain ones costs.
 
     Where every row of an answer would be dropped, a share of those that are no exact copies is no longer certain.
@@ -124,9 +131,9 @@ def search(
         every = len(places) == counts[answer] >= _MIN_ROWS
         stays = near[: max(1, round(KEPT_SHARE * len(places)))] if every else []
         for _, place in stays:
-            hits[place] = replace(hits[place], certain=False)
-        prices.append(Price(answer, len(places) - len(stays), counts[answer], len(stays)))
-    return hits, tuple(sorted(prices, key=lambda price: (-price.n_dropped / price.n_rows, price.answer)))
+            hits[place] = replace(hits[place], certain=False, kept=True)
+        prices.append(AnswerLoss(answer, len(places) - len(stays), counts[answer], len(stays)))
+    return hits, tuple(sorted(prices, key=lambda price: (-price.share, price.answer)))
 
 
 def _counted(rows: Sequence[R], kind: str, counts: Counter[str]) -> Iterator[R]:
@@ -156,4 +163,7 @@ def find_overlaps(
     dropped = {hit.row: Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id) for hit in hits if hit.certain}
     overlapping = {case for hit in hits if hit.certain for case in hit.cases}
     remaining = tuple(row for number, row in enumerate(rows) if number not in dropped)
-    return Overlaps(remaining, tuple(dropped.values()), len(rows), len(cases), len(overlapping), n, threshold, prices)
+    kept = frozenset(rows[hit.row].id for hit in hits if hit.kept)
+    return Overlaps(
+        remaining, tuple(dropped.values()), len(rows), len(cases), len(overlapping), n, threshold, prices, kept
+    )

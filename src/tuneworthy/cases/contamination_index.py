@@ -92,6 +92,7 @@ class OverlapHit:
         score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
         cases: Ids of the cases, the one that is covered most first.
         certain: Whether it is evidence enough to drop the row.
+        kept: Whether it was, but no row of its answer would be left.
     """
 
     row: int
@@ -99,6 +100,7 @@ class OverlapHit:
     score: float
     cases: tuple[str, ...]
     certain: bool
+    kept: bool = False
 
     @property
     def case_id(self) -> str:

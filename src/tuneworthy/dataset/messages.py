@@ -84,6 +84,7 @@ say = Catalogue(
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "check_is_off": "The check {check} is off.",
         "running_check": "Running the check {check} on {n} rows",
+        "check_progress": "{check}: {n:,} rows read so far (rows in the set: {total:,})",
         "check_off": "the check is off",
         "no_row_passed": "No row passed the checks (rows read: {n}).",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",

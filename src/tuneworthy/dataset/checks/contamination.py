@@ -69,7 +69,7 @@ class Contamination:
                     answer=one.answer[:60],
                     n=one.n_dropped,
                     total=one.n_rows,
-                    share=one.n_dropped / one.n_rows,
+                    share=one.share,
                 )
                 for one in prices[:_SHOWN]
             )
