@@ -210,7 +210,7 @@ def measure(name: str, data: DataSet, n_cases: int, seed: int) -> str:
     n_found = found.total()
     return (
         f"{name}: n = {len(clean)} rows, {len(cases)} cases. Recall: {recall}. Precision: "
-        f"{(right + n_found) / max(1, n_dropped + n_found):.3f}; of clean rows alone {right / max(1, n_dropped):.3f}. "
+        f"{(right + n_found) / max(1, n_dropped + n_found):.3f}; of clean rows alone {right} of {n_dropped}. "
         f"Clean rows dropped: {n_clean / len(clean):.2%}. {seconds:.0f} s."
     )
 
