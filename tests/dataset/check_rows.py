@@ -114,6 +114,7 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "1", "content": "12"}
 NOON = {"role": "assistant", "content": "It is noon."}
 LABELS = tuple(f"about_{topic}" for topic in TOPICS)
+DAYS = ("holidays and Sundays", "Easter Monday", "summer weekends", "long weekends", "other holidays")
 
 
 def labelled(wrong: bool) -> list[Example]:
@@ -182,9 +183,21 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("overlap_edit", [row("Will the new terms apply to my present savings account too?"),
                               row("Will the new terms apply to my savings account too?"),
                               row("Will the new terms apply to my very old savings account too?")],
-                [row("Will the new terms apply to your present savings account too?")], cases=(CASE,)),
-        Planted("overlap_short_edit", [row("Where is my green card?")], [row("Where are my cards?")],
+                [row("Will such terms apply to your present savings account?")], cases=(CASE,)),
+        Planted("overlap_prompt", [Example(messages=(
+                    {"role": "system", "content": "Answer in one word. Example: " + str(CASE.input)},
+                    *row("Are you there?").messages), id="quoting")],
+                [row("Are you there?")], cases=(CASE,)),
+        Planted("overlap_possible", [row("Where is my green card?")], [row("Where are my cards?")],
                 cases=(Case(id="s", input="where is my red card"),), action="report"),
+        Planted("overlap_price", [row("When does the café open on public holidays?", "opening hours")],
+                [row("When do you close?", "opening hours")], whole=True, action="report",
+                cases=tuple(Case(id=f"l{i}", input=f"When does the {place} open on public holidays?",
+                                 expected="opening hours") for i, place in enumerate(("cafe", "café", "bar")))),
+        Planted("overlap_kept", [row(f"When does the café open on {day}?", "opening hours") for day in DAYS],
+                [row(f"When do you close on {day}?", "opening hours") for day in DAYS], whole=True, action="report",
+                cases=tuple(Case(id=f"l{i}", input=f"When does the café open on {day}?", expected="opening hours")
+                            for i, day in enumerate(("holidays", "Easter", "weekends")))),
     ],
     "paraphrases": [
         Planted("overlap_paraphrase", [row("zebra in other words")], [row("a horse in other words")],

@@ -168,6 +168,16 @@ def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: py
         assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
 
 
+def test_a_long_check_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check_runner, "EVERY_S", 0)
+    monkeypatch.setattr(check_runner, "SPACING", 20)
+    root = project(tmp_path / "p")
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert f"chat: 40 rows read so far (rows in the set: {len(ROWS)})" in capsys.readouterr().err
+
+
 def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None:
     root = project(tmp_path / "p")
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))
@@ -202,7 +212,7 @@ LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
+    rows = [*map(plain, clean()), pair(LONG, "yes"), pair(f"{LONG} {LEAK}", "yes")]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
@@ -231,7 +241,7 @@ def with_hidden_overlaps(tmp_path: Path) -> Version:
 def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short_one_is_counted(
     tmp_path: Path, with_hidden_overlaps: Version, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"))]
+    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"), "yes")]
     root = project(tmp_path / "long", 'policy = { overlap_edit = "report", overlap_ngram = "report" }\n', rows)
     cases = [{"input": LEAK, "expected": "yes"}]
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))

@@ -12,7 +12,7 @@ that the result depends on.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -31,6 +31,9 @@ from tuneworthy.types import Example
 
 # Rows that a check gets at a time if it does not need all of them.
 BATCH: Final = 20_000
+# Seconds between two sentences on how far a check is, and rows after which the time is looked at.
+EVERY_S: Final = 10.0
+SPACING: Final = 1024
 Say = Callable[[str], None]
 # Check and row to the row as the check may see it.
 View = Callable[[str, Example], Example]
@@ -227,7 +230,7 @@ def run_checks(
         if stage is None:
             say(messages.say("running_check", check=check.name, n=len(rows)))
             started = time.perf_counter()
-            visible = rows.viewed(partial(view, check.name)) if view else rows
+            visible = rows.viewed(_ReadCounter(check.name, len(rows), say, partial(view, check.name) if view else None))
             decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
             if file:
@@ -237,6 +240,32 @@ def run_checks(
         dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
         rows = rows.keep(np.setdiff1d(rows.places, dropped, assume_unique=True), dict(changed))
     return CheckedRows(rows, before, stages)
+
+
+@dataclass
+class _ReadCounter:
+    """A view of rows that says now and then how many a check has read.
+
+    Attributes:
+        check: Name of the check.
+        n_rows: Rows that it examines.
+        say: Gets the sentence.
+        view: What the check sees of a row; all of it if None.
+    """
+
+    check: str
+    n_rows: int
+    say: Say
+    view: Callable[[Example], Example] | None
+    _n_read: int = 0
+    _last: float = field(default_factory=time.monotonic)
+
+    def __call__(self, row: Example) -> Example:
+        self._n_read += 1
+        if self._n_read % SPACING == 0 and (now := time.monotonic()) - self._last >= EVERY_S:
+            self._last = now
+            self.say(messages.say("check_progress", check=self.check, n=self._n_read, total=self.n_rows))
+        return self.view(row) if self.view else row
 
 
 def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iterator[RowFinding]:

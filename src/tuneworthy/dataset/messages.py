@@ -19,6 +19,16 @@ say = Catalogue(
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
+        "shared_prompt": (
+            "The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the question "
+            "from the prompt. These rows are kept."
+        ),
+        "price": ("Dropping overlaps costs {n} rows ({share:.1%}). The largest shares by answer: {dearest}."),
+        "price_of": "{answer}: {n} of {total} ({share:.1%})",
+        "kept_share": (
+            "Every one of the {total} rows with the answer {answer} overlaps a case. {n} of them are kept "
+            "(share: {share:.0%}), so scores on these cases are too high."
+        ),
         "topic": "topic {number}",
         "more_like": "the likely label is {label!r}",
         "length": "the {part} has {n} characters",
@@ -74,6 +84,7 @@ say = Catalogue(
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "check_is_off": "The check {check} is off.",
         "running_check": "Running the check {check} on {n} rows",
+        "check_progress": "{check}: {n:,} rows read so far (rows in the set: {total:,})",
         "check_off": "the check is off",
         "no_row_passed": "No row passed the checks (rows read: {n}).",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
@@ -242,9 +253,12 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     "refusal": {"refused": "the model or its provider refused to answer"},
     "contamination": {
         "overlap_exact": "the same letters and digits as a case's question",
+        "overlap_prompt": "its system prompt or an earlier turn quotes a case's question",
         "overlap_ngram": "shares most words with a case's question",
-        "overlap_edit": "differs from a case's question by one word",
-        "overlap_short_edit": "a short question that differs from a case's question by one word",
+        "overlap_edit": "differs from a case's question by one or two words",
+        "overlap_possible": "resembles a case's question, but its answer is different or the question is short",
+        "overlap_price": "the rows that dropping overlaps costs",
+        "overlap_kept": "a share of overlapping rows kept, as no row of their answer would remain",
         "overlap_group": "in the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},

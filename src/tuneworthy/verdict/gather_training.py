@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired
 
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.checks.contamination import SHORT_EDIT
+from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.freeze import Version, find_version, latest_version
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
@@ -94,7 +94,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         broken=broken,
         failed=failed,
         overlaps="; ".join(overlaps),
-        n_near=0 if broken else sum(row["reason"] == SHORT_EDIT for row in version.findings()),
+        n_near=0 if broken else sum(row["reason"] == POSSIBLE for row in version.findings()),
         changed=changed,
         review=review.status,
         review_words=review.summary,

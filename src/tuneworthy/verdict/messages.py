@@ -91,7 +91,7 @@ say = Catalogue(
         "version_overlaps": "Rows of version {version} may overlap cases ({detail}).",
         "version_unchecked": "{changes} since version {version} was checked.",
         "version_clean": "No row of version {version} overlaps a case.",
-        "near_rows": "Rows that differ by one word from a short case: {n:,}. Review these rows.",
+        "near_rows": "Rows that resemble a case but answer it differently or are short: {n:,}. Review these rows.",
         "cases_changed": "The dev or test cases have changed",
         "pilot_missing": "The gain from training has not been measured.",
         "pilot_changed": "The pilot does not match the current data and base model: {changes}.",

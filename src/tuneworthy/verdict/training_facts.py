@@ -24,7 +24,7 @@ class DatasetEvidence:
         broken: Why its files are not what was frozen; "" if they are.
         failed: Gates of its build that failed, in words: it was frozen with `--unsafe`.
         overlaps: What the overlap check of the build says if it did not pass; "" if it did.
-        n_near: Rows one word apart from a short case, which were reported and are still in it.
+        n_near: Rows that resemble a case, which were reported and are still in it.
         changed: What differs now from what it was checked against, in words.
         review: How far the review by people is.
         review_words: What it says.
