@@ -76,6 +76,10 @@ say = Catalogue(
         "file_exists": "{path} already exists, and a new project would overwrite it.",
         "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",
+        "labels_applied": (
+            "{n} {n:label|labels} of {path} written into the cases; the labellers differ on {n_differ} "
+            "{n_differ:case|cases}"
+        ),
         "drawn": (
             "Drew {n} of {n_rows} rows as cases, stratified and seeded. {n_rest} others are the examples. Change this "
             "with --n-cases."

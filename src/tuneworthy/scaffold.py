@@ -17,6 +17,7 @@ import orjson
 
 from tuneworthy import messages
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
+from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
 from tuneworthy.cases.stratified import draw, units_of
@@ -103,15 +104,16 @@ def make_project(
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
+    labelled = _apply_labels(data)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
-    labelled = [case for case in cases if case.labelled]
+    answered = [case for case in cases if case.labelled]
     # Cases without an answer are drawn only where the answers do not suffice.
-    pool = labelled if n_cases is not None and n_cases <= len(labelled) else cases
+    pool = answered if n_cases is not None and n_cases <= len(answered) else cases
     drawn, rest = _draw(pool, n_cases, seed)
-    notes = list(found.notes)
+    notes = [*labelled, *found.notes]
     if left := len(cases) - len(pool):
         notes.append(messages.say("not_drawn", n=left))
     if examples:
@@ -166,6 +168,15 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
     same = content is not None and path.exists() and path.read_bytes() == content
     if path.exists() and not same and not any(path.samefile(source) for source in sources if source is not None):
         raise UserError(messages.say("file_exists", path=path), hint=messages.say("keep_own_file"))
+
+
+def _apply_labels(data: Path) -> list[str]:
+    """Write into the cases what `cases label` stored beside them; return what is to be said of it."""
+    path = data.with_name(f"{data.stem}.labels.jsonl")
+    if not path.exists():
+        return []
+    done = apply_labels(data, read_labels(path))
+    return [messages.say("labels_applied", n=done.n_written, path=path, n_differ=len(done.disagreements))]
 
 
 def _named(*names: str) -> list[NamedModel]:

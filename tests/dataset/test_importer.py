@@ -141,10 +141,37 @@ def test_the_same_import_is_not_done_twice_and_becomes_the_latest(store: Folder,
     assert latest_import(store) == second
     said: list[str] = []
     again = import_files(store, [tmp_path / "a.jsonl"], say=said.append)
-    assert (again, latest_import(store)) == (first, first)
+    assert (again, latest_import(store)) == (second, second)
     assert "does not read them again" in said[0]
     write(tmp_path / "a.jsonl", log("three"))
     assert import_files(store, [tmp_path / "a.jsonl"]).id != first.id
+
+
+def test_a_second_file_adds_and_a_changed_one_takes_the_place_of_what_it_was(store: Folder, tmp_path: Path) -> None:
+    for month in ("jan", "feb"):
+        (tmp_path / month).mkdir()
+    jan, feb = tmp_path / "jan/logs.jsonl", tmp_path / "feb/logs.jsonl"
+    import_files(store, [write(jan, log("one"), log("bad", feedback="thumbs_down"), log("mended", correction="b"))])
+    both = import_files(store, [write(feb, log("two"), b"oops")])
+    assert [row.question for row in both.examples()] == ["one", "mended", "two"]
+    assert [(one["name"], one["n_kept"], one["n_rejected"]) for one in both.document["sources"]] == [
+        ("logs.jsonl", 2, 1),
+        ("feb/logs.jsonl", 1, 1),
+    ]
+    assert [reject["reason"] for reject in both.rejects()] == ["thumbs_down", "not_json"]
+    assert both.document["n_repaired"] == 1
+    changed = import_files(store, [write(jan, log("three"))])
+    assert [row.question for row in changed.examples()] == ["two", "three"]
+    assert latest_import(store) == changed
+    alone = import_files(store, [feb], alone=True)
+    assert [row.question for row in alone.examples()] == ["two"] and latest_import(store) == alone
+
+
+def test_a_file_without_a_usable_row_adds_nothing(store: Folder, tmp_path: Path) -> None:
+    first = import_files(store, [write(tmp_path / "a.jsonl", log("one"))])
+    with pytest.raises(UserError, match=r"No row is usable .* The most frequent reason: a user rated"):
+        import_files(store, [write(tmp_path / "b.jsonl", log("q", feedback="bad"))])
+    assert latest_import(store) == first
 
 
 def test_named_columns_are_taken(store: Folder, tmp_path: Path) -> None:
@@ -316,7 +343,7 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     path = write(tmp_path / "logs.jsonl", *MIXED)
     assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "logs.jsonl (jsonl/openai_log): 11 rows read, 5 kept" in out
+    assert "logs.jsonl: jsonl/openai_log, 11 rows, 3 with feedback, 5 imported" in out
     assert "dropped: 1 row (a user rated the answer as bad; first in logs.jsonl:2)" in out
     assert "5 examples, 1 of them with a corrected answer" in out
     assert invoke(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0

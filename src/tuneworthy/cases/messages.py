@@ -73,6 +73,10 @@ say = Catalogue(
         "assert_unread": "the assertion `{kind}` is ignored{grader}",
         "assert_grader": '; the equivalent grader is {{ type = "{grader}" }}',
         "further_notes": "other notes",
+        "other_spans": "spans and log records that are no call of a model are left out",
+        "needs_traces": "Import the file with the traces or observations together with it.",
+        "needs_runs": "Import the file with the runs together with it.",
+        "needs_results": "Import the file with the results together with it.",
         "one_question_a_line": "read as one question per line",
         # Kinds of task
         "no_known_answer": "no case has an expected answer yet",
@@ -141,6 +145,7 @@ say = Catalogue(
         "fewer_questions": (
             "only {n_found} distinct {n_found:question|questions} could be drawn, but {n} were requested"
         ),
+        "rows_passed_over": "{n} {n:row is|rows are} passed over, because no answered question could be read",
         # Labelling
         "greeting": (
             "Type the expected answer. Type {decline} if the model should decline, {skip} to skip the case for now, or "
@@ -238,6 +243,11 @@ KNOWN_FORMAT: Final = Fault(
     "Rename the keys to `input` and `expected`, or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, "
     "`data import` and `data distill` have these options).",
 )
+UNREAD: Final = Fault(
+    "a format that is read",
+    'Export the calls as OpenTelemetry (OTLP JSON), or convert each row to {{"messages": [...]}}.',
+)
+ALONE: Final = Fault("rows with an answer", "{companion}")
 COLUMN: Final = Fault("a column {name!r}", "{near} Fix --input or --expected.")
 ANSWER_APART: Final = Fault(
     "another column for the answer than for the question", "Leave the column of the answer out of --input."
@@ -301,6 +311,11 @@ HISTORY: Final = Fault("question-answer pairs for `history`", code="bad_history"
 LOG_OBJECT: Final = Fault("an object for `{name}`")
 REQUEST_INPUT: Final = Fault("a string or a list for `request.input`", code="no_messages")
 MESSAGE_OR_CALL: Final = Fault("a message or a call at {where}", code="bad_message")
+WRITTEN_DOWN: Final = Fault(
+    "an answer in words or data",
+    'Export the messages themselves, or convert each row to {{"messages": [...]}}.',
+    "answer_is_messages",
+)
 ONE_MESSAGE: Final = Fault("one message in `response.output`", code="bad_message")
 
 # The code of an error about a row is that of its fault.
@@ -319,3 +334,13 @@ NO_RESPONSE: Final = DropReason("the log has no response", "no_response")
 FAILED_REQUEST: Final = DropReason("the request failed, so the response has no choices", "failed_request")
 REFUSED: Final = DropReason("the model refused", "refused")
 EMPTY_RESPONSE: Final = DropReason("the response is empty", "empty_answer")
+NO_GENERATION: Final = DropReason("the observation is not a generation", "no_model_call")
+NO_MODEL_RUN: Final = DropReason("the run is not a call of a model", "no_model_call")
+NO_CONTENT: Final = DropReason("the call was recorded without its messages", "no_messages")
+NO_STORED_MESSAGES: Final = DropReason(
+    "the stored completion has no messages; add those of /chat/completions/ID/messages as `messages`", "no_messages"
+)
+NO_BATCH_REQUEST: Final = DropReason(
+    "the request of this result is in another file; import both together", "no_request"
+)
+NO_PREFERENCE: Final = DropReason("both answers of the pair are the same", "no_preference")

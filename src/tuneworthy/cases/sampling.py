@@ -11,15 +11,15 @@ from pathlib import Path
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import normalise, question_of, words
-from tuneworthy.cases.readers.faults import Journal
+from tuneworthy.cases.readers.faults import Journal, Rejects
 from tuneworthy.cases.readers.files import decoded_lines
-from tuneworthy.cases.readers.reader import read_cases, read_examples
+from tuneworthy.cases.readers.reader import read_cases, stream_examples
 from tuneworthy.cases.splits import example_case
 from tuneworthy.cases.stratified import quotas, rank
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
-from tuneworthy.types import UNLABELLED, Case
+from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -81,14 +81,27 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
 
 
 def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
-    """Read the file as examples, else as bare questions, whose faults are then the ones to tell."""
+    """Read the file as examples, else as bare questions, whose faults are then the ones to tell.
+
+    Rows of logs that are no examples are passed over: `data import` says why.
+    """
     if is_text(path):
         return bare_questions(path)
+    journal = Rejects(path)
+    cases: dict[str, Case] = {}
+    n_passed = 0
     try:
-        examples = read_examples(path)
+        for line, fields in stream_examples(path, journal).rows:
+            n_passed += sum(1 for _ in journal.take(line))
+            case = example_case(Example(id="", **fields)) if fields is not None else None
+            if fields is not None and case is not None:
+                cases.setdefault(content_hash(fields["messages"]), case)
     except DataError:
         return bare_questions(path)
-    return [case for example in examples.examples if (case := example_case(example)) is not None], examples.notes
+    if not cases:
+        return bare_questions(path)
+    passed = (messages.say("rows_passed_over", n=n_passed),) if n_passed else ()
+    return list(cases.values()), (*journal.notes(), *passed)
 
 
 def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case], tuple[str, ...]]:

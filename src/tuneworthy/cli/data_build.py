@@ -7,23 +7,28 @@ from typing import Any
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.data_import import say_import
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.build import BuildResult, build_version
+from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 
 
 @click.command("build")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
 @spending_options
 @project_option
 @json_option
-def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json: bool) -> int:
+def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json: bool) -> int:
     """Check the rows of the latest import (or else of the examples file), and freeze the rows that pass as a version.
+
+    With FILES, these are imported first, as `data import` does.
 
     The checks run in a fixed order. Depending on [data], they drop, mask or only report what they find. The name of a
     version comes from its content, and a version never changes. If a gate fails, nothing is frozen and the exit status
@@ -33,11 +38,16 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
     \b
     Example:
       tuneworthy data build
+      tuneworthy data build traces.jsonl
     """
     project = load(root)
     store = Folder(project.root)
     progress = _before_asking(project, max_usd, yes) if project.data.judge else None
     with store.lock(note):
+        if files and not as_json:
+            say_import(import_files(store, files, say=note))
+        elif files:
+            import_files(store, files, say=note)
         done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
     frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
     print_result(as_json, {**frozen, "failed_gates": list(done.failed), **done.recipe}, _say, done)

@@ -17,6 +17,7 @@ from tuneworthy.store import Folder
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the expected answer.")
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
+@click.option("--replace", is_flag=True, help="Forget what was imported before.")
 @project_option
 @json_option
 def command(
@@ -24,15 +25,18 @@ def command(
     inputs: tuple[str, ...],
     expected: str | None,
     format_name: str | None,
+    replace: bool,
     root: Path,
     as_json: bool,
 ) -> None:
     """Import logs and data files as examples.
 
-    FILES are request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, or tables, as JSONL, JSON,
-    CSV, Excel or Parquet. All but Excel and Parquet may be compressed with gzip. A thumbs-down or an escalation drops
-    a row; a correction replaces the answer. Dropped rows stay readable in rejects.jsonl, each with its reason. Nothing
-    is sent anywhere.
+    FILES are logs and exports of OpenTelemetry, Langfuse, LangSmith, OpenAI, Anthropic, Claude Code or Codex,
+    preference pairs, chats, request logs, or tables, as JSONL, JSON, CSV, Excel or Parquet. All but Excel and Parquet
+    may be compressed with gzip. Rows are added to those imported before, unless you pass --replace.
+
+    A bad rating or an escalation drops a row; a correction replaces the answer. Dropped rows stay readable in
+    rejects.jsonl, each with its reason. Nothing is sent anywhere.
 
     \b
     Example:
@@ -41,15 +45,20 @@ def command(
     """
     store = Folder(root)
     with store.lock(note):
-        done = import_files(store, files, ImportRequest(inputs, expected, format_name), note)
-    print_result(as_json, {"path": str(done.folder), **done.document}, _say, done)
+        done = import_files(store, files, ImportRequest(inputs, expected, format_name), note, alone=replace)
+    print_result(as_json, {"path": str(done.folder), **done.document}, say_import, done)
 
 
-def _say(done: Import) -> None:
+def say_import(done: Import) -> None:
+    """Print what an import holds: each file, how its rows were read, and why rows were left out."""
     document = done.document
     for source in document["sources"]:
-        name, n = clean(source["name"], 0), source["n_kept"] + source["n_rejected"]
-        click.echo(messages.say("source_read", name=name, format=source["format"], n=n, n_kept=source["n_kept"]))
+        click.echo(messages.source_read(clean(source["name"], 0), source))
+        for turn in source.get("example", ()):
+            calls = [messages.say("calls", names=clean(", ".join(turn["calls"])))] if "calls" in turn else []
+            click.echo(
+                messages.say("turn", role=turn["role"], text=" ".join([clean(turn["content"], 0)[:160], *calls]))
+            )
     note(*(clean(line, 0) for line in document["notes"]))
     for group in document["reasons"].values():
         click.echo(messages.dropped_rows(group["n"], clean(group["words"], 0), clean(group["first"], 0)))

@@ -1,6 +1,8 @@
 """Sentences that the command line prints."""
 
 import errno
+from collections.abc import Mapping
+from typing import Any
 
 from tuneworthy.catalogue import Catalogue
 
@@ -194,7 +196,8 @@ say = Catalogue(
         "distilled_rows": "{path}: {n} rows. Next: tuneworthy data build",
         "rejects": "{path}: {n} dropped {n:row, with its|rows, each with its} reason",
         "not_in_format": "  dropped: {n} {n:row|rows} ({reason})",
-        "source_read": "{name} ({format}): {n} rows read, {n_kept} kept",
+        "turn": "    {role}: {text}",
+        "calls": "[calls {names}]",
         # plan, train
         "n_findings": "Findings: {n}.",
         "not_a_size": "{value} is not a valid size. Use a form such as 24GiB.",
@@ -349,6 +352,16 @@ def spend(names: str, limit_usd: float | None) -> str:
 def dropped_rows(n: int, explanation: str, first: str) -> str:
     """Say how many rows were dropped and why, and where the first is."""
     return f"  dropped: {n} row{'s' * (n != 1)} ({explanation}; first in {first})"
+
+
+def source_read(name: str, source: Mapping[str, Any]) -> str:
+    """Say what a file is, how much it holds, and how much of it is imported."""
+    what = source.get("title") or source["format"]
+    if source.get("companion"):
+        return f"{name}: {what}, used for the rows of the other files"
+    n, unit = source["n_kept"] + source["n_rejected"], source.get("unit", "row")
+    rated = source.get("n_rated", 0)
+    return f"{name}: {what}, {n:,} {unit}{'s' * (n != 1)}, {rated:,} with feedback, {source['n_kept']:,} imported"
 
 
 def imported(path: object, n: int, n_repaired: int) -> str:

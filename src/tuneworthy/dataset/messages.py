@@ -62,6 +62,8 @@ say = Catalogue(
         ),
         "rows_read": "{file}: {n} rows read",
         "no_usable_row": "No row is usable (rows read: {n}).",
+        "no_usable_row_reason": "No row is usable (rows read: {n}). The most frequent reason: {reason}.",
+        "unused_score": "the score {name!r} is not used, because its name does not say whether a high one is good",
         "reasons_in": "See the reasons in {path}.",
         "file_grew": "{path} changed while it was being imported.",
         "file_grew_hint": "Copy the file, then import the copy.",

@@ -6,7 +6,7 @@ from typing import Any
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_messages
 from tuneworthy.cases.formats.columns import INPUT_NAMES, columns_by_name, find_column
-from tuneworthy.cases.formats.promptfoo import test_fields
+from tuneworthy.cases.formats.promptfoo import expanded, test_fields
 from tuneworthy.cases.formats.registry import CASE_FORMATS, Convert, Fields, Format
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of
 from tuneworthy.errors import nearest
@@ -185,6 +185,7 @@ for _format in (
         shape='{"vars": {...}, "assert": [...]}',
         detect=lambda keys, first: "vars" in keys and "input" not in keys,
         converter=lambda journal: lambda row: test_fields(row, journal),
+        records=expanded,
         priority=0,
     ),
     Format(

@@ -1,7 +1,7 @@
 """Chat messages: checked, and brought to the OpenAI shape with text content."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneworthy.cases import messages
@@ -11,6 +11,12 @@ from tuneworthy.types import Message
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def word_at(row: Mapping[str, Any], key: str, default: str = "") -> str:
+    """Return the text under `key`; "" if something else stands there, `default` if nothing does."""
+    value = row.get(key, default)
+    return value if isinstance(value, str) else ""
 
 
 def is_blank(text: str) -> bool:

@@ -4,7 +4,9 @@ A cell that begins like JSON and is JSON is read as JSON; any other cell stays t
 column an empty cell means *not labelled* and the word ``null`` means *declining is right*.
 """
 
-from collections.abc import Callable, Iterable, Sequence, Set
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -32,8 +34,25 @@ EXPECTED_NAMES = (
     "response",
     "class",
 )
+# Columns that may hold a verdict on the answer instead of the answer, and words that are one.
+_VERDICTS = frozenset({"label", "category", "class"})
+_VERDICT = re.compile(
+    r"(thumbs?[ _-]?)?(up|down)|good|bad|(in)?correct|wrong|(un)?helpful|accepted|rejected|true|false", re.I
+)
 _PASSED_ON = ("id", "group", "tags", "documents", "tools")
 _LISTS = ("tags", "documents")
+
+
+def expected_column(row: Mapping[str, Any], among: Set[str]) -> str | None:
+    """Return the column of the right answer: not one with a verdict on the answer, if there is one with the answer.
+
+    >>> expected_column({"label": "bad", "answer": "4"}, {"label", "answer"})
+    'answer'
+    """
+    first = find_column(among, EXPECTED_NAMES)
+    if first is not None and first.lower() in _VERDICTS and _VERDICT.fullmatch(str(row.get(first))):
+        return find_column(among - {first}, EXPECTED_NAMES) or first
+    return first
 
 
 def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:
@@ -52,6 +71,7 @@ class Columns:
         inputs: The input columns; several make a dict of variables. Guessed if empty.
         expected: The expected column; guessed if None.
         keep_rest: Whether the other columns are passed on, as `meta`.
+        first: The first row.
     """
 
     def __init__(
@@ -63,6 +83,7 @@ class Columns:
         expected: str | None = None,
         *,
         keep_rest: bool = False,
+        first: Mapping[str, Any] = MappingProxyType({}),
     ):
         self.read, self.journal, self.keep_rest = read, journal, keep_rest
         have = messages.say("columns", names=", ".join(sorted(keys)))
@@ -76,7 +97,7 @@ class Columns:
         self.inputs = tuple(inputs) or ((guess,) if guess else ())
         if not self.inputs and not self.messages:
             raise RowFault(messages.INPUT_COLUMN, have)
-        self.expected = expected or find_column(keys - set(self.inputs), EXPECTED_NAMES)
+        self.expected = expected or expected_column(first, keys - set(self.inputs))
         self._note_choice(keys, guessed=not inputs)
 
     def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
@@ -130,7 +151,7 @@ def columns_by_name(read: Read, journal: Journal, *, keep_rest: bool = False) ->
 
     def convert(row: dict[str, Any]) -> Fields:
         if not columns:
-            columns.append(Columns(read, row.keys(), journal, keep_rest=keep_rest))
+            columns.append(Columns(read, row.keys(), journal, keep_rest=keep_rest, first=row))
         return columns[0](row)
 
     return convert

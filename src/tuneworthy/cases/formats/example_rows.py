@@ -6,12 +6,13 @@ from typing import Any
 import orjson
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats import logs
 from tuneworthy.cases.formats.case_rows import native_fields
-from tuneworthy.cases.formats.chats import ROLES, check_chat, check_messages, is_blank
+from tuneworthy.cases.formats.chats import ROLES, check_messages, is_blank
 from tuneworthy.cases.formats.columns import EXPECTED_NAMES, INPUT_NAMES, columns_by_name, find_column
+from tuneworthy.cases.formats.dialects import modern
+from tuneworthy.cases.formats.logs import exchange, fields_of
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
-from tuneworthy.cases.formats.tool_calls import call_of, modern, tools_of, with_calls, with_weights
+from tuneworthy.cases.formats.tool_calls import call_of
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of, show
 from tuneworthy.types import UNLABELLED, Message
@@ -33,29 +34,6 @@ _FROM = {
 _CASE = frozenset({"input", "messages", "expected"})
 
 
-def _fields(turns: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> Fields:
-    """Return the fields of an example; whatever else the row holds is kept in `meta`, tools in the OpenAI shape."""
-    fields: Fields = {"messages": check_chat(with_weights(with_calls(turns)))}
-    if row.keys() <= read:
-        return fields
-    if row.get("group") is not None:
-        fields["group"] = str(row["group"])
-    if (tags := row.get("tags")) is not None:
-        if not isinstance(tags, str | list):
-            raise RowFault(messages.TAGS, kind_of(tags))
-        fields["tags"] = (tags,) if isinstance(tags, str) else tuple(str(tag) for tag in tags)
-    meta = {k: v for k, v in row.items() if k not in read and k not in {"group", "tags"} and v is not None}
-    if isinstance(inner := meta.get("meta"), dict):
-        meta = {**inner, **{k: v for k, v in meta.items() if k != "meta"}}
-    if "tools" in meta:
-        meta["tools"] = tools_of(meta["tools"])
-        if not meta["tools"]:
-            del meta["tools"]
-    if meta:
-        fields["meta"] = meta
-    return fields
-
-
 def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     value = row.get(key)
     if value is None and optional:
@@ -75,28 +53,34 @@ def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
     return (*head, {"role": "user", "content": question}, {"role": "assistant", "content": answer})
 
 
-def _messages(row: dict[str, Any]) -> Fields:
+def messages_example(row: dict[str, Any]) -> Fields:
+    """Convert a chat; a system prompt may stand beside its messages."""
     if "messages" not in row:
         got = messages.say("keys", names=", ".join(row)) if row else messages.say("empty_object")
         raise RowFault(messages.NO_MESSAGES, got)
-    return _fields(check_messages(modern(row["messages"])), row, {"messages"})
+    turns = modern(row["messages"])
+    if isinstance(system := row.get("system"), str) and isinstance(turns, list) and not is_blank(system):
+        return fields_of(check_messages([{"role": "system", "content": system}, *turns]), row, {"messages", "system"})
+    return fields_of(check_messages(turns), row, {"messages"})
 
 
-def _openai_log(row: dict[str, Any]) -> Fields:
+def log_example(row: dict[str, Any]) -> Fields:
     """Convert a logged request and its response; feedback and the like are kept in `meta`."""
-    request = logs.request_of(row)
-    asked, response = logs.asked(request), logs.response_of(row)
-    turn, ending = logs.answered(response)
-    facts = {
-        "model": response.get("model") or request.get("model"),
-        "finish_reason": ending,
-        "tools": request.get("tools") or request.get("functions"),
-    }
+    request, response = _body(row, "request"), _body(row, "response")
+    if request is None and "messages" in row:
+        request = {key: row[key] for key in ("messages", "model", "tools") if key in row}
+    if not isinstance(request, dict):
+        raise RowFault(messages.LOG_OBJECT.at(name="request"), kind_of(request))
     read = {"request", "response", "request_body", "response_body", "messages"}
     if "request" not in row and "request_body" not in row:
         read |= {"tools", "model"}
-    rest = {key: value for key, value in row.items() if key not in read}
-    return _fields((*asked, turn), {**{k: v for k, v in facts.items() if v is not None}, **rest}, frozenset())
+    return exchange(request, response, {key: value for key, value in row.items() if key not in read}, api=True)
+
+
+def _body(row: dict[str, Any], name: str) -> Any:
+    """Return the request or the response of a row; that of a batch is wrapped once more."""
+    value = row.get(name, row.get(f"{name}_body"))
+    return value["body"] if isinstance(value, dict) and isinstance(value.get("body"), dict) else value
 
 
 def _sharegpt(row: dict[str, Any]) -> Fields:
@@ -113,7 +97,7 @@ def _sharegpt(row: dict[str, Any]) -> Fields:
             raise RowFault(messages.TURN.at(where=where), kind_of(turn))
         chat.append(_turn(turn, where, n_calls))
         n_calls += len(chat[-1].get("tool_calls") or ())
-    return _fields(check_messages(chat, "conversations"), row, {"conversations", "system"})
+    return fields_of(check_messages(chat, "conversations"), row, {"conversations", "system"})
 
 
 def _turn(turn: dict[str, Any], where: str, n_calls: int) -> dict[str, Any]:
@@ -149,7 +133,7 @@ def _alpaca(row: dict[str, Any]) -> Fields:
     parts = (_text(row, "instruction"), _text(row, "input", optional=True))
     question = "\n\n".join(part for part in parts if part.strip())
     chat = _chat(_text(row, "system", optional=True), question, _text(row, "output"))
-    return _fields(
+    return fields_of(
         (*chat[:-2], *_history(row.get("history")), *chat[-2:]),
         row,
         {"instruction", "input", "output", "system", "history"},
@@ -177,7 +161,7 @@ def _prompt_completion(row: dict[str, Any]) -> Fields:
             completion = check_messages(completion, "completion")[-1].get("content")
         pair = {key: value for key, value in (("prompt", prompt), ("completion", completion)) if key in row}
         turns = _chat("", _text(pair, "prompt"), _text(pair, "completion"))
-    return _fields(turns, row, {"prompt", "completion"})
+    return fields_of(turns, row, {"prompt", "completion"})
 
 
 def native_example(row: dict[str, Any], journal: Journal) -> Fields:
@@ -186,7 +170,7 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
     Variables become one text, a line each (`variables_text`), as `init` writes them into cases.
     """
     if "messages" in row and row.get("expected", UNLABELLED) in (UNLABELLED, ""):
-        return _messages({key: value for key, value in row.items() if key != "expected"})
+        return messages_example({key: value for key, value in row.items() if key != "expected"})
     case = native_fields({key: value for key, value in row.items() if key in _CASE}, journal)
     if "expected" not in case or case["expected"] is None:
         raise Dropped(messages.NOT_LABELLED)
@@ -195,7 +179,7 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
         question = variables_text(question)
     answer = case["expected"] if isinstance(case["expected"], str) else show(case["expected"], 10**9)
     before = case.get("messages") or ({"role": "user", "content": question},)
-    return _fields((*before, {"role": "assistant", "content": answer}), row, _CASE)
+    return fields_of((*before, {"role": "assistant", "content": answer}), row, _CASE)
 
 
 def _two_columns(keys: Set[str], first: dict[str, Any]) -> bool:
@@ -210,14 +194,14 @@ for _format in (
         detect=lambda keys, first: (
             ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
         ),
-        converter=lambda journal: _openai_log,
+        converter=lambda journal: log_example,
         priority=0,
     ),
     Format(
         name="messages",
         shape='{"messages": [..., {"role": "assistant", "content": ...}]}',
         detect=lambda keys, first: ("messages" in keys and "expected" not in keys) or not keys,
-        converter=lambda journal: _messages,
+        converter=lambda journal: messages_example,
         priority=1,
     ),
     Format(

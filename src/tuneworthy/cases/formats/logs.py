@@ -1,132 +1,299 @@
-"""Logged requests to OpenAI-compatible servers and their responses: chat completions and the Responses API.
+"""What was asked and what was answered, as requests, responses and traces hold it, to one conversation.
 
-What else the row holds (feedback, a customer's id) is kept in `meta`, beside model, finish reason and tools.
+An API's request and response are read, and what tools keep of them: a text, messages in any dialect, variables, or any
+of these under the keys that frameworks wrap them in. A response that is a text stays that text, also if it is JSON,
+unless the JSON is messages.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, Final
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import check_messages, text_of_parts
-from tuneworthy.cases.formats.tool_calls import modern
-from tuneworthy.cases.readers.faults import Dropped, RowFault, kind_of
+from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank, word_at
+from tuneworthy.cases.formats.columns import parsed
+from tuneworthy.cases.formats.dialects import is_chat, modern
+from tuneworthy.cases.formats.registry import Fields
+from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weights
+from tuneworthy.cases.normalize import variables_text
+from tuneworthy.cases.readers.faults import Dropped, RowFault, kind_of, show
 from tuneworthy.types import Message
 
-_ENDINGS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_ENDINGS: Final = {
+    **dict.fromkeys(("max_output_tokens", "max_tokens", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(("end_turn", "stop_sequence", "completed"), "stop"),
+    **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
+    **dict.fromkeys(("refusal", "safety"), "content_filter"),
+}
+# Keys of a request beside what is asked.
+_SETTINGS: Final = frozenset(
+    {
+        *(
+            "model",
+            "tools",
+            "tool_choice",
+            "temperature",
+            "top_p",
+            "top_k",
+            "max_tokens",
+            "max_completion_tokens",
+            "stop",
+        ),
+        *(
+            "max_output_tokens",
+            "stream",
+            "stop_sequences",
+            "seed",
+            "n",
+            "user",
+            "metadata",
+            "response_format",
+            "system",
+        ),
+        *("instructions", "systemInstruction", "system_instruction", "generationConfig", "functions", "function_call"),
+        *("parallel_tool_calls", "reasoning", "reasoning_effort", "store", "service_tier", "logprobs", "top_logprobs"),
+        *("frequency_penalty", "presence_penalty", "text", "truncation", "include", "thinking", "betas", "timeout"),
+        *("extra_headers", "extra_body", "extra_query", "stream_options", "previous_response_id", "args"),
+    }
+)
+_ASKS: Final = ("messages", "contents", "input", "prompt", "prompts", "kwargs", "inputs")
+# Keys under which frameworks wrap an answer alone.
+_TEXT_KEYS: Final = frozenset(
+    {
+        *("output", "answer", "response", "text", "result", "completion", "content", "generated_text", "output_text"),
+        *("message", "messages"),
+    }
+)
 
 
-def request_of(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what was asked for: under `request`, or the row itself, if its messages stand beside the response.
+def fields_of(turns: tuple[Message, ...], row: Mapping[str, Any], read: Set[str]) -> Fields:
+    """Return the fields of an example; whatever else the row holds is kept in `meta`, tools in the OpenAI shape.
 
     Raises:
-        RowFault: It is no object.
+        RowFault: The turns are no chat to learn from (`check_chat`), or tags and tools are no lists.
     """
-    request = row.get("request", row.get("request_body"))
-    if request is None and "messages" in row:
-        request = {key: row[key] for key in ("messages", "model", "tools") if key in row}
-    return _body(request, "request")
+    fields: Fields = {"messages": check_chat(with_weights(with_calls(turns)))}
+    if row.keys() <= read:
+        return fields
+    if row.get("group") is not None:
+        fields["group"] = str(row["group"])
+    if (tags := row.get("tags")) is not None:
+        if not isinstance(tags, str | list):
+            raise RowFault(messages.TAGS, kind_of(tags))
+        fields["tags"] = (tags,) if isinstance(tags, str) else tuple(str(tag) for tag in tags)
+    meta = {k: v for k, v in row.items() if k not in read and k not in {"group", "tags"} and v is not None}
+    if isinstance(inner := meta.get("meta"), dict):
+        meta = {**inner, **{k: v for k, v in meta.items() if k != "meta"}}
+    if "tools" in meta:
+        meta["tools"] = tools_of(meta["tools"])
+        if not meta["tools"]:
+            del meta["tools"]
+    if meta:
+        fields["meta"] = meta
+    return fields
 
 
-def response_of(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what was answered; a plain text is taken as the content of the answer.
+def exchange(question: Any, answer: Any, about: Mapping[str, Any], *, api: bool = False) -> Fields:
+    """Return the example that a question and its answer make.
+
+    Args:
+        question: A request, messages, variables or a text.
+        answer: A response, messages, data or a text.
+        about: What else is known of it, for `fields_of`; model, tools and finish reason are taken from the request and
+            the response where it does not say.
+        api: Whether the answer is a response of an API, so that any other object is no answer.
 
     Raises:
-        Dropped: There is no response.
+        RowFault: One of them is not text.
+        Dropped: There is no answer.
     """
-    response = row.get("response", row.get("response_body"))
-    if isinstance(response, str) and response:
-        return {"choices": [{"message": {"content": response}}]}
-    if not isinstance(response, dict):
-        raise Dropped(messages.NO_RESPONSE)
-    return _body(response, "response")
+    before = asked(question)
+    turns, ending = answered(answer, api=api)
+    if any(word_at(turn, "role") in {"user", "system", "developer"} for turn in turns):  # the state of the whole graph
+        heads = [turn for turn in before[:1] if isinstance(turn, dict) and word_at(turn, "role") == "system"]
+        before = heads if word_at(turns[0], "role") != "system" else []
+    request = question if isinstance(question, dict) else {}
+    response = answer if isinstance(answer, dict) else {}
+    facts = {
+        "model": response.get("model") or request.get("model"),
+        "finish_reason": ending,
+        "tools": request.get("tools") or request.get("functions"),
+    }
+    facts = {key: value for key, value in facts.items() if value} | {k: v for k, v in about.items() if v is not None}
+    return fields_of(check_messages([*before, *turns], "request.messages"), facts, frozenset())
 
 
-def _body(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise RowFault(messages.LOG_OBJECT.at(name=name), kind_of(value))
-    return value["body"] if isinstance(value.get("body"), dict) else value
-
-
-def asked(request: dict[str, Any]) -> tuple[Message, ...]:
+def asked(value: Any) -> list[Any]:
     """Return the messages of a request.
 
     Raises:
-        RowFault: The request has no messages, or they are not text.
+        RowFault: It has no messages, or they are not text.
     """
-    if "messages" in request or "input" not in request:
-        return check_messages(modern(request.get("messages")), "request.messages")
-    head: list[Any] = []
-    if isinstance(instructions := request.get("instructions"), str) and instructions.strip():
-        head.append({"role": "system", "content": instructions})
-    content = request["input"]
-    turns = [{"role": "user", "content": content}] if isinstance(content, str) else content
-    if not isinstance(turns, list):
-        raise RowFault(messages.REQUEST_INPUT, kind_of(content))
-    return check_messages([*head, *_turns(turns, "request.input")], "request.input")
+    value = _opened(value)
+    if isinstance(value, str) and not is_blank(value):
+        return [{"role": "user", "content": value}]
+    if isinstance(value, list):
+        if len(value) == 1 and not is_chat(value) and isinstance(value[0], list | str):
+            return asked(value[0])
+        return list(modern(value, "request.messages"))
+    if not isinstance(value, dict) or not value:
+        raise RowFault(messages.REQUEST_INPUT, kind_of(value))
+    if is_chat([value]):
+        return list(modern([value], "request.messages"))
+    for key in _ASKS:
+        if value.get(key) and (key in {"messages", "contents"} or value.keys() <= _SETTINGS | {key}):
+            return [*_system(value), *asked(value[key])]
+    if isinstance(args := value.get("args"), list) and len(args) == 1 and not value.get("kwargs"):
+        return asked(args[0])
+    if value.keys() <= _SETTINGS.union(_ASKS):
+        raise RowFault(messages.REQUEST_INPUT, kind_of(value))
+    if len(value) == 1 and isinstance(text := next(iter(value.values())), str | list):
+        return asked(text)
+    return [{"role": "user", "content": variables_text(value)}]
 
 
-def _turns(items: list[Any], where: str) -> list[Any]:
-    """Items of the Responses API as messages: calls in a row become one message, reasoning is left out."""
-    turns: list[Any] = []
-    for i, item in enumerate(items):
-        kind = item.get("type", "message") if isinstance(item, dict) else None
-        if kind == "function_call":
-            call = {"id": item.get("call_id"), "name": item.get("name"), "arguments": item.get("arguments")}
-            if turns and "tool_calls" in turns[-1]:
-                turns[-1]["tool_calls"].append(call)
-            elif turns and turns[-1].get("role") == "assistant":
-                turns[-1]["tool_calls"] = [call]
-            else:
-                turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        elif kind == "function_call_output":
-            turns.append({"role": "tool", "content": item.get("output"), "tool_call_id": item.get("call_id")})
-        elif kind == "message":
-            content = item.get("content")
-            if isinstance(content, list):
-                content = text_of_parts(content, f"{where}[{i}]")
-            turns.append({"role": item.get("role", "assistant"), "content": content})
-        elif kind != "reasoning":
-            raise RowFault(messages.MESSAGE_OR_CALL.at(where=f"{where}[{i}]"), kind_of(item))
-    return turns
+def _system(request: dict[str, Any]) -> list[Any]:
+    """Return the instructions that stand beside the messages, in the APIs of OpenAI, Anthropic and Gemini."""
+    keys = ("system", "instructions", "systemInstruction", "system_instruction")
+    value = next((request[key] for key in keys if request.get(key)), None)
+    if isinstance(value, dict):
+        value = value.get("parts")
+    if isinstance(value, str):
+        return [] if is_blank(value) else [{"role": "system", "content": value}]
+    return list(modern([{"role": "system", "content": value}], "request.system")) if isinstance(value, list) else []
 
 
-def answered(response: dict[str, Any]) -> tuple[Message, str | None]:
-    """Return the assistant's message, and why it ended.
+def answered(value: Any, *, api: bool = False) -> tuple[list[Any], str | None]:
+    """Return the messages of an answer, and why it ended.
 
     Raises:
         RowFault: The answer is not text.
         Dropped: The request failed, or nothing was said.
     """
-    if isinstance(response.get("output"), list):
-        turn, ending = _of_output(response)
-    else:
-        choices = response.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise Dropped(messages.FAILED_REQUEST)
-        message, ending = choices[0].get("message"), choices[0].get("finish_reason")
-        if not isinstance(message, dict):
-            raise RowFault(
-                messages.LOG_OBJECT.at(name="response.choices[0].message")._replace(code="bad_message"),
-                kind_of(message),
-            )
-        (turn,) = modern([message])
-    if not turn.get("content") and not turn.get("tool_calls"):
-        raise Dropped(messages.REFUSED if turn.get("refusal") else messages.EMPTY_RESPONSE)
-    answer = {key: turn[key] for key in ("content", "tool_calls") if turn.get(key) is not None}
-    return check_messages([{"role": "assistant", **answer}], "response")[0], ending
+    value = _opened(value)
+    if value is None or value in ([], {}):
+        raise Dropped(messages.NO_RESPONSE)
+    if isinstance(value, str):
+        if is_blank(value):
+            raise Dropped(messages.EMPTY_RESPONSE)
+        return [{"role": "assistant", "content": value}], None
+    if isinstance(value, list):
+        if len(value) == 1 and not is_chat(value) and isinstance(value[0], list | dict | str):
+            return answered(value[0], api=api)
+        if is_chat(value):
+            return _said(modern(value, "response")), _ending(value[-1])
+    if isinstance(value, dict):
+        return _of_object(value, api=api)
+    return [{"role": "assistant", "content": show(value, 10**9)}], None
 
 
-def _of_output(response: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    output = response["output"]
-    contents = [item.get("content") for item in output if isinstance(item, dict)]
-    parts = [part for content in contents if isinstance(content, list) for part in content]
-    if any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts):
-        return {"refusal": True}, None
-    turns = _turns(output, "response.output")
-    if not turns:
-        return {}, None
-    if len(turns) > 1:
+def _of_object(value: dict[str, Any], *, api: bool) -> tuple[list[Any], str | None]:
+    for key, (read, marks) in _ANSWERS.items():
+        if isinstance(value.get(key), list) and (api or _has(value[key], marks)):
+            return read(value)
+    if is_chat([value]):
+        return _said(modern([value], "response")), _ending(value)
+    if isinstance(value.get("message"), dict | list):  # a choice, or a generation of LangChain
+        turns, ending = answered(value["message"])
+        return turns, _ending(value) or ending
+    if value.get("error") or (api and value.keys() <= {"error"}):
+        raise Dropped(messages.FAILED_REQUEST)
+    if isinstance(value.get("messages"), list):
+        return answered(value["messages"])
+    if isinstance(value.get("text"), str) and value.keys() & {"generation_info", "finish_reason", "logprobs"}:
+        return answered(value["text"])[0], _ending(value)
+    if len(value) == 1 and value.keys() <= _TEXT_KEYS:
+        return answered(next(iter(value.values())))
+    if api:
+        raise Dropped(messages.FAILED_REQUEST)
+    return [{"role": "assistant", "content": show(value, 10**9)}], None
+
+
+def _choices(response: dict[str, Any]) -> tuple[list[Any], str | None]:
+    choices = response["choices"]
+    if not choices or not isinstance(choices[0], dict):
+        raise Dropped(messages.FAILED_REQUEST)
+    first = choices[0]
+    if isinstance(first.get("text"), str):
+        return answered(first["text"])[0], _ending(first)
+    message = first.get("message")
+    if not isinstance(message, dict):
+        where = messages.LOG_OBJECT.at(name="response.choices[0].message")._replace(code="bad_message")
+        raise RowFault(where, kind_of(message))
+    return _said(modern([{**message, "role": "assistant"}], "response")), _ending(first)
+
+
+def _output(response: dict[str, Any]) -> tuple[list[Any], str | None]:
+    """Read the items of the Responses API."""
+    turns = [turn for turn in modern(response["output"], "response.output") if isinstance(turn, dict)]
+    if len(turns) > 1 and all(turn.get("role") == "assistant" for turn in turns):
         raise RowFault(messages.ONE_MESSAGE, str(len(turns)))
+    turns = _said(turns)
     details = response.get("incomplete_details")
     why = details.get("reason") if isinstance(details, dict) else None
-    calls = "tool_calls" if turns[0].get("tool_calls") else "stop"
-    return turns[0], calls if why is None else _ENDINGS.get(str(why), str(why))
+    return turns, _named_ending(why) if why else "tool_calls" if turns[-1].get("tool_calls") else "stop"
+
+
+def _generations(result: dict[str, Any]) -> tuple[list[Any], str | None]:
+    return answered(result["generations"][:1])
+
+
+def _candidates(response: dict[str, Any]) -> tuple[list[Any], str | None]:
+    first = next(iter(response["candidates"]), None)
+    if not isinstance(first, dict) or not isinstance(first.get("content"), dict):
+        raise Dropped(messages.FAILED_REQUEST)
+    return _said(modern([{"role": "model", **first["content"]}], "response")), _ending(first)
+
+
+def _has(items: Any, marks: Set[str]) -> bool:
+    while isinstance(items, list) and items:
+        items = items[0]
+    return isinstance(items, dict) and not marks.isdisjoint(items)
+
+
+# Under which key an API's response has its answers, how they are read, and what one of them has.
+_ANSWERS: Final[dict[str, tuple[Callable[[dict[str, Any]], tuple[list[Any], str | None]], Set[str]]]] = {
+    "choices": (_choices, {"message", "text"}),
+    "output": (_output, {"type"}),
+    "generations": (_generations, {"message", "text"}),
+    "candidates": (_candidates, {"content"}),
+}
+
+
+def _said(turns: list[Any]) -> list[Any]:
+    """Return the turns of an answer without what the API says beside them, if the last says something.
+
+    Raises:
+        Dropped: It says nothing, or it refuses.
+    """
+    if not turns or (not turns[-1].get("content") and not turns[-1].get("tool_calls")):
+        raise Dropped(messages.REFUSED if turns and turns[-1].get("refusal") else messages.EMPTY_RESPONSE)
+    keys = ("role", "content", "tool_calls", "tool_call_id", "name")
+    return [{key: turn[key] for key in keys if turn.get(key) is not None} for turn in turns]
+
+
+def _ending(value: Any) -> str | None:
+    """Return why an answer ended, as the API or the framework says it."""
+    places: Iterable[Any] = (value,)
+    if isinstance(value, dict):
+        places = (value, value.get("generation_info"), value.get("response_metadata"), value.get("kwargs"))
+    keys = ("finish_reason", "stop_reason", "finishReason")
+    why = next((one[key] for one in places if isinstance(one, dict) for key in keys if one.get(key)), None)
+    return None if why is None else _named_ending(why)
+
+
+def _named_ending(why: Any) -> str:
+    name = str(why).lower()
+    return _ENDINGS.get(name, name)
+
+
+def _opened(value: Any) -> Any:
+    """Return the messages, the request or the response that a text of JSON holds; any other text stays text."""
+    data = parsed(value)
+    if data is value or is_chat(data):
+        return data
+    while isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, dict):
+        return value
+    wrapped = is_chat([data]) or any(_has(data.get(key), marks) for key, (_, marks) in _ANSWERS.items())
+    return data if wrapped or any(is_chat(one) or is_chat([one]) for one in data.values()) else value

@@ -1,11 +1,13 @@
 """A test of a promptfoo configuration: its variables are the input, its assertions tell what is expected."""
 
 import math
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, Final
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import Journal, RowFault, kind_of, show
+from tuneworthy.cases.readers.files import Row
 
 # Of the values of the lists of one test: a few lines could name more cases than any machine holds.
 MAX_COMBINATIONS: Final = 10_000
@@ -65,6 +67,11 @@ def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal
 
 def _n_combinations(variables: dict[str, Any]) -> int:
     return math.prod(len(value) for value in variables.values() if isinstance(value, list))
+
+
+def expanded(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+    """Yield each test as often as `expand` says."""
+    return ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
 
 
 def expand(test: dict[str, Any]) -> list[dict[str, Any]]:

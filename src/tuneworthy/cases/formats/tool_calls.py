@@ -12,7 +12,7 @@ from tuneworthy.types import Message
 
 
 def tools_of(value: Any) -> list[dict[str, Any]]:
-    """Return tools as a list in the OpenAI shape; they may be JSON text, or bare functions (as in LLaMA-Factory).
+    """Return tools as a list in the OpenAI shape; they may be JSON text.
 
     Raises:
         RowFault: They are neither.
@@ -27,20 +27,17 @@ def tools_of(value: Any) -> list[dict[str, Any]]:
     tools = value if isinstance(value, list) else [value]
     if bad := [tool for tool in tools if not isinstance(tool, dict)]:
         raise RowFault(messages.TOOLS, kind_of(bad[0]))
-    return [tool if "function" in tool or "type" in tool else {"type": "function", "function": tool} for tool in tools]
+    return [_tool(tool) for tool in tools]
 
 
-def modern(value: Any) -> Any:
-    """Return messages in which OpenAI's first shape of calls (`function_call`, role `function`) is the present one."""
-    if not isinstance(value, list):
-        return value
-    return [_modern(message) if isinstance(message, dict) else message for message in value]
-
-
-def _modern(message: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(call := message.get("function_call"), dict):
-        return {**{key: item for key, item in message.items() if key != "function_call"}, "tool_calls": [call]}
-    return {**message, "role": "tool"} if message.get("role") == "function" else message
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool in the OpenAI shape: also a bare function, one of the Responses API, or one of Anthropic."""
+    if "function" in tool or "name" not in tool:
+        return tool
+    function = {key: value for key, value in tool.items() if key not in {"type", "input_schema"}}
+    if "input_schema" in tool:
+        function["parameters"] = tool["input_schema"]
+    return {"type": "function", "function": function}
 
 
 def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:

@@ -7,10 +7,11 @@ streamed, its journal is `Rejects`: a faulty row is set aside with its reason an
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import orjson
 
@@ -19,6 +20,7 @@ from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.errors import DataError, DataFaults
 
 MAX_SHOWN = 20
+NO_FACTS: Final[Mapping[str, list[Any]]] = MappingProxyType({})
 
 
 class RowFault(Exception):
@@ -69,9 +71,13 @@ class Journal:
 
     Attributes:
         after: Rows up to this line were dealt with before: they are passed over.
+        facts: What rows of this and of other files say about rows that stand elsewhere, by a key (`Format.facts`).
+        alone: Whether no other file is read with this one.
     """
 
     after = 0
+    facts: Mapping[str, list[Any]] = NO_FACTS
+    alone = True
     # Of a compressed file, bytes: all rows are held. A file that is not compressed is as large as it looks.
     MAX_UNPACKED = 2**30
 

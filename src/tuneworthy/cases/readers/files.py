@@ -42,7 +42,10 @@ MAX_COLUMNS = 2000
 _GZIP = b"\x1f\x8b"
 # What a file of Excel begins with: a zip archive, or the format before 2007.
 _EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-LIST_KEYS = ("data", "items", "samples", "tests", "rows", "examples", "cases")
+LIST_KEYS = (
+    *("data", "items", "samples", "tests", "rows", "examples", "cases", "runs", "loglines"),
+    *("resourceSpans", "resourceLogs"),
+)
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
 _MAX_WHOLE = 16 * 2**20
 _HEAD = 65536

@@ -5,7 +5,7 @@ holds no more than a few rows: each is given out, or waits in the journal with i
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.columns import Columns, Read, parsed
+from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
-from tuneworthy.cases.formats.promptfoo import expand
+from tuneworthy.cases.formats.exports.unread import unread
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
-from tuneworthy.cases.readers.faults import Dropped, DroppedRow, Journal, Rejects, RowFault, show
+from tuneworthy.cases.readers.faults import NO_FACTS, Dropped, DroppedRow, Journal, Reject, Rejects, RowFault, show
 from tuneworthy.cases.readers.files import Row, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
@@ -72,10 +73,12 @@ class ExampleStream:
         format: Packing and format, e.g. `jsonl+gzip/sharegpt`.
         rows: Line and keyword arguments of the `Example` (without `id` and `source`); None where the row of that line
             waits in the journal. Lines never go back.
+        entry: The format of the rows; None where columns are named, or no row can be used.
     """
 
     format: str
     rows: Converted
+    entry: Format | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def _read_whole(
     """Return the rows of a file, its format, the notes and what was dropped; errors as in `read_cases`."""
     journal = Journal(Path(path))
     with _no_collection():
-        name, converted = _opened(journal, kind, inputs, expected, format)
+        name, converted, _ = _opened(journal, kind, inputs, expected, format)
         rows = collect(_bounded(converted, journal), journal)
     if len(rows) > _MANY:
         gc.freeze()  # no later collection looks through them
@@ -197,25 +200,76 @@ def _no_collection() -> Iterator[None]:
 
 def _opened(
     journal: Journal, kind: _Noun, inputs: str | Sequence[str] | None, expected: str | None, format: str | None
-) -> tuple[str, Converted]:
+) -> tuple[str, Converted, Format | None]:
     source = open_rows(journal.path, journal)
     lines, head = _peek(source)
     if not head:
-        return f"{source.name}/unknown", _without_rows(journal, lines)
+        return f"{source.name}/unknown", _without_rows(journal, lines), None
     try:
         columns = (inputs,) if isinstance(inputs, str) else tuple(inputs or ())
-        name, convert = _converter(journal, kind, source, head, inputs=columns, expected=expected, format=format)
+        entry = _chosen(kind, source, head, named=bool(columns or expected), format=format)
+        if entry is None:
+            keys = {key for _, row in head for key in row}
+            convert: Convert = Columns(
+                kind.read, keys, journal, columns, expected, keep_rest=kind.keep_rest, first=head[0][1]
+            )
+        else:
+            convert = entry.converter(journal)
     except RowFault as error:
         raise DataError(journal.path, head[0][0], error.fault.expected, error.got, hint=error.fault.hint) from None
-    if journal.after:
+    rows: Iterator[Row] = chain(lines, source.rows)
+    if entry is not None:
+        rows = _records(entry, source, rows, journal)
+    if journal.after and (entry is None or entry.records is None):
         with suppress(RowFault, Dropped):
             convert(head[0][1])  # what a converter learns from the first row
-    rows: Iterator[Row] = chain(lines, source.rows)
-    if name == "promptfoo":
-        rows = ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
-    elif source.is_table and name != "columns":
+    name = "columns" if entry is None else entry.name
+    return f"{source.name}/{name}", _converted(rows, convert, journal, kind), entry
+
+
+def _records(entry: Format, source: RowSource, rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+    """Return the rows that the format converts: cells parsed, what belongs together put together.
+
+    Raises:
+        DataError: The rows only say something about those of another file, and no other file is read with this one.
+    """
+    if entry.companion:
+        if journal.alone:
+            raise DataError(journal.path, None, messages.ALONE.expected, entry.title, hint=entry.companion)
+        return ((line, None) for line, row in rows if row is None)
+    if entry.title and journal.facts is NO_FACTS:
+        journal.facts = facts_of([journal.path])
+    if source.is_table and entry.name != "columns":
         rows = ((line, _with_parsed(row)) for line, row in rows)
-    return f"{source.name}/{name}", _converted(rows, convert, journal)
+    return rows if entry.records is None else entry.records(rows, journal)
+
+
+class _Unheard(Rejects):
+    """A journal for a pass over a file that is read again."""
+
+    def _set_aside(self, reject: Reject) -> None:
+        return
+
+
+def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
+    """Return what the rows of files say about rows that may stand elsewhere, such as scores, by `Format.facts`.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    facts: dict[str, list[Any]] = {}
+    for path in paths:
+        journal = _Unheard(path)
+        source = open_rows(path, journal)
+        lines, head = _peek(source)
+        with suppress(RowFault):
+            entry = _chosen(_EXAMPLES, source, head, named=False, format=None) if head else None
+            if entry is not None and entry.facts is not None:
+                said = (fact for _, row in chain(lines, source.rows) if row is not None for fact in entry.facts(row))
+                for key, value in said:
+                    if [value] != (values := facts.setdefault(key, []))[-1:]:
+                        values.append(value)
+    return facts
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
@@ -261,44 +315,43 @@ def _is_chat(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
 
 
-def _converter(
-    journal: Journal,
-    kind: _Noun,
-    source: RowSource,
-    head: list[tuple[int, dict[str, Any]]],
-    *,
-    inputs: tuple[str, ...],
-    expected: str | None,
-    format: str | None,
-) -> tuple[str, Convert]:
-    """Choose the format of the rows: the one asked for, columns that are named, or one that is recognised."""
-    keys = {key for _, row in head for key in row}
+def _chosen(
+    kind: _Noun, source: RowSource, head: list[tuple[int, dict[str, Any]]], *, named: bool, format: str | None
+) -> Format | None:
+    """Choose the format of the rows: the one asked for, or one that is recognised; None for columns.
+
+    Raises:
+        RowFault: No format is recognised, or it is that of a tool whose rows are not read.
+    """
     if format is not None:
-        return format, kind.formats.get(format).converter(journal)
-    if not inputs and not expected:
-        first = head[0][1]
-        recognised = _table_format(kind, keys, first) if source.is_table else detect(kind.formats, keys, first)
-        if recognised is not None:
-            return recognised.name, recognised.converter(journal)
-    if inputs or expected or source.is_table:
-        return "columns", Columns(kind.read, keys, journal, inputs, expected, keep_rest=kind.keep_rest)
-    raise RowFault(
-        messages.KNOWN_FORMAT.at(noun=kind.noun, names=", ".join(sorted(kind.formats))),
-        messages.say("keys", names=", ".join(sorted(keys)[:12])) if keys else messages.say("empty_object"),
-    )
-
-
-def _table_format(kind: _Noun, keys: set[str], first: dict[str, Any]) -> Format | None:
-    """Recognise a table that is more than columns: cells that hold lists (Parquet), or a format's own columns."""
-    recognised = detect(kind.formats, keys, first)
-    plain = {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}
-    if recognised is None or recognised.name in plain:
+        return kind.formats.get(format)
+    if named:
         return None
+    keys = {key for _, row in head for key in row}
+    first = head[0][1]
+    recognised = detect(kind.formats, keys, first)
+    if (recognised is None or not recognised.title) and (title := unread(keys)):
+        raise RowFault(messages.UNREAD, title)
+    if source.is_table and not _is_more_than_columns(recognised, first):
+        return None
+    if recognised is None:
+        raise RowFault(
+            messages.KNOWN_FORMAT.at(noun=kind.noun, names=", ".join(sorted(kind.formats))),
+            messages.say("keys", names=", ".join(sorted(keys)[:12])) if keys else messages.say("empty_object"),
+        )
+    return recognised
+
+
+def _is_more_than_columns(recognised: Format | None, first: dict[str, Any]) -> bool:
+    """Whether a table is a tool's, or has cells that hold lists (Parquet), or a format's own columns."""
+    plain = {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}
+    if recognised is None or (recognised.name in plain and not recognised.title):
+        return False
     nested = any(isinstance(first.get(key), list | dict) for key in (*_NESTED, "vars"))
-    return recognised if nested or recognised.name in {"alpaca", "prompt_completion"} else None
+    return nested or bool(recognised.title) or recognised.name in {"alpaca", "prompt_completion"}
 
 
-def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Converted:
+def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _Noun) -> Converted:
     """Convert the rows; None takes the place of one that the journal got."""
     for line, row in rows:
         if line <= journal.after:
@@ -306,7 +359,10 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Conve
         fields = None
         if row is not None:
             try:
-                fields = convert(row)
+                converted = convert(row)
+                if kind is _EXAMPLES:
+                    check_words(converted["messages"])
+                fields = converted
             except RowFault as fault:
                 journal.fault(line, fault.fault, fault.got, row)
             except Dropped as dropped:

@@ -39,7 +39,18 @@ _ESCALATES: Final = _set_of(
 )
 _OUTCOMES: Final = frozenset({"outcome", "resolution", "disposition"})
 _INSIDE: Final = _set_of("score value rating type label thumb thumbs sentiment vote name key result")
-_WRAPS: Final = frozenset({"metadata", "meta", "scores", "labels"})
+_WRAPS: Final = frozenset({"metadata", "meta"})
+_SCORES: Final = frozenset({"scores", "labels", "annotations", "evaluations"})
+# What the name of a score says: of which more is worse, and of which more is better. The first is looked for first:
+# "incorrect" is not "correct".
+_WORSE: Final = re.compile(
+    "unhelp|incorrect|inaccura|irrelevan|unsatisf|dislike|downvote|thumbsdown|toxic|hallucinat|harm|bias|error|fail"
+    "|reject|wrong|bad|complain|flag|unsafe|refus|offtopic"
+)
+_BETTER: Final = re.compile(
+    "feedback|thumb|rating|vote|like|helpful|quality|correct|accura|relevan|satisf|csat|accept|resolved|success|pass"
+    "|useful|faithful|grounded|good|stars|userscore|review"
+)
 _GOOD: Final = _set_of(
     "thumbsup thumbup up positive pos good like liked yes true correct right helpful accepted accept upvote great "
     "excellent satisfied resolved 👍"
@@ -48,6 +59,10 @@ _BAD: Final = _set_of(
     "thumbsdown thumbdown down negative neg bad dislike disliked no false incorrect wrong unhelpful nothelpful "
     "rejected reject downvote poor terrible unsatisfied unresolved hallucination "
     "hallucinated offtopic harmful 👎"
+)
+# Words that judge an answer wherever they stand; "positive" or "no" may be the answer itself.
+_JUDGES: Final = _set_of(
+    "good bad thumbsup thumbsdown upvote downvote accepted rejected helpful unhelpful correct incorrect wrong 👍 👎"
 )
 _NEUTRAL: Final = frozenset({"", "none", "null", "neutral", "na", "unrated", "norating", "skipped", "pending"})
 _RANK: Final[dict[Opinion, int]] = {"none": 0, "good": 1, "unclear": 2, "bad": 3}
@@ -191,11 +206,13 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[tu
             recognised = True
             yield from _entries(item, inside=True, depth=depth + 1)
         elif key in _WRAPS and nested:
-            yield from _named(item, depth)
+            yield from _entries(item, depth=depth + 1)
+        elif key in _SCORES and nested:
+            yield from (entry for name, rated in _scores_in(item) for entry in _scored(name, rated))
         elif key in _RATES | _AGAINST | _CORRECTS | _ESCALATES | _OUTCOMES:
             recognised = True
             yield key, item, False
-        elif inside and key in _INSIDE and not nested and not _is_title(key, item):
+        elif _is_verdict(key, item) if not inside else key in _INSIDE and not nested and not _is_title(key, item):
             recognised = True
             yield key, item, True
     if inside and value and not recognised:
@@ -207,18 +224,53 @@ def _is_title(key: str, value: Any) -> bool:
     return key in {"name", "key", "type"} and isinstance(value, str) and _bare(value) not in _GOOD | _BAD
 
 
-def _named(value: Any, depth: int) -> Iterator[tuple[str, Any, bool]]:
-    """Yield the entries of metadata, and of scores in the form ``{"name": ..., "value": ...}`` that are feedback."""
+def _is_verdict(key: str, value: Any) -> bool:
+    """Whether a bare `label` or `score` of a row judges its answer, and is no class and no similarity."""
+    if key == "label":
+        return isinstance(value, bool) or (isinstance(value, str) and _bare(value) in _JUDGES)
+    return key == "score" and isinstance(value, bool | int | float) and value in (-1, 0, 1)
+
+
+def _scores_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of scores: an object by name, or a list of ``{"name": ..., "value": ...}``."""
     if isinstance(value, Mapping):
-        yield from _entries(value, depth=depth + 1)
-        return
+        value = [
+            {"name": name, **(item if isinstance(item, Mapping) else {"value": item})} for name, item in value.items()
+        ]
     for item in value:
         if isinstance(item, Mapping):
-            name = _bare(str(item.get("name", item.get("key", ""))))
-            if any(word in name for word in ("feedback", "thumb", "rating", "correct", "escalat")):
-                rated = item.get("value", item.get("score"))
-                key = "correction" if "correct" in name else "escalated" if "escalat" in name else name
-                yield (key, rated, False) if key in _CORRECTS | _ESCALATES else ("feedback", rated, True)
+            inner = item["result"] if isinstance(item.get("result"), Mapping) else item
+            name = str(item.get("name", item.get("key", "")))
+            yield from ((name, inner[key]) for key in ("value", "score", "label") if inner.get(key) is not None)
+
+
+def _scored(name: str, value: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Yield what a score says of the answer; nothing where its name does not say whether more of it is better."""
+    word, said = _bare_key(name), _bare(value) if isinstance(value, str) else ""
+    if word in _CORRECTS:
+        yield "correction", value, False
+    elif "escalat" in word:
+        yield "escalated", value, False
+    elif said in _JUDGES:
+        yield "label", value, True
+    elif _WORSE.search(word):
+        number = _number(value)
+        bad = number >= 0.5 if number is not None and number <= 1 else said in {"yes", "true"} | _BAD - {"no", "false"}
+        yield "flagged", bad or value is True, False
+    elif _BETTER.search(word):
+        yield from ((word, one, True) for one in (value if isinstance(value, list) else [value]))
+
+
+def has_feedback(meta: Mapping[str, Any]) -> bool:
+    """Whether people or graders said something about the answer of a row with this `meta`."""
+    return any(value is not None and value not in ("", {}, []) for _, value, _ in _entries(meta))
+
+
+def unused_scores(meta: Mapping[str, Any]) -> set[str]:
+    """Return the names of the scores in `meta` that say nothing about the answer."""
+    scores = meta.get("scores")
+    pairs = _scores_in(scores) if isinstance(scores, Mapping | list) else ()
+    return {name for name, value in pairs if not any(True for _ in _scored(name, value))}
 
 
 def _numbers(meta: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

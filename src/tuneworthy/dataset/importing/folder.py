@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NotRequired
@@ -29,7 +29,7 @@ from tuneworthy.store.shapes import OpenRecord, Pointer
 from tuneworthy.types import Example, content_hash
 
 # Raise it whenever the same files give another import.
-VERSION: Final = 2
+VERSION: Final = 3
 ROWS, REJECTS = "rows.jsonl", "rejects.jsonl"
 
 
@@ -156,6 +156,15 @@ class ImportWriter:
         self._write(ROWS, row)
         self._rows[_file_of(row)] += 1
         self._n_repaired += repaired
+
+    def carry(self, base: Import, names: Set[str]) -> None:
+        """Take over the rows and rejects of an earlier import that come from the files called `names`."""
+        for row in read_lines(base.folder / ROWS, StoredRow):
+            if _file_of(row) in names:
+                self.add(row, repaired=row.get("meta", {}).get("repaired") == "correction")
+        for line in base.rejects():
+            if _file_of(line) in names:
+                self.reject(line, base.document["reasons"][line["reason"]]["words"])
 
     def reject(self, line: Mapping[str, Any], description: str) -> None:
         """Write a row that is left out: `source`, `reason`, `detail` and the row; with a description of the reason."""

@@ -1,12 +1,14 @@
-"""`data import`: files of any format to one import, in one pass; memory does not grow with the number of rows.
+"""`data import`: files of any format to one import; memory does not grow with the number of rows.
 
-The id is a hash of the files' bytes, of the request and of the versions of the code that reads them, so the same import
-is never done twice.
+Files are added to the latest import. The id is a hash of the files' bytes, of the request, of the import that they are
+added to, and of the versions of the code that reads them, so the same import is never done twice.
+
+Where rows are scored in other rows or files (`cases.formats.registry.Format.facts`), these scores are held in memory.
 """
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -17,9 +19,13 @@ import orjson
 from tuneworthy import __version__
 from tuneworthy.cases import Reject, Rejects, stream_examples
 from tuneworthy.cases.formats.chats import is_blank
+from tuneworthy.cases.formats.dialects import is_written_down
 from tuneworthy.cases.formats.registry import Fields
+from tuneworthy.cases.messages import WRITTEN_DOWN
+from tuneworthy.cases.readers.faults import kind_of
+from tuneworthy.cases.readers.reader import facts_of
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.importing.feedback import Scales, settle
+from tuneworthy.dataset.importing.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.dataset.importing.folder import (
     REJECTS,
     VERSION,
@@ -27,6 +33,7 @@ from tuneworthy.dataset.importing.folder import (
     ImportWriter,
     file_digest,
     finished_import,
+    latest_import,
 )
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
@@ -36,6 +43,7 @@ MAX_SHOWN_ROW: Final = 64 * 1024
 # Rows whose ratings set the scales of a file.
 PEEK: Final = 1000
 _SAY_EVERY: Final = 20_000
+_SHOWN: Final = 300
 _KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 _INVISIBLE = tuple(chr(code) for code in (0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0x202A, 0x202F)))
 
@@ -71,8 +79,12 @@ def import_files(
     say: Callable[[str], None] = lambda _: None,
     *,
     latest: bool = True,
+    alone: bool = False,
 ) -> Import:
-    """Import `paths` as one set of examples.
+    """Import `paths` as one set of examples, with what was imported before, except for the answers of a teacher.
+
+    A file that was imported before and changed since, or that is to be read in another way, takes the place of what was
+    read of it then.
 
     Args:
         store: The project's folder.
@@ -80,44 +92,83 @@ def import_files(
         request: About all of them.
         say: Gets a sentence now and then.
         latest: Whether `latest_import` returns this one from now on.
+        alone: Whether the import holds these files alone; one that does not become the latest always does.
 
     Raises:
         DataError: A file cannot be read, or its format is not known.
         UserError: None of the rows can be used; they and the reasons are in `rejects.jsonl`.
     """
+    base = latest_import(store) if latest and not alone else None
+    if base is not None and base.document.get("distilled"):  # what a teacher answered is no source of questions
+        base = None
     paths = list(dict.fromkeys(paths))
-    sources = source_files(paths)
-    identity = content_hash([VERSION, __version__, [asdict(source) for source in sources], asdict(request)])
+    sources = source_files(paths, base)
+    before = {one.get("path"): one for one in base.document["sources"]} if base else {}
+    again = [before.get(str(path.absolute()), {}) for path in paths]
+    if base is not None and all(_is_same(*pair, request) for pair in zip(again, sources, strict=True)):
+        say(messages.say("imported_before"))
+        return base
+    carried = [one for path, one in before.items() if path not in {str(path.absolute()) for path in paths}]
+    parts: list[Any] = [VERSION, __version__, [asdict(source) for source in sources], asdict(request)]
+    identity = content_hash([*parts, base.id] if base is not None and carried else parts)
     done = finished_import(store, identity)
     if done is None:
         started = time.monotonic()
         with ImportWriter(store, "files") as writer:
-            readers = [_SourceReader(*file, request, writer, say) for file in zip(paths, sources, strict=True)]
+            names = {one["name"] for one in carried}
+            notes = []
+            if base is not None and carried:
+                writer.carry(base, names)
+                notes = [note for note in base.document["notes"] if note.partition(": ")[0] in names]
+            facts = facts_of(paths) if request.format is None and not request.inputs else {}
+            readers = [
+                _SourceReader(*file, request, writer, say, facts=facts, alone=len(paths) == 1)
+                for file in zip(paths, sources, strict=True)
+            ]
             about = {
-                "sources": [{**asdict(reader.source), "format": reader.read()} for reader in readers],
-                "asked": asdict(request),
-                "notes": [f"{one.source.name}: {note}" for one in readers for note in one.journal.notes()],
+                "sources": [*carried, *[reader.read() for reader in readers]],
+                "notes": notes + [f"{one.source.name}: {note}" for one in readers for note in one.journal.notes()],
             }
             done = writer.finish(about, identity=identity, seconds=time.monotonic() - started)
     else:
         say(messages.say("imported_before"))
+    own = [one for one in done.document["sources"] if one["path"] in {str(path.absolute()) for path in paths}]
+    if not any(one["n_kept"] for one in own):
+        raise UserError(_why_unusable(done), hint=messages.say("reasons_in", path=done.folder / REJECTS))
     if latest:
         store.write("imports/latest", {"id": identity})
-    if not done.document["n_kept"]:
-        raise UserError(
-            messages.say("no_usable_row", n=done.document["n_read"]),
-            hint=messages.say("reasons_in", path=done.folder / REJECTS),
-        )
     return done
 
 
-def source_files(paths: Sequence[Path]) -> list[SourceFile]:
+def _is_same(before: Mapping[str, Any], source: SourceFile, request: ImportRequest) -> bool:
+    return bool(before) and (before["sha256"], before.get("read")) == (source.sha256, _manner(request))
+
+
+def _manner(request: ImportRequest) -> dict[str, Any]:
+    """Return how a file is read: by which release, and as what."""
+    return {**asdict(request), "inputs": list(request.inputs), "version": f"{__version__}/{VERSION}"}
+
+
+def _why_unusable(done: Import) -> str:
+    reasons = (one["words"] for one in done.document["reasons"].values())
+    reason = next(reasons, next(iter(done.document["notes"]), ""))
+    n = done.document["n_read"]
+    return messages.say("no_usable_row_reason", n=n, reason=reason) if reason else messages.say("no_usable_row", n=n)
+
+
+def source_files(paths: Sequence[Path], base: Import | None = None) -> list[SourceFile]:
     """Return what `import.json` says of files: name, hash and size.
+
+    Args:
+        paths: The files.
+        base: The import that they are added to: none of its other files gets a second name.
 
     Raises:
         UserError: One cannot be read.
     """
-    return [SourceFile(name, *file_digest(path)) for name, path in zip(names_of(paths), paths, strict=True)]
+    others = [Path(one.get("path", one["name"])) for one in base.document["sources"]] if base else []
+    names = names_of([*others, *paths])[len(others) :]
+    return [SourceFile(name, *file_digest(path)) for name, path in zip(names, paths, strict=True)]
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
@@ -139,14 +190,25 @@ def _name_among(one: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
 
 class _SourceReader:
     def __init__(
-        self, path: Path, source: SourceFile, request: ImportRequest, writer: ImportWriter, say: Callable[[str], None]
+        self,
+        path: Path,
+        source: SourceFile,
+        request: ImportRequest,
+        writer: ImportWriter,
+        say: Callable[[str], None],
+        *,
+        facts: Mapping[str, list[Any]],
+        alone: bool,
     ) -> None:
         self.path, self.source, self.request, self.writer, self.say = path, source, request, writer, say
         self.journal = Rejects(path)
+        self.journal.facts, self.journal.alone = facts, alone
         self.scales = Scales()
+        self.n_rated = 0
+        self.example: list[Message] = []
 
-    def read(self) -> str:
-        """Read the file to its end and return its format."""
+    def read(self) -> dict[str, Any]:
+        """Read the file to its end and return what `import.json` says of it, counts aside."""
         request = self.request
         stream = stream_examples(
             self.path,
@@ -169,15 +231,32 @@ class _SourceReader:
         self._reject_up_to(sys.maxsize)
         if self.path.stat().st_size != self.source.n_bytes:
             raise UserError(messages.say("file_grew", path=self.path), hint=messages.say("file_grew_hint"))
-        return stream.format
+        entry = stream.entry
+        return {
+            **asdict(self.source),
+            "path": str(self.path.absolute()),
+            "read": _manner(request),
+            "format": stream.format,
+            "title": entry.title if entry else "",
+            "unit": entry.unit if entry else "row",
+            "companion": bool(entry and entry.companion),
+            "n_rated": self.n_rated,
+            "example": self.example,
+        }
 
     def _take(self, line: int, fields: Fields) -> None:
         raw = {"messages": fields["messages"], "meta": fields.get("meta", {})}
+        self.n_rated += has_feedback(raw["meta"])
+        for name in sorted(unused_scores(raw["meta"])):
+            self.journal.note(messages.say("unused_score", name=name[:40]))
         settled = settle(raw["messages"], raw["meta"], self.scales)
         if settled.drops:
             self._reject(Reject(line, settled.drops, messages.REASONS["feedback"][settled.drops], raw=raw))
             return
         turns = _without_unread_keys(settled.messages, self.journal)
+        if settled.repaired and is_written_down(str(turns[-1]["content"])):
+            self._reject(Reject(line, WRITTEN_DOWN.code, WRITTEN_DOWN.expected, kind_of(turns[-1]["content"]), raw))
+            return
         if any("\0" in str(turn["content"]) for turn in turns):
             self._reject(Reject(line, "nul", messages.say("nul"), raw=raw))
             return
@@ -190,6 +269,7 @@ class _SourceReader:
             self.journal.note(messages.say("invisible_characters"))
         row = {"id": content_hash(turns), "source": f"{self.source.name}:{line}", "messages": turns}
         rest = {"group": fields.get("group"), "tags": fields.get("tags"), "meta": settled.meta}
+        self.example = self.example or [_short(turn) for turn in turns[-2:]]
         self.writer.add(row | {key: value for key, value in rest.items() if value}, repaired=settled.repaired)
 
     def _reject_up_to(self, line: int) -> None:
@@ -203,6 +283,12 @@ class _SourceReader:
             "detail": messages.expected(reject.words, reject.got),
         }
         self.writer.reject(line | _shown(reject.raw), reject.words)
+
+
+def _short(turn: Message) -> Message:
+    """Return role, beginning of the text, and names of the calls: so that a person sees whether it was read rightly."""
+    calls = [call["function"]["name"] for call in turn.get("tool_calls") or ()]
+    return {"role": turn["role"], "content": str(turn["content"] or "")[:_SHOWN], **({"calls": calls} if calls else {})}
 
 
 def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[Message]:

@@ -1,0 +1,903 @@
+"""Files as other tools export and log them, with what must be read of them.
+
+The shapes come from the tools' own types and published schemas:
+
+- OpenTelemetry: docs/gen-ai/*.json of open-telemetry/semantic-conventions (input, output and system messages), the
+  attributes of opentelemetry-semantic-conventions 0.66b2, OTLP's JSON of opentelemetry-proto 1.45.2; the numbered
+  attributes of opentelemetry-semantic-conventions-ai 0.5.1 and openinference-semantic-conventions 0.1.42.
+- Langfuse: `TraceWithFullDetails`, `ObservationsView` and `ScoreV1` of langfuse 3.15.0, `ObservationV2` and `ScoreV3`
+  of 5.0.4.
+- LangSmith: `Run` and `Feedback` of langsmith 0.15.1; messages as `dumpd` of langchain-core 1.8.4 writes them.
+- OpenAI: `ChatCompletion`, `ChatCompletionStoreMessage`, `OutputItemListResponse` of openai 3.57.0, and the lines of
+  its Batch API.
+- Anthropic: `Message`, `MessageParam`, `MessageBatchIndividualResponse` of anthropic 2.14.0.
+- Claude Code: what `_internal/sessions.py` of claude-agent-sdk 0.2.189 reads. Codex: `ResponseItem` and `RolloutLine`
+  of codex-rs/protocol (openai/codex).
+- Preference pairs: the dataset formats of trl 1.16.0, of OpenAI's preference fine-tuning, and of HH-RLHF.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+TOOL = {
+    "type": "function",
+    "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+# Question, answer; the third of every file is disliked where a tool knows feedback.
+CHATS = (
+    ("Where is my card?", "It is on its way."),
+    ("Close my account", "Done."),
+    ("What is my PIN?", "1234, I think."),
+)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file and what must be read of it.
+
+    Attributes:
+        name: Of the test.
+        format: Name of the format.
+        title: What a person is told that it is.
+        rows: Of the file.
+        answers: What is imported, in order; a call of a tool is the name of the tool.
+        n_rated: Rows with feedback.
+        dropped: Why the other rows are left out.
+        beside: Rows of a second file that is imported with it.
+        suffix: Of the file's name.
+    """
+
+    name: str
+    format: str
+    title: str
+    rows: list[Any]
+    answers: list[str]
+    n_rated: int = 0
+    dropped: list[str] = field(default_factory=list)
+    beside: list[Any] = field(default_factory=list)
+    suffix: str = ".jsonl"
+
+    def content(self) -> bytes:
+        """Return the file as bytes: a line a row, or one document."""
+        if self.suffix == ".json":
+            return json.dumps(self.rows[0] if len(self.rows) == 1 else self.rows, indent=1).encode()
+        return b"".join(json.dumps(row).encode() + b"\n" for row in self.rows)
+
+
+def chat(question: str, system: str = "") -> list[dict[str, Any]]:
+    """Return what was asked, as OpenAI's messages."""
+    head = [{"role": "system", "content": system}] if system else []
+    return [*head, {"role": "user", "content": question}]
+
+
+def completion(answer: str | None, n: int = 0, **message: Any) -> dict[str, Any]:
+    """Return a `ChatCompletion`."""
+    choice = {
+        "index": 0,
+        "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
+        "logprobs": None,
+        "message": {"role": "assistant", "content": answer, "refusal": None, **message},
+    }
+    return {
+        "id": f"chatcmpl-{n}",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-6",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
+
+
+# --- OpenTelemetry ------------------------------------------------------------------------------------------------
+
+
+def otlp_value(value: Any) -> dict[str, Any]:
+    """Return a value as OTLP writes it."""
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [otlp_value(item) for item in value]}}
+    if isinstance(value, dict):
+        return {"kvlistValue": {"values": otlp_pairs(value)}}
+    return {"stringValue": value}
+
+
+def otlp_pairs(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return attributes as OTLP writes them."""
+    return [{"key": key, "value": otlp_value(value)} for key, value in attributes.items()]
+
+
+def span(n: int, attributes: dict[str, Any], events: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return a span of OTLP."""
+    times = {"startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+    return {
+        "traceId": "5b8e",
+        "spanId": f"{n:016x}",
+        "name": "chat gpt-6",
+        "kind": 3,
+        **times,
+        "attributes": otlp_pairs(attributes),
+        "events": events or [],
+        "status": {},
+    }
+
+
+def event(name: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return an event of a span."""
+    return {"timeUnixNano": "1", "name": name, "attributes": otlp_pairs(attributes)}
+
+
+def spans(*inner: dict[str, Any]) -> dict[str, Any]:
+    """Return an export of spans, one of an HTTP client among them."""
+    other = span(99, {"http.request.method": "POST", "url.full": "https://api"})
+    scope = {"scope": {"name": "opentelemetry.instrumentation.openai"}, "spans": [other, *inner]}
+    return {"resourceSpans": [{"resource": {"attributes": otlp_pairs({"service.name": "app"})}, "scopeSpans": [scope]}]}
+
+
+def parts(role: str, *inner: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a message of the present conventions."""
+    return {"role": role, "parts": list(inner), **more}
+
+
+def text(content: str) -> dict[str, Any]:
+    """Return a part of text."""
+    return {"type": "text", "content": content}
+
+
+JUDGED = event(
+    "gen_ai.evaluation.result",
+    {
+        "gen_ai.evaluation.name": "user feedback",
+        "gen_ai.evaluation.score.label": "bad",
+        "gen_ai.evaluation.score.value": 0.0,
+    },
+)
+
+
+def current_spans() -> list[dict[str, Any]]:
+    """Return spans with the present attributes: as JSON text, structured, with calls, and without content."""
+    head = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-6",
+        "gen_ai.response.finish_reasons": ["stop"],
+    }
+    system = json.dumps([text("Be brief.")])
+    made = []
+    for n, (question, answer) in enumerate(CHATS):
+        asked = [parts("user", text(question))]
+        said = [parts("assistant", {"type": "reasoning", "content": "hm"}, text(answer), finish_reason="stop")]
+        both = {"gen_ai.input.messages": asked, "gen_ai.output.messages": said}
+        as_text = {key: json.dumps(value) for key, value in both.items()} if n else both
+        about = {**head, "gen_ai.system_instructions": system, "gen_ai.conversation.id": f"c{n}", **as_text}
+        made.append(span(n, about, [JUDGED] if n == 2 else []))
+    call = {"type": "tool_call", "id": "c1", "name": "get_weather", "arguments": {"city": "Paris"}}
+    weather = [
+        parts("user", text("Rain in Paris?")),
+        parts("assistant", call),
+        parts("tool", {"type": "tool_call_response", "id": "c1", "response": "rainy"}),
+    ]
+    both = {
+        "gen_ai.input.messages": json.dumps(weather),
+        "gen_ai.output.messages": json.dumps([parts("assistant", text("Yes."), finish_reason="stop")]),
+    }
+    made += [span(5, {**head, **both}), span(6, head), span(7, {"gen_ai.operation.name": "execute_tool"})]
+    return [spans(*made[:2]), spans(*made[2:])]
+
+
+def numbered_spans() -> list[dict[str, Any]]:
+    """Return spans as OpenLLMetry and OpenInference write them."""
+    made = [
+        span(
+            n,
+            {
+                "gen_ai.prompt.0.role": "user",
+                "gen_ai.prompt.0.content": question,
+                "llm.request.type": "chat",
+                "gen_ai.completion.0.role": "assistant",
+                "gen_ai.completion.0.content": answer,
+                "gen_ai.completion.0.finish_reason": "stop",
+            },
+        )
+        for n, (question, answer) in enumerate(CHATS[:2])
+    ]
+    listed = json.dumps([{"type": "text", "text": "Rain in Paris?"}])
+    called = {
+        "gen_ai.prompt.0.role": "user",
+        "gen_ai.prompt.0.content": listed,
+        "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.finish_reason": "tool_calls",
+        "gen_ai.completion.0.tool_calls.0.id": "c1",
+        "gen_ai.completion.0.tool_calls.0.name": "get_weather",
+        "gen_ai.completion.0.tool_calls.0.arguments": '{"city": "Paris"}',
+    }
+    inference = {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "gpt-6",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.contents.0.message_content.type": "text",
+        "llm.input_messages.0.message.contents.0.message_content.text": CHATS[2][0],
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.content": CHATS[2][1],
+    }
+    return [spans(*made, span(8, called), span(9, inference, [JUDGED]))]
+
+
+def span_events() -> list[dict[str, Any]]:
+    """Return spans whose messages are events, as conventions up to 1.36 have them, and as those before."""
+    made = [
+        span(
+            n,
+            {"gen_ai.operation.name": "chat", "gen_ai.system": "openai"},
+            [
+                event("gen_ai.system.message", {"content": "Be brief."}),
+                event("gen_ai.user.message", {"content": question}),
+                event(
+                    "gen_ai.choice",
+                    {
+                        "index": 0,
+                        "finish_reason": "stop",
+                        "message": json.dumps({"role": "assistant", "content": answer}),
+                    },
+                ),
+            ],
+        )
+        for n, (question, answer) in enumerate(CHATS[:2])
+    ]
+    question, answer = CHATS[2]
+    older = [
+        event("gen_ai.content.prompt", {"gen_ai.prompt": json.dumps(chat(question))}),
+        event(
+            "gen_ai.content.completion", {"gen_ai.completion": json.dumps([{"role": "assistant", "content": answer}])}
+        ),
+    ]
+    return [spans(*made, span(3, {"gen_ai.operation.name": "chat"}, [*older, JUDGED]))]
+
+
+def log_records() -> list[dict[str, Any]]:
+    """Return log records: an event a message, and the event that holds all of a call."""
+    records = []
+    for n, (question, answer) in enumerate(CHATS[:2]):
+        for name, body in (
+            ("gen_ai.user.message", {"content": question}),
+            (
+                "gen_ai.choice",
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}},
+            ),
+        ):
+            records.append(
+                {
+                    "traceId": "a",
+                    "spanId": f"b{n}",
+                    "body": otlp_value(body),
+                    "attributes": otlp_pairs({"event.name": name, "gen_ai.system": "openai"}),
+                }
+            )
+    question, answer = CHATS[2]
+    details = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.input.messages": [parts("user", text(question))],
+        "gen_ai.output.messages": [parts("assistant", text(answer), finish_reason="stop")],
+    }
+    records.append(
+        {"spanId": "b2", "eventName": "gen_ai.client.inference.operation.details", "attributes": otlp_pairs(details)}
+    )
+    records.append({"spanId": "b2", "eventName": "gen_ai.evaluation.result", "attributes": JUDGED["attributes"]})
+    return [{"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}]
+
+
+# --- Langfuse -----------------------------------------------------------------------------------------------------
+
+
+def score(n: int, value: Any, kind: str = "BOOLEAN", name: str = "user-feedback", **more: Any) -> dict[str, Any]:
+    """Return a score of Langfuse's first version of the API."""
+    return {
+        "id": f"s{n}",
+        "traceId": f"t{n}",
+        "name": name,
+        "source": "API",
+        "observationId": None,
+        "timestamp": "2026",
+        "createdAt": "2026",
+        "updatedAt": "2026",
+        "value": value,
+        "dataType": kind,
+        **more,
+    }
+
+
+def trace(n: int, question: Any, answer: Any, *scores: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a trace of Langfuse in full."""
+    return {
+        "id": f"t{n}",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "name": "chat",
+        "input": question,
+        "output": answer,
+        "sessionId": f"s{n}",
+        "release": None,
+        "version": None,
+        "userId": "u@example.com",
+        "metadata": {"a": 1},
+        "tags": ["prod"],
+        "public": False,
+        "environment": "default",
+        "htmlPath": "/t",
+        "latency": 1.0,
+        "totalCost": 0.1,
+        "observations": [],
+        "scores": list(scores),
+        **more,
+    }
+
+
+def langfuse_traces() -> list[dict[str, Any]]:
+    """Return traces whose input and output have the shapes that the integrations write."""
+    (card, way), (close, done), (pin, guess) = CHATS
+    said = {"role": "assistant", "content": done}
+    generation = {
+        "id": "o5",
+        "traceId": "t5",
+        "type": "GENERATION",
+        "startTime": "2026",
+        "model": "gpt-6",
+        "input": chat(card),
+        "output": {"role": "assistant", "content": way},
+    }
+    human = {
+        "lc": 1,
+        "type": "constructor",
+        "id": ["langchain", "schema", "messages", "HumanMessage"],
+        "kwargs": {"content": card, "type": "human"},
+    }
+    ai = {"type": "ai", "content": way, "additional_kwargs": {}, "response_metadata": {"finish_reason": "stop"}}
+    return [
+        trace(0, card, way, score(0, 1, stringValue="True"), score(0, 812.0, "NUMERIC", "latency")),
+        trace(1, chat(close, "Be brief."), said),
+        trace(2, {"messages": chat(pin)}, {"role": "assistant", "content": guess}, score(2, 0, stringValue="False")),
+        trace(3, json.dumps(chat(close)), json.dumps(said)),
+        trace(
+            4,
+            {"args": [], "kwargs": {"question": card}},
+            {"messages": [*chat(card), {"role": "assistant", "content": way}]},
+        ),
+        trace(5, None, None, observations=[generation]),
+        trace(6, [[human]], {"generations": [[{"text": way, "message": ai}]]}),
+        trace(7, {"question": card, "context": "Cards take a day."}, {"status": "sent", "days": 1}),
+        trace(8, chat(pin), guess, score(8, 0, "CORRECTION", "output", stringValue="I can't see your PIN.")),
+        trace(9, chat(pin), guess, score(9, 0, "CATEGORICAL", "review", stringValue="bad", source="ANNOTATION")),
+        trace(10, chat(close), [said]),
+        trace(11, chat(close), completion(done)),
+    ]
+
+
+def observation(n: int, question: Any, answer: Any, **more: Any) -> dict[str, Any]:
+    """Return an observation of Langfuse."""
+    return {
+        "id": f"o{n}",
+        "traceId": f"t{n}",
+        "type": "GENERATION",
+        "name": "llm",
+        "startTime": "2026",
+        "endTime": "2026",
+        "model": "gpt-6",
+        "modelParameters": {},
+        "input": question,
+        "output": answer,
+        "metadata": {},
+        "level": "DEFAULT",
+        "statusMessage": None,
+        "parentObservationId": None,
+        "usageDetails": {"input": 1},
+        **more,
+    }
+
+
+def langfuse_observations() -> list[dict[str, Any]]:
+    """Return observations: generations, a span, and a call that failed."""
+    rows = [
+        observation(n, chat(question), {"role": "assistant", "content": answer})
+        for n, (question, answer) in enumerate(CHATS)
+    ]
+    called = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
+        ],
+    }
+    return [
+        *rows,
+        observation(3, {"messages": chat("Rain?"), "tools": [TOOL]}, called),
+        observation(4, "a", "b", type="SPAN"),
+        observation(5, chat("a"), None, level="ERROR"),
+    ]
+
+
+# --- LangSmith ----------------------------------------------------------------------------------------------------
+
+
+def run(n: int, kind: str, inputs: Any, outputs: Any, **more: Any) -> dict[str, Any]:
+    """Return a run of LangSmith."""
+    extra = {"metadata": {"ls_model_name": "gpt-6", "thread_id": f"th{n}"}}
+    return {
+        "id": f"r{n}",
+        "name": "ChatOpenAI",
+        "start_time": "2026",
+        "run_type": kind,
+        "end_time": "2026",
+        "extra": extra,
+        "error": None,
+        "inputs": inputs,
+        "outputs": outputs,
+        "parent_run_id": None,
+        "tags": [],
+        "trace_id": f"r{n}",
+        "dotted_order": "",
+        "feedback_stats": None,
+        "status": "success",
+        "session_id": "p",
+        **more,
+    }
+
+
+def lc(kind: str, content: Any, **more: Any) -> dict[str, Any]:
+    """Return a message as LangChain serialises it."""
+    return {
+        "lc": 1,
+        "type": "constructor",
+        "id": ["langchain", "schema", "messages", kind],
+        "kwargs": {"content": content, "type": kind[:-7].lower(), **more},
+    }
+
+
+def langsmith_runs() -> list[dict[str, Any]]:
+    """Return runs of models within chains: of LangChain, and of the wrapped clients of OpenAI and Anthropic."""
+    rows: list[dict[str, Any]] = []
+    for n, (question, answer) in enumerate(CHATS):
+        stats = {"user_score": {"n": 1, "avg": float(n != 2), "comments": []}} if n else None
+        rows.append(run(10 + n, "chain", {"question": question}, {"output": answer}, feedback_stats=stats))
+        generation = {
+            "text": answer,
+            "type": "ChatGeneration",
+            "generation_info": {"finish_reason": "stop"},
+            "message": lc("AIMessage", answer),
+        }
+        inputs = {"messages": [[lc("SystemMessage", "Be brief."), lc("HumanMessage", question)]]}
+        inner = {"parent_run_id": f"r{10 + n}", "trace_id": f"r{10 + n}"}
+        rows.append(run(20 + n, "llm", inputs, {"generations": [[generation]], "llm_output": {}, "run": None}, **inner))
+    calls = [{"name": "get_weather", "args": {"city": "Paris"}, "id": "c1", "type": "tool_call"}]
+    agent = [
+        [
+            lc("HumanMessage", "Rain?"),
+            lc("AIMessage", "", tool_calls=calls),
+            lc("ToolMessage", "rainy", tool_call_id="c1"),
+        ]
+    ]
+    rows.append(
+        run(30, "llm", {"messages": agent}, {"generations": [[{"text": "Yes.", "message": lc("AIMessage", "Yes.")}]]})
+    )
+    wrapped = {"messages": chat("Hi"), "model": "gpt-6", "temperature": 0}
+    rows.append(run(31, "llm", wrapped, {**completion("Hello."), "usage_metadata": {}}))
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Hello you."}],
+        "stop_reason": "end_turn",
+    }
+    rows.append(run(32, "llm", {"messages": chat("Hi you", "Be kind."), "max_tokens": 9}, message))
+    rows.append(run(33, "llm", wrapped, None, error="RateLimitError()"))
+    return rows
+
+
+# --- OpenAI and Anthropic -----------------------------------------------------------------------------------------
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return stored completions with their messages; the last was fetched without them."""
+    rows = [
+        {
+            **completion(answer, n),
+            "messages": [{"id": f"m{n}", **chat(question)[0], "content_parts": None}],
+            "metadata": {"feedback": "thumbs_down"} if n == 2 else {},
+        }
+        for n, (question, answer) in enumerate(CHATS)
+    ]
+    return [*rows, completion("x", 9)]
+
+
+def batch() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the results of a batch, in another order than its requests, and the requests."""
+    requests = [
+        {
+            "custom_id": f"q{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "gpt-6", "messages": chat(question)},
+        }
+        for n, (question, _) in enumerate(CHATS)
+    ]
+    results = [
+        {
+            "id": f"b{n}",
+            "custom_id": f"q{n}",
+            "error": None,
+            "response": {"status_code": 200, "request_id": "r", "body": completion(answer)},
+        }
+        for n, (_, answer) in reversed([*enumerate(CHATS)])
+    ]
+    failed = {
+        "id": "b9",
+        "custom_id": "q0",
+        "response": {"status_code": 429, "body": {"error": {"message": "slow"}}},
+        "error": None,
+    }
+    return [*results, failed], requests
+
+
+def anthropic_batch() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the results of a batch of Anthropic, and its requests."""
+    requests = [
+        {
+            "custom_id": f"q{n}",
+            "params": {"model": "claude", "max_tokens": 9, "system": "Be brief.", "messages": chat(question)},
+        }
+        for n, (question, _) in enumerate(CHATS)
+    ]
+    results: list[dict[str, Any]] = [
+        {"custom_id": f"q{n}", "result": {"type": "succeeded", "message": anthropic_message(answer)}}
+        for n, (_, answer) in enumerate(CHATS)
+    ]
+    return [*results, {"custom_id": "q1", "result": {"type": "errored", "error": {"type": "error"}}}], requests
+
+
+def anthropic_message(answer: str) -> dict[str, Any]:
+    """Return a response of Anthropic."""
+    return {
+        "id": "msg",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude",
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1},
+        "content": [{"type": "text", "text": answer}],
+    }
+
+
+def evals() -> list[dict[str, Any]]:
+    """Return the items of a run of the hosted evaluations."""
+    return [
+        {
+            "object": "eval.run.output_item",
+            "id": f"o{n}",
+            "created_at": 1,
+            "run_id": "r",
+            "eval_id": "e",
+            "status": "pass",
+            "datasource_item_id": n,
+            "datasource_item": {"question": question, "label": answer},
+            "results": [{"name": "match", "type": "string-check-grader", "passed": n != 2, "score": float(n != 2)}],
+            "sample": {
+                "input": chat(question, "Be brief."),
+                "output": [{"role": "assistant", "content": answer}],
+                "finish_reason": "stop",
+                "model": "gpt-6",
+                "error": None,
+                "usage": {},
+                "seed": 1,
+            },
+        }
+        for n, (question, answer) in enumerate(CHATS)
+    ]
+
+
+def anthropic_logs() -> list[dict[str, Any]]:
+    """Return requests and responses of Anthropic, with calls of tools."""
+    tools = [{"name": "get_weather", "description": "d", "input_schema": {"type": "object", "properties": {}}}]
+    use = {"type": "tool_use", "id": "tu1", "name": "get_weather", "input": {"city": "Paris"}}
+    back = {"type": "tool_result", "tool_use_id": "tu1", "content": [{"type": "text", "text": "rainy"}]}
+    asked = [{"role": "user", "content": [{"type": "text", "text": "Rain?"}]}]
+    called = {
+        **anthropic_message(""),
+        "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, use],
+        "stop_reason": "tool_use",
+    }
+    after = [*asked, {"role": "assistant", "content": [use]}, {"role": "user", "content": [back]}]
+    head = {"model": "claude", "max_tokens": 9, "system": [{"type": "text", "text": "Be brief."}], "tools": tools}
+    return [
+        {"request": {**head, "messages": asked}, "response": called},
+        {"request": {**head, "messages": after}, "response": anthropic_message("Yes."), "feedback": {"thumbs": "up"}},
+        {"request": {**head, "messages": asked}, "response": anthropic_message("No."), "feedback": {"score": 0}},
+    ]
+
+
+def anthropic_conversations() -> list[dict[str, Any]]:
+    """Return conversations with the calls of tools within, the system prompt beside them."""
+    use = {"type": "tool_use", "id": "tu1", "name": "get_weather", "input": {"city": "Paris"}}
+    back = {"type": "tool_result", "tool_use_id": "tu1", "content": "rainy"}
+    turns = [
+        {"role": "user", "content": "Rain?"},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [back]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]},
+    ]
+    return [
+        {"system": "Be brief.", "messages": turns},
+        {"messages": [*chat("Hi"), {"role": "assistant", "content": "Hello."}]},
+    ]
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def claude_line(uuid: str, parent: str | None, kind: str, content: Any, **more: Any) -> dict[str, Any]:
+    """Return a line of a Claude Code log; `reply` names the response that an assistant's block belongs to."""
+    message: dict[str, Any] = {"role": kind, "content": content}
+    if kind == "assistant":
+        message |= {"id": more.pop("reply"), "type": "message", "model": "claude", "stop_reason": None, "usage": {}}
+    return {
+        "parentUuid": parent,
+        "isSidechain": False,
+        "userType": "external",
+        "cwd": "/w",
+        "sessionId": "s1",
+        "version": "2.0",
+        "type": kind,
+        "message": message,
+        "uuid": uuid,
+        "timestamp": "2026",
+        **more,
+    }
+
+
+def claude_code() -> list[dict[str, Any]]:
+    """Return a log: a branch that was given up, calls side by side, a subagent, and lines that are no turns."""
+
+    def use(n: int) -> list[dict[str, Any]]:
+        return [{"type": "tool_use", "id": f"tu{n}", "name": "Read", "input": {"file": f"{n}.py"}}]
+
+    def back(n: int) -> list[dict[str, Any]]:
+        return [{"type": "tool_result", "tool_use_id": f"tu{n}", "content": f"file {n}"}]
+
+    words = [{"type": "text", "text": "Both are fine."}]
+    return [
+        {"type": "summary", "summary": "Look", "leafUuid": "a4"},
+        {"type": "file-history-snapshot", "messageId": "u1", "snapshot": {}},
+        claude_line("u0", None, "user", "given up"),
+        claude_line("u1", None, "user", "Read both files"),
+        claude_line("m1", "u1", "user", "<system-reminder>", isMeta=True),
+        claude_line("a1", "m1", "assistant", [{"type": "thinking", "thinking": "hm", "signature": ""}], reply="r1"),
+        claude_line("a2", "a1", "assistant", use(1), reply="r1"),
+        claude_line("a3", "a2", "assistant", use(2), reply="r1"),
+        claude_line("u2", "a2", "user", back(1), toolUseResult={"a": 1}),
+        claude_line("x1", None, "user", "subagent", isSidechain=True),
+        claude_line("u3", "a3", "user", back(2)),
+        claude_line("a4", "u3", "assistant", words, reply="r2"),
+        claude_line("u4", "a4", "user", "[Request interrupted by user]"),
+    ]
+
+
+def codex() -> list[dict[str, Any]]:
+    """Return a Codex log with calls, a compaction, and events that repeat the items."""
+
+    def line(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return {"timestamp": "2026-01-01T00:00:00.000Z", "type": kind, "payload": payload}
+
+    def message(role: str, words: str) -> dict[str, Any]:
+        kind = "output_text" if role == "assistant" else "input_text"
+        return line("response_item", {"type": "message", "role": role, "content": [{"type": kind, "text": words}]})
+
+    meta = {
+        "id": "s1",
+        "timestamp": "2026",
+        "cwd": "/w",
+        "originator": "codex_cli_rs",
+        "cli_version": "0.65.0",
+        "base_instructions": {"text": "You are Codex."},
+        "source": "cli",
+    }
+    call = {"type": "function_call", "name": "shell", "arguments": '{"command": ["ls"]}', "call_id": "c1"}
+    patch = {
+        "type": "custom_tool_call",
+        "status": "completed",
+        "call_id": "c2",
+        "name": "apply_patch",
+        "input": "*** Begin",
+    }
+    return [
+        line("session_meta", meta),
+        message("developer", "<permissions>"),
+        message("user", "List the files"),
+        line("event_msg", {"type": "user_message", "message": "List the files", "kind": "plain"}),
+        line("turn_context", {"cwd": "/w", "model": "gpt-6-codex"}),
+        line("response_item", {"type": "reasoning", "summary": [], "encrypted_content": "x"}),
+        line("response_item", call),
+        line("response_item", {"type": "function_call_output", "call_id": "c1", "output": "a.py"}),
+        message("assistant", "There is a.py."),
+        line("event_msg", {"type": "token_count", "info": None}),
+        line("compacted", {"message": "They listed files."}),
+        message("user", "Patch it"),
+        line("response_item", patch),
+        line("response_item", {"type": "custom_tool_call_output", "call_id": "c2", "output": "ok"}),
+        message("assistant", "Patched."),
+        message("user", "never answered"),
+    ]
+
+
+# --- preferences --------------------------------------------------------------------------------------------------
+
+
+def preferences() -> list[dict[str, Any]]:
+    """Return pairs in the forms of TRL, OpenAI, LLaMA-Factory and HH-RLHF, and one without a preference."""
+    (card, way), (close, done), _ = CHATS
+
+    def said(words: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": words}]
+
+    return [
+        {"prompt": card, "chosen": way, "rejected": "No idea."},
+        {"prompt": chat(close), "chosen": said(done), "rejected": said("No.")},
+        {"chosen": [*chat(card), *said(way)], "rejected": [*chat(card), *said("No.")]},
+        {
+            "input": {"messages": chat(close), "tools": [], "parallel_tool_calls": True},
+            "preferred_output": said(done),
+            "non_preferred_output": said("No."),
+        },
+        {
+            "conversations": [{"from": "human", "value": card}],
+            "chosen": {"from": "gpt", "value": way},
+            "rejected": {"from": "gpt", "value": "No."},
+        },
+        {"chosen": f"\n\nHuman: {close}\n\nAssistant: {done}", "rejected": f"\n\nHuman: {close}\n\nAssistant: No."},
+        {"prompt": card, "chosen": way, "rejected": way},
+    ]
+
+
+_QUESTIONS = [answer for _, answer in CHATS]
+_WAY, _DONE = _QUESTIONS[:2]
+_BATCH, _ANTHROPIC_BATCH = batch(), anthropic_batch()
+EXPORTS = [
+    Export(
+        "otel_current",
+        "otel",
+        "OpenTelemetry export",
+        current_spans(),
+        [_WAY, _DONE, "Yes."],
+        1,
+        ["thumbs_down", "no_messages"],
+    ),
+    Export(
+        "otel_numbered",
+        "otel",
+        "OpenTelemetry export",
+        numbered_spans(),
+        [_WAY, _DONE, "get_weather"],
+        1,
+        ["thumbs_down"],
+        suffix=".json",
+    ),
+    Export("otel_events", "otel", "OpenTelemetry export", span_events(), [_WAY, _DONE], 1, ["thumbs_down"]),
+    Export(
+        "otel_logs", "otel", "OpenTelemetry export", log_records(), [_WAY, _DONE], 1, ["thumbs_down"], suffix=".json"
+    ),
+    Export(
+        "langfuse_traces",
+        "langfuse",
+        "Langfuse export",
+        langfuse_traces(),
+        [_WAY, _DONE, _DONE, _WAY, _WAY, _WAY, '{"status":"sent","days":1}', "I can't see your PIN.", _DONE, _DONE],
+        4,
+        ["thumbs_down", "thumbs_down"],
+    ),
+    Export(
+        "langfuse_page",
+        "langfuse",
+        "Langfuse export",
+        [{"data": langfuse_traces()[:3], "meta": {"page": 1}}],
+        [_WAY, _DONE],
+        2,
+        ["thumbs_down"],
+        suffix=".json",
+    ),
+    Export(
+        "langfuse_observations",
+        "langfuse_observations",
+        "Langfuse export",
+        langfuse_observations(),
+        [_WAY, _DONE, "get_weather"],
+        1,
+        ["thumbs_down", "no_model_call", "failed_request"],
+        [score(2, 0, stringValue="False"), score(1, 5, "NUMERIC", "cost")],
+    ),
+    Export(
+        "langsmith",
+        "langsmith",
+        "LangSmith runs",
+        langsmith_runs(),
+        [_WAY, _DONE, "Yes.", "Hello.", "Hello you."],
+        2,
+        ["no_model_call", "no_model_call", "no_model_call", "thumbs_down", "failed_request"],
+    ),
+    Export(
+        "langsmith_feedback",
+        "langsmith",
+        "LangSmith runs",
+        langsmith_runs()[-3:-1],
+        ["Hello."],
+        1,
+        ["thumbs_down"],
+        [
+            {
+                "id": "f",
+                "run_id": "r32",
+                "trace_id": "r32",
+                "key": "user_score",
+                "score": 0,
+                "value": None,
+                "comment": "no",
+                "correction": None,
+            }
+        ],
+    ),
+    Export(
+        "openai_stored",
+        "openai_stored",
+        "OpenAI stored completions",
+        stored(),
+        [_WAY, _DONE],
+        1,
+        ["thumbs_down", "no_messages"],
+    ),
+    Export(
+        "openai_batch", "batch_results", "batch results", _BATCH[0], _QUESTIONS[::-1], 0, ["failed_request"], _BATCH[1]
+    ),
+    Export(
+        "anthropic_batch",
+        "batch_results",
+        "batch results",
+        _ANTHROPIC_BATCH[0],
+        _QUESTIONS,
+        0,
+        ["failed_request"],
+        _ANTHROPIC_BATCH[1],
+    ),
+    Export("openai_evals", "openai_evals_run", "OpenAI Evals run", evals(), [_WAY, _DONE], 3, ["thumbs_down"]),
+    Export(
+        "anthropic_log",
+        "anthropic",
+        "Anthropic messages",
+        anthropic_logs(),
+        ["get_weather", "Yes."],
+        2,
+        ["thumbs_down"],
+    ),
+    Export("anthropic_messages", "anthropic", "Anthropic messages", anthropic_conversations(), ["Yes.", "Hello."]),
+    Export("claude_code", "claude_code", "Claude Code log", claude_code(), ["Both are fine."]),
+    Export("codex", "codex", "Codex log", codex(), ["There is a.py.", "Patched."]),
+    Export(
+        "preferences",
+        "preference",
+        "preference pairs",
+        preferences(),
+        [_WAY, _DONE, _WAY, _DONE, _WAY, _DONE],
+        0,
+        ["no_preference"],
+    ),
+    Export(
+        "kto",
+        "kto",
+        "KTO rows",
+        [{"prompt": q, "completion": a, "label": n != 2} for n, (q, a) in enumerate(CHATS)],
+        [_WAY, _DONE],
+        3,
+        ["thumbs_down"],
+    ),
+]
