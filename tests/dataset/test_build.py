@@ -39,6 +39,7 @@ function = "a.py:a"
 baseline = "m"
 [data]
 encoder = "off"
+topic_cap = 0.9
 """
 MAIL = "ada@example.org"
 LEAK = "Could somebody explain the voucher fee number 3 to me today?"
@@ -198,7 +199,7 @@ def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
     assert "http://" not in page and "https://" not in page and "<script" not in page
 
 
-LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80))
+LONG = "Which of these 3 parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80)) + "."
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:

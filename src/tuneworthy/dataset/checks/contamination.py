@@ -23,6 +23,7 @@ SHORT_EDIT: Final = "overlap_short_edit"
     "contamination",
     codes=messages.REASONS["contamination"],
     gate=frozenset(messages.REASONS["contamination"]) - {SHORT_EDIT},
+    certain=True,
 )
 @dataclass(frozen=True, slots=True)
 class Contamination:

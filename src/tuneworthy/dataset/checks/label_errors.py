@@ -9,7 +9,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
 
@@ -36,11 +36,13 @@ class Doubt:
         row: Its place.
         score: Probability of its label.
         suggested: The most probable other label.
+        likely: Probability of that.
     """
 
     row: int
     score: float
     suggested: str
+    likely: float
 
 
 def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
@@ -117,7 +119,8 @@ def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes
     others[np.arange(len(codes)), codes] = -1
     doubted = np.flatnonzero(others.max(axis=1) > own)
     ranked = doubted[np.argsort(own[doubted], kind="stable")][:n_errors]
-    return [Doubt(int(row), float(own[row]), classes[int(others[row].argmax())]) for row in ranked]
+    best = others.argmax(axis=1)
+    return [Doubt(int(row), float(own[row]), classes[int(best[row])], float(others[row, best[row]])) for row in ranked]
 
 
 def find_doubts(
@@ -130,21 +133,22 @@ def find_doubts(
         return []
     classes, probabilities = out_of_fold([texts[row] for row in rows], [labels[row] for row in rows], encoder, seed)
     codes = np.searchsorted(np.array(classes), np.array([labels[row] for row in rows]))
-    return [Doubt(rows[one.row], one.score, one.suggested) for one in doubts(codes, probabilities, classes)]
+    return [replace(one, row=rows[one.row]) for one in doubts(codes, probabilities, classes)]
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True)
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, a model trained on the others predicts the label. The rows are reported, the most doubtful first, with
-    the predicted label: some are errors, some are only hard, so a person decides.
+    For each row, a model trained on the others predicts the label. Rows that another label fits at least `sure` well
+    leave. The rest is reported, the most doubtful first, with the predicted label: some are errors, some are only hard,
+    so a person decides.
 
     Bad: "Where is my card?" with the label `exchange_rate`.
     """
 
-    action: Action = "report"
+    sure: float = 0.6
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         task_labels = set(context.labels)
@@ -156,5 +160,5 @@ class LabelErrors:
                 code="label_error",
                 message=messages.say("more_like", label=doubt.suggested),
                 score=doubt.score,
-                action=self.action,
+                action="drop" if doubt.likely >= self.sure else "report",
             )
