@@ -100,7 +100,7 @@ class CheckEffect:
         n: Rows that leave.
         share: Of the rows before.
         labels: Those that lose the greatest share of their rows, for people.
-        effect: The difference with its interval, or why there is none.
+        effect: The difference with its interval, or why it was not measured.
     """
 
     check: str

@@ -124,7 +124,7 @@ class EffectMeter:
             effect, status="measured", delta=result.delta, ci95=result.ci, n=result.n, baseline=drawn.baseline
         )
 
-    def _draw(self, rows: StoredRows, gone: NDArray[np.bool_], repeats: Mapping[int, int]) -> "Sample":
+    def _draw(self, rows: StoredRows, gone: NDArray[np.bool_], repeats: Mapping[int, int]) -> "AskedSample":
         """Draw at most as many rows and questions as the kind of task allows."""
         expected = [_expected(case) for case in self.dev if case.labelled and case.expected is not None]
         known = [rows[i].answer for i in range(min(200, len(rows)))]
@@ -148,7 +148,7 @@ class EffectMeter:
         known_label = np.array([answer != _OTHER for answer in answers], bool)
         n = len(examples)
         asked = [*np.flatnonzero(stays & known_label[:n])[:ask], *(n + np.flatnonzero(known_label[n:]))]
-        return Sample(
+        return AskedSample(
             questions,
             answers,
             stays,
@@ -186,7 +186,7 @@ def effect_words(effect: Effect) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class AskedSample:
     """Rows and dev cases that are trained on and asked.
 
     Attributes:
