@@ -19,7 +19,7 @@ from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
+from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines, run_checks
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
@@ -87,7 +87,14 @@ def build_version(
     path = inputs.rows.folder / "rows.jsonl"
     checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
-    recipe = _recipe(project, inputs, checked, depends, effect_of_all(checked, meter))
+    effect, held = effect_of_all(checked, meter), dict[str, Action]()
+    while effect.costs and (name := _dearest(checked, policy)):  # small losses that only show together
+        held[name] = "report"
+        checked = run_checks(path, checks, context, policy={**policy, **held}, meter=meter, say=say)
+        checked = replace(checked, overlaps=_overlaps(checked, context))
+        effect = effect_of_all(checked, meter)
+    recipe = _recipe(project, inputs, checked, depends, effect)
+    recipe["notes"] += [messages.say("held_back", check=name) for name in held]
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
         raise UserError(messages.say("no_row_passed", n=len(checked.before)), hint=messages.say("no_row_passed_hint"))
@@ -157,6 +164,17 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
         hits = index.find(dropped[first : first + BATCH])
         places.update(int(dropped.places[first + hit.row]) for hit in hits)
     return frozenset(places)
+
+
+def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> str | None:
+    """Return the check that drops rows at the greatest loss of accuracy, as far as it may report them instead."""
+    losses = {
+        stage.check.name: stage.effect.delta
+        for stage in checked.stages
+        if stage.dropped and stage.effect is not None and stage.effect.delta is not None and stage.effect.delta < 0
+        and not policy.keys() & {stage.check.name, *stage.check.codes}
+    }  # fmt: skip
+    return min(losses, key=lambda name: losses[name], default=None)
 
 
 def effect_of_all(checked: CheckedRows, meter: EffectMeter) -> Effect:

@@ -85,7 +85,7 @@ def over_cap(topics: Sequence[int], cap: float, seed: int = 0, wanted: Mapping[i
         return []
     cap = max(cap, min(1.0, 2 / len(sizes)))
     caps = {topic: max(cap, (wanted or {}).get(topic, 0.0)) for topic in sizes}
-    most, before = {topic: size for topic, size in sizes.items() if size > 1}, {}
+    most, before = {topic: size for topic, size in sizes.items() if size > 1}, dict[int, int]()
     single = len(topics) - sum(most.values())
     while most != before:
         before, n = most, single + sum(most.values())
