@@ -177,7 +177,10 @@ class EffectMeter:
 def effect_words(effect: Effect) -> str:
     """Return an effect for people."""
     if effect.delta is None or effect.ci95 is None:
-        return messages.say(f"effect_{effect.status}", few=FEW)
+        if effect.status == "unmeasured":
+            return messages.say("effect_unmeasured")
+        few = effect.status == "few"
+        return messages.say("effect_few", few=FEW) if few else messages.say("effect_certain")
     low, high = (100 * one for one in effect.ci95)
     words = messages.say(
         "effect_measured", delta=100 * effect.delta, low=low, high=high, baseline=effect.baseline, n=effect.n
