@@ -6,7 +6,8 @@
 
 What must hold: built rows are not shown worse than raw ones, and lose at most 1 point at the lower end of the interval;
 where the poison costs at least 1 point, at least half of it is recovered; at most 2% of the clean rows are dropped.
-Rows of dev, which no version trains on, do not count as dropped, nor do rows of which a planted copy stays.
+Rows of dev, which no version trains on, are in none of the three and do not count as dropped, nor do rows of which a
+planted copy stays.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def one_seed(name: str, seed: int, n: int, data: str, folder: Path) -> tuple[np.
     baseline = BASELINES.get(name, "linear")
     test = clean.test[: MOST_TEST.get(baseline, 3_000)]
     built = [row for line, row in enumerate(rows, 1) if line in left]
-    arms = [rows, built, [row for row in rows if row.kind == "clean"]]
+    raw = [row for line, row in enumerate(rows, 1) if rejects.get(line) != "held_out"]
+    arms = [raw, built, [row for row in raw if row.kind == "clean"]]
     return np.array([scores(baseline, arm, test, seed) for arm in arms]).T, dropped
 
 

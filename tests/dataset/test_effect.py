@@ -205,6 +205,6 @@ def test_a_topic_that_fell_apart_is_one_topic() -> None:
 def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() -> None:
     rows = rows_of(200)
     rows[0] = row(rows[0].question, "close")
-    findings = {sure: list(LabelErrors(sure=sure)(rows, CheckContext(labels=LABELS))) for sure in (0.5, 1.1)}
-    assert {one.row: one.action for one in findings[0.5]}[0] == "drop"
-    assert {one.action for one in findings[1.1]} == {"report"}
+    findings = {odds: list(LabelErrors(odds=odds)(rows, CheckContext(labels=LABELS))) for odds in (5, 1e9)}
+    assert {one.row: one.action for one in findings[5]}[0] == "drop"
+    assert {one.action for one in findings[1e9]} == {"report"}

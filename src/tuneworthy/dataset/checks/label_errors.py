@@ -141,14 +141,14 @@ def find_doubts(
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, a model trained on the others predicts the label. Rows that another label fits at least `sure` well
-    leave. The rest is reported, the most doubtful first, with the predicted label: some are errors, some are only hard,
+    For each row, a model trained on the others predicts the label. Rows of which another label is at least `odds` times
+    as probable as their own leave. The rest is reported, the most doubtful first, with the predicted label: some are errors, some are only hard,
     so a person decides.
 
     Bad: "Where is my card?" with the label `exchange_rate`.
     """
 
-    sure: float = 0.6
+    odds: float = 60.0
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         task_labels = set(context.labels)
@@ -160,5 +160,5 @@ class LabelErrors:
                 code="label_error",
                 message=messages.say("more_like", label=doubt.suggested),
                 score=doubt.score,
-                action="drop" if doubt.likely >= self.sure else "report",
+                action="drop" if doubt.likely >= self.odds * doubt.score else "report",
             )
