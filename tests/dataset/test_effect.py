@@ -208,3 +208,29 @@ def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() ->
     findings = {odds: list(LabelErrors(odds=odds)(rows, CheckContext(labels=LABELS))) for odds in (5, 1e9)}
     assert {one.row: one.action for one in findings[5]}[0] == "drop"
     assert {one.action for one in findings[1e9]} == {"report"}
+
+
+def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> None:
+    advice = "{} is what this answer of more than a few words is about"
+    rows = [row(one.question, advice.format(one.answer)) for one in rows_of(200)]
+    rows[0] = row(rows[0].question, advice.format("close"))
+    findings = list(LabelErrors(odds=5)(rows, CheckContext()))
+    assert {one.row: one.action for one in findings}[0] == "drop"
+    assert {one.message for one in findings} == {"rows with similar questions have another answer"}
+    assert (
+        list(
+            LabelErrors(odds=5)([row(one.question, f"{one.answer} {i}") for i, one in enumerate(rows)], CheckContext())
+        )
+        == []
+    )
+
+
+def test_a_model_that_predicts_little_drops_nothing_and_json_is_no_label() -> None:
+    rng = random.Random(4)
+    by_chance = [row(one.question, rng.choice(LABELS)) for one in rows_of(200)]
+    findings = list(LabelErrors(odds=1)(by_chance, CheckContext(labels=LABELS)))
+    assert findings and {one.action for one in findings} == {"report"}
+    assert list(LabelErrors(odds=1)(by_chance, CheckContext())) == []
+    as_json = [row(one.question, json.dumps({"about": one.answer})) for one in rows_of(200)]
+    as_json[0] = row(as_json[0].question, json.dumps({"about": "close"}))
+    assert list(LabelErrors(odds=1)(as_json, CheckContext())) == []

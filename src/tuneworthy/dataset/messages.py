@@ -21,6 +21,7 @@ say = Catalogue(
         "case": "case {case}",
         "topic": "topic {number}",
         "more_like": "the likely label is {label!r}",
+        "elsewhere": "rows with similar questions have another answer",
         "length": "the {part} has {n} characters",
         "answered_in": "question language {question}, answer language {answer}",
         "topics": (
