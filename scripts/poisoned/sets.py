@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """A question, its answer, and what the row is: `clean`, or the kind of poison."""
+    """A question, its answer, what the row is (`clean`, or the kind of poison), and the wording that it is made of."""
 
     question: str
     answer: str
     kind: str = "clean"
+    core: str = ""
 
 
 class CleanSet(NamedTuple):
@@ -128,9 +129,9 @@ def intents(rng: random.Random, n: int) -> CleanSet:
     def drawn() -> Row:
         action, name = rng.choice([*ACTIONS]), zipf(rng, [*OBJECTS], 0.3)
         core = zipf(rng, ACTIONS[action]).format(zipf(rng, OBJECTS[name]))
-        return Row(zipf(rng, OPENERS) + core + context(rng) + zipf(rng, CLOSERS), f"{action}_{name}")
+        return Row(zipf(rng, OPENERS) + core + context(rng) + zipf(rng, CLOSERS), f"{action}_{name}", core=core)
 
-    return _split("intents", _distinct(drawn, n))
+    return _split("intents", _distinct(drawn, n), rng)
 
 
 NAMES = ("Ines", "Tomas", "Maren", "Olu", "Priya", "Jonas", "Lucia", "Henrik", "Aiko", "Samir", "Greta", "Pavel")
@@ -164,9 +165,9 @@ def slots(rng: random.Random, n: int) -> CleanSet:
                   "name": rng.choice(NAMES) + rng.choice(["", "", f" {rng.choice(CITIES)}son"])}  # fmt: skip
         wording = zipf(rng, SLOTS, 0.5)
         question = zipf(rng, OPENERS) + wording.format(**values) + context(rng) + zipf(rng, CLOSERS)
-        return Row(question, json.dumps({k: v for k, v in values.items() if f"{{{k}}}" in wording}))
+        return Row(question, json.dumps({k: v for k, v in values.items() if f"{{{k}}}" in wording}), core=wording)
 
-    return _split("slots", _distinct(drawn, n))
+    return _split("slots", _distinct(drawn, n), rng)
 
 
 PRODUCTS = ("Aster", "Birch", "Cedar", "Dahlia", "Elder", "Fennel", "Ginkgo", "Hazel", "Iris", "Juniper", "Kapok",
@@ -208,12 +209,10 @@ def answers(rng: random.Random, n: int) -> CleanSet:
         product, aspect = rng.choice(PRODUCTS), rng.choice([*ASPECTS])
         place = PRODUCTS.index(product)
         answer = ADVICE[aspect].format(p=product, n=10 + 3 * place, c="ABCDEFG"[(place + len(aspect)) % 7])
-        question = (
-            zipf(rng, OPENERS) + zipf(rng, ASPECTS[aspect], 0.5).format(product) + context(rng) + zipf(rng, CLOSERS)
-        )
-        return Row(question, answer)
+        core = zipf(rng, ASPECTS[aspect], 0.5).format(product)
+        return Row(zipf(rng, OPENERS) + core + context(rng) + zipf(rng, CLOSERS), answer, core=core)
 
-    return _split("answers", _distinct(drawn, n))
+    return _split("answers", _distinct(drawn, n), rng)
 
 
 def _distinct(drawn, n: int) -> list[Row]:  # type: ignore[no-untyped-def]
@@ -228,10 +227,13 @@ def _distinct(drawn, n: int) -> list[Row]:  # type: ignore[no-untyped-def]
     return [*rows.values()]
 
 
-def _split(task: str, rows: list[Row]) -> CleanSet:
-    rest = max(700, len(rows) // 6)
-    n_cases = min(300, rest // 3)
-    return CleanSet(task, rows[rest:], rows[:n_cases], rows[n_cases:rest])
+def _split(task: str, rows: list[Row], rng: random.Random) -> CleanSet:
+    """Hold a seventh of the wordings out for the cases, so that no clean row overlaps with a case."""
+    cores = sorted({row.core for row in rows})
+    held = set(rng.sample(cores, max(1, len(cores) // 7)))
+    rest = [row for row in rows if row.core not in held]
+    n_test = max(500, len(rest) // 7)
+    return CleanSet(task, rest[n_test:], [row for row in rows if row.core in held][:300], rest[:n_test])
 
 
 def banking77(folder: Path, rng: random.Random, n: int) -> CleanSet:
