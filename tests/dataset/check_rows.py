@@ -173,7 +173,7 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("semantic_duplicate",
                 [row("The state of my voucher from last week: where can I see?", "Open the page on voucher.")],
                 [row("The state of my voucher from last week: where can I see?", "No.")],
-                encoder=Meaning("voucher from last week")),
+                encoder=Meaning("voucher from last week"), action="report"),
     ],
     "contamination": [
         Planted("overlap_exact", [row("will the NEW terms apply to my old savings account too")],
@@ -224,7 +224,7 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
                 action="report"),
     ],
-    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
+    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS)],
     "declined_share": [
         Planted("too_many_declined", [row("Hm?", "I don't know.")] * 40, [row("Hm?", "I don't know.")] * 7,
                 whole=True, cases=CASES, action="report"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.verdict.planted import (
     DATASET,
+    EFFECT,
     GUARD,
     PROMISING,
     PROVEN,
@@ -59,6 +60,10 @@ BEFORE: dict[str, list[Evidence]] = {
     "dataset_contamination": [
         ready(data(overlaps="still present: 2 exact")),
         ready(data(changed=("the cases of dev or test changed",))),
+    ],
+    "dataset_effect": [
+        ready(data(effect=replace(EFFECT, delta=-0.02, ci95=(-0.03, -0.01)))),
+        ready(data(effect=replace(EFFECT, status="unmeasured", delta=None, ci95=None))),
     ],
     "teacher_terms": [
         ready(data(terms="fail", terms_words="its terms forbid it")),

@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, RowFinding, data_checks
+from tuneworthy.dataset.effect import Effect, EffectMeter
 from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
@@ -71,12 +72,14 @@ class Stage:
         n_in: Rows that it examined.
         decisions: On what it found.
         seconds: How long it took.
+        effect: What it does to accuracy that its rows leave; None if it asks for none to leave.
     """
 
     check: DataCheck
     n_in: int
     decisions: Sequence[RowDecision]
     seconds: float
+    effect: Effect | None = None
 
     @cached_property
     def dropped(self) -> dict[int, RowDecision]:
@@ -114,6 +117,7 @@ class Stage:
                 for one in self.decisions
                 if one.place == WHOLE_SET
             ],
+            "effect": self.effect and self.effect.document(),
         }
 
 
@@ -204,6 +208,7 @@ def run_checks(
     *,
     policy: Mapping[str, Action],
     view: View | None = None,
+    meter: EffectMeter | None = None,
     cache: Path | None = None,
     say: Say = lambda _: None,
 ) -> CheckedRows:
@@ -215,6 +220,8 @@ def run_checks(
         context: What they may look at.
         policy: What becomes of what is found, by code or by check; else what the finding asks for.
         view: What the checks see of a row; all of it if None. Repairs get the whole row.
+        meter: Measures what it costs that rows leave. Rows whose check is shown to cost accuracy are reported, unless
+            the policy says of them that they leave.
         cache: Folder of what an interrupted run found; named by all that the result depends on.
         say: Gets a sentence now and then.
 
@@ -233,6 +240,8 @@ def run_checks(
             visible = rows.viewed(_ReadCounter(check.name, len(rows), say, partial(view, check.name) if view else None))
             decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
+            if meter is not None and stage.dropped:
+                stage = _measured(stage, rows, meter, policy, say)
             if file:
                 _store(file, stage)
         stages.append(stage)
@@ -304,6 +313,23 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     )
 
 
+def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
+    """Return `stage` with its effect; where that is a loss, its rows are reported instead."""
+    check, started = stage.check, time.perf_counter()
+    say(messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
+    repeats = {place: one.other for place, one in stage.dropped.items() if one.other is not None}
+    effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain)
+    decisions = stage.decisions
+    if effect.costs:
+        decisions = [
+            replace(one, action="report")
+            if one.action == "drop" and policy.get(one.code, policy.get(check.name)) is None
+            else one
+            for one in decisions
+        ]
+    return Stage(check, stage.n_in, decisions, stage.seconds + time.perf_counter() - started, effect)
+
+
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield each row as a line of JSON."""
     return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
@@ -312,7 +338,7 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 def _store(path: Path, stage: Stage) -> None:
     """Write a stage, whole or not at all; the last line says that it is whole."""
     lines = [{key: value for key, value in asdict(one).items() if value is not None} for one in stage.decisions]
-    write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds}]))
+    write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds, "effect": stage.effect}]))
 
 
 class StageEnd(TypedDict):
@@ -320,6 +346,7 @@ class StageEnd(TypedDict):
 
     n_in: int
     seconds: float
+    effect: Effect | None
 
 
 def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
@@ -329,4 +356,4 @@ def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
         decisions = [parsed(line, RowDecision, path) for line in lines]
     except (OSError, ValueError, TypeError, DamagedRecord):
         return None
-    return Stage(check, n_in, decisions, end["seconds"]) if end["n_in"] == n_in else None
+    return Stage(check, n_in, decisions, end["seconds"], end["effect"]) if end["n_in"] == n_in else None

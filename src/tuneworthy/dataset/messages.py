@@ -31,11 +31,17 @@ say = Catalogue(
         ),
         "topic": "topic {number}",
         "more_like": "the likely label is {label!r}",
+        "elsewhere": "rows with similar questions have another answer",
         "length": "the {part} has {n} characters",
         "answered_in": "question language {question}, answer language {answer}",
         "topics": (
             "The largest topic covers {top:.1%} of the {n} rows, and the ten largest cover {top10:.1%}. The effective "
-            "number of topics is {effective:.1f} (of {topics})."
+            "number of topics is {effective:.1f} (of {topics}). After the cut, the largest covers {after:.1%}."
+        ),
+        "labels": (
+            "The most frequent label has {top:.1%} of the {n} rows, and the ten most frequent have {top10:.1%}. The "
+            "effective number of labels is {effective:.1f} (of {topics}). After the cut, the most frequent has "
+            "{after:.1%}."
         ),
         "declined_shares": (
             "The assistant declines to answer in {declined_share:.1%} of rows ({declined} of {rows}). The share of "
@@ -80,10 +86,12 @@ say = Catalogue(
         ),
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
-            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. Run `pip install "
-            '"tuneworthy[semantic]"`, or set encoder in [data].'
+            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. To use one, set encoder "
+            "in [data]."
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
+        "held_back": "All checks together cost accuracy, so {check} only reports what it finds.",
+        "measuring_check": "{check}: measuring what dropping {n} rows does to accuracy",
         "check_is_off": "The check {check} is off.",
         "running_check": "Running the check {check} on {n} rows",
         "check_progress": "{check}: {n:,} rows read so far (rows in the set: {total:,})",
@@ -215,6 +223,15 @@ say = Catalogue(
         "files": "Files",
         "frequent_answers": "Most frequent answers",
         "effective_answers": "{n} distinct answers, as varied as {effective:.1f} equally frequent ones",
+        "effect_certain": "not measured: these rows are dropped at any cost",
+        "effect_few": "not measured: fewer than {few:.1%} of the rows",
+        "effect_unmeasured": "not measured: too few questions with a known answer",
+        "effect_measured": "{delta:+.1f} points [{low:+.1f}, {high:+.1f}] ({baseline}, n = {n})",
+        "effect_costs": "{effect}; dropping them costs accuracy, so they are only reported",
+        "label_share": "{label} ({n}, {share:.1%})",
+        "rows_by_label": "Rows by label",
+        "label_counts": "{label} ({before} before, {cases} cases)",
+        "more_labels": "labels not shown: {n}",
         "bin": "{low} to {high}",
         "last_bin": "above {low}",
         "more_files": "files not shown: {n}",

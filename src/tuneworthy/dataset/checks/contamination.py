@@ -25,6 +25,7 @@ _SHOWN: Final = 5
     gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
     whole=True,
     version=2,
+    certain=True,
 )
 @dataclass(frozen=True, slots=True)
 class Contamination:

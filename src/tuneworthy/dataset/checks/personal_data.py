@@ -117,6 +117,7 @@ def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
     codes=messages.REASONS["personal_data"],
     gate=frozenset(messages.REASONS["personal_data"]),
     masks=True,
+    certain=True,
 )
 @dataclass(frozen=True, slots=True)
 class PersonalData:
