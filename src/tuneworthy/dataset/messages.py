@@ -14,8 +14,16 @@ say = Catalogue(
         "open_code_block": "unclosed code block",
         "open_json": "unclosed JSON",
         "open_sentence": "unfinished sentence",
+        "open_bracket": "unclosed bracket or quotation mark",
+        "no_end": "no full stop, unlike nearly all answers",
         "refused_by_log": "the finish reason indicates a refusal",
         "refused_by_text": "the wording indicates a refusal",
+        "not_looked_for": "not looked for: {kinds}",
+        "names": "names of people and places",
+        "other_kinds": (
+            "user names, number plates without a word that names them, streets without a word such as Street, and "
+            "identifiers of digits only without a word that names them"
+        ),
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
@@ -270,6 +278,16 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "unnatural_end": "the answer ended for an unusual reason",
     },
     "refusal": {"refused": "the model or its provider refused to answer"},
+    "degenerate": {
+        "template_token": "a control token of a chat template in the text",
+        "placeholder": "a placeholder that nobody filled in",
+        "open_thinking": "reasoning that does not end, or no answer after it",
+        "traceback": "the traceback of a program instead of an answer",
+        "provider_error": "the error message of a provider instead of an answer",
+        "loop": "the same words again and again",
+        "echo": "the answer repeats the question",
+        "outside_labels": "an answer outside the labels",
+    },
     "contamination": {
         "overlap_exact": "the same letters and digits as a case's question",
         "overlap_prompt": "its system prompt or an earlier turn quotes a case's question",
