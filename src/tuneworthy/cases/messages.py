@@ -140,10 +140,12 @@ say = Catalogue(
         ),
         # Labelling
         "greeting": (
-            "Type the expected answer. Type {decline} if the model should decline, {skip} to skip the case for now, or "
-            "{quit} to stop. Your labels are saved."
+            "Type the expected answer. Type {decline} if the model should decline, {undo} to take your last label "
+            "back, {skip} to skip the case for now, or {quit} to stop. Your labels are saved."
         ),
         "no_labeller": "No labeller name is set.",
+        "nothing_to_undo": "There is no label of yours to take back.",
+        "not_an_answer": "{line!r} is neither a command nor an answer. No answer begins with / or ?.",
         "name_labeller": "Pass --labeller NAME.",
         "not_assigned": "The case {case} is not waiting for a label from {labeller}.",
         "no_agreement": (

@@ -69,7 +69,8 @@ say = Catalogue(
         "failed_case": "  {case}  {reason}: expected {expected!r}, got {text!r}",
         # labelling on a terminal
         "verdict_greeting": (
-            "Type g (good) or b (bad). {skip} skips a case for now, and {quit} stops. Every rating is saved."
+            "Type g (good) or b (bad). {undo} takes your last rating back, {skip} skips a case for now, and {quit} "
+            "stops. Every rating is saved."
         ),
         "all_labelled": "All {n} cases in {path} are already labelled.",
         "label_again": (
@@ -77,6 +78,7 @@ say = Catalogue(
             "the labels are."
         ),
         "label_menu": "Labels (type the number or the label):",
+        "many_labels": "There are {n} labels. Type a label; one that does not exist yet is not taken without a +.",
         "answers_to_judge": (
             "{n} {n:answer|answers} to at most {n_cases} test cases, in random order. The variant of each answer is "
             "hidden."
@@ -84,15 +86,17 @@ say = Catalogue(
         "rubric": "What makes an answer good:\n{rubric}",
         "declining_is_right": "(a refusal is expected)",
         "not_a_verdict": "Type g (good) or b (bad), not {line!r}.",
-        "not_a_label": "{label!r} is not one of the {n} labels.",
+        "not_a_label": "{label!r} is not one of the {n} known {n:label|labels}.",
         "type_number": "Type the number of a label.",
         "add_label": "To add {label!r} as a new label, type +{label}.",
         "not_json": "{line!r} is not valid JSON ({error}). Type the whole value on one line.",
         # reviewing on a terminal
         "review_greeting": (
-            "Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {skip} "
-            "skips a row for now, and {quit} stops. Every rating is saved."
+            "Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {undo} "
+            "shows the row that you last rated good again, {skip} skips a row for now, and {quit} stops. Every rating "
+            "is saved."
         ),
+        "bad_stays": "Only the last row can be shown again, and only if you rated it good: a rating never gets better.",
         "review_plan": (
             "Version {version}, attempt {attempt}: rate {n} of the {n_new} rows that nobody has reviewed. At most "
             "{max_bad} may be bad. The plan was made at {time} with seed {seed}."

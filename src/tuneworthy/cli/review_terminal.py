@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.cases.labelling import QUIT, SKIP, run_terminal
+from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import ask_line
@@ -17,7 +17,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 
-GREETING = messages.say("review_greeting", skip=SKIP, quit=QUIT)
+GREETING = messages.say("review_greeting", undo=UNDO, skip=SKIP, quit=QUIT)
 
 
 def review_on_terminal(review: Review, plan: ReviewPlan, reviewer: str, *, share: float, complete: bool) -> int:
@@ -107,12 +107,16 @@ class _Turn:
     def __init__(self, way: Reviewing, masker: Masker | None) -> None:
         self.way, self.done, self.masker = way, way.n_given(), masker
         self.assigned: Sequence[str] = way.sample.rows
+        self._last: Case | None = None
+        self._again: Case | None = None
 
     @property
     def n_done(self) -> int:
         return self.done
 
     def next(self) -> Case | None:
+        if self._again is not None:
+            return self._again
         row = self.way.next()
         if row is None:
             return None
@@ -120,11 +124,23 @@ class _Turn:
 
     def submit(self, case_id: str, label: tuple[bool, str]) -> None:
         good, reason = label
-        self.way.give(case_id, good=good, reason=reason)
+        if self._again is None:
+            self._last = self.next() if good else None
+            self.way.give(case_id, good=good, reason=reason)
+        elif not good:
+            self.way.give(case_id, good=False, reason=reason)
+        self._again = None
         self.done += 1
 
     def skip(self, case_id: str) -> None:
         self.way.skip(case_id)
+
+    def undo(self) -> None:
+        """Ask about the last row again, which can only make its verdict worse; both verdicts are on disk."""
+        if self._last is None or self._again is not None:
+            raise UserError(messages.say("bad_stays"))
+        self._again, self._last = self._last, None
+        self.done -= 1
 
 
 def _masked(row: Example, masker: Masker) -> Example:
