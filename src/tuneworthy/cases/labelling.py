@@ -170,6 +170,8 @@ class Agreement:
         raw: n_agree / n; None if n is 0.
         ci95: Clopper-Pearson interval of `raw`.
         kappa: Cohen's kappa; None if n is 0 or chance alone would make them agree always.
+        pabak: Kappa as it would be if all labels were equally frequent (prevalence and bias adjusted); None if n is 0.
+            Where nearly all cases have the same label, kappa is low however often people agree; this is not.
         disagreements: The cases on which any of the labellers differ.
     """
 
@@ -179,6 +181,7 @@ class Agreement:
     ci95: tuple[float, float]
     kappa: float | None
     disagreements: tuple[Disagreement, ...]
+    pabak: float | None = None
 
     def __str__(self) -> str:
         if self.raw is None:
@@ -186,7 +189,14 @@ class Agreement:
         kappa = messages.say("not_defined") if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
         return messages.say(
-            "agreement", n_agree=self.n_agree, n=self.n, share=self.raw, low=low, high=high, kappa=kappa
+            "agreement",
+            n_agree=self.n_agree,
+            n=self.n,
+            share=self.raw,
+            low=low,
+            high=high,
+            kappa=kappa,
+            pabak=self.pabak,
         )
 
 
@@ -217,7 +227,21 @@ def agreement(labels: Iterable[Label]) -> Agreement:
         return Agreement(0, 0, None, (0.0, 1.0), None, ())
     n, n_agree = len(pairs), sum(a == b for a, b in pairs)
     low, high = clopper_pearson(n_agree, n)
-    return Agreement(n, n_agree, n_agree / n, (float(low), float(high)), cohen_kappa(pairs), tuple(differ))
+    interval, k = (float(low), float(high)), max(2, len({key for pair in pairs for key in pair}))
+    return Agreement(
+        n, n_agree, n_agree / n, interval, cohen_kappa(pairs), tuple(differ), adjusted_kappa(n_agree / n, k)
+    )
+
+
+def adjusted_kappa(raw: float, k: int = 2) -> float:
+    """Return kappa for an observed agreement if all `k` labels were equally frequent.
+
+    Source: Byrt, Bishop and Carlin 1993 (PABAK, two labels); Bennett, Alpert and Goldstein 1954 (S, any number).
+
+    >>> round(adjusted_kappa(0.97), 2)
+    0.94
+    """
+    return (k * raw - 1) / (k - 1)
 
 
 def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:

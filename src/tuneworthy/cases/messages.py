@@ -153,7 +153,7 @@ say = Catalogue(
         ),
         "agreement": (
             "The labellers agree on {n_agree} of {n} cases. Agreement is {share:.1%} [{low:.1%}, {high:.1%}], and "
-            "kappa is {kappa}. A score above this agreement is not meaningful."
+            "kappa is {kappa} (prevalence-adjusted: {pabak:.2f}). A score above this agreement is not meaningful."
         ),
         "not_defined": "not defined",
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",

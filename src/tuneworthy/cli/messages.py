@@ -103,6 +103,11 @@ say = Catalogue(
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
         "not_in_sample": "No review sample of version {version} contains the row {row!r}. Check the row ID.",
+        "too_fast": (
+            "This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then rate it "
+            "again."
+        ),
+        "row_finding": "A check reported on that row: {check}/{reason}: {detail}",
         "bad_needs_reason": "Type b, followed by the reason why the row is bad.",
         "not_a_row_verdict": "Type g, or b and a reason, not {line!r}.",
         "review_plans": (
@@ -332,10 +337,15 @@ def cases_added(n: int, n_test: int | None, grouped: int) -> str:
     return f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run"
 
 
-def reviewer_agreement(n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None) -> str:
+def reviewer_agreement(
+    n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None, pabak: float | None
+) -> str:
     """Say how far reviewers agree."""
-    shown = "not defined" if kappa is None else f"{kappa:.2f}"
-    return f"The reviewers agree on {n_agree} of {n} rows: {share:.1%} [{ci95[0]:.1%}, {ci95[1]:.1%}], kappa {shown}."
+    shown, adjusted = ("not defined" if figure is None else f"{figure:.2f}" for figure in (kappa, pabak))
+    return (
+        f"The reviewers agree on {n_agree} of {n} rows: {share:.1%} [{ci95[0]:.1%}, {ci95[1]:.1%}], kappa {shown}, "
+        f"prevalence-adjusted kappa {adjusted}."
+    )
 
 
 def spend(names: str, limit_usd: float | None) -> str:

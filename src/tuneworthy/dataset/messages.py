@@ -178,6 +178,12 @@ say = Catalogue(
             "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts. In "
             "attempt {attempt}, {n_bad} of {n_judged} reviewed rows {n_bad:is|are} bad (at most {max_bad} allowed)"
         ),
+        "caught_planted": ". The reviewers caught {n_caught} of {n} planted bad rows",
+        "no_planted": ". No planted bad rows tested the reviewers",
+        "distrusted": (
+            ". Ratings of good do not count from {names}, who missed too many planted bad rows: other people must rate "
+            "these rows"
+        ),
         "refuted": (
             "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
             "good turned out to be bad (n = {n})"
