@@ -11,12 +11,15 @@ import click
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
+from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import F, json_option, person, print_json, print_result, project_option, version_option
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.dataset.importing.folder import example_of
+from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
+from tuneworthy.dataset.review.corrections import read_corrections, suspect_rows
 from tuneworthy.dataset.review.log import FILE_NAME, ReviewSample, content_of
 from tuneworthy.dataset.review.session import BOUND, Rejected, Review
 from tuneworthy.dataset.review.state import State
@@ -178,6 +181,35 @@ def rejected(
     sample = review.second_sample(n=n, reasons=reasons, seed=seed)
     second_on_terminal(review, sample, name, share=share, masker=Masker(look=look_of(version.recipe)))
     show(review, as_json=as_json)
+
+
+@command.command("findings")
+@version_option
+@click.option("--n", type=click.IntRange(min=1), default=50, show_default=True, help="Number of rows at most.")
+@click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
+@project_option
+@json_option
+def findings_command(version_id: str | None, n: int, reviewer: str | None, root: Path, as_json: bool) -> None:
+    """Correct the rows that the checks reported.
+
+    Shows rows with a suspected label, two labels for one question, an overlap or another finding, the likeliest wrong
+    labels first. The decisions are saved in corrections.jsonl, and the next build applies them.
+
+    \b
+    Example:
+      tuneworthy data review findings --n 50
+    """
+    version, path = open_version(Folder(root), version_id), root / CORRECTIONS
+    suspects = suspect_rows(version, read_corrections(path))
+    name = person(reviewer, "--reviewer")
+    n_decided = findings_on_terminal(path, version.id, suspects[:n], name) if suspects else 0
+    document = {"version": version.id, "decided": n_decided, "waiting": len(suspects) - n_decided, "file": str(path)}
+    text = (
+        messages.say("corrections_saved", n=n_decided, n_waiting=len(suspects), path=path)
+        if suspects
+        else messages.say("no_findings", version=version.id)
+    )
+    print_result(as_json, document, click.echo, text)
 
 
 @command.command("correct")

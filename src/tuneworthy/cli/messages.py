@@ -103,6 +103,22 @@ say = Catalogue(
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
         "not_in_sample": "No review sample of version {version} contains the row {row!r}. Check the row ID.",
+        # deciding about findings
+        "findings_greeting": (
+            "Type a to accept the suggested label, k to keep the row as it is, d to drop it, or e and the right "
+            "answer. {undo} takes the last decision back, {skip} skips a row for now, and {quit} stops. Every "
+            "decision is saved."
+        ),
+        "finding_line": "finding: {text}",
+        "rival_line": "another row has the same question with the answer: {answer}",
+        "suggestion_line": "suggested label: {label}",
+        "not_a_decision": "Type a, k, d, or e and the right answer, not {line!r}.",
+        "nothing_suggested": "No label is suggested for this row. Type k, d, or e and the right answer.",
+        "no_decision_to_undo": "This session has made no decision yet.",
+        "no_findings": "No row of version {version} waits for a decision.",
+        "corrections_saved": (
+            "{n} of {n_waiting} rows decided. All decisions are in {path}. Next: tuneworthy data build"
+        ),
         "too_fast": (
             "This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then rate it "
             "again."

@@ -171,6 +171,10 @@ say = Catalogue(
         "bad_without_reason": "Give a reason for each row that you rate as bad.",
         "judged_before": "{reviewer} has already rated row {row}.",
         "judged_before_hint": "A rating can change from good to bad, but not back.",
+        "empty_answer": "Type the new answer.",
+        "decided_by": "decided by {reviewer}",
+        "corrected_by": "{reviewer} gave rows a new answer (n = {n})",
+        "dropped_by_person_by": "{reviewer} dropped rows (n = {n})",
         "review_file": "a readable review file",
         "review_line": "a line whose kind is one of {kinds}",
         "no_plan": "there is no review plan yet, so no row has been reviewed",
@@ -288,6 +292,10 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "answers_drift": "answers differ measurably between weeks or teachers",
         "answers_steady": "answers do not differ measurably between weeks or teachers",
         "too_few_answers": "too few answers per week or teacher to compare",
+    },
+    "corrections": {
+        "corrected": "a person gave the row a new answer",
+        "dropped_by_person": "a person dropped the row",
     },
     "review": {"found_bad": "a reviewer rated the row as bad"},
 }
