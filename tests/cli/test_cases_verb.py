@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
+from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cli import invoke
 from tuneworthy.cli.label_terminal import choose, parse_json
 from tuneworthy.errors import UserError
@@ -134,16 +135,48 @@ def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
     (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
     say(monkeypatch, "gren", "2", "+violet")
     assert invoke(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
-    assert "'gren' is not one of the 3 labels. Did you mean 'green'?" in capsys.readouterr().err
+    assert "'gren' is not one of the 3 known labels. Did you mean 'green'?" in capsys.readouterr().err
     labels = [json.loads(line)["label"] for line in (root / "cases.labels.jsonl").read_text().splitlines()]
     assert labels == ["green", "violet"]
 
 
+@pytest.mark.parametrize("n_labels", [3, 150])
+def test_a_slip_of_the_keyboard_is_no_label_at_any_number_of_labels(
+    n_labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [f"label number {n % n_labels}" for n in range(4 * n_labels)]
+    rows = [{"id": f"k{n}", "input": f"known {n}", "expected": label} for n, label in enumerate(known)]
+    rows += [{"id": name, "input": name} for name in ("a", "b")]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    say(monkeypatch, "?", "/undo", "/help", "label nmber 1", "label number 1", "/undo", "label number 2", "+new label")
+    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
+    err = capsys.readouterr().err
+    assert "'?' is neither a command nor an answer" in err and "'/help' is neither" in err
+    assert "There is no label of yours to take back." in err
+    assert f"'label nmber 1' is not one of the {n_labels} known labels. Did you mean 'label number 1'?" in err
+    kept = read_labels(tmp_path / "cases.labels.jsonl")
+    assert [label.label for label in kept] == ["label number 2", "new label"]
+    assert sum("undo" in line for line in (tmp_path / "cases.labels.jsonl").read_text().splitlines()) == 1
+
+
+def test_labels_that_were_given_before_are_the_labels_of_the_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": f"c{n}", "input": f"question {n}"} for n in range(6)]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    say(monkeypatch, "refund", "refund", "refnd", "refund", "+delivery", "delivery", "delivery")
+    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
+    assert "'refnd' is not one of the 1 known label." in capsys.readouterr().err
+    labels = [label.label for label in read_labels(tmp_path / "cases.labels.jsonl")]
+    assert labels == ["refund"] * 3 + ["delivery"] * 3
+
+
 def test_choices_are_taken_by_name_case_and_number() -> None:
-    assert [choose(line, ["yes", "No"], closed=True) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
+    both = ["yes", "No"]
+    assert [choose(line, both, numbered=both, closed=True) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
     for line in ("3", "+new", "maybe"):
-        with pytest.raises(UserError, match="is not one of the 2 labels"):
-            choose(line, ["yes", "No"], closed=True)
+        with pytest.raises(UserError, match="is not one of the 2 known labels"):
+            choose(line, both, numbered=both, closed=True)
     assert parse_json('{"a": 1}') == {"a": 1}
     with pytest.raises(UserError, match="is not valid JSON"):
         parse_json("{a")

@@ -103,6 +103,15 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
 
 
+def test_a_good_verdict_is_taken_back_and_a_bad_one_stays(root: Path) -> None:
+    lines = ["/undo", "g", "/undo", "b a slip", "/undo", "g", "/undo", "g", "/quit"]
+    result = review(root, "start", "--max-bad", "4", "--seed", "1", "--reviewer", "ada", lines=lines)
+    assert result.stderr.count("a rating never gets better") == 2  # nothing was rated; the last was bad
+    assert "1 of 2 reviewed rows is bad" in result.stdout
+    said = [json.loads(one) for one in (root / "reviews.jsonl").read_text().splitlines()]
+    assert [one["good"] for one in said if one["kind"] == "verdict"] == [True, False, True]  # both are on disk
+
+
 def test_the_plan_cannot_be_changed_later(root: Path) -> None:
     review(root, "start", "--max-bad", "2", lines=["/quit"])
     result = review(root, "start", "--max-bad", "3", lines=["/quit"])
@@ -187,6 +196,31 @@ def test_a_row_is_shown_safely_and_whole() -> None:
     shown = sheet(Example(messages=messages, id="1f", meta={"tools": [{"name": "f"}]}))
     assert shown.splitlines()[:4] == ["row 1f", 'tools: [{"name":"f"}]', "user: two", "    lines"]
     assert "\x1b" not in shown and "\u202e" not in shown and 'calls {"function"' in shown and '"text":"x"' in shown
+
+
+def test_on_a_terminal_a_row_is_not_good_before_it_can_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0.3, 0.5, 10.0, 10.1, 20.0])  # a row: shown, "g", "g"; the next: shown, "g"; a third: shown
+    monkeypatch.setattr("tuneworthy.cli.review_terminal._clock", lambda: times.__next__)
+    result = review(root, "start", "--reviewer", "ada", lines=["g", "g", "g", "b quick", "/quit"])
+    assert [f"cannot be read in {s} seconds" in result.stderr for s in (0.1, 0.3, 0.5)] == [True, True, False]
+    assert "1 of 2 reviewed rows" in result.stdout  # a bad one needs no time
+
+
+def test_what_the_checks_reported_is_shown_after_the_rating_only(tmp_path: Path) -> None:
+    rows = [line(f"question {i}") for i in range(80)]
+    finding = {"check": "label_errors", "reason": "label_error", "detail": "perhaps 'x'", "action": "report"}
+    findings = [json.dumps({"id": json.loads(each)["id"], **finding}).encode() + b"\n" for each in rows]
+    freeze(Folder(tmp_path), {"rows.jsonl": rows, "rejects.jsonl": [], "findings.jsonl": findings}, RECIPE)
+    before = review(tmp_path, "start", "--reviewer", "ada", lines=["/skip", "/quit"])
+    assert "perhaps" not in before.stderr
+    after = review(tmp_path, "start", "--reviewer", "ada", lines=["g", "/quit"])
+    assert after.stderr.count("label_errors/label_error: perhaps 'x'") == 1
+
+
+def test_a_second_reviewer_sees_how_many_rows_are_theirs(root: Path) -> None:
+    review(root, "start", "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
+    result = review(root, "start", "--reviewer", "bob", lines=["g", "/quit"])
+    assert "[1 of 30]" in result.stderr and "[2 of 30]" in result.stderr
 
 
 def test_verdicts_are_read_from_a_line() -> None:

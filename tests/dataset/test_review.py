@@ -337,6 +337,116 @@ def test_a_version_that_lost_rows_of_the_sample_is_refused(review: Review, path:
         Review(path, "v1", ROWS[:100]).reviewing("ada", plan)
 
 
+# --- planted rows ----------------------------------------------------------------------------------------------------
+
+
+def answered(text: str, answer: str) -> Example:
+    return Example(id="x", messages=({"role": "user", "content": text}, {"role": "assistant", "content": answer}))
+
+
+@pytest.fixture
+def labels(path: Path) -> Review:
+    """A version whose rows are right: question i has label i modulo 5."""
+    return Review(path, "v1", [answered(f"q{i}", f"label {i % 5}") for i in range(400)])
+
+
+def is_wrong(row: Example) -> bool:
+    return int(row.messages[0]["content"][1:]) % 5 != int(row.messages[1]["content"][-1])
+
+
+def test_planted_rows_are_wrong_and_come_from_outside_the_sample_and_are_shown_unmarked(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    way = labels.reviewing("ada", plan)
+    rows = {row.id: row for row in map(way._rows.__getitem__, way.waiting())}
+    assert len(plan.planted_rows) == 8 and len(rows) == plan.n + 8 == len(way.assigned())
+    assert {name for name, row in rows.items() if is_wrong(row)} == set(plan.planted_rows)
+    assert not {pair.split()[0] for pair in plan.planted} & set(plan.rows)
+    places = [i for i, name in enumerate(plan.shown) if name in plan.planted_rows]
+    assert places[0] < plan.n / 2 < places[-1] and not plan.planted_rows.keys() & set(plan.rows)
+
+
+def test_who_rates_everything_good_is_caught_and_the_rows_wait_for_others(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    judge(labels, plan, none)
+    state = labels.state()
+    assert state.status == "open" and state.distrusted == ("ada",) and (state.n_judged, state.n_bad) == (0, 0)
+    assert "do not count from ada" in state.summary and labels.reviewing("ada", plan).next() is None
+    assert judge(labels, plan, is_wrong, "bob") == plan.n + 8
+    state = labels.state()
+    assert state.status == "accepted" and "caught 8 of 11 planted bad rows" in state.summary
+
+
+def test_bad_verdicts_count_whoever_gives_them(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    judge(labels, plan, none)
+    name = next(row for row in plan.rows if row in labels.reviewing("ada", plan)._own(Ledger.read(labels.path)))
+    assert labels.reviewing("ada", plan).give(name, good=False, reason="wrong").status == "rejected"
+
+
+def test_who_was_caught_cannot_correct_the_planted_rows_afterwards(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    judge(labels, plan, none)
+    own = labels.reviewing("ada", plan)._own(Ledger.read(labels.path))
+    for name in own & plan.planted_rows.keys():
+        labels.reviewing("ada", plan).give(name, good=False, reason="now I know")
+    assert labels.state().distrusted == ("ada",)
+
+
+def test_nothing_is_accepted_before_the_planted_rows_are_judged(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    way = labels.reviewing("ada", plan)
+    for name in plan.rows:
+        state = way.give(name, good=True)
+    assert state.status == "open" and state.n_judged == plan.n
+    for name in plan.planted_rows:
+        state = way.give(name, good=False, reason="wrong")
+    assert state.status == "accepted"
+
+
+def test_rows_of_a_reviewer_who_left_wait_for_others_in_the_end(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    judge(labels, plan, is_wrong, "bob", most=50)
+    assert judge(labels, plan, is_wrong, "ada") == plan.n + 8
+    assert labels.state().status == "accepted"
+
+
+def test_no_build_and_no_later_plan_hears_of_planted_rows(labels: Review, path: Path) -> None:
+    plan = labels.plan(max_bad=4, seed=1)
+    judge(labels, plan, is_wrong)
+    assert labels.state().n_bad == 0 and rows_found_bad(path) == frozenset()
+    assert not Ledger.read(path).judged().keys() & plan.planted_rows.keys()
+    assert labels.state().agreement.n == 0 and labels.state().bad == ()
+
+
+def test_good_rows_of_a_careless_reviewer_are_not_known_later(labels: Review, path: Path) -> None:
+    judge(labels, labels.plan(max_bad=0, seed=1), none)
+    assert Review(path, "v2", labels.rows).plan(max_bad=0).n_known == 0
+
+
+def test_where_one_answer_is_all_there_is_the_claim_says_that_nobody_was_tested(review: Review) -> None:
+    plan = review.plan(max_bad=0)
+    assert plan.planted == ()
+    judge(review, plan, none)
+    assert "No planted bad rows tested the reviewers" in review.state().summary
+    with pytest.raises(UserError, match="--planted was fixed at 0"):
+        review.plan(planted=3)
+
+
+def test_answers_that_differ_in_marks_or_copies_of_a_question_are_not_planted(path: Path) -> None:
+    rows = [answered(f"q{i}", ("Yes", "yes.", " YES ")[i % 3]) for i in range(100)]
+    assert Review(path, "v1", rows).plan(max_bad=0).planted == ()
+    pair = [answered("the same", "a"), answered("The same", "b"), *(answered("the same", "a") for _ in range(90))]
+    assert Review(path, "v2", pair).plan(max_bad=0).planted == ()
+
+
+def test_a_reviewer_who_misses_two_planted_rows_counts_and_one_who_misses_three_does_not(labels: Review) -> None:
+    plan = labels.plan(max_bad=0, seed=1)
+    for who, n_missed in (("ada", 2), ("bob", 3)):
+        for number, name in enumerate(plan.planted_rows):
+            labels.reviewing(who, plan).give(name, good=number < n_missed, reason="wrong")
+    assert labels.state().distrusted == ("bob",)
+
+
 # --- rebuilds and attempts -------------------------------------------------------------------------------------------
 
 

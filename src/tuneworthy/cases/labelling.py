@@ -1,7 +1,8 @@
 """Label cases blind: one at a time, on disk at once, a second labeller on a share of them, and their agreement.
 
 The label file is only ever appended to: one line a label, ``{"case", "labeller", "label", "time"}``; the last
-line of a labeller for a case holds. A line that a crash cut off is ignored, and its case is asked again.
+line of a labeller for a case holds, and ``{"case", "labeller", "undo": true, "time"}`` takes it back. A line that a
+crash cut off is ignored, and its case is asked again.
 """
 
 from collections import defaultdict
@@ -28,7 +29,10 @@ from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
 DECLINE: Final = "/decline"
-GREETING: Final = messages.say("greeting", decline=DECLINE, skip=SKIP, quit=QUIT)
+UNDO: Final = "/undo"
+GREETING: Final = messages.say("greeting", decline=DECLINE, undo=UNDO, skip=SKIP, quit=QUIT)
+# No answer begins with these: a slip in a command must not become the truth.
+COMMANDS: Final = ("/", "?")
 MIN_SECOND = 30
 
 
@@ -56,12 +60,16 @@ def read_labels(path: Path | str) -> list[Label]:
         return []
     except OSError as error:
         raise DataError(file, None, messages.LABEL_FILE.expected, str(error.strerror)) from None
-    labels = []
+    labels: list[Label] = []
     for number, line in enumerate(lines, 1):
         try:
             row = orjson.loads(line)
-            labels.append(Label(str(row["case"]), str(row["labeller"]), row["label"], str(row["time"])))
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+            case, labeller = str(row["case"]), str(row["labeller"])
+            if row.get("undo") is True:
+                labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
+            else:
+                labels.append(Label(case, labeller, row["label"], str(row["time"])))
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
             if number == len(lines) and not line.endswith(b"\n"):
                 break
             raise DataError(
@@ -97,10 +105,9 @@ class LabelSession:
             n_second = max(MIN_SECOND, round(share * len(order)))
             order = sorted(order[:n_second], key=lambda case: rank(seed + 1, case.id))
         self.assigned = tuple(case.id for case in order)
-        self._queue = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
-        for label in labels:
-            if label.labeller == self.labeller:
-                self._queue.pop(label.case, None)
+        self._cases = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
+        self._given = [one.case for one in labels if one.labeller == self.labeller and one.case in self._cases]
+        self._queue = {name: case for name, case in self._cases.items() if name not in self._given}
 
     @property
     def n_done(self) -> int:
@@ -119,14 +126,30 @@ class LabelSession:
         """
         if case_id not in self._queue:
             raise UserError(messages.say("not_assigned", labeller=self.labeller, case=show(case_id)))
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": now})
+        append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": _now()})
         del self._queue[case_id]
+        self._given.append(case_id)
+
+    def undo(self) -> None:
+        """Take the last label back, on disk; its case is the next one.
+
+        Raises:
+            UserError: This labeller has given no label.
+        """
+        if not self._given:
+            raise UserError(messages.say("nothing_to_undo"))
+        case_id = self._given.pop()
+        append_line(self.path, {"case": case_id, "labeller": self.labeller, "undo": True, "time": _now()})
+        self._queue = {case_id: self._cases[case_id], **self._queue}
 
     def skip(self, case_id: str) -> None:
         """Put a case last."""
         if case_id in self._queue:
             self._queue[case_id] = self._queue.pop(case_id)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +170,8 @@ class Agreement:
         raw: n_agree / n; None if n is 0.
         ci95: Clopper-Pearson interval of `raw`.
         kappa: Cohen's kappa; None if n is 0 or chance alone would make them agree always.
+        pabak: Kappa as it would be if all labels were equally frequent (prevalence and bias adjusted); None if n is 0.
+            Where nearly all cases have the same label, kappa is low however often people agree; this is not.
         disagreements: The cases on which any of the labellers differ.
     """
 
@@ -156,6 +181,7 @@ class Agreement:
     ci95: tuple[float, float]
     kappa: float | None
     disagreements: tuple[Disagreement, ...]
+    pabak: float | None = None
 
     def __str__(self) -> str:
         if self.raw is None:
@@ -163,7 +189,14 @@ class Agreement:
         kappa = messages.say("not_defined") if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
         return messages.say(
-            "agreement", n_agree=self.n_agree, n=self.n, share=self.raw, low=low, high=high, kappa=kappa
+            "agreement",
+            n_agree=self.n_agree,
+            n=self.n,
+            share=self.raw,
+            low=low,
+            high=high,
+            kappa=kappa,
+            pabak=self.pabak,
         )
 
 
@@ -194,7 +227,21 @@ def agreement(labels: Iterable[Label]) -> Agreement:
         return Agreement(0, 0, None, (0.0, 1.0), None, ())
     n, n_agree = len(pairs), sum(a == b for a, b in pairs)
     low, high = clopper_pearson(n_agree, n)
-    return Agreement(n, n_agree, n_agree / n, (float(low), float(high)), cohen_kappa(pairs), tuple(differ))
+    interval, k = (float(low), float(high)), max(2, len({key for pair in pairs for key in pair}))
+    return Agreement(
+        n, n_agree, n_agree / n, interval, cohen_kappa(pairs), tuple(differ), adjusted_kappa(n_agree / n, k)
+    )
+
+
+def adjusted_kappa(raw: float, k: int = 2) -> float:
+    """Return kappa for an observed agreement if all `k` labels were equally frequent.
+
+    Source: Byrt, Bishop and Carlin 1993 (PABAK, two labels); Bennett, Alpert and Goldstein 1954 (S, any number).
+
+    >>> round(adjusted_kappa(0.97), 2)
+    0.94
+    """
+    return (k * raw - 1) / (k - 1)
 
 
 def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
@@ -305,6 +352,9 @@ class LabellingQueue(Protocol):
     def skip(self, case_id: str) -> None:
         """Put it last."""
 
+    def undo(self) -> None:
+        """Take the last answer back; raises `UserError` if that cannot be."""
+
 
 def run_terminal(
     session: LabellingQueue,
@@ -339,13 +389,20 @@ def run_terminal(
             break
         if line == SKIP:
             session.skip(case.id)
-        elif line:
-            try:
-                label = None if may_decline and line == DECLINE else parse(line) if parse else line
-            except UserError as error:
-                say(str(error))
-                continue
-            session.submit(case.id, label)
-            n_given += 1
+            continue
+        try:
+            if line == UNDO:
+                session.undo()
+                n_given = max(0, n_given - 1)
+            elif may_decline and line == DECLINE:
+                session.submit(case.id, None)
+                n_given += 1
+            elif line[:1] in COMMANDS:
+                raise UserError(messages.say("not_an_answer", line=line[:40]), hint=greeting)
+            elif line:
+                session.submit(case.id, parse(line) if parse else line)
+                n_given += 1
+        except UserError as error:
+            say(str(error))
     say(messages.say("done", n=session.n_done, total=len(session.assigned)))
     return n_given

@@ -148,10 +148,12 @@ say = Catalogue(
         "rows_passed_over": "{n} {n:row is|rows are} passed over, because no answered question could be read",
         # Labelling
         "greeting": (
-            "Type the expected answer. Type {decline} if the model should decline, {skip} to skip the case for now, or "
-            "{quit} to stop. Your labels are saved."
+            "Type the expected answer. Type {decline} if the model should decline, {undo} to take your last label "
+            "back, {skip} to skip the case for now, or {quit} to stop. Your labels are saved."
         ),
         "no_labeller": "No labeller name is set.",
+        "nothing_to_undo": "There is no label of yours to take back.",
+        "not_an_answer": "{line!r} is neither a command nor an answer. No answer begins with / or ?.",
         "name_labeller": "Pass --labeller NAME.",
         "not_assigned": "The case {case} is not waiting for a label from {labeller}.",
         "no_agreement": (
@@ -159,7 +161,7 @@ say = Catalogue(
         ),
         "agreement": (
             "The labellers agree on {n_agree} of {n} cases. Agreement is {share:.1%} [{low:.1%}, {high:.1%}], and "
-            "kappa is {kappa}. A score above this agreement is not meaningful."
+            "kappa is {kappa} (prevalence-adjusted: {pabak:.2f}). A score above this agreement is not meaningful."
         ),
         "not_defined": "not defined",
         "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",

@@ -245,6 +245,7 @@ def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, d
                 "share": ceiling.raw,
                 "ci95": ceiling.ci95,
                 "kappa": ceiling.kappa,
+                "pabak": ceiling.pabak,
                 "disagreements": [{"case": one.case, "labels": one.labels} for one in ceiling.disagreements],
             },
             "applied": written,

@@ -1,5 +1,6 @@
 """`tuneworthy data review`: people judge a random sample of a frozen version."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,13 +11,16 @@ import click
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
+from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import F, json_option, person, print_json, print_result, project_option, version_option
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.dataset.importing.folder import example_of
-from tuneworthy.dataset.review.log import FILE_NAME
+from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
+from tuneworthy.dataset.review.corrections import read_corrections, suspect_rows
+from tuneworthy.dataset.review.log import FILE_NAME, ReviewSample, content_of
 from tuneworthy.dataset.review.session import BOUND, Rejected, Review
 from tuneworthy.dataset.review.state import State
 from tuneworthy.report.text import clean
@@ -55,6 +59,10 @@ def command() -> None:
 
     Ratings are saved immediately in reviews.jsonl: stop with /quit and resume later. If several people review, they
     share part of the sample, which measures their agreement. A row is bad if any reviewer says so.
+
+    Each reviewer also gets some rows with the answer of another row, unmarked. Ratings of good do not count from a
+    reviewer who rates more than 2 of them as good. On a terminal, a row cannot be rated as good faster than it can
+    be read.
 
     The exit status is 0 if the version is accepted, 3 if it is rejected, and 4 if the plan is not finished.
 
@@ -103,6 +111,11 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
 @click.option("--max-bad", type=click.IntRange(min=0), help="Maximum number of bad rows in the sample (default: 1).")
 @click.option("--seed", type=int, help="Random seed (default: a random one, which is stored).")
 @click.option("--again", is_flag=True, help="Start another attempt, with new rows, on a rejected version.")
+@click.option(
+    "--planted",
+    type=click.IntRange(min=0),
+    help="Number of rows with a wrong answer mixed into the sample to test each reviewer (default: 8).",
+)
 @click.option("--complete", is_flag=True, help="Continue to the end of the sample although the outcome is certain.")
 @reviewer_options
 @project_option
@@ -113,6 +126,7 @@ def start(
     max_bad: int | None,
     seed: int | None,
     again: bool,
+    planted: int | None,
     complete: bool,
     reviewer: str | None,
     share: float,
@@ -127,8 +141,9 @@ def start(
     """
     review = open_review(root, version_id)
     name = person(reviewer, "--reviewer")
-    plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again)
-    review_on_terminal(review, plan, name, share=share, complete=complete)
+    plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again, planted=planted)
+    findings = findings_of(open_version(Folder(root), version_id), plan)
+    review_on_terminal(review, plan, name, share=share, complete=complete, findings=findings)
     return show(review, as_json=as_json)
 
 
@@ -166,6 +181,35 @@ def rejected(
     sample = review.second_sample(n=n, reasons=reasons, seed=seed)
     second_on_terminal(review, sample, name, share=share, masker=Masker(look=look_of(version.recipe)))
     show(review, as_json=as_json)
+
+
+@command.command("findings")
+@version_option
+@click.option("--n", type=click.IntRange(min=1), default=50, show_default=True, help="Number of rows at most.")
+@click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
+@project_option
+@json_option
+def findings_command(version_id: str | None, n: int, reviewer: str | None, root: Path, as_json: bool) -> None:
+    """Correct the rows that the checks reported.
+
+    Shows rows with a suspected label, two labels for one question, an overlap or another finding, the likeliest wrong
+    labels first. The decisions are saved in corrections.jsonl, and the next build applies them.
+
+    \b
+    Example:
+      tuneworthy data review findings --n 50
+    """
+    version, path = open_version(Folder(root), version_id), root / CORRECTIONS
+    suspects = suspect_rows(version, read_corrections(path))
+    name = person(reviewer, "--reviewer")
+    n_decided = findings_on_terminal(path, version.id, suspects[:n], name) if suspects else 0
+    document = {"version": version.id, "decided": n_decided, "waiting": len(suspects) - n_decided, "file": str(path)}
+    text = (
+        messages.say("corrections_saved", n=n_decided, n_waiting=len(suspects), path=path)
+        if suspects
+        else messages.say("no_findings", version=version.id)
+    )
+    print_result(as_json, document, click.echo, text)
 
 
 @command.command("correct")
@@ -220,6 +264,20 @@ def _dropped(version: Version) -> Iterator[Rejected]:
             yield Rejected(example_of({"id": "", **row}), str(line["reason"]))
 
 
+def findings_of(version: Version, sample: ReviewSample) -> dict[str, list[str]]:
+    """Return row to what the checks reported on it, of the rows of a sample."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for finding in version.findings():
+        if finding.get("id"):
+            detail = clean(str(finding.get("detail", "")))
+            lines[finding["id"]].append(
+                messages.say("row_finding", check=finding["check"], reason=finding["reason"], detail=detail)
+            )
+    rows = frozenset(sample.rows)
+    named = ((content_of(row), row.id) for row in version.examples() if row.id in lines)
+    return {name: lines[row_id] for name, row_id in named if name in rows}
+
+
 def open_review(root: Path, version_id: str | None) -> Review:
     """Open the review of a frozen version.
 
@@ -248,7 +306,9 @@ def _show(state: State) -> None:
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
         click.echo(
-            messages.reviewer_agreement(agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa)
+            messages.reviewer_agreement(
+                agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa, agreement.pabak
+            )
         )
     if (calibration := state.calibration) is not None:
         click.echo(f"{calibration.summary[0].upper()}{calibration.summary[1:]}.")

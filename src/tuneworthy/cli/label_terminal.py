@@ -11,8 +11,8 @@ from typing import Any
 import click
 import orjson
 
-from tuneworthy.cases import labels_of, read_cases, read_examples
-from tuneworthy.cases.labelling import QUIT, SKIP, Label, LabelSession, read_labels, run_terminal
+from tuneworthy.cases import read_cases, read_examples
+from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, Label, LabelSession, read_labels, run_terminal
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import note
@@ -23,12 +23,12 @@ from tuneworthy.ladder.judging import Item, verdicts_path
 from tuneworthy.ladder.session import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.trust import own_path
-from tuneworthy.types import Case
+from tuneworthy.types import Case, Example
 from tuneworthy.verdict.suspects import DRAW_SEED, drawn_suspects, suspects_path
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
-VERDICT_GREETING = messages.say("verdict_greeting", skip=SKIP, quit=QUIT)
+VERDICT_GREETING = messages.say("verdict_greeting", undo=UNDO, skip=SKIP, quit=QUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,7 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
         raise UserError(messages.say("all_labelled", n=len(cases), path=files.cases), hint=messages.say("label_again"))
     seed = files.project.split.seed if files.project else 7
     session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
-    menu, closed = _menu(files, cases)
-    if menu:
-        note(messages.say("label_menu"))
-        for number, label in enumerate(menu, 1):
-            note(f"  {number}  {label}")
-    return run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
+    return run_terminal(session, ask_line, note, parse=_parser(files, files.labels, cases))
 
 
 def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
@@ -95,11 +90,8 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
     if not pool:
         raise UserError(messages.say("no_suspects"), hint=messages.say("probe_first"))
     files = LabelFiles(project.path(project.cases.path), path, project)
-    menu, closed = _menu(files, data.cases)
-    for number, label in enumerate(menu, 1):
-        note(f"  {number}  {label}")
     session = LabelSession(pool, path, labeller, seed=DRAW_SEED, share=1.0)
-    return path, run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
+    return path, run_terminal(session, ask_line, note, parse=_parser(files, path, data.cases))
 
 
 def examples_to_correct(project: Project, labels: Sequence[Label]) -> list[tuple[str, str]]:
@@ -166,36 +158,58 @@ def parse_verdict(line: str) -> bool:
     raise UserError(messages.say("not_a_verdict", line=line[:40]))
 
 
-def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bool]:
+def _parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
+    """Show the labels of the task, if it has any, and return the parser of an answer; None if any text is one.
+
+    Labels that were given before, in this session as well, are labels of the task: a new one needs a `+`.
+    """
     project = files.project
-    if project is None:
-        return (), False
-    for grader in project.graders:
-        if grader.type in {"choice", "balanced_accuracy"} and grader.labels:
-            return tuple(grader.labels), True
-    try:
-        examples = read_examples(project.path(project.examples.path)).examples if project.examples else ()
-    except TuneworthyError:
-        examples = ()  # `check` reports what is wrong with them; labelling goes on without a menu
-    answers = [example.answer for example in examples if example.answer]
-    kind = guess_kind([*answers, *(case.expected for case in cases)])
-    labels = labels_of(cases, examples) if kind.name == "label" else ()
-    return (labels, False) if len(labels) <= MOST_LISTED else ((), False)
-
-
-def _parser(files: LabelFiles, menu: Sequence[str], *, closed: bool) -> Callable[[str], Any] | None:
-    """Return the parser of a label of this task; None if any text is a label."""
-    if menu:
-        return lambda line: choose(line, menu, closed=closed)
-    if files.project and files.project.graders[0].type in JSON_GRADERS:
+    graders = project.graders if project else ()
+    if graders and graders[0].type in JSON_GRADERS:
         return parse_json
-    return None
+    closed = next((one.labels for one in graders if one.type in {"choice", "balanced_accuracy"} and one.labels), ())
+    examples = _examples(project)
+    answers = [*(example.answer for example in examples if example.answer), *(case.expected for case in cases)]
+
+    def menu() -> Sequence[str]:
+        if closed:
+            return closed
+        kind = guess_kind([*answers, *(label.label for label in read_labels(path))])
+        return kind.labels if kind.name == "label" else ()
+
+    labels = menu()
+    if len(labels) > MOST_LISTED:
+        note(messages.say("many_labels", n=len(labels)))
+    elif labels:
+        note(messages.say("label_menu"))
+        for number, label in enumerate(labels, 1):
+            note(f"  {number}  {label}")
+
+    def parse(line: str) -> str:
+        known = menu()
+        numbered = labels if len(labels) <= MOST_LISTED else ()
+        return choose(line, known, numbered=numbered, closed=bool(closed)) if known else line
+
+    return parse
 
 
-def choose(line: str, menu: Sequence[str], *, closed: bool) -> str:
+def _examples(project: Project | None) -> Sequence[Example]:
+    try:
+        return read_examples(project.path(project.examples.path)).examples if project and project.examples else ()
+    except TuneworthyError:
+        return ()  # `check` reports what is wrong with them; labelling goes on without their labels
+
+
+def choose(line: str, menu: Sequence[str], *, numbered: Sequence[str], closed: bool) -> str:
     """Return the label that `line` names: itself, its number, or (where others may exist) a new one after `+`.
 
-    >>> choose("2", ["yes", "no"], closed=True)
+    Args:
+        line: What was typed.
+        menu: The labels of the task.
+        numbered: Those that were shown with numbers, in that order.
+        closed: Whether the project lists all labels.
+
+    >>> choose("2", ["yes", "no"], numbered=["yes", "no"], closed=True)
     'no'
 
     Raises:
@@ -206,11 +220,11 @@ def choose(line: str, menu: Sequence[str], *, closed: bool) -> str:
     by_case = [label for label in menu if label.lower() == line.lower()]
     if len(by_case) == 1:
         return by_case[0]
-    if line.isdecimal() and 1 <= int(line) <= len(menu):
-        return menu[int(line) - 1]
+    if line.isdecimal() and 1 <= int(line) <= len(numbered):
+        return numbered[int(line) - 1]
     if line.startswith("+") and line[1:].strip() and not closed:
         return line[1:].strip()
-    hint = did_you_mean(line, menu) or messages.say("type_number")
+    hint = did_you_mean(line, menu) or (messages.say("type_number") if numbered else "")
     more = "" if closed else messages.say("add_label", label=line)
     raise UserError(messages.say("not_a_label", label=line, n=len(menu)), hint=f"{hint} {more}".strip())
 

@@ -78,7 +78,8 @@ say = Catalogue(
         "failed_case": "  {case}  {reason}: expected {expected!r}, got {text!r}",
         # labelling on a terminal
         "verdict_greeting": (
-            "Type g (good) or b (bad). {skip} skips a case for now, and {quit} stops. Every rating is saved."
+            "Type g (good) or b (bad). {undo} takes your last rating back, {skip} skips a case for now, and {quit} "
+            "stops. Every rating is saved."
         ),
         "all_labelled": "All {n} cases in {path} are already labelled.",
         "label_again": (
@@ -86,6 +87,7 @@ say = Catalogue(
             "the labels are."
         ),
         "label_menu": "Labels (type the number or the label):",
+        "many_labels": "There are {n} labels. Type a label; one that does not exist yet is not taken without a +.",
         "answers_to_judge": (
             "{n} {n:answer|answers} to at most {n_cases} test cases, in random order. The variant of each answer is "
             "hidden."
@@ -93,21 +95,44 @@ say = Catalogue(
         "rubric": "What makes an answer good:\n{rubric}",
         "declining_is_right": "(a refusal is expected)",
         "not_a_verdict": "Type g (good) or b (bad), not {line!r}.",
-        "not_a_label": "{label!r} is not one of the {n} labels.",
+        "not_a_label": "{label!r} is not one of the {n} known {n:label|labels}.",
         "type_number": "Type the number of a label.",
         "add_label": "To add {label!r} as a new label, type +{label}.",
         "not_json": "{line!r} is not valid JSON ({error}). Type the whole value on one line.",
         # reviewing on a terminal
         "review_greeting": (
-            "Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {skip} "
-            "skips a row for now, and {quit} stops. Every rating is saved."
+            "Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {undo} "
+            "shows the row that you last rated good again, {skip} skips a row for now, and {quit} stops. Every rating "
+            "is saved."
         ),
+        "bad_stays": "Only the last row can be shown again, and only if you rated it good: a rating never gets better.",
         "review_plan": (
             "Version {version}, attempt {attempt}: rate {n} of the {n_new} rows that nobody has reviewed. At most "
             "{max_bad} may be bad. The plan dates from {time} and uses seed {seed}."
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
         "not_in_sample": "No review sample of version {version} contains the row {row!r}. Check the row ID.",
+        # deciding about findings
+        "findings_greeting": (
+            "Type a to accept the suggested label, k to keep the row as it is, d to drop it, or e and the right "
+            "answer. {undo} takes the last decision back, {skip} skips a row for now, and {quit} stops. Every "
+            "decision is saved."
+        ),
+        "finding_line": "finding: {text}",
+        "rival_line": "another row has the same question with the answer: {answer}",
+        "suggestion_line": "suggested label: {label}",
+        "not_a_decision": "Type a, k, d, or e and the right answer, not {line!r}.",
+        "nothing_suggested": "No label is suggested for this row. Type k, d, or e and the right answer.",
+        "no_decision_to_undo": "This session has made no decision yet.",
+        "no_findings": "No row of version {version} waits for a decision.",
+        "corrections_saved": (
+            "{n} of {n_waiting} rows decided. All decisions are in {path}. Next: tuneworthy data build"
+        ),
+        "too_fast": (
+            "This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then rate it "
+            "again."
+        ),
+        "row_finding": "A check reported on that row: {check}/{reason}: {detail}",
         "bad_needs_reason": "Type b, followed by the reason why the row is bad.",
         "not_a_row_verdict": "Type g, or b and a reason, not {line!r}.",
         "review_plans": (
@@ -339,10 +364,15 @@ def cases_added(n: int, n_test: int | None, grouped: int) -> str:
     return f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run"
 
 
-def reviewer_agreement(n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None) -> str:
+def reviewer_agreement(
+    n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None, pabak: float | None
+) -> str:
     """Say how far reviewers agree."""
-    shown = "not defined" if kappa is None else f"{kappa:.2f}"
-    return f"The reviewers agree on {n_agree} of {n} rows: {share:.1%} [{ci95[0]:.1%}, {ci95[1]:.1%}], kappa {shown}."
+    shown, adjusted = ("not defined" if figure is None else f"{figure:.2f}" for figure in (kappa, pabak))
+    return (
+        f"The reviewers agree on {n_agree} of {n} rows: {share:.1%} [{ci95[0]:.1%}, {ci95[1]:.1%}], kappa {shown}, "
+        f"prevalence-adjusted kappa {adjusted}."
+    )
 
 
 def spend(names: str, limit_usd: float | None) -> str:

@@ -200,12 +200,22 @@ say = Catalogue(
         "bad_without_reason": "Give a reason for each row that you rate as bad.",
         "judged_before": "{reviewer} has already rated row {row}.",
         "judged_before_hint": "A rating can change from good to bad, but not back.",
+        "empty_answer": "Type the new answer.",
+        "decided_by": "decided by {reviewer}",
+        "corrected_by": "{reviewer} gave rows a new answer (n = {n})",
+        "dropped_by_person_by": "{reviewer} dropped rows (n = {n})",
         "review_file": "a readable review file",
         "review_line": "a line whose kind is one of {kinds}",
         "no_plan": "there is no review plan yet, so no row has been reviewed",
         "accepted": (
             "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts. In "
             "attempt {attempt}, {n_bad} of {n_judged} reviewed rows {n_bad:is|are} bad (at most {max_bad} allowed)"
+        ),
+        "caught_planted": ". The reviewers caught {n_caught} of {n} planted bad rows",
+        "no_planted": ". No planted bad rows tested the reviewers",
+        "distrusted": (
+            ". Ratings of good do not count from {names}, who missed too many planted bad rows: other people must rate "
+            "these rows"
         ),
         "refuted": (
             "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
@@ -333,6 +343,10 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "answers_drift": "answers differ measurably between weeks or teachers",
         "answers_steady": "answers do not differ measurably between weeks or teachers",
         "too_few_answers": "too few answers per week or teacher to compare",
+    },
+    "corrections": {
+        "corrected": "a person gave the row a new answer",
+        "dropped_by_person": "a person dropped the row",
     },
     "review": {"found_bad": "a reviewer rated the row as bad"},
 }

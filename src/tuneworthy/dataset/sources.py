@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
@@ -13,6 +13,8 @@ from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
+from tuneworthy.dataset.review.corrections import corrections_check, read_corrections
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.log import content_of, rows_found_bad
 from tuneworthy.dataset.rows import StoredRows
@@ -92,6 +94,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     held_out = split if split is not None and split.origin == "examples" else None
     cases += held_out.dev if held_out else ()
     bad = rows_found_bad(project.root / REVIEWS)
+    corrections = read_corrections(project.root / CORRECTIONS)
     labels = _labels(cases, StoredRows(rows.folder / "rows.jsonl"))
     return BuildInputs(
         rows=rows,
@@ -99,7 +102,10 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
         dev=split.dev if split is not None else (),
         labels=labels,
         notes=notes,
-        first_checks=[held_out_check(held_out)] if held_out else [],
+        first_checks=[
+            *([corrections_check(corrections)] if corrections else []),
+            *([held_out_check(held_out)] if held_out else []),
+        ],
         last_checks=[review_check(bad)] if bad else [],
         depends={
             "rows": rows.document["sha256"],
@@ -107,6 +113,9 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
             "labels": {"n": len(labels), "sha256": content_hash(list(labels))},
             "held_out": len({case.id for case in held_out.dev}) if held_out else 0,
             "found_bad": content_hash(sorted(bad)) if bad else None,
+            "corrections": content_hash([asdict(corrections[row]) for row in sorted(corrections)])
+            if corrections
+            else None,
         },
     )
 

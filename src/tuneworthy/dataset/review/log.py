@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
 from tuneworthy.cases.readers.faults import show
+from tuneworthy.cases.stratified import rank
 from tuneworthy.dataset import messages
 from tuneworthy.errors import DataError
 from tuneworthy.store.lines import refuse_link
@@ -21,6 +22,9 @@ from tuneworthy.types import Example, content_hash
 
 # In the project folder and not in the tool's own: it is people's work.
 FILE_NAME: Final = "reviews.jsonl"
+# Planted bad rows that a reviewer may rate good: with 8 of them, who misses 5 % of bad rows misses more once in 3,000.
+MOST_MISSED: Final = 2
+Trust = Literal["trusted", "unfinished", "distrusted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,11 @@ class ReviewSample:
     n_rows: int
     time: str
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of the rows that a reviewer gets, in order."""
+        return tuple(dict.fromkeys(self.rows))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewPlan(ReviewSample):
@@ -56,6 +65,8 @@ class ReviewPlan(ReviewSample):
         n_known: Rows of the version that were reviewed before.
         n_known_bad: Of these, found bad.
         known: Content hashes of these rows, a row that the version holds twice twice.
+        planted: Rows that are surely bad, shown to every reviewer among the sample: `question answer`, the content
+            hashes of the row that is shown and of the row whose answer it is shown with.
     """
 
     attempt: int
@@ -65,11 +76,26 @@ class ReviewPlan(ReviewSample):
     n_known: int
     n_known_bad: int
     known: tuple[str, ...] = ()
+    planted: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
         """How many rows are reviewed."""
         return len(self.rows)
+
+    @property
+    def planted_rows(self) -> dict[str, tuple[str, str]]:
+        """Name of a planted row to the rows that it is made of; no row of a version can have that name."""
+        pairs = (pair.split() for pair in self.planted)
+        return {content_hash(["planted", *pair]): (pair[0], pair[1]) for pair in pairs}
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of the rows that a reviewer gets, in order: the planted ones at random places among the sample."""
+        rows, planted = list(dict.fromkeys(self.rows)), list(self.planted_rows)
+        order = range(len(rows) + len(planted))
+        places = {*sorted(order, key=lambda place: rank(self.seed, f"place {place}"))[: len(planted)]}
+        return tuple((planted if place in places else rows).pop(0) for place in order)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +128,7 @@ KINDS: Final[dict[str, type[ReviewPlan | SecondSample | RowVerdict]]] = {
     "second_sample": SecondSample,
     "verdict": RowVerdict,
 }
-_LISTS: Final = frozenset({"rows", "reasons", "asked", "known"})
+_LISTS: Final = frozenset({"rows", "reasons", "asked", "known", "planted"})
 
 
 @dataclass(slots=True)
@@ -165,13 +191,52 @@ class Ledger:
         """Return the second sample of a version."""
         return next((one for one in reversed(self.seconds) if one.version == version), None)
 
-    def judged_in(self, sample: ReviewSample) -> dict[str, bool]:
-        """Return row to whether it is good, of the rows of a sample that have a verdict."""
-        return _worst(self.verdicts.get(sample.id, ()))
+    def trust_in(self, plan: ReviewPlan) -> dict[str, Trust]:
+        """Return reviewer to whether the planted rows show that good verdicts of theirs can be trusted.
+
+        Who missed too many is distrusted for good: corrections come too late. Without planted rows all are trusted.
+        """
+        planted, trust = plan.planted_rows, dict[str, Trust]()
+        judged, missed = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+        for verdict in self.verdicts.get(plan.id, ()):
+            name, row = verdict.reviewer, verdict.row
+            if row in planted:
+                judged[name].add(row)
+                (missed[name].add if verdict.good else missed[name].discard)(row)
+            if trust.get(name) != "distrusted":
+                done: Trust = "trusted" if len(judged[name]) == len(planted) else "unfinished"
+                trust[name] = "distrusted" if len(missed[name]) > MOST_MISSED else done
+        return trust
+
+    def caught_by(self, plan: ReviewPlan) -> tuple[int, int]:
+        """Return how many planted rows reviewers rated bad, and how many they rated, over all reviewers."""
+        planted = plan.planted_rows
+        rated = {(each.reviewer, each.row): each.good for each in self.verdicts.get(plan.id, ()) if each.row in planted}
+        return len(rated) - sum(rated.values()), len(rated)
+
+    def judged_in(self, sample: ReviewSample, *, unfinished: bool = False) -> dict[str, bool]:
+        """Return row to whether it is good, of the rows of a sample that have a verdict that counts.
+
+        Args:
+            sample: The sample.
+            unfinished: Whether good verdicts of reviewers count who have not judged all planted rows yet.
+        """
+        return _worst(self._counted(sample, unfinished))
 
     def judged(self) -> dict[str, bool]:
-        """Return row to whether it is good, of all rows that anybody ever judged."""
-        return _worst(chain.from_iterable(self.verdicts.values()))
+        """Return row to whether it is good, of all rows that anybody ever judged in a way that counts."""
+        return _worst(chain.from_iterable(self._counted(sample, False) for sample in (*self.plans, *self.seconds)))
+
+    def _counted(self, sample: ReviewSample, unfinished: bool) -> Iterator[RowVerdict]:
+        verdicts = self.verdicts.get(sample.id, [])
+        if not isinstance(sample, ReviewPlan):
+            yield from verdicts
+            return
+        planted, trust = sample.planted_rows, self.trust_in(sample)
+        accepted = {"trusted", "unfinished"} if unfinished else {"trusted"}
+        for verdict in verdicts:
+            if verdict.row not in planted and (not verdict.good or trust[verdict.reviewer] in accepted):
+                yield verdict
 
 
 def _worst(verdicts: Iterable[RowVerdict]) -> dict[str, bool]:

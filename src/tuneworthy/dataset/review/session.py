@@ -12,6 +12,9 @@ The claim is *at least `bound` of the rows of this version are good*. Rules that
    known (good or bad), and the plan proves the rest. The draw is a new one each time.
 5. A row is bad as soon as anybody says so, in whichever sample, of whichever version. A verdict can become worse, never
    better. A plan that counted on rows that turn out bad is rejected.
+6. Every reviewer also gets rows that are surely bad, unmarked: a question with the answer of another one. Good verdicts
+   count only once their reviewer has judged all planted rows, and never of a reviewer who rated more than
+   `MOST_MISSED` of them good. These rows belong to no version and no sample, and no build ever hears of them.
 
 A second sample, of rows that a check or the judge rejected, tells how well they reject. It is no part of the claim.
 
@@ -24,8 +27,9 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from heapq import nsmallest
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,10 +42,13 @@ from tuneworthy.dataset.review.state import ALPHA, State, build_state, state_of,
 from tuneworthy.errors import UserError
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
-from tuneworthy.types import SECOND_SHARE, Example, content_hash
+from tuneworthy.types import SECOND_SHARE, Example, Message, content_hash
 
 BOUND: Final = 0.95
 MAX_BAD: Final = 1
+N_PLANTED: Final = 8
+# Of the answers of a version: enough to find another one for each planted row.
+_MOST_ANSWERS: Final = 256
 SECOND_N: Final = 60
 
 
@@ -91,7 +98,13 @@ class Review:
         return state_of(self.path, self.version)
 
     def plan(
-        self, *, bound: float | None = None, max_bad: int | None = None, seed: int | None = None, again: bool = False
+        self,
+        *,
+        bound: float | None = None,
+        max_bad: int | None = None,
+        seed: int | None = None,
+        again: bool = False,
+        planted: int | None = None,
     ) -> ReviewPlan:
         """Return the plan of this version; fix one, on disk, if there is no plan yet.
 
@@ -100,6 +113,8 @@ class Review:
             max_bad: Most bad rows in the sample; 1 if None.
             seed: Of the draw; a random one, which is stored, if None.
             again: Whether a version that was rejected gets a further attempt, with fresh rows.
+            planted: How many rows that are surely bad every reviewer gets among the sample; 8 if None. None of them
+                where all rows of the version have the same answer.
 
         Raises:
             UserError: Another plan is fixed, or no sample can show that.
@@ -109,7 +124,7 @@ class Review:
             ledger = Ledger.read(self.path)
             state = build_state(ledger, self.version)
             if state.plan is not None and not (again and state.status == "rejected"):
-                _require_same(state.plan, {"bound": bound, "max_bad": max_bad, "seed": seed})
+                _require_same(state.plan, {"bound": bound, "max_bad": max_bad, "seed": seed, "planted": planted})
                 return state.plan
             plan = self._new_plan(
                 ledger,
@@ -117,6 +132,7 @@ class Review:
                 BOUND if bound is None else bound,
                 MAX_BAD if max_bad is None else max_bad,
                 secrets.randbelow(2**31) if seed is None else seed,
+                n_planted=N_PLANTED if planted is None else planted,
             )
             write_line(file, {"kind": "plan", **asdict(plan)})
         return plan
@@ -132,7 +148,9 @@ class Review:
         sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in range(most + 1)]
         return [(n, bad) for n, bad in sizes if n is not None]
 
-    def _new_plan(self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int) -> ReviewPlan:
+    def _new_plan(
+        self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int, *, n_planted: int
+    ) -> ReviewPlan:
         if not (0 < bound < 1 and max_bad >= 0):
             raise UserError(messages.say("bad_plan", bound=bound, max_bad=max_bad))
         judged, attempt = ledger.judged(), len(ledger.plans) + 1
@@ -152,6 +170,7 @@ class Review:
             n_known=n_known,
             n_known_bad=n_known_bad,
             known=tuple(row for row in ids if row in judged),
+            planted=plant(self.rows, n_planted, seed=seed, sample=frozenset(rows)),
         )
 
     def second_sample(
@@ -207,9 +226,10 @@ class Review:
 class Reviewing:
     """One reviewer's way through a sample; it can be left and taken up at any time, and several may go at once.
 
-    Everybody is asked about a seeded share of the sample, which gives their agreement; every other row is asked once,
-    of whoever comes first. Once the plan is decided, only rows of that share that others judged are asked. Nobody is
-    shown what others said, nor why a row was rejected.
+    Everybody is asked about a seeded share of the sample, which gives their agreement, and about the planted rows;
+    every other row is asked once, of whoever comes first, and again where it was rated by a reviewer whose good
+    verdicts do not count. Once the plan is decided, only rows of that share that others judged are asked. Nobody is
+    shown what others said, nor why a row was rejected, nor which rows are planted.
 
     Args:
         path: The file of reviews.
@@ -234,22 +254,34 @@ class Reviewing:
             raise UserError(messages.say("no_reviewer"), hint=messages.say("no_reviewer_hint"))
         self.path, self.sample, self.reviewer, self.complete = path, sample, reviewer.strip(), complete
         self._rows = rows
-        order = list(dict.fromkeys(sample.rows))
-        n_shared = min(len(order), max(MIN_SECOND, round(share * len(order))))
-        self._shared = frozenset(sorted(order, key=lambda row: rank(sample.seed, f"shared {row}"))[:n_shared])
-        self._order = {row: i for i, row in enumerate(order)}
+        distinct = set(sample.rows)
+        n_shared = min(len(distinct), max(MIN_SECOND, round(share * len(distinct))))
+        self._shared = frozenset(sorted(distinct, key=lambda row: rank(sample.seed, f"shared {row}"))[:n_shared])
+        self._order = {row: i for i, row in enumerate(sample.shown)}
         self._put_off: dict[str, int] = {}
 
     def waiting(self) -> list[str]:
         """Return the rows that wait for this reviewer, those put off last."""
         ledger = Ledger.read(self.path)
-        verdicts = ledger.verdicts.get(self.sample.id, [])
-        own = {one.row for one in verdicts if one.reviewer == self.reviewer}
-        others = {one.row for one in verdicts} - own
-        plan = self.sample
-        open_ = self.complete or not isinstance(plan, ReviewPlan) or status_of(plan, *tally(ledger, plan)) == "open"
+        plan, own = self.sample, self._own(ledger)
+        others = ledger.judged_in(plan, unfinished=True).keys() - own
+        open_ = True
+        if isinstance(plan, ReviewPlan):
+            if ledger.trust_in(plan).get(self.reviewer) == "distrusted":
+                return []
+            open_ = self.complete or status_of(plan, tally(ledger, plan)) == "open"
         rows = [row for row in self._order if row not in own and (row in self._shared if row in others else open_)]
+        if open_ and not rows:  # what others rated who did not finish: they may never come back
+            rows = sorted(others - ledger.judged_in(plan).keys())
         return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
+
+    def _own(self, ledger: Ledger) -> set[str]:
+        verdicts = ledger.verdicts.get(self.sample.id, ())
+        return {verdict.row for verdict in verdicts if verdict.reviewer == self.reviewer}
+
+    def assigned(self) -> list[str]:
+        """Return the rows that this reviewer has judged, and those that wait."""
+        return [*self._own(Ledger.read(self.path)), *self.waiting()]
 
     def next(self) -> Example | None:
         """Return the next row, without where it came from and what is known of it; None if none waits."""
@@ -292,8 +324,7 @@ class Reviewing:
 
     def n_given(self) -> int:
         """Return how many rows this reviewer has judged."""
-        verdicts = Ledger.read(self.path).verdicts.get(self.sample.id, ())
-        return len({one.row for one in verdicts if one.reviewer == self.reviewer})
+        return len(self._own(Ledger.read(self.path)))
 
 
 def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:
@@ -310,6 +341,34 @@ def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:
             yield rank(0, f"{key}:{row}:{copies[row]}"), row
 
     return tuple(row for _, row in nsmallest(n, ranked()))
+
+
+def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str]) -> tuple[str, ...]:
+    """Draw `n` rows that are surely bad with the answer of another row, as `ReviewPlan.planted` names them.
+
+    Questions come from outside the sample where the version has as many rows. None where only one answer occurs.
+    """
+    answers: dict[str, tuple[str, str]] = {}  # answer, as compared, to a row that has it, and its question
+
+    def ranked() -> Iterator[tuple[bool, str, str, str, str]]:
+        for row in rows:
+            if len(row.messages) > 1 and row.messages[-1].get("role") == "assistant":
+                name, question, answer = content_of(row), _compared(row.messages[:-1]), _compared(row.messages[-1:])
+                if len(answers) < _MOST_ANSWERS:
+                    answers.setdefault(answer, (name, question))
+                yield name in sample, rank(seed, f"planted {name}"), name, question, answer
+
+    planted: dict[str, str] = {}
+    for _, _, name, question, answer in nsmallest(2 * n, ranked()):
+        others = [row for text, (row, asked) in answers.items() if text != answer and asked != question]
+        if others and len(planted) < n:
+            planted[name] = min(others, key=lambda row: rank(seed, f"{name} {row}"))
+    return tuple(f"{question} {answer}" for question, answer in planted.items())
+
+
+def _compared(messages: Sequence[Message]) -> str:
+    """Return the letters and digits of messages: other marks, space and case make no other text of them."""
+    return content_hash(["".join(filter(str.isalnum, str(message))).casefold() for message in messages])
 
 
 def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, int]:
@@ -333,6 +392,8 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
 def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
     """Refuse an option, unless it is None, that differs from a sample that is fixed."""
     fixed = {**asdict(sample), "n": len(sample.rows)}
+    if isinstance(sample, ReviewPlan):
+        fixed["planted"] = len(sample.planted)
     for name, value in options.items():
         if value is not None and fixed[name] != value:
             option = "reason" if name == "asked" else name.replace("_", "-")
@@ -344,7 +405,8 @@ def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
 
 
 def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
-    names, picked = set(sample.rows), {}
+    planted = sample.planted_rows if isinstance(sample, ReviewPlan) else {}
+    names, picked = {*sample.rows, *chain.from_iterable(planted.values())}, dict[str, Example]()
     for row in rows:
         name = content_of(row)
         if name in names:
@@ -355,4 +417,7 @@ def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
             messages.say("sample_gone", n=len(names), version=sample.version, found=len(picked)),
             hint=messages.say("sample_gone_hint"),
         )
+    for name, (question, answer) in planted.items():
+        row, other = picked[question], picked[answer]
+        picked[name] = replace(row, id=name, messages=(*row.messages[:-1], other.messages[-1]))
     return picked

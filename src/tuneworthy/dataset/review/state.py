@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from tuneworthy.cases.labelling import Agreement, Label, agreement
 from tuneworthy.dataset import messages
@@ -89,6 +89,9 @@ class State:
         calibration: Of the second sample, if there is one.
         n_refuted: Rows that counted as good when the plan was fixed, and were found bad since: with one of them, the
             plan proves nothing.
+        n_caught: Planted bad rows that reviewers rated bad, over all reviewers.
+        n_planted: Planted bad rows that reviewers rated, likewise.
+        distrusted: Reviewers who missed too many of them, so that their good verdicts do not count.
     """
 
     version: str
@@ -102,10 +105,30 @@ class State:
     agreement: Agreement
     calibration: RejectCalibration | None
     n_refuted: int = 0
+    n_caught: int = 0
+    n_planted: int = 0
+    distrusted: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
-        """The result, in a sentence."""
+        """The result, in a sentence, and how closely the reviewers looked."""
+        return self._result + self._vigilance
+
+    @property
+    def _vigilance(self) -> str:
+        if self.plan is None:
+            return ""
+        # while a reviewer goes on, the number would say which of the last rows was planted
+        decided = self.status != "open" and self.n_planted
+        text = messages.say("caught_planted", n_caught=self.n_caught, n=self.n_planted) if decided else ""
+        if self.status == "accepted" and not self.plan.planted:
+            text = messages.say("no_planted")
+        if self.distrusted:
+            text += messages.say("distrusted", names=", ".join(self.distrusted))
+        return text
+
+    @property
+    def _result(self) -> str:
         plan = self.plan
         if plan is None:
             return messages.say("no_plan")
@@ -142,32 +165,55 @@ def state_of(path: Path, version: str) -> State:
 def build_state(ledger: Ledger, version: str) -> State:
     """Return how far the review of a version is, from a file that was read."""
     plan = ledger.plan_of(version)
-    tallied = n_bad, n_judged, n_refuted = tally(ledger, plan) if plan else (0, 0, 0)
-    verdicts = ledger.verdicts.get(plan.id, []) if plan else []
+    counts = tally(ledger, plan) if plan else Tally(0, 0, 0, 0)
     rows = {*plan.rows, *plan.known} if plan else set()
+    verdicts = [each for each in ledger.verdicts.get(plan.id, []) if each.row in rows] if plan else []
+    n_caught, n_planted = ledger.caught_by(plan) if plan else (0, 0)
     return State(
         version=version,
-        status=status_of(plan, n_bad, n_judged, n_refuted),
+        status=status_of(plan, counts),
         plan=plan,
         attempts=len(ledger.plans),
-        n_judged=n_judged,
-        n_bad=n_bad,
-        bad_share=_share(n_bad, n_judged, plan.n if plan else 0),
+        n_judged=counts.n_judged,
+        n_bad=counts.n_bad,
+        bad_share=_share(counts.n_bad, counts.n_proven, plan.n if plan else 0),
         bad=tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows),
         agreement=_agreement(verdicts),
-        calibration=_calibration(ledger, version, plan, tallied),
-        n_refuted=n_refuted,
+        calibration=_calibration(ledger, version, plan, counts),
+        n_refuted=counts.n_refuted,
+        n_caught=n_caught,
+        n_planted=n_planted,
+        distrusted=tuple(name for name, trust in ledger.trust_in(plan).items() if trust == "distrusted")
+        if plan
+        else (),
     )
 
 
-def tally(ledger: Ledger, plan: ReviewPlan) -> tuple[int, int, int]:
-    """Return how many rows of a plan are bad, how many have a verdict, and how many known ones were found bad since.
+class Tally(NamedTuple):
+    """What the verdicts on the rows of a plan add up to.
+
+    Attributes:
+        n_bad: Bad rows.
+        n_judged: Rows with a verdict, also a good one of a reviewer who has not judged all planted rows yet.
+        n_proven: Rows that are bad, or good as said by a reviewer who noticed the planted rows.
+        n_refuted: Rows that were known as good and found bad since.
+    """
+
+    n_bad: int
+    n_judged: int
+    n_proven: int
+    n_refuted: int
+
+
+def tally(ledger: Ledger, plan: ReviewPlan) -> Tally:
+    """Add up the verdicts on the rows of a plan.
 
     A verdict that a row is good counts in its own sample only; one that it is bad counts in all.
     """
-    bad = {row for row, good in ledger.judged().items() if not good}
-    n_bad, n_judged = count(plan, ledger.judged_in(plan) | dict.fromkeys(bad, False))
-    return n_bad, n_judged, max(0, sum(row in bad for row in plan.known) - plan.n_known_bad)
+    bad = dict.fromkeys((row for row, good in ledger.judged().items() if not good), False)
+    n_bad, n_proven = count(plan, ledger.judged_in(plan) | bad)
+    _, n_judged = count(plan, ledger.judged_in(plan, unfinished=True) | bad)
+    return Tally(n_bad, n_judged, n_proven, max(0, sum(row in bad for row in plan.known) - plan.n_known_bad))
 
 
 def count(sample: ReviewSample, judged: Mapping[str, bool]) -> tuple[int, int]:
@@ -176,13 +222,13 @@ def count(sample: ReviewSample, judged: Mapping[str, bool]) -> tuple[int, int]:
     return verdicts.count(False), len(verdicts)
 
 
-def status_of(plan: ReviewPlan | None, n_bad: int, n_judged: int, n_refuted: int) -> Status:
-    """Return the status of a plan after so many rows, and so many known ones that were found bad since."""
+def status_of(plan: ReviewPlan | None, counts: Tally) -> Status:
+    """Return the status of a plan with these verdicts."""
     if plan is None:
         return "no_plan"
-    if n_refuted or is_rejected(n_bad, plan.max_bad):
+    if counts.n_refuted or is_rejected(counts.n_bad, plan.max_bad):
         return "rejected"
-    return "accepted" if is_accepted(n_judged - n_bad, plan.n, plan.max_bad) else "open"
+    return "accepted" if is_accepted(counts.n_proven - counts.n_bad, plan.n, plan.max_bad) else "open"
 
 
 def _share(k: int, judged: int, n: int, alpha: float = 0.05) -> Share:
@@ -195,9 +241,7 @@ def _agreement(verdicts: Iterable[RowVerdict]) -> Agreement:
     return agreement([Label(one.row, one.reviewer, labels[one.good], one.time) for one in verdicts])
 
 
-def _calibration(
-    ledger: Ledger, version: str, plan: ReviewPlan | None, tallied: tuple[int, int, int]
-) -> RejectCalibration | None:
+def _calibration(ledger: Ledger, version: str, plan: ReviewPlan | None, tallied: Tally) -> RejectCalibration | None:
     sample = ledger.second_of(version)
     if sample is None:
         return None
@@ -218,10 +262,10 @@ def _calibration(
     return calibration if plan is None else _with_rates(calibration, plan, tallied)
 
 
-def _with_rates(calibration: RejectCalibration, plan: ReviewPlan, tallied: tuple[int, int, int]) -> RejectCalibration:
+def _with_rates(calibration: RejectCalibration, plan: ReviewPlan, tallied: Tally) -> RejectCalibration:
     sample, n_good, n_judged = calibration.sample, calibration.n_good, calibration.n_judged
-    n_missed, n_kept_judged, n_refuted = tallied
-    known_bad = plan.n_known_bad + n_refuted
+    n_missed, n_kept_judged = tallied.n_bad, tallied.n_proven
+    known_bad = plan.n_known_bad + tallied.n_refuted
     # each interval at 97.5 %, so that both hold at once at 95 %; the best case has the least of either share
     wrong = _share(n_good, n_judged, len(sample.rows), 0.025)
     missed = _share(n_missed, n_kept_judged, plan.n, 0.025)

@@ -1,0 +1,97 @@
+"""Deciding about findings on a terminal: how a row is shown, and what counts as a decision."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
+from tuneworthy.cli import messages
+from tuneworthy.cli.label_terminal import ask_line
+from tuneworthy.cli.options import note
+from tuneworthy.cli.review_terminal import sheet
+from tuneworthy.dataset.review.corrections import Correction, SuspectRow, write_correction
+from tuneworthy.errors import UserError
+from tuneworthy.report.text import clean
+from tuneworthy.types import Case
+
+GREETING = messages.say("findings_greeting", undo=UNDO, skip=SKIP, quit=QUIT)
+Typed = tuple[Literal["accept", "keep", "drop", "answer"], str]
+
+
+def findings_on_terminal(path: Path, version: str, suspects: Sequence[SuspectRow], reviewer: str) -> int:
+    """Go through rows with findings; return how many decisions were made."""
+    turn = _FindingTurn(path, version, suspects, reviewer)
+    return run_terminal(turn, ask_line, note, parse=parse_decision, greeting=GREETING)
+
+
+def parse_decision(line: str) -> Typed:
+    """Return what a line decides, and the new answer.
+
+    >>> parse_decision("a"), parse_decision("e card_arrival")
+    (('accept', ''), ('answer', 'card_arrival'))
+
+    Raises:
+        UserError: It decides nothing.
+    """
+    word, _, answer = line.strip().partition(" ")
+    if word.lower() == "e" and answer.strip():
+        return "answer", answer.strip()
+    if not answer.strip():
+        if word.lower() == "a":
+            return "accept", ""
+        if word.lower() == "k":
+            return "keep", ""
+        if word.lower() == "d":
+            return "drop", ""
+    raise UserError(messages.say("not_a_decision", line=line[:40]))
+
+
+def finding_sheet(suspect: SuspectRow) -> str:
+    """Return a row with what was found in it, safe for a terminal."""
+    parts = [sheet(suspect.row), *(messages.say("finding_line", text=clean(text)) for text in suspect.reasons)]
+    if suspect.rival is not None:
+        parts.append(messages.say("rival_line", answer=clean(suspect.rival.answer)))
+    if suspect.suggested:
+        parts.append(messages.say("suggestion_line", label=clean(suspect.suggested)))
+    return "\n".join(parts)
+
+
+class _FindingTurn:
+    """One person's way through rows with findings, in the form that `run_terminal` takes."""
+
+    def __init__(self, path: Path, version: str, suspects: Sequence[SuspectRow], reviewer: str) -> None:
+        self.path, self.version, self.reviewer = path, version, reviewer
+        self.queue = {suspect.row.id: suspect for suspect in suspects}
+        self.assigned: Sequence[str] = tuple(self.queue)
+        self._done: list[SuspectRow] = []
+
+    @property
+    def n_done(self) -> int:
+        return len(self._done)
+
+    def next(self) -> Case | None:
+        suspect = next(iter(self.queue.values()), None)
+        return None if suspect is None else Case(id=suspect.row.id, input=finding_sheet(suspect))
+
+    def submit(self, case_id: str, label: Typed) -> None:
+        suspect, (word, answer) = self.queue[case_id], label
+        if word == "accept":
+            if not suspect.suggested:
+                raise UserError(messages.say("nothing_suggested"))
+            word, answer = "answer", suspect.suggested
+        self._write(Correction(row=case_id, version="", reviewer="", decision=word, answer=answer))
+        self._done.append(self.queue.pop(case_id))
+
+    def skip(self, case_id: str) -> None:
+        self.queue[case_id] = self.queue.pop(case_id)
+
+    def undo(self) -> None:
+        if not self._done:
+            raise UserError(messages.say("no_decision_to_undo"))
+        suspect = self._done.pop()
+        self._write(Correction(row=suspect.row.id, version="", reviewer="", decision="open"))
+        self.queue = {suspect.row.id: suspect, **self.queue}
+
+    def _write(self, correction: Correction) -> None:
+        write_correction(self.path, replace(correction, version=self.version, reviewer=self.reviewer))

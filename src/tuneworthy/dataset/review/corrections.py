@@ -1,0 +1,186 @@
+"""What people decided about findings on a frozen version: a line each, only ever appended; the next build applies it.
+
+A row is named as in reviews, by the hash of its messages; the last decision on a row counts. Corrections are applied
+before all checks, so that these see the corrected rows. They never touch a frozen version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding
+from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.review.log import content_of, now
+from tuneworthy.errors import UserError
+from tuneworthy.store.lines import append_line, read_lines, refuse_link
+from tuneworthy.types import Example, content_hash
+
+# In the project folder, beside the reviews: it is people's work.
+FILE_NAME: Final = "corrections.jsonl"
+Decision = Literal["answer", "keep", "drop", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """One person's decision about one row.
+
+    Attributes:
+        row: Content hash of the row as it was frozen.
+        version: In which it was shown.
+        reviewer: Who decided.
+        decision: `answer` replaces its last answer, `open` takes an earlier decision back.
+        answer: The new answer, else "".
+        time: When.
+    """
+
+    row: str
+    version: str
+    reviewer: str
+    decision: Decision
+    answer: str = ""
+    time: str = ""
+
+
+def read_corrections(path: Path) -> dict[str, Correction]:
+    """Return row to the decision that counts; none without a file."""
+    refuse_link(path)
+    if not path.exists():
+        return {}
+    last = {each.row: each for each in read_lines(path, Correction)}
+    return {row: each for row, each in last.items() if each.decision != "open"}
+
+
+def write_correction(path: Path, correction: Correction) -> None:
+    """Bring a decision to disk.
+
+    Raises:
+        UserError: Nobody signs it, or the new answer is empty.
+    """
+    if not correction.reviewer.strip():
+        raise UserError(messages.say("no_reviewer"), hint=messages.say("no_reviewer_hint"))
+    if correction.decision == "answer" and not correction.answer.strip():
+        raise UserError(messages.say("empty_answer"))
+    append_line(path, asdict(replace(correction, time=correction.time or now())))
+
+
+class _Apply:
+    """The check that applies corrections: it drops rows, and gives others a new answer."""
+
+    def __init__(self, corrections: Mapping[str, Correction]) -> None:
+        self.corrections = corrections
+
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        applied: Counter[tuple[str, str]] = Counter()
+        for number, row in enumerate(rows):
+            correction = self.corrections.get(content_of(row))
+            if correction is None or correction.decision == "keep":
+                continue
+            code = "corrected" if correction.decision == "answer" else "dropped_by_person"
+            applied[correction.reviewer, code] += 1
+            text = messages.say("decided_by", reviewer=correction.reviewer)
+            yield RowFinding(row=number, code=code, message=text, action="mask" if code == "corrected" else "drop")
+        for (reviewer, code), n in sorted(applied.items()):
+            name = "corrected_by" if code == "corrected" else "dropped_by_person_by"
+            yield RowFinding(row=WHOLE_SET, code=code, message=messages.say(name, reviewer=reviewer, n=n))
+
+    def repair(self, row: Example) -> Example:
+        """Return the row with the answer that it was given."""
+        answer = self.corrections[content_of(row)].answer
+        changed = (*row.messages[:-1], {**row.messages[-1], "content": answer})
+        return replace(row, messages=changed, id=content_hash(changed))
+
+
+def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
+    """Return the check that applies corrections to the rows of a build, before all others."""
+    codes = messages.REASONS["corrections"]
+    return DataCheck(name="corrections", examine=_Apply(corrections), codes=codes, whole=True, masks=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspectRow:
+    """A row that waits for a decision.
+
+    Attributes:
+        row: The row; its id is its name in corrections.
+        reasons: What was found in it, for people.
+        suggested: The label that a check suggests; "" if none.
+        rival: Row with the same question and another answer, if any.
+        gain: Estimated probability that its answer is wrong, so that a look at it mends something; None if no check
+            estimates it.
+    """
+
+    row: Example
+    reasons: tuple[str, ...]
+    suggested: str = ""
+    rival: Example | None = None
+    gain: float | None = None
+
+
+# Of two answers to the same question one at least is wrong: each with this probability or more.
+_GAIN_OF_PAIR: Final = 0.5
+_LONGEST_LABEL: Final = 100
+
+
+def suspect_rows(version: Version, corrections: Mapping[str, Correction]) -> list[SuspectRow]:
+    """Return the rows of a version that wait for a decision, in the order of the expected gain.
+
+    First the likeliest wrong answers, then what no check gives a probability for, in the order of the file.
+    """
+    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for finding in version.findings():
+        if finding.get("id") and finding.get("action") == "report":
+            lines[finding["id"]].append(finding)
+    labels = _labels(version)
+    pairs = _contradictions(version, labels)
+    rows = {row.id: row for row in version.examples() if row.id in lines or row.id in pairs}
+    names = {row_id: content_of(row) for row_id, row in rows.items()}
+    more_like = {messages.say("more_like", label=label): label for label in labels}
+    changed = {row_id for row_id, name in names.items() if name in corrections and corrections[name].decision != "keep"}
+    rivals = {row_id: rows[other] for row_id, other in pairs.items() if other not in changed}
+    suspects = [
+        _suspect(replace(row, id=names[row_id]), lines.get(row_id, ()), more_like, rivals.get(row_id))
+        for row_id, row in rows.items()
+        if names[row_id] not in corrections and (row_id in lines or row_id in rivals)
+    ]
+    return sorted(suspects, key=lambda suspect: -1.0 if suspect.gain is None else suspect.gain, reverse=True)
+
+
+def _suspect(
+    row: Example, lines: Sequence[Mapping[str, Any]], more_like: Mapping[str, str], rival: Example | None
+) -> SuspectRow:
+    gains = [1 - line["score"] for line in lines if line["reason"] == "label_error" and "score" in line]
+    gains += [_GAIN_OF_PAIR] * (rival is not None)
+    return SuspectRow(
+        row=row,
+        reasons=tuple(f"{line['check']}/{line['reason']}: {line['detail']}" for line in lines),
+        suggested=next((more_like[line["detail"]] for line in lines if line["detail"] in more_like), ""),
+        rival=rival,
+        gain=max(gains, default=None),
+    )
+
+
+def _labels(version: Version) -> frozenset[str]:
+    """Return the short answers that recur."""
+    answers = Counter(answer for row in version.examples() if len(answer := row.answer) <= _LONGEST_LABEL)
+    return frozenset(answer for answer, n in answers.items() if n > 1 and answer)
+
+
+def _contradictions(version: Version, labels: Collection[str]) -> dict[str, str]:
+    """Return row id to the id of a row with the same question and another label."""
+    first: dict[str, tuple[str, str]] = {}
+    pairs: dict[str, str] = {}
+    for row in version.examples():
+        if row.answer in labels:
+            texts = [str(message.get("content")) for message in row.messages[:-1]]
+            other, answer = first.setdefault(
+                content_hash([text.casefold().split() for text in texts]), (row.id, row.answer)
+            )
+            if answer != row.answer:
+                pairs[row.id] = other
+                pairs.setdefault(other, row.id)
+    return pairs
