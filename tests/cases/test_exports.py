@@ -185,7 +185,9 @@ def test_a_text_of_json_stays_the_text_that_the_model_said(tmp_path: Path) -> No
     assert row.answer == '{"city": "Paris"}'
 
 
-@pytest.mark.parametrize(("title", "marks"), unread._UNREAD, ids=str)
+@pytest.mark.parametrize(
+    ("title", "marks"), unread._UNREAD, ids=lambda value: value if isinstance(value, str) else ",".join(sorted(value))
+)
 def test_what_is_not_read_is_refused_by_name(tmp_path: Path, title: str, marks: frozenset[str]) -> None:
     path = write(tmp_path / "a.jsonl", {**dict.fromkeys(marks, "x"), "input": "q", "output": "a"})
     with pytest.raises(DataError, match=f"expected a format that is read, got {title.replace('.', '[.]')}"):
