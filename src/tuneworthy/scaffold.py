@@ -105,7 +105,7 @@ def make_project(
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
     labelled = _apply_labels(data)
-    found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
+    found = read_cases(data, input_column=list(inputs) or None, expected_column=expected, contradictions=True)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from tuneworthy.cases import read_cases
 from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.config.model_names import read_model_name
-from tuneworthy.errors import UserError
+from tuneworthy.errors import DataError, UserError
 from tuneworthy.prompts.templates import render
 from tuneworthy.prompts.transforms import contract
 from tuneworthy.scaffold import make_project, project_file
@@ -270,3 +271,15 @@ def test_answers_with_numbers_get_a_grader_that_reads_their_points_and_signs(
     data.write_text("\n".join(map(json.dumps, lines)))
     made = make_project(tmp_path / "p", data)
     assert (made.kind, [grader.type for grader in load(made.root).graders]) == ("short_answer", graders)
+
+
+def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 60)
+    with data.open("a") as file:
+        file.write("contested,a\ncontested,b\ncontested,a\n")
+    made = make_project(tmp_path / "p", data)
+    assert "contested" not in (made.root / "cases.jsonl").read_text() and made.n_cases == 60
+    note = "rows that ask the same question do not expect the same answer (3 rows)"
+    assert any(note in line for line in made.notes), made.notes
+    with pytest.raises(DataError, match="one expected answer per question"):
+        read_cases(data)

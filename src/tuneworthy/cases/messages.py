@@ -326,6 +326,7 @@ for _name, _fault in [(name, value) for name, value in globals().items() if isin
 
 # Why rows are dropped
 SAME_QUESTION: Final = DropReason("the same question as an earlier row")
+TWO_ANSWERS: Final = DropReason("rows that ask the same question do not expect the same answer")
 GAVE_LABEL: Final = DropReason("the same question as an earlier unlabelled row, which now has the label of this row")
 SAME_MESSAGES: Final = DropReason("the same messages as an earlier row")
 ARCHIVED: Final = DropReason("the Langfuse item is archived")

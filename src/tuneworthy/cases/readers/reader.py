@@ -8,6 +8,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +103,7 @@ def read_cases(
     input_column: str | Sequence[str] | None = None,
     expected_column: str | None = None,
     format: str | None = None,
+    contradictions: bool = False,
 ) -> CaseFile:
     """Read cases from `path`.
 
@@ -110,11 +112,14 @@ def read_cases(
         input_column: The column (or key) of the question; several make a dict of variables.
         expected_column: The column (or key) of the right answer.
         format: Name of a case format; recognised if None.
+        contradictions: Whether a question with two answers is left out with all its rows, which is noted; else it is a
+            fault.
 
     Raises:
         DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
     """
-    read = _read_whole(path, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format)
+    collect = partial(_collect_cases, contradictions=contradictions)
+    read = _read_whole(path, _CASES, collect, inputs=input_column, expected=expected_column, format=format)
     return CaseFile(*read)
 
 
@@ -370,8 +375,9 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _N
         yield line, fields
 
 
-def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
+def _collect_cases(rows: Converted, journal: Journal, *, contradictions: bool) -> list[Case]:
     cases: list[Case] = []
+    apart: set[int] = set()
     places: dict[str, tuple[int, int, bool]] = {}
     make_id = Case.make_id
     for line, fields in rows:
@@ -388,9 +394,18 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
         index, first, first_given = places[case.id]
         if given or first_given:
             journal.fault(line, messages.ONE_ID, messages.say("same_id", id=show(case.id), line=first))
+        elif index in apart or (contradictions and _contradict(cases[index], case)):
+            for row in {first, line} if index not in apart else {line}:
+                journal.drop(row, messages.TWO_ANSWERS)
+            apart.add(index)
         else:
             _settle(cases, index, case, (first, line), journal)
-    return cases
+    return [case for index, case in enumerate(cases) if index not in apart] if apart else cases
+
+
+def _contradict(known: Case, case: Case) -> bool:
+    both = known.labelled and case.labelled
+    return both and canonical_or_none(known.expected) != canonical_or_none(case.expected)
 
 
 def _settle(cases: list[Case], index: int, case: Case, lines: tuple[int, int], journal: Journal) -> None:
