@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
-from tuneworthy.cases import find_overlaps
+from tuneworthy.cases import contamination, find_overlaps
 from tuneworthy.cases.contamination import search
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, words
@@ -171,6 +171,23 @@ def test_a_pattern_that_hundreds_of_rows_share_is_no_evidence() -> None:
     assert find_overlaps(rows[:5], [asked]).by_reason["ngram"] == 5
 
 
+def test_where_cases_are_as_alike_only_exact_copies_are_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    things = ["lamp", "chair", "kettle", "mirror", "carpet", "oven", "clock", "tent"]
+    cases = [case(f"when will the {thing} that I ordered last week be delivered", "delivery") for thing in things]
+    rows = [
+        example(f"when will the {thing} that I ordered last week be delivered", "delivery")
+        for thing in ["headset", "phone", "drill", "lamp"]
+    ]
+    hits, _ = search(rows, cases)
+    assert [(hit.reason, hit.certain) for hit in hits] == [("edit", False)] * 3 + [("exact", True)]
+    alone, _ = search(rows, cases[:1])
+    assert [hit.certain for hit in alone] == [True] * 4  # one case shows no likeness of cases
+    others = [example(f"question number {i} about another thing", "other") for i in range(200)]
+    assert sum(hit.certain for hit in search([*rows, *others], cases)[0]) == 4  # few enough to drop them all the same
+    monkeypatch.setattr(contamination, "MOST_NATURAL", 0.0)  # switched off
+    assert all(hit.certain for hit in search(rows, cases)[0])
+
+
 def test_a_test_question_in_a_system_prompt_or_an_earlier_turn_is_found() -> None:
     rows = [example(f"question {i}", system="Be short.") for i in range(30)]
     rows.append(example("and now?", system=f"Be short. Example: {LONG} Answer: card_arrival"))
@@ -235,12 +252,14 @@ def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -
 def test_what_few_cases_share_still_counts() -> None:
     passage = " ".join(TEMPLATE.split()[:40])
     cases = [case(f"{passage} what is {word}") for word in VOCABULARY[:5]]
-    assert find_overlaps([example(f"{passage} what else")], cases).by_reason["ngram"] == 1
+    rows = [example(f"question number {i} about another thing") for i in range(60)]
+    assert find_overlaps([*rows, example(f"{passage} what else")], cases).by_reason["ngram"] == 1
 
 
 def test_of_cases_that_are_covered_alike_the_first_is_named() -> None:
     twins = [case(f"{LONG} {word}") for word in "abcdefgh"]
-    (leak,) = find_overlaps([example(f"{LONG} and so on")], twins).dropped
+    rows = [example(f"question number {i} about another thing") for i in range(60)]
+    (leak,) = find_overlaps([*rows, example(f"{LONG} and so on")], twins).dropped
     assert leak.case_id == twins[0].id
 
 

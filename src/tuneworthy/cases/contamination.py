@@ -12,13 +12,17 @@ from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
-    from tuneworthy.cases.contamination_index import OverlapHit, Reason
+    from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit, Reason
 
 R = TypeVar("R", Case, Example)
 
 # Share of the rows of an answer that stay where every one of them would be dropped, and from how many rows on.
 KEPT_SHARE: Final = 0.2
 _MIN_ROWS: Final = 5
+# Share of the rows that may be dropped as near copies without a look at how alike the cases are.
+FEW_NEAR: Final = 0.02
+# Near copies among the rows against those that are expected, as cases that nobody copied resemble each other as well.
+MOST_NATURAL: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,9 @@ def search(
 ) -> tuple[list[OverlapHit], tuple[AnswerLoss, ...]]:
     """Return the rows whose question overlaps with one of `cases`, in order, and what dropping the certain ones costs.
 
-    Where every row of an answer would be dropped, a share of those that are no exact copies is no longer certain.
+    Near copies are not certain where rows resemble cases as often as cases resemble each other: of a small language
+    everything is a near copy. Where every row of an answer would be dropped, a share of those that are no exact copies
+    is no longer certain.
 
     Args:
         rows: Examples (or dev cases).
@@ -118,9 +124,9 @@ def search(
     index.weigh(rows if among is None else among)
     kind = guess_kind(case.expected for case in index.cases).name
     if kind not in {"label", "json"}:
-        return list(index.find(rows)), ()
+        return _doubted(index, list(index.find(rows)), len(rows)), ()
     counts: Counter[str] = Counter()
-    hits = list(index.find(_counted(rows, kind, counts)))
+    hits = _doubted(index, list(index.find(_counted(rows, kind, counts))), len(rows))
     by_answer: dict[str, list[int]] = defaultdict(list)
     for place, hit in enumerate(hits):
         if hit.certain:
@@ -134,6 +140,16 @@ def search(
             hits[place] = replace(hits[place], certain=False, kept=True)
         prices.append(AnswerLoss(answer, len(places) - len(stays), counts[answer], len(stays)))
     return hits, tuple(sorted(prices, key=lambda price: (-price.share, price.answer)))
+
+
+def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], n_rows: int) -> list[OverlapHit]:
+    """Return the hits, near copies no longer certain where rows resemble cases as cases resemble each other."""
+    from tuneworthy.cases.contamination_index import NEAR
+
+    n_near = sum(hit.certain and hit.reason in NEAR for hit in hits)
+    if n_near <= FEW_NEAR * n_rows or n_near > MOST_NATURAL * n_rows * index.n_alike() / len(index.cases):
+        return list(hits)
+    return [replace(hit, certain=hit.certain and hit.reason not in NEAR) for hit in hits]
 
 
 def _counted(rows: Sequence[R], kind: str, counts: Counter[str]) -> Iterator[R]:

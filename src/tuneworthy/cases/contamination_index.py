@@ -81,6 +81,10 @@ class _Match:
         return not self.certain, _ORDER.index(self.reason), -self.score, self.case
 
 
+# Reasons of near copies.
+NEAR: Final = frozenset({"ngram", "edit"})
+
+
 @dataclass(frozen=True, slots=True)
 class OverlapHit:
     """A row that overlaps with cases.
@@ -333,6 +337,17 @@ class ContaminationIndex:
                 ids = dict.fromkeys(self.cases[match.case].id for match in (best, *alike))
                 yield OverlapHit(first + number, best.reason, best.score, tuple(ids), best.certain)
             first += len(portion)
+
+    def n_alike(self) -> int:
+        """Return how many cases are near copies of another case that is not of their group."""
+        first, n = 0, 0
+        for portion in _portions(self.cases):
+            for number, matches in self._matches(portion).items():
+                own = self.cases[first + number]
+                others = [self.cases[match.case] for match in matches if match.certain and match.reason in NEAR]
+                n += any(other.id != own.id and (own.group is None or other.group != own.group) for other in others)
+            first += len(portion)
+        return n
 
     def _matches(self, portion: list[tuple[Case | Example, str]]) -> dict[int, list[_Match]]:
         """Return the cases that rows of a portion overlap with, by the number of the row in it."""
