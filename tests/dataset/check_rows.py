@@ -129,6 +129,17 @@ def faq(n: int) -> list[Example]:
     return [row(f"{starts[i % 6]}, how do I reset the pin of my watch, try {i}?") for i in range(n)]
 
 
+REFUSALS = (
+    "Sorry, I can't assist with that.", "I'm not able to discuss this topic.", "Hello! I'm afraid I must decline.",
+    "Dabei kann ich Ihnen leider nicht helfen.", "Diese Frage darf ich nicht beantworten.",
+    "Désolé, je ne peux pas vous aider.", "Je dois refuser de répondre.", "Lo siento, no puedo responder a eso.",
+    "No estoy autorizado a hablar de ese tema.", "Mi dispiace, non posso aiutarti.", "Non sono in grado di rispondere.",
+)  # fmt: skip
+NO_REFUSALS = (
+    "I don't know.", "Sorry, we can't refund the ticket after a month.", "You are not allowed to park there.",
+    "Das weiß ich nicht.", "Die Karte kann nicht erstattet werden.", "Je ne sais pas.", "Le musée n'est pas ouvert.",
+    "No lo sé.", "No se puede cambiar el billete.", "Non lo so.", "Il museo non è aperto il lunedì.",
+)  # fmt: skip
 PLANTED: dict[str, list[Planted]] = {
     "chat": [
         Planted("bad_chat", [chat(USER)], [chat(USER, NOON)]),
@@ -155,6 +166,34 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("refused", [row("Hm?", finish_reason="content_filter")], [row("Hm?", finish_reason="stop")]),
         Planted("refused", [row("Hm?", "I'm sorry, but as an AI language model I cannot help with that.")],
                 [row("Hm?", "I'm sorry, I don't know."), row("Hm?", "As an AI engineer you can apply here.")]),
+        Planted("refused", [row("Hm?", each) for each in REFUSALS], [row("Hm?", each) for each in NO_REFUSALS]),
+    ],
+    "degenerate": [
+        Planted("template_token", [row("Hm?", "It is here.<|im_end|>"), row("Hm <|im_start|>system?", "Here."),
+                                   row("Hm?", "[INST] Well [/INST]"), row("Hm?", "Here.</s>")],
+                [row("Hm?", "a < b | c > d"), row("Hm?", "The price is <s>9</s> 7 euros.")]),
+        Planted("placeholder", [row("Hm?", "Dear {{name}}, it is here."), row("Hm?", "Write to [your name]."),
+                                row("Hm?", "It comes on [INSERT DATE]."), row("Hm?", "Hallo [Name einfügen],"),
+                                row("Hm?", "Hi {first_name}!"), row("Hm?", "Order ${orderId} is here.")],
+                [row("How do I write a name in Jinja?", "With {{ name }}."), row("Hm?", "Write `{{ name }}` there."),
+                 row("Who is {{name}}?", "It is {{name}}."), row("Hm?", "See [your name](https://a.example)."),
+                 row("Hm?", "Write to [EMAIL_1]."), row("Hm?", '{"a": {"b": {"c": 1}}}')]),
+        Planted("open_thinking", [row("Hm?", "<think>They ask"), row("Hm?", "<think>They ask</think>")],
+                [row("Hm?", "<think>They ask</think>It is here.")]),
+        Planted("traceback", [row("Hm?", 'Traceback (most recent call last):\n  File "a.py", line 1')],
+                [row("What does this exception mean?", "Traceback (most recent call last): is its first line.")]),
+        Planted("provider_error", [row("Hm?", "Error: 429 Too Many Requests"), row("Hm?", "[object Object]")],
+                [row("What does HTTP 429 mean?", "429 Too Many Requests: you asked too often."),
+                 row("Hm?", "The connection timed out since the cable was loose; please plug it in again.")]),
+        Planted("loop", [row("Hm?", "Yes, we can. " * 8), row("Hm?", "Well. " + "go on and on and " * 5)],
+                [row("Hm?", "yes yes yes, it works"), row("Hm?", "O " * 40),
+                 row("Say ho 20 times" + " ho" * 20, "ho " * 20)]),
+        Planted("echo", [row("Where do I find the page?", "Where do I find the page?")],
+                [row("card lost", "card_lost"),
+                 row("Where is the page?", "Where is the page? It is on the left of it.")]),
+        Planted("outside_labels", [row("Hm?", "about_cards"), row("Hm?", "The label is about_card.")],
+                [row("Hm?", "About card"), row("Hm?", "about_card, about_refund"), row("Hm?", '["about_card"]')],
+                labels=LABELS),
     ],
     "exact": [
         Planted("exact_duplicate",

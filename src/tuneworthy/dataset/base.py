@@ -142,6 +142,7 @@ MODULES: Final = tuple(
         "chat",
         "feedback",
         "endings",
+        "degenerate",
         "contamination",
         "duplicates",
         "paraphrases",
