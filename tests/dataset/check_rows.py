@@ -236,7 +236,10 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("personal_data", [row("I am ada@example.org")], [row("I am ada at example")], action="mask"),
         Planted("personal_data", [row("My IBAN is DE89 3704 0044 0532 0130 00")],
                 [row("My IBAN is DE88 3704 0044 0532 0130 00")], action="mask"),
-        Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE")], [row("Use AKIA")], action="mask"),
+        Planted("personal_data", [row("My BSN is 111222333"), row("I live at 12 Green Oak Street")],
+                [row("My order is 111222333"), row("I live near Oak Street")], action="mask"),
+        Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE"), row("password = hunter22"), row("Bearer a1b2c3d4e5f6g7h8")],
+                [row("Use AKIA"), row("a password is required"), row("the bearer of good news")], action="mask"),
     ],
     "concentration": [
         Planted("over_cap", faq(40), faq(4)),

@@ -74,6 +74,11 @@ class DataCheck(Rule[RowFinding]):
         examine: Any = self.examine
         return {one.name: getattr(examine, one.name) for one in fields(examine)} if is_dataclass(examine) else {}
 
+    @property
+    def blind(self) -> str:
+        """What a configured check does not look for, for people; "" if it does not say."""
+        return str(getattr(self.examine, "blind", ""))
+
     def repair(self, row: Example) -> Example:
         """Return `row` as a configured check changes it."""
         examine: Any = self.examine

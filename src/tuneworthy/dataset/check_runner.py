@@ -188,7 +188,8 @@ class CheckedRows:
                 stays = (one for one in stage.on_retained if one.action == "report" and one.place in retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
-                gates.append(DataGate(stage.check.name, not remaining, messages.remaining(listed)))
+                detail = messages.remaining(listed) or stage.check.blind
+                gates.append(DataGate(stage.check.name, not remaining, detail))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
         return gates + [DataGate(name, False, messages.say("check_off")) for name in off]

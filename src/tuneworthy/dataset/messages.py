@@ -18,6 +18,12 @@ say = Catalogue(
         "no_end": "no full stop, unlike nearly all answers",
         "refused_by_log": "the finish reason indicates a refusal",
         "refused_by_text": "the wording indicates a refusal",
+        "not_looked_for": "not looked for: {kinds}",
+        "names": "names of people and places",
+        "other_kinds": (
+            "user names, number plates without a word that names them, streets without a word such as Street, and "
+            "identifiers of digits only without a word that names them"
+        ),
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",

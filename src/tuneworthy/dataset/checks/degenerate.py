@@ -1,4 +1,4 @@
-"""Answers that say nothing: template tokens, placeholders, open reasoning, echoes, loops, tracebacks, providers' errors.
+"""Answers that say nothing: template tokens, placeholders, open reasoning, echoes, loops, tracebacks.
 
 The patterns are data (`degenerate.json`). RE2 searches them without look-around, in linear time.
 """
