@@ -202,7 +202,8 @@ LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
+    answer = "Open the page on card."
+    rows = [*map(plain, clean()), pair(LONG, answer), pair(f"{LONG} {LEAK}", answer)]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
