@@ -214,7 +214,8 @@ LONG = "Which of these 3 parts do you still have? " + " ".join(f"bolt{n} nut{n *
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    rows = [*map(plain, clean()), pair(LONG, "yes"), pair(f"{LONG} {LEAK}", "yes")]
+    answer = "Open the page on card."
+    rows = [*map(plain, clean()), pair(LONG, answer), pair(f"{LONG} {LEAK}", answer)]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {

@@ -17,12 +17,12 @@ from typing import Any, Final
 import orjson
 
 # Sentences at the beginning of an answer that are read, and characters.
-_SENTENCES: Final = 4
+_SENTENCES: Final = 3
 _HEAD: Final = 400
 # Characters of an answer from which a refusing sentence is only a remark beside the help.
 LONGEST: Final = 1500
 # Probability from which a sentence refuses.
-THRESHOLD: Final = 0.55
+THRESHOLD: Final = 0.7
 # Rows that are composed from each refusal and each answer.
 _PER_REFUSAL: Final = 6
 _PER_ANSWER: Final = 4
