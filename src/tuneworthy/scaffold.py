@@ -21,7 +21,7 @@ from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
 from tuneworthy.cases.stratified import draw, units_of
-from tuneworthy.cases.task_kind import TaskKind, answer_text
+from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers
 from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.grants import grants_of
@@ -128,7 +128,7 @@ def make_project(
             notes.append(messages.say("all_cases", n=len(drawn)))
     for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
         keep_file(root / name, sources=[examples] if rest else [data, examples])
-    kind = guess_kind([case.expected for case in drawn])
+    kind = guess_kind([case.expected for case in cases])
     notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
         notes.append(messages.say("few_cases", n=len(drawn), least=MIN_TEST))
@@ -275,6 +275,7 @@ def project_file(
     for three times, and there are no calls of today to imitate.
     """
     share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
+    numeric = kind in {"short_answer", "free_text"} and are_numbers(answers)
     names = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers)
     graders = "\n".join(_grader_section(grader) for grader in names)
     examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
@@ -282,7 +283,7 @@ def project_file(
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task"
     one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
     capabilities = _capabilities(models[0])
-    greedy = kind != "free_text" and takes_temperature(capabilities)
+    greedy = (numeric or kind != "free_text") and takes_temperature(capabilities)
     room = capabilities.thinking_tokens()
     stop = 'stop = ["\\n"]                            # answers are one line' if one_line else "# stop = []"
     return f"""# The project file of tuneworthy. `tuneworthy check` finds mistakes in it.
@@ -348,7 +349,9 @@ MANY_NUMBERS = 0.05
 
 def _graders(kind: TaskKind, answers: Sequence[str]) -> list[str]:
     """Return the graders of a kind, without SQuAD's for numbers: it takes 5.5 for 55, and -5 for 5."""
-    if kind == "short_answer" and answers and all(map(_NUMBER.fullmatch, answers)):
+    if kind == "free_text" and are_numbers(answers):
+        return ["numeric"]  # a solution whose last line is its number
+    if kind == "short_answer" and answers and (all(map(_NUMBER.fullmatch, answers)) or are_numbers(answers)):
         return ["numeric", "normalised_exact"]
     numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
     return ["normalised_exact"] if kind == "short_answer" and numbers > MANY_NUMBERS * len(answers) else GRADERS[kind]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 from rows import case, example
 
 from tuneworthy.cases import guess_kind, labels_of
+from tuneworthy.cases.task_kind import are_numbers
 from tuneworthy.types import UNLABELLED
 
 
@@ -42,3 +44,25 @@ def test_the_kind_of_answers_is_guessed(values: list[Any], kind: str) -> None:
 def test_labels_come_from_cases_and_examples() -> None:
     cases = [case("a", "x"), case("b", None), case("c"), case("d", ["y", "z"])]
     assert labels_of(cases, [example("e", " w ")]) == ("w", "x", "y", "z")
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_task_of_150_labels_stays_one_with_200_cases(seed: int) -> None:
+    rng = random.Random(seed)
+    assert guess_kind([f"label {rng.randrange(150)}" for _ in range(200)]).name == "label"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_number"),
+    [
+        ("18", True), ("-3.5", True), ("1,234,000", True), ("$ 4.20", True), ("12,5 %", True), ("#### 18", True),
+        ("6 * 3 = 18\nSo it is 18.\n#### 18", True), ("18 apples", False), ("2024-05-01", False), ("1.2.3", False),
+        ("00412", False), ("12.05.2024", False), ("the answer is 18", False), ("", False),
+    ],
+)  # fmt: skip
+def test_numbers_are_told_from_codes_and_texts(answer: str, is_number: bool) -> None:
+    assert are_numbers([answer]) == is_number
+
+
+def test_all_answers_must_be_numbers() -> None:
+    assert are_numbers(["1"] * 9) and not are_numbers([*["1"] * 9, "many"]) and not are_numbers([])

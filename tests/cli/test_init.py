@@ -283,3 +283,17 @@ def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tm
     assert any(note in line for line in made.notes), made.notes
     with pytest.raises(DataError, match="one expected answer per question"):
         read_cases(data)
+
+
+@pytest.mark.parametrize("answer", ["{}", "{} is {}\n#### {}"])
+def test_a_task_with_numbers_as_answers_gets_the_numeric_grader(tmp_path: Path, answer: str) -> None:
+    said = [{"input": f"how many {i}", "expected": answer.format(*[i * 37] * 3)} for i in range(60)]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in said))
+    assert load(make_project(tmp_path / "p", path).root).graders[0].type == "numeric"
+
+
+def test_the_kind_is_guessed_on_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("text,label\n" + "".join(f"thing {i * 7919},label {i % 150}\n" for i in range(3000)))
+    assert make_project(tmp_path / "p", path, n_cases=120).kind == "label"

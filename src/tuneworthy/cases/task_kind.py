@@ -1,5 +1,6 @@
 """What kind of task the expected answers show: labels, JSON, short answers or free text."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ _MAX_LABELS = 500
 _MAX_NUMBERS = 20
 _SHORT_WORDS = 10
 _MOST = 0.9
+# Of 200 cases of 150 equally frequent labels 74 % repeat, give or take 4 points.
+_REPEATED = 0.6
+# A number alone, or a worked solution whose last line is "#### 18"; dates, versions and codes such as 00412 are none.
+_NUMBER = r"[-−+]?[$€£¥]?\s?(?:[1-9]\d{0,2}(?:[,\u00a0\u202f]\d{3})+(?:\.\d+)?|(?:0|[1-9]\d*)(?:[.,]\d+)?)\s?%?"
+_NUMERIC = re.compile(rf"(?:(?:.*\n)?\s*####\s*)?{_NUMBER}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,15 @@ class Kind:
 def answer_text(expected: Any) -> str:
     """Return an expected answer as the text that a model would write: text as it is, the rest as JSON."""
     return expected if isinstance(expected, str) else orjson.dumps(expected, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def are_numbers(answers: Sequence[str]) -> bool:
+    """Return whether all answers are a number, or end with one after `####`.
+
+    >>> are_numbers(["18", "-3.5", "1,200"]), are_numbers(["6 * 3 = 18\\n#### 18"]), are_numbers(["18 apples"])
+    (True, True, False)
+    """
+    return bool(answers) and all(_NUMERIC.fullmatch(text.strip()) for text in answers)
 
 
 def parse_object(text: str) -> Any:
@@ -84,7 +99,7 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
     short = max(len(text.split()) for text in texts) <= _MAX_LABEL_WORDS and max(map(len, texts)) <= 100
     numbers = all(text.strip().lstrip("+-").replace(".", "", 1).isdigit() for text in counts)
     few = distinct <= (_MAX_NUMBERS if numbers else _MAX_LABELS) and distinct < n
-    if not (short and few and repeated >= 0.7 * n):
+    if not (short and few and repeated >= _REPEATED * n):
         return ""
     return messages.say("labels", n=n, distinct=distinct, repeated=repeated)
 

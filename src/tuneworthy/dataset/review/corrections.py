@@ -110,7 +110,7 @@ class SuspectRow:
         reasons: What was found in it, for people.
         suggested: The label that a check suggests; "" if none.
         rival: Row with the same question and another answer, if any.
-        gain: Estimated probability that its answer is wrong, so that a look at it corrects something; None if no check
+        gain: Estimated probability that its answer is wrong, so that a look at it pays; None if no check
             estimates it.
     """
 
