@@ -22,7 +22,7 @@ from tuneworthy.types import Example, content_hash
 
 # In the project folder and not in the tool's own: it is people's work.
 FILE_NAME: Final = "reviews.jsonl"
-# Planted bad rows that a reviewer may rate good: with 8 of them, who misses 5 % of bad rows misses more once in 3,000.
+# Planted bad rows that a reviewer may rate good: with 8 of them, who misses 5 % of bad rows misses more once in 170.
 MOST_MISSED: Final = 2
 Trust = Literal["trusted", "unfinished", "distrusted"]
 
