@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
-from tuneworthy.cases import find_overlaps
+from tuneworthy.cases import contamination, find_overlaps
+from tuneworthy.cases.contamination import search
+from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, words
 from tuneworthy.types import Case, Example
 
@@ -87,7 +89,7 @@ def test_a_system_prompt_and_an_answer_in_common_are_no_overlap() -> None:
 def test_numbers_and_words_say_what_was_found() -> None:
     rows = [example("a"), example("A!"), example("b", group="g"), example("c")]
     overlaps = find_overlaps(rows, [case("a"), case("zz", group="g"), case("y")])
-    assert overlaps.by_reason == {"exact": 2, "ngram": 0, "group": 1}
+    assert overlaps.by_reason == {"exact": 2, "prompt": 0, "ngram": 0, "edit": 0, "group": 1}
     assert (overlaps.n_rows, overlaps.n_cases, overlaps.n_cases_overlapping) == (4, 3, 2)
 
 
@@ -106,6 +108,109 @@ def test_a_case_inside_a_row_is_always_found(tokens: list[str], at: int) -> None
 
 def test_an_apostrophe_does_not_part_a_word() -> None:
     assert words("It’s mine, isn't it?") == ["its", "mine", "isnt", "it"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        LONG.replace("a", "\u0430").replace("o", "\u03bf"),  # Cyrillic and Greek
+        LONG.replace("h", "\u041d"),  # a capital that only looks like one
+        LONG.replace("e", "e\u200b").replace("i", "\u202ei\u00ad"),
+        LONG.replace("m", "\uff4d"),
+    ],
+)
+def test_letters_that_look_alike_and_characters_that_are_not_seen_hide_nothing(row: str) -> None:
+    (leak,) = find_overlaps([example(row)], [case(LONG)]).dropped
+    assert leak.reason == "exact"
+
+
+def test_words_of_other_scripts_stay_different() -> None:
+    assert normalise("вода") != normalise("бода") and normalise("ΝΕΑ") == normalise("νεα")
+    assert words("की का") == ["की", "का"]
+
+
+SHORT = "where can I see my balance abroad"
+
+
+@pytest.mark.parametrize(
+    ("row", "answer", "reason"),
+    [
+        ("where can I find my balance now abroad", "balance", "edit"),
+        ("where can I find my balance now abroad", "travel", None),
+        ("can I check my balance abroad", "balance", "edit"),
+        ("hello where can I see my balance abroad please thanks", "balance", "ngram"),
+        ("hello where can I see my balance abroad please thanks", "travel", None),
+        (SHORT.upper(), "travel", "exact"),
+        ("where do you find my balance now abroad", "balance", None),
+    ],
+)
+def test_the_answer_says_whether_a_near_text_is_a_copy(row: str, answer: str, reason: str | None) -> None:
+    rows = [example(row, answer), *(example(f"question {i} of others", "card") for i in range(40))]
+    dropped = find_overlaps(rows, [case(SHORT, "balance"), case("is my card here already", "card")]).dropped
+    assert [leak.reason for leak in dropped] == ([reason] if reason else [])
+
+
+def test_json_answers_are_compared_by_what_they_say() -> None:
+    asked = case("a table for four people at 7 pm on Friday", {"people": 4, "time": "7 p.m."})
+    same = example("a table for four people at 7 pm next Friday", '{"time": "7pm", "people": 4}')
+    other = example("a table for five people at 7 pm on Friday", '{"time": "7pm", "people": 5}')
+    assert [leak.row for leak in find_overlaps([same, other], [asked]).dropped] == [same]
+
+
+def test_a_short_text_with_another_answer_reveals_nothing() -> None:
+    rows = [example("4", '{"people": 4}'), example("4", '{"time": 4}')]
+    assert [leak.row for leak in find_overlaps(rows, [case("4", {"time": 4})]).dropped] == [rows[1]]
+
+
+def test_a_pattern_that_hundreds_of_rows_share_is_no_evidence() -> None:
+    pattern = "I would like to book a table at the old harbour for"
+    rng = random.Random(4)
+    rows = [example(f"{pattern} {' '.join(rng.choices(VOCABULARY, k=4))}", "book") for _ in range(300)]
+    asked = case(f"{pattern} anna maria jones tomorrow", "book")
+    assert not find_overlaps(rows, [asked]).dropped
+    assert find_overlaps(rows[:5], [asked]).by_reason["ngram"] == 5
+
+
+def test_where_cases_are_as_alike_only_exact_copies_are_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    things = ["lamp", "chair", "kettle", "mirror", "carpet", "oven", "clock", "tent"]
+    cases = [case(f"when will the {thing} that I ordered last week be delivered", "delivery") for thing in things]
+    rows = [
+        example(f"when will the {thing} that I ordered last week be delivered", "delivery")
+        for thing in ["headset", "phone", "drill", "lamp"]
+    ]
+    hits, _ = search(rows, cases)
+    assert [(hit.reason, hit.certain) for hit in hits] == [("edit", False)] * 3 + [("exact", True)]
+    alone, _ = search(rows, cases[:1])
+    assert [hit.certain for hit in alone] == [True] * 4  # one case shows no likeness of cases
+    others = [example(f"question number {i} about another thing", "other") for i in range(200)]
+    assert sum(hit.certain for hit in search([*rows, *others], cases)[0]) == 4  # few enough to drop them all the same
+    monkeypatch.setattr(contamination, "MOST_NATURAL", 0.0)  # switched off
+    assert all(hit.certain for hit in search(rows, cases)[0])
+
+
+def test_a_test_question_in_a_system_prompt_or_an_earlier_turn_is_found() -> None:
+    rows = [example(f"question {i}", system="Be short.") for i in range(30)]
+    rows.append(example("and now?", system=f"Be short. Example: {LONG} Answer: card_arrival"))
+    turns = ({"role": "user", "content": LONG}, {"role": "assistant", "content": "Soon."}, *example("ok?").messages)
+    rows.append(Example(id="turns", messages=turns))
+    found = find_overlaps(rows, [case(LONG, "card_arrival")])
+    assert found.by_reason["prompt"] == 2 and len(found.dropped) == 2
+
+
+def test_a_prompt_that_all_rows_share_drops_none_of_them() -> None:
+    rows = [example(f"question {i}", system=f"Be short. Example: {LONG}") for i in range(30)]
+    hits, _ = search(rows, [case(LONG, "card_arrival")])
+    assert [hit.reason for hit in hits] == ["prompt"] * 30
+    assert not any(hit.certain for hit in hits)
+
+
+def test_a_share_stays_where_every_row_of_an_answer_would_go() -> None:
+    cases = [case(f"{LONG} {word}", "arrival") for word in ("here", "there")] + [case("who are you", "name")] * 2
+    rows = [example(f"{LONG} {word}", "arrival") for word in VOCABULARY[:10]]
+    found = find_overlaps([*rows, example("who is it", "name")], cases)
+    assert (len(found.dropped), found.prices[0].n_rows, found.prices[0].n_kept) == (8, 10, 2)
+    copies = [example(f"{LONG} here{mark}", "arrival") for mark in ".!?,;:"]
+    assert len(find_overlaps(copies, cases).dropped) == 6
 
 
 VOCABULARY = [f"w{i}" for i in range(3000)]
@@ -135,25 +240,26 @@ def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -
     rng = random.Random(5)
     questions = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(200)]
     asked = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(600)]
-    plain = find_overlaps([example(text) for text in asked], [case(text) for text in questions])
-    templated = find_overlaps([example(f"{TEMPLATE} {text}") for text in asked],
-                           [case(f"{TEMPLATE} {text}") for text in questions])  # fmt: skip
-    assert plain.by_reason["ngram"] > 50
-    assert [leak.row.question.removeprefix(f"{TEMPLATE} ") for leak in templated.dropped] == [
-        leak.row.question for leak in plain.dropped
-    ]
-    assert templated.by_reason == plain.by_reason
+    plain = ContaminationIndex([case(text) for text in questions]).find(map(example, asked))
+    templated = ContaminationIndex([case(f"{TEMPLATE} {text}") for text in questions]).find(
+        example(f"{TEMPLATE} {text}") for text in asked
+    )
+    matches = [(hit.row, hit.reason) for hit in plain]
+    assert len(matches) > 50
+    assert [(hit.row, hit.reason) for hit in templated] == matches
 
 
 def test_what_few_cases_share_still_counts() -> None:
     passage = " ".join(TEMPLATE.split()[:40])
     cases = [case(f"{passage} what is {word}") for word in VOCABULARY[:5]]
-    assert find_overlaps([example(f"{passage} what else")], cases).by_reason["ngram"] == 1
+    rows = [example(f"question number {i} about another thing") for i in range(60)]
+    assert find_overlaps([*rows, example(f"{passage} what else")], cases).by_reason["ngram"] == 1
 
 
 def test_of_cases_that_are_covered_alike_the_first_is_named() -> None:
     twins = [case(f"{LONG} {word}") for word in "abcdefgh"]
-    (leak,) = find_overlaps([example(f"{LONG} and so on")], twins).dropped
+    rows = [example(f"question number {i} about another thing") for i in range(60)]
+    (leak,) = find_overlaps([*rows, example(f"{LONG} and so on")], twins).dropped
     assert leak.case_id == twins[0].id
 
 

@@ -16,6 +16,10 @@ FOUND = {
     "phone": ["+49 30 9012 3456", "+15551234567", "0049 171 1234567", "(030) 123 4567", "415-555-2671", "0171 1234567"],
     "iban": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "FR1420041010050500013M02606"],
     "card": ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"],
+    "id": ["536-90-4399", "390.533.447-05", "12345678Z", "131052-308T", "756.9217.0769.85"],
+    "account": ["1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "0x52908400098527886E0F7030069857D2E4169EE7"],
+    "device": ["3c:22:fb:9a:01:7e"],
+    "address": ["12 Green Oak Street", "Lindenstraße 12", "12 rue de la Paix", "Calle Mayor 5", "Via Roma 3"],
     "ip": ["192.168.17.4", "2001:db8::8a2e:370:7334"],
     "key": [
         "sk-" + "ant-" + "a1B2" * 6,
@@ -27,6 +31,12 @@ FOUND = {
     ],
 }
 BESIDE = {
+    "my BSN is 111222333 since then": ("id", "111222333"),
+    "born on 3 May 1980 in Ulm": ("birth_date", "3 May 1980"),
+    "password = hunter22 it was": ("key", "hunter22"),
+    "Authorization: Bearer abcdef0123456789abcdef": ("key", "abcdef0123456789abcdef"),
+    "postgres://app:swordfish@db/x": ("key", "swordfish"),
+    "Server=db;Password=swordfish;": ("key", "swordfish"),
     "valid 4111 1111 1111 1111 12/27 please": ("card", "4111 1111 1111 1111"),
     "in 2024 4111 1111 1111 1111 was mine": ("card", "4111 1111 1111 1111"),
     "use ab12 DE89 3704 0044 0532 0130 00": ("iban", "DE89 3704 0044 0532 0130 00"),
@@ -51,6 +61,12 @@ LEFT = [
     "0.123456789 and 1234567890123456789012",
     "sk-short and hf_x",
     "version 10.20.30.40.50",
+    "BSN 111222334, CPF 390.533.447-06, 12345678A, 756.9217.0769.86",
+    "order 111222333",
+    "a password is required: at least 12 characters",
+    "token = get_token2() and password = os.environ['P2']",
+    "postgres://app:<password>@db/x",
+    "born in 1980, on Main Street, route 66 is closed",
 ]
 
 

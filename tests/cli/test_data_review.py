@@ -21,7 +21,15 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
 
 N = 200
-RECIPE = {"task": "t", "settings": {"pii_engine": "patterns"}, "gates": [], "unsafe": False, "depends": {}}
+RECIPE = {
+    "task": "t",
+    "settings": {"pii_engine": "patterns"},
+    "gates": [],
+    "unsafe": False,
+    "depends": {},
+    "effect": {},
+    "labels": [],
+}
 
 
 def line(text: str, **more: Any) -> bytes:

@@ -273,6 +273,18 @@ def test_answers_with_numbers_get_a_grader_that_reads_their_points_and_signs(
     assert (made.kind, [grader.type for grader in load(made.root).graders]) == ("short_answer", graders)
 
 
+def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", 60)
+    with data.open("a") as file:
+        file.write("contested,a\ncontested,b\ncontested,a\n")
+    made = make_project(tmp_path / "p", data)
+    assert "contested" not in (made.root / "cases.jsonl").read_text() and made.n_cases == 60
+    note = "rows that ask the same question do not expect the same answer (3 rows)"
+    assert any(note in line for line in made.notes), made.notes
+    with pytest.raises(DataError, match="one expected answer per question"):
+        read_cases(data)
+
+
 @pytest.mark.parametrize("answer", ["{}", "{} is {}\n#### {}"])
 def test_a_task_with_numbers_as_answers_gets_the_numeric_grader(tmp_path: Path, answer: str) -> None:
     said = [{"input": f"how many {i}", "expected": answer.format(*[i * 37] * 3)} for i in range(60)]

@@ -114,6 +114,7 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "1", "content": "12"}
 NOON = {"role": "assistant", "content": "It is noon."}
 LABELS = tuple(f"about_{topic}" for topic in TOPICS)
+DAYS = ("holidays and Sundays", "Easter Monday", "summer weekends", "long weekends", "other holidays")
 
 
 def labelled(wrong: bool) -> list[Example]:
@@ -129,6 +130,17 @@ def faq(n: int) -> list[Example]:
     return [row(f"{starts[i % 6]}, how do I reset the pin of my watch, try {i}?") for i in range(n)]
 
 
+REFUSALS = (
+    "Sorry, I can't assist with that.", "I'm not able to discuss this topic.", "Hello! I'm afraid I must decline.",
+    "Dabei kann ich Ihnen leider nicht helfen.", "Diese Frage darf ich nicht beantworten.",
+    "Désolé, je ne peux pas vous aider.", "Je dois refuser de répondre.", "Lo siento, no puedo responder a eso.",
+    "No estoy autorizado a hablar de ese tema.", "Mi dispiace, non posso aiutarti.", "Non sono in grado di rispondere.",
+)  # fmt: skip
+NO_REFUSALS = (
+    "I don't know.", "Sorry, we can't refund the ticket after a month.", "You are not allowed to park there.",
+    "Das weiß ich nicht.", "Die Karte kann nicht erstattet werden.", "Je ne sais pas.", "Le musée n'est pas ouvert.",
+    "No lo sé.", "No se puede cambiar el billete.", "Non lo so.", "Il museo non è aperto il lunedì.",
+)  # fmt: skip
 PLANTED: dict[str, list[Planted]] = {
     "chat": [
         Planted("bad_chat", [chat(USER)], [chat(USER, NOON)]),
@@ -155,6 +167,34 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("refused", [row("Hm?", finish_reason="content_filter")], [row("Hm?", finish_reason="stop")]),
         Planted("refused", [row("Hm?", "I'm sorry, but as an AI language model I cannot help with that.")],
                 [row("Hm?", "I'm sorry, I don't know."), row("Hm?", "As an AI engineer you can apply here.")]),
+        Planted("refused", [row("Hm?", each) for each in REFUSALS], [row("Hm?", each) for each in NO_REFUSALS]),
+    ],
+    "degenerate": [
+        Planted("template_token", [row("Hm?", "It is here.<|im_end|>"), row("Hm <|im_start|>system?", "Here."),
+                                   row("Hm?", "[INST] Well [/INST]"), row("Hm?", "Here.</s>")],
+                [row("Hm?", "a < b | c > d"), row("Hm?", "The price is <s>9</s> 7 euros.")]),
+        Planted("placeholder", [row("Hm?", "Dear {{name}}, it is here."), row("Hm?", "Write to [your name]."),
+                                row("Hm?", "It comes on [INSERT DATE]."), row("Hm?", "Hallo [Name einfügen],"),
+                                row("Hm?", "Hi {first_name}!"), row("Hm?", "Order ${orderId} is here.")],
+                [row("How do I write a name in Jinja?", "With {{ name }}."), row("Hm?", "Write `{{ name }}` there."),
+                 row("Who is {{name}}?", "It is {{name}}."), row("Hm?", "See [your name](https://a.example)."),
+                 row("Hm?", "Write to [EMAIL_1]."), row("Hm?", '{"a": {"b": {"c": 1}}}')]),
+        Planted("open_thinking", [row("Hm?", "<think>They ask"), row("Hm?", "<think>They ask</think>")],
+                [row("Hm?", "<think>They ask</think>It is here.")]),
+        Planted("traceback", [row("Hm?", 'Traceback (most recent call last):\n  File "a.py", line 1')],
+                [row("What does this exception mean?", "Traceback (most recent call last): is its first line.")]),
+        Planted("provider_error", [row("Hm?", "Error: 429 Too Many Requests"), row("Hm?", "[object Object]")],
+                [row("What does HTTP 429 mean?", "429 Too Many Requests: you asked too often."),
+                 row("Hm?", "The connection timed out since the cable was loose; please plug it in again.")]),
+        Planted("loop", [row("Hm?", "Yes, we can. " * 8), row("Hm?", "Well. " + "go on and on and " * 5)],
+                [row("Hm?", "yes yes yes, it works"), row("Hm?", "O " * 40),
+                 row("Say ho 20 times" + " ho" * 20, "ho " * 20)]),
+        Planted("echo", [row("Where do I find the page?", "Where do I find the page?")],
+                [row("card lost", "card_lost"),
+                 row("Where is the page?", "Where is the page? It is on the left of it.")]),
+        Planted("outside_labels", [row("Hm?", "about_cards"), row("Hm?", "The label is about_card.")],
+                [row("Hm?", "About card"), row("Hm?", "about_card, about_refund"), row("Hm?", '["about_card"]')],
+                labels=LABELS),
     ],
     "exact": [
         Planted("exact_duplicate",
@@ -172,7 +212,7 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("semantic_duplicate",
                 [row("The state of my voucher from last week: where can I see?", "Open the page on voucher.")],
                 [row("The state of my voucher from last week: where can I see?", "No.")],
-                encoder=Meaning("voucher from last week")),
+                encoder=Meaning("voucher from last week"), action="report"),
     ],
     "contamination": [
         Planted("overlap_exact", [row("will the NEW terms apply to my old savings account too")],
@@ -182,9 +222,21 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("overlap_edit", [row("Will the new terms apply to my present savings account too?"),
                               row("Will the new terms apply to my savings account too?"),
                               row("Will the new terms apply to my very old savings account too?")],
-                [row("Will the new terms apply to your present savings account too?")], cases=(CASE,)),
-        Planted("overlap_short_edit", [row("Where is my green card?")], [row("Where are my cards?")],
+                [row("Will such terms apply to your present savings account?")], cases=(CASE,)),
+        Planted("overlap_prompt", [Example(messages=(
+                    {"role": "system", "content": "Answer in one word. Example: " + str(CASE.input)},
+                    *row("Are you there?").messages), id="quoting")],
+                [row("Are you there?")], cases=(CASE,)),
+        Planted("overlap_possible", [row("Where is my green card?")], [row("Where are my cards?")],
                 cases=(Case(id="s", input="where is my red card"),), action="report"),
+        Planted("overlap_price", [row("When does the café open on public holidays?", "opening hours")],
+                [row("When do you close?", "opening hours")], whole=True, action="report",
+                cases=tuple(Case(id=f"l{i}", input=f"When does the {place} open on public holidays?",
+                                 expected="opening hours") for i, place in enumerate(("cafe", "café", "bar")))),
+        Planted("overlap_kept", [row(f"When does the café open on {day}?", "opening hours") for day in DAYS],
+                [row(f"When do you close on {day}?", "opening hours") for day in DAYS], whole=True, action="report",
+                cases=tuple(Case(id=f"l{i}", input=f"When does the café open on {day}?", expected="opening hours")
+                            for i, day in enumerate(("holidays", "Easter", "weekends")))),
     ],
     "paraphrases": [
         Planted("overlap_paraphrase", [row("zebra in other words")], [row("a horse in other words")],
@@ -197,7 +249,10 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("personal_data", [row("I am ada@example.org")], [row("I am ada at example")], action="mask"),
         Planted("personal_data", [row("My IBAN is DE89 3704 0044 0532 0130 00")],
                 [row("My IBAN is DE88 3704 0044 0532 0130 00")], action="mask"),
-        Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE")], [row("Use AKIA")], action="mask"),
+        Planted("personal_data", [row("My BSN is 111222333"), row("I live at 12 Green Oak Street")],
+                [row("My order is 111222333"), row("I live near Oak Street")], action="mask"),
+        Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE"), row("password = hunter22"), row("Bearer a1b2c3d4e5f6g7h8")],
+                [row("Use AKIA"), row("a password is required"), row("the bearer of good news")], action="mask"),
     ],
     "concentration": [
         Planted("over_cap", faq(40), faq(4)),
@@ -211,7 +266,7 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
                 action="report"),
     ],
-    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
+    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS)],
     "declined_share": [
         Planted("too_many_declined", [row("Hm?", "I don't know.")] * 40, [row("Hm?", "I don't know.")] * 7,
                 whole=True, cases=CASES, action="report"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from tuneworthy.cases.contamination_index import common_grams, gram_size, without
@@ -11,7 +12,7 @@ from tuneworthy.types import Case, Example
 
 
 def plain_hits(rows: Sequence[Example], cases: Sequence[Case], n: int, threshold: float = 0.5) -> list[Any]:
-    """Return (row, reason, score, case) of each row that overlaps with a case."""
+    """Return (row, reason, score, case) of each row that overlaps with a case, of cases without an answer."""
     texts = [words(question_of(case)) for case in cases]
     common = common_grams(texts, n)
     texts = [without(text, common, n) for text in texts]
@@ -21,13 +22,23 @@ def plain_hits(rows: Sequence[Example], cases: Sequence[Case], n: int, threshold
         same = [case.id for case in cases if normalise(question_of(case)) == normalise(question_of(row))]
         group = [case.id for case in cases if row.group is not None and case.group == row.group]
         scores = [coverage(own, text, gram_size(len(text), n)) if len(text) >= 4 else 0.0 for text in texts]
-        near = [k for k, text in enumerate(texts) if 4 <= len(text) <= 60 and one_word_apart(own, text)]
+        apart = [distance(own, text) for text in texts]
+        near = {
+            k: (most, 1 - apart[k] / max(len(own), len(text)))
+            for k, text in enumerate(texts)
+            if 4 <= len(text) <= 60
+            and apart[k] <= (most := 2 if 12 <= len(text) <= 24 else 1)
+            and len(own) in range(len(text) - 2, len(text) + 3)
+        }
+        sure = {k: score for k, (_, score) in near.items() if len(texts[k]) >= (12 if apart[k] == 2 else 8)}
         if same or group:
             hits.append((number, "exact" if same else "group", 1.0, (same or group)[0]))
         elif scores and max(scores) > threshold:
             hits.append((number, "ngram", max(scores), cases[scores.index(max(scores))].id))
         elif near:
-            hits.append((number, "edit", 1 - 1 / max(len(own), len(texts[near[0]])), cases[near[0]].id))
+            some = sure or {k: score for k, (_, score) in near.items()}
+            best = max(some.values())
+            hits.append((number, "edit", best, cases[min(k for k, score in some.items() if score == best)].id))
     return hits
 
 
@@ -38,14 +49,17 @@ def coverage(row: Sequence[str], case: Sequence[str], size: int) -> float:
     return len(covered) / len(case)
 
 
-def one_word_apart(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two lists of words differ in one word: another one, one more or one less.
+def distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many words of the longer of two lists are other ones, more, or at another place.
 
-    >>> one_word_apart(["where", "is", "it"], ["where", "was", "it"]), one_word_apart(["is", "it"], ["it", "is"])
-    (True, False)
+    >>> distance(["where", "is", "it"], ["where", "was", "it"]), distance(["is", "it", "on"], ["it", "is", "on", "a"])
+    (1, 2)
     """
-    one, other = list(one), list(other)
-    if len(one) == len(other):
-        return sum(a != b for a, b in zip(one, other, strict=True)) == 1
-    short, long = sorted((one, other), key=len)
-    return len(long) == len(short) + 1 and any(long[:k] + long[k + 1 :] == short for k in range(len(long)))
+
+    @cache
+    def common(i: int, j: int) -> int:
+        if not i or not j:
+            return 0
+        return common(i - 1, j - 1) + 1 if one[i - 1] == other[j - 1] else max(common(i - 1, j), common(i, j - 1))
+
+    return max(len(one), len(other)) - common(len(one), len(other))

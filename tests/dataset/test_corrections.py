@@ -20,7 +20,15 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import content_hash
 
-RECIPE = {"task": "t", "settings": {"pii_engine": "patterns"}, "gates": [], "unsafe": False, "depends": {}}
+RECIPE = {
+    "task": "t",
+    "settings": {"pii_engine": "patterns"},
+    "gates": [],
+    "unsafe": False,
+    "depends": {},
+    "effect": {},
+    "labels": [],
+}
 
 
 def line(question: str, answer: str) -> dict[str, Any]:

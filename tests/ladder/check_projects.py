@@ -196,7 +196,7 @@ def _overlaps(folder: Folder) -> None:
 def _dev_near_test(folder: Folder) -> None:
     folder.replace("[examples]", "")
     text = "the same long question about colour number {} asked again by customer {}"
-    folder.cases = [{"input": text.format(i // 2, f"c{i}x c{i}y"), "expected": LABELS[i % 3]} for i in range(100)]
+    folder.cases = [{"input": text.format(i // 2, f"c{i}x c{i}y"), "expected": LABELS[i // 2 % 3]} for i in range(100)]
 
 
 def _reader_notes(folder: Folder) -> None:

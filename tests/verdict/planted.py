@@ -8,6 +8,7 @@ from itertools import permutations
 from math import sqrt
 from typing import Any
 
+from tuneworthy.dataset.effect import Effect
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.stats import clopper_pearson, wilson
@@ -104,12 +105,15 @@ def with_rungs(*changed: RungEvidence, without: str = "", **more: Any) -> Eviden
     return project(*rungs.values(), **more)
 
 
+EFFECT = Effect(status="measured", n_rows=1600, n_dropped=100, delta=0.0, ci95=(-0.01, 0.01), n=900, baseline="linear")
 DATASET = DatasetEvidence(
     version="d" * 16,
     n_rows=1500,
     review="accepted",
     review_words="at least 0.95 of the 1500 rows are good",
     bound=0.95,
+    effect=EFFECT,
+    effect_words="+0.0 points",
     terms="not_applicable",
     terms_words="no model wrote rows",
 )

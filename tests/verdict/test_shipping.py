@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.verdict.planted import (
     DATASET,
+    EFFECT,
     GUARD,
     PROMISING,
     PROVEN,
@@ -59,6 +60,10 @@ BEFORE: dict[str, list[Evidence]] = {
     "dataset_contamination": [
         ready(data(overlaps="still present: 2 exact")),
         ready(data(changed=("the cases of dev or test changed",))),
+    ],
+    "dataset_effect": [
+        ready(data(effect=replace(EFFECT, delta=-0.02, ci95=(-0.03, -0.01)))),
+        ready(data(effect=replace(EFFECT, status="unmeasured", delta=None, ci95=None))),
     ],
     "teacher_terms": [
         ready(data(terms="fail", terms_words="its terms forbid it")),
@@ -138,7 +143,7 @@ def test_without_a_fault_every_gate_before_training_holds_and_training_is_next()
 
 def test_the_overlap_gate_tells_the_rows_that_were_only_reported() -> None:
     told = {one.gate: one for one in run_gates(ready(data(n_near=7)), "to_train")}["dataset_contamination"]
-    assert told.status == "pass" and "differ by one word from a short case: 7." in told.detail
+    assert told.status == "pass" and "or are short: 7." in told.detail
 
 
 @pytest.mark.parametrize(("name", "world"), BEFORE_SIMULATIONS)

@@ -119,7 +119,7 @@ def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
     rows = dataset.contamination.cases.remaining
     while True:
         rest = [case for case in candidates if case.id not in refused]
-        hits = {overlap.case_id for overlap in find_overlaps(rows, [*known, *rest]).dropped} & {
+        hits = {overlap.case_id for overlap in find_overlaps(rows, [*known, *rest], among=dataset.examples).dropped} & {
             case.id for case in rest
         }
         if not hits:

@@ -1,13 +1,28 @@
 """Rows that hold a question of dev or test, dropped and counted."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from tuneworthy.cases.agreement import answer_of
+from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.types import Case, Example
 
+if TYPE_CHECKING:
+    from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit, Reason
+
 R = TypeVar("R", Case, Example)
+
+# Share of the rows of an answer that stay where every one of them would be dropped, and from how many rows on.
+KEPT_SHARE: Final = 0.2
+_MIN_ROWS: Final = 5
+# Share of the rows that may be dropped as near copies without a look at how alike the cases are.
+FEW_NEAR: Final = 0.02
+# Near copies among the rows against those that are expected, as cases that nobody copied resemble each other as well.
+MOST_NATURAL: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +31,37 @@ class Overlap(Generic[R]):
 
     Attributes:
         row: The row.
-        reason: `exact` (same letters and digits), `ngram` (coverage), `group` (same source).
+        reason: See `OverlapHit`.
         score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
         case_id: The case (of several the one that is covered most).
     """
 
     row: R
-    reason: Literal["exact", "ngram", "group"]
+    reason: Reason
     score: float
     case_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLoss:
+    """What dropping the overlaps costs an answer: a label, or the keys of JSON answers.
+
+    Attributes:
+        answer: The answer.
+        n_dropped: Its rows that are dropped.
+        n_rows: All its rows.
+        n_kept: Rows of it that overlap and stay, because no row of it would be left.
+    """
+
+    answer: str
+    n_dropped: int
+    n_rows: int
+    n_kept: int = 0
+
+    @property
+    def share(self) -> float:
+        """Share of its rows that are dropped."""
+        return self.n_dropped / self.n_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +76,8 @@ class Overlaps(Generic[R]):
         n_cases_overlapping: Cases that at least one row overlaps.
         n: Words of an n-gram.
         threshold: Coverage above which a row overlaps.
+        prices: By answer, the dearest first; empty for free text.
+        kept: Ids of the rows that overlap and stay, as no row of their answer would be left.
     """
 
     remaining: tuple[R, ...]
@@ -48,32 +87,99 @@ class Overlaps(Generic[R]):
     n_cases_overlapping: int
     n: int
     threshold: float
+    prices: tuple[AnswerLoss, ...] = ()
+    kept: frozenset[str] = frozenset()
 
     @property
     def by_reason(self) -> dict[str, int]:
         """How many rows were dropped for each reason."""
         counts: Counter[str] = Counter(overlap.reason for overlap in self.dropped)
-        return {reason: counts[reason] for reason in ("exact", "ngram", "group")}
+        return {reason: counts[reason] for reason in ("exact", "prompt", "ngram", "edit", "group")}
 
 
-def find_overlaps(rows: Sequence[R], cases: Iterable[Case], *, n: int = 8, threshold: float = 0.5) -> Overlaps[R]:
-    """Compare the questions of `rows` with those of `cases` by text, by n-grams and by group.
+def search(
+    rows: Sequence[R],
+    cases: Iterable[Case],
+    *,
+    n: int = 8,
+    threshold: float = 0.5,
+    among: Sequence[R] | None = None,
+) -> tuple[list[OverlapHit], tuple[AnswerLoss, ...]]:
+    """Return the rows whose question overlaps with one of `cases`, in order, and what dropping the certain ones costs.
+
+    Near copies are not certain where rows resemble cases as often as cases resemble each other: of a small language
+    everything is a near copy. Where every row of an answer would be dropped, a share of those that are no exact copies
+    is no longer certain.
 
     Args:
         rows: Examples (or dev cases).
         cases: Cases that no row may overlap.
         n: Words of an n-gram, for cases of at least that many words.
         threshold: Coverage of a case, 0..1, above which a row overlaps.
+        among: All rows, whose patterns weigh less, where `rows` are some of them.
     """
     from tuneworthy.cases.contamination_index import ContaminationIndex
 
+    index = ContaminationIndex(cases if len(rows) else [], n=n, threshold=threshold)
+    index.weigh(rows if among is None else among)
+    kind = guess_kind(case.expected for case in index.cases).name
+    if kind not in {"label", "json"}:
+        return _doubted(index, list(index.find(rows)), len(rows)), ()
+    counts: Counter[str] = Counter()
+    hits = _doubted(index, list(index.find(_counted(rows, kind, counts))), len(rows))
+    by_answer: dict[str, list[int]] = defaultdict(list)
+    for place, hit in enumerate(hits):
+        if hit.certain:
+            by_answer[_answer_group(rows[hit.row], kind)].append(place)
+    prices = []
+    for answer, places in by_answer.items():
+        near = sorted((hits[place].score, place) for place in places if hits[place].reason in {"ngram", "edit"})
+        every = len(places) == counts[answer] >= _MIN_ROWS
+        stays = near[: max(1, round(KEPT_SHARE * len(places)))] if every else []
+        for _, place in stays:
+            hits[place] = replace(hits[place], certain=False, kept=True)
+        prices.append(AnswerLoss(answer, len(places) - len(stays), counts[answer], len(stays)))
+    return hits, tuple(sorted(prices, key=lambda price: (-price.share, price.answer)))
+
+
+def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], n_rows: int) -> list[OverlapHit]:
+    """Return the hits, near copies no longer certain where rows resemble cases as cases resemble each other."""
+    from tuneworthy.cases.contamination_index import NEAR
+
+    n_near = sum(hit.certain and hit.reason in NEAR for hit in hits)
+    if n_near <= FEW_NEAR * n_rows or n_near > MOST_NATURAL * n_rows * index.n_alike() / len(index.cases):
+        return list(hits)
+    return [replace(hit, certain=hit.certain and hit.reason not in NEAR) for hit in hits]
+
+
+def _counted(rows: Sequence[R], kind: str, counts: Counter[str]) -> Iterator[R]:
+    for row in rows:
+        counts[_answer_group(row, kind)] += 1
+        yield row
+
+
+def _answer_group(row: Case | Example, kind: str) -> str:
+    """Return the label of a row, or the keys of its JSON answer."""
+    answer = answer_of(row).strip()
+    value = parse_object(answer) if kind == "json" else None
+    return ", ".join(sorted(value)) if isinstance(value, dict) and value else answer
+
+
+def find_overlaps(
+    rows: Sequence[R],
+    cases: Iterable[Case],
+    *,
+    n: int = 8,
+    threshold: float = 0.5,
+    among: Sequence[R] | None = None,
+) -> Overlaps[R]:
+    """Return which of `rows` overlap with `cases` for certain; arguments as in `search`."""
     cases = list(cases)
-    index = ContaminationIndex(cases if rows else [], n=n, threshold=threshold)
-    dropped: dict[int, Overlap[R]] = {}
-    overlapping: set[str] = set()
-    for hit in index.find(rows):
-        if hit.reason != "edit":
-            dropped[hit.row] = Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id)
-            overlapping.update(hit.cases)
+    hits, prices = search(rows, cases, n=n, threshold=threshold, among=among)
+    dropped = {hit.row: Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id) for hit in hits if hit.certain}
+    overlapping = {case for hit in hits if hit.certain for case in hit.cases}
     remaining = tuple(row for number, row in enumerate(rows) if number not in dropped)
-    return Overlaps(remaining, tuple(dropped.values()), len(rows), len(cases), len(overlapping), n, threshold)
+    kept = frozenset(rows[hit.row].id for hit in hits if hit.kept)
+    return Overlaps(
+        remaining, tuple(dropped.values()), len(rows), len(cases), len(overlapping), n, threshold, prices, kept
+    )

@@ -91,7 +91,7 @@ class Dataset:
             dev, n_near_dev = group_near_duplicates(split.dev)
             split = replace(split, dev=dev)
             n_near += n_near_dev
-        in_dev = find_overlaps(split.shots, split.dev)
+        in_dev = find_overlaps(split.shots, split.dev, among=self.examples)
         between = find_overlaps(split.dev, split.test)
         dev_shots = _dev_shots(between.remaining) if split.origin == "cases" else ()
         reasons = tuple(

@@ -4,7 +4,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from importlib.resources import files
+from typing import Any, Final
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
@@ -36,6 +37,15 @@ class _TranslateTable(dict[int, int | str | None]):
         return kept
 
 
+class _FormatTable(dict[int, int | None]):
+    """A table for `str.translate` that removes characters which are not seen and keep nothing apart."""
+
+    def __missing__(self, code: int) -> int | None:
+        unseen = unicodedata.category(chr(code)) == "Cf" or 0xFE00 <= code <= 0xFE0F or code in (0x34F, 0x115F, 0x1160)
+        self[code] = None if unseen else code
+        return self[code]
+
+
 def _is_unspaced(code: int) -> bool:
     """Whether the character belongs to a script without spaces (Thai, Lao, Khmer, Burmese, Han, Kana)."""
     return (
@@ -54,15 +64,32 @@ _LINES = _TranslateTable(" ", split=True)
 _LINES[10] = 10
 # Ends a text among the words of several; no word is that.
 END = "."
+# Letters that look like ASCII letters: in any word, and (capitals) in a word that holds an ASCII letter too.
+_DATA: Final = json.loads(files("tuneworthy.cases").joinpath("lookalikes.json").read_text("utf-8"))
+_LOOKALIKES, _IN_LATIN = (str.maketrans(*_DATA[key]) for key in ("anywhere", "in_latin_words"))
+_CAPITAL = re.compile(f"[{_DATA['in_latin_words'][0]}]")
+_MIXED = re.compile(rf"\w*{_CAPITAL.pattern}\w*")
+_ASCII = re.compile("[A-Za-z]")
+_UNSEEN = _FormatTable()
 _DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
 _LOWER = bytes(range(256)).lower()
 
 
 def folded(text: str) -> str:
-    """Return `text` in one case and one Unicode form (NFKC)."""
+    """Return `text` in one case and one Unicode form (NFKC), each letter as the ASCII letter that it looks like.
+
+    Characters that are not seen (zero-width, direction, soft hyphen) are removed.
+
+    >>> folded("Ca\u200brd") == folded("\u0421\u0430rd") == "card"
+    True
+    """
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = unicodedata.normalize("NFKC", text).translate(_UNSEEN)
+    if _CAPITAL.search(text):
+        text = _MIXED.sub(lambda word: word[0].translate(_IN_LATIN) if _ASCII.search(word[0]) else word[0], text)
+    folds = unicodedata.normalize("NFKC", text.casefold()).translate(_LOOKALIKES)
+    return folds if folds.isascii() else unicodedata.normalize("NFKC", folds)
 
 
 def normalise(text: str) -> str:
@@ -106,6 +133,15 @@ def words_of_all(texts: Sequence[str]) -> list[str]:
 def spaced(text: str) -> str:
     """Return folded `text` with white space in the place of punctuation: its words, before they are parted."""
     return text.translate(_WORDS)
+
+
+def context_of(row: Case | Example) -> list[str]:
+    """Return the texts that may quote another question: system messages, and each turn of a chat of several."""
+    asked = row.messages[:-1]
+    if len(asked) < 2:
+        return []
+    alone = sum(message.get("role") == "user" for message in asked) == 1
+    return [text for m in asked if (text := str(m.get("content") or "")) and not (alone and m.get("role") == "user")]
 
 
 def question_of(row: Case | Example) -> str:

@@ -1,8 +1,11 @@
 """Personal data in texts: found by pattern and, where there is one, by checksum; masked so that it can be compared.
 
 Works offline with no model: e-mail addresses, phone numbers, IBANs (mod 97), payment cards (Luhn), IP addresses, keys
-and tokens by their prefixes. Names and street addresses are *not* found: that takes a model; wherever a count is
-shown, a note says so. RE2 reads a text once and says which patterns can match it, and most texts match no pattern.
+and tokens by their prefixes (`keys.json`) or by what stands before them ("password =", "Bearer"), national identifiers,
+accounts, devices, birth dates and streets (`identifiers.json`). An identifier that is only digits counts behind a word
+that names it; nearly every number would be one of some country. Names of people are *not* found: that takes a model;
+wherever a count is shown, a note says so. RE2 reads a text once and says which patterns can match it, and most texts
+match no pattern.
 
 Invariants: a found value never leaves this module, except masked or hashed; one value has one mask within a `Masker`,
 so that a judge can still see that answer and question name the same address. Time is linear in the text.
@@ -18,15 +21,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
+from importlib.resources import files
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+import orjson
 import re2
 from stdnum import luhn, numdb
 from stdnum.iso7064 import mod_97_10
 
 # In the order in which they are looked for: a stretch that is one is not taken for the next.
-KINDS: Final = ("key", "email", "iban", "card", "ip", "phone")
+KINDS: Final = ("key", "email", "iban", "id", "account", "device", "card", "ip", "birth_date", "phone", "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +52,36 @@ class PiiMatch:
     digest: str
 
 
+def _data(name: str) -> dict[str, dict[str, Any]]:
+    data: dict[str, dict[str, Any]] = orjson.loads(files("tuneworthy.cases").joinpath(name).read_bytes())
+    return data
+
+
+_VENDORS: Final = _data("keys.json")
+_VENDOR_KEYS: Final = "|".join(_VENDORS["vendors"].values())
 _KEY = re.compile(
-    r"(?<![A-Za-z0-9_-])(?:"
-    r"sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{16,200}|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,200}"
-    r"|gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{22,255}|glpat-[A-Za-z0-9_-]{20,64}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,400}"
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,200}|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,300}"
-    r"|eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,1000}"
-    r")(?![A-Za-z0-9_])"
-    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,8000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
+    rf"(?<![A-Za-z0-9_-])(?:{_VENDOR_KEYS})(?![A-Za-z0-9_])|(?:{'|'.join(_VENDORS['elsewhere'].values())})"
+)
+_SECRET_NAMES: Final = (
+    "pass(?:word|wd|phrase|code)|pwd|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|"
+    "secret(?:[_-]?(?:access[_-]?)?key)?|"
+    "api[_-]?key|access[_-]?key|(?:access|auth|api|refresh)?[_-]?token|client[_-]?secret|account[_-]?key|private[_-]?key"
+)
+# What names a secret, by what stands behind it; the secret is the group.
+_SECRETS: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"(?ai:(?:{_SECRET_NAMES})[\"'`]?[ \t]*"
+        r"(?:=>?|:=?|\bis\b|\bist\b|\blautet\b|\best\b|\bes\b|\bè\b)[ \t]*[\"'`]?)"
+        r"([^\s\"'`<>,;(){}\[\]]{6,200})(?![^\s\"'`<>,;){}\[\]])(?!\()",
+        r"(?ai:\b(?:bearer|basic|digest)[ \t]+)([A-Za-z0-9._~+/=-]{16,2000})",
+        r"(?ai:\b[a-z][a-z0-9+.-]{1,20}://)[^\s:/@]{0,80}:([^\s@/]{3,200})@",
+        r"(?ai:[;?&][ \t]*(?:password|pwd|token|sig|signature|access_token|api_?key|key|auth)=)([^;&\s\"']{6,400})",
+        r"(?ai:(?:curl\b[^\n]{0,80}? -u|--user)[ =])[^\s:]{1,80}:(\S{4,100})",
+    )
+)
+_NO_SECRET = re.compile(
+    r"(?i)[$%<{*\[]|your|xxx|\.\.\.|example$|change.?me$|(?:password|passwort|secret|token|none|null|true|false)$|os\.|process\.|env"
 )
 _EMAIL = re.compile(
     r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}"
@@ -73,6 +100,14 @@ _PHONE = re.compile(
     r")(?![\w]|[.,/-][0-9])"
 )
 
+# Start and end of each value in a stretch of a text, and whether it counts: not if its checksum is wrong.
+Spans = Iterator[tuple[int, int, bool]]
+# Memory of the search for all anchors.
+_ANCHOR_BYTES: Final = 64 << 20
+# The patterns of `_SECRETS` behind which any value is a secret.
+_SURE: Final = frozenset({2, 3, 4})
+# Characters behind the word that names an identifier in which it is looked for.
+_NEAR: Final = 48
 _CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|30[0-5]|3[689]|6")
 
 
@@ -120,9 +155,41 @@ def is_card(digits: str) -> bool:
     return plausible and luhn.is_valid(digits)
 
 
+def _secrets(text: str) -> Spans:
+    """Yield secrets that are named: with a digit among letters, unless a value in a URL or header must be one."""
+    for number, pattern in enumerate(_SECRETS):
+        for match in pattern.finditer(text):
+            value = match[1].rstrip(".!?")
+            mixed = re.search("[0-9]", value) and re.search("[^0-9.:]", value)
+            if not _NO_SECRET.match(value) and (mixed or number in _SURE):
+                yield match.start(1), match.start(1) + len(value), True
+
+
+@lru_cache
+def _checker(module: str) -> Callable[[str], bool]:
+    check: Callable[[str], bool] = import_module(f"stdnum.{module}").is_valid if module else lambda number: True
+    return check
+
+
+def _identifiers(module: str, pattern: str, words: str) -> Callable[[str], Spans]:
+    """Return what yields the values of `pattern` that `stdnum.<module>` accepts, near behind `words` if given."""
+    value = re.compile(rf"(?<![\w.,+-])(?:{pattern})(?![\w-]|[.,][0-9])")
+    named = re.compile(f"(?ai:{words})") if words else None
+
+    def spans(text: str) -> Spans:
+        check = _checker(module)
+        for name in named.finditer(text) if named else ():
+            match = value.search(text, name.end(), name.end() + _NEAR)
+            if match and check(match.group()):
+                yield *match.span(), True
+        for match in () if named else value.finditer(text):
+            if check(match.group()):
+                yield *match.span(), True
+
+    return spans
+
+
 _DIGITS = re.compile("[0-9]+")
-# Start and end of each value in a stretch of a text, and whether it counts: not if its checksum is wrong.
-Spans = Iterator[tuple[int, int, bool]]
 # How the digits of a card are written in groups.
 _GROUPED = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
 
@@ -191,11 +258,18 @@ def _card_spans(text: str) -> Spans:
 
 
 def _anchor(pattern: str) -> Callable[[bytes], Any]:
-    """Return the search for `pattern` in UTF-8, read byte by byte so that no text is refused."""
+    """Return the search for `pattern` in UTF-8."""
     options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = _ANCHOR_BYTES
     search: Callable[[bytes], Any] = re2.compile(pattern.encode(), options).search
     return search
+
+
+def _anchor_of(pattern: str) -> str:
+    """Return a pattern for RE2 that matches wherever `pattern` of Python's `re` does: shorter runs, no look-around."""
+    shorter = re.sub(r"\{([0-9]+),[0-9]*\}", r"{\1,}", pattern)
+    without = re.sub(r"\(\?[=!][^()]*\)", "", shorter.replace("(?ai:", "(?i:"))
+    return without.replace("[\\w", r"[\pL\pN_").replace(r"\w", r"[\pL\pN_]")
 
 
 class _Pattern(NamedTuple):
@@ -212,31 +286,43 @@ class _Pattern(NamedTuple):
     spans: Callable[[str], Spans]
 
 
+def _of_kind(kind: str) -> list[_Pattern]:
+    """Return the patterns of `identifiers.json` of a kind."""
+    return [
+        _Pattern(kind, _anchor_of(f"(?i:{words})" if words else pattern), _identifiers(module, pattern, words))
+        for module, pattern, words in _IDENTIFIERS[kind].values()
+    ]
+
+
+_IDENTIFIERS: Final = _data("identifiers.json")
+_KEYS: Final = "|".join(one for each in _VENDORS.values() for one in each.values())
 # In the order in which they are looked for.
 _PATTERNS: Final = (
-    _Pattern(
-        "key",
-        r"sk-[\w-]{16}|[srp]k_(?:live|test)_|gh[pousr]_\w{30}|github_pat_|glpat-|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{35}"
-        r"|ya29\.|xox[abeoprs]-|hf_\w{30}|npm_\w{36}|pypi-[\w-]{50}|eyJ[\w-]{10}|-----BEGIN ",
-        _matches(_KEY, len),
-    ),
+    _Pattern("key", _anchor_of(_KEYS), _matches(_KEY, len)),
+    _Pattern("key", rf"(?i:{_SECRET_NAMES}|\b(?:bearer|basic|digest)\b|://|[;?&]\s*[a-z_]+=|curl|--user)", _secrets),
     _Pattern("email", r"\S@\S", _matches(_EMAIL, len)),
     _Pattern("iban", r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}", _ibans),
+    *_of_kind("id"),
+    *_of_kind("account"),
+    *_of_kind("device"),
     _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _card_spans),
     _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _matches(_IPV4, _ip_end)),
     _Pattern(
         "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})",
         _matches(_IPV6, lambda text: _ip_end(text) if text.count(":") >= 2 and re.search(r"[0-9]", text) else 0),
     ),
+    *_of_kind("birth_date"),
     _Pattern("phone", r"[0-9](?:[ ./()-]{0,4}[0-9]){6}", _matches(_PHONE, _phone_end)),
+    *_of_kind("address"),
 )  # fmt: skip
+
 _ANCHORS: Final = tuple(_anchor(pattern.anchor) for pattern in _PATTERNS)
 _ANY: Final = _anchor("|".join(f"(?:{pattern.anchor})" for pattern in _PATTERNS))
 
 
 def find(text: str) -> list[PiiMatch]:
     """Return what personal data `text` holds, in order, without overlaps."""
-    data = text.encode("utf-8", "surrogatepass")
+    data = text.encode("utf-8", "replace")
     if not _ANY(data):
         return []
     return _values(text, [pattern for pattern, holds in zip(_PATTERNS, _ANCHORS, strict=True) if holds(data)])

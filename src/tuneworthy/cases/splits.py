@@ -206,21 +206,20 @@ def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Iterable
 def example_case(example: Example, kind: Kind | None = None) -> Case | None:
     """Return `example` as a case (see `asked_case`), or None if graders cannot score it: no text, or no JSON where
     JSON is asked."""
-    if not example.answer.strip():
-        return None
     expected: Any = example.answer
+    if not expected.strip():
+        return None
     if kind is not None and kind.name == "json":
-        expected = parse_object(example.answer)
+        expected = parse_object(expected)
         if expected is UNLABELLED:
             return None
     elif kind is not None and kind.name == "label":
         expected = expected.strip()
-    asked = asked_case(example)
-    return None if asked is None else replace(asked, expected=expected)
+    return asked_case(example, expected)
 
 
-def asked_case(example: Example) -> Case | None:
-    """Return what `example` asks, whatever it answers; None if nobody asks before the answer.
+def asked_case(example: Example, expected: Any = UNLABELLED) -> Case | None:
+    """Return what `example` asks, as a case that expects `expected`; None if nobody asks before the answer.
 
     The input is the user's text if the chat is (system,) user, assistant; else all messages but the last.
     """
@@ -230,11 +229,12 @@ def asked_case(example: Example) -> Case | None:
     tools = tuple(example.meta.get("tools") or ()) if isinstance(example.meta.get("tools"), list) else ()
     if alone:
         text = example.question
-        return Case(id=Case.make_id(text, tools), input=text, group=example.group, tags=example.tags, tools=tools)
+        identity = Case.make_id(text, tools)
+        return Case(id=identity, input=text, expected=expected, group=example.group, tags=example.tags, tools=tools)
     if roles[-1:] not in (["user"], ["tool"]):
         return None
     identity = Case.make_id(list(asked), tools)
-    return Case(id=identity, messages=asked, group=example.group, tags=example.tags, tools=tools)
+    return Case(id=identity, messages=asked, expected=expected, group=example.group, tags=example.tags, tools=tools)
 
 
 def case_example(case: Case) -> Example | None:
@@ -277,9 +277,12 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
         raise UserError(messages.say("no_labels", n=len(cases)), hint=messages.say("label_them"))
     pool = sorted(examples, key=lambda example: example.id)
     kind = _kind_of(labelled, pool)
-    n_scorable = sum(example_case(example, kind) is not None for example in pool)
-    drawn = _from_examples if n_scorable >= MIN_EXAMPLES else _from_cases
-    split = drawn(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+    converted = [example_case(example, kind) for example in pool]
+    n_scorable = sum(case is not None for case in converted)
+    if n_scorable >= MIN_EXAMPLES:
+        split = _from_examples(labelled, pool, converted, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+    else:
+        split = _from_cases(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
     if not (n_unlabelled := len(cases) - len(labelled)):
         return split
     reasons = (*split.reasons, messages.say("unlabelled", n=n_unlabelled))
@@ -303,9 +306,15 @@ def _stratum(case: Case, kind: Kind) -> str:
 
 
 def _from_examples(
-    cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int, n_scorable: int
+    cases: Sequence[Case],
+    pool: Sequence[Example],
+    converted: Sequence[Case | None],
+    kind: Kind,
+    *,
+    seed: int,
+    dev_size: int,
+    n_scorable: int,
 ) -> Split:
-    converted = [example_case(example, kind) for example in pool]
     units = [unit for unit in units_of(pool) if _usable(unit, converted)]
     taken = {normalise(question_of(case)) for case in cases}
     groups = {case.group for case in cases if case.group is not None}

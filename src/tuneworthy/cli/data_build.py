@@ -13,10 +13,12 @@ from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.build import BuildResult, build_version
+from tuneworthy.dataset.effect import Effect, effect_words
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import shaped
 
 
 @click.command("build")
@@ -68,8 +70,11 @@ def _say(done: BuildResult) -> None:
     for stage in recipe["checks"]:
         for reason, counts in stage["reasons"].items():
             click.echo(f"  {stage['check']}: {_counts(counts)} ({reason}: {counts['words']})")
+        if stage["effect"] and stage["effect"]["delta"] is not None:
+            click.echo(messages.say("effect_of_check", check=stage["check"], effect=_effect(stage["effect"])))
         for finding in stage["whole_set"]:
             click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
+    click.echo(messages.say("effect_of_all", effect=_effect(recipe["effect"])))
     note(*(clean(line, 0) for line in recipe["notes"]))
     note(*(messages.say("gate_failed", gate=clean(line, 0)) for line in done.failed))
     if done.version is None:
@@ -78,6 +83,10 @@ def _say(done: BuildResult) -> None:
     unsafe = messages.say("unsafe") if recipe["unsafe"] else ""
     click.echo(messages.say("frozen", version=done.version.id, n=recipe["n_rows"], unsafe=unsafe))
     click.echo(str(done.version.folder))
+
+
+def _effect(document: Mapping[str, Any]) -> str:
+    return effect_words(shaped(document, Effect, "effect"))
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

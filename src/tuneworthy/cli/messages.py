@@ -200,6 +200,8 @@ say = Catalogue(
         "longer_prompts": ", and up to 20 with increasingly long prompts",
         # data
         "rows_read": "{n} rows read, {n_kept} imported",
+        "effect_of_check": "  {check}: accuracy without its rows {effect}",
+        "effect_of_all": "Accuracy after all checks: {effect}",
         "gate_failed": "gate failed: {gate}",
         "not_frozen": (
             "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version records that "

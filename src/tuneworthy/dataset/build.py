@@ -5,6 +5,7 @@ killed goes on. The key of that cache is a hash of rows, cases, settings, and th
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -14,14 +15,16 @@ import numpy as np
 
 from tuneworthy import __version__
 from tuneworthy.cases.contamination_index import ContaminationIndex
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
+from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines, run_checks
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
-from tuneworthy.dataset.freeze import Version, freeze
+from tuneworthy.dataset.effect import Effect, EffectMeter
+from tuneworthy.dataset.freeze import LabelRow, Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean, join_sentences
@@ -69,9 +72,11 @@ def build_version(
     """
     inputs = gather(project, store, say)
     encoder, spec = encoder_of(project, store, say)
-    auditor, judge = auditor_of(project, store, inputs.labels, progress, max_usd)
+    auditor, judge = auditor_of(project, store, tuple(inputs.labels), progress, max_usd)
     seed, policy = project.split.seed, project.data.policy
-    context = CheckContext(cases=inputs.cases, encoder=encoder, labels=inputs.labels, auditor=auditor, seed=seed)
+    labels = tuple(inputs.labels)
+    context = CheckContext(cases=inputs.cases, encoder=encoder, labels=labels, auditor=auditor, seed=seed)
+    meter = EffectMeter(dev=inputs.dev, labels=inputs.labels, cases=label_counts(inputs.cases), seed=seed)
     checks = [*inputs.first_checks, *configured_checks(project.data), *inputs.last_checks]
     depends = {**inputs.depends, "seed": seed, "encoder": spec, "judge": judge}
     versions = [[check.name, check.version, check.settings] for check in checks]
@@ -80,9 +85,16 @@ def build_version(
         if old != cache:
             shutil.rmtree(old)
     path = inputs.rows.folder / "rows.jsonl"
-    checked = run_checks(path, checks, context, policy=policy, cache=cache, say=say)
+    checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
-    recipe = _recipe(project, inputs, checked, depends)
+    effect, held = effect_of_all(checked, meter), dict[str, Action]()
+    while effect.costs and (name := _dearest(checked, policy)):  # small losses that only show together
+        held[name] = "report"
+        checked = run_checks(path, checks, context, policy={**policy, **held}, meter=meter, say=say)
+        checked = replace(checked, overlaps=_overlaps(checked, context))
+        effect = effect_of_all(checked, meter)
+    recipe = _recipe(project, inputs, checked, depends, effect)
+    recipe["notes"] += [messages.say("held_back", check=name) for name in held]
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
         raise UserError(messages.say("no_row_passed", n=len(checked.before)), hint=messages.say("no_row_passed_hint"))
@@ -128,6 +140,7 @@ def _settings(data: DataSection) -> dict[str, dict[str, Any]]:
             "method": data.semantic,
             "threshold": data.semantic_threshold,
             "epsilon": data.semdedup_epsilon,
+            "most": data.semantic_most,
         },
         "contamination": contamination,
         "paraphrases": {"false_alarms": data.false_alarms, **contamination},
@@ -153,7 +166,42 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     return frozenset(places)
 
 
-def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Mapping[str, Any]) -> dict[str, Any]:
+def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> str | None:
+    """Return the check that drops rows at the greatest loss of accuracy, as far as it may report them instead."""
+    losses = {
+        stage.check.name: stage.effect.delta
+        for stage in checked.stages
+        if stage.dropped and stage.effect is not None and stage.effect.delta is not None and stage.effect.delta < 0
+        and not policy.keys() & {stage.check.name, *stage.check.codes}
+    }  # fmt: skip
+    return min(losses, key=lambda name: losses[name], default=None)
+
+
+def effect_of_all(checked: CheckedRows, meter: EffectMeter) -> Effect:
+    """Measure what all checks do to accuracy together, but for those whose rows leave whatever that costs."""
+    certain = {place for stage in checked.stages if stage.check.certain for place in stage.dropped}
+    places = np.setdiff1d(checked.before.places, np.array(sorted(certain | checked.overlaps), np.int64))
+    repeats = {place: one.other for stage in checked.stages for place, one in stage.dropped.items()
+               if one.other is not None}  # fmt: skip
+    return meter.measure(checked.before.keep(places, {}), np.setdiff1d(places, checked.rows.places).tolist(), repeats)
+
+
+def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
+    """Return how many rows each label has before and after the checks, beside the cases."""
+    if not inputs.labels:
+        return []
+    gone = np.setdiff1d(checked.before.places, checked.rows.places).tolist()
+    dropped = Counter(checked.before.at(place).answer.strip() for place in gone)
+    cases = label_counts(inputs.cases)
+    return [
+        {"label": label, "before": n, "after": n - dropped[label], "cases": cases.get(label, 0)}
+        for label, n in inputs.labels.items()
+    ]
+
+
+def _recipe(
+    project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Mapping[str, Any], effect: Effect
+) -> dict[str, Any]:
     read = inputs.rows.document
     notes = [*inputs.notes]
     notes += [] if depends["encoder"] else [messages.say("no_encoder")]
@@ -173,6 +221,8 @@ def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends
         "depends": dict(depends),
         "checks": [stage.document() for stage in checked.stages],
         "n_rows": len(checked.rows),
+        "effect": effect.document(),
+        "labels": _label_rows(inputs, checked),
         "gates": [asdict(gate) for gate in checked.gates],
         "notes": notes,
         "licence": project.data.licence,

@@ -14,7 +14,9 @@ from tuneworthy.cases.pii import Masker, PiiMatch
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
-from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.effect import Effect, effect_words
+from tuneworthy.dataset.freeze import LabelRow, Version
+from tuneworthy.store.shapes import shaped
 from tuneworthy.types import Example
 
 # Rows that are shown for each reason.
@@ -90,6 +92,25 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckEffect:
+    """What it does to accuracy that the rows of one check leave.
+
+    Attributes:
+        check: The check; "" for all together.
+        n: Rows that leave.
+        share: Of the rows before.
+        labels: Those that lose the greatest share of their rows, for people.
+        effect: The difference with its interval, or why it was not measured.
+    """
+
+    check: str
+    n: int
+    share: float
+    labels: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
 class RowCounts:
     """How many rows fall under each heading, in order."""
 
@@ -111,6 +132,7 @@ class DatasetCard:
         unsafe: Gates that failed when it was frozen all the same, for people.
         funnel: The import, then each check.
         reasons: With examples.
+        effects: Of each check that asks for rows to leave, and of all together.
         set_findings: Check and finding, about all rows together.
         repeated: The rows that most others repeat, and how many do.
         distributions: Of the rows that stay.
@@ -128,6 +150,7 @@ class DatasetCard:
     unsafe: Sequence[str]
     funnel: Sequence[FunnelStep]
     reasons: Sequence[Reason]
+    effects: Sequence[CheckEffect]
     set_findings: Sequence[tuple[str, str]]
     repeated: Sequence[tuple[CardRow, int]]
     distributions: Sequence[RowCounts]
@@ -153,11 +176,15 @@ def card_of(version: Version) -> DatasetCard:
         unsafe=[f"{gate['check']}: {gate['detail']}" for gate in failed] if recipe["unsafe"] else [],
         funnel=_funnel(recipe),
         reasons=_reasons(recipe, {**rejects.examples, **retained.examples}),
+        effects=[
+            *(_effect(one["check"], one["effect"], look) for one in recipe["checks"] if one["effect"]),
+            _effect("", recipe["effect"], look),
+        ],
         set_findings=[
             (check["check"], one["detail"] or one["words"]) for check in recipe["checks"] for one in check["whole_set"]
         ],
         repeated=retained.most_repeated(rejects.repeated),
-        distributions=retained.distributions(),
+        distributions=[*retained.distributions(), *_label_rows(recipe["labels"], look)],
         gates=[(one["check"], "passed" if one["passed"] else "failed", one["detail"]) for one in recipe["gates"]],
         provenance=_provenance(recipe),
         licences=_licences(recipe, retained.licences),
@@ -276,6 +303,29 @@ def _funnel(recipe: Mapping[str, Any]) -> list[FunnelStep]:
         counts = (one["n_drop"], one["n_mask"], one["n_report"])
         steps.append(FunnelStep(one["check"], one["n_in"], one["n_out"], *counts, seconds))
     return steps
+
+
+def _effect(check: str, document: Mapping[str, Any], look: Look) -> CheckEffect:
+    effect, mask = shaped(document, Effect, check), Masker(look=look).mask
+    labels = [
+        messages.say("label_share", label=_cut(mask(label)), n=n, share=share)
+        for label, (n, share) in effect.labels.items()
+    ]
+    share = effect.n_dropped / effect.n_rows if effect.n_rows else 0.0
+    return CheckEffect(check, effect.n_dropped, share, ", ".join(labels), effect_words(effect))
+
+
+def _label_rows(labels: Sequence[LabelRow], look: Look) -> list[RowCounts]:
+    """Return how many rows each label has, beside what it had before and what the cases have."""
+    masker = Masker(look=look)
+    top = sorted(labels, key=lambda one: (-one["before"], one["label"]))[:TOP]
+    names = [_cut(masker.mask(one["label"])) for one in top]
+    counts = [
+        (messages.say("label_counts", label=name, before=one["before"], cases=one["cases"]), one["after"])
+        for name, one in zip(names, top, strict=True)
+    ]
+    more = messages.say("more_labels", n=len(labels) - TOP) if len(labels) > TOP else ""
+    return [RowCounts(messages.say("rows_by_label"), counts, more)] if counts else []
 
 
 def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:

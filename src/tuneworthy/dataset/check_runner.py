@@ -12,7 +12,7 @@ that the result depends on.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, RowFinding, data_checks
+from tuneworthy.dataset.effect import Effect, EffectMeter
 from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
@@ -31,6 +32,9 @@ from tuneworthy.types import Example
 
 # Rows that a check gets at a time if it does not need all of them.
 BATCH: Final = 20_000
+# Seconds between two sentences on how far a check is, and rows after which the time is looked at.
+EVERY_S: Final = 10.0
+SPACING: Final = 1024
 Say = Callable[[str], None]
 # Check and row to the row as the check may see it.
 View = Callable[[str, Example], Example]
@@ -68,12 +72,14 @@ class Stage:
         n_in: Rows that it examined.
         decisions: On what it found.
         seconds: How long it took.
+        effect: What it does to accuracy that its rows leave; None if it asks for none to leave.
     """
 
     check: DataCheck
     n_in: int
     decisions: Sequence[RowDecision]
     seconds: float
+    effect: Effect | None = None
 
     @cached_property
     def dropped(self) -> dict[int, RowDecision]:
@@ -111,6 +117,7 @@ class Stage:
                 for one in self.decisions
                 if one.place == WHOLE_SET
             ],
+            "effect": self.effect and self.effect.document(),
         }
 
 
@@ -188,7 +195,8 @@ class CheckedRows:
                 stays = (one for one in stage.on_retained if one.action == "report" and one.place in retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
-                gates.append(DataGate(stage.check.name, not remaining, messages.remaining(listed)))
+                detail = messages.remaining(listed) or stage.check.blind
+                gates.append(DataGate(stage.check.name, not remaining, detail))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
         return gates + [DataGate(name, False, messages.say("check_off")) for name in off]
@@ -201,6 +209,7 @@ def run_checks(
     *,
     policy: Mapping[str, Action],
     view: View | None = None,
+    meter: EffectMeter | None = None,
     cache: Path | None = None,
     say: Say = lambda _: None,
 ) -> CheckedRows:
@@ -212,6 +221,8 @@ def run_checks(
         context: What they may look at.
         policy: What becomes of what is found, by code or by check; else what the finding asks for.
         view: What the checks see of a row; all of it if None. Repairs get the whole row.
+        meter: Measures what it costs that rows leave. Rows whose check is shown to cost accuracy are reported, unless
+            the policy says of them that they leave.
         cache: Folder of what an interrupted run found; named by all that the result depends on.
         say: Gets a sentence now and then.
 
@@ -227,9 +238,11 @@ def run_checks(
         if stage is None:
             say(messages.say("running_check", check=check.name, n=len(rows)))
             started = time.perf_counter()
-            visible = rows.viewed(partial(view, check.name)) if view else rows
+            visible = rows.viewed(_ReadCounter(check.name, len(rows), say, partial(view, check.name) if view else None))
             decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
+            if meter is not None and stage.dropped:
+                stage = _measured(stage, rows, meter, policy, say)
             if file:
                 _store(file, stage)
         stages.append(stage)
@@ -237,6 +250,32 @@ def run_checks(
         dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
         rows = rows.keep(np.setdiff1d(rows.places, dropped, assume_unique=True), dict(changed))
     return CheckedRows(rows, before, stages)
+
+
+@dataclass
+class _ReadCounter:
+    """A view of rows that says now and then how many a check has read.
+
+    Attributes:
+        check: Name of the check.
+        n_rows: Rows that it examines.
+        say: Gets the sentence.
+        view: What the check sees of a row; all of it if None.
+    """
+
+    check: str
+    n_rows: int
+    say: Say
+    view: Callable[[Example], Example] | None
+    _n_read: int = 0
+    _last: float = field(default_factory=time.monotonic)
+
+    def __call__(self, row: Example) -> Example:
+        self._n_read += 1
+        if self._n_read % SPACING == 0 and (now := time.monotonic()) - self._last >= EVERY_S:
+            self._last = now
+            self.say(messages.say("check_progress", check=self.check, n=self._n_read, total=self.n_rows))
+        return self.view(row) if self.view else row
 
 
 def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iterator[RowFinding]:
@@ -275,6 +314,23 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     )
 
 
+def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
+    """Return `stage` with its effect; where that is a loss, its rows are reported instead."""
+    check, started = stage.check, time.perf_counter()
+    say(messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
+    repeats = {place: one.other for place, one in stage.dropped.items() if one.other is not None}
+    effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain)
+    decisions = stage.decisions
+    if effect.costs:
+        decisions = [
+            replace(one, action="report")
+            if one.action == "drop" and policy.get(one.code, policy.get(check.name)) is None
+            else one
+            for one in decisions
+        ]
+    return Stage(check, stage.n_in, decisions, stage.seconds + time.perf_counter() - started, effect)
+
+
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield each row as a line of JSON."""
     return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
@@ -283,7 +339,7 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 def _store(path: Path, stage: Stage) -> None:
     """Write a stage, whole or not at all; the last line says that it is whole."""
     lines = [{key: value for key, value in asdict(one).items() if value is not None} for one in stage.decisions]
-    write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds}]))
+    write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds, "effect": stage.effect}]))
 
 
 class StageEnd(TypedDict):
@@ -291,6 +347,7 @@ class StageEnd(TypedDict):
 
     n_in: int
     seconds: float
+    effect: Effect | None
 
 
 def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
@@ -300,4 +357,4 @@ def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
         decisions = [parsed(line, RowDecision, path) for line in lines]
     except (OSError, ValueError, TypeError, DamagedRecord):
         return None
-    return Stage(check, n_in, decisions, end["seconds"]) if end["n_in"] == n_in else None
+    return Stage(check, n_in, decisions, end["seconds"], end["effect"]) if end["n_in"] == n_in else None

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.importing.folder import StoredRow, example_of
 from tuneworthy.errors import UserError
@@ -35,6 +37,15 @@ class GateRow(OpenRecord):
     detail: str
 
 
+class LabelRow(TypedDict):
+    """How many rows and cases a label has."""
+
+    label: str
+    before: int
+    after: int
+    cases: int
+
+
 class Recipe(OpenRecord):
     """What every `recipe.json` holds."""
 
@@ -42,6 +53,8 @@ class Recipe(OpenRecord):
     gates: list[GateRow]
     unsafe: bool
     depends: dict[str, Any]
+    effect: dict[str, Any]
+    labels: list[LabelRow]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,42 @@ say = Catalogue(
         "open_code_block": "unclosed code block",
         "open_json": "unclosed JSON",
         "open_sentence": "unfinished sentence",
+        "open_bracket": "unclosed bracket or quotation mark",
+        "no_end": "no full stop, unlike nearly all answers",
         "refused_by_log": "the finish reason indicates a refusal",
         "refused_by_text": "the wording indicates a refusal",
+        "not_looked_for": "not looked for: {kinds}",
+        "names": "names of people and places",
+        "other_kinds": (
+            "user names, number plates without a word that names them, streets without a word such as Street, and "
+            "identifiers of digits only without a word that names them"
+        ),
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
+        "shared_prompt": (
+            "The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the question "
+            "from the prompt. These rows are kept."
+        ),
+        "price": ("Dropping overlaps costs {n} rows ({share:.1%}). The largest shares by answer: {dearest}."),
+        "price_of": "{answer}: {n} of {total} ({share:.1%})",
+        "kept_share": (
+            "Every one of the {total} rows with the answer {answer} overlaps a case. {n} of them are kept "
+            "(share: {share:.0%}), so scores on these cases are too high."
+        ),
         "topic": "topic {number}",
         "more_like": "the likely label is {label!r}",
+        "elsewhere": "rows with similar questions have another answer",
         "length": "the {part} has {n} characters",
         "answered_in": "question language {question}, answer language {answer}",
         "topics": (
             "The largest topic covers {top:.1%} of the {n} rows, and the ten largest cover {top10:.1%}. The effective "
-            "number of topics is {effective:.1f} (of {topics})."
+            "number of topics is {effective:.1f} (of {topics}). After the cut, the largest covers {after:.1%}."
+        ),
+        "labels": (
+            "The most frequent label has {top:.1%} of the {n} rows, and the ten most frequent have {top10:.1%}. The "
+            "effective number of labels is {effective:.1f} (of {topics}). After the cut, the most frequent has "
+            "{after:.1%}."
         ),
         "declined_shares": (
             "The assistant declines to answer in {declined_share:.1%} of rows ({declined} of {rows}). The share of "
@@ -70,12 +94,15 @@ say = Catalogue(
         ),
         "encoder": "Sentence encoder: {spec}",
         "no_encoder": (
-            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. Run `pip install "
-            '"tuneworthy[semantic]"`, or set encoder in [data].'
+            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. To use one, set encoder "
+            "in [data]."
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
+        "held_back": "All checks together cost accuracy, so {check} only reports what it finds.",
+        "measuring_check": "{check}: measuring what dropping {n} rows does to accuracy",
         "check_is_off": "The check {check} is off.",
         "running_check": "Running the check {check} on {n} rows",
+        "check_progress": "{check}: {n:,} rows read so far (rows in the set: {total:,})",
         "check_off": "the check is off",
         "no_row_passed": "No row passed the checks (rows read: {n}).",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
@@ -214,6 +241,15 @@ say = Catalogue(
         "files": "Files",
         "frequent_answers": "Most frequent answers",
         "effective_answers": "{n} distinct answers, as varied as {effective:.1f} equally frequent ones",
+        "effect_certain": "not measured: these rows are dropped at any cost",
+        "effect_few": "not measured: fewer than {few:.1%} of the rows",
+        "effect_unmeasured": "not measured: too few questions with a known answer",
+        "effect_measured": "{delta:+.1f} points [{low:+.1f}, {high:+.1f}] ({baseline}, n = {n})",
+        "effect_costs": "{effect}; dropping them costs accuracy, so they are only reported",
+        "label_share": "{label} ({n}, {share:.1%})",
+        "rows_by_label": "Rows by label",
+        "label_counts": "{label} ({before} before, {cases} cases)",
+        "more_labels": "labels not shown: {n}",
         "bin": "{low} to {high}",
         "last_bin": "above {low}",
         "more_files": "files not shown: {n}",
@@ -252,11 +288,24 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "unnatural_end": "the answer ended for an unusual reason",
     },
     "refusal": {"refused": "the model or its provider refused to answer"},
+    "degenerate": {
+        "template_token": "a control token of a chat template in the text",
+        "placeholder": "a placeholder that nobody filled in",
+        "open_thinking": "reasoning that does not end, or no answer after it",
+        "traceback": "the traceback of a program instead of an answer",
+        "provider_error": "the error message of a provider instead of an answer",
+        "loop": "the same words again and again",
+        "echo": "the answer repeats the question",
+        "outside_labels": "an answer outside the labels",
+    },
     "contamination": {
         "overlap_exact": "the same letters and digits as a case's question",
+        "overlap_prompt": "its system prompt or an earlier turn quotes a case's question",
         "overlap_ngram": "shares most words with a case's question",
-        "overlap_edit": "differs from a case's question by one word",
-        "overlap_short_edit": "a short question that differs from a case's question by one word",
+        "overlap_edit": "differs from a case's question by one or two words",
+        "overlap_possible": "resembles a case's question, but its answer is different or the question is short",
+        "overlap_price": "the rows that dropping overlaps costs",
+        "overlap_kept": "a share of overlapping rows kept, as no row of their answer would remain",
         "overlap_group": "in the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},

@@ -57,6 +57,10 @@ class StoredRows(Sequence[Example]):
         """Return the row at `place` of the file, as it is now."""
         return dict(parsed(self.line(place), StoredRow, f"{self.path}:{place + 1}"))
 
+    def at(self, place: int) -> Example:
+        """Return the row at `place` of the file, as it is now, whether it is one of these or not."""
+        return example_of(self.raw(place))
+
     def __len__(self) -> int:
         return len(self.places)
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
@@ -38,7 +37,7 @@ def held_out_check(split: Split) -> DataCheck:
             if case is not None and case.id in dev:
                 yield RowFinding(row=number, code="held_out")
 
-    return DataCheck(name="held_out", examine=held_out, codes=messages.REASONS["held_out"])
+    return DataCheck(name="held_out", examine=held_out, codes=messages.REASONS["held_out"], certain=True)
 
 
 def review_check(bad: frozenset[str]) -> DataCheck:
@@ -50,7 +49,7 @@ def review_check(bad: frozenset[str]) -> DataCheck:
     def review(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         return (RowFinding(row=n, code="found_bad") for n, row in enumerate(rows) if content_of(row) in bad)
 
-    return DataCheck(name="review", examine=review, codes=messages.REASONS["review"])
+    return DataCheck(name="review", examine=review, codes=messages.REASONS["review"], certain=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,8 @@ class BuildInputs:
     Attributes:
         rows: The import that holds the rows.
         cases: Dev and test.
-        labels: Of a task that has few.
+        dev: Those that are no test.
+        labels: Of a task that has few, with the rows of each.
         notes: What a reader of the version must know.
         first_checks: Run before all others.
         last_checks: Run after all others.
@@ -69,7 +69,8 @@ class BuildInputs:
 
     rows: Import
     cases: Sequence[Case]
-    labels: Sequence[str]
+    dev: Sequence[Case]
+    labels: Mapping[str, int]
     notes: Sequence[str]
     first_checks: Sequence[DataCheck]
     last_checks: Sequence[DataCheck]
@@ -98,6 +99,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     return BuildInputs(
         rows=rows,
         cases=cases,
+        dev=split.dev if split is not None else (),
         labels=labels,
         notes=notes,
         first_checks=[
@@ -128,8 +130,8 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
         return None, [messages.say("no_split_yet", reason=error.message.rstrip("."), n=len(dataset.cases))]
 
 
-def _labels(cases: Sequence[Case], rows: StoredRows) -> Sequence[str]:
-    """Return the labels of a task that has few; those that only rows have if they are given several times."""
+def _labels(cases: Sequence[Case], rows: StoredRows) -> dict[str, int]:
+    """Return the labels of a task that has few, with their rows; those that only rows have if given several times."""
     expected = [case.expected for case in cases if case.labelled]
     answers: Counter[str] = Counter()
     for row in rows:
@@ -139,9 +141,9 @@ def _labels(cases: Sequence[Case], rows: StoredRows) -> Sequence[str]:
     if kind.name == "short_answer":
         kind = guess_kind([*expected, *answers.elements()])
     if kind.name != "label":
-        return ()
+        return {}
     usual = {answer for answer, n in answers.items() if n >= _MIN_OF_A_LABEL and answer}
-    return tuple(sorted(usual | set(labels_of(cases))))
+    return {label: answers[label] for label in sorted(usual | set(labels_of(cases)))}
 
 
 def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tuple[Encoder | None, str | None]:
@@ -153,10 +155,9 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     from tuneworthy.dataset.dedup.vectors import CachedEncoder
 
     spec = project.data.encoder
-    if spec == "off" or (spec == "auto" and find_spec("torch") is None):
+    if spec == "off":
         return None, None
-    from tuneworthy.retrieval.encoder import SPEC, load_encoder
+    from tuneworthy.retrieval.encoder import load_encoder
 
-    spec = SPEC if spec == "auto" else spec
     say(messages.say("encoder", spec=spec))
     return CachedEncoder(load_encoder(spec), store.path / "vectors" / f"{content_hash(spec)}.bin"), spec

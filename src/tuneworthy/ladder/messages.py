@@ -250,8 +250,12 @@ say = Catalogue(
         "one_spelling": "Write each label in one way in cases, examples and prompt.",
         "overlapping": (
             "{total} of {n_examples} examples {total:overlaps|overlap} with {side} and {total:is|are} dropped. Same "
-            "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
+            "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
+            "apart: {edit}, same group: {group}."
         ),
+        "overlap_price": "The largest shares by answer: {dearest}.",
+        "overlap_price_of": "{answer} {n} of {total} ({share:.1%})",
+        "overlap_kept": "Every row with the answer {answer} overlaps a case, so {n} of {total} are kept.",
         "no_action": "No action needed: these examples are used neither for few-shot prompts nor for training.",
         "too_few_remain": (
             "Fewer than {least} scorable examples remain, so the dev set is drawn from the cases, which halves the "
@@ -259,7 +263,8 @@ say = Catalogue(
         ),
         "dev_near_test": (
             "{total} of {n_dev} dev cases {total:is a near-duplicate|are near-duplicates} of test cases. Same "
-            "question: {exact}, most n-grams in common: {ngram}, same group: {group}."
+            "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
+            "apart: {edit}, same group: {group}."
         ),
         "near_duplicates": (
             "{n} {n:case is a near-duplicate|cases are near-duplicates} of other cases and {n:is|are} grouped with "

@@ -3,6 +3,7 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,6 +42,14 @@ class ShotPool:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @cached_property
+    def _by_answer(self) -> list[list[Example]]:
+        """The examples of each answer, the frequent answers first."""
+        by_answer: dict[str, list[Example]] = defaultdict(list)
+        for example in self.examples:
+            by_answer[example.answer].append(example)
+        return [rows for _, rows in sorted(by_answer.items(), key=lambda item: (-len(item[1]), item[0]))]
+
     def fixed(self, k: int, seed: int, *, mixed: bool = False) -> Shots:
         """Draw `k` shots, seeded: one of each kind of answer in turn.
 
@@ -50,20 +59,16 @@ class ShotPool:
             mixed: Whether the kinds take turns in an order of the seed's, so that each seed draws others where there
                 are more kinds than shots; else the frequent ones come first.
         """
-        by_answer: dict[str, list[Example]] = defaultdict(list)
-        for example in self.examples:
-            by_answer[example.answer].append(example)
         rng = random.Random(seed)
-        queues = sorted(by_answer.values(), key=lambda rows: (-len(rows), rows[0].answer))
+        queues = [list(rows) for rows in self._by_answer]
         if mixed:
             rng.shuffle(queues)
         for queue in queues:
             rng.shuffle(queue)
         chosen: list[Example] = []
         while len(chosen) < min(k, len(self.examples)):
-            for queue in queues:
-                if queue and len(chosen) < k:
-                    chosen.append(queue.pop())
+            chosen += [queue.pop() for queue in queues[: k - len(chosen)]]
+            queues = [queue for queue in queues if queue]
         rng.shuffle(chosen)
         return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(example.id for example in chosen))
 

@@ -95,8 +95,23 @@ def _funnel(card: DatasetCard) -> Table:
     return Table("Rows by check", columns, rows, messages.say("card_share", share=share))
 
 
+def _effects(card: DatasetCard) -> Table:
+    columns = [
+        Column("check", "check", "name"),
+        Column("n", "rows"),
+        Column("share", "share"),
+        Column("labels", "labels that lose most", "text"),
+        Column("effect", "accuracy without them", "text"),
+    ]
+    rows = [
+        [clean(one.check or messages.say("all_checks")), count(one.n), percent(one.share), clean(one.labels, 0),
+         clean(one.effect)] for one in card.effects
+    ]  # fmt: skip
+    return Table("Effect of dropping rows", columns, rows, messages.say("card_effects"))
+
+
 def _whole_set(card: DatasetCard) -> list[Table]:
-    found = []
+    found = [_effects(card)]
     if card.set_findings:
         columns = [Column("check", "check", "name"), Column("said", "finding", "text")]
         found.append(

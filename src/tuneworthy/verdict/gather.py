@@ -181,12 +181,17 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
     What is really used is searched again: rows that shots are taken from against dev and test, and dev against test
     (there only what is the same word by word, or of the same source; `check` reports near ones).
     """
-    split = data.split
-    into_test, into_dev = find_overlaps(split.shots, split.test), find_overlaps(split.shots, split.dev)
+    split, dataset = data.split, data.dataset
+    kept = dataset.contamination.cases.kept | dataset.contamination.dev.kept
+
+    def left(cases: Sequence[Case]) -> int:
+        dropped = find_overlaps(split.shots, cases, among=dataset.examples).dropped
+        return sum(overlap.row.id not in kept for overlap in dropped)
+
     between = find_overlaps(split.dev, split.test).by_reason
     stored = {
-        "examples near test cases": len(into_test.dropped),
-        "examples near development cases": len(into_dev.dropped),
+        "examples near test cases": left(split.test),
+        "examples near development cases": left(split.dev),
         "development cases in test": between["exact"] + between["group"],
     }
     return {name: count for name, count in stored.items() if count}

@@ -10,8 +10,9 @@ from typing import Any, Literal, NotRequired
 
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.checks.contamination import SHORT_EDIT
+from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
+from tuneworthy.dataset.effect import Effect, effect_words
 from tuneworthy.dataset.freeze import Version, find_version, latest_version
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.state import state_of
@@ -88,17 +89,20 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     changed = [] if then == cases_hash(cases) else [messages.say("cases_changed")]
     terms, reason = terms_of(recipe)
     broken = _broken(version)
+    effect = shaped(recipe["effect"], Effect, version.id)
     return DatasetEvidence(
         version=version.id,
         n_rows=version.n_rows,
         broken=broken,
         failed=failed,
         overlaps="; ".join(overlaps),
-        n_near=0 if broken else sum(row["reason"] == SHORT_EDIT for row in version.findings()),
+        n_near=0 if broken else sum(row["reason"] == POSSIBLE for row in version.findings()),
         changed=changed,
         review=review.status,
         review_words=review.summary,
         bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
+        effect=effect,
+        effect_words=effect_words(effect),
         terms=terms,
         terms_words=reason,
         newer=latest.id if latest is not None and latest.id != version.id else "",

@@ -299,7 +299,7 @@ def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     return replace(step, status=OPEN, evidence=messages.say("not_trained", pilot=pilot), do=part.do)
 
 
-_DATA = ("dataset_frozen", "dataset_review", "dataset_contamination", "teacher_terms")
+_DATA = ("dataset_frozen", "dataset_review", "dataset_contamination", "dataset_effect", "teacher_terms")
 _SHIP = ("parity", "improvement", "regressions", "serving")
 _PARTS: Mapping[str, _Part] = {
     "cases": _Part("1", look=_cases),

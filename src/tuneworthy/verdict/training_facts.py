@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tuneworthy.dataset.effect import Effect
 from tuneworthy.ladder.rung_details import TunedDetail
 
 ReviewStatus = Literal["no_plan", "open", "accepted", "rejected"]
@@ -24,11 +25,13 @@ class DatasetEvidence:
         broken: Why its files are not what was frozen; "" if they are.
         failed: Gates of its build that failed, in words: it was frozen with `--unsafe`.
         overlaps: What the overlap check of the build says if it did not pass; "" if it did.
-        n_near: Rows one word apart from a short case, which were reported and are still in it.
+        n_near: Rows that resemble a case, which were reported and are still in it.
         changed: What differs now from what it was checked against, in words.
         review: How far the review by people is.
         review_words: What it says.
         bound: The share of good rows that was shown; None before.
+        effect: What its build does to accuracy.
+        effect_words: The same for people.
         terms: Whether the terms of the models that wrote rows allow training on them.
         terms_words: Why.
         newer: The version that was frozen after it, which a tuned model was not trained on; "" without one.
@@ -44,6 +47,8 @@ class DatasetEvidence:
     review: ReviewStatus = "no_plan"
     review_words: str = ""
     bound: float | None = None
+    effect: Effect | None = None
+    effect_words: str = ""
     terms: Terms = "unknown"
     terms_words: str = ""
     newer: str = ""

@@ -32,6 +32,7 @@ Converted = Iterator[tuple[int, Fields | None]]
 
 # Of a file that is read whole.
 MAX_ROWS = 5_000_000
+_MANY = 100_000
 _PEEK = 100
 _PEEK_FAULTS = 1000
 _NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
@@ -171,6 +172,8 @@ def _read_whole(
     with _no_collection():
         name, converted, _ = _opened(journal, kind, inputs, expected, format)
         rows = collect(_bounded(converted, journal), journal)
+    if len(rows) > _MANY:
+        gc.freeze()  # no later collection looks through them
     journal.raise_faults()
     if not rows:
         raise DataError(

@@ -52,7 +52,7 @@ def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
     return None
 
 
-@DATA_CHECKS.rule("chat", codes=messages.REASONS["chat"], gate=frozenset(messages.REASONS["chat"]))
+@DATA_CHECKS.rule("chat", codes=messages.REASONS["chat"], gate=frozenset(messages.REASONS["chat"]), certain=True)
 def chat(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Rows that are not a valid chat: no question, no answer at the end, an unknown role, an empty turn, broken text.
 

@@ -7,22 +7,26 @@ largest topic whose centre they are like. The effective number of topics is 1 / 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
+from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Example
 
 # Questions among which topics are looked for: seconds, and 100 MB.
 SAMPLE = 4_000
 # Least likeness of a question to the centre of its topic: of characters, and in meaning.
 MIN_COSINE, ENCODER_COSINE = 0.4, 0.65
+# Likeness of the members of two topics, as a share of that within them, from which they are one; and members needed.
+MERGED, MIN_MERGED = 0.7, 5
 # Fewer rows have no distribution worth a word.
 MIN_ROWS = 50
 _SPREADS = 6
@@ -64,7 +68,7 @@ def topic_spread(topics: Sequence[int], k: int = 10) -> TopicSpread:
     return TopicSpread(n, len(counts), top, n * n / squares if squares else 0.0)
 
 
-def over_cap(topics: Sequence[int], cap: float, seed: int = 0) -> list[int]:
+def over_cap(topics: Sequence[int], cap: float, seed: int = 0, wanted: Mapping[int, float] | None = None) -> list[int]:
     """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
 
     Which rows of a topic stay is drawn with `seed`. Where there are too few topics for the cap, it is raised to twice
@@ -74,20 +78,24 @@ def over_cap(topics: Sequence[int], cap: float, seed: int = 0) -> list[int]:
         topics: The topic of each row.
         cap: 0..1.
         seed: Of the draw.
+        wanted: Shares of topics that may be larger than `cap`.
     """
     sizes = Counter(topics)
     if not sizes:
         return []
     cap = max(cap, min(1.0, 2 / len(sizes)))
-    most = len(topics)
-    while (fewer := max(1, int(cap * sum(min(size, most) for size in sizes.values())))) < most:
-        most = fewer
-    places: dict[int, list[int]] = {topic: [] for topic, size in sizes.items() if size > most}
+    caps = {topic: max(cap, (wanted or {}).get(topic, 0.0)) for topic in sizes}
+    most, before = {topic: size for topic, size in sizes.items() if size > 1}, dict[int, int]()
+    single = len(topics) - sum(most.values())
+    while most != before:
+        before, n = most, single + sum(most.values())
+        most = {topic: min(size, max(1, int(caps[topic] * n))) for topic, size in most.items()}
+    places: dict[int, list[int]] = {topic: [] for topic, size in most.items() if size < sizes[topic]}
     for row, topic in enumerate(topics):
         if topic in places:
             places[topic].append(row)
     rng = np.random.default_rng(seed)
-    return sorted(rows[int(i)] for rows in places.values() for i in rng.permutation(len(rows))[most:])
+    return sorted(rows[int(i)] for topic, rows in places.items() for i in rng.permutation(len(rows))[most[topic] :])
 
 
 def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
@@ -104,13 +112,35 @@ def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int 
     sample = np.sort(np.random.default_rng(seed).permutation(len(texts))[:SAMPLE])
     alike = _products(vectors[sample], vectors[sample])
     least = _least(alike, MIN_COSINE if encoder is None else ENCODER_COSINE, seed)
-    centres = sample[_centres(alike >= least)]
+    near = alike >= least
+    first = _centres(near)
+    centres, merged = sample[first], _merged(alike, near, first)
     topics = np.arange(len(centres), len(centres) + len(texts))
     for start in range(0, len(texts), _BLOCK) if len(centres) else ():
-        near = _products(vectors[start : start + _BLOCK], vectors[centres]) >= least
-        joins = near.any(axis=1)
-        topics[start : start + _BLOCK][joins] = near.argmax(axis=1)[joins]
+        joins = _products(vectors[start : start + _BLOCK], vectors[centres]) >= least
+        some = joins.any(axis=1)
+        topics[start : start + _BLOCK][some] = merged[joins.argmax(axis=1)[some]]
     return [int(topic) for topic in topics]
+
+
+def _merged(alike: NDArray[np.float32], near: NDArray[np.bool_], centres: Sequence[int]) -> NDArray[np.int64]:
+    """Return for each topic the first one that it belongs to: wordings of one question that fell apart.
+
+    Two topics are one if their members are, on average, nearly as like the other's members as their own.
+    """
+    topic = np.full(len(alike), -1, np.int64)
+    for number, centre in reversed(list(enumerate(centres))):
+        topic[near[centre]] = number
+    members = np.eye(len(centres) + 1, dtype=np.float32)[topic][:, : len(centres)]
+    sizes = np.maximum(1, members.sum(axis=0))
+    means = members.T @ alike @ members / np.outer(sizes, sizes)
+    own = np.maximum(np.diag(means), 1e-12)
+    merged = np.arange(len(centres))
+    for number in range(1, len(centres)):
+        shares = means[number, :number] / np.minimum(own[number], own[:number])
+        if shares.max() >= MERGED and min(sizes[number], sizes[int(shares.argmax())]) >= MIN_MERGED:
+            merged[number] = merged[int(shares.argmax())]
+    return merged
 
 
 def _characters(texts: Sequence[str]) -> Any:
@@ -156,14 +186,24 @@ def _centres(near: NDArray[np.bool_]) -> list[int]:
     return centres
 
 
-@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True)
+def label_topics(answers: Sequence[str], context: CheckContext) -> tuple[list[int], dict[int, float]]:
+    """Return the label of each answer by number, other answers apart; and the share that each label may have."""
+    numbers = {label: number for number, label in enumerate(context.labels)}
+    counts = label_counts(context.cases)
+    n = sum(counts.values())
+    wanted = {numbers[label]: wilson(count, n)[1] for label, count in counts.items() if label in numbers}
+    return [numbers.get(answer, len(numbers) + row) for row, answer in enumerate(answers)], wanted
+
+
+@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class Concentration:
-    """One question, asked in many ways, that makes up much of the rows.
+    """One label, or one question asked in many ways, that makes up much of the rows.
 
-    Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. A topic is
-    cut to `cap` of the rows; which of its rows stay is drawn at random. The cases are not touched: they keep the mix of
-    real traffic, on which the model is measured.
+    Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
+    task has labels, a label is cut to `cap` of the rows, or to its share of the cases if that is more (the upper end of
+    its 95% interval); else a topic is cut to `cap`. Which rows stay is drawn at random. The cases are not touched: they
+    keep the mix of real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -174,13 +214,18 @@ class Concentration:
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         if len(rows) < MIN_ROWS:
             return
-        topics = find_topics([row.question for row in rows], context.encoder, context.seed)
-        extra = over_cap(topics, self.cap, context.seed)
+        names = [*context.labels]
+        if names:
+            topics, wanted = label_topics([row.answer.strip() for row in rows], context)
+        else:
+            topics, wanted = find_topics([row.question for row in rows], context.encoder, context.seed), {}
+        extra = over_cap(topics, self.cap, context.seed, wanted)
         if not extra:
             return
-        spread = topic_spread(topics)
+        spread, left = topic_spread(topics), topic_spread(np.delete(np.array(topics), extra).tolist())
         message = messages.say(
-            "topics",
+            "labels" if names else "topics",
+            after=left.top[0],
             top=spread.top[0],
             top10=spread.top_share(10),
             n=spread.n_rows,
@@ -189,6 +234,5 @@ class Concentration:
         )
         yield RowFinding(row=WHOLE_SET, code="concentrated", message=message, score=spread.effective, action="report")
         for row in extra:
-            yield RowFinding(
-                row=row, code="over_cap", message=messages.say("topic", number=topics[row]), action=self.action
-            )
+            name = names[topics[row]] if names else messages.say("topic", number=topics[row])
+            yield RowFinding(row=row, code="over_cap", message=name, action=self.action)

@@ -1,4 +1,4 @@
-"""Rows that hold a test question: the same text, most of the words of a case, or one word apart from it.
+"""Rows that hold a test question: the same text, most of the words of a case, or one or two words apart from it.
 
 `cases.contamination_index` finds them; this check decides which of them leave a dataset.
 """
@@ -7,43 +7,83 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tuneworthy.cases.contamination_index import ContaminationIndex
-from tuneworthy.cases.normalize import question_of, words
+from tuneworthy.cases.contamination import KEPT_SHARE, search
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.types import Example
 
-# Words of a question from which another one, one word apart, is dropped and not only reported.
-LONG: Final = 8
 # Code of a row that may well mean something else than the case: no gate bars it.
-SHORT_EDIT: Final = "overlap_short_edit"
+POSSIBLE: Final = "overlap_possible"
+_ON_SET: Final = frozenset({"overlap_price", "overlap_kept"})
+# Answers whose price is shown, the dearest.
+_SHOWN: Final = 5
 
 
 @DATA_CHECKS.rule(
     "contamination",
     codes=messages.REASONS["contamination"],
-    gate=frozenset(messages.REASONS["contamination"]) - {SHORT_EDIT},
+    gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
+    whole=True,
+    version=2,
+    certain=True,
 )
 @dataclass(frozen=True, slots=True)
 class Contamination:
     """Rows whose question overlaps with a question of dev or test.
 
-    A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits,
-    rows that hold most words of a case in stretches of `n` words, rows one word away from it, and rows of a case's
-    group are dropped. A question of fewer than 8 words that is one word away may well mean something else ("how do I
-    block my card", "how do I find my card"): it is reported. `paraphrases` finds the same question in other words.
+    A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits
+    (letters of other scripts count as those that they look like), and rows of a case's group, are always dropped.
+    So are rows that hold most words of a case in stretches of `n` words, rows one or two words away from it, and rows
+    whose system prompt or earlier turn quotes it; but where the text is not equal and the answer is another one
+    ("how do I block my card", "how do I find my card"), they are only reported. A stretch that more than 20 rows hold
+    is a pattern of theirs and counts the less the more do. Where every row of a label would go, a share of
+    those that are no exact copies stays, and the finding says so. `paraphrases` finds the same question in other words.
 
     Bad: a training row "Where's my card?" beside the test question "where is my card".
     """
 
     n: int = 8
     threshold: float = 0.5
-    short_edit: Action = "report"
+    possible: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        for hit in ContaminationIndex(context.cases, n=self.n, threshold=self.threshold).find(rows):
-            short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
-            code, action = (SHORT_EDIT, self.short_edit) if short else (f"overlap_{hit.reason}", "drop")
+        hits, prices = search(rows, context.cases, n=self.n, threshold=self.threshold)
+        shared: dict[str, int] = {}
+        for hit in hits:
+            if hit.reason == "prompt" and not hit.certain:
+                shared[hit.case_id] = shared.get(hit.case_id, 0) + 1
+                continue
             yield RowFinding(
-                row=hit.row, code=code, message=messages.say("case", case=hit.case_id), score=hit.score, action=action
+                row=hit.row,
+                code=f"overlap_{hit.reason}" if hit.certain else POSSIBLE,
+                message=messages.say("case", case=hit.case_id),
+                score=hit.score,
+                action="drop" if hit.certain else self.possible,
             )
+        for case, n in shared.items():
+            yield _on_set(POSSIBLE, messages.say("shared_prompt", case=case, n=n))
+        n_dropped = sum(hit.certain for hit in hits)
+        if n_dropped and prices:
+            dearest = "; ".join(
+                messages.say(
+                    "price_of",
+                    answer=one.answer[:60],
+                    n=one.n_dropped,
+                    total=one.n_rows,
+                    share=one.share,
+                )
+                for one in prices[:_SHOWN]
+            )
+            yield _on_set(
+                "overlap_price", messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest)
+            )
+        for one in prices:
+            if one.n_kept:
+                words = messages.say(
+                    "kept_share", answer=one.answer[:60], total=one.n_rows, n=one.n_kept, share=KEPT_SHARE
+                )
+                yield _on_set("overlap_kept", words)
+
+
+def _on_set(code: str, message: str) -> RowFinding:
+    return RowFinding(row=WHOLE_SET, code=code, message=message, action="report")

@@ -4,13 +4,19 @@ A row repeats another one only if its answer does too. The same question with an
 contradiction, which other checks report; questions that only share a canned answer are different questions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
 from tuneworthy.cases.normalize import folded, normalise, question_of, words
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.dedup.specifics import names_in, specifics
 from tuneworthy.extras import require
 from tuneworthy.types import Example, content_hash
 
@@ -52,13 +58,14 @@ def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding
             yield RowFinding(row=row, code="exact_duplicate", other=other)
 
 
-@DATA_CHECKS.rule("near", codes=messages.REASONS["near"], whole=True)
+@DATA_CHECKS.rule("near", codes=messages.REASONS["near"], whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class NearCheck:
     """Rows that repeat an earlier one with a few words changed.
 
     Candidates come from MinHash bands, and each is verified by the exact Jaccard similarity of its word triples. Both
-    question and answer must be alike; a short answer, such as a label, must be the same.
+    question and answer must be alike; a short answer, such as a label, must be the same. Rows that differ in a number,
+    a name or a code ask for something else and repeat nothing.
 
     Bad: "Where is my card?" and "So where is my card?" with the same answer.
     """
@@ -72,12 +79,17 @@ class NearCheck:
         from tuneworthy.dataset.dedup.near import near_duplicates
 
         questions, answers = [question_of(row) for row in rows], [answer_text(row) for row in rows]
-        numbers: dict[str, int] = {}
-        keys = [numbers.setdefault(normalise(answer), len(numbers)) for answer in answers]
-        same = near_duplicates([*map(_marked, questions, keys)], threshold=self.threshold)
+        names = names_in(questions)
+        asked = [specifics(question, names) for question in questions]
+        keys = [f"{normalise(answer)}\n{specific}" for answer, specific in zip(answers, asked, strict=True)]
+        same = near_duplicates(questions, keys=_hashes(keys), threshold=self.threshold)
         of = {row: (other, float(same.score[row])) for row, other in enumerate(same.of.tolist()) if other >= 0}
         free = [row for row, answer in enumerate(answers) if row not in of and len(words(answer)) > SHORT]
-        alike = near_duplicates([f"{questions[row]}\n{answers[row]}" for row in free], threshold=self.threshold)
+        alike = near_duplicates(
+            [f"{questions[row]}\n{answers[row]}" for row in free],
+            keys=_hashes(f"{asked[row]}\n{specifics(answers[row], names)}" for row in free),
+            threshold=self.threshold,
+        )
         for row, place, score in zip(free, alike.of.tolist(), alike.score.tolist(), strict=True):
             if place >= 0 and _jaccard(questions[row], questions[free[place]]) >= self.threshold:
                 of[row] = free[place], score
@@ -93,13 +105,8 @@ class NearCheck:
             )
 
 
-def _marked(text: str, answer: int) -> str:
-    """Return `text` with the number of the answer at every word, so that only rows with one answer have any in common.
-
-    >>> _marked("Where is it?", 7)
-    'wherex7x isx7x itx7x'
-    """
-    return " ".join(f"{word}x{answer}x" for word in words(text))
+def _hashes(keys: Iterable[str]) -> NDArray[np.uint64]:
+    return np.array([xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) for key in keys], np.uint64)
 
 
 def _jaccard(text: str, other: str) -> float:
@@ -112,22 +119,25 @@ def _triples(tokens: list[str]) -> set[tuple[str, ...]]:
     return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)} if n else set()
 
 
-@DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True)
+@DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class SemanticCheck:
     """Rows that say in other words what an earlier row says; needs a sentence encoder.
 
     `two_stage`: pairs whose rare words agree are candidates, and the encoder decides on these only. `semdedup`: all
-    rows are encoded and clustered, and near ones of a cluster leave (Abbas et al., arXiv 2303.09540). A short answer,
-    such as a label, must be the same. Without an encoder nothing is found.
+    rows are encoded and clustered, and near ones of a cluster leave (Abbas et al., arXiv 2303.09540). Rows that differ
+    in a number, a name or a code say something else. Without an encoder nothing is found.
 
-    Bad: "Where do I see my balance?" and "My balance, where is it shown?" with the same answer.
+    Other wordings of one question teach a model to understand it, so where the answer is short, such as a label, they
+    are only reported; it must be the same answer. Of long answers that say the same, `most` rows stay.
+
+    Bad: "Where do I see my balance?" and "My balance, where is it shown?" with the same answer, eleven times.
     """
 
     method: Literal["two_stage", "semdedup"] = "two_stage"
     threshold: float = 0.895
     epsilon: float = 0.1
-    action: Action = "drop"
+    most: int = 10
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         if context.encoder is None or not rows:
@@ -142,15 +152,20 @@ class SemanticCheck:
             same = semantic_duplicates(texts, context.encoder, threshold=self.threshold)
         else:
             same = semdedup(context.encoder.encode(texts), epsilon=self.epsilon, seed=context.seed)
+        names = names_in(texts)
+        sizes: Counter[int] = Counter()
         for row, other in enumerate(same.of.tolist()):
-            both = other >= 0 and free[row] and free[other]
-            if both or (other >= 0 and normalise(answers[row]) == normalise(answers[other])):
+            if other < 0 or specifics(texts[row], names) != specifics(texts[other], names):
+                continue
+            both = free[row] and free[other]
+            if both or normalise(answers[row]) == normalise(answers[other]):
+                sizes[other] += 1
                 score = float(same.score[row])
                 yield RowFinding(
                     row=row,
                     code="semantic_duplicate",
-                    message=messages.say("cosine", score=score),
+                    message=messages.say("cosine", score=float(same.cosine[row])),
                     other=other,
                     score=score,
-                    action=self.action,
+                    action="drop" if both and sizes[other] >= self.most else "report",
                 )

@@ -8,7 +8,7 @@ from typing import Any
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
-from tuneworthy.graders.declining import Declines
+from tuneworthy.dataset.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example
 
 NATURAL = frozenset(
@@ -16,18 +16,21 @@ NATURAL = frozenset(
 )
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "incomplete"})
 REFUSED = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "recitation"})
-_MODEL = re.compile(
-    r"\b(?:as an? (?:ai|artificial intelligence|(?:large )?language model)"
-    r"|(?:against|violates?) (?:my|our) (?:guidelines|(?:content |usage )?polic(?:y|ies)))\b",
-    re.IGNORECASE,
-)
 _DANGLING = re.compile(
     r"(?:[,;:(\[{–]|\b(?:the|an?|and|or|of|to|with|for|in|on|at|by|from|that|which|because|your|der|die|das|und|oder|"
-    r"mit|für|le|la|les|et|ou|de|el|los|las|y|con))$"
+    r"mit|für|le|la|les|et|ou|de|el|los|las|y|con|il|lo|gli|di|del|della|che|per|e|o|un|una|une|des|du|que|qui|para|por|"
+    r"zu|den|dem|ein|im|auf|is|are|will|can|if|when|as|this|its))$"
 )
 _MIN_WORDS = 8
-_HEAD = 400
-_DECLINES = Declines()
+# How a text ends, whatever it is: punctuation, brackets and quotation marks, a symbol; not a letter, digit or comma.
+_ENDED = re.compile(r"[^\w\s,]\s*$")
+_INNER_END = re.compile(r"[.!?…]\s+\S")
+_NO_PROSE = re.compile(r"^\s*(?:[-*#>|•]|\d+[.)]|\w[\w ]{0,30}:)|https?://\S*$")
+_MIN_LAST = 4
+_BRACKETS = (("(", ")"), ("[", "]"), ("“", "”"), ("«", "»"))
+# Answers of several sentences from which their usual end is known, and the least share of them with an end.
+_MIN_PROSE = 30
+_USUALLY_ENDED = 0.8
 
 
 def finish_reason(row: Example) -> str:
@@ -49,25 +52,33 @@ def cut_off(answer: str) -> str:
         return messages.say("open_json") if text[1:2] in {'"', "{", "[", "\n", " "} else ""
     if len(text.split()) >= _MIN_WORDS and _DANGLING.search(text):
         return messages.say("open_sentence")
+    last = text[text.rfind("\n\n") + 1 :]
+    if not _ENDED.search(text) and any(last.count(left) > last.count(right) for left, right in _BRACKETS):
+        return messages.say("open_bracket")
     return ""
 
 
-def refuses(answer: str) -> bool:
-    """Whether `answer` declines and refers to itself as a model or to its rules: never what a product should say.
+def ends_open(answer: str) -> bool | None:
+    """Whether prose of several sentences ends without a full stop; None if `answer` is no such prose.
 
-    >>> refuses("I'm sorry, but as an AI language model I can't help with that."), refuses("I don't know.")
-    (True, False)
+    >>> ends_open("Open the page of the card. Then choose the one that you want to blo"), ends_open("card_lost")
+    (True, None)
     """
-    return bool(_MODEL.search(answer[:_HEAD])) and _DECLINES.text(answer)
+    text = answer.rstrip()
+    last = text[text.rfind("\n") + 1 :]
+    if len(text.split()) < _MIN_WORDS or not _INNER_END.search(text) or _NO_PROSE.search(last):
+        return None
+    return len(last.split()) >= _MIN_LAST and not _ENDED.search(last)
 
 
-@DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"])
+@DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"], whole=True)
 @dataclass(frozen=True, slots=True)
 class Truncation:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
 
     A model that learns from half answers stops in the middle. The log's finish reason is certain; without one, an open
-    code block, JSON that does not end and a last word such as "the" are the signs (`by_text` is what becomes of these).
+    code block, bracket or JSON and a last word such as "the" are the signs (`by_text` is what becomes of these). Where
+    at least 80% of the answers of several sentences end with a full stop, so is one that does not.
 
     Bad: an answer with `finish_reason: length`.
     """
@@ -75,6 +86,7 @@ class Truncation:
     by_text: Action = "drop"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        open_ends, n_prose = [], 0
         for number, row in enumerate(rows):
             reason = finish_reason(row)
             if reason in CUT:
@@ -83,19 +95,27 @@ class Truncation:
                 yield RowFinding(row=number, code="unnatural_end", message=messages.finish_reason(reason))
             elif not reason and (sign := cut_off(row.answer)):
                 yield RowFinding(row=number, code="cut_off", message=sign, action=self.by_text)
+            elif (ends := ends_open(row.answer)) is not None:
+                n_prose += 1
+                open_ends += [number] if ends and not reason else []
+        if n_prose >= _MIN_PROSE and len(open_ends) <= (1 - _USUALLY_ENDED) * n_prose:
+            sign = messages.say("no_end")
+            yield from (RowFinding(row=n, code="cut_off", message=sign, action=self.by_text) for n in open_ends)
 
 
-@DATA_CHECKS.rule("refusal", codes=messages.REASONS["refusal"])
+@DATA_CHECKS.rule("refusal", codes=messages.REASONS["refusal"], version=2)
 def refusal(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-    """Answers that a provider blocked, and refusals in which the model refers to itself or to its rules.
+    """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 
-    They come from the teacher, not from the task, and spread when they are trained on. An honest "I don't know" is not
-    a refusal: how many of these there should be is up to `declined_share`.
+    They come from the teacher, not from the task, and spread when they are trained on. A small classifier reads the
+    first sentences, in English, German, French, Spanish and Italian. An honest "I don't know" is not a refusal (how
+    many of these there should be is up to `declined_share`), and neither is "we cannot refund your ticket".
 
     Bad: "As an AI language model, I cannot help with that."
     """
+    by_text = set(find_refusals([row.answer for row in rows]))
     for number, row in enumerate(rows):
         if finish_reason(row) in REFUSED:
             yield RowFinding(row=number, code="refused", message=messages.say("refused_by_log"))
-        elif refuses(row.answer):
+        elif number in by_text:
             yield RowFinding(row=number, code="refused", message=messages.say("refused_by_text"))

@@ -15,6 +15,7 @@ from tuneworthy.types import Example, content_hash
     gate=frozenset(messages.REASONS["feedback"]),
     whole=True,
     masks=True,
+    certain=True,
 )
 class FeedbackCheck:
     """Rows that production marked as bad: a thumbs-down, a low rating, an escalation, a correction.

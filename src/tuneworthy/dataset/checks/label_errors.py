@@ -9,7 +9,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
 
 FOLDS = 4
 # Rows of a label; of rarer ones nothing can be learnt from the other folds.
 MIN_OF_A_LABEL = 4
+# Answers that are told apart where the task has no labels.
+MOST_ANSWERS = 500
+# Share of the rows that must be predicted as given before the model is believed against a row.
+PREDICTED = 0.5
 _TEMPERATURE = 4.0
 _C = 1.0
 
@@ -36,11 +40,13 @@ class Doubt:
         row: Its place.
         score: Probability of its label.
         suggested: The most probable other label.
+        likely: Probability of that.
     """
 
     row: int
     score: float
     suggested: str
+    likely: float
 
 
 def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
@@ -117,44 +123,65 @@ def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes
     others[np.arange(len(codes)), codes] = -1
     doubted = np.flatnonzero(others.max(axis=1) > own)
     ranked = doubted[np.argsort(own[doubted], kind="stable")][:n_errors]
-    return [Doubt(int(row), float(own[row]), classes[int(others[row].argmax())]) for row in ranked]
+    best = others.argmax(axis=1)
+    return [Doubt(int(row), float(own[row]), classes[int(best[row])], float(others[row, best[row]])) for row in ranked]
 
 
 def find_doubts(
     texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
-) -> list[Doubt]:
-    """Return the rows whose label is doubted, the most doubtful first; rows of rare labels are not judged."""
+) -> tuple[list[Doubt], float]:
+    """Return the rows whose label is doubted, the most doubtful first, and the share that is predicted as given.
+
+    Rows of rare labels are not judged.
+    """
     counts = Counter(labels)
     rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
     if len({labels[row] for row in rows}) < 2:
-        return []
+        return [], 0.0
     classes, probabilities = out_of_fold([texts[row] for row in rows], [labels[row] for row in rows], encoder, seed)
     codes = np.searchsorted(np.array(classes), np.array([labels[row] for row in rows]))
-    return [Doubt(rows[one.row], one.score, one.suggested) for one in doubts(codes, probabilities, classes)]
+    found = [replace(one, row=rows[one.row]) for one in doubts(codes, probabilities, classes)]
+    return found, float((probabilities.argmax(axis=1) == codes).mean())
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True)
+def _shared(answers: Sequence[str]) -> set[str]:
+    """Return the answers that several rows share, if most rows have such an answer; no JSON."""
+    counts = Counter(answers)
+    texts = {answer: n for answer, n in counts.most_common(MOST_ANSWERS) if answer and answer[0] not in "{["}
+    shared = {answer: n for answer, n in texts.items() if n >= MIN_OF_A_LABEL}
+    return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
+
+
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, a model trained on the others predicts the label. The rows are reported, the most doubtful first, with
-    the predicted label: some are errors, some are only hard, so a person decides.
+    For each row, a model trained on the others predicts the label. Rows of which another label is at least `odds` times
+    as probable as their own leave. The rest is reported, the most doubtful first, with the predicted label: some are
+    errors, some are only hard, so a person decides. Without labels, answers that several rows share are taken for them.
 
     Bad: "Where is my card?" with the label `exchange_rate`.
     """
 
-    action: Action = "report"
+    odds: float = 60.0
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        task_labels = set(context.labels)
-        judged = [number for number, row in enumerate(rows) if row.answer.strip() in task_labels]
-        texts, labels = [rows[i].question for i in judged], [rows[i].answer.strip() for i in judged]
-        for doubt in find_doubts(texts, labels, context.encoder, context.seed):
+        answers = [row.answer.strip() for row in rows]
+        task_labels = set(context.labels) or _shared(answers)
+        judged = [number for number, answer in enumerate(answers) if answer in task_labels]
+        texts, labels = [rows[i].question for i in judged], [answers[i] for i in judged]
+        found, predicted = find_doubts(texts, labels, context.encoder, context.seed)
+        if not context.labels and predicted < PREDICTED:
+            return
+        for doubt in found:
+            sure = predicted >= PREDICTED and doubt.likely >= self.odds * doubt.score
             yield RowFinding(
                 row=judged[doubt.row],
                 code="label_error",
-                message=messages.say("more_like", label=doubt.suggested),
+                message=messages.say("more_like", label=doubt.suggested)
+                if context.labels
+                else messages.say("elsewhere"),
                 score=doubt.score,
-                action=self.action,
+                action="drop" if sure else "report",
             )

@@ -68,7 +68,7 @@ class Presidio:
 
 
 class Patterns:
-    """Our own validators (`cases.pii`): no names, no addresses."""
+    """Our own validators (`cases.pii`): no names."""
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield what `cases.pii.find_all` finds."""
@@ -117,14 +117,18 @@ def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
     codes=messages.REASONS["personal_data"],
     gate=frozenset(messages.REASONS["personal_data"]),
     masks=True,
+    certain=True,
+    version=2,
 )
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """Rows that hold e-mail addresses, phone or account numbers, cards, IP addresses or keys.
+    """Rows that hold addresses, phone or account numbers, cards, national identifiers, devices, birth dates or keys.
 
-    A model can repeat what it was trained on to anybody. Numbers with a checksum count only if it is right. By default
-    the values are masked, the same value by the same mask, so that question and answer still belong together. Names and
-    street addresses need the engine `presidio`. What a log holds beside the messages (`meta`, `group`, `tags`) counts
+    A model can repeat what it was trained on to anybody. Numbers with a checksum count only if it is right, and those
+    of digits only if a word before them names them ("BSN 111222333"). Keys count by the format of their vendor, or by
+    what stands before them ("password =", "Bearer"). By default the values are masked, the same value by the same mask,
+    so that question and answer still belong together. Names of people and places need the engine `presidio`; the gate
+    and the card say what is not looked for. What a log holds beside the messages (`meta`, `group`, `tags`) counts
     too; in `group` and `tags` a mask holds a hash of the value, so that rows of one source still have one group. A
     value is never shown, only counted.
 
@@ -135,6 +139,13 @@ class PersonalData:
     secrets: Action = "mask"
     kinds: tuple[str, ...] = KINDS
     engine: EngineName = "patterns"
+
+    @property
+    def blind(self) -> str:
+        """What is not looked for, for people."""
+        names = [] if self.engine == "presidio" else [messages.say("names")]
+        off = [kind for kind in KINDS if kind not in self.kinds]
+        return messages.say("not_looked_for", kinds="; ".join([*off, *names, messages.say("other_kinds")]))
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         for number, matches in open_engine(self.engine).find_all([row_text(row) for row in rows]):
@@ -153,7 +164,7 @@ class PersonalData:
             return [one for _, matches in engine.find_all([text]) for one in matches if self._counts(one.kind)]
 
         masker = Masker(look=look)
-        messages = tuple(
+        turns = tuple(
             {key: value if key == "role" else masker.mask_json(value) for key, value in message.items()}
             for message in row.messages
         )
@@ -161,11 +172,11 @@ class PersonalData:
         teacher = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
         return replace(
             row,
-            messages=messages,
+            messages=turns,
             meta=masker.mask_json(meta) | teacher,
             group=row.group and _hashed(row.group, look(row.group)),
             tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
-            id=content_hash(messages),
+            id=content_hash(turns),
         )
 
     def _counts(self, kind: str) -> bool:

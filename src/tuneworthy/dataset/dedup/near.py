@@ -40,7 +40,14 @@ class NearDuplicates:
 
 
 def near_duplicates(
-    texts: Sequence[str], *, threshold: float = 0.7, shingle: int = 3, bands: int = 20, rows: int = 6, seed: int = 7
+    texts: Sequence[str],
+    *,
+    keys: Hashes | None = None,
+    threshold: float = 0.7,
+    shingle: int = 3,
+    bands: int = 20,
+    rows: int = 6,
+    seed: int = 7,
 ) -> NearDuplicates:
     """Find the rows that repeat an earlier kept row but for a few words.
 
@@ -49,6 +56,7 @@ def near_duplicates(
 
     Args:
         texts: The rows, (n,).
+        keys: (n,) hashes; only rows with one key have shingles in common.
         threshold: Least Jaccard similarity of the shingles, above 0, at most 1.
         shingle: Words a shingle.
         bands: Of the signature.
@@ -65,6 +73,8 @@ def near_duplicates(
     of, score = np.full(len(texts), -1, np.int64), np.zeros(len(texts))
     for packed in pack(texts):
         hashes, starts = shingles(packed, shingle)
+        if keys is not None:
+            hashes ^= np.repeat(keys[packed.first : packed.first + len(packed)], np.diff(starts))
         need = int(unique.counts[SHINGLES]) + len(hashes)
         if need > len(unique.shingles):
             unique.shingles.resize(max(need, len(unique.shingles) * 5 // 4), refcheck=False)  # in place: no second copy

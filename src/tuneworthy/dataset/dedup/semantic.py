@@ -30,11 +30,13 @@ class SemanticDuplicates:
         of: (n,) int64, the number of the kept row that each row repeats, or -1 for a row that is kept.
         score: (n,) float64, the score (of SemDeDup, the cosine) that dropped the row; of a kept row, its highest one
             to a row that could have dropped it (0 without such a row).
+        cosine: (n,) float64, that of the encoder, to the row of `score`.
         encoded: Rows that the encoder saw.
     """
 
     of: NDArray[np.int64]
     score: NDArray[np.float64]
+    cosine: NDArray[np.float64]
     encoded: int
 
 
@@ -61,13 +63,13 @@ def semantic_duplicates(
     encoded = np.union1d(rows, others)
     vectors = encoder.encode([texts[row] for row in encoded]) if len(encoded) else np.empty((0, 1), np.float32)
     a, b = np.searchsorted(encoded, rows), np.searchsorted(encoded, others)
-    scores = np.empty(len(rows))
+    cosines = np.empty(len(rows))
     for first in range(0, len(rows), _BLOCK):
         part = slice(first, first + _BLOCK)
-        scores[part] = np.einsum("ij,ij->i", vectors[a[part]], vectors[b[part]], dtype=np.float64)
-    scores = ENCODER_SHARE * scores + (1 - ENCODER_SHARE) * contrasts
-    of, best = _earliest_kept(len(texts), rows, others, scores, threshold)
-    return SemanticDuplicates(of, best, len(encoded))
+        cosines[part] = np.einsum("ij,ij->i", vectors[a[part]], vectors[b[part]], dtype=np.float64)
+    scores = ENCODER_SHARE * cosines + (1 - ENCODER_SHARE) * contrasts
+    of, best, pair = _earliest_kept(len(texts), rows, others, scores, threshold)
+    return SemanticDuplicates(of, best, np.where(pair >= 0, np.append(cosines, 0.0)[pair], 0.0), len(encoded))
 
 
 def semdedup(
@@ -104,21 +106,22 @@ def semdedup(
             score[row] = cosines[best]
             if cosines[best] > 1 - epsilon:
                 of[row] = members[best] if of[members[best]] < 0 else of[members[best]]
-    return SemanticDuplicates(of, score, n)
+    return SemanticDuplicates(of, score, score, n)
 
 
 def _earliest_kept(
     n: int, rows: NDArray[np.int64], others: NDArray[np.int64], scores: NDArray[np.float64], threshold: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Take the rows in order; drop one that is like an earlier kept one, and name the likest of these."""
-    of, best = np.full(n, -1, np.int64), np.zeros(n)
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Take the rows in order; drop one that is like an earlier kept one, and name the likest of these and its pair."""
+    of, best, likest = np.full(n, -1, np.int64), np.zeros(n), np.full(n, -1, np.int64)
     for pair in np.lexsort((others, -scores, rows)):
         row, other, score = rows[pair], others[pair], scores[pair]
         if of[row] < 0 and of[other] < 0:
-            best[row] = max(best[row], score)
+            if score > best[row]:
+                best[row], likest[row] = score, pair
             if score >= threshold:
                 of[row] = other
-    return of, best
+    return of, best, likest
 
 
 def _spherical_k_means(

@@ -142,6 +142,7 @@ def sift(
         checks.insert(place, personal_data.configured(action=treatment, secrets=treatment, engine=engine))
     fixed = {personal_data.name, *personal_data.codes}
     policy = {name: action for name, action in project.data.policy.items() if name not in fixed}
+    policy = {"semantic_duplicate": "drop", **policy}  # each question costs an answer
     checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)
     descriptions = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT
     rejects = [{**line, "detail": line["detail"] or descriptions[line["reason"]]} for line in checked.rejects()]

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tuneworthy.cases import labels_of
+from tuneworthy.cases.contamination import AnswerLoss
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
 from tuneworthy.cases.task_kind import label_counts
+from tuneworthy.errors import join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
@@ -16,6 +18,8 @@ from tuneworthy.stats.ratios import LEAST_GROUPS
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
+# Answers whose price is named.
+MOST_PRICES = 5
 # What stands between the words of a label; a hyphen before or after them may be a sign (-1, A-).
 _SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 
@@ -166,6 +170,8 @@ def imbalance(facts: Facts) -> Iterator[Finding]:
 def overlaps(facts: Facts) -> Iterator[Finding]:
     """Examples overlap cases: the same question, most of its words, or its source. They are dropped and counted.
 
+    Of labels and JSON, the answers that lose the largest share of their rows are named. Where an answer would lose
+    every row, a fifth of those that are no exact copies stays.
     The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
     """
     if facts.data is None:
@@ -176,16 +182,30 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
     for side in ("cases", "dev"):
         counts = facts.data.dataset.contamination.counts[side]
         if total := sum(counts.values()):
-            yield Finding(
-                message=messages.say(
-                    "overlapping",
-                    total=total,
-                    n_examples=len(facts.examples),
-                    side={"cases": "cases", "dev": "dev cases"}[side],
-                    **counts,
-                ),
-                fix=fix,
+            message = messages.say(
+                "overlapping",
+                total=total,
+                n_examples=len(facts.examples),
+                side={"cases": "cases", "dev": "dev cases"}[side],
+                **counts,
             )
+            prices = getattr(facts.data.dataset.contamination, side).prices
+            yield Finding(message=join_sentences(message, _price(prices)), fix=fix)
+
+
+def _price(prices: Sequence[AnswerLoss]) -> str:
+    """Say which answers lose most of their rows, and which keep a share."""
+    dearest = [
+        messages.say("overlap_price_of", answer=one.answer[:60], n=one.n_dropped, total=one.n_rows, share=one.share)
+        for one in prices[:MOST_PRICES]
+    ]
+    price = messages.say("overlap_price", dearest="; ".join(dearest)) if dearest else ""
+    kept = [
+        messages.say("overlap_kept", answer=one.answer[:60], n=one.n_kept, total=one.n_rows)
+        for one in prices
+        if one.n_kept
+    ]
+    return join_sentences(price, *kept)
 
 
 @check("dev_near_test", severity="note")

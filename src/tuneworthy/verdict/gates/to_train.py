@@ -65,6 +65,23 @@ def dataset_contamination(evidence: Evidence) -> Finding:
     return says("pass", join_sentences(messages.say("version_clean", version=subject.version), near), **numbers)
 
 
+@GATES.rule("dataset_effect", group=STAGE)
+def dataset_effect(evidence: Evidence) -> Finding:
+    """What the build dropped is not shown to cost accuracy: a classical baseline, trained with and without it."""
+    subject = evidence.training.dataset
+    if subject is None:
+        return NOT_FROZEN
+    effect = subject.effect
+    if effect is None or effect.status == "unmeasured":
+        return says("unknown", messages.say("effect_unknown"), messages.say("label_dev"), version=subject.version)
+    numbers = {"version": subject.version, "delta": effect.delta, "ci95": effect.ci95, "n": effect.n}
+    if effect.costs:
+        message = messages.say("effect_costs", version=subject.version, effect=subject.effect_words)
+        return says("fail", message, messages.say("drop_less"), **numbers)
+    message = messages.say("effect_fine", version=subject.version, effect=subject.effect_words)
+    return says("pass", message, **numbers)
+
+
 @GATES.rule("teacher_terms", group=STAGE)
 def teacher_terms(evidence: Evidence) -> Finding:
     """Whoever wrote rows allows training on them: each teacher's terms were answered, and none forbids it."""

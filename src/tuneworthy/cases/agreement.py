@@ -1,0 +1,73 @@
+"""Whether a row gives the answer that a case expects: what tells a copy of its question from a neighbour of it."""
+
+from typing import Any, Final, Literal
+
+from tuneworthy.cases.normalize import normalised_bytes, words
+from tuneworthy.cases.task_kind import answer_text, parse_object
+from tuneworthy.types import UNLABELLED, Case, Example, canonical
+
+# `other`: a label, JSON or a short answer that is not the expected one. `unlike`: free text in other words.
+Agreement = Literal["same", "other", "unlike", "unknown"]
+
+# Words of an answer that is compared as a whole.
+_SHORT: Final = 10
+# Share of the words of two texts, together, that both have.
+_ALIKE: Final = 0.5
+
+
+class ExpectedAnswer:
+    """The answer that a case expects, prepared to be compared with those of many rows.
+
+    Args:
+        expected: As in `Case`; of a list of texts, each is right.
+    """
+
+    def __init__(self, expected: Any) -> None:
+        self._known = expected is not UNLABELLED and expected is not None and expected != ""
+        several = isinstance(expected, list) and bool(expected) and not isinstance(expected[0], dict)
+        texts = [answer_text(value) for value in (expected if several else [expected])] if self._known else []
+        self._forms = {_form(text) for text in texts}
+        self._words = [words(text) for text in texts]
+
+    def agreement(self, row: Case | Example) -> Agreement:
+        """Compare the answer of `row`."""
+        answer = answer_of(row)
+        if not self._known or not answer.strip():
+            return "unknown"
+        if _form(answer) in self._forms:
+            return "same"
+        if any(form.startswith((b"{", b"[")) for form in self._forms):
+            return "other"
+        own = words(answer)
+        short = any(len(each) <= _SHORT for each in self._words)
+        if short and len(own) <= _SHORT:
+            return "other"
+        if short:  # the answer may come after some reasoning
+            return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
+        return "same" if any(_alike(set(own), set(each)) for each in self._words) else "unlike"
+
+
+def answer_of(row: Case | Example) -> str:
+    """Return the answer of a row as a text; "" without one."""
+    if isinstance(row, Example):
+        return row.answer
+    return answer_text(row.expected) if row.labelled and row.expected is not None else ""
+
+
+def _form(text: str) -> bytes:
+    """Return what two answers that mean the same have in common: JSON with sorted keys, and letters and digits."""
+    value = parse_object(text)
+    return normalised_bytes(text) if value is UNLABELLED else canonical(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON whose texts are letters and digits only."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return normalised_bytes(value).decode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def _alike(one: set[str], other: set[str]) -> bool:
+    return len(one & other) >= _ALIKE * len(one | other)

@@ -1,0 +1,196 @@
+"""Answers that say nothing: template tokens, placeholders, open reasoning, echoes, loops, tracebacks.
+
+The patterns are data (`degenerate.json`). RE2 searches them without look-around, in linear time.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any, Final
+
+import orjson
+import re2
+
+from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.types import UNLABELLED, Example
+
+# Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
+_MIN_ECHO: Final = 3
+# Words of an answer from which it can be a loop; words of the longest unit that is repeated.
+_MIN_LOOP: Final = 10
+_LONGEST_UNIT: Final = 60
+# Share of distinct pairs of words above which no loop is looked for.
+_DISTINCT: Final = 0.8
+# Repetitions after the first: of a short unit, and of one of `_LONG_UNIT` words.
+_REPEATED: Final = 3
+_LONG_UNIT: Final = 8
+# Characters of an answer in which a provider's error stands alone.
+_ERROR_CHARS: Final = 1000
+_ERROR_HEAD: Final = 120
+# Share of echoes above which they are the task, and rows from which it is known.
+_ECHO_TASK: Final = 0.05
+_MIN_ROWS: Final = 100
+# What stands between several labels.
+_SEVERAL: Final = re.compile(r"[,;|\n]")
+
+
+def _pattern(pattern: str) -> Any:
+    """Compile `pattern` for UTF-8 that is read byte by byte, so that no text is refused."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(pattern.encode(), options)
+
+
+def _compiled() -> dict[str, Any]:
+    """Return the patterns of `degenerate.json` by name: alternatives, in which ``<<PART>>`` is a list of words."""
+    data = orjson.loads(files("tuneworthy.dataset.checks").joinpath("degenerate.json").read_bytes())
+    parts: dict[str, str] = data["parts"]
+    joined = {name: "|".join(several) for name, several in data["patterns"].items()}
+    return {name: _pattern(re.sub("<<([A-Z]+)>>", lambda part: parts[part[1]], one)) for name, one in joined.items()}
+
+
+_PATTERNS: Final = _compiled()
+
+
+def _holds(name: str, text: str) -> bool:
+    return _PATTERNS[name].search(_bytes(text)) is not None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _prose(answer: str) -> bytes:
+    """Return an answer without its code."""
+    raw = _bytes(answer)
+    prose: bytes = _PATTERNS["code"].sub(b" ", raw) if "`" in answer else raw
+    return prose
+
+
+def _template_token(row: Example, context: CheckContext) -> bool:
+    texts = (message.get("content") for message in row.messages)
+    return any(isinstance(text, str) and _holds("tokens", text) for text in texts)
+
+
+def _placeholder(row: Example, context: CheckContext) -> bool:
+    match = _PATTERNS["placeholders"].search(_prose(row.answer))
+    if match is None or match.group() in _bytes(row.question):
+        return False
+    return not _holds("about_templates", row.question)
+
+
+def _open_thinking(row: Example, context: CheckContext) -> bool:
+    raw = _bytes(row.answer)
+    ends = [match.end() for match in _PATTERNS["close"].finditer(raw)]
+    starts = [match.start() for match in _PATTERNS["open"].finditer(raw)]
+    if not starts and not ends:
+        return False
+    return len(starts) != len(ends) or starts[0] > ends[0] or not raw[ends[-1] :].strip()
+
+
+def _echo(row: Example, context: CheckContext) -> bool:
+    answer, question = row.answer.strip(), row.question.strip()
+    if not 0.9 * len(question) <= len(answer) <= 1.2 * len(question) + 30 or len(question.split()) < _MIN_ECHO:
+        return False
+    folded, whole = normalise(answer), normalise(question)
+    return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
+
+
+def loops(answer: str) -> bool:
+    """Whether `answer` says the same again and again: a unit of words, or one letter.
+
+    >>> loops("We will help. " * 6), loops("yes, yes, it works and it works well"), loops("O O O O O O O O O O O O")
+    (True, False, False)
+    """
+    tokens = answer.split()
+    if len(answer) > 20 * max(1, len(tokens)):
+        tokens = list(answer)
+    pairs = list(pairwise(tokens))
+    if len(tokens) < _MIN_LOOP or len(set(pairs)) > _DISTINCT * len(pairs) or parse_object(answer) is not UNLABELLED:
+        return False
+    return any(_repeats(tokens, size) for size in range(1, min(_LONGEST_UNIT, len(tokens) // 2) + 1))
+
+
+def _repeats(tokens: Sequence[str], size: int) -> bool:
+    """Whether a unit of `size` tokens, one of them a word, is repeated often enough."""
+    enough = max(_MIN_LOOP - 1, size * (_REPEATED if size < _LONG_UNIT else _REPEATED - 1))
+    run = 0
+    for place in range(size, len(tokens)):
+        run = run + 1 if tokens[place] == tokens[place - size] else 0
+        if run >= enough:
+            unit = tokens[place - size + 1 : place + 1]
+            return any(sum(map(str.isalpha, token)) > 1 for token in unit) or len(set("".join(unit))) > 3
+    return False
+
+
+def _loop(row: Example, context: CheckContext) -> bool:
+    return loops(row.answer) and not loops(row.question)
+
+
+def _traceback(row: Example, context: CheckContext) -> bool:
+    return bool(_PATTERNS["traceback"].search(_prose(row.answer))) and not _holds("about_errors", row.question)
+
+
+def _provider_error(row: Example, context: CheckContext) -> bool:
+    match: Any = _PATTERNS["error"].search(_bytes(row.answer)) if len(row.answer) <= _ERROR_CHARS else None
+    return match is not None and match.start() <= _ERROR_HEAD and not _holds("about_errors", row.question)
+
+
+def _outside_labels(row: Example, context: CheckContext) -> bool:
+    answer = row.answer
+    if not context.labels or not answer.strip() or row.messages[-1].get("tool_calls"):
+        return False
+    known = _folded_labels(tuple(context.labels))
+    several = parse_object(answer)
+    parts = several if isinstance(several, list) else _SEVERAL.split(answer)
+    return normalise(answer) not in known and not all(normalise(str(part)) in known for part in parts)
+
+
+@lru_cache(maxsize=8)
+def _folded_labels(labels: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(normalise, labels))
+
+
+# Code to what recognises it, most certain first; a row has one code.
+_TESTS: Final[Mapping[str, Callable[[Example, CheckContext], bool]]] = {
+    "template_token": _template_token,
+    "open_thinking": _open_thinking,
+    "traceback": _traceback,
+    "provider_error": _provider_error,
+    "placeholder": _placeholder,
+    "loop": _loop,
+    "echo": _echo,
+    "outside_labels": _outside_labels,
+}
+
+
+@DATA_CHECKS.rule(
+    "degenerate",
+    codes=messages.REASONS["degenerate"],
+    gate=frozenset({"template_token", "placeholder"}),
+    whole=True,
+)
+def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    """Answers that say nothing: what a template, a server or a stuck model left in the log.
+
+    Control tokens of a chat template are looked for in every turn, all else in the answer only. Placeholders do not
+    count in code, nor where the question is about templates; tracebacks and errors of a provider do not count where the
+    question is about errors. Where more than 5% of the answers equal their question, that is the task, as in
+    correcting a text, and echoes are only reported. An answer outside the labels counts for tasks with few labels.
+
+    Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
+    """
+    codes = {number: code for number, row in enumerate(rows) if (code := _code(row, context))}
+    is_task = Counter(codes.values())["echo"] > _ECHO_TASK * len(rows) >= _ECHO_TASK * _MIN_ROWS
+    for number, code in codes.items():
+        yield RowFinding(row=number, code=code, action="report" if code == "echo" and is_task else "drop")
+
+
+def _code(row: Example, context: CheckContext) -> str:
+    return next((code for code, holds in _TESTS.items() if holds(row, context)), "")

@@ -1,0 +1,140 @@
+"""Whether an answer refuses: a small linear classifier over sentences, trained on rows that lie beside this module.
+
+`refusals.json` holds, by language, refusals and what is easily taken for one: honest answers with a negation, an
+apology, or "I don't know". The classifier reads the first sentences of an answer; one refusing sentence is enough, as
+long as no help of some length follows it. It is trained once in a process, in about a second, with a fixed seed.
+
+`python -m scripts.bad_answers` measures it on wordings that are not in the file.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+import orjson
+
+# Sentences at the beginning of an answer that are read, and characters.
+_SENTENCES: Final = 3
+_HEAD: Final = 400
+# Characters of an answer from which a refusing sentence is only a remark beside the help.
+LONGEST: Final = 1500
+# Probability from which a sentence refuses.
+THRESHOLD: Final = 0.7
+# Rows that are composed from each refusal and each answer.
+_PER_REFUSAL: Final = 6
+_PER_ANSWER: Final = 4
+_SEED: Final = 19
+_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
+_PLAIN: Final = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
+_TOKEN: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+# Concepts without one of which nobody refuses; most sentences hold none.
+_CUES: Final = frozenset({"NEG", "DENY", "BOT", "WILL"})
+
+
+@cache
+def _parts() -> Mapping[str, Any]:
+    parts: dict[str, Any] = orjson.loads(files("tuneworthy.dataset").joinpath("refusals.json").read_bytes())
+    return parts
+
+
+@cache
+def _concepts() -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
+    """Return the concept of each word, and of each beginning of words."""
+    listed = [(word, name) for name, words in _parts()["concepts"].items() for word in words.casefold().split()]
+    stems = [(word[:-1], name) for word, name in listed if word.endswith("*")]
+    return dict(reversed([pair for pair in listed if pair[0][-1] != "*"])), stems
+
+
+@lru_cache(maxsize=100_000)
+def _concept(word: str) -> str:
+    whole, stems = _concepts()
+    return whole.get(word) or next((name for stem, name in stems if word.startswith(stem)), "")
+
+
+def _outline(sentence: str) -> list[str]:
+    """Return the concepts of a sentence in their order: the same in all languages."""
+    names = (_concept(word) for token in _TOKEN.findall(sentence) for word in _split(token))
+    return [name for name in names if name]
+
+
+def _split(token: str) -> Sequence[str]:
+    """Return a token as one word if it is known, else by its apostrophe: "n'entre" is two words."""
+    return (token,) if "'" not in token or _concept(token) else token.split("'")
+
+
+@cache
+def training_rows() -> tuple[list[str], list[int]]:
+    """Return sentences and whether each refuses, composed from the parts in `refusals.json`."""
+    rng = random.Random(_SEED)
+    texts, labels = [], []
+    for each in _parts()["languages"].values():
+        for refusal in each["refusals"]:
+            for _ in range(_PER_REFUSAL):
+                texts.append(rng.choice(each["openers"]) + refusal.format(task=rng.choice(each["tasks"])))
+                labels.append(1)
+        for answer in [*each["answers"], *each["closers"]]:
+            for text in {answer.format(topic=topic): None for topic in rng.sample(each["topics"], _PER_ANSWER)}:
+                texts.append(text)
+                labels.append(0)
+    return [_plain(text) for text in texts], labels
+
+
+@cache
+def _classifier() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline, make_union
+
+    words = TfidfVectorizer(ngram_range=(1, 3), token_pattern=r"[\w']+", sublinear_tf=True)
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2)
+    outlines = TfidfVectorizer(analyzer=_outline_parts, sublinear_tf=True)
+    classifier = make_pipeline(make_union(words, letters, outlines), LogisticRegression(C=20.0, solver="liblinear"))
+    texts, labels = training_rows()
+    return classifier.fit(texts, labels)
+
+
+def _outline_parts(sentence: str) -> list[str]:
+    """Return runs of one to four concepts, and each pair in its order."""
+    names = _outline(sentence)
+    runs = [" ".join(names[i : i + n]) for n in range(1, 5) for i in range(len(names) - n + 1)]
+    return runs + [f"{a}..{b}" for i, a in enumerate(names) for b in names[i + 2 : i + 8]]
+
+
+def sentences(answer: str) -> list[str]:
+    """Return the first sentences of `answer` that could refuse.
+
+    >>> sentences("Hello there. I can't help with that.")
+    ["i can't help with that."]
+    """
+    heads = [one for one in _END.split(_plain(answer[:_HEAD].strip())) if one]
+    return [one for one in heads[:_SENTENCES] if not _CUES.isdisjoint(_outline(one))]
+
+
+def score(texts: Sequence[str]) -> list[float]:
+    """Return the probability that each sentence refuses."""
+    return [float(one) for one in _classifier().predict_proba(texts)[:, 1]] if texts else []
+
+
+@lru_cache(maxsize=4096)
+def refuses(answer: str) -> bool:
+    """Whether `answer` refuses to answer.
+
+    >>> refuses("I'm sorry, but I can't help with that."), refuses("I don't know."), refuses("You can't change it.")
+    (True, False, False)
+    """
+    return len(answer) <= LONGEST and any(one >= THRESHOLD for one in score(sentences(answer)))
+
+
+def find_refusals(answers: Sequence[str]) -> Iterator[int]:
+    """Yield the positions of the answers that refuse, in order."""
+    listed = {answer: sentences(answer) for answer in answers if len(answer) <= LONGEST}
+    distinct = sorted({one for several in listed.values() for one in several})
+    bad = {one for one, probability in zip(distinct, score(distinct), strict=True) if probability >= THRESHOLD}
+    return (number for number, answer in enumerate(answers) if not bad.isdisjoint(listed.get(answer, ())))
+
+
+def _plain(text: str) -> str:
+    return text.casefold().translate(_PLAIN)

@@ -1,0 +1,236 @@
+"""What leaving rows out does to accuracy is measured, and a check that is shown to cost accuracy only reports."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dataset.check_rows import Meaning, row
+from tuneworthy.config.data import DataSection
+from tuneworthy.dataset import CheckContext, DataCheck, RowFinding
+from tuneworthy.dataset.check_runner import CheckedRows, run_checks
+from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _merged, over_cap
+from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
+from tuneworthy.dataset.checks.label_errors import LabelErrors
+from tuneworthy.dataset.dedup.near import near_duplicates
+from tuneworthy.dataset.effect import FEW, Effect, EffectMeter, effect_words
+from tuneworthy.dataset.rows import StoredRows, row_of
+from tuneworthy.types import Case, Example
+
+LABELS = ("lost", "slow", "price", "close")
+WORDINGS = {
+    "lost": ("it is gone", "cannot find it", "where did it go", "someone took it"),
+    "slow": ("it takes ages", "still waiting", "hurry up with it", "no progress at all"),
+    "price": ("what is the fee", "too expensive", "how much is it", "the bill is wrong"),
+    "close": ("shut it down", "I want to leave", "end the contract", "delete everything"),
+}
+BESIDE = ("today", "again", "please", "my friend says", "as I wrote", "on the phone", "for the shop", "in the app")
+
+
+def rows_of(n: int, seed: int = 1) -> list[Example]:
+    """Return rows of four labels, each asked in four wordings."""
+    rng = random.Random(seed)
+    drawn = [(label, rng.choice(WORDINGS[label])) for label in (LABELS[i % 4] for i in range(n))]
+    return [
+        row(f"{rng.choice(BESIDE)} {words} {rng.choice(BESIDE)} {i}", label) for i, (label, words) in enumerate(drawn)
+    ]
+
+
+def stored(folder: Path, rows: Sequence[Example]) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row_of(one)) + "\n" for one in rows))
+    return path
+
+
+def dropping(bad: Callable[[Example], bool], *, certain: bool = False) -> DataCheck:
+    """Return a check that asks for the rows that are `bad` to leave."""
+
+    def examine(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        return (RowFinding(row=number, code="odd") for number, one in enumerate(rows) if bad(one))
+
+    return DataCheck(name="dropping", examine=examine, codes={"odd": "an odd row"}, certain=certain)
+
+
+def other_wordings(one: Example) -> bool:
+    """Whether a row is not in the first wording of its label: what a check for paraphrases might take for copies."""
+    return WORDINGS[one.answer][0] not in one.question
+
+
+def run(path: Path, check: DataCheck, rows: Sequence[Example], policy: dict[str, str] | None = None) -> CheckedRows:
+    labels = Counter(one.answer for one in rows)
+    dev = [Case(id=one.id, input=one.question, expected=one.answer) for one in rows_of(80, seed=2)]
+    of_labels = set(labels) <= set(LABELS) and len(rows) > 30
+    meter = EffectMeter(dev=dev, labels=labels) if of_labels else EffectMeter()
+    return run_checks(path, [check], CheckContext(), policy=policy or {}, meter=meter)  # type: ignore[arg-type]
+
+
+def effect_of(checked: CheckedRows) -> Effect:
+    (stage,) = checked.stages
+    assert stage.effect is not None
+    return stage.effect
+
+
+@pytest.fixture(scope="module")
+def costly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Example]]:
+    rows = rows_of(200)
+    return stored(tmp_path_factory.mktemp("costly"), rows), rows
+
+
+def test_a_check_that_is_shown_to_cost_accuracy_reports_instead(costly: tuple[Path, list[Example]]) -> None:
+    path, rows = costly
+    checked = run(path, dropping(other_wordings), rows)
+    effect = effect_of(checked)
+    assert effect.status == "measured" and effect.costs and effect.baseline == "linear"
+    assert len(checked.rows) == len(rows)
+    (stage,) = checked.stages
+    assert {one.action for one in stage.decisions} == {"report"}
+    assert "only reported" in effect_words(effect)
+    assert list(effect.labels) and all(0.5 < share < 1 for _, share in effect.labels.values())
+
+
+def test_what_leaves_at_any_cost_and_what_the_policy_drops_is_dropped(costly: tuple[Path, list[Example]]) -> None:
+    path, rows = costly
+    for checked in (
+        run(path, dropping(other_wordings, certain=True), rows),
+        run(path, dropping(other_wordings), rows, {"odd": "drop"}),
+        run_checks(path, [dropping(other_wordings)], CheckContext(), policy={}),
+    ):
+        assert len(checked.rows) == sum(not other_wordings(one) for one in rows)
+
+
+def test_a_check_that_drops_wrong_rows_drops_them(tmp_path: Path) -> None:
+    rows = rows_of(300)
+    wrong = [row(f"{one.question} x", LABELS[(LABELS.index(one.answer) + 1) % 4]) for one in rows[:60]]
+    checked = run(stored(tmp_path, [*rows, *wrong]), dropping(lambda one: one.question.endswith("x")), rows)
+    effect = effect_of(checked)
+    assert effect.status == "measured" and not effect.costs and len(checked.rows) == 300
+    assert effect.delta is not None and effect.delta >= 0
+
+
+def test_few_rows_and_few_questions_are_not_measured_and_say_so(tmp_path: Path) -> None:
+    rows = rows_of(250)
+    path = stored(tmp_path, rows)
+    effect = effect_of(run(path, dropping(lambda one: one.question.endswith(" 7")), rows))
+    assert (effect.status, effect.n_dropped) == ("few", 1) and FEW * 250 > 1
+    assert "0.5%" in effect_words(effect)
+    (tmp_path / "q").mkdir()
+    path = stored(tmp_path / "q", rows[:30])
+    effect = effect_of(run(path, dropping(lambda one: one.question.endswith(" 7")), rows[:30]))
+    assert effect.status == "unmeasured" and "too few questions" in effect_words(effect)
+
+
+def test_free_text_is_measured_by_the_answer_of_the_nearest_row(tmp_path: Path) -> None:
+    advice = "{} needs a longer answer than a label, with many words of advice for you"
+    text = {label: advice.format(label) for label in LABELS}
+    rows = [row(one.question, text[one.answer]) for one in rows_of(200)]
+    effect = effect_of(run(stored(tmp_path, rows), dropping(lambda one: one.question[-1] in "13579"), rows))
+    assert (effect.status, effect.baseline) == ("measured", "nearest")
+
+
+def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_the_cases(tmp_path: Path) -> None:
+    rows = StoredRows(stored(tmp_path, rows_of(200)))
+    meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
+    first, again = (meter.measure(rows, range(50), {}) for _ in range(2))
+    assert first == again
+    weights = meter._weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
+    assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
+
+
+def test_what_is_installed_switches_no_check_on() -> None:
+    assert DataSection().encoder == "off"
+
+
+# --- duplicates by task ---------------------------------------------------------------------------------------------
+
+ASKED = "please tell me in which state the order {} for our house in {} is and when it will be delivered"
+
+
+@pytest.mark.parametrize(("number", "place"), [("A-1207", "Oslo"), ("1207", "Bergen")])
+def test_texts_that_differ_in_numbers_names_or_codes_are_no_duplicates(number: str, place: str) -> None:
+    same, other = ASKED.format("1207", "Oslo"), ASKED.format(number, place)
+    rows = [row(same, "status"), row(other, "status"), row(f"{same} thanks", "status")]
+    assert [(one.row, one.other) for one in NearCheck()(rows, CheckContext())] == [(2, 0)]
+    assert near_duplicates([one.question for one in rows]).of.tolist() == [-1, 0, 0]  # their words alone say so
+
+
+def test_other_wordings_of_short_answers_stay_and_of_long_ones_a_few_stay() -> None:
+    long = "Open the page of your account and choose the second entry, where the balance is shown to you every day."
+    asked = [
+        f"balance {word}"
+        for word in ["see", "show", "look", "find", "get", "view", "check", "read", "open", "know", "tell", "ask"]
+    ]
+    context = CheckContext(encoder=Meaning("balance"))
+    for answer, dropped in (("balance", 0), (long, 3)):
+        rows = [row(question, answer) for question in asked]
+        findings = list(SemanticCheck(method="semdedup", most=9)(rows, context))
+        assert len(findings) == 11 and sum(one.action == "drop" for one in findings) == dropped
+        assert all(one.message == "cosine 1.00" for one in findings)
+
+
+# --- concentration and labels ---------------------------------------------------------------------------------------
+
+
+def test_a_label_is_capped_unless_the_cases_have_as_many_of_it() -> None:
+    labels = tuple(f"l{i}" for i in range(40))
+    rows = [row(f"q {i}", labels[i % 40]) for i in range(400)] + [row(f"much {i}", "l0") for i in range(400)]
+    flat = tuple(Case(id=str(i), input=f"c {i}", expected=labels[i % 40]) for i in range(200))
+    skewed = tuple(Case(id=str(i), input=f"c {i}", expected="l0" if i % 2 else labels[i % 40]) for i in range(200))
+    dropped = {}
+    for name, cases in (("flat", flat), ("skewed", skewed)):
+        findings = list(Concentration()(rows, CheckContext(cases=cases, labels=labels)))
+        dropped[name] = [one for one in findings if one.code == "over_cap"]
+        assert {one.message for one in dropped[name]} <= {"l0"}
+    left = 800 - len(dropped["flat"])
+    assert (410 - len(dropped["flat"])) / left <= 0.1
+    assert dropped["skewed"] == []
+    assert over_cap([0] * 8 + [1, 2], 0.1, wanted={0: 0.9}) == []
+
+
+def test_a_topic_that_fell_apart_is_one_topic() -> None:
+    size = MIN_MERGED + 3
+    alike = np.full((3 * size, 3 * size), 0.05, np.float32)
+    alike[: 2 * size, : 2 * size] = 0.38  # two halves of one topic: members are as like the other half
+    for part in range(3):
+        alike[part * size : (part + 1) * size, part * size : (part + 1) * size] = 0.45
+    near = alike >= 0.4
+    assert _merged(alike, near, [0, size, 2 * size]).tolist() == [0, 0, 2]
+
+
+def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() -> None:
+    rows = rows_of(200)
+    rows[0] = row(rows[0].question, "close")
+    findings = {odds: list(LabelErrors(odds=odds)(rows, CheckContext(labels=LABELS))) for odds in (5, 1e9)}
+    assert {one.row: one.action for one in findings[5]}[0] == "drop"
+    assert {one.action for one in findings[1e9]} == {"report"}
+
+
+def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> None:
+    advice = "{} is what this answer of more than a few words is about"
+    rows = [row(one.question, advice.format(one.answer)) for one in rows_of(200)]
+    rows[0] = row(rows[0].question, advice.format("close"))
+    findings = list(LabelErrors(odds=5)(rows, CheckContext()))
+    assert {one.row: one.action for one in findings}[0] == "drop"
+    assert {one.message for one in findings} == {"rows with similar questions have another answer"}
+    assert (
+        list(
+            LabelErrors(odds=5)([row(one.question, f"{one.answer} {i}") for i, one in enumerate(rows)], CheckContext())
+        )
+        == []
+    )
+
+
+def test_a_model_that_predicts_little_drops_nothing_and_json_is_no_label() -> None:
+    rng = random.Random(4)
+    by_chance = [row(one.question, rng.choice(LABELS)) for one in rows_of(200)]
+    findings = list(LabelErrors(odds=1)(by_chance, CheckContext(labels=LABELS)))
+    assert findings and {one.action for one in findings} == {"report"}
+    assert list(LabelErrors(odds=1)(by_chance, CheckContext())) == []
+    as_json = [row(one.question, json.dumps({"about": one.answer})) for one in rows_of(200)]
+    as_json[0] = row(as_json[0].question, json.dumps({"about": "close"}))
+    assert list(LabelErrors(odds=1)(as_json, CheckContext())) == []
