@@ -73,21 +73,18 @@ def test_the_overlaps_of_real_data_are_those_that_were_looked_at(tmp_path: Path)
         read_cases(DATA / "banking77/test.csv").cases,
         read_examples(DATA / "banking77/train.csv").examples,
     )
-    banking = find_overlaps(examples, cases[:400])
-    found = {"exact": 1, "prompt": 0, "ngram": 43, "edit": 100, "group": 0}
-    assert (banking.by_reason, banking.n_cases_overlapping) == (found, 106)
+    banking = find_overlaps(examples, cases)
+    found = {"exact": 28, "prompt": 0, "ngram": 375, "edit": 787, "group": 0}
+    assert (banking.by_reason, banking.n_cases_overlapping) == (found, 843)
     assert same_answer(banking, cases) == 1
     cases, examples = (
         read_cases(restaurant(tmp_path, "test")).cases,
         read_examples(restaurant(tmp_path, "train")).examples,
     )
-    slots = find_overlaps(examples, cases[:400])
-    found = {"exact": 41, "prompt": 0, "ngram": 9, "edit": 14, "group": 0}
-    assert same_answer(slots, cases) == 1
-    assert (slots.by_reason, slots.n_cases_overlapping) == (found, 59)
-    # The more cases, the more rows are near one of them by chance, as cases are near each other.
-    near = {"ngram": 0, "edit": 0}
-    assert find_overlaps(examples, cases).by_reason == {"exact": 268, "prompt": 0, "group": 0} | near
+    slots = find_overlaps(examples, cases)
+    found = {"exact": 268, "prompt": 0, "ngram": 193, "edit": 530, "group": 0}
+    assert same_answer(slots, cases) >= 0.95
+    assert (slots.by_reason, slots.n_cases_overlapping) == (found, 668)
 
 
 def same_answer(overlaps: Overlaps[Example], cases: Sequence[Case]) -> float:

@@ -194,7 +194,7 @@ PLANTED: dict[str, list[Planted]] = {
                  row("Where is the page?", "Where is the page? It is on the left of it.")]),
         Planted("outside_labels", [row("Hm?", "about_cards"), row("Hm?", "The label is about_card.")],
                 [row("Hm?", "About card"), row("Hm?", "about_card, about_refund"), row("Hm?", '["about_card"]')],
-                labels=LABELS),
+                labels=LABELS, action="report"),  # the other rows are outside as well
     ],
     "exact": [
         Planted("exact_duplicate",

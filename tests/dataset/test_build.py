@@ -214,8 +214,7 @@ LONG = "Which of these 3 parts do you still have? " + " ".join(f"bolt{n} nut{n *
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    answer = "Open the page on card."
-    rows = [*map(plain, clean()), pair(LONG, answer), pair(f"{LONG} {LEAK}", answer)]
+    rows = [*map(plain, clean()), pair(LONG, "yes"), pair(f"{LONG} {LEAK}", "yes")]  # the answer of the case
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
@@ -302,13 +301,13 @@ def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
         return Effect(status="measured", n_rows=90, n_dropped=len(dropped), delta=-0.01, ci95=ci, n=90)
 
     monkeypatch.setattr(EffectMeter, "measure", measure)
-    root = project(tmp_path / "p")
+    root = project(tmp_path / "p", 'off = ["degenerate"]')  # else it finds what `refusal` leaves
     assert invoke(["data", "build", "--project", str(root)]) == 0
     recipe = version_of(root).recipe
     stages = {stage["check"]: (stage["n_drop"], stage["n_report"]) for stage in recipe["checks"]}
     assert sorted(stages[name] for name in ("refusal", "exact", "near")) == [(0, 1), (1, 0), (1, 0)]
     assert sum("All checks together cost accuracy" in note for note in recipe["notes"]) == 1
-    root = project(tmp_path / "q", 'policy = { refusal = "drop", exact = "drop", near = "drop" }')
+    root = project(tmp_path / "q", 'off = ["degenerate"]\npolicy = { refusal = "drop", exact = "drop", near = "drop" }')
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert version_of(root).recipe["n_rows"] == recipe["n_rows"] - 1
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.check_rows import CASE, PLANTED, Planted, clean, faq, row
+from tests.dataset.check_rows import CASE, LABELS, PLANTED, Planted, clean, faq, labelled, row
 from tests.dataset.plain_overlap import plain_hits
 from tuneworthy.cases import contamination_index
 from tuneworthy.cases.contamination_index import ContaminationIndex
@@ -84,6 +84,20 @@ def test_with_the_check_switched_off_nobody_tells(name: str, planted: Planted) -
     off = {other: each for other, each in data_checks().items() if other != name}
     assert told(found(off, rows, planted.context), planted, len(clean())) == set()
     assert told(found(data_checks(), rows, planted.context), planted, len(clean())) != set()
+
+
+def test_answers_outside_the_labels_leave_where_they_are_few_and_the_cases_expect_labels() -> None:
+    rows = [*labelled(wrong=False), row("Hm?", "about_cards")]
+    expected = tuple(Case(id=str(i), input=f"Hm {i}?", expected=LABELS[i % 3]) for i in range(30))
+    check = data_checks()["degenerate"]
+
+    def actions(cases: Sequence[Case], more: int = 0) -> list[str]:
+        context = CheckContext(cases=cases, labels=LABELS)
+        return [one.action for one in check.run([*rows, *(row("Hm?", f"kind {i}") for i in range(more))], context)]
+
+    assert actions(expected) == ["drop"]
+    assert actions(expected, more=10) == ["report"] * 11
+    assert actions([replace(case, expected=f"Open page {case.id}.") for case in expected]) == ["report"]
 
 
 @pytest.mark.parametrize("name", list(PLANTED))

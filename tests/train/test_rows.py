@@ -56,7 +56,7 @@ def freeze_rows(store: Folder, chats: list[list[dict[str, Any]]]) -> None:
     """A version of these rows."""
     rows = [{"id": content_hash(one), "source": "f", "messages": one} for one in chats]
     lines = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
-    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}, "depends": {}})
+    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []})
 
 
 def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
@@ -67,7 +67,7 @@ def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
     ]
     lines = {"rows.jsonl": rows, "rejects.jsonl": rejects, "findings.jsonl": []}
     contents = {name: [orjson.dumps(one) + b"\n" for one in lines[name]] for name in FILES}
-    return freeze(store, contents, {"unsafe": unsafe, "gates": [], "times": {}, "depends": {}}).id
+    return freeze(store, contents, {"unsafe": unsafe, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []}).id
 
 
 def gathered(root: Path, *, unsafe: bool) -> Material:

@@ -20,7 +20,7 @@ R = TypeVar("R", Case, Example)
 KEPT_SHARE: Final = 0.2
 _MIN_ROWS: Final = 5
 # Share of the rows that may be dropped as near copies without a look at how alike the cases are.
-FEW_NEAR: Final = 0.02
+FEW_NEAR: Final = 0.2
 # Near copies among the rows against those that are expected, as cases that nobody copied resemble each other as well.
 MOST_NATURAL: Final = 1.5
 
@@ -107,9 +107,9 @@ def search(
 ) -> tuple[list[OverlapHit], tuple[AnswerLoss, ...]]:
     """Return the rows whose question overlaps with one of `cases`, in order, and what dropping the certain ones costs.
 
-    Near copies are not certain where rows resemble cases as often as cases resemble each other: of a small language
-    everything is a near copy. Where every row of an answer would be dropped, a share of those that are no exact copies
-    is no longer certain.
+    Near copies are not certain where many examples resemble cases, as often as cases resemble each other: of a small
+    language everything is a near copy. Where every row of an answer would be dropped, a share of those that are no
+    exact copies is no longer certain.
 
     Args:
         rows: Examples (or dev cases).
@@ -124,9 +124,9 @@ def search(
     index.weigh(rows if among is None else among)
     kind = guess_kind(case.expected for case in index.cases).name
     if kind not in {"label", "json"}:
-        return _doubted(index, list(index.find(rows)), len(rows)), ()
+        return _doubted(index, list(index.find(rows)), rows), ()
     counts: Counter[str] = Counter()
-    hits = _doubted(index, list(index.find(_counted(rows, kind, counts))), len(rows))
+    hits = _doubted(index, list(index.find(_counted(rows, kind, counts))), rows)
     by_answer: dict[str, list[int]] = defaultdict(list)
     for place, hit in enumerate(hits):
         if hit.certain:
@@ -142,12 +142,15 @@ def search(
     return hits, tuple(sorted(prices, key=lambda price: (-price.share, price.answer)))
 
 
-def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], n_rows: int) -> list[OverlapHit]:
-    """Return the hits, near copies no longer certain where rows resemble cases as cases resemble each other."""
+def _doubted(
+    index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[Case | Example]
+) -> list[OverlapHit]:
+    """Return the hits, near copies no longer certain where examples resemble cases as cases resemble each other."""
     from tuneworthy.cases.contamination_index import NEAR
 
-    n_near = sum(hit.certain and hit.reason in NEAR for hit in hits)
-    if n_near <= FEW_NEAR * n_rows or n_near > MOST_NATURAL * n_rows * index.n_alike() / len(index.cases):
+    n_near, n_rows = sum(hit.certain and hit.reason in NEAR for hit in hits), len(rows)
+    few = n_near <= FEW_NEAR * n_rows or isinstance(rows[0], Case)
+    if few or n_near > MOST_NATURAL * n_rows * index.n_alike() / len(index.cases):
         return list(hits)
     return [replace(hit, certain=hit.certain and hit.reason not in NEAR) for hit in hits]
 

@@ -183,13 +183,22 @@ def _identifiers(module: str, pattern: str, words: str) -> Callable[[str], Spans
             if match and check(match.group()):
                 yield *match.span(), True
         for match in () if named else value.finditer(text):
-            if check(match.group()):
+            if check(match.group()) and not _goes_on(text, *match.span()):
                 yield *match.span(), True
 
     return spans
 
 
+def _goes_on(text: str, start: int, end: int) -> bool:
+    """Whether groups of four digits are some of the groups of a longer number, as of a card."""
+    if not _FOURS.fullmatch(text, start, end):
+        return False
+    return bool(_FOUR_BEHIND.match(text, end) or _FOUR_BEFORE.fullmatch(text, max(0, start - 5), start))
+
+
 _DIGITS = re.compile("[0-9]+")
+_FOURS = re.compile(r"[0-9]{4}(?:[ -][0-9]{4})+")
+_FOUR_BEHIND, _FOUR_BEFORE = re.compile(r"[ -][0-9]{4}(?![0-9])"), re.compile(r"[0-9]{4}[ -]")
 # How the digits of a card are written in groups.
 _GROUPED = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
 

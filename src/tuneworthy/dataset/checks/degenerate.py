@@ -15,7 +15,7 @@ import orjson
 import re2
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.types import UNLABELLED, Example
@@ -33,8 +33,8 @@ _LONG_UNIT: Final = 8
 # Characters of an answer in which a provider's error stands alone.
 _ERROR_CHARS: Final = 1000
 _ERROR_HEAD: Final = 120
-# Share of echoes above which they are the task, and rows from which it is known.
-_ECHO_TASK: Final = 0.05
+# Share of echoes, or of answers outside the labels, above which they are the task; and rows from which it is known.
+_IS_TASK: Final = 0.05
 _MIN_ROWS: Final = 100
 # What stands between several labels.
 _SEVERAL: Final = re.compile(r"[,;|\n]")
@@ -182,14 +182,23 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
     Control tokens of a chat template are looked for in every turn, all else in the answer only. Placeholders do not
     count in code, nor where the question is about templates; tracebacks and errors of a provider do not count where the
     question is about errors. Where more than 5% of the answers equal their question, that is the task, as in
-    correcting a text, and echoes are only reported. An answer outside the labels counts for tasks with few labels.
+    correcting a text, and echoes are only reported. So are answers outside the labels where there are that many of them, or
+    where the cases expect no labels.
 
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
     """
     codes = {number: code for number, row in enumerate(rows) if (code := _code(row, context))}
-    is_task = Counter(codes.values())["echo"] > _ECHO_TASK * len(rows) >= _ECHO_TASK * _MIN_ROWS
+    n = Counter(codes.values())
+    reported = {
+        "echo": n["echo"] > _IS_TASK * len(rows) >= _IS_TASK * _MIN_ROWS,
+        "outside_labels": n["outside_labels"] > _IS_TASK * len(rows) or not _expect_labels(context),
+    }
     for number, code in codes.items():
-        yield RowFinding(row=number, code=code, action="report" if code == "echo" and is_task else "drop")
+        yield RowFinding(row=number, code=code, action="report" if reported.get(code) else "drop")
+
+
+def _expect_labels(context: CheckContext) -> bool:
+    return guess_kind(case.expected for case in context.cases).name == "label"
 
 
 def _code(row: Example, context: CheckContext) -> str:
