@@ -8,7 +8,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,12 @@ from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
 
-FOLDS = 4
+# Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
+FOLDS, MANY_FOLDS, FEW_ROWS = 4, 10, 4_000
+# Rows up to which the nearest ones vote as well (with more, seconds become minutes and the vote adds little); how many
+# vote; the power of their cosine; the probability of a label that none of them has.
+MOST_VOTING, _VOTES, _POWER, _UNSEEN = 20_000, 12, 3, 1e-4
+_BLOCK = 500
 # Rows of a label; of rarer ones nothing can be learnt from the other folds.
 MIN_OF_A_LABEL = 4
 # Answers that are told apart where the task has no labels.
@@ -52,12 +57,13 @@ class Doubt:
 def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
     """Return the classes, sorted, and the probability of each for each text by a model that has not seen it.
 
-    Texts that differ in case and punctuation only are in one fold.
+    The probabilities of a linear classifier and of a vote of the nearest rows are averaged: where a label has few rows,
+    they err on different ones. Texts that differ in case and punctuation only are in one fold.
 
     Args:
         texts: ``(n_rows,)``.
         labels: ``(n_rows,)``, at least two different ones.
-        encoder: Its vectors give a second prediction; the two are averaged.
+        encoder: Its vectors give a further prediction.
         seed: Of the folds.
 
     Returns:
@@ -66,27 +72,32 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
     from tuneworthy.classical.features import TextFeatures
 
     classes, codes = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
-    folds = _folds(texts, codes, seed)
-    views: list[Any] = [TextFeatures().fit_transform(texts)]
+    n_folds = MANY_FOLDS if len(texts) < FEW_ROWS else FOLDS
+    folds = _folds(texts, codes, n_folds, seed)
+    features = TextFeatures().fit_transform(texts)
+    views: list[tuple[Any, Callable[..., NDArray[np.float64]]]] = [(features, _fit)]
+    if len(texts) <= MOST_VOTING:
+        views.append((features, _vote))
     if encoder is not None:
-        views.append(encoder.encode(texts))
+        views.append((encoder.encode(texts), _fit))
     total = np.zeros((len(texts), len(classes)))
-    for matrix in views:
-        for fold in range(FOLDS):
+    for matrix, predict in views:
+        for fold in range(n_folds):
             held_out = folds == fold
             learned = np.unique(codes[~held_out])
             if held_out.any() and len(learned) > 1:
-                total[np.ix_(held_out, learned)] += _fit(matrix[~held_out], codes[~held_out], matrix[held_out], seed)
+                predicted = predict(matrix[~held_out], codes[~held_out], matrix[held_out], seed)
+                total[np.ix_(held_out, learned)] += predicted
     return classes.tolist(), total / len(views)
 
 
-def _folds(texts: Sequence[str], codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
     first: dict[str, int] = {}
     owners = np.array([first.setdefault(normalise(text), row) for row, text in enumerate(texts)])
     order = np.random.default_rng(seed).permutation(len(texts))
     order = order[np.argsort(codes[order], kind="stable")]
     folds = np.zeros(len(texts), np.int64)
-    folds[order] = np.arange(len(texts)) % FOLDS
+    folds[order] = np.arange(len(texts)) % n_folds
     dealt: NDArray[np.int64] = folds[owners]
     return dealt
 
@@ -105,6 +116,20 @@ def _fit(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray
         model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, codes)
     margins = model.decision_function(test)
     return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * _TEMPERATURE)
+
+
+def _vote(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray[np.float64]:
+    """Return what the nearest rows say, as `_fit` does: each votes with a power of its cosine."""
+    learned, places = np.unique(codes, return_inverse=True)
+    votes = np.full((test.shape[0], len(learned)), _UNSEEN)
+    n = min(_VOTES, len(codes))
+    for start in range(0, test.shape[0], _BLOCK):
+        alike = (test[start : start + _BLOCK] @ matrix.T).toarray()
+        nearest = np.argpartition(-alike, n - 1, axis=1)[:, :n]
+        rows = np.arange(len(alike))[:, None]
+        np.add.at(votes[start : start + _BLOCK], (rows, places[nearest]), np.maximum(alike[rows, nearest], 0) ** _POWER)
+    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+    return shares
 
 
 def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> list[Doubt]:
@@ -152,12 +177,12 @@ def _shared(answers: Sequence[str]) -> set[str]:
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=2)
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, a model trained on the others predicts the label. Rows of which another label is at least `odds` times
+    For each row, models trained on the others predict the label. Rows of which another label is at least `odds` times
     as probable as their own leave. The rest is reported, the most doubtful first, with the predicted label: some are
     errors, some are only hard, so a person decides. Without labels, answers that several rows share are taken for them.
 
