@@ -297,15 +297,3 @@ def test_the_kind_is_guessed_on_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("text,label\n" + "".join(f"thing {i * 7919},label {i % 150}\n" for i in range(3000)))
     assert make_project(tmp_path / "p", path, n_cases=120).kind == "label"
-
-
-def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tmp_path: Path) -> None:
-    data = table(tmp_path / "d.csv", 60)
-    with data.open("a") as file:
-        file.write("contested,a\ncontested,b\ncontested,a\n")
-    made = make_project(tmp_path / "p", data)
-    assert "contested" not in (made.root / "cases.jsonl").read_text() and made.n_cases == 60
-    note = "rows that ask the same question do not expect the same answer (3 rows)"
-    assert any(note in line for line in made.notes), made.notes
-    with pytest.raises(DataError, match="one expected answer per question"):
-        read_cases(data)

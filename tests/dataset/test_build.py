@@ -301,13 +301,14 @@ def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
         return Effect(status="measured", n_rows=90, n_dropped=len(dropped), delta=-0.01, ci95=ci, n=90)
 
     monkeypatch.setattr(EffectMeter, "measure", measure)
-    root = project(tmp_path / "p", 'off = ["degenerate"]')  # else it finds what `refusal` leaves
+    root = project(tmp_path / "p", 'policy = { outside_labels = "report" }')  # else it finds what `refusal` leaves
     assert invoke(["data", "build", "--project", str(root)]) == 0
     recipe = version_of(root).recipe
     stages = {stage["check"]: (stage["n_drop"], stage["n_report"]) for stage in recipe["checks"]}
     assert sorted(stages[name] for name in ("refusal", "exact", "near")) == [(0, 1), (1, 0), (1, 0)]
     assert sum("All checks together cost accuracy" in note for note in recipe["notes"]) == 1
-    root = project(tmp_path / "q", 'off = ["degenerate"]\npolicy = { refusal = "drop", exact = "drop", near = "drop" }')
+    policy = 'policy = { outside_labels = "report", refusal = "drop", exact = "drop", near = "drop" }'
+    root = project(tmp_path / "q", policy)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert version_of(root).recipe["n_rows"] == recipe["n_rows"] - 1
 

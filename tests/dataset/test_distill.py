@@ -434,7 +434,7 @@ def test_another_teacher_is_not_added_unless_the_project_asks_for_a_mix(
 
 
 def test_a_model_that_changes_behind_its_address_is_another_teacher(tmp_path: Path) -> None:
-    say = "def say(request, question):\n    return Response(text=question[::-1], model='v2' if 'sum' in question else 'v1')"
+    say = "def say(request, asked):\n    return Response(text=asked[::-1], model='v2' if 'sum' in asked else 'v1')"
     root = project(tmp_path / "p", 'model = "big"', say)
     found = made(root, asked(root))
     (note,) = found.document["notes"]

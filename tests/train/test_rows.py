@@ -67,7 +67,8 @@ def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
     ]
     lines = {"rows.jsonl": rows, "rejects.jsonl": rejects, "findings.jsonl": []}
     contents = {name: [orjson.dumps(one) + b"\n" for one in lines[name]] for name in FILES}
-    return freeze(store, contents, {"unsafe": unsafe, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []}).id
+    recipe = {"unsafe": unsafe, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []}
+    return freeze(store, contents, recipe).id
 
 
 def gathered(root: Path, *, unsafe: bool) -> Material:

@@ -142,9 +142,7 @@ def search(
     return hits, tuple(sorted(prices, key=lambda price: (-price.share, price.answer)))
 
 
-def _doubted(
-    index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[Case | Example]
-) -> list[OverlapHit]:
+def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[Case | Example]) -> list[OverlapHit]:
     """Return the hits, near copies no longer certain where examples resemble cases as cases resemble each other."""
     from tuneworthy.cases.contamination_index import NEAR
 

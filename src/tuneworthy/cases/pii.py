@@ -180,7 +180,7 @@ def _identifiers(module: str, pattern: str, words: str) -> Callable[[str], Spans
         check = _checker(module)
         for name in named.finditer(text) if named else ():
             match = value.search(text, name.end(), name.end() + _NEAR)
-            if match and check(match.group()):
+            if match and check(match.group()) and not _goes_on(text, *match.span()):
                 yield *match.span(), True
         for match in () if named else value.finditer(text):
             if check(match.group()) and not _goes_on(text, *match.span()):

@@ -182,8 +182,8 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
     Control tokens of a chat template are looked for in every turn, all else in the answer only. Placeholders do not
     count in code, nor where the question is about templates; tracebacks and errors of a provider do not count where the
     question is about errors. Where more than 5% of the answers equal their question, that is the task, as in
-    correcting a text, and echoes are only reported. So are answers outside the labels where there are that many of them, or
-    where the cases expect no labels.
+    correcting a text, and echoes are only reported. So are answers outside the labels where there are that many of
+    them, or where the cases expect no labels.
 
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
     """
