@@ -128,6 +128,8 @@ def write_task(name: str, root: Path, data: Path, n_cases: int) -> None:
         demo = Path(tuneworthy.demo.__file__).parent
         for part in ("tuneworthy.toml", "examples.jsonl", "prompts"):
             (shutil.copytree if (demo / part).is_dir() else shutil.copy)(demo / part, root / part)
+        settings = root / "tuneworthy.toml"
+        settings.write_text(settings.read_text().replace("rank_labels = false", "rank_labels = true"))
         lines = (demo / "cases.jsonl").read_text().splitlines()
         random.Random(7).shuffle(lines)
         (root / "cases.jsonl").write_text("\n".join(lines[:n_cases]) + "\n")
