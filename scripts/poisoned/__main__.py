@@ -100,7 +100,7 @@ def one_seed(name: str, seed: int, n: int, data: str, folder: Path) -> tuple[np.
         rejects = {_line(one): one["reason"] for one in version.rejects()}
         repeats = {_line(one): _line(one["other"]) for one in version.rejects() if "other" in one}
         for stage in version.recipe["checks"]:
-            if stage["effect"] and stage["effect"]["delta"] is not None:
+            if stage["effect"] and stage["effect"]["status"] in {"measured", "unmeasured"}:
                 print(f"    {stage['check']}: {effect_words(shaped(stage['effect'], Effect, ''))}", flush=True)
         print(f"    all: {effect_words(shaped(version.recipe['effect'], Effect, ''))}; {seconds:.0f} s", flush=True)
     dropped: Counter[str] = Counter(rows=len(rows))

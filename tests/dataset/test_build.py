@@ -18,7 +18,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset import card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
-from tuneworthy.dataset.effect import Effect, EffectMeter
+from tuneworthy.dataset.effect import Difference, Effect, EffectMeter
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
 from tuneworthy.dataset.messages import say
 from tuneworthy.errors import UserError
@@ -298,7 +298,7 @@ def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
             return Effect(status="certain", n_rows=90, n_dropped=len(dropped))
         shown = len(dropped) > 2  # all together, until one of the checks only reports
         ci = (-0.03, -0.01) if shown else (-0.02, 0.01)
-        return Effect(status="measured", n_rows=90, n_dropped=len(dropped), delta=-0.01, ci95=ci, n=90)
+        return Effect(status="measured", n_rows=90, n_dropped=len(dropped), dev=Difference(-0.01, ci, 90))
 
     monkeypatch.setattr(EffectMeter, "measure", measure)
     root = project(tmp_path / "p", 'policy = { outside_labels = "report" }')  # else it finds what `refusal` leaves

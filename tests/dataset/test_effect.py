@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.dataset.check_rows import Meaning, row
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
 from tuneworthy.config.data import DataSection
 from tuneworthy.dataset import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
@@ -86,7 +87,7 @@ def test_a_check_that_is_shown_to_cost_accuracy_reports_instead(costly: tuple[Pa
     path, rows = costly
     checked = run(path, dropping(other_wordings), rows)
     effect = effect_of(checked)
-    assert effect.status == "measured" and effect.costs and effect.baseline == "linear"
+    assert effect.status == "measured" and effect.loss == effect.dev and effect.baseline == "linear"
     assert len(checked.rows) == len(rows)
     (stage,) = checked.stages
     assert {one.action for one in stage.decisions} == {"report"}
@@ -109,8 +110,34 @@ def test_a_check_that_drops_wrong_rows_drops_them(tmp_path: Path) -> None:
     wrong = [row(f"{one.question} x", LABELS[(LABELS.index(one.answer) + 1) % 4]) for one in rows[:60]]
     checked = run(stored(tmp_path, [*rows, *wrong]), dropping(lambda one: one.question.endswith("x")), rows)
     effect = effect_of(checked)
-    assert effect.status == "measured" and not effect.costs and len(checked.rows) == 300
-    assert effect.delta is not None and effect.delta >= 0
+    assert effect.status == "measured" and not effect.loss and len(checked.rows) == 300
+    assert effect.dev is not None and effect.dev.delta >= 0 and effect.dev.n == 80
+
+
+def test_a_check_that_drops_what_a_model_contradicts_is_not_praised_for_what_it_left(tmp_path: Path) -> None:
+    rng = random.Random(9)
+    rows = [row(one.question, one.answer if rng.random() < 0.7 else rng.choice(LABELS)) for one in rows_of(600)]
+    model = {one.question: label for one, label in zip(rows, _predicted(rows), strict=True)}
+    effect = effect_of(run(stored(tmp_path, rows), dropping(lambda one: model[one.question] != one.answer), rows))
+    assert effect.dev is not None and effect.staying is not None
+    assert abs(effect.dev.delta) < 0.03 < effect.staying.delta + 0.03  # the rows that stay never say less
+    assert "on dev" in effect_words(effect)
+
+
+def _predicted(rows: Sequence[Example]) -> list[str]:
+    model = CLASSICAL_MODELS.get("linear")([QuestionAnswer(one.question, one.answer) for one in rows], 0)
+    return list(model.predict([one.question for one in rows]))
+
+
+def test_without_dev_cases_only_a_loss_on_the_rows_that_stay_counts(costly: tuple[Path, list[Example]]) -> None:
+    path, rows = costly
+    stored_rows, labels = StoredRows(path), Counter(one.answer for one in rows)
+    meter = EffectMeter(labels=labels)
+    gone = [int(place) for place, one in zip(stored_rows.places, rows, strict=True) if other_wordings(one)]
+    effect = meter.measure(stored_rows, gone, {})
+    assert effect.status == "unmeasured" and effect.dev is None
+    harmless = meter.measure(stored_rows, range(0, 200, 50), {})
+    assert harmless.status == "unmeasured" and harmless.loss is None and "not measured" in effect_words(harmless)
 
 
 def test_few_rows_and_few_questions_are_not_measured_and_say_so(tmp_path: Path) -> None:
@@ -122,14 +149,16 @@ def test_few_rows_and_few_questions_are_not_measured_and_say_so(tmp_path: Path) 
     (tmp_path / "q").mkdir()
     path = stored(tmp_path / "q", rows[:30])
     effect = effect_of(run(path, dropping(lambda one: one.question.endswith(" 7")), rows[:30]))
-    assert effect.status == "unmeasured" and "too few questions" in effect_words(effect)
+    assert effect.status == "unmeasured" and "fewer than 50 labelled dev cases" in effect_words(effect)
 
 
 def test_free_text_is_measured_by_the_answer_of_the_nearest_row(tmp_path: Path) -> None:
     advice = "{} needs a longer answer than a label, with many words of advice for you"
     text = {label: advice.format(label) for label in LABELS}
     rows = [row(one.question, text[one.answer]) for one in rows_of(200)]
-    effect = effect_of(run(stored(tmp_path, rows), dropping(lambda one: one.question[-1] in "13579"), rows))
+    dev = [Case(id=one.id, input=one.question, expected=text[one.answer]) for one in rows_of(60, seed=2)]
+    check, meter = dropping(lambda one: one.question[-1] in "13579"), EffectMeter(dev=dev)
+    effect = effect_of(run_checks(stored(tmp_path, rows), [check], CheckContext(), policy={}, meter=meter))
     assert (effect.status, effect.baseline) == ("measured", "nearest")
 
 
@@ -137,7 +166,7 @@ def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_
     rows = StoredRows(stored(tmp_path, rows_of(200)))
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
     first, again = (meter.measure(rows, range(50), {}) for _ in range(2))
-    assert first == again
+    assert first == again and first.staying is not None
     weights = meter._weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
     assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
 

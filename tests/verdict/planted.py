@@ -8,7 +8,7 @@ from itertools import permutations
 from math import sqrt
 from typing import Any
 
-from tuneworthy.dataset.effect import Effect
+from tuneworthy.dataset.effect import Difference, Effect
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.stats import clopper_pearson, wilson
@@ -105,7 +105,9 @@ def with_rungs(*changed: RungEvidence, without: str = "", **more: Any) -> Eviden
     return project(*rungs.values(), **more)
 
 
-EFFECT = Effect(status="measured", n_rows=1600, n_dropped=100, delta=0.0, ci95=(-0.01, 0.01), n=900, baseline="linear")
+EFFECT = Effect(
+    status="measured", n_rows=1600, n_dropped=100, dev=Difference(0.0, (-0.01, 0.01), 900), baseline="linear"
+)
 DATASET = DatasetEvidence(
     version="d" * 16,
     n_rows=1500,

@@ -70,7 +70,7 @@ def _say(done: BuildResult) -> None:
     for stage in recipe["checks"]:
         for reason, counts in stage["reasons"].items():
             click.echo(f"  {stage['check']}: {_counts(counts)} ({reason}: {counts['words']})")
-        if stage["effect"] and stage["effect"]["delta"] is not None:
+        if stage["effect"] and (stage["effect"]["dev"] or stage["effect"]["staying"]):
             click.echo(messages.say("effect_of_check", check=stage["check"], effect=_effect(stage["effect"])))
         for finding in stage["whole_set"]:
             click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")

@@ -88,7 +88,7 @@ def build_version(
     checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
     effect, held = effect_of_all(checked, meter), dict[str, Action]()
-    while effect.costs and (name := _dearest(checked, policy)):  # small losses that only show together
+    while effect.loss and (name := _dearest(checked, policy)):  # small losses that only show together
         held[name] = "report"
         checked = run_checks(path, checks, context, policy={**policy, **held}, meter=meter, say=say)
         checked = replace(checked, overlaps=_overlaps(checked, context))
@@ -169,9 +169,9 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
 def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> str | None:
     """Return the check that drops rows at the greatest loss of accuracy, as far as it may report them instead."""
     losses = {
-        stage.check.name: stage.effect.delta
+        stage.check.name: stage.effect.lowest
         for stage in checked.stages
-        if stage.dropped and stage.effect is not None and stage.effect.delta is not None and stage.effect.delta < 0
+        if stage.dropped and stage.effect is not None and stage.effect.lowest < 0
         and not policy.keys() & {stage.check.name, *stage.check.codes}
     }  # fmt: skip
     return min(losses, key=lambda name: losses[name], default=None)

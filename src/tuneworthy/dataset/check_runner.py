@@ -317,11 +317,12 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
 def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
     """Return `stage` with its effect; where that is a loss, its rows are reported instead."""
     check, started = stage.check, time.perf_counter()
-    say(messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
+    if not check.certain:
+        say(messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
     repeats = {place: one.other for place, one in stage.dropped.items() if one.other is not None}
     effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain)
     decisions = stage.decisions
-    if effect.costs:
+    if effect.loss:
         decisions = [
             replace(one, action="report")
             if one.action == "drop" and policy.get(one.code, policy.get(check.name)) is None

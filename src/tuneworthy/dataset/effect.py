@@ -1,8 +1,10 @@
 """What leaving rows out does to accuracy: a classical baseline trained with and without them, asked the same questions.
 
-Asked are the dev cases and, cross-fitted, a sample of the rows that stay: each of three seeds holds out another third
-of the questions, trains on the rest twice, and answers what it held out. A row that repeats another one is held out
-with it. The difference is paired, and nothing of it depends on what is installed.
+Each of three seeds holds out another third of the rows, trains on the rest twice, with and without what leaves, and
+asks two sets of questions. The dev cases say what dropping does: no check chose them. The held-out rows that stay are
+many more, but a check that drops what a model contradicts leaves what it agrees with, so they favour dropping. They can
+only show a loss: what costs accuracy even there costs it. A row that repeats another one is held out with it. The
+differences are paired, and nothing of them depends on what is installed.
 """
 
 from collections import Counter
@@ -32,7 +34,7 @@ SEEDS: Final = 3
 # Rows that are trained on and questions that are asked at most, by kind of task: seconds each.
 MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (20_000, 6_000), "json": (6_000, 1_500)}
 _MOST_OTHER: Final = (6_000, 1_500)
-# Fewer questions measure nothing.
+# Fewer dev cases, or rows, measure nothing.
 MIN_ASKED: Final = 50
 MOST_WEIGHT: Final = 3.0
 # Labels that are shown: those that lose the greatest share.
@@ -46,6 +48,26 @@ Status = Literal["certain", "few", "unmeasured", "measured"]
 Answers = Callable[[NDArray[np.int64], Sequence[int], int], list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Accuracy without the rows, less that with them.
+
+    Attributes:
+        delta: The difference.
+        ci95: Of `delta`.
+        n: Questions asked.
+    """
+
+    delta: float
+    ci95: tuple[float, float]
+    n: int
+
+    @property
+    def costs(self) -> bool:
+        """Whether a loss is shown."""
+        return self.ci95[1] < 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What it does to accuracy that rows leave.
@@ -55,9 +77,8 @@ class Effect:
         n_rows: Rows before.
         n_dropped: Rows that leave.
         labels: Of a task that has few: rows that leave, and share of the label's rows; the greatest shares first.
-        delta: Accuracy without the rows, less that with them; None unless measured.
-        ci95: Of `delta`.
-        n: Questions asked.
+        dev: The difference on the dev cases; None unless measured.
+        staying: That on held-out rows that stay, which favours dropping; None with too few.
         baseline: What was trained.
     """
 
@@ -65,15 +86,19 @@ class Effect:
     n_rows: int
     n_dropped: int
     labels: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    delta: float | None = None
-    ci95: tuple[float, float] | None = None
-    n: int = 0
+    dev: Difference | None = None
+    staying: Difference | None = None
     baseline: str = ""
 
     @property
-    def costs(self) -> bool:
-        """Whether it is shown that leaving the rows out costs accuracy."""
-        return self.ci95 is not None and self.ci95[1] < 0
+    def loss(self) -> Difference | None:
+        """The difference that shows that leaving the rows out costs accuracy; None if none does."""
+        return next((one for one in (self.dev, self.staying) if one is not None and one.costs), None)
+
+    @property
+    def lowest(self) -> float:
+        """The lower of the differences; 0 where nothing was measured."""
+        return min((one.delta for one in (self.dev, self.staying) if one is not None), default=0.0)
 
     def document(self) -> dict[str, Any]:
         """Return what the recipe says of it."""
@@ -115,14 +140,28 @@ class EffectMeter:
         if certain or effect.n_dropped < FEW * len(rows):
             return replace(effect, status="certain" if certain else "few")
         drawn = self._draw(rows, gone, repeats)
-        if len(drawn.asked) < MIN_ASKED:
+        if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED:
             return replace(effect, status="unmeasured")
-        numbers, scores = drawn.scores()
-        weights = self._weights([drawn.answers[number] for number in numbers])
-        result = compare(scores[:, 0] * weights, weights, scores[:, 1] * weights, weights, alpha=None)
+        staying, dev = drawn.scores()
+        differences = [
+            self._difference([drawn.answers[number] for number in numbers], scores)
+            if len(scores) >= MIN_ASKED
+            else None
+            for numbers, scores in ((drawn.asked, staying), (drawn.dev, dev))
+        ]
         return replace(
-            effect, status="measured", delta=result.delta, ci95=result.ci, n=result.n, baseline=drawn.baseline
+            effect,
+            status="measured" if differences[1] else "unmeasured",
+            dev=differences[1],
+            staying=differences[0],
+            baseline=drawn.baseline,
         )
+
+    def _difference(self, answers: Sequence[str], scores: NDArray[np.float64]) -> Difference:
+        """Return the paired difference of ``(n, 2)`` scores of questions whose right answers are `answers`."""
+        weights = self._weights(answers)
+        result = compare(scores[:, 0] * weights, weights, scores[:, 1] * weights, weights, alpha=None)
+        return Difference(result.delta, result.ci, result.n)
 
     def _draw(self, rows: StoredRows, gone: NDArray[np.bool_], repeats: Mapping[int, int]) -> "AskedSample":
         """Draw at most as many rows and questions as the kind of task allows."""
@@ -147,15 +186,8 @@ class EffectMeter:
         folds = np.array([xxh3_64_intdigest(key, self.seed) % SEEDS for key in keys], np.int64)
         known_label = np.array([answer != _OTHER for answer in answers], bool)
         n = len(examples)
-        asked = [*np.flatnonzero(stays & known_label[:n])[:ask], *(n + np.flatnonzero(known_label[n:]))]
-        return AskedSample(
-            questions,
-            answers,
-            stays,
-            np.concatenate([folds, np.arange(len(cases)) % SEEDS]),
-            np.array(asked, np.int64),
-            kind,
-        )
+        asked = np.flatnonzero(stays & known_label[:n])[:ask]
+        return AskedSample(questions, answers, stays, folds, asked, n + np.flatnonzero(known_label[n:]), kind)
 
     def _weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
         """Return weights by which the labels of `answers` have the shares that they have among the cases."""
@@ -176,16 +208,20 @@ class EffectMeter:
 
 def effect_words(effect: Effect) -> str:
     """Return an effect for people."""
-    if effect.delta is None or effect.ci95 is None:
-        if effect.status == "unmeasured":
-            return messages.say("effect_unmeasured")
-        few = effect.status == "few"
-        return messages.say("effect_few", few=FEW) if few else messages.say("effect_certain")
-    low, high = (100 * one for one in effect.ci95)
-    words = messages.say(
-        "effect_measured", delta=100 * effect.delta, low=low, high=high, baseline=effect.baseline, n=effect.n
-    )
-    return messages.say("effect_costs", effect=words) if effect.costs else words
+    if effect.loss is not None:
+        where = messages.say("on_dev") if effect.loss is effect.dev else messages.say("on_staying")
+        return messages.say("effect_costs", effect=_words(effect.loss, effect.baseline, where))
+    if effect.dev is not None:
+        return _words(effect.dev, effect.baseline, messages.say("on_dev"))
+    if effect.status == "unmeasured":
+        return messages.say("effect_unmeasured", n=MIN_ASKED)
+    few = effect.status == "few"
+    return messages.say("effect_few", few=FEW) if few else messages.say("effect_certain")
+
+
+def _words(found: Difference, baseline: str, where: str) -> str:
+    delta, low, high = (round(100 * one, 1) + 0.0 for one in (found.delta, *found.ci95))
+    return messages.say("effect_measured", delta=delta, low=low, high=high, where=where, baseline=baseline, n=found.n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +231,9 @@ class AskedSample:
     Attributes:
         questions, answers: Of the rows, then of the dev cases.
         stays: Whether each row stays.
-        folds: The seed that holds each question out.
-        asked: Numbers of the questions that are asked.
+        folds: The seed that holds each row out.
+        asked: Numbers of the rows that are asked.
+        dev: Numbers of the dev cases.
         kind: Of the task.
     """
 
@@ -205,6 +242,7 @@ class AskedSample:
     stays: NDArray[np.bool_]
     folds: NDArray[np.int64]
     asked: NDArray[np.int64]
+    dev: NDArray[np.int64]
     kind: str
 
     @property
@@ -212,21 +250,24 @@ class AskedSample:
         """The classical baseline for the kind of task."""
         return {"label": "linear", "json": "field_tagger"}.get(self.kind, "nearest")
 
-    def scores(self) -> tuple[list[int], NDArray[np.float64]]:
-        """Return the numbers of the asked questions, and their scores: trained with the rows, and without them."""
+    def scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the scores of the rows that are asked and of the dev cases, trained with what leaves and without it.
+
+        Returns:
+            ``(n_asked, 2)`` and ``(n_dev, 2)``; of a dev case the means over the seeds.
+        """
         answer = self._labels() if self.kind == "label" else self._fitted
-        numbers: list[int] = []
-        scores: list[tuple[float, float]] = []
+        staying, dev = np.zeros((len(self.asked), 2)), np.zeros((len(self.dev), 2))
         for fold in range(SEEDS):
-            asked = self.asked[self.folds[self.asked] == fold]
-            train = self.folds[: len(self.stays)] != fold
-            arms = [answer(np.flatnonzero(part), asked.tolist(), fold) for part in (train, train & self.stays)]
-            numbers += asked.tolist()
-            scores += [
-                (self._score(one, number), self._score(other, number))
-                for one, other, number in zip(*arms, asked.tolist(), strict=True)
-            ]
-        return numbers, np.array(scores)
+            held_out = self.folds[self.asked] == fold
+            asked = [*self.asked[held_out].tolist(), *self.dev.tolist()]
+            train = self.folds != fold
+            for arm, part in enumerate((train, train & self.stays)):
+                answers = answer(np.flatnonzero(part), asked, fold)
+                scores = [self._score(text, number) for text, number in zip(answers, asked, strict=True)]
+                staying[held_out, arm] = scores[: held_out.sum()]
+                dev[:, arm] += np.array(scores[held_out.sum() :]) / SEEDS
+        return staying, dev
 
     def _labels(self) -> Answers:
         matrix = TextFeatures().fit_transform(self.questions)

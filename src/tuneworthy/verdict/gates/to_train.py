@@ -72,10 +72,14 @@ def dataset_effect(evidence: Evidence) -> Finding:
     if subject is None:
         return NOT_FROZEN
     effect = subject.effect
-    if effect is None or effect.status == "unmeasured":
+    if effect is None or (effect.status == "unmeasured" and not effect.loss):
         return says("unknown", messages.say("effect_unknown"), messages.say("label_dev"), version=subject.version)
-    numbers = {"version": subject.version, "delta": effect.delta, "ci95": effect.ci95, "n": effect.n}
-    if effect.costs:
+    shown = effect.loss or effect.dev
+    numbers = {
+        "version": subject.version,
+        **({"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}),
+    }
+    if effect.loss:
         message = messages.say("effect_costs", version=subject.version, effect=subject.effect_words)
         return says("fail", message, messages.say("drop_less"), **numbers)
     message = messages.say("effect_fine", version=subject.version, effect=subject.effect_words)
