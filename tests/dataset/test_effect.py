@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,61 @@ def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_
     assert first == again and first.staying is not None
     weights = meter._weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
     assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
+
+
+def test_a_copy_of_a_copy_is_held_out_with_the_first(tmp_path: Path) -> None:
+    rng = random.Random(5)  # only a copy tells the label
+    base = [row(f"thing{i} of part{7 * i}", rng.choice(LABELS)) for i in range(150)]
+    rows = [one for first in base for one in (first, row(f"{first.question} x", first.answer))]
+    rows += [row(f"{one.question} y", one.answer) for one in rows[1::2]]
+    path = StoredRows(stored(tmp_path, rows))
+    first, second = range(1, 300, 2), range(300, 450)
+    chain = {place: place - 1 for place in first} | {place: 1 + 2 * (place - 300) for place in second}
+    meter = EffectMeter(labels=dict.fromkeys(LABELS, 100))
+    effect = meter.measure(path, list(chain), chain)
+    assert effect.staying is not None and not effect.staying.costs
+    loose = meter.measure(path, list(chain), {place: other for place, other in chain.items() if place < 300})
+    assert loose.staying is not None and loose.staying.costs
+
+
+@pytest.mark.parametrize("kind", ["one group", "one question", "all dropped"])
+def test_where_nothing_is_left_to_train_on_nothing_is_measured(tmp_path: Path, kind: str) -> None:
+    rows = rows_of(200)
+    if kind == "one group":
+        rows = [replace(one, group="log") for one in rows]
+    if kind == "one question":
+        rows = [row("the same", one.answer) for one in rows]
+    dev = [Case(id=one.id, input=one.question, expected=one.answer) for one in rows_of(60, seed=2)]
+    for meter in (EffectMeter(dev=dev, labels=dict.fromkeys(LABELS, 50)), EffectMeter(dev=dev)):
+        dropped = range(200) if kind == "all dropped" else range(50)
+        assert meter.measure(StoredRows(stored(tmp_path, rows)), dropped, {}).status == "unmeasured"
+
+
+def test_json_lists_are_measured_as_text(tmp_path: Path) -> None:
+    rows = [row(one.question, json.dumps([{"about": one.answer}])) for one in rows_of(200)]
+    dev = [Case(id=one.id, input=one.question, expected=[{"about": one.answer}]) for one in rows_of(60, seed=2)]
+    effect = EffectMeter(dev=dev).measure(StoredRows(stored(tmp_path, rows)), range(50), {})
+    assert (effect.status, effect.baseline) == ("measured", "nearest")
+
+
+def test_each_accepted_answer_is_right(tmp_path: Path) -> None:
+    path = StoredRows(stored(tmp_path, rows_of(200)))
+    asked = rows_of(60, seed=2)
+    first, other = (
+        [Case(id=one.id, input=one.question, expected=several(one.answer)) for one in asked]
+        for several in (lambda answer: answer, lambda answer: ["nothing", answer])
+    )
+    labels = dict.fromkeys(LABELS, 50)
+    one, two = (EffectMeter(dev=dev, labels=labels).measure(path, range(100), {}).dev for dev in (first, other))
+    assert one == two
+
+
+def test_what_a_gate_bars_leaves_although_it_costs_accuracy(costly: tuple[Path, list[Example]]) -> None:
+    path, rows = costly
+    barred = replace(dropping(other_wordings), gate=frozenset({"odd"}))
+    checked = run(path, barred, rows)
+    assert effect_of(checked).loss and len(checked.rows) == sum(not other_wordings(one) for one in rows)
+    assert [gate.passed for gate in checked.gates if gate.check == "dropping"] == [True]
 
 
 def test_what_is_installed_switches_no_check_on() -> None:

@@ -23,6 +23,7 @@ from tests.verdict.planted import (
 )
 
 from tuneworthy.cli.decide import EXIT
+from tuneworthy.dataset.effect import Difference
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.rules import Finding
 from tuneworthy.verdict.base import Forecast, Outcome, Stage
@@ -62,8 +63,9 @@ BEFORE: dict[str, list[Evidence]] = {
         ready(data(changed=("the cases of dev or test changed",))),
     ],
     "dataset_effect": [
-        ready(data(effect=replace(EFFECT, delta=-0.02, ci95=(-0.03, -0.01)))),
-        ready(data(effect=replace(EFFECT, status="unmeasured", delta=None, ci95=None))),
+        ready(data(effect=replace(EFFECT, dev=Difference(-0.02, (-0.03, -0.01), 900)))),
+        ready(data(effect=replace(EFFECT, status="unmeasured", dev=None))),
+        ready(data(lost=["card_arrival"])),
     ],
     "teacher_terms": [
         ready(data(terms="fail", terms_words="its terms forbid it")),

@@ -24,7 +24,7 @@ from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines,
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import Effect, EffectMeter
-from tuneworthy.dataset.freeze import LabelRow, Version, freeze
+from tuneworthy.dataset.freeze import LabelRow, Version, freeze, lost_labels
 from tuneworthy.dataset.judge_auditor import auditor_of
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean, join_sentences
@@ -87,14 +87,17 @@ def build_version(
     path = inputs.rows.folder / "rows.jsonl"
     checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
-    effect, held = effect_of_all(checked, meter), dict[str, Action]()
-    while effect.loss and (name := _dearest(checked, policy)):  # small losses that only show together
-        held[name] = "report"
-        checked = run_checks(path, checks, context, policy={**policy, **held}, meter=meter, say=say)
+    effect, held, reporting = effect_of_all(checked, meter), dict(policy), list[str]()
+    while effect.loss and (check := _dearest(checked, held)):  # small losses that only show together
+        held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")
+        reporting.append(check.name)
+        checked = run_checks(path, checks, context, policy=held, meter=meter, say=say)
         checked = replace(checked, overlaps=_overlaps(checked, context))
         effect = effect_of_all(checked, meter)
     recipe = _recipe(project, inputs, checked, depends, effect)
-    recipe["notes"] += [messages.say("held_back", check=name) for name in held]
+    recipe["notes"] += [messages.say("held_back", check=name) for name in reporting]
+    if lost := lost_labels(recipe["labels"]):
+        recipe["notes"].append(messages.say("lost_labels", labels=", ".join(lost)))
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
         raise UserError(messages.say("no_row_passed", n=len(checked.before)), hint=messages.say("no_row_passed_hint"))
@@ -166,15 +169,16 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     return frozenset(places)
 
 
-def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> str | None:
+def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | None:
     """Return the check that drops rows at the greatest loss of accuracy, as far as it may report them instead."""
     losses = {
-        stage.check.name: stage.effect.lowest
+        stage.effect.lowest: stage.check
         for stage in checked.stages
         if stage.dropped and stage.effect is not None and stage.effect.lowest < 0
+        and stage.check.codes.keys() - set(stage.check.gate)
         and not policy.keys() & {stage.check.name, *stage.check.codes}
     }  # fmt: skip
-    return min(losses, key=lambda name: losses[name], default=None)
+    return losses[min(losses)] if losses else None
 
 
 def effect_of_all(checked: CheckedRows, meter: EffectMeter) -> Effect:

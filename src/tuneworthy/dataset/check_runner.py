@@ -315,7 +315,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
 
 
 def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
-    """Return `stage` with its effect; where that is a loss, its rows are reported instead."""
+    """Return `stage` with its effect; where that is a loss, rows that no gate bars are reported instead."""
     check, started = stage.check, time.perf_counter()
     if not check.certain:
         say(messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
@@ -325,7 +325,9 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
     if effect.loss:
         decisions = [
             replace(one, action="report")
-            if one.action == "drop" and policy.get(one.code, policy.get(check.name)) is None
+            if one.action == "drop"
+            and one.code not in check.gate
+            and policy.get(one.code, policy.get(check.name)) is None
             else one
             for one in decisions
         ]

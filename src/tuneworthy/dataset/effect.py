@@ -32,7 +32,7 @@ from tuneworthy.types import UNLABELLED, Case, Example
 FEW: Final = 0.005
 SEEDS: Final = 3
 # Rows that are trained on and questions that are asked at most, by kind of task: seconds each.
-MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (20_000, 6_000), "json": (6_000, 1_500)}
+MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (20_000, 6_000), "json": (2_000, 600)}
 _MOST_OTHER: Final = (6_000, 1_500)
 # Fewer dev cases, or rows, measure nothing.
 MIN_ASKED: Final = 50
@@ -140,54 +140,54 @@ class EffectMeter:
         if certain or effect.n_dropped < FEW * len(rows):
             return replace(effect, status="certain" if certain else "few")
         drawn = self._draw(rows, gone, repeats)
-        if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED:
+        if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED or not drawn.trainable:
             return replace(effect, status="unmeasured")
-        staying, dev = drawn.scores()
-        differences = [
-            self._difference([drawn.answers[number] for number in numbers], scores)
-            if len(scores) >= MIN_ASKED
-            else None
-            for numbers, scores in ((drawn.asked, staying), (drawn.dev, dev))
-        ]
-        return replace(
-            effect,
-            status="measured" if differences[1] else "unmeasured",
-            dev=differences[1],
-            staying=differences[0],
-            baseline=drawn.baseline,
-        )
+        from threadpoolctl import threadpool_limits
 
-    def _difference(self, answers: Sequence[str], scores: NDArray[np.float64]) -> Difference:
-        """Return the paired difference of ``(n, 2)`` scores of questions whose right answers are `answers`."""
+        with threadpool_limits(1):  # the products are small: threads only wait for one another
+            scores = drawn.scores()
+        staying, dev = (
+            self._difference([drawn.accepted[number][0] for number in numbers], part)
+            for numbers, part in zip((drawn.asked, drawn.dev), scores, strict=True)
+        )
+        status: Status = "measured" if dev else "unmeasured"
+        return replace(effect, status=status, dev=dev, staying=staying, baseline=drawn.baseline)
+
+    def _difference(self, answers: Sequence[str], scores: NDArray[np.float64]) -> Difference | None:
+        """Return the paired difference of ``(n, 2)`` scores of questions with these answers; None with too few."""
+        if len(answers) < MIN_ASKED:
+            return None
         weights = self._weights(answers)
         result = compare(scores[:, 0] * weights, weights, scores[:, 1] * weights, weights, alpha=None)
         return Difference(result.delta, result.ci, result.n)
 
     def _draw(self, rows: StoredRows, gone: NDArray[np.bool_], repeats: Mapping[int, int]) -> "AskedSample":
         """Draw at most as many rows and questions as the kind of task allows."""
-        expected = [_expected(case) for case in self.dev if case.labelled and case.expected is not None]
+        cases = [case for case in self.dev if case.labelled and case.expected is not None]
+        expected = [_accepted(case) for case in cases]
         known = [rows[i].answer for i in range(min(200, len(rows)))]
-        kind = "label" if self.labels else guess_kind(expected or known).name
+        kind = "label" if self.labels else guess_kind([one[0] for one in expected] or known).name
+        if kind == "json" and not all(isinstance(parse_object(answer), dict) for answer in known):
+            kind = "free_text"  # no fields to tag
         most, ask = MOST_ROWS.get(kind, _MOST_OTHER)
         numbers = np.random.default_rng(self.seed).permutation(len(rows))[:most]
         examples = [rows[int(number)] for number in numbers]
         usable = np.array([bool(row.question.strip() and row.answer.strip()) for row in examples], bool)
         numbers, examples = numbers[usable], [row for row, fits in zip(examples, usable, strict=True) if fits]
         # Equal questions, and what repeats a row, are of one fold.
-        owner = [repeats.get(int(rows.places[number]), -1) for number in numbers]
-        keys = [_key(row if place < 0 else rows.at(place)) for place, row in zip(owner, examples, strict=True)]
-        cases = [case for case in self.dev if case.labelled and case.expected is not None]
+        owner = [_root(int(rows.places[number]), repeats) for number in numbers]
+        keys = [_key(rows.at(place)) for place in owner]
         questions = [*(row.question for row in examples), *(case.text for case in cases)]
-        answers = [*(row.answer.strip() for row in examples), *expected]
+        accepted = [*((row.answer.strip(),) for row in examples), *expected]
         if self.labels:
             allowed = set(self.labels)
-            answers = [answer if answer in allowed else _OTHER for answer in answers]
+            accepted = [tuple(answer for answer in several if answer in allowed) or (_OTHER,) for several in accepted]
         stays = ~gone[numbers]
         folds = np.array([xxh3_64_intdigest(key, self.seed) % SEEDS for key in keys], np.int64)
-        known_label = np.array([answer != _OTHER for answer in answers], bool)
+        known_label = np.array([several[0] != _OTHER for several in accepted], bool)
         n = len(examples)
         asked = np.flatnonzero(stays & known_label[:n])[:ask]
-        return AskedSample(questions, answers, stays, folds, asked, n + np.flatnonzero(known_label[n:]), kind)
+        return AskedSample(questions, accepted, stays, folds, asked, n + np.flatnonzero(known_label[n:]), kind)
 
     def _weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
         """Return weights by which the labels of `answers` have the shares that they have among the cases."""
@@ -229,7 +229,8 @@ class AskedSample:
     """Rows and dev cases that are trained on and asked.
 
     Attributes:
-        questions, answers: Of the rows, then of the dev cases.
+        questions: Of the rows, then of the dev cases.
+        accepted: The right answers to each: of a row one.
         stays: Whether each row stays.
         folds: The seed that holds each row out.
         asked: Numbers of the rows that are asked.
@@ -238,7 +239,7 @@ class AskedSample:
     """
 
     questions: Sequence[str]
-    answers: Sequence[str]
+    accepted: Sequence[tuple[str, ...]]
     stays: NDArray[np.bool_]
     folds: NDArray[np.int64]
     asked: NDArray[np.int64]
@@ -249,6 +250,12 @@ class AskedSample:
     def baseline(self) -> str:
         """The classical baseline for the kind of task."""
         return {"label": "linear", "json": "field_tagger"}.get(self.kind, "nearest")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether rows are left to train on whichever fold is held out."""
+        left = np.bincount(self.folds[self.stays], minlength=SEEDS)
+        return bool((left.sum() - left > 0).all())
 
     def scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the scores of the rows that are asked and of the dev cases, trained with what leaves and without it.
@@ -273,18 +280,20 @@ class AskedSample:
         matrix = TextFeatures().fit_transform(self.questions)
 
         def answers(train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
-            known = [self.answers[i] for i in train]
+            known = [self.accepted[i][0] for i in train]
             model = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(matrix[train], known, [])
             return model.predict(matrix[asked]) if asked else []
 
         return answers
 
     def _fitted(self, train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
-        rows = [QuestionAnswer(self.questions[i], self.answers[i]) for i in train]
+        rows = [QuestionAnswer(self.questions[i], self.accepted[i][0]) for i in train]
         return CLASSICAL_MODELS.get(self.baseline)(rows, seed).predict([self.questions[i] for i in asked])
 
     def _score(self, answer: str, number: int) -> float:
-        expected = self.answers[number]
+        return max(self._likeness(answer, expected) for expected in self.accepted[number])
+
+    def _likeness(self, answer: str, expected: str) -> float:
         if self.kind == "label":
             return float(answer == expected)
         if self.kind == "json":
@@ -293,10 +302,19 @@ class AskedSample:
         return token_f1(normalise(answer), normalise(expected))
 
 
+def _root(place: int, repeats: Mapping[int, int]) -> int:
+    """Return the row that a row repeats in the end: a copy of a copy is one of the first."""
+    passed = {place}
+    while (place := repeats.get(place, place)) not in passed:
+        passed.add(place)
+    return place
+
+
 def _key(row: Example) -> bytes:
     return row.group.encode("utf-8", "surrogatepass") if row.group else normalised_bytes(row.question)
 
 
-def _expected(case: Case) -> str:
+def _accepted(case: Case) -> tuple[str, ...]:
     value = case.expected
-    return answer_text(value[0] if isinstance(value, list) and value and isinstance(value[0], str) else value).strip()
+    several = value if isinstance(value, list) and value and isinstance(value[0], str) else [value]
+    return tuple(answer_text(one).strip() for one in several)

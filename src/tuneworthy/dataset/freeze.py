@@ -8,7 +8,7 @@
 See `store.frozen` for how it is written, and what its id is a hash of.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +44,11 @@ class LabelRow(TypedDict):
     before: int
     after: int
     cases: int
+
+
+def lost_labels(rows: Sequence[LabelRow]) -> list[str]:
+    """Return the labels of cases whose rows have all been dropped."""
+    return [row["label"] for row in rows if row["before"] > 0 == row["after"] and row["cases"] > 0]
 
 
 class Recipe(OpenRecord):

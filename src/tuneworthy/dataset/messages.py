@@ -98,6 +98,7 @@ say = Catalogue(
             "in [data]."
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
+        "lost_labels": "Every row with these labels was dropped, although cases expect them: {labels}.",
         "held_back": "All checks together cost accuracy, so {check} only reports what it finds.",
         "measuring_check": "{check}: measuring what dropping {n} rows does to accuracy",
         "check_is_off": "The check {check} is off.",

@@ -13,7 +13,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.effect import Effect, effect_words
-from tuneworthy.dataset.freeze import Version, find_version, latest_version
+from tuneworthy.dataset.freeze import Version, find_version, latest_version, lost_labels
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import TuneworthyError, UserError
@@ -103,6 +103,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
         effect=effect,
         effect_words=effect_words(effect),
+        lost=lost_labels(recipe["labels"]),
         terms=terms,
         terms_words=reason,
         newer=latest.id if latest is not None and latest.id != version.id else "",

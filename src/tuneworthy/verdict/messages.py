@@ -93,6 +93,7 @@ say = Catalogue(
         "version_clean": "No row of version {version} overlaps a case.",
         "effect_fine": "The build of version {version} is not shown to cost accuracy: {effect}.",
         "effect_costs": "The build of version {version} costs accuracy: {effect}.",
+        "labels_lost": "The build of version {version} dropped every row with these labels: {labels}.",
         "effect_unknown": "What the build does to accuracy has not been measured.",
         "drop_less": "Set policy in [data] to report what drops good rows, then run `tuneworthy data build`.",
         "label_dev": "Add rows or labelled cases, then run `tuneworthy data build`.",

@@ -32,6 +32,7 @@ class DatasetEvidence:
         bound: The share of good rows that was shown; None before.
         effect: What its build does to accuracy.
         effect_words: The same for people.
+        lost: Labels that cases expect and of which its build dropped every row.
         terms: Whether the terms of the models that wrote rows allow training on them.
         terms_words: Why.
         newer: The version that was frozen after it, which a tuned model was not trained on; "" without one.
@@ -49,6 +50,7 @@ class DatasetEvidence:
     bound: float | None = None
     effect: Effect | None = None
     effect_words: str = ""
+    lost: Sequence[str] = ()
     terms: Terms = "unknown"
     terms_words: str = ""
     newer: str = ""

@@ -67,11 +67,17 @@ def dataset_contamination(evidence: Evidence) -> Finding:
 
 @GATES.rule("dataset_effect", group=STAGE)
 def dataset_effect(evidence: Evidence) -> Finding:
-    """What the build dropped is not shown to cost accuracy: a classical baseline, trained with and without it."""
+    """What the build dropped is not shown to cost accuracy: a classical baseline, trained with and without it.
+
+    It fails as well where no row is left of a label that cases expect.
+    """
     subject = evidence.training.dataset
     if subject is None:
         return NOT_FROZEN
     effect = subject.effect
+    if subject.lost:
+        message = messages.say("labels_lost", version=subject.version, labels=", ".join(subject.lost))
+        return says("fail", message, messages.say("drop_less"), version=subject.version)
     if effect is None or (effect.status == "unmeasured" and not effect.loss):
         return says("unknown", messages.say("effect_unknown"), messages.say("label_dev"), version=subject.version)
     shown = effect.loss or effect.dev
