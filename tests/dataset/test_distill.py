@@ -177,7 +177,7 @@ def say(request, question):
     return Response(text="", finish_reason="tool_calls", tool_calls=(call,)) if request.tools else "Yes."
 """
     tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}
-    root = project(tmp_path / "p", 'model = "big"\nstudent_system = ""', say)
+    root = project(tmp_path / "p", 'model = "big"\n[train]\nsystem = ""', say)
     turns = [{"role": "system", "content": "Old."}, {"role": "user", "content": "Hello there?"}]
     turns += [{"role": "assistant", "content": "Hi."}, {"role": "user", "content": "And the rest of it?"}]
     rows = [{"messages": [*turns, {"role": "assistant", "content": "Old answer."}]}]

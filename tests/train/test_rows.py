@@ -209,7 +209,7 @@ def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_lat
 
     frozen(project(tmp_path), n=240)
     with (tmp_path / "tuneworthy.toml").open("a") as file:
-        file.write(f'[teacher]\nmodel = "small"\nstudent_system = "{told}"\n')
+        file.write(f'[train]\nsystem = "{told}"\n')
     material = gathered(tmp_path, unsafe=False)
     assert material.metric is not None
     student, expected = material.student, [system] if system else []
@@ -225,7 +225,7 @@ def test_parity_asks_the_rows_that_were_trained_on_as_they_were(tmp_path: Path) 
 
     frozen(project(tmp_path), n=240)
     with (tmp_path / "tuneworthy.toml").open("a") as file:
-        file.write('[teacher]\nmodel = "small"\nstudent_system = "Say the colour."\n')
+        file.write('[train]\nsystem = "Say the colour."\n')
     material = gathered(tmp_path, unsafe=False)
     row = material.train[0]
     assert as_trained(row, material.student.document()).messages == material.student.row(row).messages

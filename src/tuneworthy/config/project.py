@@ -91,8 +91,7 @@ class Project(Section):
     @property
     def student_system(self) -> str | None:
         """System prompt of what is trained, in its rows and when it answers; None if it has none."""
-        own = self.teacher.student_system if self.teacher else None
-        return self.text(self.prompt.system if own is None else own) or None
+        return self.text(self.prompt.system if self.train.system is None else self.train.system) or None
 
     @model_validator(mode="after")
     def _models_are_there(self) -> Self:

@@ -49,9 +49,6 @@ class Teacher(Section):
     personal_data: PersonalData = "mask"
     """What becomes of personal data before the teacher sees it, in questions and in shots: masked, the question
     dropped, or sent as it is."""
-    student_system: str | None = None
-    """System prompt of the student, in all rows that it is trained on and when it is asked: a path or the text itself;
-    the project's `[prompt] system` if not set, none if empty."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

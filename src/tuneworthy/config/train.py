@@ -36,6 +36,10 @@ class Train(Section):
     rehearsal: Rehearsal | None = None
     """Rows that the base writes itself, as a share of the rows: trained on beside them, so that the model does not
     unlearn the rest. 0 for none."""
+    system: str | None = None
+    """System prompt of what is trained, in all of its rows and when it is asked: a path or the text itself; the
+    project's `[prompt] system` if not set, none if empty. A short one makes training and answers cheaper: what the long
+    prompt says is in the weights."""
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
     seed: Seed = 0
