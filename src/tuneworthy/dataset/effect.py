@@ -32,7 +32,7 @@ from tuneworthy.types import UNLABELLED, Case, Example
 FEW: Final = 0.005
 SEEDS: Final = 3
 # Rows that are trained on and questions that are asked at most, by kind of task: seconds each.
-MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (20_000, 6_000), "json": (2_000, 600)}
+MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (10_000, 3_000), "json": (2_000, 600)}
 _MOST_OTHER: Final = (6_000, 1_500)
 # Fewer dev cases, or rows, measure nothing.
 MIN_ASKED: Final = 50
