@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,6 +114,14 @@ CALL = {"id": "1", "type": "function", "function": {"name": "t", "arguments": "{
 CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "1", "content": "12"}
 NOON = {"role": "assistant", "content": "It is noon."}
+
+
+def copied(n: int) -> list[Example]:
+    """Return rows whose answers copy one value from the question and infer another."""
+    return [row(f"A table at the {DAYS[i % 5]} inn {i}", json.dumps({"place": DAYS[i % 5].upper(), "mood": "good"}))
+            for i in range(n)]  # fmt: skip
+
+
 LABELS = tuple(f"about_{topic}" for topic in TOPICS)
 DAYS = ("holidays and Sundays", "Easter Monday", "summer weekends", "long weekends", "other holidays")
 
@@ -195,6 +204,12 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("outside_labels", [row("Hm?", "about_cards"), row("Hm?", "The label is about_card.")],
                 [row("Hm?", "About card"), row("Hm?", "about_card, about_refund"), row("Hm?", '["about_card"]')],
                 labels=LABELS, action="report"),  # the other rows are outside as well
+    ],
+    "grounding": [
+        Planted("ungrounded", [*copied(60), row("A table for two at the Anchor", '{"place": "Bellini"}')],
+                [*copied(60), row("A table at Nine's", '{"place": "nines", "mood": "calm"}')]),
+        Planted("ungrounded", [*copied(60), row("Nothing about a place", '{"place": ["Anchor", "Bellini"]}')],
+                [*copied(40), row("A table for two at the Anchor", '{"place": "Bellini"}')]),
     ],
     "exact": [
         Planted("exact_duplicate",

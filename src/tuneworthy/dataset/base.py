@@ -154,6 +154,7 @@ MODULES: Final = tuple(
         "contamination",
         "duplicates",
         "paraphrases",
+        "grounding",
         "personal_data",
         "concentration",
         "judge_audit",

@@ -24,6 +24,7 @@ say = Catalogue(
             "user names, number plates without a word that names them, streets without a word such as Street, and "
             "identifiers of digits only without a word that names them"
         ),
+        "ungrounded_keys": "keys: {keys}",
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
@@ -328,6 +329,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "not_judged": "the judge gave no rating",
         "judged": "the judge's ratings of all rows",
     },
+    "grounding": {"ungrounded": "a value is not in the input, from which the other rows copy it"},
     "label_errors": {"label_error": "the label is probably wrong"},
     "declined_share": {
         "too_many_declined": "the share of declined answers is higher than the share of unanswerable cases",

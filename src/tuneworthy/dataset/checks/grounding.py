@@ -1,0 +1,61 @@
+"""Values that most rows copy from their input, and that do not stand in the input of this one."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tuneworthy.cases.normalize import words
+from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.types import Example
+
+# Share of the values of a key that stand in the input from which the key is copied, and values needed to say so.
+COPIED: Final = 0.85
+MIN_VALUES: Final = 50
+
+
+@DATA_CHECKS.rule("grounding", codes=messages.REASONS["grounding"], whole=True)
+def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    """Rows of an extraction task with a value that is not in their input.
+
+    The values of a JSON answer are looked up in the turns before it, whatever their case and punctuation. A key of
+    which at least 85% of the values stand there is copied from the input, so another value of it is a mistake, or the
+    answer of another row. Keys whose values are inferred or rewritten are not judged.
+
+    Bad: "A table for two at the Anchor" with the answer `{"place": "Bellini"}`.
+    """
+    copied: dict[str, list[bool]] = defaultdict(list)
+    missing: dict[int, list[str]] = {}
+    for number, row in enumerate(rows):
+        answer = parse_object(row.answer)
+        if not isinstance(answer, dict):
+            continue
+        text = _padded("\n".join(_content(message.get("content")) for message in row.messages[:-1]))
+        for key, value in answer.items():
+            for part in _texts(value):
+                there = _padded(part) in text
+                copied[key].append(there)
+                if not there:
+                    missing.setdefault(number, []).append(key)
+    judged = {key for key, there in copied.items() if len(there) >= MIN_VALUES and sum(there) >= COPIED * len(there)}
+    for number, keys in missing.items():
+        if names := sorted(judged.intersection(keys)):
+            yield RowFinding(
+                row=number, code="ungrounded", message=messages.say("ungrounded_keys", keys=", ".join(names))
+            )
+
+
+def _padded(text: str) -> str:
+    return f" {' '.join(words(text))} "
+
+
+def _content(content: object) -> str:
+    return content if isinstance(content, str) else str(content or "")
+
+
+def _texts(value: object) -> list[str]:
+    """Return the texts and numbers of a value."""
+    if isinstance(value, list):
+        return [part for one in value for part in _texts(one)]
+    return [str(value)] if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value) else []
