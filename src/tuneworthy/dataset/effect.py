@@ -167,8 +167,8 @@ class EffectMeter:
         expected = [_accepted(case) for case in cases]
         known = [rows[i].answer for i in range(min(200, len(rows)))]
         kind = "label" if self.labels else guess_kind([one[0] for one in expected] or known).name
-        if kind == "json" and not all(isinstance(parse_object(answer), dict) for answer in known):
-            kind = "free_text"  # no fields to tag
+        if kind == "json" and not any(isinstance(parse_object(answer), dict) for answer in known):
+            kind = "free_text"  # lists have no fields to tag
         most, ask = MOST_ROWS.get(kind, _MOST_OTHER)
         numbers = np.random.default_rng(self.seed).permutation(len(rows))[:most]
         examples = [rows[int(number)] for number in numbers]
