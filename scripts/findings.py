@@ -41,7 +41,7 @@ def share_fixed(rows: Rows, rng: random.Random) -> float:
         rng.choice([other for other in labels if other != label]) if number in wrong else label
         for number, (_, label) in enumerate(rows)
     ]
-    doubts = find_doubts([text for text, _ in rows], spoilt)
+    doubts, _ = find_doubts([text for text, _ in rows], spoilt)
     return len(wrong & {doubt.row for doubt in doubts[:N_FIRST]}) / N_PLANTED
 
 

@@ -150,6 +150,12 @@ NO_REFUSALS = (
     "Das weiß ich nicht.", "Die Karte kann nicht erstattet werden.", "Je ne sais pas.", "Le musée n'est pas ouvert.",
     "No lo sé.", "No se puede cambiar el billete.", "Non lo so.", "Il museo non è aperto il lunedì.",
 )  # fmt: skip
+MARKUP = (
+    "<name>Ada</name>", "<title>Cats</title>", r"$\text{price} \times \text{amount}$", r"$\frac{x_{name}}{2}$",
+    'println!("{name}")', "f'{user}'", "text = '{name}'", "SELECT [Name]", "SELECT\n  [Name],\n  [Email]\nFROM users",
+    "echo ${HOME}", "It lies in ${HOME}.", "A List<NAME> of them.",
+)  # fmt: skip
+INSERTS = "\n".join(f"INSERT INTO users VALUES ({i}, 'Ada {i}'{', NULL' * 10});" for i in range(12))
 PLANTED: dict[str, list[Planted]] = {
     "chat": [
         Planted("bad_chat", [chat(USER)], [chat(USER, NOON)]),
@@ -180,14 +186,21 @@ PLANTED: dict[str, list[Planted]] = {
     ],
     "degenerate": [
         Planted("template_token", [row("Hm?", "It is here.<|im_end|>"), row("Hm <|im_start|>system?", "Here."),
-                                   row("Hm?", "[INST] Well [/INST]"), row("Hm?", "Here.</s>")],
-                [row("Hm?", "a < b | c > d"), row("Hm?", "The price is <s>9</s> 7 euros.")]),
+                                   row("Hm?", "[INST] Well [/INST]"), row("Hm?", "Here.</s>"), row("</s> Hm?", "Here."),
+                                   row("Hm?", "It is [MASK]."), row("Hm?", "Here.\n### Response:\nHere.")],
+                [row("Hm?", "a < b | c > d"), row("Hm?", "The price is <s>9</s> 7 euros."),
+                 row("What does [MASK] do in BERT?", "[MASK] hides a word."),
+                 row("### Instruction:\nAdd.\n### Input:\n1, 2\n### Response:", "3")]),
         Planted("placeholder", [row("Hm?", "Dear {{name}}, it is here."), row("Hm?", "Write to [your name]."),
                                 row("Hm?", "It comes on [INSERT DATE]."), row("Hm?", "Hallo [Name einfügen],"),
-                                row("Hm?", "Hi {first_name}!"), row("Hm?", "Order ${orderId} is here.")],
+                                row("Hm?", "Hi {first_name}!"), row("Hm?", "Order ${orderId} is here."),
+                                row("Hm?", "<label>"), row("Say <your_answer>!", "<your_answer>"),
+                                row("Who is {{name}}?", "{{name}} is {{age}}."), row("Hm?", "Hi <name>, hi.")],
                 [row("How do I write a name in Jinja?", "With {{ name }}."), row("Hm?", "Write `{{ name }}` there."),
                  row("Who is {{name}}?", "It is {{name}}."), row("Hm?", "See [your name](https://a.example)."),
-                 row("Hm?", "Write to [EMAIL_1]."), row("Hm?", '{"a": {"b": {"c": 1}}}')]),
+                 row("Hm?", "Write to [EMAIL_1]."), row("Hm?", '{"a": {"b": {"c": 1}}}'),
+                 row("Hm?", "See [here][1]."), row("Hm?", "See [here].\n\n[here]: https://a.example"),
+                 *(row("Hm?", each) for each in MARKUP)]),
         Planted("open_thinking", [row("Hm?", "<think>They ask"), row("Hm?", "<think>They ask</think>")],
                 [row("Hm?", "<think>They ask</think>It is here.")]),
         Planted("traceback", [row("Hm?", 'Traceback (most recent call last):\n  File "a.py", line 1')],
@@ -195,8 +208,10 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("provider_error", [row("Hm?", "Error: 429 Too Many Requests"), row("Hm?", "[object Object]")],
                 [row("What does HTTP 429 mean?", "429 Too Many Requests: you asked too often."),
                  row("Hm?", "The connection timed out since the cable was loose; please plug it in again.")]),
-        Planted("loop", [row("Hm?", "Yes, we can. " * 8), row("Hm?", "Well. " + "go on and on and " * 5)],
-                [row("Hm?", "yes yes yes, it works"), row("Hm?", "O " * 40),
+        Planted("loop", [row("Hm?", "Yes, we can. " * 8), row("Hm?", "Well. " + "go on and on and " * 5),
+                         row("Hm?", "no " * 200), row("Hm?", "Yes: " + "no " * 20), row("Hm?", "again" * 30)],
+                [row("Hm?", "yes yes yes, it works"), row("Hm?", "O " * 40), row("Hm?", "NOUN " * 10),
+                 row("Hm?", "Yes, yes, yes,\n" * 4 + "yes."), row("Hm?", "- [ ] todo\n" * 12), row("Hm?", INSERTS),
                  row("Say ho 20 times" + " ho" * 20, "ho " * 20)]),
         Planted("echo", [row("Where do I find the page?", "Where do I find the page?")],
                 [row("card lost", "card_lost"),

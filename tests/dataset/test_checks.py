@@ -22,6 +22,7 @@ from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.checks.concentration import find_topics, over_cap, topic_spread
+from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.checks.label_errors import doubts
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
@@ -98,6 +99,41 @@ def test_answers_outside_the_labels_leave_where_they_are_few_and_the_cases_expec
     assert actions(expected) == ["drop"]
     assert actions(expected, more=10) == ["report"] * 11
     assert actions([replace(case, expected=f"Open page {case.id}.") for case in expected]) == ["report"]
+
+
+ERRORS = ("timeout_error", "network error", "ERROR", "empty", "undefined", "NaN", "<label>", "[object Object]")
+
+
+@pytest.mark.parametrize("answer", ERRORS)
+def test_an_answer_that_the_cases_expect_is_not_degenerate_whatever_it_says(answer: str) -> None:
+    rows = [*clean(), row("Hm?", f"{answer} ")]
+    check, expected = data_checks()["degenerate"], (Case(id="1", input="Well?", expected=["ok", answer]),)
+    assert is_degenerate(answer) and [one.row for one in check.run(rows, CheckContext())] == [len(clean())]
+    assert list(check.run(rows, CheckContext(cases=expected))) == []
+    assert not [one for one in check.run(rows, CheckContext(labels=(answer,))) if one.code != "outside_labels"]
+
+
+def test_a_control_token_leaves_even_if_the_cases_expect_it() -> None:
+    expected = (Case(id="1", input="Well?", expected="<|im_end|>"),)
+    (finding,) = data_checks()["degenerate"].run([row("Hm?", "<|im_end|>")], CheckContext(cases=expected))
+    assert (finding.code, finding.action) == ("template_token", "drop")
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "action"),
+    [
+        ("placeholder", "Dear {{{{name}}}}, it is number {}.", "report"),
+        ("provider_error", "Error {}: 429 Too Many Requests", "report"),
+        ("loop", "Number {}. We can. We can. We can. We can. We can. We can.", "report"),
+        ("template_token", "It is number {}.<|im_end|>", "drop"),
+    ],
+)
+def test_what_more_than_one_in_twenty_answers_hold_is_the_task(code: str, answer: str, action: str) -> None:
+    rest = [row(f"Hm {i}?", f"It is number {i}.") for i in range(190)]
+    for n, expected in ((10, "drop"), (11, action)):
+        rows = [*rest, *(row(f"Well {i}?", answer.format(i)) for i in range(n))]
+        findings = list(data_checks()["degenerate"].run(rows, CheckContext()))
+        assert {(one.code, one.action) for one in findings} == {(code, expected)} and len(findings) == n
 
 
 @pytest.mark.parametrize("name", list(PLANTED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,12 +18,14 @@ from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
 from tuneworthy.config.data import DataSection
 from tuneworthy.dataset import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
+from tuneworthy.dataset.checks import label_errors
 from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _merged, over_cap
 from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
-from tuneworthy.dataset.checks.label_errors import LabelErrors
+from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts
 from tuneworthy.dataset.dedup.near import near_duplicates
 from tuneworthy.dataset.effect import FEW, Effect, EffectMeter, effect_words
 from tuneworthy.dataset.rows import StoredRows, row_of
+from tuneworthy.dataset.sources import _labels
 from tuneworthy.types import Case, Example
 
 LABELS = ("lost", "slow", "price", "close")
@@ -277,6 +280,21 @@ def test_a_label_is_capped_unless_the_cases_have_as_many_of_it() -> None:
     assert over_cap([0] * 8 + [1, 2], 0.1, wanted={0: 0.9}) == []
 
 
+def test_single_odd_answers_are_no_labels_and_few_odd_questions_no_topics() -> None:
+    rows = rows_of(900)
+    odd = [row(f"odd {i}", text) for i, text in enumerate(["", "x", "I do not know", *map(str, range(17))])]
+    assert list(Concentration()([*rows, *odd], CheckContext(labels=LABELS))) == []
+    flood = [row(f"much {i}", "lost") for i in range(2000)]
+    findings = list(Concentration()([*odd, *rows, *flood], CheckContext(labels=LABELS)))
+    places = {one.row for one in findings if one.code == "over_cap"}
+    assert len(places) > 1000 and min(places) >= len(odd)
+    assert {[*odd, *rows, *flood][place].answer for place in places} == {"lost"}
+    assert any("(of 4)" in one.message for one in findings)
+    topics = [i % 3 for i in range(900)]
+    assert over_cap([*topics, *range(3, 23)], 0.1) == []
+    assert len(over_cap([0] * 700 + list(range(1, 301)), 0.1)) > 600  # so many single ones are topics
+
+
 def test_a_topic_that_fell_apart_is_one_topic() -> None:
     size = MIN_MERGED + 3
     alike = np.full((3 * size, 3 * size), 0.05, np.float32)
@@ -293,6 +311,31 @@ def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() ->
     findings = {odds: list(LabelErrors(odds=odds)(rows, CheckContext(labels=LABELS))) for odds in (5, 1e9)}
     assert {one.row: one.action for one in findings[5]}[0] == "drop"
     assert {one.action for one in findings[1e9]} == {"report"}
+
+
+def test_a_label_is_doubted_only_if_another_is_clearly_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, labels = [one.question for one in rows_of(200)], [one.answer for one in rows_of(200)]
+    labels[0] = "close"
+    probabilities = np.full((200, 4), 0.01)
+    probabilities[np.arange(200), [sorted(LABELS).index(label) for label in labels]] = 0.97
+    monkeypatch.setattr(label_errors, "out_of_fold", lambda *args: (sorted(LABELS), probabilities))
+    for own, n in ((0.048, 1), (0.052, 0)):
+        probabilities[0] = [own, 0.98, 0.0, 0.0]
+        assert len(find_doubts(texts, labels)[0]) == n
+
+
+def test_a_long_answer_takes_its_own_room_only() -> None:
+    long = "an answer " * 5_000
+    labels = [long if one.answer == "lost" else one.answer for one in rows_of(600)]
+    texts = [one.question for one in rows_of(600)]
+    find_doubts(texts, labels)  # what is loaded once
+    tracemalloc.start()
+    try:
+        _, predicted = find_doubts(texts, labels)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert predicted > 0.9 and peak < 60e6  # 600 times 50,000 characters of four bytes are 120e6
 
 
 def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> None:
@@ -319,3 +362,17 @@ def test_a_model_that_predicts_little_drops_nothing_and_json_is_no_label() -> No
     as_json = [row(one.question, json.dumps({"about": one.answer})) for one in rows_of(200)]
     as_json[0] = row(as_json[0].question, json.dumps({"about": "close"}))
     assert list(LabelErrors(odds=1)(as_json, CheckContext())) == []
+
+
+# --- which answers are labels ---------------------------------------------------------------------------------------
+
+NO_LABELS = ("Als KI-Sprachmodell kann ich diese Anfrage nicht bearbeiten.", "503 Service Unavailable", "<label>", "")
+
+
+def test_what_rows_say_often_is_a_label_unless_it_refuses_or_says_nothing(tmp_path: Path) -> None:
+    often = [row(f"{i}?", answer) for answer in ("slow", *NO_LABELS) for i in range(9)]
+    rows = StoredRows(stored(tmp_path, [*rows_of(200), *often, row("Hm?", "seldom")]))
+    cases = [Case(id=str(i), input=f"Well {i}?", expected=LABELS[i % 3]) for i in range(30)]
+    assert _labels(cases, rows) == {"close": 50, "lost": 50, "price": 50, "slow": 59}
+    of_cases = [*cases, *(Case(id=f"n{i}", input=f"{i}?", expected=NO_LABELS[i % 3]) for i in range(6))]
+    assert {*_labels(of_cases, rows)} == {*LABELS, *NO_LABELS[:3]}

@@ -39,7 +39,7 @@ say = Catalogue(
             "(share: {share:.0%}), so scores on these cases are too high."
         ),
         "topic": "topic {number}",
-        "more_like": "the likely label is {label!r}",
+        "more_like": "the label {label!r} looks more likely",
         "elsewhere": "rows with similar questions have another answer",
         "length": "the {part} has {n} characters",
         "answered_in": "question language {question}, answer language {answer}",
@@ -330,7 +330,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "judged": "the judge's ratings of all rows",
     },
     "grounding": {"ungrounded": "a value is not in the input, from which the other rows copy it"},
-    "label_errors": {"label_error": "the label is probably wrong"},
+    "label_errors": {"label_error": "the label may be wrong"},
     "declined_share": {
         "too_many_declined": "the share of declined answers is higher than the share of unanswerable cases",
         "too_few_declined": "the share of declined answers is lower than the share of unanswerable cases",

@@ -11,8 +11,10 @@ from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import Say
+from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.refusals import find_refusals
 from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.review.corrections import corrections_check, read_corrections
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
@@ -131,7 +133,10 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
 
 
 def _labels(cases: Sequence[Case], rows: StoredRows) -> dict[str, int]:
-    """Return the labels of a task that has few, with their rows; those that only rows have if given several times."""
+    """Return the labels of a task that has few, with their rows.
+
+    Those that the cases expect, and answers that several rows have, but no refusals nor answers that say nothing.
+    """
     expected = [case.expected for case in cases if case.labelled]
     answers: Counter[str] = Counter()
     for row in rows:
@@ -142,8 +147,9 @@ def _labels(cases: Sequence[Case], rows: StoredRows) -> dict[str, int]:
         kind = guess_kind([*expected, *answers.elements()])
     if kind.name != "label":
         return {}
-    usual = {answer for answer, n in answers.items() if n >= _MIN_OF_A_LABEL and answer}
-    return {label: answers[label] for label in sorted(usual | set(labels_of(cases)))}
+    usual = [answer for answer, n in answers.items() if n >= _MIN_OF_A_LABEL and answer and not is_degenerate(answer)]
+    refusals = {usual[number] for number in find_refusals(usual)}
+    return {label: answers[label] for label in sorted({*usual} - refusals | {*labels_of(cases)})}
 
 
 def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tuple[Encoder | None, str | None]:

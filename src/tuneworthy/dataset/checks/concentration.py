@@ -72,7 +72,7 @@ def over_cap(topics: Sequence[int], cap: float, seed: int = 0, wanted: Mapping[i
     """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
 
     Which rows of a topic stay is drawn with `seed`. Where there are too few topics for the cap, it is raised to twice
-    the even share.
+    the even share; topics of one row count only if they make up `cap` of the rows together.
 
     Args:
         topics: The topic of each row.
@@ -83,10 +83,11 @@ def over_cap(topics: Sequence[int], cap: float, seed: int = 0, wanted: Mapping[i
     sizes = Counter(topics)
     if not sizes:
         return []
-    cap = max(cap, min(1.0, 2 / len(sizes)))
-    caps = {topic: max(cap, (wanted or {}).get(topic, 0.0)) for topic in sizes}
     most, before = {topic: size for topic, size in sizes.items() if size > 1}, dict[int, int]()
     single = len(topics) - sum(most.values())
+    n_topics = len(sizes) if single >= cap * len(topics) else len(most)
+    cap = max(cap, min(1.0, 2 / n_topics))
+    caps = {topic: max(cap, (wanted or {}).get(topic, 0.0)) for topic in sizes}
     while most != before:
         before, n = most, single + sum(most.values())
         most = {topic: min(size, max(1, int(caps[topic] * n))) for topic, size in most.items()}
@@ -186,24 +187,24 @@ def _centres(near: NDArray[np.bool_]) -> list[int]:
     return centres
 
 
-def label_topics(answers: Sequence[str], context: CheckContext) -> tuple[list[int], dict[int, float]]:
-    """Return the label of each answer by number, other answers apart; and the share that each label may have."""
+def label_topics(answers: Sequence[str], context: CheckContext) -> tuple[dict[int, int], dict[int, float]]:
+    """Return the label by number of each answer that is one, by row; and the share that each label may have."""
     numbers = {label: number for number, label in enumerate(context.labels)}
     counts = label_counts(context.cases)
     n = sum(counts.values())
     wanted = {numbers[label]: wilson(count, n)[1] for label, count in counts.items() if label in numbers}
-    return [numbers.get(answer, len(numbers) + row) for row, answer in enumerate(answers)], wanted
+    return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, wanted
 
 
-@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=2)
+@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
 
     Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
-    task has labels, a label is cut to `cap` of the rows, or to its share of the cases if that is more (the upper end of
-    its 95% interval); else a topic is cut to `cap`. Which rows stay is drawn at random. The cases are not touched: they
-    keep the mix of real traffic, on which the model is measured.
+    task has labels, a label is cut to `cap` of the rows that have one, or to its share of the cases if that is more
+    (the upper end of its 95% interval); else a topic is cut to `cap`. Which rows stay is drawn at random. The cases are
+    not touched: they keep the mix of real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -216,9 +217,11 @@ class Concentration:
             return
         names = [*context.labels]
         if names:
-            topics, wanted = label_topics([row.answer.strip() for row in rows], context)
+            of_row, wanted = label_topics([row.answer.strip() for row in rows], context)
         else:
-            topics, wanted = find_topics([row.question for row in rows], context.encoder, context.seed), {}
+            of_row = dict(enumerate(find_topics([row.question for row in rows], context.encoder, context.seed)))
+            wanted = {}
+        places, topics = [*of_row], [*of_row.values()]
         extra = over_cap(topics, self.cap, context.seed, wanted)
         if not extra:
             return
@@ -233,6 +236,6 @@ class Concentration:
             effective=spread.effective,
         )
         yield RowFinding(row=WHOLE_SET, code="concentrated", message=message, score=spread.effective, action="report")
-        for row in extra:
-            name = names[topics[row]] if names else messages.say("topic", number=topics[row])
-            yield RowFinding(row=row, code="over_cap", message=name, action=self.action)
+        for number in extra:
+            name = names[topics[number]] if names else messages.say("topic", number=topics[number])
+            yield RowFinding(row=places[number], code="over_cap", message=name, action=self.action)

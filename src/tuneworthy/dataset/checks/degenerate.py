@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
+from string import punctuation
 from typing import Any, Final
 
 import orjson
 import re2
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.cases.task_kind import guess_kind, parse_object
+from tuneworthy.cases.task_kind import guess_kind, labels_of, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.types import UNLABELLED, Example
@@ -30,10 +31,15 @@ _DISTINCT: Final = 0.8
 # Repetitions after the first: of a short unit, and of one of `_LONG_UNIT` words.
 _REPEATED: Final = 3
 _LONG_UNIT: Final = 8
+# Share of an answer, or words, that a loop makes up: lists and tables repeat a little.
+_MUCH: Final = 1 / 3
+_LONG_RUN: Final = 60
+# Words of an answer up to which one word again and again stands for as many items.
+_MOST_ITEMS: Final = 50
 # Characters of an answer in which a provider's error stands alone.
 _ERROR_CHARS: Final = 1000
 _ERROR_HEAD: Final = 120
-# Share of echoes, or of answers outside the labels, above which they are the task; and rows from which it is known.
+# Share of the answers with one code above which that is the task; and rows from which it is known.
 _IS_TASK: Final = 0.05
 _MIN_ROWS: Final = 100
 # What stands between several labels.
@@ -66,23 +72,39 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _prose(answer: str) -> bytes:
-    """Return an answer without its code."""
-    raw = _bytes(answer)
-    prose: bytes = _PATTERNS["code"].sub(b" ", raw) if "`" in answer else raw
-    return prose
+def _without(name: str, answer: str) -> bytes:
+    """Return an answer without what the pattern `name` finds."""
+    rest: bytes = _PATTERNS[name].sub(b" ", _bytes(answer))
+    return rest
 
 
 def _template_token(row: Example, context: CheckContext) -> bool:
     texts = (message.get("content") for message in row.messages)
-    return any(isinstance(text, str) and _holds("tokens", text) for text in texts)
+    if any(isinstance(text, str) and _holds("control", text) for text in texts) or _holds("headings", row.answer):
+        return True
+    asked = _bytes(row.question)
+    return any(match.group() not in asked for match in _PATTERNS["tokens"].finditer(_bytes(row.answer)))
 
 
 def _placeholder(row: Example, context: CheckContext) -> bool:
-    match = _PATTERNS["placeholders"].search(_prose(row.answer))
-    if match is None or match.group() in _bytes(row.question):
+    is_tag = _holds("whole_tag", row.answer)
+    if not (is_tag or _holds("placeholders", row.answer)) or _holds("about_templates", row.question):
         return False
-    return not _holds("about_templates", row.question)
+    raw, asked = _without("markup", row.answer), _bytes(row.question)
+    matches = _PATTERNS["placeholders"].finditer(raw)
+    return is_tag or any(match.group() not in asked and not _is_markup(raw, match) for match in matches)
+
+
+def _is_markup(raw: bytes, match: Any) -> bool:
+    """Whether what looks like a placeholder is a tag that is closed, a type's parameter, or a link."""
+    text, before, after = (
+        match.group(),
+        raw[max(0, match.start() - 1) : match.start()],
+        raw[match.end() : match.end() + 1],
+    )
+    if text.startswith(b"<"):
+        return before.isalnum() or raw.find(b"</" + text[1:-1] + b">", match.end()) >= 0
+    return text.startswith(b"[") and (after == b"(" or text + b": http" in raw)
 
 
 def _open_thinking(row: Example, context: CheckContext) -> bool:
@@ -105,10 +127,17 @@ def _echo(row: Example, context: CheckContext) -> bool:
 def loops(answer: str) -> bool:
     """Whether `answer` says the same again and again: a unit of words, or one letter.
 
-    >>> loops("We will help. " * 6), loops("yes, yes, it works and it works well"), loops("O O O O O O O O O O O O")
+    One word for each of several items, such as tags, is no loop.
+
+    >>> loops("We will help. " * 6), loops("yes, yes, it works and it works well"), loops("NOUN " * 12)
     (True, False, False)
     """
     tokens = answer.split()
+    items = {
+        token.strip(punctuation).casefold() for token in tokens[: _MOST_ITEMS + 1] if re.search(r"[^\W\d_]", token)
+    }
+    if _MIN_LOOP <= len(tokens) <= _MOST_ITEMS and len(items) == 1:
+        return False
     if len(answer) > 20 * max(1, len(tokens)):
         tokens = list(answer)
     pairs = list(pairwise(tokens))
@@ -118,8 +147,9 @@ def loops(answer: str) -> bool:
 
 
 def _repeats(tokens: Sequence[str], size: int) -> bool:
-    """Whether a unit of `size` tokens, one of them a word, is repeated often enough."""
-    enough = max(_MIN_LOOP - 1, size * (_REPEATED if size < _LONG_UNIT else _REPEATED - 1))
+    """Whether a unit of `size` tokens, one of them a word, is repeated often enough for the length of the answer."""
+    much = min(_LONG_RUN, int(_MUCH * len(tokens))) - size
+    enough = max(_MIN_LOOP - 1, size * (_REPEATED if size < _LONG_UNIT else _REPEATED - 1), much)
     run = 0
     for place in range(size, len(tokens)):
         run = run + 1 if tokens[place] == tokens[place - size] else 0
@@ -134,7 +164,8 @@ def _loop(row: Example, context: CheckContext) -> bool:
 
 
 def _traceback(row: Example, context: CheckContext) -> bool:
-    return bool(_PATTERNS["traceback"].search(_prose(row.answer))) and not _holds("about_errors", row.question)
+    prose = _without("code", row.answer)
+    return _PATTERNS["traceback"].search(prose) is not None and not _holds("about_errors", row.question)
 
 
 def _provider_error(row: Example, context: CheckContext) -> bool:
@@ -173,28 +204,36 @@ _TESTS: Final[Mapping[str, Callable[[Example, CheckContext], bool]]] = {
 @DATA_CHECKS.rule(
     "degenerate",
     codes=messages.REASONS["degenerate"],
-    gate=frozenset({"template_token", "placeholder"}),
+    gate=frozenset({"template_token"}),
     whole=True,
+    version=2,
 )
 def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Answers that say nothing: what a template, a server or a stuck model left in the log.
 
-    Control tokens of a chat template are looked for in every turn, all else in the answer only. Placeholders do not
-    count in code, nor where the question is about templates; tracebacks and errors of a provider do not count where the
-    question is about errors. Where more than 5% of the answers equal their question, that is the task, as in
-    correcting a text, and echoes are only reported. So are answers outside the labels where there are that many of
-    them, or where the cases expect no labels.
+    Control tokens of a chat template are looked for in every turn, all else in the answer only. An answer that is a
+    label, or that the cases expect, is dropped for such a token only. Placeholders do not count in code, markup or
+    links, nor where the question is about templates; tracebacks and errors of a provider do not count where the
+    question is about errors. Where more than 5% of the answers have one of these codes (all but control tokens), that
+    is the task, as in correcting a text, of which many equal the question: they are only reported. So are answers
+    outside the labels where the cases expect no labels.
 
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
     """
-    codes = {number: code for number, row in enumerate(rows) if (code := _code(row, context))}
-    n = Counter(codes.values())
-    reported = {
-        "echo": n["echo"] > _IS_TASK * len(rows) >= _IS_TASK * _MIN_ROWS,
-        "outside_labels": n["outside_labels"] > _IS_TASK * len(rows) or not _expect_labels(context),
-    }
+    expected = {label.casefold() for label in (*context.labels, *labels_of(context.cases))}
+    codes: dict[int, str] = {}
+    for number, row in enumerate(rows):
+        code = _code(row, context)
+        if code == "template_token" or (code and row.answer.strip().casefold() not in expected):
+            codes[number] = code
+    tasks = {code for code, n in Counter(codes.values()).items() if n > _IS_TASK * len(rows)}
+    if len(rows) < _MIN_ROWS:
+        tasks &= {"outside_labels"}
+    if not _expect_labels(context):
+        tasks.add("outside_labels")
     for number, code in codes.items():
-        yield RowFinding(row=number, code=code, action="report" if reported.get(code) else "drop")
+        is_task = code in tasks and code != "template_token"
+        yield RowFinding(row=number, code=code, action="report" if is_task else "drop")
 
 
 def _expect_labels(context: CheckContext) -> bool:
@@ -203,3 +242,12 @@ def _expect_labels(context: CheckContext) -> bool:
 
 def _code(row: Example, context: CheckContext) -> str:
     return next((code for code, holds in _TESTS.items() if holds(row, context)), "")
+
+
+def is_degenerate(answer: str) -> bool:
+    """Whether `answer` says nothing, whatever was asked.
+
+    >>> is_degenerate("503 Service Unavailable"), is_degenerate("card_lost")
+    (True, False)
+    """
+    return bool(_code(Example(messages=({"role": "assistant", "content": answer},), id=""), CheckContext()))
