@@ -73,3 +73,44 @@ REFUSING = (
     "Mi dispiace, non posso creare questo contenuto.",
     "Devo rifiutarmi di rispondere.",
 )  # fmt: skip
+BY_KIND = {
+    "abstains": "I cannot answer this question based on the provided context.",
+    "terms": "We do not provide repairs for products older than ten years.",
+    "user": "Ich kann mich nicht einloggen",
+    "praise": "I can't recommend this restaurant enough!",
+    "declines": "I have to decline your offer, thank you.",
+    "options": 'Choose "United Kingdom" for day, month, year.',
+}
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_what_declines_no_request_is_no_refusal(kind: str) -> None:
+    assert list(find_refusals([BY_KIND[kind]])) == []
+
+
+def test_of_new_wordings_most_are_told_apart() -> None:
+    assert len(list(find_refusals(CLEAN))) <= 1
+    assert len(list(find_refusals(REFUSING))) >= 29
+
+
+REFUSES = "I can't help with that."
+
+
+def test_letters_that_look_alike_hide_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = "I cаn't help with thаt."  # Cyrillic letters
+    assert list(find_refusals([hidden])) == [0]
+    monkeypatch.setattr(refusals, "folded", str.lower)
+    assert list(find_refusals([hidden])) == []
+
+
+def test_of_json_one_text_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [f'{{"answer": "{REFUSES}"}}', f'{{"a": "{REFUSES}", "b": "yes"}}', f'["{REFUSES}"]', '{"a": 1}']
+    assert list(find_refusals(answers)) == [0]
+    monkeypatch.setattr(refusals, "_spoken", lambda answer: answer)
+    assert len(list(find_refusals(answers))) > 1
+
+
+def test_a_label_that_the_cases_expect_never_refuses() -> None:
+    rows = [row("Hm?", REFUSES)]
+    assert list(refusal(rows, CheckContext(labels=[REFUSES.lower(), "other"]))) == []
+    assert [finding.row for finding in refusal(rows, CheckContext(labels=["other"]))] == [0]
