@@ -65,7 +65,7 @@ def cut_off(answer: str) -> str:
 
 
 def may_be_cut_off(answer: str) -> str:
-    """Return the sign that `answer` probably breaks off; "" if there is none.
+    """Return the likely sign that `answer` breaks off; "" if it has no such sign.
 
     >>> may_be_cut_off("You can do it in the branch (or in the app if you"), may_be_cut_off("I lost it :( please help")
     ('unclosed bracket or quotation mark', '')
