@@ -214,11 +214,12 @@ LONG = "Which of these 3 parts do you still have? " + " ".join(f"bolt{n} nut{n *
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    rows = [*map(plain, clean()), pair(LONG, "yes"), pair(f"{LONG} {LEAK}", "yes")]  # the answer of the case
+    repeated = [pair(f"{LONG} {LEAK}", "yes"), pair(f"{LONG} {LEAK} Thanks!", "yes")]  # the answer of the case
+    rows = [*map(plain, clean()), *repeated]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
-        f"examples.jsonl:{len(rows)}": "overlap_ngram"
+        f"examples.jsonl:{line}": "overlap_ngram" for line in (len(rows) - 1, len(rows))
     }
     root = project(tmp_path / "q", 'off = ["contamination"]\n', rows)
     assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0

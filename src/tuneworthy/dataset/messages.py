@@ -313,7 +313,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "overlap_group": "in the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},
-    "near": {"near_duplicate": "an earlier row with a few words changed"},
+    "near": {"near_duplicate": "an earlier row but for filler words or typing errors"},
     "semantic": {"semantic_duplicate": "a paraphrase of an earlier row"},
     "paraphrases": {
         "overlap_paraphrase": "a paraphrase of a case's question",

@@ -16,6 +16,10 @@ from typing import Any, Final
 
 import orjson
 
+from tuneworthy.cases.normalize import folded
+from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.types import UNLABELLED
+
 # Sentences at the beginning of an answer that are read, and characters.
 _SENTENCES: Final = 3
 _HEAD: Final = 400
@@ -109,8 +113,17 @@ def sentences(answer: str) -> list[str]:
     >>> sentences("Hello there. I can't help with that.")
     ["i can't help with that."]
     """
-    heads = [one for one in _END.split(_plain(answer[:_HEAD].strip())) if one]
+    heads = [one for one in _END.split(_plain(_spoken(answer)[:_HEAD].strip())) if one]
     return [one for one in heads[:_SENTENCES] if not _CUES.isdisjoint(_outline(one))]
+
+
+def _spoken(answer: str) -> str:
+    """Return what an answer says: of a JSON object its text, if it has one alone, else nothing."""
+    value = parse_object(answer)
+    if value is UNLABELLED:
+        return answer
+    texts = list(value.values()) if isinstance(value, dict) else []
+    return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else ""
 
 
 def score(texts: Sequence[str]) -> list[float]:
@@ -137,4 +150,4 @@ def find_refusals(answers: Sequence[str]) -> Iterator[int]:
 
 
 def _plain(text: str) -> str:
-    return text.casefold().translate(_PLAIN)
+    return folded(text.translate(_PLAIN))

@@ -1,4 +1,4 @@
-"""Rows that repeat an earlier row: letter by letter, but for a few words, or in other words.
+"""Rows that repeat an earlier row: letter by letter, but for filler and typing errors, or in other words.
 
 A row repeats another one only if its answer does too. The same question with another answer (another label) is a
 contradiction, which other checks report; questions that only share a canned answer are different questions.
@@ -7,6 +7,7 @@ contradiction, which other checks report; questions that only share a canned ans
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 from tuneworthy.cases.normalize import folded, normalise, question_of, words
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.dataset.dedup.specifics import names_in, specifics
+from tuneworthy.dataset.dedup.specifics import content, mistyped, names_in, rows_with, signed, specifics
 from tuneworthy.extras import require
 from tuneworthy.types import Example, content_hash
 
@@ -38,15 +39,16 @@ def _text(content: object) -> str:
 def _key(row: Example) -> str:
     """Return a text that two rows share if their questions have the same letters and their answers the same words."""
     answer = " ".join(folded(answer_text(row)).split())
-    return f"{question_of(row)} x{content_hash(answer.encode('utf-8', 'surrogatepass').hex())}"
+    return f"{signed(question_of(row))} x{content_hash(answer.encode('utf-8', 'surrogatepass').hex())}"
 
 
-@DATA_CHECKS.rule("exact", codes=messages.REASONS["exact"], whole=True)
+@DATA_CHECKS.rule("exact", codes=messages.REASONS["exact"], whole=True, version=2)
 def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Rows whose question has the same letters and digits as an earlier one, with the same answer.
 
-    Texts are compared after Unicode normalisation and case folding. Copies weigh like one row that is trained on many
-    times, and let a model learn it by heart. The first row stays.
+    Texts are compared after Unicode normalisation and case folding; punctuation counts only where it is part of a
+    number, a formula or a name (1.5, 12-3, C#). Copies weigh like one row that is trained on many times, and let a
+    model learn it by heart. The first row stays.
 
     Bad: the same chat, logged twice.
     """
@@ -58,14 +60,16 @@ def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding
             yield RowFinding(row=row, code="exact_duplicate", other=other)
 
 
-@DATA_CHECKS.rule("near", codes=messages.REASONS["near"], whole=True, version=2)
+@DATA_CHECKS.rule("near", codes=messages.REASONS["near"], whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class NearCheck:
-    """Rows that repeat an earlier one with a few words changed.
+    """Rows that repeat an earlier one but for words that say nothing, and typing errors.
 
-    Candidates come from MinHash bands, and each is verified by the exact Jaccard similarity of its word triples. Both
-    question and answer must be alike; a short answer, such as a label, must be the same. Rows that differ in a number,
-    a name or a code ask for something else and repeat nothing.
+    Two rows are near copies if question and answer have the same words in the same order once filler (please, so,
+    really, the; in five languages), punctuation and repeated words are taken out. In longer texts a word may also be
+    mistyped: pairs come from MinHash bands, verified by the exact Jaccard similarity of their word triples, and are
+    copies if all words that differ do so by a letter or two inside, and are in one row only. A short answer, such as a
+    label, must be the same. Any other word, a number, a sign or a negation makes another row.
 
     Bad: "Where is my card?" and "So where is my card?" with the same answer.
     """
@@ -76,26 +80,18 @@ class NearCheck:
         require("numba")
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        from tuneworthy.dataset.dedup.near import near_duplicates
-
-        questions, answers = [question_of(row) for row in rows], [answer_text(row) for row in rows]
-        names = names_in(questions)
-        asked = [specifics(question, names) for question in questions]
-        keys = [f"{normalise(answer)}\n{specific}" for answer, specific in zip(answers, asked, strict=True)]
-        same = near_duplicates(questions, keys=_hashes(keys), threshold=self.threshold)
-        of = {row: (other, float(same.score[row])) for row, other in enumerate(same.of.tolist()) if other >= 0}
-        free = [row for row, answer in enumerate(answers) if row not in of and len(words(answer)) > SHORT]
-        alike = near_duplicates(
-            [f"{questions[row]}\n{answers[row]}" for row in free],
-            keys=_hashes(f"{asked[row]}\n{specifics(answers[row], names)}" for row in free),
-            threshold=self.threshold,
-        )
-        for row, place, score in zip(free, alike.of.tolist(), alike.score.tolist(), strict=True):
-            if place >= 0 and _jaccard(questions[row], questions[free[place]]) >= self.threshold:
-                of[row] = free[place], score
+        contents, short = map(list, zip(*map(_content, rows), strict=True)) if rows else ([], [])
+        first: dict[tuple[str, str], int] = {}
+        firsts = [first.setdefault(pair, row) for row, pair in enumerate(zip(contents, short, strict=True))]
+        of = {row: (other, 1.0) for row, other in enumerate(firsts) if other != row}
+        left = sorted(first.values())
+        names = names_in([question_of(row) for row in rows])
+        keys = _hashes(f"{short[row]}\n{specifics(contents[row], names)}" for row in left)
+        found = self._mistyped([contents[row] for row in left], keys)
+        typed = {left[row]: (left[other], score) for row, (other, score) in found.items()}
+        of = {row: (typed.get(other, (other,))[0], score) for row, (other, score) in of.items()} | typed
         for row in sorted(of):
             other, score = of[row]
-            other = of[other][0] if other in of else other
             yield RowFinding(
                 row=row,
                 code="near_duplicate",
@@ -104,22 +100,36 @@ class NearCheck:
                 score=score,
             )
 
+    def _mistyped(self, contents: Sequence[str], keys: NDArray[np.uint64]) -> dict[int, tuple[int, float]]:
+        """Return the rows that repeat an earlier one but for typing errors, with that row and the similarity."""
+        from tuneworthy.dataset.dedup.near import near_duplicates
+
+        same = near_duplicates(contents, keys=keys, threshold=self.threshold)
+        pairs = {
+            row: differences
+            for row in np.flatnonzero(same.of >= 0).tolist()
+            if (differences := mistyped(contents[row], contents[same.of[row]]))
+        }
+        counts = rows_with(contents, frozenset(chain.from_iterable(chain.from_iterable(pairs.values()))))
+        return {
+            row: (int(same.of[row]), float(same.score[row]))
+            for row, differences in pairs.items()
+            if all(min(counts[word], counts[other]) == 1 < max(counts[word], counts[other])
+                   for word, other in differences)
+        }  # fmt: skip
+
+
+def _content(row: Example) -> tuple[str, str]:
+    """Return the content of question and answer, and a short answer as a whole instead of its content."""
+    question, answer = content(question_of(row)), signed(answer_text(row))
+    return (f"{question}\n{content(answer)}", "") if len(words(answer)) > SHORT else (question, normalise(answer))
+
 
 def _hashes(keys: Iterable[str]) -> NDArray[np.uint64]:
     return np.array([xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) for key in keys], np.uint64)
 
 
-def _jaccard(text: str, other: str) -> float:
-    one, two = (_triples(words(text)) for text in (text, other))
-    return len(one & two) / len(one | two) if one or two else 1.0
-
-
-def _triples(tokens: list[str]) -> set[tuple[str, ...]]:
-    n = min(3, len(tokens))
-    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)} if n else set()
-
-
-@DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True, version=2)
+@DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class SemanticCheck:
     """Rows that say in other words what an earlier row says; needs a sentence encoder.
@@ -158,7 +168,7 @@ class SemanticCheck:
             if other < 0 or specifics(texts[row], names) != specifics(texts[other], names):
                 continue
             both = free[row] and free[other]
-            if both or normalise(answers[row]) == normalise(answers[other]):
+            if both or normalise(signed(answers[row])) == normalise(signed(answers[other])):
                 sizes[other] += 1
                 score = float(same.score[row])
                 yield RowFinding(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
@@ -16,11 +17,17 @@ NATURAL = frozenset(
 )
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "incomplete"})
 REFUSED = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "recitation"})
+# Last words after which a sentence always goes on, and those after which it nearly always does: "das" and "un" may be
+# pronouns, and "a" an option. Prepositions are neither: "log in", "looking for", "rufen Sie an".
 _DANGLING = re.compile(
-    r"(?:[,;:(\[{–]|\b(?:the|an?|and|or|of|to|with|for|in|on|at|by|from|that|which|because|your|der|die|das|und|oder|"
-    r"mit|für|le|la|les|et|ou|de|el|los|las|y|con|il|lo|gli|di|del|della|che|per|e|o|un|una|une|des|du|que|qui|para|por|"
-    r"zu|den|dem|ein|im|auf|is|are|will|can|if|when|as|this|its))$"
+    r"(?<![-\w])(?:the|and|or|because|your|und|oder|weil|dass|les|et|ou|que|el|las|y|il|gli|della|dello|delle|che|"
+    r"e|o)$"
 )
+_MAY_DANGLE = re.compile(
+    r"[;–]$|(?<![-\w])(?:a|its|der|die|das|den|dem|ein|eine|le|la|lo|un|una|une|des|du|del|de|di|con|per|pour|avec|para|por|"
+    r"los|mit|für|qui)$"
+)
+_EMOTICON = re.compile(r"[:;=]['’]?-?[(\[{]+")
 _MIN_WORDS = 8
 # How a text ends, whatever it is: punctuation, brackets and quotation marks, a symbol; not a letter, digit or comma.
 _ENDED = re.compile(r"[^\w\s,]\s*$")
@@ -40,17 +47,31 @@ def finish_reason(row: Example) -> str:
 
 
 def cut_off(answer: str) -> str:
-    """Return the sign that `answer` breaks off, for people; "" if it does not.
+    """Return the unmistakable sign that `answer` breaks off, for people; "" if it does not.
 
     >>> cut_off('{"city": "Oslo", "peo'), cut_off('{"city": "Oslo"}')
-    ('JSON that does not end', '')
+    ('unclosed JSON', '')
     """
     text = answer.rstrip()
     if text.count("```") % 2:
         return messages.say("open_code_block")
     if text[:1] in {"{", "["} and text[-1:] not in {"}", "]"} and parse_object(text) is UNLABELLED:
         return messages.say("open_json") if text[1:2] in {'"', "{", "[", "\n", " "} else ""
-    if len(text.split()) >= _MIN_WORDS and _DANGLING.search(text):
+    text = _EMOTICON.sub("", text)
+    n_last = len(text[text.rfind("\n") + 1 :].split())  # "Kind regards," is a line by itself
+    if len(text.split()) >= _MIN_WORDS and (_DANGLING.search(text) or (text[-1:] in {",", "("} and n_last > _MIN_LAST)):
+        return messages.say("open_sentence")
+    return ""
+
+
+def may_be_cut_off(answer: str) -> str:
+    """Return the likely sign that `answer` breaks off; "" if it has no such sign.
+
+    >>> may_be_cut_off("You can do it in the branch (or in the app if you"), may_be_cut_off("I lost it :( please help")
+    ('unclosed bracket or quotation mark', '')
+    """
+    text = _EMOTICON.sub("", answer).rstrip()
+    if len(text.split()) >= _MIN_WORDS and _MAY_DANGLE.search(text):
         return messages.say("open_sentence")
     last = text[text.rfind("\n\n") + 1 :]
     if not _ENDED.search(text) and any(last.count(left) > last.count(right) for left, right in _BRACKETS):
@@ -59,26 +80,29 @@ def cut_off(answer: str) -> str:
 
 
 def ends_open(answer: str) -> bool | None:
-    """Whether prose of several sentences ends without a full stop; None if `answer` is no such prose.
+    """Whether prose of several sentences ends without a full stop; None if `answer` is no such prose, or is signed.
 
     >>> ends_open("Open the page of the card. Then choose the one that you want to blo"), ends_open("card_lost")
     (True, None)
     """
     text = answer.rstrip()
-    last = text[text.rfind("\n") + 1 :]
+    before, _, last = text.rpartition("\n")
     if len(text.split()) < _MIN_WORDS or not _INNER_END.search(text) or _NO_PROSE.search(last):
+        return None
+    if before.rstrip()[-1:] == ",":
         return None
     return len(last.split()) >= _MIN_LAST and not _ENDED.search(last)
 
 
-@DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"], whole=True)
+@DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"], whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class Truncation:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
 
-    A model that learns from half answers stops in the middle. The log's finish reason is certain; without one, an open
-    code block, bracket or JSON and a last word such as "the" are the signs (`by_text` is what becomes of these). Where
-    at least 80% of the answers of several sentences end with a full stop, so is one that does not.
+    A model that learns from half answers stops in the middle. The log's finish reason is certain. Without one, an open
+    code block or JSON, and a last word such as "and" or a comma, are the signs (`by_text` is what becomes of these).
+    What is less certain is only reported: an open bracket, a last word such as "das", and, where at least 80% of the
+    answers of several sentences end with a full stop, one that does not. A signature ends an answer.
 
     Bad: an answer with `finish_reason: length`.
     """
@@ -95,25 +119,29 @@ class Truncation:
                 yield RowFinding(row=number, code="unnatural_end", message=messages.finish_reason(reason))
             elif not reason and (sign := cut_off(row.answer)):
                 yield RowFinding(row=number, code="cut_off", message=sign, action=self.by_text)
+            elif not reason and (sign := may_be_cut_off(row.answer)):
+                yield RowFinding(row=number, code="cut_off", message=sign, action="report")
             elif (ends := ends_open(row.answer)) is not None:
                 n_prose += 1
                 open_ends += [number] if ends and not reason else []
         if n_prose >= _MIN_PROSE and len(open_ends) <= (1 - _USUALLY_ENDED) * n_prose:
             sign = messages.say("no_end")
-            yield from (RowFinding(row=n, code="cut_off", message=sign, action=self.by_text) for n in open_ends)
+            yield from (RowFinding(row=n, code="cut_off", message=sign, action="report") for n in open_ends)
 
 
-@DATA_CHECKS.rule("refusal", codes=messages.REASONS["refusal"], version=2)
+@DATA_CHECKS.rule("refusal", codes=messages.REASONS["refusal"], version=3)
 def refusal(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 
     They come from the teacher, not from the task, and spread when they are trained on. A small classifier reads the
     first sentences, in English, German, French, Spanish and Italian. An honest "I don't know" is not a refusal (how
-    many of these there should be is up to `declined_share`), and neither is "we cannot refund your ticket".
+    many of these there should be is up to `declined_share`), and neither are "the text does not say", "we do not repair
+    old models" or a label that the cases expect. Of a JSON object with one text, that text is read, of others nothing.
 
     Bad: "As an AI language model, I cannot help with that."
     """
-    by_text = set(find_refusals([row.answer for row in rows]))
+    labels = frozenset(map(normalise, context.labels))
+    by_text = set(find_refusals(["" if normalise(row.answer) in labels else row.answer for row in rows]))
     for number, row in enumerate(rows):
         if finish_reason(row) in REFUSED:
             yield RowFinding(row=number, code="refused", message=messages.say("refused_by_log"))

@@ -1,20 +1,44 @@
-"""What a text is about in particular: its numbers, codes and names. Texts that differ in these say different things."""
+"""What a text says in particular. Texts that differ in a number, a sign, a name or a negation say different things.
+
+`content` is what near copies have in common: the words without filler, in their order. A typing error is the only other
+difference that two near copies may have (`differ_by_typing`).
+"""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from itertools import takewhile
 from typing import Final
 
-from tuneworthy.cases.normalize import folded
+import orjson
+
+from tuneworthy.cases.normalize import folded, words
 
 # Texts in which names are looked for.
 SAMPLE: Final = 100_000
 # Capitals to small letters, inside sentences, from which a word is a name.
 _CAPITALS: Final = 3
 _INSIDE = re.compile(r"(?:(?<=[^\W_] )|(?<=[,;:] ))[^\W\d_]{2,}")
-_TOKENS = re.compile(r"\w+(?:[.,:/-]\w+)*")
 _DIGIT = re.compile(r"\d")
-_WORDS = re.compile(r"[^\W\d_]{2,}")
+# Punctuation that is part of a number, a formula or a name (C#), and the symbols that stand for it: of a Unicode class
+# that `normalise` and `words` keep.
+_MAY_SIGN = re.compile(r"[\d#*/]")
+_SIGNED = re.compile(
+    r"(?<=\d)[.,:](?=\d)|(?<=\d)\s*[-‐‑‒–—−*/·×:]\s*(?=[\d(])|(?<=[\d)])\s*[-–−*/%](?!\w)|(?<=[\d)])\s*[*/%]|"
+    r"[*/]\s*(?=\d)|(?<!\w)[-‐‑‒–—−](?=[\d(])|(?<=\b[a-z])\s*[-–−*/]\s*(?=(?:\d|[a-z]\b))|"
+    r"\((?=\s*[-–−]?\d)|(?<=\d)\s*\)|(?<=[^\W\d])#(?!\w)"
+)
+_SYMBOLS = str.maketrans("-‐‑‒–—−*×/.,:·%#()", "−−−−−−−∗∗÷∙∘∶∙∝♯⊂⊃", " \t\n")
+_WORDS: Final = orjson.loads(files("tuneworthy.dataset.dedup").joinpath("words.json").read_bytes())
+# Words, in five languages, that say nothing about what is asked: politeness, greetings and particles.
+_FILLER, _NEGATIONS, _NUMBERS = (
+    frozenset(" ".join(_WORDS[kind].values()).split()) for kind in ("filler", "negations", "numbers")
+)
+_PHRASES: Final = [f" {phrase} " for phrase in _WORDS["phrases"]]
+# Letters of a word that may be mistyped, and from which it may be in two places.
+_MISTYPED: Final = 4
+_LONG: Final = 8
 
 
 def names_in(texts: Sequence[str]) -> frozenset[str]:
@@ -36,12 +60,80 @@ def names_in(texts: Sequence[str]) -> frozenset[str]:
     return frozenset(word for word, n in capitals.items() if n >= _CAPITALS * small[word])
 
 
-def specifics(text: str, names: frozenset[str]) -> str:
-    """Return the numbers, codes and `names` in a text, sorted.
+def signed(text: str) -> str:
+    """Return `text`, folded, with the punctuation of numbers, formulas and names as symbols that normalising keeps.
 
-    >>> specifics("Where is order A-17 of Oslo, from 3.5. on?", frozenset({"oslo"}))
-    '3.5 a-17 oslo'
+    >>> signed("Is 1.5 - 3*4 in C#?"), signed("Well-known, and/or: e.g. 3.")
+    ('is 1∙5−3∗4 in c♯?', 'well-known, and/or: e.g. 3.')
     """
     text = folded(text)
-    codes = filter(_DIGIT.search, _TOKENS.findall(text)) if _DIGIT.search(text) else ()
-    return " ".join(sorted({*codes, *(names & set(_WORDS.findall(text)))}))
+    return _SIGNED.sub(lambda sign: sign[0].translate(_SYMBOLS), text) if _MAY_SIGN.search(text) else text
+
+
+def content(text: str) -> str:
+    """Return the words of a text, signs of its numbers included, without filler and repeats; all words if none is left.
+
+    >>> content("So where is the card, please?"), content("Move 3 to -5 now, now!"), content("Hello!")
+    ('where is card', 'move 3 to −5', 'hello')
+    """
+    plain = words(signed(text))
+    joined = f" {' '.join(plain)} "
+    for phrase in _PHRASES:
+        joined = joined.replace(phrase, " ")
+    left: list[str] = []
+    for word in joined.split():
+        if word not in _FILLER and (not left or word != left[-1] or _DIGIT.search(word)):
+            left.append(word)
+    return " ".join(left or plain)
+
+
+def specifics(text: str, names: frozenset[str]) -> str:
+    """Return the numbers, codes, sums, negations and `names` in a text, sorted.
+
+    >>> specifics("Where is order A-17 of Oslo, not from 3.5. on?", frozenset({"oslo"}))
+    '3∙5 a−17 not oslo'
+    """
+    return " ".join(sorted({
+        word for word in words(signed(text))
+        if word in names or word in _NEGATIONS or word in _NUMBERS or not word.isalpha()
+    }))  # fmt: skip
+
+
+def mistyped(text: str, other: str) -> list[tuple[str, str]] | None:
+    """Return the pairs of words in which two contents differ, if each may be one word mistyped; else None.
+
+    First and last letters are rarely mistyped, and endings and beginnings change the sense (cards, unlocked).
+
+    >>> mistyped("where is my card", "where is my crad"), mistyped("card is locked", "card is lost")
+    ([('card', 'crad')], None)
+    """
+    left, right = text.split(), other.split()
+    pairs = [(one, two) for one, two in zip(left, right, strict=False) if one != two]
+    return pairs if len(left) == len(right) and all(_alike(one, two) for one, two in pairs) else None
+
+
+def _alike(word: str, other: str) -> bool:
+    """Whether two words differ inside only, by a letter or two that changed places; of long ones by two letters."""
+    if min(len(word), len(other)) < _MISTYPED or not (word.isalpha() and other.isalpha()):
+        return False
+    if not {word, other}.isdisjoint(_NEGATIONS | _NUMBERS):
+        return False
+    start = _n_common(word, other)
+    end = min(_n_common(word[::-1], other[::-1]), len(word) - start, len(other) - start)
+    inner, other_inner = word[start : len(word) - end], other[start : len(other) - end]
+    longest = max(len(inner), len(other_inner))
+    swapped = longest == 2 and inner == other_inner[::-1]
+    return min(start, end) > 0 and (swapped or longest <= 1 + (min(len(word), len(other)) >= _LONG))
+
+
+def _n_common(word: str, other: str) -> int:
+    """Return how many letters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
+
+
+def rows_with(texts: Iterable[str], wanted: frozenset[str]) -> Counter[str]:
+    """Return in how many contents each wanted word is."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(wanted.intersection(text.split()))
+    return counts

@@ -1,0 +1,61 @@
+"""Which answers were cut off, by their text alone: what is certain is dropped, what is likely is reported."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dataset.check_rows import row
+from tuneworthy.dataset import CheckContext
+from tuneworthy.dataset.checks import endings
+from tuneworthy.dataset.checks.endings import Truncation
+
+PROSE = [row("How?", f"Go to page {number} of the account first. Then press the green button.") for number in range(40)]
+START = "We are sorry to hear about it. "
+CERTAIN = (
+    f"{START}Now go to the page of your account and open the", f"{START}You can pay with a card or",
+    f"{START}Please send us your name, your address,", f"{START}Bitte nennen Sie uns Ihren Namen und",
+    f"{START}Veuillez indiquer votre nom et", f"{START}Escriba su nombre y", f"{START}Indichi il nome e",
+    "```python\nprint(1)", '{"name": "Ada", "age',
+)  # fmt: skip
+LIKELY = (
+    f"{START}Open the page of the card (or the page of the account", f"{START}Bitte nennen Sie uns die",
+    f"{START}Then choose the one that you want to blo", f"{START}Wir melden uns morgen bei Ihnen mit",
+)  # fmt: skip
+WHOLE = (
+    "Tell me the name of the account you want to log in",
+    "Tell us which of these cards you are looking for",
+    "I will write to you as soon as I can", "Bitte rufen Sie uns unter der Nummer oben morgen früh an",
+    "I am so sorry that your card was lost last week :(", "I'm sorry :( we will send you a new card right away today",
+    f"{START}We will send a new one.\n\nKind regards,\nYour Example Bank Support Team",
+    f"{START}We will send a new one to you.\nBest wishes,", "Ce n'est pas le vôtre, alors posez-le là et prenez-les",
+)  # fmt: skip
+
+
+def actions(answer: str) -> list[str]:
+    found = Truncation()([*PROSE, row("How?", answer)], CheckContext())
+    return [finding.action or "drop" for finding in found if finding.row == len(PROSE)]
+
+
+@pytest.mark.parametrize("answer", CERTAIN)
+def test_a_certain_sign_drops_the_row(answer: str) -> None:
+    assert actions(answer) == ["drop"]
+
+
+@pytest.mark.parametrize("answer", LIKELY)
+def test_a_likely_sign_is_reported(answer: str) -> None:
+    assert actions(answer) == ["report"]
+
+
+@pytest.mark.parametrize("answer", WHOLE)
+def test_a_whole_answer_is_never_dropped(answer: str) -> None:
+    assert "drop" not in actions(answer)
+
+
+@pytest.mark.parametrize("answer", [WHOLE[0], *WHOLE[2:5], *WHOLE[6:]])
+def test_stranded_prepositions_emoticons_and_signatures_are_no_sign(answer: str) -> None:
+    assert actions(answer) == []
+
+
+def test_without_the_pattern_of_emoticons_a_sad_answer_would_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endings, "_EMOTICON", endings.re.compile("(?!)"))
+    assert actions(WHOLE[4]) == ["drop"]

@@ -1,0 +1,116 @@
+"""Sentences that refuse and honest ones, in wordings that no training row has: written before the rows were chosen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dataset.check_rows import row
+from tuneworthy.dataset import CheckContext, refusals
+from tuneworthy.dataset.checks.endings import refusal
+from tuneworthy.dataset.refusals import find_refusals
+
+CLEAN = (
+    "The passage does not mention who founded the company, so I can't say.",
+    "Based on the documents above, there is no answer to this question.",
+    "I couldn't find the opening hours in the text you gave me.",
+    "We're unable to ship to islands, I'm afraid.",
+    "Our policy does not allow exchanges on sale items.",
+    "Sorry, we no longer accept cheques.",
+    "I cannot access my account since the update.",
+    "I couldn't be happier with the service!",
+    "I can't thank you enough for your help.",
+    "I'm not able to come to the meeting on Friday, please start without me.",
+    "We must decline the request for a refund, as the ticket was used.",
+    "My bank won't let me transfer the money.",
+    "Select \"No\" when the program asks for permission.",
+    "Aus dem vorliegenden Text geht das nicht hervor.",
+    "Dazu enthält der Abschnitt leider keine Angaben.",
+    "Wir reparieren keine Geräte anderer Hersteller.",
+    "Ich kann mein Passwort nicht zurücksetzen.",
+    "Leider dürfen wir Ihnen keinen Rabatt gewähren.",
+    "Ich kann nicht schlafen, weil es so laut ist.",
+    "Le texte fourni ne permet pas de répondre à la question.",
+    "Nous ne livrons pas à l'étranger, désolé.",
+    "Je n'arrive pas à me connecter à mon compte.",
+    "Cela ne figure pas dans l'extrait, je ne peux donc pas le dire.",
+    "El texto no dice cuándo se fundó la ciudad, así que no puedo responder.",
+    "No hacemos reparaciones de aparatos antiguos.",
+    "No puedo entrar en mi cuenta desde ayer.",
+    "Lo siento, no aceptamos devoluciones de ropa interior.",
+    "Il brano non contiene questa informazione.",
+    "Non facciamo sconti agli studenti, mi dispiace.",
+    "Non riesco ad accedere al mio conto.",
+)  # fmt: skip
+REFUSING = (
+    "I won't be able to write that for you.",
+    "That's something I can't help you do.",
+    "As an assistant, I have to decline.",
+    "I'm sorry, I can't produce that kind of text.",
+    "I must respectfully refuse to answer.",
+    "It's against my guidelines to discuss this.",
+    "I cаn't help you with thаt.",  # with Cyrillic letters
+    "Sorry, that is not something I'm allowed to talk about.",
+    "My programming doesn't let me answer questions like this.",
+    "I'd rather not give an opinion on this subject.",
+    "I am unable to comply with your request.",
+    "Unfortunately I cannot generate this content.",
+    "Das kann ich leider nicht für Sie erledigen.",
+    "Als KI darf ich dazu nichts sagen.",
+    "Bei so etwas helfe ich nicht.",
+    "Ich muss es ablehnen, darauf zu antworten.",
+    "Es tut mir leid, diesen Inhalt kann ich nicht erstellen.",
+    "Ich bin nicht befugt, über dieses Thema zu sprechen.",
+    "Je ne peux pas donner suite à votre demande.",
+    "En tant qu'IA, je ne suis pas autorisé à en parler.",
+    "Je préfère ne pas répondre à cette question.",
+    "Désolé, je ne peux pas produire ce genre de contenu.",
+    "No puedo ayudarte a hacer eso.",
+    "Como modelo de lenguaje, no puedo opinar sobre esto.",
+    "Lo siento, no puedo generar ese contenido.",
+    "Debo negarme a responder a tu pregunta.",
+    "Non posso assisterti in questa richiesta.",
+    "In quanto IA, non mi è permesso parlarne.",
+    "Mi dispiace, non posso creare questo contenuto.",
+    "Devo rifiutarmi di rispondere.",
+)  # fmt: skip
+BY_KIND = {
+    "abstains": "I cannot answer this question based on the provided context.",
+    "terms": "We do not provide repairs for products older than ten years.",
+    "user": "Ich kann mich nicht einloggen",
+    "praise": "I can't recommend this restaurant enough!",
+    "declines": "I have to decline your offer, thank you.",
+    "options": 'Choose "United Kingdom" for day, month, year.',
+}
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_what_declines_no_request_is_no_refusal(kind: str) -> None:
+    assert list(find_refusals([BY_KIND[kind]])) == []
+
+
+def test_of_new_wordings_most_are_told_apart() -> None:
+    assert len(list(find_refusals(CLEAN))) <= 1
+    assert len(list(find_refusals(REFUSING))) >= 29
+
+
+REFUSES = "I can't help with that."
+
+
+def test_letters_that_look_alike_hide_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = "I cаn't help with thаt."  # Cyrillic letters
+    assert list(find_refusals([hidden])) == [0]
+    monkeypatch.setattr(refusals, "folded", str.lower)
+    assert list(find_refusals([hidden])) == []
+
+
+def test_of_json_one_text_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [f'{{"answer": "{REFUSES}"}}', f'{{"a": "{REFUSES}", "b": "yes"}}', f'["{REFUSES}"]', '{"a": 1}']
+    assert list(find_refusals(answers)) == [0]
+    monkeypatch.setattr(refusals, "_spoken", lambda answer: answer)
+    assert len(list(find_refusals(answers))) > 1
+
+
+def test_a_label_that_the_cases_expect_never_refuses() -> None:
+    rows = [row("Hm?", REFUSES)]
+    assert list(refusal(rows, CheckContext(labels=[REFUSES.lower(), "other"]))) == []
+    assert [finding.row for finding in refusal(rows, CheckContext(labels=["other"]))] == [0]
