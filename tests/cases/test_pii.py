@@ -40,6 +40,30 @@ BESIDE = {
     "valid 4111 1111 1111 1111 12/27 please": ("card", "4111 1111 1111 1111"),
     "in 2024 4111 1111 1111 1111 was mine": ("card", "4111 1111 1111 1111"),
     "use ab12 DE89 3704 0044 0532 0130 00": ("iban", "DE89 3704 0044 0532 0130 00"),
+    "appelez le 06 12 34 56 78": ("phone", "06 12 34 56 78"),
+    "IBAN DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000": (
+        "iban",
+        "DE89 3704 0044 0532 0130 00".replace(" ", "\u00a0"),
+    ),
+    "IBAN DE89\u20133704\u20130044\u20130532\u20130130\u201300": (
+        "iban",
+        "DE89 3704 0044 0532 0130 00".replace(" ", "\u2013"),
+    ),
+    "card 4111\u20131111\u20131111\u20131111": ("card", "4111-1111-1111-1111".replace("-", "\u2013")),
+    "card \uff14111\u00a01111\u00a01111\u00a01111": ("card", "\uff14111\u00a01111\u00a01111\u00a01111"),
+    "call 415\u2013555\u20132671": ("phone", "415\u2013555\u20132671"),
+    "mail ada\uff20example.org": ("email", "ada\uff20example.org"),
+    "mail a\u200bda@exam\u200dple.org now": ("email", "a\u200bda@exam\u200dple.org"),
+    "AZURE_OPENAI_KEY=a1b2c3d4e5f60718293a4b5c6d7e8f90": ("key", "a1b2c3d4e5f60718293a4b5c6d7e8f90"),
+    "SUPABASE_KEY=sbk1234abcd9876": ("key", "sbk1234abcd9876"),
+    "os.environ['OPENAI_API_KEY']='abc123def456'": ("key", "abc123def456"),
+    "password: envoy2024x": ("key", "envoy2024x"),
+    "password: yourDog1999": ("key", "yourDog1999"),
+    "DB_PASS=hunter22": ("key", "hunter22"),
+    "https://example.org/?token=a1b2c3d4e5": ("key", "a1b2c3d4e5"),
+    "account_number: 12345678": ("account", "12345678"),
+    "my account number (acct) is 12345678": ("account", "12345678"),
+    "my location is 52.5200, 13.4050": ("address", "52.5200, 13.4050"),
 }
 """What stands beside a value and could hide it."""
 PIECES = [value for values in FOUND.values() for value in values] + [
@@ -67,6 +91,20 @@ LEFT = [
     "token = get_token2() and password = os.environ['P2']",
     "postgres://app:<password>@db/x",
     "born in 1980, on Main Street, route 66 is closed",
+    "[0.1234, 0.5678]",
+    "location of the vector: [0.1234, 0.5678]",
+    "J. Phys. 12 (2019) 345-367",
+    "build 1.2.3.4",
+    "version 1.2.3.4",
+    "health insurance in 2026-2027",
+    "Number plate recognition in the USA",
+    "number plate recognition in 2024",
+    "patente EP1234567",
+    "2 cours de Python",
+    "Top 10 Best Way",
+    "sk-toggleable__content",
+    "password = form.password1.data",
+    "https://example.org/?key=overview",
 ]
 
 
@@ -124,6 +162,18 @@ def test_one_value_has_one_mask_however_it_is_written() -> None:
 def test_texts_inside_json_are_masked_keys_included() -> None:
     value = {"to": ["ada@example.org", 5, None], "ada@example.org": {"n": True}}
     assert Masker().mask_json(value) == {"to": ["[EMAIL_1]", 5, None], "[EMAIL_1]": {"n": True}}
+
+
+def test_a_value_is_known_again_however_it_is_written() -> None:
+    text = "my account number is 12345678, password = hunter22"
+    again = pii.recurrences(text, find(text))
+    other = "1234-5678 n12345678m Hunter22 123456789 hunter223"
+    assert [other[one.start : one.end] for one in again(other)] == ["1234-5678", "12345678", "Hunter22"]
+    assert [one.digest for one in again("12345678")] == [find(text)[0].digest] or find(text)[0].kind == "key"
+
+
+def test_numbers_are_masked_as_numbers_of_json() -> None:
+    assert Masker().mask_json([4111111111111111, 4111111111111111.0, 0.5]) == ["[CARD_1]", "[CARD_1]", 0.5]
 
 
 def test_an_iban_ends_where_its_country_says() -> None:

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from tuneworthy.cli import VERBS, invoke, root
+from tuneworthy.dataset.messages import REASONS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "docs.py"
 
@@ -29,6 +30,12 @@ COMMANDS = dict(docs.every_command())
 @pytest.mark.parametrize("page", docs.pages())
 def test_a_page_is_what_the_code_says(page: str) -> None:
     assert docs.current(page) == docs.pages()[page], f"docs/{page} is stale: run `python scripts/docs.py`"
+
+
+def test_the_pages_tell_of_sections_within_sections_and_of_steps_that_are_no_checks() -> None:
+    assert "### `[data.judge]`" in docs.project_file() and "| `rubric` |" in docs.project_file()
+    page = docs.data_checks()
+    assert [code for codes in REASONS.values() for code in codes if f"| `{code}` |" not in page] == []
 
 
 def test_a_stale_page_is_told_and_written_again(

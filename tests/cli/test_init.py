@@ -297,3 +297,43 @@ def test_the_kind_is_guessed_on_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("text,label\n" + "".join(f"thing {i * 7919},label {i % 150}\n" for i in range(3000)))
     assert make_project(tmp_path / "p", path, n_cases=120).kind == "label"
+
+
+CHAT = [{"role": "user", "content": "Where is my card?"}]
+TRACE = {"id": "t", "projectId": "p", "timestamp": "2026-01-01", "observations": [], "scores": [], "output": "Here."}
+
+
+@pytest.mark.parametrize(
+    ("trace", "title"),
+    [
+        (TRACE | {"input": {"messages": CHAT}}, "Langfuse export"),
+        ({"request": {"messages": CHAT}, "response": {"choices": [{"message": {"content": "Here."}}]}}, "requests"),
+    ],
+)
+def test_a_log_is_no_file_of_cases_and_the_commands_that_take_it_are_named(
+    trace: dict[str, Any], title: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps([trace]))
+    assert invoke(["init", str(tmp_path / "p"), "--data", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert title in said and f"cases sample --from {path}" in said and f"data import {path}" in said
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"messages": CHAT}, {"history": CHAT, "question": "And now?"}, json.dumps(CHAT), {"q": json.dumps(CHAT[0])}],
+)
+def test_messages_as_json_never_become_the_text_of_a_question(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"input": value, "expected": "x"}) + "\n")
+    with pytest.raises(UserError, match="holds messages as JSON"):
+        make_project(tmp_path / "p", path)
+
+
+@pytest.mark.parametrize("value", ["[1, 2] is a list", '{"name": "Ada"}', {"data": '[{"a": 1}]'}])
+def test_json_that_is_no_chat_stays_a_question(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"input": value, "expected": "x"}) + "\n")
+    assert make_project(tmp_path / "p", path).n_cases == 1

@@ -18,6 +18,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset import card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
+from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.effect import Difference, Effect, EffectMeter
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
 from tuneworthy.dataset.messages import say
@@ -158,6 +159,16 @@ def test_a_teacher_of_any_shape_is_built_and_told_without_control_characters(
         and "\x07" not in told.out + told.err
     )
     assert invoke(["data", "card", "--project", str(root)]) == 0
+
+
+def test_personal_data_that_no_mask_covers_fails_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "p", 'policy = { personal_data = "mask" }\n')
+    monkeypatch.setattr(PersonalData, "repair", lambda self, row: row)
+    assert invoke(["data", "build", "--project", str(root)]) == 3
+    captured = capsys.readouterr()
+    assert "personal data is left" in captured.out and "personal_data (n = 1)" in captured.err
 
 
 def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -200,6 +200,40 @@ def test_personal_data_beside_the_content_is_masked_too() -> None:
     assert masked.meta["teacher"] == {"model": "[EMAIL_1]"}
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "meta", "values"),
+    [
+        ("Hm?", "Yes.", {"cpf": "52998224725", "account number": 87654321}, ["52998224725", "87654321"]),
+        ("Hm?", "Yes.", {"user": {"accountNumber": 87654321.0, "password": "hunter22"}}, ["87654321", "hunter22"]),
+        ("my account number is 12345678. Repeat it", "12345678", {}, ["12345678"]),
+        ("my account number is 12345678. Repeat it", "1234 5678", {"user_id": 12345678}, ["12345678", "1234 5678"]),
+        ("What is your BSN?", "111222333", {"notes": ["x", "111222333"]}, ["111222333"]),
+        ("ada@example.org4111111111111111", "Yes.", {}, ["ada@example.org", "4111"]),
+    ],
+)
+def test_a_value_is_masked_wherever_its_row_repeats_it(
+    question: str, answer: str, meta: dict[str, Any], values: list[str]
+) -> None:
+    one = replace(row(question, answer, **meta), group=f"of {values[0]}", tags=(values[0],))
+    assert {finding.row for finding in PersonalData()([one], CheckContext())} == {0}
+    masked = PersonalData().repair(one)
+    text = repr((masked.messages, masked.meta, masked.group, masked.tags))
+    assert not [value for value in values if value in text]
+    assert list(PersonalData()([masked], CheckContext())) == []
+
+
+def test_what_is_left_after_masking_is_reported_on_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = replace(row("I am ada@example.org"), source="a.jsonl:7")
+    assert WHOLE_SET not in {finding.row for finding in PersonalData()([one], CheckContext())}
+    monkeypatch.setattr(PersonalData, "repair", lambda self, row: row)
+    *_, left = PersonalData()([one], CheckContext())
+    assert (left.row, left.code, left.action) == (WHOLE_SET, "personal_data", "report")
+    assert "a.jsonl:7" in left.message and "ada" not in left.message
+    assert WHOLE_SET not in {
+        finding.row for finding in PersonalData(action="drop", secrets="drop")([one], CheckContext())
+    }
+
+
 def test_personal_data_in_group_and_tags_is_masked_and_keeps_apart_what_it_kept_apart() -> None:
     people = ["ada@example.org", "bob@example.org", "Ada@example.org"]
     rows = [replace(row("Hm?"), group=f"ticket of {one}", tags=("vip", one)) for one in people]

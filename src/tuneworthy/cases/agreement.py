@@ -1,5 +1,6 @@
 """Whether a row gives the answer that a case expects: what tells a copy of its question from a neighbour of it."""
 
+from collections.abc import Collection
 from typing import Any, Final, Literal
 
 from tuneworthy.cases.normalize import normalised_bytes, words
@@ -20,9 +21,11 @@ class ExpectedAnswer:
 
     Args:
         expected: As in `Case`; of a list of texts, each is right.
+        labels: All labels of a task that has few, as `spaced` returns them.
     """
 
-    def __init__(self, expected: Any) -> None:
+    def __init__(self, expected: Any, labels: Collection[str] = ()) -> None:
+        self._labels = labels
         self._known = expected is not UNLABELLED and expected is not None and expected != ""
         several = isinstance(expected, list) and bool(expected) and not isinstance(expected[0], dict)
         texts = [answer_text(value) for value in (expected if several else [expected])] if self._known else []
@@ -37,14 +40,31 @@ class ExpectedAnswer:
         if _form(answer) in self._forms:
             return "same"
         if any(form.startswith((b"{", b"[")) for form in self._forms):
-            return "other"
+            return "same" if _form(_object_in(answer)) in self._forms else "other"
         own = words(answer)
         short = any(len(each) <= _SHORT for each in self._words)
         if short and len(own) <= _SHORT:
-            return "other"
+            return "same" if self._names_label(spaced(answer)) else "other"
         if short:  # the answer may come after some reasoning
             return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
         return "same" if any(_alike(set(own), set(each)) for each in self._words) else "unlike"
+
+    def _names_label(self, answer: str) -> bool:
+        """Whether the right label is the only one in an answer; one within a longer one does not count."""
+        named = [label for label in self._labels if label in answer]
+        longest = [label for label in named if not any(label in other for other in named if other != label)]
+        return len(longest) == 1 and longest[0] in {f" {' '.join(each)} " for each in self._words}
+
+
+def spaced(text: str) -> str:
+    """Return the words of a text with a space before and behind each."""
+    return f" {' '.join(words(text))} "
+
+
+def _object_in(text: str) -> str:
+    """Return the JSON that a text has in a fence or among words: from the first bracket to the last."""
+    first = min((place for sign in "{[" if (place := text.find(sign)) >= 0), default=0)
+    return text[first : max(text.rfind("}"), text.rfind("]")) + 1]
 
 
 def answer_of(row: Case | Example) -> str:
@@ -61,11 +81,13 @@ def _form(text: str) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON whose texts are letters and digits only."""
+    """Return JSON whose texts are letters and digits only, and whose whole numbers have no point."""
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return normalised_bytes(value).decode("utf-8", "replace") if isinstance(value, str) else value
 
 

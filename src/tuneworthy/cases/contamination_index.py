@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.agreement import Agreement, ExpectedAnswer
+from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, spaced
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words, words_of_all
+from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.types import Case, Example
 
 Hashes = NDArray[np.uint64]
@@ -249,7 +250,9 @@ class ContaminationIndex:
         self.cases = list(cases)
         self.n, self.threshold = n, threshold
         questions = [question_of(case) for case in self.cases]
-        self._answers = [ExpectedAnswer(case.expected) for case in self.cases]
+        kind = guess_kind(case.expected for case in self.cases)
+        labels = {spaced(label) for label in kind.labels}
+        self._answers = [ExpectedAnswer(case.expected, labels) for case in self.cases]
         self._exact: dict[bytes, int] = {}
         self._groups: dict[str, int] = {}
         for number, (case, question) in enumerate(zip(self.cases, questions, strict=True)):

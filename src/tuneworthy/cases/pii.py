@@ -19,7 +19,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import files
@@ -65,23 +65,29 @@ _KEY = re.compile(
 _SECRET_NAMES: Final = (
     "pass(?:word|wd|phrase|code)|pwd|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|"
     "secret(?:[_-]?(?:access[_-]?)?key)?|"
-    "api[_-]?key|access[_-]?key|(?:access|auth|api|refresh)?[_-]?token|client[_-]?secret|account[_-]?key|private[_-]?key"
+    "api[_-]?key|access[_-]?key|(?:access|auth|api|refresh)?[_-]?token|client[_-]?secret|account[_-]?key|private[_-]?key|"
+    "(?-i:[A-Z0-9]_PASS)"
 )
 # What names a secret, by what stands behind it; the secret is the group.
 _SECRETS: Final = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?ai:(?:{_SECRET_NAMES})[\"'`]?[ \t]*"
+        rf"(?ai:(?:{_SECRET_NAMES})[\"'`]?\]?[ \t]*"
         r"(?:=>?|:=?|\bis\b|\bist\b|\blautet\b|\best\b|\bes\b|\bè\b)[ \t]*[\"'`]?)"
         r"([^\s\"'`<>,;(){}\[\]]{6,200})(?![^\s\"'`<>,;){}\[\]])(?!\()",
         r"(?ai:\b(?:bearer|basic|digest)[ \t]+)([A-Za-z0-9._~+/=-]{16,2000})",
         r"(?ai:\b[a-z][a-z0-9+.-]{1,20}://)[^\s:/@]{0,80}:([^\s@/]{3,200})@",
-        r"(?ai:[;?&][ \t]*(?:password|pwd|token|sig|signature|access_token|api_?key|key|auth)=)([^;&\s\"']{6,400})",
+        r"(?ai:[;?&][ \t]*(?:password|pwd)=)([^;&\s\"']{6,400})",
         r"(?ai:(?:curl\b[^\n]{0,80}? -u|--user)[ =])[^\s:]{1,80}:(\S{4,100})",
+        r"(?ai:[;?&][ \t]*(?:token|sig|signature|access_token|api_?key|key|auth)=)([^;&\s\"']{6,400})",
+        r"[A-Z0-9]_KEY[\"'`]?\]?[ \t]*[:=][ \t]*[\"'`]?([A-Za-z0-9._~+/=-]{10,400})",
     )
 )
 _NO_SECRET = re.compile(
-    r"(?i)[$%<{*\[]|your|xxx|\.\.\.|example$|change.?me$|(?:password|passwort|secret|token|none|null|true|false)$|os\.|process\.|env"
+    r"(?i)[$%<{*\[]|your(?:[_-]|pass|pwd|key|api|secret|token|own)|xxx|\.\.\.|example$|change.?me$|"
+    r"(?:password|passwort|secret|token|none|null|true|false)$|os\.|process\.|env(?:[.(_\[]|iron|$)|"
+    r"(?:self|this|form|req|request|data|config|settings|args|options|user|app|state)\.[a-z_]|"  # fields in code
+    r"[a-z_]\w*\.[a-z_]\w*(?:\.[a-z_]\w*)+$"
 )
 _EMAIL = re.compile(
     r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}"
@@ -89,13 +95,15 @@ _EMAIL = re.compile(
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
 _IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9])")
 _CARD_RUN = re.compile(r"(?<![\w.,+-])[0-9](?:[ -]?[0-9]){12,}(?![\w-]|[.,][0-9])")
+_VERSION = re.compile(r"(?ai)(?:\b(?:versions?|ver|v|build|release|revision|firmware|driver|update)\b[^\w\n]{0,3})\Z")
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:])")
 _PHONE = re.compile(
     r"(?<![\w.,/+-])(?:"
     r"(?:\+|00)[1-9][0-9]{0,2}(?:[ ./-]{0,2}\(?[0-9]{1,5}\)?){2,6}"  # international
-    r"|\(0?[0-9]{2,5}\)[ ./-]{0,2}[0-9]{2,5}(?:[ ./-]?[0-9]{2,5}){1,3}"  # (area) number
+    r"|\((?!(?:19|20)[0-9]{2}\))0?[0-9]{2,5}\)[ ./-]{0,2}[0-9]{2,5}(?:[ ./-]?[0-9]{2,5}){1,3}"  # (area) number
     r"|[2-9][0-9]{2}[ .-][2-9][0-9]{2}[ .-][0-9]{4}"  # North America
+    r"|0[1-9](?:[ .-][0-9]{2}){4}"  # France
     r"|0[1-9][0-9]{1,4}[ /-][0-9]{2,4}(?:[ -]?[0-9]{2,4}){1,3}"  # national, with the trunk 0
     r")(?![\w]|[.,/-][0-9])"
 )
@@ -108,6 +116,9 @@ _ANCHOR_BYTES: Final = 64 << 20
 _SURE: Final = frozenset({2, 3, 4})
 # Characters behind the word that names an identifier in which it is looked for.
 _NEAR: Final = 48
+# Letters and digits of a value that is looked for elsewhere; of one that may be divided into groups in another way; and
+# digits from which a number is one within a word too.
+_LEAST, _MOST_GROUPED, _MANY_DIGITS = 4, 40, 8
 _CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|30[0-5]|3[689]|6")
 
 
@@ -261,6 +272,13 @@ def _ibans(text: str) -> Spans:
             yield match.start(), done, iban_end(match.group()) > 0
 
 
+def _ipv4s(text: str) -> Spans:
+    """Yield addresses, but no versions of programs."""
+    for match in _IPV4.finditer(text):
+        if _ip_end(match.group()) and not _VERSION.search(text[max(0, match.start() - _NEAR) : match.start()]):
+            yield *match.span(), True
+
+
 def _card_spans(text: str) -> Spans:
     for match in _CARD_RUN.finditer(text):
         yield from _cards(text, *match.span())
@@ -277,7 +295,7 @@ def _anchor(pattern: str) -> Callable[[bytes], Any]:
 def _anchor_of(pattern: str) -> str:
     """Return a pattern for RE2 that matches wherever `pattern` of Python's `re` does: shorter runs, no look-around."""
     shorter = re.sub(r"\{([0-9]+),[0-9]*\}", r"{\1,}", pattern)
-    without = re.sub(r"\(\?[=!][^()]*\)", "", shorter.replace("(?ai:", "(?i:"))
+    without = re.sub(r"\(\?<?[=!][^()]*\)", "", shorter.replace("(?ai:", "(?i:"))
     return without.replace("[\\w", r"[\pL\pN_").replace(r"\w", r"[\pL\pN_]")
 
 
@@ -295,11 +313,17 @@ class _Pattern(NamedTuple):
     spans: Callable[[str], Spans]
 
 
+def _as_in_code(names: str) -> str:
+    """Return a pattern for names that may be keys of JSON or columns: "account_number"."""
+    return re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")
+
+
 def _of_kind(kind: str) -> list[_Pattern]:
     """Return the patterns of `identifiers.json` of a kind."""
     return [
         _Pattern(kind, _anchor_of(f"(?i:{words})" if words else pattern), _identifiers(module, pattern, words))
-        for module, pattern, words in _IDENTIFIERS[kind].values()
+        for module, pattern, names in _IDENTIFIERS[kind].values()
+        for words in [_as_in_code(names)]
     ]
 
 
@@ -308,14 +332,16 @@ _KEYS: Final = "|".join(one for each in _VENDORS.values() for one in each.values
 # In the order in which they are looked for.
 _PATTERNS: Final = (
     _Pattern("key", _anchor_of(_KEYS), _matches(_KEY, len)),
-    _Pattern("key", rf"(?i:{_SECRET_NAMES}|\b(?:bearer|basic|digest)\b|://|[;?&]\s*[a-z_]+=|curl|--user)", _secrets),
+    _Pattern(
+        "key", rf"(?i:{_SECRET_NAMES}|\b(?:bearer|basic|digest)\b|://|[;?&]\s*[a-z_]+=|curl|--user)|_KEY", _secrets
+    ),
     _Pattern("email", r"\S@\S", _matches(_EMAIL, len)),
     _Pattern("iban", r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}", _ibans),
     *_of_kind("id"),
     *_of_kind("account"),
     *_of_kind("device"),
     _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _card_spans),
-    _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _matches(_IPV4, _ip_end)),
+    _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _ipv4s),
     _Pattern(
         "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})",
         _matches(_IPV6, lambda text: _ip_end(text) if text.count(":") >= 2 and re.search(r"[0-9]", text) else 0),
@@ -329,9 +355,29 @@ _ANCHORS: Final = tuple(_anchor(pattern.anchor) for pattern in _PATTERNS)
 _ANY: Final = _anchor("|".join(f"(?:{pattern.anchor})" for pattern in _PATTERNS))
 
 
+# Characters that look like another one, and those that cannot be seen.
+_DASHES: Final = (*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63)
+_SPACES: Final = (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)
+_LIKE: Final = (
+    dict.fromkeys(_DASHES, "-")
+    | dict.fromkeys(_SPACES, " ")
+    | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full width
+)
+_INVISIBLE: Final = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+_VISIBLE, _ODD = re.compile(f"[^{_INVISIBLE}]"), re.compile(f"[{_INVISIBLE}{re.escape(''.join(map(chr, _LIKE)))}]")
+
+
+def _flat(text: str) -> tuple[str, Sequence[int]]:
+    """Return `text` without invisible characters and with ASCII for what looks like it, and where each stood."""
+    if not _ODD.search(text):
+        return text, range(len(text))
+    places = [match.start() for match in _VISIBLE.finditer(text)]
+    return "".join([text[place] for place in places]).translate(_LIKE), places
+
+
 def find(text: str) -> list[PiiMatch]:
     """Return what personal data `text` holds, in order, without overlaps."""
-    data = text.encode("utf-8", "replace")
+    data = _flat(text)[0].encode("utf-8", "replace")
     if not _ANY(data):
         return []
     return _values(text, [pattern for pattern, holds in zip(_PATTERNS, _ANCHORS, strict=True) if holds(data)])
@@ -347,15 +393,58 @@ def find_all(texts: Iterable[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
 def _values(text: str, patterns: Iterable[_Pattern]) -> list[PiiMatch]:
     """Return what `patterns` find in `text`: each only where none before it found anything."""
     taken: list[tuple[int, int, PiiMatch | None]] = []
+    text, places = _flat(text)
     for kind, _, spans in patterns:
-        fresh = [
-            (start, end, match_of(text, kind, start, end) if counts else None)
-            for start, end, counts in spans(text)
-            if not _overlaps(start, end, taken)
-        ]
+        fresh: list[tuple[int, int, PiiMatch | None]] = []
+        for start, end, counts in sorted(spans(text)):
+            if not _overlaps(start, end, taken) and not (fresh and start < fresh[-1][1]):
+                fresh.append((start, end, match_of(text, kind, start, end) if counts else None))
         if fresh:
             taken = sorted([*taken, *fresh], key=itemgetter(0))
-    return [one for _, _, one in taken if one]
+    return [_moved(one, places) for _, _, one in taken if one]
+
+
+def _moved(match: PiiMatch, places: Sequence[int]) -> PiiMatch:
+    """Return `match` where the characters stood before `_flat`."""
+    return replace(match, start=places[match.start], end=places[match.end - 1] + 1)
+
+
+def recurrences(text: str, matches: Iterable[PiiMatch]) -> Callable[[str], list[PiiMatch]]:
+    """Return what finds the values at `matches` in `text` in other texts: what names a value stands there only once.
+
+    >>> text = "my account number is 12345678"
+    >>> [(one.start, one.end) for one in recurrences(text, find(text))("12345678, or 1234-5678")]
+    [(0, 8), (13, 22)]
+    """
+    values: dict[str, PiiMatch] = {}
+    for match in matches:
+        values.setdefault(_recurring(match.kind, _flat(text[match.start : match.end])[0]), match)
+    values.pop("", None)
+    ordered = sorted(values, key=len, reverse=True)
+    pattern = re.compile("|".join(f"({value})" for value in ordered) or "(?!)", re.IGNORECASE)
+
+    def again(other: str) -> list[PiiMatch]:
+        flat, places = _flat(other)
+        return [
+            _moved(replace(values[ordered[match.lastindex - 1]], start=match.start(), end=match.end()), places)
+            for match in pattern.finditer(flat)
+            if match.lastindex
+        ]
+
+    return again
+
+
+def _recurring(kind: str, value: str) -> str:
+    """Return the pattern of a value that stands elsewhere; "" if so short a value would be found in other words."""
+    bare = re.sub(r"[\W_]", "", value)
+    if len(bare) < _LEAST:
+        return ""
+    if kind in {"key", "email", "ip", "birth_date", "address"} or len(bare) > _MOST_GROUPED:
+        pattern = r"\s+".join(map(re.escape, value.split()))
+    else:
+        pattern = "[ ./()-]{0,2}".join(bare)
+    edge = "0-9" if bare.isdecimal() and len(bare) >= _MANY_DIGITS else r"^\W_"
+    return f"(?<![{edge}]){pattern}(?![{edge}])"
 
 
 def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
@@ -404,14 +493,23 @@ class Masker:
         return "".join([*parts, text[done:]]) if parts else text
 
     def mask_json(self, value: Any) -> Any:
-        """Return JSON-able `value` with all texts and whole numbers in it masked, keys included."""
+        """Return JSON-able `value` with all texts and numbers in it masked, keys included."""
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, dict):
             return {self.mask(str(key)): self.mask_json(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.mask_json(item) for item in value]
-        if isinstance(value, int) and not isinstance(value, bool):
-            masked = self.mask(str(value))
-            return value if masked == str(value) else masked
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            masked = self.mask(number_text(value))
+            return value if masked == number_text(value) else masked
         return value
+
+
+def number_text(value: float) -> str:
+    """Return a number of JSON as a person writes it.
+
+    >>> number_text(87654321.0), number_text(0.5)
+    ('87654321', '0.5')
+    """
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

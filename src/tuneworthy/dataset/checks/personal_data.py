@@ -1,20 +1,24 @@
 """Personal data and secrets in a row and what goes along with it: found, masked or a reason to drop it; never shown."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 from tuneworthy.cases import pii
-from tuneworthy.cases.pii import KINDS, Masker, PiiMatch
+from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, number_text, recurrences
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
 
 _DIGEST: Final = 8
+# How often a row is masked: what stood close to a value may be found only where the value is gone.
+_ROUNDS: Final = 3
 EngineName = Literal["patterns", "presidio"]
 
 
@@ -75,6 +79,7 @@ class Patterns:
         return pii.find_all(texts)
 
 
+@lru_cache  # a language model is loaded once, not for each row
 def open_engine(name: EngineName) -> PiiEngine:
     """Return the engine called `name`.
 
@@ -85,24 +90,39 @@ def open_engine(name: EngineName) -> PiiEngine:
 
 
 def row_text(row: Example) -> str:
-    """Return all text that leaves with a row: its messages without the roles, its `meta`, `group` and `tags`."""
+    """Return all text that leaves with a row: its messages without the roles, its `meta`, `group` and `tags`.
+
+    A value of JSON stands behind its key, as what names it.
+    """
     parts = [value for message in row.messages for key, value in message.items() if key != "role"]
     return "\n".join(text for value in (*parts, dict(row.meta), row.group, row.tags) for text in _texts(value))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts and whole numbers in a JSON-able value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
+def _texts(value: Any, name: str = "") -> Iterator[str]:
+    """Yield the texts and numbers in a JSON-able value, each behind its key."""
+    if isinstance(value, Mapping):
+        yield name
         for key, item in value.items():
-            yield str(key)
-            yield from _texts(item)
+            yield from _texts(item, f"{key}: ")
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
+        for item in value or ("",):
+            yield from _texts(item, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name + number_text(value)
+    else:
+        yield name + (value if isinstance(value, str) else "")
+
+
+_MASK: Final = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
+
+
+def _longest(matches: Iterable[PiiMatch]) -> list[PiiMatch]:
+    """Return matches in order, without overlaps: of two that overlap, the longer one."""
+    chosen: list[PiiMatch] = []
+    for match in sorted(matches, key=lambda match: match.start - match.end):
+        if all(match.end <= other.start or other.end <= match.start for other in chosen):
+            chosen.append(match)
+    return sorted(chosen, key=lambda match: match.start)
 
 
 def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
@@ -118,7 +138,7 @@ def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
     gate=frozenset(messages.REASONS["personal_data"]),
     masks=True,
     certain=True,
-    version=2,
+    version=3,
 )
 @dataclass(frozen=True, slots=True)
 class PersonalData:
@@ -127,10 +147,11 @@ class PersonalData:
     A model can repeat what it was trained on to anybody. Numbers with a checksum count only if it is right, and those
     of digits only if a word before them names them ("BSN 111222333"). Keys count by the format of their vendor, or by
     what stands before them ("password =", "Bearer"). By default the values are masked, the same value by the same mask,
-    so that question and answer still belong together. Names of people and places need the engine `presidio`; the gate
-    and the card say what is not looked for. What a log holds beside the messages (`meta`, `group`, `tags`) counts
-    too; in `group` and `tags` a mask holds a hash of the value, so that rows of one source still have one group. A
-    value is never shown, only counted.
+    so that question and answer still belong together; a value that is named in one place is masked wherever the row
+    repeats it. Masked rows are read again, and the gate fails if anything is found in them. Names of people and
+    places need the engine `presidio`; the gate and the card say what is not looked for. What a log holds beside the
+    messages (`meta`, `group`, `tags`) counts too; in `group` and `tags` a mask holds a hash of the value, so that
+    rows of one source still have one group. A value is never shown, only counted.
 
     Bad: "Write to ada@example.org".
     """
@@ -148,22 +169,35 @@ class PersonalData:
         return messages.say("not_looked_for", kinds="; ".join([*off, *names, messages.say("other_kinds")]))
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        left = []
         for number, matches in open_engine(self.engine).find_all([row_text(row) for row in rows]):
             counts = Counter(match.kind for match in matches if self._counts(match.kind))
+            if counts and "mask" in {self.action, self.secrets} and self._look(row_text(self.repair(rows[number]))):
+                left.append(rows[number].source or str(number + 1))
             if n_keys := counts.pop("key", 0):
                 yield RowFinding(row=number, code="secret", message=f"{n_keys} key", action=self.secrets)
             if counts:
                 listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
                 yield RowFinding(row=number, code="personal_data", message=listed, action=self.action)
+        if left:  # about the set: no policy can ask to mask these rows once more
+            message = messages.say("not_masked", n=len(left), first=left[0])
+            yield RowFinding(row=WHOLE_SET, code="personal_data", message=message, action="report")
 
     def repair(self, row: Example) -> Example:
         """Return `row` with a mask in the place of each value; a teacher has the same masks in all rows."""
-        engine = open_engine(self.engine)
+        masker = Masker()
+        for _ in range(_ROUNDS):
+            text = row_text(row)
+            if not (matches := self._look(text)):
+                break
+            row = self._masked(row, masker, recurrences(text, matches))
+        return row
 
+    def _masked(self, row: Example, masker: Masker, again: Callable[[str], list[PiiMatch]]) -> Example:
         def look(text: str) -> list[PiiMatch]:
-            return [one for _, matches in engine.find_all([text]) for one in matches if self._counts(one.kind)]
+            return _longest([*again(text), *self._look(text)])
 
-        masker = Masker(look=look)
+        masker.look = look
         turns = tuple(
             {key: value if key == "role" else masker.mask_json(value) for key, value in message.items()}
             for message in row.messages
@@ -178,6 +212,16 @@ class PersonalData:
             tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
             id=content_hash(turns),
         )
+
+    def _look(self, text: str) -> list[PiiMatch]:
+        """Return what counts in `text` and is no mask."""
+        masks = [match.span() for match in _MASK.finditer(text)]
+        return [
+            one
+            for _, matches in open_engine(self.engine).find_all([text])
+            for one in matches
+            if self._counts(one.kind) and not any(start < one.end and one.start < end for start, end in masks)
+        ]
 
     def _counts(self, kind: str) -> bool:
         return kind in self.kinds or kind not in KINDS
