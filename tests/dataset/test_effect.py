@@ -295,6 +295,22 @@ def test_single_odd_answers_are_no_labels_and_few_odd_questions_no_topics() -> N
     assert len(over_cap([0] * 700 + list(range(1, 301)), 0.1)) > 600  # so many single ones are topics
 
 
+def test_a_topic_is_capped_unless_the_cases_ask_as_much_of_it() -> None:
+    def asked(n: int, share: float) -> list[str]:
+        return [f"when is my parcel number {i} here" if i < share * n else f"{word} {i}" for i, word in
+                enumerate(f"{chr(97 + k % 26) * 5} {chr(98 + k % 25) * 6}" for k in range(n))]  # fmt: skip
+
+    rows = [
+        row(text, f"a long answer {i} that nothing else gives to anybody") for i, text in enumerate(asked(200, 0.4))
+    ]
+    dropped = {}
+    for share in (0.05, 0.4):
+        cases = tuple(Case(id=str(i), input=f"{text}?") for i, text in enumerate(asked(150, share)))
+        findings = Concentration()(rows, CheckContext(cases=cases))
+        dropped[share] = sum(one.code == "over_cap" for one in findings)
+    assert dropped[0.4] == 0 < dropped[0.05]
+
+
 def test_a_topic_that_fell_apart_is_one_topic() -> None:
     size = MIN_MERGED + 3
     alike = np.full((3 * size, 3 * size), 0.05, np.float32)

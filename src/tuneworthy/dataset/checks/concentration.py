@@ -192,8 +192,14 @@ def label_topics(answers: Sequence[str], context: CheckContext) -> tuple[dict[in
     numbers = {label: number for number, label in enumerate(context.labels)}
     counts = label_counts(context.cases)
     n = sum(counts.values())
-    wanted = {numbers[label]: wilson(count, n)[1] for label, count in counts.items() if label in numbers}
+    wanted = _allowed({numbers[label]: count for label, count in counts.items() if label in numbers}, n)
     return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, wanted
+
+
+def _allowed(counts: Mapping[int, int], n: int | None = None) -> dict[int, float]:
+    """Return the share that each label or topic may have: the upper end of its share of the `n` cases."""
+    n = sum(counts.values()) if n is None else n
+    return {topic: wilson(count, n)[1] for topic, count in counts.items()}
 
 
 @DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=3)
@@ -202,9 +208,9 @@ class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
 
     Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
-    task has labels, a label is cut to `cap` of the rows that have one, or to its share of the cases if that is more
-    (the upper end of its 95% interval); else a topic is cut to `cap`. Which rows stay is drawn at random. The cases are
-    not touched: they keep the mix of real traffic, on which the model is measured.
+    task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
+    its share of the cases if that is more (the upper end of its 95% interval). Which rows stay is drawn at random. The
+    cases are not touched: they keep the mix of real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -219,8 +225,9 @@ class Concentration:
         if names:
             of_row, wanted = label_topics([row.answer.strip() for row in rows], context)
         else:
-            of_row = dict(enumerate(find_topics([row.question for row in rows], context.encoder, context.seed)))
-            wanted = {}
+            asked = [*(row.question for row in rows), *(case.text for case in context.cases)]
+            found = find_topics(asked, context.encoder, context.seed)
+            of_row, wanted = dict(enumerate(found[: len(rows)])), _allowed(Counter(found[len(rows) :]))
         places, topics = [*of_row], [*of_row.values()]
         extra = over_cap(topics, self.cap, context.seed, wanted)
         if not extra:
