@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from tuneworthy.cli.data_review import command
 from tuneworthy.cli.review_terminal import parse_verdict, sheet
 from tuneworthy.dataset.checks.personal_data import Presidio
 from tuneworthy.dataset.freeze import freeze
+from tuneworthy.dataset.review.log import Ledger
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
