@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from tuneworthy.cli.data_review import command
 from tuneworthy.cli.review_terminal import parse_verdict, sheet
 from tuneworthy.dataset.checks.personal_data import Presidio
 from tuneworthy.dataset.freeze import freeze
+from tuneworthy.dataset.review.log import Ledger
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
@@ -142,8 +144,23 @@ def test_a_slip_is_made_bad_later(root: Path) -> None:
     verdict = json.loads((root / "reviews.jsonl").read_text().splitlines()[-1])
     nothing = review(root, "correct", "elsewhere", "--reviewer", "ada", "--because", "a slip")
     assert isinstance(nothing.exception, UserError) and "contains the row 'elsewhere'" in str(nothing.exception)
-    result = review(root, "correct", verdict["row"], "--reviewer", "ada", "--because", "a slip")
-    assert result.return_value == 3 and "a slip" in result.stdout
+    result = review(root, "correct", verdict["row"][:8], "--reviewer", "ada", "--because", "a slip")
+    assert result.return_value == 3 and "a slip" in result.stdout and "Next: tuneworthy data build" in result.stdout
+
+
+def test_a_shortened_id_of_several_rows_is_refused(root: Path) -> None:
+    review(root, "start", "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["/quit"])
+    plan = Ledger.read(root / "reviews.jsonl").plans[-1]
+    first = Counter(row[0] for row in plan.shown).most_common(1)[0][0]
+    nothing = review(root, "correct", first, "--reviewer", "ada", "--because", "a slip")
+    assert isinstance(nothing.exception, UserError) and "several rows begin" in str(nothing.exception)
+
+
+def test_a_plan_says_that_it_counts_before_it_is_drawn(root: Path) -> None:
+    assert "counts as an attempt" in review(root, "plan").stdout
+    first = review(root, "start", "--reviewer", "ada", lines=["/quit"])
+    assert first.stderr.index("counts as an attempt") < first.stderr.index("attempt 1:")
+    assert "counts as an attempt" not in review(root, "start", "--reviewer", "ada", lines=["/quit"]).stderr
 
 
 def test_a_slip_of_an_earlier_attempt_is_made_bad_later(root: Path) -> None:

@@ -15,6 +15,8 @@ from tuneworthy.config import Project, load
 from tuneworthy.dataset.build import BuildResult, build_version
 from tuneworthy.dataset.effect import Effect, effect_words
 from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
+from tuneworthy.dataset.review.state import state_of
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
@@ -52,7 +54,7 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
             import_files(store, files, say=note)
         done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
     frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
-    print_result(as_json, {**frozen, "failed_gates": list(done.failed), **done.recipe}, _say, done)
+    print_result(as_json, {**frozen, "failed_gates": list(done.failed), **done.recipe}, _say, done, root / REVIEWS)
     return 0 if done.version else 3
 
 
@@ -64,7 +66,7 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
     return AnswerProgress()
 
 
-def _say(done: BuildResult) -> None:
+def _say(done: BuildResult, reviews: Path) -> None:
     recipe = done.recipe
     click.echo(messages.say("rows_read", n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
     for stage in recipe["checks"]:
@@ -83,6 +85,8 @@ def _say(done: BuildResult) -> None:
     unsafe = messages.say("unsafe") if recipe["unsafe"] else ""
     click.echo(messages.say("frozen", version=done.version.id, n=recipe["n_rows"], unsafe=unsafe))
     click.echo(str(done.version.folder))
+    if state_of(reviews, done.version.id).status in {"no_plan", "open"}:
+        click.echo(messages.say("to_review"))
 
 
 def _effect(document: Mapping[str, Any]) -> str:

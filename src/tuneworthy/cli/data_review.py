@@ -13,7 +13,16 @@ from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
 from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import F, json_option, person, print_json, print_result, project_option, version_option
+from tuneworthy.cli.options import (
+    F,
+    json_option,
+    note,
+    person,
+    print_json,
+    print_result,
+    project_option,
+    version_option,
+)
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
@@ -101,8 +110,7 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
     click.echo(messages.say("plan_headings") + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
     for n, n_bad, chances in plans:
         click.echo(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
-    if not plans:
-        click.echo(messages.say("no_review_plan"))
+    click.echo(messages.say("plan_counts" if plans else "no_review_plan"))
 
 
 @command.command("start")
@@ -141,6 +149,9 @@ def start(
     """
     review = open_review(root, version_id)
     name = person(reviewer, "--reviewer")
+    state = review.state()
+    if state.plan is None or (again and state.status == "rejected"):
+        note(messages.say("plan_fixed"))
     plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again, planted=planted)
     findings = findings_of(open_version(Folder(root), version_id), plan)
     review_on_terminal(review, plan, name, share=share, complete=complete, findings=findings)
@@ -314,3 +325,5 @@ def _show(state: State) -> None:
         click.echo(f"{calibration.summary[0].upper()}{calibration.summary[1:]}.")
         for reason, (n_judged, n_good) in calibration.by_reason.items():
             click.echo(messages.say("good_by_reason", reason=clean(reason), n_good=n_good, n=n_judged))
+    if state.status == "rejected":
+        click.echo(messages.say("after_rejection"))

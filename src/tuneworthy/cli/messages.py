@@ -112,15 +112,15 @@ say = Catalogue(
         ),
         "rejected_sample": "Version {version}: {n} of {n_rows} dropped rows, sampled with seed {seed}.",
         "not_in_sample": "No review sample of version {version} contains the row {row!r}. Check the row ID.",
+        "several_rows": "The IDs of several rows begin with {row!r}: {rows}. Type more of the ID.",
         # deciding about findings
         "findings_greeting": (
-            "Type a to accept the suggested label, k to keep the row as it is, d to drop it, or e and the right "
-            "answer. {undo} takes the last decision back, {skip} skips a row for now, and {quit} stops. Every "
-            "decision is saved."
+            "Type k to keep the row as it is, d to drop it, or e and the right answer. {undo} takes the last decision "
+            "back, {skip} skips a row for now, and {quit} stops. Every decision is saved."
         ),
         "finding_line": "finding: {text}",
         "rival_line": "another row has the same question with the answer: {answer}",
-        "suggestion_line": "suggested label: {label}",
+        "suggestion_line": "suggested label: {label} (type a to accept it)",
         "not_a_decision": "Type a, k, d, or e and the right answer, not {line!r}.",
         "nothing_suggested": "No label is suggested for this row. Type k, d, or e and the right answer.",
         "no_decision_to_undo": "This session has made no decision yet.",
@@ -202,6 +202,13 @@ say = Catalogue(
         "rows_read": "{n} rows read, {n_kept} imported",
         "effect_of_check": "  {check}: accuracy without its rows {effect}",
         "effect_of_all": "Accuracy after all checks: {effect}",
+        "plan_counts": "`data review start` fixes a plan. A plan counts as an attempt, even if no row is rated.",
+        "plan_fixed": "This fixes the plan. It counts as an attempt, even if no row is rated.",
+        "to_review": "Next: tuneworthy data review start",
+        "after_rejection": (
+            "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like them "
+            "first. Then run `tuneworthy data review start` for the new version."
+        ),
         "gate_failed": "gate failed: {gate}",
         "not_frozen": (
             "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version records that "

@@ -68,16 +68,20 @@ def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, s
 
 
 def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
-    """Change the verdict on a row to bad, in every sample of the version that holds it.
+    """Change the verdict on a row to bad, in every sample of the version that holds it; its id may be shortened.
 
     Raises:
-        UserError: No sample of the version holds the row, or there is no reason.
+        UserError: No sample of the version holds the row, or several such rows, or there is no reason.
     """
-    samples = [sample for sample in Ledger.read(review.path).samples_of(review.version) if row in sample.shown]
-    if not samples:
+    samples = Ledger.read(review.path).samples_of(review.version)
+    rows = sorted({name for sample in samples for name in sample.shown if row and name.startswith(row)})
+    if not rows:
         raise UserError(messages.say("not_in_sample", version=review.version, row=row[:40]))
+    if len(rows) > 1:
+        raise UserError(messages.say("several_rows", row=row[:40], rows=", ".join(rows[:5])))
     for sample in samples:
-        review.reviewing(reviewer, sample).give(row, good=False, reason=reason)
+        if rows[0] in sample.shown:
+            review.reviewing(reviewer, sample).give(rows[0], good=False, reason=reason)
 
 
 def parse_verdict(line: str) -> tuple[bool, str]:

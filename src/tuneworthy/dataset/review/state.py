@@ -17,6 +17,8 @@ from tuneworthy.stats.intervals import clopper_pearson
 
 ALPHA: Final = 0.05
 CONFIDENCE: Final = 1 - ALPHA
+# Width of an interval of a share that says nothing.
+WIDE: Final = 0.8
 Status = Literal["no_plan", "open", "accepted", "rejected"]
 # An interval, 95 % unless said otherwise.
 Share = tuple[float, float]
@@ -60,6 +62,8 @@ class RejectCalibration:
         )
         if self.recall is None or self.specificity is None or self.remaining is None:
             return summary
+        if max(high - low for low, high in (self.recall, self.specificity)) > WIDE:
+            return summary  # too few rows were rated to say anything
         summary += messages.say(
             "shares_of_rejection",
             recall=messages.interval(self.recall),
