@@ -42,7 +42,8 @@ class DataSection(Section):
     licence: str | None = None
     """Licence, or other right, under which the rows may be trained on; stands on the card."""
     near_threshold: Similarity = 0.7
-    """Jaccard similarity of word triples from which two rows are near duplicates."""
+    """Jaccard similarity of word triples from which two rows are compared word by word: near duplicates differ in
+    filler words or typing errors only."""
     semantic: SemanticMethod = "two_stage"
     """How rows that say the same in other words are found: cheap candidates that the encoder decides on, or SemDeDup
     over all rows."""
