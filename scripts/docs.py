@@ -351,8 +351,8 @@ def data_checks() -> str:
         "\nWhat a check drops is measured: over three seeds, a classical baseline is trained with and without those ",
         "rows and asked the dev cases. It is also asked held-out rows that stay, which are many more; as a check ",
         "chose them, they can only show a loss. A check that is shown to cost accuracy on either (the 95% interval ",
-        f"lies below 0) reports instead. Below {FEW:.1%} of the rows nothing is measured. A check that always drops is not ",
-        "measured either. Free text is measured by the answer of the nearest row. The card shows each effect.\n",
+        f"lies below 0) reports instead. Below {FEW:.1%} of the rows nothing is measured. A check that always drops ",
+        "is not measured either. Free text is measured by the answer of the nearest row. The card shows each effect.\n",
     ]
     for name, check in data_check_rules().items():
         parts.append(f"\n## {name}\n\n{check.page}\n\n" + "Always drops.\n\n" * check.certain)
