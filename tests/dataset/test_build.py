@@ -370,7 +370,7 @@ def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monke
 
     def failing(check: Any, rows: Any, context: Any) -> Any:
         ran.append(check.name)
-        if check.name == "personal_data" and len(ran) < 12:
+        if check.name == "personal_data" and ran.count("personal_data") == 1:
             raise KeyboardInterrupt
         return real(check, rows, context)
 

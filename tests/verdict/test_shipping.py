@@ -322,3 +322,9 @@ def test_a_model_that_ships_below_the_target_says_so() -> None:
         assert found.outcome == SHIP and ("still missed" in found.reasons[0]) == bool(words)
         assert words in found.reasons[0] and "still open" not in found.reasons[0]
     assert "Whether the target of 90.0% is met is still open." in decide(trained(replace(TUNED, score=0.87))).reasons[0]
+
+
+def test_an_inconclusive_regression_set_names_what_to_do() -> None:
+    found = decide(trained(training=replace(TRAINED, regressions=(replace(GUARD, status="unknown"),))))
+    gate = next(one for one in found.gates if one.gate == "regressions")
+    assert gate.status == "unknown" and gate.fix.startswith("Increase `rehearsal`")

@@ -122,6 +122,10 @@ say = Catalogue(
         "another_model": "a different model",
         "compare_base": "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
         "more_rehearsal": "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model.",
+        "more_regressions": (
+            "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
+            "`tuneworthy run --rung fine_tune`."
+        ),
         "sets_missing": "The run has no usable answers for the regression sets{names}.",
         "serving_missing": "The fine-tuned model has not been served and checked.",
         "embedded_engine": (

@@ -99,7 +99,9 @@ def regressions(evidence: Evidence) -> Finding:
     if subject.sets_missing or not usable:
         names = f" ({', '.join(subject.sets_missing)})" if subject.sets_missing else ""
         return says("unknown", messages.say("sets_missing", names=names), RUN, **numbers)
-    return says("unknown" if undecided else "pass", join_sentences(message), **numbers)
+    if undecided:
+        return says("unknown", join_sentences(message), messages.say("more_regressions"), **numbers)
+    return says("pass", join_sentences(message), **numbers)
 
 
 @GATES.rule("serving", group=STAGE)
