@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.check_rows import CASE, LABELS, PLANTED, Planted, clean, faq, labelled, row
@@ -165,6 +165,7 @@ ODD = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool
 
 
 @settings(max_examples=25, deadline=None)
+@example([({"role": "user", "content": "0@0.AA"}, {"role": "user", "content": "\ud800"})])
 @given(st.lists(st.lists(ODD, max_size=3).map(tuple), max_size=4))
 def test_no_row_is_too_odd(chats: list[tuple[dict[str, Any], ...]]) -> None:
     rows = [Example(messages=messages, id=str(i)) for i, messages in enumerate(chats)]

@@ -14,7 +14,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Example, Message, content_hash
 
 _DIGEST: Final = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
@@ -210,7 +210,7 @@ class PersonalData:
             meta=masker.mask_json(meta) | teacher,
             group=row.group and _hashed(row.group, look(row.group)),
             tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
-            id=content_hash(turns),
+            id=_id_of(turns),
         )
 
     def _look(self, text: str) -> list[PiiMatch]:
@@ -225,3 +225,10 @@ class PersonalData:
 
     def _counts(self, kind: str) -> bool:
         return kind in self.kinds or kind not in KINDS
+
+
+def _id_of(turns: tuple[Message, ...]) -> str:
+    try:
+        return content_hash(turns)
+    except TypeError:  # half of a character, which no file holds
+        return content_hash(repr(turns).encode("utf-8", "surrogatepass").hex())
