@@ -8,9 +8,9 @@ import pytest
 from rows import case, example
 
 from tuneworthy.cases import find_overlaps
-from tuneworthy.cases.agreement import ExpectedAnswer, spaced
+from tuneworthy.cases.agreement import ExpectedAnswer, padded_words
 
-LABELS = {spaced(label) for label in ("withdraw_limit", "card", "card lost")}
+LABELS = {padded_words(label) for label in ("withdraw_limit", "card", "card lost")}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.dataset.check_rows import RECIPE
 from tuneworthy.cli.data_review import command
 from tuneworthy.cli.review_terminal import parse_verdict, sheet
 from tuneworthy.dataset.checks.personal_data import Presidio
@@ -23,15 +24,6 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
 
 N = 200
-RECIPE = {
-    "task": "t",
-    "settings": {"pii_engine": "patterns"},
-    "gates": [],
-    "unsafe": False,
-    "depends": {},
-    "effect": {},
-    "labels": [],
-}
 
 
 def line(text: str, **more: Any) -> bytes:

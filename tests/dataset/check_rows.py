@@ -37,6 +37,17 @@ def chat(*messages: dict[str, Any]) -> Example:
     return Example(messages=messages, id=content_hash(messages))
 
 
+RECIPE = {
+    "task": "t",
+    "settings": {"pii_engine": "patterns"},
+    "gates": [],
+    "unsafe": False,
+    "depends": {},
+    "effect": {},
+    "labels": [],
+}
+
+
 def clean() -> list[Example]:
     """Return 60 rows in which nothing is wrong."""
     return [row(asked.format(topic), f"Open the page on {topic}.") for topic in TOPICS for asked in ASKED]

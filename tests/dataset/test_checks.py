@@ -123,8 +123,8 @@ def test_a_control_token_leaves_even_if_the_cases_expect_it() -> None:
     ("code", "answer", "action"),
     [
         ("placeholder", "Dear {{{{name}}}}, it is number {}.", "report"),
-        ("provider_error", "Error {}: 429 Too Many Requests", "report"),
-        ("loop", "Number {}. We can. We can. We can. We can. We can. We can.", "report"),
+        ("provider_error", "Error {}: 429 Too Many Requests", "drop"),
+        ("loop", "Number {}. We can. We can. We can. We can. We can. We can.", "drop"),
         ("template_token", "It is number {}.<|im_end|>", "drop"),
     ],
 )

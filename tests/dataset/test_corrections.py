@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.dataset.check_rows import RECIPE
 from tuneworthy.cli.data_review import command
 from tuneworthy.cli.findings_terminal import parse_decision
 from tuneworthy.dataset import messages
@@ -19,16 +20,6 @@ from tuneworthy.dataset.review.corrections import FILE_NAME, corrections_check, 
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import content_hash
-
-RECIPE = {
-    "task": "t",
-    "settings": {"pii_engine": "patterns"},
-    "gates": [],
-    "unsafe": False,
-    "depends": {},
-    "effect": {},
-    "labels": [],
-}
 
 
 def line(question: str, answer: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class ExpectedAnswer:
 
     Args:
         expected: As in `Case`; of a list of texts, each is right.
-        labels: All labels of a task that has few, as `spaced` returns them.
+        labels: All labels of a task that has few, as `padded_words` returns them.
     """
 
     def __init__(self, expected: Any, labels: Collection[str] = ()) -> None:
@@ -44,7 +44,7 @@ class ExpectedAnswer:
         own = words(answer)
         short = any(len(each) <= _SHORT for each in self._words)
         if short and len(own) <= _SHORT:
-            return "same" if self._names_label(spaced(answer)) else "other"
+            return "same" if self._names_label(padded_words(answer)) else "other"
         if short:  # the answer may come after some reasoning
             return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
         return "same" if any(_alike(set(own), set(each)) for each in self._words) else "unlike"
@@ -56,7 +56,7 @@ class ExpectedAnswer:
         return len(longest) == 1 and longest[0] in {f" {' '.join(each)} " for each in self._words}
 
 
-def spaced(text: str) -> str:
+def padded_words(text: str) -> str:
     """Return the words of a text with a space before and behind each."""
     return f" {' '.join(words(text))} "
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, spaced
+from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, padded_words
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words, words_of_all
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.types import Case, Example
@@ -251,7 +251,7 @@ class ContaminationIndex:
         self.n, self.threshold = n, threshold
         questions = [question_of(case) for case in self.cases]
         kind = guess_kind(case.expected for case in self.cases)
-        labels = {spaced(label) for label in kind.labels}
+        labels = {padded_words(label) for label in kind.labels}
         self._answers = [ExpectedAnswer(case.expected, labels) for case in self.cases]
         self._exact: dict[bytes, int] = {}
         self._groups: dict[str, int] = {}

@@ -42,6 +42,8 @@ _ERROR_HEAD: Final = 120
 # Share of the answers with one code above which that is the task; and rows from which it is known.
 _IS_TASK: Final = 0.05
 _MIN_ROWS: Final = 100
+# Codes that a task can ask for. A log of an outage is full of errors, and nobody asks for those.
+_TASKS: Final = frozenset({"echo", "placeholder", "outside_labels"})
 # What stands between several labels.
 _SEVERAL: Final = re.compile(r"[,;|\n]")
 
@@ -214,8 +216,8 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
     Control tokens of a chat template are looked for in every turn, all else in the answer only. An answer that is a
     label, or that the cases expect, is dropped for such a token only. Placeholders do not count in code, markup or
     links, nor where the question is about templates; tracebacks and errors of a provider do not count where the
-    question is about errors. Where more than 5% of the answers have one of these codes (all but control tokens), that
-    is the task, as in correcting a text, of which many equal the question: they are only reported. So are answers
+    question is about errors. Where more than 5% of the answers equal their question, hold a placeholder or are outside
+    the labels, that is the task, as in correcting a text or writing a template: they are only reported. So are answers
     outside the labels where the cases expect no labels.
 
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
@@ -226,14 +228,13 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
         code = _code(row, context)
         if code == "template_token" or (code and row.answer.strip().casefold() not in expected):
             codes[number] = code
-    tasks = {code for code, n in Counter(codes.values()).items() if n > _IS_TASK * len(rows)}
+    tasks = {code for code, n in Counter(codes.values()).items() if code in _TASKS and n > _IS_TASK * len(rows)}
     if len(rows) < _MIN_ROWS:
         tasks &= {"outside_labels"}
     if not _expect_labels(context):
         tasks.add("outside_labels")
     for number, code in codes.items():
-        is_task = code in tasks and code != "template_token"
-        yield RowFinding(row=number, code=code, action="report" if is_task else "drop")
+        yield RowFinding(row=number, code=code, action="report" if code in tasks else "drop")
 
 
 def _expect_labels(context: CheckContext) -> bool:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tuneworthy.cases.normalize import words
+from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
@@ -31,10 +31,10 @@ def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFin
         answer = parse_object(row.answer)
         if not isinstance(answer, dict):
             continue
-        text = _padded("\n".join(_content(message.get("content")) for message in row.messages[:-1]))
+        text = padded_words("\n".join(_content(message.get("content")) for message in row.messages[:-1]))
         for key, value in answer.items():
             for part in _texts(value):
-                there = _padded(part) in text
+                there = padded_words(part) in text
                 copied[key].append(there)
                 if not there:
                     missing.setdefault(number, []).append(key)
@@ -44,10 +44,6 @@ def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFin
             yield RowFinding(
                 row=number, code="ungrounded", message=messages.say("ungrounded_keys", keys=", ".join(names))
             )
-
-
-def _padded(text: str) -> str:
-    return f" {' '.join(words(text))} "
 
 
 def _content(content: object) -> str:
