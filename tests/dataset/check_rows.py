@@ -233,7 +233,8 @@ PLANTED: dict[str, list[Planted]] = {
     ],
     "grounding": [
         Planted("ungrounded", [*copied(60), row("A table for two at the Anchor", '{"place": "Bellini"}')],
-                [*copied(60), row("A table at Nine's", '{"place": "nines", "mood": "calm"}')]),
+                [*copied(60), row("A table for two at Nine's", '{"place": "nines", "mood": "calm", "n": "2"}'),
+                 *(row(f"Nine's for {i}", json.dumps({"place": "nines", "n": str(i)})) for i in range(60))]),
         Planted("ungrounded", [*copied(60), row("Nothing about a place", '{"place": ["Anchor", "Bellini"]}')],
                 [*copied(40), row("A table for two at the Anchor", '{"place": "Bellini"}')]),
     ],

@@ -21,7 +21,7 @@ def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFin
 
     The values of a JSON answer are looked up in the turns before it, whatever their case and punctuation. A key of
     which at least 85% of the values stand there is copied from the input, so another value of it is a mistake, or the
-    answer of another row. Keys whose values are inferred or rewritten are not judged.
+    answer of another row. Keys whose values are inferred or rewritten, and numbers, are not judged.
 
     Bad: "A table for two at the Anchor" with the answer `{"place": "Bellini"}`.
     """
@@ -51,7 +51,7 @@ def _content(content: object) -> str:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the texts and numbers of a value."""
+    """Return the texts of a value; not its numbers, which people also write as words."""
     if isinstance(value, list):
         return [part for one in value for part in _texts(one)]
-    return [str(value)] if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value) else []
+    return [value] if isinstance(value, str) and any(map(str.isalpha, value)) else []
