@@ -134,7 +134,7 @@ def test_a_worse_prompt_fails_with_a_readable_comment_and_a_valid_junit_file(rep
     assert lines[0] == "### B is worse than A."
     assert re.fullmatch(r"Difference: -\d\d\.\d points \(95% interval -\d\d\.\d to -\d\d\.\d\)\. n = .*", lines[7])
     assert re.match(r"Worse with B \(\d+\): `", lines[9])
-    assert outcome.summary == outcome.comment
+    assert outcome.summary == outcome.comment and "what judges it" not in outcome.comment
     top = etree.parse(outcome.outputs["junit"])
     SCHEMA.assertValid(top)
     assert top.getroot().get("failures") == "1"
@@ -145,6 +145,21 @@ def test_an_equal_prompt_passes(repository: Repository) -> None:
     outcome = repository.run()
     assert (outcome.status, outcome.outputs["answer"]) == (0, "no_worse"), outcome.log
     SCHEMA.assertValid(etree.parse(outcome.outputs["junit"]))
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "named"),
+    [("tuneworthy.toml", "[task]", "[task]\nmargin = 0.9", "`task`"), ("cases.jsonl", "", "\n", "`cases.jsonl`")],
+)
+def test_a_change_of_what_judges_it_is_named(
+    file: str, before: str, after: str, named: str, repository: Repository
+) -> None:
+    path = repository.project / file
+    path.write_text(re.sub(r"margin = .*", "", path.read_text()).replace(before, after, 1))
+    repository.write_prompt("Name the shape.")
+    outcome = repository.run()
+    assert outcome.comment.splitlines()[-1].endswith(f"review these as well: {named}.")
+    assert "::warning::" in outcome.log
 
 
 def test_a_better_prompt_passes(repository: Repository) -> None:
