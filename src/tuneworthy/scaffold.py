@@ -108,7 +108,7 @@ def make_project(
     models = _named(model, *compare)
     _refuse_log(data, named=bool(inputs or expected))
     labelled = _apply_labels(data)
-    found = read_cases(data, input_column=list(inputs) or None, expected_column=expected, contradictions=True)
+    found = read_cases(data, input_column=list(inputs) or None, expected_column=expected, lenient=True)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
@@ -120,7 +120,7 @@ def make_project(
     if left := len(cases) - len(pool):
         notes.append(messages.say("not_drawn", n=left))
     if examples:
-        read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
+        read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected, lenient=True)
         rows = list(read.examples)
         notes += read.notes
     else:

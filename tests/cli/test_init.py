@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cases import read_cases
+from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
@@ -283,6 +283,30 @@ def test_a_question_with_two_answers_is_neither_case_nor_example_and_is_noted(tm
     assert any(note in line for line in made.notes), made.notes
     with pytest.raises(DataError, match="one expected answer per question"):
         read_cases(data)
+
+
+@pytest.mark.parametrize("blank", ['{"input": "  ", "expected": "a"}', '{"input": null, "expected": "a"}'])
+def test_a_row_without_a_question_is_left_out_and_noted_and_a_fault_to_every_other_reader(
+    blank: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "d.jsonl"
+    rows = [{"input": f"thing {i * 7919}", "expected": "ab"[i % 2]} for i in range(60)]
+    data.write_text("\n".join([*map(json.dumps, rows), blank]))
+    made = make_project(tmp_path / "p", data)
+    assert made.n_cases == 60 and "dropped: the row has no question (1 row)" in made.notes
+    with pytest.raises(DataError, match="a non-empty string for `input`"):
+        read_cases(data)
+
+
+def test_an_example_without_a_question_or_an_answer_is_left_out_and_noted(tmp_path: Path) -> None:
+    examples = tmp_path / "e.jsonl"
+    pairs = [("one", "a"), ("two", "b"), (" ", "a"), ("three", "")]
+    lines = [dict(zip(("prompt", "completion"), pair, strict=True)) for pair in pairs]
+    examples.write_text("\n".join(map(json.dumps, lines)))
+    made = make_project(tmp_path / "p", table(tmp_path / "d.csv", 60), examples=examples)
+    assert made.n_examples == 2 and "dropped: the row has no answer (1 row)" in made.notes
+    with pytest.raises(DataError, match="a non-empty"):
+        read_examples(examples)
 
 
 @pytest.mark.parametrize("answer", ["{}", "{} is {}\n#### {}"])

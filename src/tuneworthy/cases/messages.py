@@ -325,6 +325,12 @@ for _name, _fault in [(name, value) for name, value in globals().items() if isin
     globals()[_name] = _fault._replace(expected=Sentence(_fault.expected, f"cases.{_name.lower()}"))
 
 # Why rows are dropped
+_WITHOUT_QUESTION: Final = DropReason("the row has no question")
+BLANK: Final = {
+    INPUT_TEXT: _WITHOUT_QUESTION,
+    A_QUESTION: _WITHOUT_QUESTION,
+    EMPTY_ANSWER: DropReason("the row has no answer"),
+}
 SAME_QUESTION: Final = DropReason("the same question as an earlier row")
 TWO_ANSWERS: Final = DropReason("rows that ask the same question do not expect the same answer")
 GAVE_LABEL: Final = DropReason("the same question as an earlier unlabelled row, which now has the label of this row")

@@ -41,6 +41,8 @@ def _question(row: dict[str, Any]) -> Fields:
         return {"input": value}
     turns = row.get("messages")
     if value is None and turns is None:
+        if "input" in row:
+            raise RowFault(messages.INPUT_TEXT, kind_of(value))
         _unknown(row.keys() - _KEYS)
         got = messages.say("keys", names=", ".join(row)) if row else messages.say("empty_object")
         raise RowFault(messages.INPUT_OR_MESSAGES.at(shape=NATIVE), got)

@@ -73,11 +73,14 @@ class Journal:
         after: Rows up to this line were dealt with before: they are passed over.
         facts: What rows of this and of other files say about rows that stand elsewhere, by a key (`Format.facts`).
         alone: Whether no other file is read with this one.
+        lenient: Whether a row without a question, or an example without an answer, is left out, which is noted; else
+            it is a fault.
     """
 
     after = 0
     facts: Mapping[str, list[Any]] = NO_FACTS
     alone = True
+    lenient = False
     # Of a compressed file, bytes: all rows are held. A file that is not compressed is as large as it looks.
     MAX_UNPACKED = 2**30
 
@@ -90,6 +93,9 @@ class Journal:
 
     def fault(self, line: int | None, fault: Fault, got: str, raw: Any = None) -> None:
         """Remember a fault; those beyond `MAX_SHOWN` are only counted. `raw` is for a journal that keeps rows."""
+        if self.lenient and line is not None and fault in messages.BLANK:
+            self.drop(line, messages.BLANK[fault], raw)
+            return
         self.n_faults += 1
         if len(self._faults) < MAX_SHOWN:
             self._faults.append(DataError(self.path, line, fault.expected, got, hint=fault.hint))

@@ -8,7 +8,6 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,7 +102,7 @@ def read_cases(
     input_column: str | Sequence[str] | None = None,
     expected_column: str | None = None,
     format: str | None = None,
-    contradictions: bool = False,
+    lenient: bool = False,
 ) -> CaseFile:
     """Read cases from `path`.
 
@@ -112,14 +111,15 @@ def read_cases(
         input_column: The column (or key) of the question; several make a dict of variables.
         expected_column: The column (or key) of the right answer.
         format: Name of a case format; recognised if None.
-        contradictions: Whether a question with two answers is left out with all its rows, which is noted; else it is a
-            fault.
+        lenient: Whether rows without a question, and all rows of a question with two answers, are left out, which is
+            noted; else they are faults.
 
     Raises:
         DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
     """
-    collect = partial(_collect_cases, contradictions=contradictions)
-    read = _read_whole(path, _CASES, collect, inputs=input_column, expected=expected_column, format=format)
+    journal = Journal(Path(path))
+    journal.lenient = lenient
+    read = _read_whole(journal, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format)
     return CaseFile(*read)
 
 
@@ -129,13 +129,18 @@ def read_examples(
     input_column: str | Sequence[str] | None = None,
     expected_column: str | None = None,
     format: str | None = None,
+    lenient: bool = False,
 ) -> ExampleFile:
     """Read examples from `path`; arguments and errors as in `read_cases`.
 
     The id of an example is the content hash of its messages; its `source` is ``file name:line``.
     Rows with the same messages are read once.
     """
-    read = _read_whole(path, _EXAMPLES, _collect_examples, inputs=input_column, expected=expected_column, format=format)
+    journal = Journal(Path(path))
+    journal.lenient = lenient
+    read = _read_whole(
+        journal, _EXAMPLES, _collect_examples, inputs=input_column, expected=expected_column, format=format
+    )
     return ExampleFile(*read)
 
 
@@ -159,7 +164,7 @@ def stream_examples(
 
 
 def _read_whole(
-    path: Path | str,
+    journal: Journal,
     kind: _Noun,
     collect: Callable[[Converted, Journal], list[R]],
     *,
@@ -168,7 +173,6 @@ def _read_whole(
     format: str | None,
 ) -> tuple[tuple[R, ...], str, tuple[str, ...], tuple[DroppedRow, ...]]:
     """Return the rows of a file, its format, the notes and what was dropped; errors as in `read_cases`."""
-    journal = Journal(Path(path))
     with _no_collection():
         name, converted, _ = _opened(journal, kind, inputs, expected, format)
         rows = collect(_bounded(converted, journal), journal)
@@ -177,7 +181,7 @@ def _read_whole(
     journal.raise_faults()
     if not rows:
         raise DataError(
-            path, None, kind.at_least_one.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
+            journal.path, None, kind.at_least_one.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
         )
     return tuple(rows), name, journal.notes(), tuple(journal.dropped)
 
@@ -375,7 +379,7 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _N
         yield line, fields
 
 
-def _collect_cases(rows: Converted, journal: Journal, *, contradictions: bool) -> list[Case]:
+def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
     cases: list[Case] = []
     apart: set[int] = set()
     places: dict[str, tuple[int, int, bool]] = {}
@@ -394,7 +398,7 @@ def _collect_cases(rows: Converted, journal: Journal, *, contradictions: bool) -
         index, first, first_given = places[case.id]
         if given or first_given:
             journal.fault(line, messages.ONE_ID, messages.say("same_id", id=show(case.id), line=first))
-        elif index in apart or (contradictions and _contradict(cases[index], case)):
+        elif index in apart or (journal.lenient and _contradict(cases[index], case)):
             for row in {first, line} if index not in apart else {line}:
                 journal.drop(row, messages.TWO_ANSWERS)
             apart.add(index)
