@@ -13,6 +13,7 @@ from tuneworthy.verdict import outcome as outcome_module
 from tuneworthy.verdict.base import Option
 from tuneworthy.verdict.facts import ABSENT, DecisionFacts
 from tuneworthy.verdict.outcome import completions, decided, open_facts
+from tuneworthy.verdict.recommendation import rank, recommend
 
 TODAY = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0)
 SMALL = Option(option="small", rung="model", kind="variant", usd_per_1k=0.1)
@@ -39,6 +40,17 @@ def test_an_outcome_needs_every_completion_to_agree() -> None:
             outcomes.add(ruling.outcome)
         ruling = decided(found)
         assert (ruling.outcome if ruling else None) == (next(iter(outcomes)) if len(outcomes) == 1 else None)
+
+
+def test_an_option_that_saves_nothing_hides_none_that_does() -> None:
+    today = replace(TODAY, latency_p95_ms=1000.0)
+    cheaper = replace(SMALL, option="a little cheaper", usd_per_1k=0.95, latency_p95_ms=990.0)
+    faster = replace(SMALL, option="twice as fast", usd_per_1k=0.97, latency_p95_ms=500.0)
+    for options in ([faster, today], [cheaper, faster, today]):
+        chosen = recommend(rank(options), lambda _: True, lambda _: True)
+        assert chosen is faster
+    assert recommend(rank([cheaper, today]), lambda _: True, lambda _: True) is today
+    assert recommend(rank([cheaper, faster, today]), lambda one: one is not today, lambda _: True) is cheaper
 
 
 def test_what_cannot_matter_is_never_enumerated() -> None:

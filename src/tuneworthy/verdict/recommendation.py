@@ -35,8 +35,9 @@ def recommend(
 ) -> Option | None:
     """Return the option that meets the target and should run; None if none meets it.
 
-    Today's option if it meets the target and nothing that meets it is a saving; else the cheapest that meets it. The
-    classical baseline only if it is as good as the best that was measured, or nothing else meets the target.
+    Today's option if it meets the target and nothing that meets it is a saving; then the cheapest saving; else the
+    cheapest that meets it. The classical baseline only if it is as good as the best that was measured, or nothing else
+    meets the target.
 
     Args:
         ranked: From `rank`.
@@ -50,7 +51,8 @@ def recommend(
     today = next((option for option in ranked if option.kind == "today"), None)
     if cheapest is None or today is None or today is cheapest or is_saving(cheapest, today) or not works(today):
         return cheapest
-    return today
+    savings = (option for option in ranked if is_saving(option, today) and works(option))
+    return next((option for option in savings if option.kind != "classical" or as_good(option)), today)
 
 
 def _usd(option: Option) -> float:
