@@ -38,7 +38,7 @@ def run_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_simulation(
         tmp_path_factory.mktemp("gather") / "world", MODELS, rungs=["classical", "baseline", "model"]
     )
-    tuneworthy.run_ladder(root)
+    tuneworthy.open(root).run()
     return root
 
 
@@ -203,7 +203,7 @@ def test_what_does_not_bear_on_the_measurements_leaves_them_fresh(world: Path) -
 def test_running_again_makes_it_fresh_from_the_store(world: Path) -> None:
     _labels(world)
     assert evidence(world).stale
-    tuneworthy.run_ladder(world)
+    tuneworthy.open(world).run()
     assert evidence(world).stale == []
 
 
@@ -299,10 +299,10 @@ def test_a_source_that_dev_and_test_come_to_share_is_a_overlap(world: Path) -> N
 
 
 def test_the_public_function_takes_a_project_or_a_path_and_keeps_the_verdict(world: Path) -> None:
-    by_path = tuneworthy.decide(world)
+    by_path = tuneworthy.open(world).decide()
     project = load(world)
     assert isinstance(project, Project)
-    assert tuneworthy.decide(project) == by_path
+    assert tuneworthy.open(project).decide() == by_path
     kept = Folder(world).read("verdict", dict)
     assert kept["outcome"] == by_path.outcome and set(kept["of"]) >= {"run", "errors", "judge", "project"}
 

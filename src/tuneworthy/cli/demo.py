@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.api import OpenProject
 from tuneworthy.cli import messages, root
 from tuneworthy.cli.decide import show_answer, show_next
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, remember_project
-from tuneworthy.cli.report import write_report
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import load
@@ -70,7 +70,8 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
                 return status
         project, record = load(folder), last_record(folder)
         verdict = run_async(decide_project(project))
-    page = write_report(project, folder / "report.html")
+    page = folder / "report.html"
+    OpenProject(project).write_report(page)
     print_result(as_json, record.to_dict(), _show, record, verdict)
     click.echo(messages.say("report_at", path=page), err=as_json)
     return 0

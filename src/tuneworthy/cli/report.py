@@ -1,20 +1,14 @@
 """`tuneworthy report`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from tuneworthy.api import OpenProject
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import note, project_option
-from tuneworthy.config import Project, load
-from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.findings import paragraph
-from tuneworthy.report.stored import last_record
-from tuneworthy.report.write import write
+from tuneworthy.config import load
 from tuneworthy.trust import own_path
-from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
-from tuneworthy.verdict.project_state import stale_since
 
 
 @click.command("report")
@@ -37,28 +31,6 @@ def command(root: Path, out: Path | None) -> None:
       tuneworthy report --out ladder.md
     """
     project = load(root)
-    record, verdict = _stored(project)
-    click.echo(paragraph(record, project.economics.requests_per_month, verdict))
-    path = write(record, out or own_path(project.root, "report.html"), project, verdict=verdict)
+    path = out or own_path(project.root, "report.html")
+    click.echo(OpenProject(project).write_report(path))
     note(messages.say("report_at", path=path))
-
-
-def write_report(project: Project, path: Path) -> Path:
-    """Write the report of the project's last run to `path` and return it.
-
-    Raises:
-        UserError: There is no run yet, the ending of `path` is unknown, or it cannot be written.
-    """
-    record, verdict = _stored(project)
-    return write(record, path, project, verdict=verdict)
-
-
-def _stored(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
-    """Return the last run and the last verdict, both with what changed since."""
-    record, verdict = last_record(project.root), load_verdict(project)
-    if record.quick:
-        return record, verdict
-    stale = [] if record.partial else stale_since(project, record)
-    if verdict is not None:
-        verdict = replace(verdict, changed=[*verdict.changed, *stale])
-    return replace(record, stale=stale), verdict

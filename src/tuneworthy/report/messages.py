@@ -302,6 +302,8 @@ say = Catalogue(
         # The file
         "no_run": "{path} contains no run.",
         "run_first": "Run `tuneworthy run` first.",
+        "no_verdict": "There is no verdict yet.",
+        "decide_first": "Run `tuneworthy decide` first.",
         "not_written": "The report cannot be written to {path}: {reason}.",
         "other_out": "Choose a different file with `--out`.",
         "unknown_ending": "{name!r} must end in one of: {endings}.",

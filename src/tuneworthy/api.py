@@ -1,0 +1,181 @@
+"""A project from Python: what the commands do, with typed results.
+
+Like the commands it spends money only up to `max_usd`, or to the budget of the project file. All methods may be called
+in a notebook, where an event loop is running already.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tuneworthy.config import Project
+from tuneworthy.errors import Undecided
+from tuneworthy.extras import require
+from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.run import run_ladder
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.report import messages
+from tuneworthy.report.findings import paragraph
+from tuneworthy.report.stored import last_record
+from tuneworthy.report.write import render, write
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
+from tuneworthy.verdict.project_state import stale_since
+from tuneworthy.verdict.run import decide_project
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report of the last run and the last verdict; a notebook shows the page itself.
+
+    Attributes:
+        html: The page, self-contained.
+        paragraph: The summary to paste.
+    """
+
+    html: str
+    paragraph: str
+
+    def _repr_html_(self) -> str:
+        page = escape(self.html, quote=True)
+        return f'<iframe srcdoc="{page}" sandbox="" style="width: 100%; height: 40rem; border: 0"></iframe>'
+
+
+class OpenProject:
+    """A project folder, opened.
+
+    Args:
+        project: From `tuneworthy.config.load`.
+
+    >>> tuneworthy.open("my-task").decide().outcome        # doctest: +SKIP
+    <Outcome.DO_NOT_FINE_TUNE: 'do_not_fine_tune'>
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.project.root)!r})"
+
+    def run(self, *rungs: str, quick: bool = False, max_usd: float | None = None) -> RunRecord:
+        """Run the ladder, or only some rungs of it; what is stored is not asked again.
+
+        Args:
+            rungs: Their names; all if none is named.
+            quick: A preview on at most 40 dev cases; nothing is compared on test.
+            max_usd: Most that may be spent.
+
+        Raises:
+            UserError: The data, a model or a rung cannot be used.
+            BudgetSpent: The next call could exceed the budget; run it again to resume.
+            OutsideFault: A provider is down; run it again to resume.
+        """
+        return _result(run_ladder(self.project, rungs, quick=quick, max_usd=max_usd))
+
+    def decide(self, *, probe: bool = False, max_usd: float | None = None) -> Verdict:
+        """Return whether to fine-tune, from the last run.
+
+        Args:
+            probe: Analyse failed dev cases first, which calls the models.
+            max_usd: Most that these calls may cost.
+
+        Raises:
+            Undecided: There was no run yet.
+            UserError: The data or a model cannot be used.
+            BudgetSpent: The next call could exceed the budget; run it again to resume.
+        """
+        return _result(decide_project(self.project, probe=probe, max_usd=max_usd))
+
+    def compare(self, a: str, b: str, *, on_test: bool = False, max_usd: float | None = None) -> VariantComparison:
+        """Compare variant `b` with `a`, paired, on dev.
+
+        Args:
+            a, b: `current`, `best`, a rung of the last run, a variant's name or ID, or the path of a `variant.json`.
+            on_test: Compare on test instead, which uses up some of alpha.
+            max_usd: Most that may be spent.
+
+        Raises:
+            UserError: There is no such variant, or too little alpha is left.
+            Undecided: Too few cases have a score of both.
+        """
+
+        async def compared() -> VariantComparison:
+            async with open_session(self.project, max_usd=max_usd) as session:
+                return await compare_variants(session, resolve(session, a), resolve(session, b), on_test=on_test)
+
+        return _result(compared())
+
+    def options(self) -> "pd.DataFrame":
+        """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.
+
+        Raises:
+            Undecided: Nothing was decided yet.
+            UserError: pandas is not installed.
+        """
+        require("pandas")
+        import pandas as pd
+
+        stored = load_verdict(self.project)
+        if stored is None:
+            raise Undecided(messages.say("no_verdict"), hint=messages.say("decide_first"))
+        return pd.DataFrame([asdict(option) for option in stored.verdict.options]).set_index("option")
+
+    def report(self) -> Report:
+        """Return the report of the last run and the last verdict.
+
+        Raises:
+            UserError: There is no run yet.
+        """
+        record, verdict = self._stored()
+        page = render(record, Path("report.html"), self.project, verdict=verdict)
+        return Report(page, self._paragraph(record, verdict))
+
+    def write_report(self, path: str | Path) -> str:
+        """Write the report to `path`, and return the summary to paste.
+
+        Args:
+            path: Its ending gives the format: `.html`, `.md` or `.json`.
+
+        Raises:
+            UserError: There is no run yet, the ending is unknown, or the file cannot be written.
+        """
+        record, verdict = self._stored()
+        write(record, Path(path), self.project, verdict=verdict)
+        return self._paragraph(record, verdict)
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
+    def _stored(self) -> tuple[RunRecord, StoredVerdict | None]:
+        """Return the last run and the last verdict, both with what changed since."""
+        record, verdict = last_record(self.project.root), load_verdict(self.project)
+        if record.quick:
+            return record, verdict
+        stale = [] if record.partial else stale_since(self.project, record)
+        if verdict is not None:
+            verdict = replace(verdict, changed=[*verdict.changed, *stale])
+        return replace(record, stale=stale), verdict
+
+    def _paragraph(self, record: RunRecord, verdict: StoredVerdict | None) -> str:
+        return paragraph(record, self.project.economics.requests_per_month, verdict)
+
+
+def _result(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, in a thread of its own where a notebook's event loop runs in this one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

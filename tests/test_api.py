@@ -1,0 +1,75 @@
+"""A project from Python: typed results, in a script and in a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import tuneworthy
+from tests.ladder.simulations import write_simulation
+from tuneworthy import extras
+from tuneworthy.api import OpenProject
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.verdict.base import Outcome, Verdict
+
+MODELS = {"small": "answer(request, 0.9 if 'colour' in system(request) else 0.3)"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> OpenProject:
+    root = write_simulation(tmp_path_factory.mktemp("api") / "task", MODELS, n_cases=120, rungs=["baseline", "prompt"])
+    opened = tuneworthy.open(root)
+    opened.run()
+    opened.decide()
+    return opened
+
+
+def test_the_methods_return_what_the_commands_store(project: OpenProject) -> None:
+    record, verdict = project.run(), project.decide()
+    assert isinstance(record, RunRecord) and isinstance(verdict, Verdict) and isinstance(verdict.outcome, Outcome)
+    assert record.best is not None and record.best.variant in record.variants
+    result = project.compare("baseline", "best")
+    assert (result.on, result.a) == ("dev", "baseline/small")
+    assert tuneworthy.open(project.project).decide() == verdict
+    assert repr(project) == f"OpenProject({str(project.project.root)!r})"
+
+
+def test_the_options_are_a_data_frame(project: OpenProject) -> None:
+    pytest.importorskip("pandas")
+    frame, verdict = project.options(), project.decide()
+    assert list(frame.index) == [option.option for option in verdict.options]
+    assert frame["score"].dropna().tolist() == [one.score for one in verdict.options if one.score is not None]
+
+
+def test_a_notebook_shows_the_report_and_runs_inside_its_event_loop(project: OpenProject) -> None:
+    async def cell() -> str:
+        assert project.decide().outcome
+        return project._repr_html_()
+
+    shown = asyncio.run(cell())
+    assert shown.startswith("<iframe srcdoc=") and 'sandbox=""' in shown and "<script" not in shown
+    report = project.report()
+    assert report.html.lower().startswith("<!doctype html>") and report.paragraph in project.write_report(
+        _beside(project)
+    )
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError):
+        tuneworthy.open(tmp_path)
+    empty = tuneworthy.open(write_simulation(tmp_path / "task", MODELS, n_cases=60, rungs=["baseline"]))
+    with pytest.raises(UserError, match="contains no run"):
+        empty.report()
+    monkeypatch.setattr(extras, "find_spec", lambda _: object())
+    with pytest.raises(Undecided, match="no verdict yet"):
+        empty.options()
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match="needs pandas"):
+        empty.options()
+
+
+def _beside(project: OpenProject) -> Path:
+    return project.project.root / "report.md"
