@@ -19,7 +19,7 @@ from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.review.corrections import FILE_NAME, corrections_check, read_corrections, suspect_rows
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import content_hash
+from tuneworthy.types import Case, content_hash
 
 
 def line(question: str, answer: str) -> dict[str, Any]:
@@ -28,6 +28,19 @@ def line(question: str, answer: str) -> dict[str, Any]:
 
 
 ROWS = [line(f"q{i}", "ab"[i % 2]) for i in range(6)] + [line("both", "a"), line("Both", "b")]
+
+
+PROJECT = """
+[task]
+name = "t"
+[[graders]]
+type = "exact"
+[models.m]
+provider = "scripted"
+function = "m.py:f"
+[ladder]
+baseline = "m"
+"""
 
 
 def label_error(row: dict[str, Any], label: str, score: float) -> dict[str, Any]:
@@ -76,6 +89,20 @@ def test_each_decision_reaches_the_next_build_and_nothing_else_changes(version: 
     assert rebuilt(tmp_path) == changed
     assert [row.question for row in version.examples()] == list(before)  # a frozen version stays
     assert [suspect.row.question for suspect in suspect_rows(version, read_corrections(tmp_path / FILE_NAME))] == ["q3"]
+
+
+def test_of_a_case_that_a_row_resembles_the_question_is_shown(tmp_path: Path) -> None:
+    case = Case(id="c1", input="where is my card?", expected="a")
+    near = {"id": ROWS[3]["id"], "check": "contamination", "reason": "overlap_possible", "action": "report"}
+    near["detail"] = messages.say("case", case="c1")
+    contents = {"rows.jsonl": ROWS[:6], "rejects.jsonl": [], "findings.jsonl": [near]}
+    lines = {name: [json.dumps(row).encode() + b"\n" for row in rows] for name, rows in contents.items()}
+    version = freeze(Folder(tmp_path), lines, RECIPE)
+    (tmp_path / "cases.jsonl").write_text('{"id": "c1", "input": "where is my card?", "expected": "a"}\n')
+    (tmp_path / "tuneworthy.toml").write_text(PROJECT)
+    (suspect,) = suspect_rows(version, {}, [case])
+    assert suspect.reasons == ('contamination/overlap_possible: case c1 "where is my card?"',)
+    assert '"where is my card?"' in decide(tmp_path, "/quit").stderr
 
 
 def test_a_decision_is_taken_back(version: Version, tmp_path: Path) -> None:

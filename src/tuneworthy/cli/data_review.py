@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import click
 
+from tuneworthy.cases import read_dataset
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
 from tuneworthy.cli.findings_terminal import findings_on_terminal
@@ -24,6 +25,8 @@ from tuneworthy.cli.options import (
     version_option,
 )
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
+from tuneworthy.config import FILE_NAME as PROJECT
+from tuneworthy.config import load
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.dataset.importing.folder import example_of
@@ -211,7 +214,8 @@ def findings_command(version_id: str | None, n: int, reviewer: str | None, root:
       tuneworthy data review findings --n 50
     """
     version, path = open_version(Folder(root), version_id), root / CORRECTIONS
-    suspects = suspect_rows(version, read_corrections(path))
+    cases = read_dataset(load(root), examples=False).cases if (root / PROJECT).is_file() else ()
+    suspects = suspect_rows(version, read_corrections(path), cases)
     name = person(reviewer, "--reviewer")
     n_decided = findings_on_terminal(path, version.id, suspects[:n], name) if suspects else 0
     document = {"version": version.id, "decided": n_decided, "waiting": len(suspects) - n_decided, "file": str(path)}

@@ -30,6 +30,7 @@ say = Catalogue(
         "similarity": "similarity {score:.2f}",
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
+        "case_text": ' "{text}"',
         "shared_prompt": (
             "The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the question "
             "from the prompt. These rows are kept."

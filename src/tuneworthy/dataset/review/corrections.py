@@ -18,7 +18,7 @@ from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.review.log import content_of, now
 from tuneworthy.errors import UserError
 from tuneworthy.store.lines import append_line, read_lines, refuse_link
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Case, Example, content_hash
 
 # In the project folder, beside the reviews: it is people's work.
 FILE_NAME: Final = "corrections.jsonl"
@@ -124,13 +124,19 @@ class SuspectRow:
 # Of two answers to the same question one at least is wrong: each with this probability or more.
 _GAIN_OF_PAIR: Final = 0.5
 _LONGEST_LABEL: Final = 100
+# Characters of a case's question.
+_SHOWN: Final = 300
 
 
-def suspect_rows(version: Version, corrections: Mapping[str, Correction]) -> list[SuspectRow]:
+def suspect_rows(
+    version: Version, corrections: Mapping[str, Correction], cases: Sequence[Case] = ()
+) -> list[SuspectRow]:
     """Return the rows of a version that wait for a decision, in the order of the expected gain.
 
-    First the likeliest wrong answers, then what no check gives a probability for, in the order of the file.
+    First the likeliest wrong answers, then what no check gives a probability for, in the order of the file. Of `cases`
+    those that a row resembles are shown with their questions.
     """
+    asked = {messages.say("case", case=case.id): messages.say("case_text", text=case.text[:_SHOWN]) for case in cases}
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for finding in version.findings():
         if finding.get("id") and finding.get("action") == "report":
@@ -143,7 +149,7 @@ def suspect_rows(version: Version, corrections: Mapping[str, Correction]) -> lis
     changed = {row_id for row_id, name in names.items() if name in corrections and corrections[name].decision != "keep"}
     rivals = {row_id: rows[other] for row_id, other in pairs.items() if other not in changed}
     suspects = [
-        _suspect(replace(row, id=names[row_id]), lines.get(row_id, ()), more_like, rivals.get(row_id))
+        _suspect(replace(row, id=names[row_id]), lines.get(row_id, ()), more_like, rivals.get(row_id), asked)
         for row_id, row in rows.items()
         if names[row_id] not in corrections and (row_id in lines or row_id in rivals)
     ]
@@ -151,13 +157,19 @@ def suspect_rows(version: Version, corrections: Mapping[str, Correction]) -> lis
 
 
 def _suspect(
-    row: Example, lines: Sequence[Mapping[str, Any]], more_like: Mapping[str, str], rival: Example | None
+    row: Example,
+    lines: Sequence[Mapping[str, Any]],
+    more_like: Mapping[str, str],
+    rival: Example | None,
+    asked: Mapping[str, str],
 ) -> SuspectRow:
     gains = [1 - line["score"] for line in lines if line["reason"] == "label_error" and "score" in line]
     gains += [_GAIN_OF_PAIR] * (rival is not None)
     return SuspectRow(
         row=row,
-        reasons=tuple(f"{line['check']}/{line['reason']}: {line['detail']}" for line in lines),
+        reasons=tuple(
+            f"{line['check']}/{line['reason']}: {line['detail']}{asked.get(line['detail'], '')}" for line in lines
+        ),
         suggested=next((more_like[line["detail"]] for line in lines if line["detail"] in more_like), ""),
         rival=rival,
         gain=max(gains, default=None),
