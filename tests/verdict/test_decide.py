@@ -13,7 +13,7 @@ from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
+from tuneworthy.verdict.evidence import DevGap, Evidence, JudgeEvidence, RungEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
 
 FINE_TUNE, DO_NOT, UNDECIDED = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.UNDECIDED
@@ -22,10 +22,13 @@ MET = rung("model", "model/strong", 0.95, status="adopted")
 SLOW = "p95 is 900 ms, the limit is 500 ms"
 NEVER = Economics(requests_per_month=1000, usd_per_wrong_answer=0.01)
 
+APART = DevGap(dev=0.9, dev_ci95=(0.82, 0.95), n_dev=80, test=0.7, test_ci95=(0.63, 0.76), n_test=200)
+
 TRIPPED: dict[str, Evidence] = {
     "test_set": worth_it(n_test=40),
     "baseline": with_rungs(rung("baseline", "baseline/small", None, status="failed")),
     "contamination": worth_it(overlaps={"development cases in test": 2}),
+    "dev": worth_it(dev_gap=APART),
     "judge": worth_it(judge=JudgeEvidence(valid=False, detail="kappa 0.1")),
     "classical": with_rungs(without="classical"),
     "prompt": with_rungs(rung("prompt", "prompt/role", 0.65)),
@@ -37,6 +40,7 @@ TRIPPED: dict[str, Evidence] = {
 """Gate to a project that only this gate keeps from `fine_tune`."""
 PASSING: dict[str, Evidence] = {
     **dict.fromkeys(TRIPPED, worth_it()),
+    "dev": worth_it(dev_gap=replace(APART, dev=0.78, dev_ci95=(0.68, 0.86))),
     "retrieval": with_rungs(KNOWS, documents=True),
     "judge": worth_it(judge=JudgeEvidence(valid=True, detail="kappa 0.8")),
 }

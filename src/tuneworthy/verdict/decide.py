@@ -22,7 +22,7 @@ from tuneworthy.verdict.base import (
 from tuneworthy.verdict.economics import economics, worth_from
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName, best_model, facts_of, most_gain
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model, facts_of, most_gain
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
 from tuneworthy.verdict.options import open_latency, options_of, shown_better
@@ -269,6 +269,8 @@ def _open_latency(evidence: Evidence, facts: DecisionFacts, kind: FactKind, subj
 
 
 def _open_lever(evidence: Evidence, name: str) -> str:
+    if name == DEV and (gap := evidence.dev_gap) is not None:
+        return messages.say("dev_differs", dev=gap.dev, n_dev=gap.n_dev, test=gap.test, n_test=gap.n_test)
     row = _class(evidence, name)
     if name == LABELS and evidence.relabelled:
         return messages.say("labels_unsettled", n=evidence.relabelled)

@@ -8,7 +8,7 @@ from tuneworthy import constraints
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
-from tuneworthy.ladder.record import BestVariant, LabelBalance, RungDifference, RungRecord, RunRecord
+from tuneworthy.ladder.record import BestVariant, Interval, LabelBalance, RungDifference, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
 from tuneworthy.stats import lower_bound, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
@@ -23,6 +23,8 @@ STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
 # One-sided error of "most failures belong to this class", and of "at most half do".
 LEVER_ALPHA = 0.1
+# How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided.
+GAP_Z = 2.576
 # The rung of tuned models.
 TUNED = "fine_tune"
 # The classical baseline that nothing has to be trained for, and the one that copies the answer of the nearest example.
@@ -149,6 +151,29 @@ class JudgeEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DevGap:
+    """How today's option, which nothing was chosen for, scores on dev and on test.
+
+    Attributes:
+        dev, test: The scores, with `n_dev` and `n_test` cases.
+        dev_ci95, test_ci95: Their 95% intervals.
+    """
+
+    dev: float
+    dev_ci95: Interval
+    n_dev: int
+    test: float
+    test_ci95: Interval
+    n_test: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether the two differ by more than chance explains, at 1% (two-sided, normal approximation)."""
+        width = sum((high - low) ** 2 for low, high in (self.dev_ci95, self.test_ci95)) ** 0.5
+        return bool(abs(self.dev - self.test) > GAP_Z * width / (2 * 1.96))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All measurements that gates and decision look at.
 
@@ -173,6 +198,7 @@ class Evidence:
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
         balance: The most frequent label; None for other tasks.
+        dev_gap: How alike dev and test are; None if today's option was not measured on both.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
@@ -220,6 +246,7 @@ class Evidence:
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
+    dev_gap: DevGap | None = None
     style_grader: bool = False
     preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
@@ -363,6 +390,15 @@ def most_of(row: ErrorShare) -> bool | None:
     if lower_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5:
         return True
     return None if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5 else False
+
+
+def dev_gap_of(record: RunRecord) -> DevGap | None:
+    """Return the scores of today's option on dev and test; None if it was not measured on both."""
+    row = record.rung("baseline")
+    if row is None or row.score is None or row.ci95 is None or not row.candidates:
+        return None
+    dev = row.candidates[0]
+    return DevGap(dev=dev.score, dev_ci95=dev.ci95, n_dev=dev.n, test=row.score, test_ci95=row.ci95, n_test=row.n)
 
 
 def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:

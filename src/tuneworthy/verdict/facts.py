@@ -78,6 +78,7 @@ class DecisionFacts:
 
 
 # Gates that any answer needs.
+DEV: Final = "dev"  # the lever that stands for all of them where dev is unlike test
 SOUND: Final = ("test_set", "baseline", "contamination", "judge")
 # Gate to the rung whose measurement it asks for.
 RUNG_OF: Final[Mapping[str, str]] = {
@@ -186,6 +187,8 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     """
     if evidence.errors is None:
         return {"unanalysed": None}
+    if status["dev"] == "unknown":
+        return {DEV: None}  # what fixes the errors of dev may not fix those of test
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     settled |= {"decoding"} if status["decoding"] == "not_applicable" else set()  # it has nothing to change
     levers: dict[str, bool | None] = {}

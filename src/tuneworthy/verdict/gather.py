@@ -26,7 +26,15 @@ from tuneworthy.types import Case
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.economics import bills_of, smallest_usd
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
+from tuneworthy.verdict.evidence import (
+    Evidence,
+    JudgeEvidence,
+    dev_gap_of,
+    rungs_of,
+    search_of,
+    with_eligible_best,
+    without_tuned,
+)
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import read_relabelled, relabelling
@@ -123,6 +131,8 @@ def evidence_of(
         barred_models=len(others) - len(eligible),
         differences=run.differences if run else (),
         balance=run.balance if run else None,
+        # A judge's scores on test are corrected by people, those on dev are not.
+        dev_gap=dev_gap_of(run) if run and project.graders[0].type != "judge" else None,
         style_grader=project.graders[0].type == "style",
         preferences=data is not None and has_preferences(data.dataset.examples),
         bills=bills_of(project, run) if run else {},

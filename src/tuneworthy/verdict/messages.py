@@ -433,6 +433,16 @@ say = Catalogue(
             "The models contradict the labels of {n} more {n:case|cases}, but the models may share the same error."
         ),
         "repeats_alike": "Unstable answers were not measured: every repeated answer was the same.",
+        "dev_alike": "Today's option scores {dev:.1%} on dev (n = {n_dev}) and {test:.1%} on test (n = {n_test}).",
+        "dev_differs": (
+            "Today's option scores {dev:.1%} on dev (n = {n_dev}) but {test:.1%} on test (n = {n_test}), a difference "
+            "that chance does not explain. So the causes of errors on dev may not be those on test."
+        ),
+        "dev_differs_fix": (
+            "Find out why dev and test differ: have a second person label some cases of both, take the examples from "
+            "the same source as the cases, and run the ladder again. Or waive the gate `dev` with a reason."
+        ),
+        "dev_unmeasured": "Today's option was not measured on dev and test.",
         "judge_overruled": (
             "People overrule the judge too often (n = {n} rated answers), so it cannot tell what fixes an answer."
         ),

@@ -16,7 +16,7 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.economics import assumed_costs, has_smaller
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.facts import DecisionFacts, FactName
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName
 from tuneworthy.verdict.options import open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
@@ -312,6 +312,11 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
     if name == "unanalysed":
         action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
         return _Candidate(action, {fact: (0.2, 0.7)})
+    if name == DEV:
+        action = NextAction(
+            command="", why=messages.say("dev_differs_fix"), person_minutes=RELABELLED * MINUTES_PER_CASE
+        )
+        return _Candidate(action, {fact: (0.0, 0.6)})
     if name == "label_or_grader":
         if evidence.suspects == 0:  # all are labelled, and the failures are too few to settle it
             return _Candidate(

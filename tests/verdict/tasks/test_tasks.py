@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,23 @@ def test_wrong_labels_are_suspected_and_decide_nothing_before_people_looked(tmp_
     assert told.verdict["reason_code"] == "errors_label_or_grader"
     assert "suspects" in told.verdict["next_action"]["command"]
     assert told.verdict["next_action"]["person_minutes"] <= 30
+
+
+def noisy_in_test(i: int) -> str:
+    """Cases of which a part has the wrong label; the labels of the examples, and so of dev, are right."""
+    return other(i) if i < 1000 and share(0.25, "noise")(i) else colour(i)
+
+
+def test_wrong_labels_in_test_alone_leave_the_answer_open(tmp_path: Path, capsys: Capture) -> None:
+    models = {"gpt_a": strong(0.9), "claude_b": Scripted(answers=right_on(0.89, "b"))}
+    task = made(tmp_path, models, labels=noisy_in_test)
+    told = ask(task, capsys)
+    assert (told.outcome, told.verdict["reason_code"]) == ("undecided", "errors_dev")
+    assert "have a second person label some cases of both" in " ".join(told.terminal.split())
+    assert re.search(r"scores \S+% on dev \(n = 80\) but \S+% on test", " ".join(told.terminal.split()))
+    waiver = '[[waivers]]\ngate = "dev"\nreason = "the cases are newer than the examples"\n'
+    (task.root / "tuneworthy.toml").write_text((task.root / "tuneworthy.toml").read_text() + waiver)
+    assert ask(task, capsys).outcome == "fine_tune"
 
 
 def test_models_of_one_family_that_share_their_errors_accuse_no_label(tmp_path: Path, capsys: Capture) -> None:

@@ -51,6 +51,18 @@ def baseline(evidence: Evidence) -> Finding:
     return says("pass", messages.say("baseline_score", score=subject.score), score=subject.score)
 
 
+@GATES.rule("dev", group=STAGE)
+def dev(evidence: Evidence) -> Finding:
+    """Today's option scores alike on dev and test, so that the errors found on dev are those of test."""
+    gap = evidence.dev_gap
+    if gap is None:
+        return says("not_applicable", messages.say("dev_unmeasured"))
+    numbers = {"dev": gap.dev, "n_dev": gap.n_dev, "test": gap.test, "n_test": gap.n_test}
+    if gap.shown:
+        return says("unknown", messages.say("dev_differs", **numbers), messages.say("dev_differs_fix"), **numbers)
+    return says("pass", messages.say("dev_alike", **numbers), **numbers)
+
+
 @GATES.rule("contamination", group=STAGE)
 def contamination(evidence: Evidence) -> Finding:
     """No row that shots or training use overlaps a test case."""
