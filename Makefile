@@ -51,7 +51,7 @@ snapshots: setup
 	UPDATE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/test_snapshots.py
 
 simulations: setup
-	$(BIN)/python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/simulations.md
+	$(BIN)/python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/evidence/simulations.md
 
 # The report of the last `make demo` as README shows it. CHROMIUM names the browser.
 CHROMIUM ?= chromium

@@ -1,8 +1,8 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
-docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md,
-docs/data-checks.md and docs/train-lints.md from the docstrings of the checks and lints, docs/decoding-lints.md and
-docs/decoding-presets.md from the decoding lints and tables. Nothing on these pages is written by hand.
+They lie in docs/reference/. project-file.md comes from the pydantic types, commands.md from the click commands,
+checks.md, data-checks.md and train-lints.md from the docstrings of the checks and lints, decoding-lints.md and
+decoding-presets.md from the decoding lints and tables. Nothing on these pages is written by hand.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tuneworthy.rules import SEVERITIES
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.train.lints import LINTS as TRAIN_LINTS
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
 REPEATED = {"graders": "type", "models": "provider"}
 """Sections of which there may be several, and the key that says which keys they have."""
@@ -50,13 +50,18 @@ def main(arguments: list[str]) -> int:
     stale = [name for name, text in pages().items() if current(name) != text]
     if "--check" in arguments:
         for name in stale:
-            print(f"docs/{name}: expected what the code says, got an older page; run `python scripts/docs.py`")
+            print(f"{where(name)}: expected what the code says, got an older page; run `python scripts/docs.py`")
         return 1 if stale else 0
     DOCS.mkdir(exist_ok=True)
     for name in stale:
         (DOCS / name).write_text(pages()[name], encoding="utf-8")
-        print(f"docs/{name}: written")
+        print(f"{where(name)}: written")
     return 0
+
+
+def where(name: str) -> str:
+    """Return the path of a page as messages show it."""
+    return f"docs/reference/{name}"
 
 
 def current(name: str) -> str:
@@ -88,7 +93,7 @@ def code(text: str) -> str:
 
 
 def project_file() -> str:
-    """Return docs/project-file.md."""
+    """Return docs/reference/project-file.md."""
     schema = described_schema()
     parts = [
         MADE,
@@ -239,7 +244,7 @@ def undescribed() -> list[str]:
 
 
 def commands() -> str:
-    """Return docs/commands.md."""
+    """Return docs/reference/commands.md."""
     parts = [
         MADE,
         "# Commands\n\n",
@@ -330,7 +335,7 @@ def option_row(option: click.Option) -> tuple[str, str, str]:
 
 
 def checks() -> str:
-    """Return docs/checks.md."""
+    """Return docs/reference/checks.md."""
     parts = [MADE, "# Checks\n\nWhat `tuneworthy check` looks for. An error means that a run would fail or measure "]
     parts.append("nothing; `check` then exits with status 2.\n")
     for severity in SEVERITIES:
@@ -343,7 +348,7 @@ def checks() -> str:
 
 
 def data_checks() -> str:
-    """Return docs/data-checks.md."""
+    """Return docs/reference/data-checks.md."""
     parts = [
         MADE,
         "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project ",
@@ -369,7 +374,7 @@ def data_checks() -> str:
 
 
 def parity_checks() -> str:
-    """Return docs/parity-checks.md."""
+    """Return docs/reference/parity-checks.md."""
     parts = [
         MADE,
         "# Parity checks\n\nWhat `tuneworthy parity` looks at, in this order: a cause before what follows from it. ",
@@ -385,7 +390,7 @@ def parity_checks() -> str:
 
 
 def decoding_lints() -> str:
-    """Return docs/decoding-lints.md."""
+    """Return docs/reference/decoding-lints.md."""
     parts = [
         MADE,
         "# Decoding lints\n\nFaults of sampling settings and of structured output; `tuneworthy check`, the rung ",
@@ -415,7 +420,7 @@ def used(use: Use) -> str:
 
 
 def decoding_presets() -> str:
-    """Return docs/decoding-presets.md."""
+    """Return docs/reference/decoding-presets.md."""
     parts = [
         MADE,
         "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain --preset` set. Marks: *customary* (a "
@@ -470,7 +475,7 @@ def decoding_presets() -> str:
 
 
 def train_lints() -> str:
-    """Return docs/train-lints.md."""
+    """Return docs/reference/train-lints.md."""
     parts = [
         MADE,
         "# Lints of training configs\n\nWhat `tuneworthy plan --lint FILE` looks for. Nothing of a file is run.\n",

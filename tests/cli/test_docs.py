@@ -29,7 +29,7 @@ COMMANDS = dict(docs.every_command())
 
 @pytest.mark.parametrize("page", docs.pages())
 def test_a_page_is_what_the_code_says(page: str) -> None:
-    assert docs.current(page) == docs.pages()[page], f"docs/{page} is stale: run `python scripts/docs.py`"
+    assert docs.current(page) == docs.pages()[page], f"docs/reference/{page} is stale: run `python scripts/docs.py`"
 
 
 def test_the_pages_tell_of_sections_within_sections_and_of_steps_that_are_no_checks() -> None:
@@ -43,7 +43,7 @@ def test_a_stale_page_is_told_and_written_again(
 ) -> None:
     monkeypatch.setattr(docs, "DOCS", tmp_path)
     assert docs.main(["--check"]) == 1
-    assert "docs/commands.md: expected what the code says, got an older page" in capsys.readouterr().out
+    assert "docs/reference/commands.md: expected what the code says, got an older page" in capsys.readouterr().out
     assert docs.main([]) == 0
     assert docs.main(["--check"]) == 0
     (tmp_path / "checks.md").write_text("old")

@@ -1,7 +1,8 @@
 """Every command on README and the pages is one that the tool takes, and every block of commands runs in a test.
 
-The blocks of README and docs/ci.md run here, against a local server. For each other block `ELSEWHERE` names the test
-which runs it. The examples of docs/commands.md are parsed, and each of their commands is invoked by some test.
+The blocks of README and of the page on pull requests run here, against a local server. For each other block `ELSEWHERE`
+names the test which runs it. The examples of the page Commands are parsed, and each of their commands is invoked by
+some test.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 PAGES = sorted(
     path
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("*/README.md"))
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "*/README.md")
+    for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # it names what is gone
 )
+COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 SHELLS = {"", "sh", "bash", "console"}
 ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}}
 """Exit statuses of verbs that are answers."""
 
+GATE = "how-to/pull-request.md"
 PACKAGING = "test_packaging.py::"
 ELSEWHERE = {
     ("README.md", "pip install 'tuneworthy[local]'"): PACKAGING + "test_it_installs_without_a_network",
@@ -47,9 +51,9 @@ ELSEWHERE = {
         "README.md",
         "cp -r examples/bookings bookings && cd bookings",
     ): "e2e/test_bookings_project.py::test_training_is_worth_it",
-    ("stories.md", "make demo"): PACKAGING + "test_make_has_what_the_pages_name",
+    ("tutorials/index.md", "make demo"): PACKAGING + "test_make_has_what_the_pages_name",
     ("CONTRIBUTING.md", "make setup"): PACKAGING + "test_make_has_what_the_pages_name",
-    ("distillation.md", "tuneworthy run"): "dataset/test_distill.py::"
+    ("how-to/distil.md", "tuneworthy run"): "dataset/test_distill.py::"
     "test_the_best_variant_teaches_and_the_student_sees_the_bare_question",
     ("install.md", "pip install tuneworthy"): PACKAGING + "test_what_was_built_works_on_each_python",
     ("install.md", "pipx install 'tuneworthy[local]'"): PACKAGING + "test_pipx_runs_the_wheel",
@@ -61,7 +65,8 @@ ELSEWHERE = {
     ("quickstart.md", "export OPENAI_API_KEY=..."): "e2e/test_quickstart.py::"
     "test_the_path_of_the_page_ends_in_a_verdict",
     ("quickstart.md", "tuneworthy check"): "e2e/test_quickstart.py::test_the_path_of_the_page_ends_in_a_verdict",
-    ("trust.md", "$ tuneworthy run"): "hostile/test_trust.py::test_a_refusal_lists_what_is_wanted_and_the_command",
+    ("how-to/trust.md", "$ tuneworthy run"): "hostile/test_trust.py::"
+    "test_a_refusal_lists_what_is_wanted_and_the_command",
 }
 """Blocks, by their page and first command, that run in a test of their own, as (part of) what it checks."""
 
@@ -79,6 +84,11 @@ class Block:
         """The lines without comments; one that ends with a backslash goes on."""
         lines = (re.sub(r"(^|\s+)#.*", "", line) for line in self.text.replace("\\\n", " ").splitlines())
         return [line.strip() for line in lines if line.strip()]
+
+
+def name_of(page: Path) -> str:
+    """The path of a page below docs/; of another page its name."""
+    return str(page.relative_to(ROOT / "docs")) if page.is_relative_to(ROOT / "docs") else page.name
 
 
 def blocks(text: str, page: str) -> list[Block]:
@@ -146,7 +156,7 @@ def faults(text: str, page: str) -> list[str]:
         for line in block.commands:
             if "[OPTIONS]" not in line:
                 wrong += [f"{page}:{block.line}: {line}: {why}" for words in invocations(line) if (why := fault(words))]
-    # A sentence of docs/errors.md stands there with the names of its fields.
+    # A sentence of docs/reference/errors.md stands there with the names of its fields.
     whole = [words for words in spans(text) if not any(word.startswith("{") for word in words)]
     wrong += [f"{page}: {' '.join(words)}: {why}" for words in whole if (why := fault(words, complete=False))]
     return wrong
@@ -188,7 +198,7 @@ def test_commands_are_read_from_blocks_and_from_text() -> None:
 
 def all_blocks() -> list[Block]:
     """The blocks of all pages but the reference."""
-    return [block for page in PAGES if page.name != "commands.md" for block in blocks(page.read_text(), page.name)]
+    return [block for page in PAGES if page.name != "commands.md" for block in blocks(page.read_text(), name_of(page))]
 
 
 def place_of(block: Block) -> str | None:
@@ -283,22 +293,22 @@ def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
         git(here, "update-ref", "refs/remotes/origin/main", "HEAD")
         prompt = here / "my-task" / "prompts" / "system.md"
         prompt.write_text(prompt.read_text() + "\nBe careful.\n")
-        first, second = (block for block in HERE if block.page == "ci.md")
+        first, second = (block for block in HERE if block.page == GATE)
         shell = Shell(here, server.base_url)
         shell.environment |= {"OPENAI_API_KEY": "none", "TUNEWORTHY_TRUST": str(tmp_path)}
         shell.run(first)
         assert {path.suffix for path in here.glob("*.*") if path.stem in {"comment", "junit"}} == {".md", ".xml"}
         shell.folder = here / "my-task"
         shell.run(second)
-    assert {block.page for block in HERE} == {"README.md", "ci.md"}, "a page has a block that no test runs"
+    assert {block.page for block in HERE} == {"README.md", GATE}, "a page has a block that no test runs"
 
 
 def uninvoked(sources: str) -> list[str]:
     """The commands of the reference that no test invokes: by its words one after another, as strings."""
     commands = (
         path
-        for path in re.findall(r"^## tuneworthy (.+)$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
-        if f"tuneworthy {path} [OPTIONS] COMMAND" not in (ROOT / "docs" / "commands.md").read_text()
+        for path in re.findall(r"^## tuneworthy (.+)$", COMMANDS, re.MULTILINE)
+        if f"tuneworthy {path} [OPTIONS] COMMAND" not in COMMANDS
     )
     return [path for path in commands if not re.search(r",\s*".join(f'"{word}"' for word in path.split()), sources)]
 

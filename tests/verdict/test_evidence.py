@@ -1,4 +1,4 @@
-"""docs/evidence.md is whole, every claim has a source that can be opened, and its computed figures are right."""
+"""docs/evidence/index.md is whole, every claim has a source that can be opened, and its computed figures are right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.stats import binom
 from tuneworthy.stats import clopper_pearson, lower_bound, operating_characteristic
 from tuneworthy.stats.acceptance import lot_plan_size
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "evidence.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "evidence" / "index.md"
 FINDINGS = {"true", "wrong", "outdated", "unsupported", "incomplete", "contested", "bug"}
 WITHOUT_LINK = ("computed", "no source found", "by definition", "practice, no study", "no study")
 
