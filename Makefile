@@ -31,12 +31,16 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
+# The site, in build/site: a warning and a dead link are errors.
+SITE = $(BIN)/zensical build --strict --clean && $(BIN)/python scripts/dead_links.py build/site
+
 check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
 	$(BIN)/python scripts/sentences.py --check
+	$(SITE)
 
 bench: setup
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
@@ -44,6 +48,7 @@ bench: setup
 docs: setup
 	$(BIN)/python scripts/docs.py
 	$(BIN)/python scripts/sentences.py
+	$(SITE)
 
 # What a person reads, in files: read the difference as a user would.
 snapshots: setup
