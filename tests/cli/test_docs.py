@@ -38,6 +38,13 @@ def test_the_pages_tell_of_sections_within_sections_and_of_steps_that_are_no_che
     assert [code for codes in REASONS.values() for code in codes if f"| `{code}` |" not in page] == []
 
 
+def test_the_output_for_machines_is_described_key_by_key() -> None:
+    page = docs.json_page()
+    assert "### `options[]`" in page and "### `rungs[]`" in page
+    assert "| `class` | one of" in page and "| `message` |" not in page and "| `limits` |" not in page
+    assert "None" not in page
+
+
 def test_a_stale_page_is_told_and_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ some test.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -17,8 +18,10 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+import jsonschema
 import pytest
 
 from tests.e2e.resume_server import LABELS, Running
@@ -245,11 +248,16 @@ class Shell:
             else:
                 pytest.fail(f"{block.page}:{block.line}: no test runs {line!r}")
 
-    def _call(self, command: list[str], ends: set[int]) -> None:
+    def output(self, *words: str) -> str:
+        """Return what a command of the tool prints."""
+        return self._call([sys.executable, "-m", "tuneworthy", *words], ENDS.get(words[0], {0}))
+
+    def _call(self, command: list[str], ends: set[int]) -> str:
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode in ends, (command, done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout
 
     def _set_prices(self, file: Path) -> None:
         """Prices of the table hold at the vendor's address alone."""
@@ -270,6 +278,13 @@ def write_tickets(path: Path) -> None:
     path.write_text("\n".join(["text,label", *rows]) + "\n")
 
 
+def check_output(command: str, document: Any) -> None:
+    """Hold the output of a command to the schema that its page links to, which knows all of its keys."""
+    schema = json.loads((ROOT / "docs" / "reference" / f"{command}.schema.json").read_bytes())
+    jsonschema.validate(document, schema)
+    assert set(document) == set(schema["properties"])
+
+
 def git(folder: Path, *words: str) -> None:
     identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com"]
     subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
@@ -285,6 +300,8 @@ def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
         for block in HERE:
             if block.page == "README.md":
                 shell.run(block)
+        check_output("run", json.loads((here / "tickets" / ".tuneworthy" / "run.json").read_bytes()))
+        check_output("decide", json.loads(shell.output("decide", "--json")))
         git(here, "init", "-q", "-b", "main")
         (here / "tickets").rename(here / "my-task")
         (here / ".gitignore").write_text(".tuneworthy/\n")
