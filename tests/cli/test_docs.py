@@ -90,7 +90,8 @@ def test_every_key_of_the_project_file_is_described() -> None:
 def test_every_key_stands_on_the_page() -> None:
     page = docs.pages()["project-file.md"]
     assert all(f"[{name}" in page for name in ("task", "graders", "models.NAME", "ladder", "waivers"))
-    assert '| `base_url` | text | `"https://api.openai.com/v1"` |' in page
+    assert '| `base_url` | text | `"https://api.openai.com/v1"` |' in docs.pages()["providers.md"]
+    assert '## `type = "exact"`' in docs.pages()["graders.md"]
     assert "| `seed` | whole number, ≥ 0, < 4.29497e+09 | `7` | Seed of every draw of this project. |" in page
 
 

@@ -12,10 +12,11 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.resume_server import LABELS, Running
-from tuneworthy.cli import VERBS, root
+from tuneworthy.cli import VERBS, invoke, root
 from tuneworthy.config import Project
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +41,11 @@ COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 SHELLS = {"", "sh", "bash", "console"}
-ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}}
+ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}, "data review": {0, 3, 4}}
 """Exit statuses of verbs that are answers."""
 
 GATE = "how-to/pull-request.md"
+SERVE = "ship/test_serve.py::test_a_server_that_gives_the_answers_and_ends_passes"
 PACKAGING = "test_packaging.py::"
 ELSEWHERE = {
     ("README.md", "pip install 'tuneworthy[local]'"): PACKAGING + "test_it_installs_without_a_network",
@@ -72,6 +74,30 @@ ELSEWHERE = {
     "test_a_refusal_lists_what_is_wanted_and_the_command",
 }
 """Blocks, by their page and first command, that run in a test of their own, as (part of) what it checks."""
+BOOKINGS = "e2e/test_bookings_project.py::test_training_is_worth_it"
+ELSEWHERE |= {
+    ("tutorials/classifier.md", "pip install 'tuneworthy[local]'"): "cli/test_demo_train.py::"
+    "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
+    ("tutorials/classifier.md", "tuneworthy decide --project my-demo"): "cli/test_demo_train.py::"
+    "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
+    ("tutorials/training.md", "cp -r examples/bookings bookings && cd bookings"): BOOKINGS,
+    ("tutorials/brand-voice.md", "cp -r examples/style voice && cd voice"): "e2e/test_style_project.py::"
+    "test_the_style_project_is_walked_with_a_model_that_mimics",
+    ("how-to/judge.md", "tuneworthy run --max-usd 5"): "ladder/test_judged_ladder.py::"
+    "test_people_judge_on_the_terminal_blind_and_append_only",
+    ("how-to/models.md", "tuneworthy models probe my-model --project by-server"): "cli/test_models_verb.py::"
+    "test_a_probe_tells_what_acts",
+    ("how-to/train.md", "tuneworthy plan"): "cli/test_plan.py::test_a_plan_has_settings_memory_and_time",
+    ("how-to/train.md", "tuneworthy train --pilot"): BOOKINGS,
+    ("how-to/train.md", "tuneworthy merge"): BOOKINGS,
+    ("how-to/distil.md", "tuneworthy data build --project big"): BOOKINGS,
+    ("how-to/distil.md", "tuneworthy data import questions.jsonl --project small"): "dataset/test_distill.py::"
+    "test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows",
+    ("how-to/serve.md", "tuneworthy serve"): SERVE,
+    ("how-to/serve.md", "tuneworthy serve --engine vllm --check"): SERVE,
+    ("how-to/serve.md", "tuneworthy export ollama --out tuned"): "ship/test_ollama.py::"
+    "test_the_modelfile_has_template_parameters_and_stops",
+}
 
 
 @dataclass(frozen=True)
@@ -173,6 +199,12 @@ def test_every_command_of_a_page_is_one_that_the_tool_takes(
     assert faults(page.read_text(), page.name) == []
 
 
+def test_an_error_code_on_a_page_is_one_that_the_tool_prints() -> None:
+    known = (ROOT / "src" / "tuneworthy" / "error_codes.txt").read_text()
+    named = {code for page in PAGES for code in re.findall(r"\bE-[A-Z]+-\d+\b", page.read_text())}
+    assert {code for code in named if not re.search(rf"\b{code}\b", known)} == set() and "E-CASES-91" in named
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -241,10 +273,13 @@ class Shell:
                 self.folder /= words[1]
             elif words[0] == "git":
                 self._call(words, {0})
+            elif words[0] == "cp":
+                shutil.copytree(self.folder / words[2], self.folder / words[3])
             elif words[0] == "tuneworthy":
-                self._call([sys.executable, "-m", *words], ENDS.get(words[1], {0}))
+                ends = ENDS.get(" ".join(words[1:3]), ENDS.get(words[1], {0}))
+                self._call([sys.executable, "-m", *words], ends, typed(words[1:], self.folder))
                 if words[1] == "init":
-                    self._set_prices(self.folder / words[2] / "tuneworthy.toml")
+                    self._set_up(self.folder / words[2] / "tuneworthy.toml")
             else:
                 pytest.fail(f"{block.page}:{block.line}: no test runs {line!r}")
 
@@ -252,27 +287,35 @@ class Shell:
         """Return what a command of the tool prints."""
         return self._call([sys.executable, "-m", "tuneworthy", *words], ENDS.get(words[0], {0}))
 
-    def _call(self, command: list[str], ends: set[int]) -> str:
+    def _call(self, command: list[str], ends: set[int], lines: str = "") -> str:
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            input=lines,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
         assert done.returncode in ends, (command, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout
 
-    def _set_prices(self, file: Path) -> None:
-        """Prices of the table hold at the vendor's address alone."""
+    def _set_up(self, file: Path) -> None:
+        """Set prices, as those of the table hold at the vendor's address alone; the server plays the embedded model."""
         prices = "input_usd_per_mtok = 0.1\noutput_usd_per_mtok = 0.5\n"
-        text, n = re.subn(r'(?m)^(model = "gpt-.*"\n)', rf"\1{prices}", file.read_text())
-        assert n == 2, "the project names both models"
-        file.write_text(text)
+        text = re.sub(r'(?m)^(model = "gpt-.*"\n)', rf"\1{prices}", file.read_text())
+        address = self.environment["OPENAI_BASE_URL"]
+        hosted = f'provider = "openai"\nbase_url = "{address}"\napi_key_env = ""\n'
+        file.write_text(re.sub(r'(?m)^provider = "llama_cpp".*\n', hosted, text))
 
 
-def write_tickets(path: Path) -> None:
-    """Write 120 tickets, each of which names its label."""
+def write_tickets(path: Path, n: int = 120) -> None:
+    """Write n tickets, each of which names its label."""
     words = "river seven order paint cloud train apple north glass study metal ocean table clock bread".split()  # noqa: SIM905
     rows = [
         f"Ticket {i}: {' '.join(words[(i * k) % len(words)] for k in (1, 3, 7))} {i * 7919} {label},{label}"
-        for i in range(120)
+        for i in range(n)
         for label in [LABELS[i % 3]]
     ]
     path.write_text("\n".join(["text,label", *rows]) + "\n")
@@ -290,6 +333,95 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
 
 
+def label_of(case: str) -> str:
+    """The label of a ticket is its last word."""
+    return str(json.loads(case)["input"]).split()[-1]
+
+
+def typed(command: list[str], folder: Path) -> str:
+    """What a person types into a command that asks: labels (a new one with a plus), ratings."""
+    if command[:2] == ["cases", "label"] and "--labeller" in command:
+        labels = [label_of(line) for line in (folder / "cases.jsonl").read_text().splitlines()]
+        if "--share" in command:
+            return "red\n" * len(labels)
+        return "".join(f"{'+' * (i > 0 and labels.index(one) == i)}{one}\n" for i, one in enumerate(labels))
+    return "g\n" * 200 if command[:3] == ["data", "review", "start"] else ""
+
+
+def write_logs(folder: Path) -> None:
+    """Write 500 chats of the tickets, and further labelled rows."""
+    write_tickets(folder / "rows.csv", 520)
+    rows = [line.rpartition(",") for line in (folder / "rows.csv").read_text().splitlines()[1:]]
+    chats = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": label}]}
+             for text, _, label in rows[:500]]  # fmt: skip
+    (folder / "logs.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
+    (folder / "more.csv").write_text("\n".join(["text,label", *(",".join(row[::2]) for row in rows[500:])]) + "\n")
+
+
+def write_questions(folder: Path) -> None:
+    """Write 120 questions, each answered by one of twelve texts."""
+    rooms = ["red", "green", "blue", "oak", "elm", "ash", "fir", "yew", "bay", "fig", "box", "may"]
+    rows = [f"Question {i}: which colour has the door of room {rooms[i % 12]} {i * 7919}?,{LABELS[i % 3]}"
+            for i in range(120)]  # fmt: skip
+    (folder / "questions.csv").write_text("\n".join(["question,answer", *rows]) + "\n")
+    (folder / "texts").mkdir()
+    for i, room in enumerate(rooms):
+        (folder / "texts" / f"{room}.md").write_text(f"# Room {room}\n\nIts door is {LABELS[i % 3]}.\n")
+
+
+def write_splits(folder: Path) -> None:
+    """Write a test file and a training file."""
+    write_tickets(folder / "all.csv", 900)
+    head, *rows = (folder / "all.csv").read_text().replace("label", "category", 1).splitlines()
+    (folder / "test.csv").write_text("\n".join([head, *rows[:400]]) + "\n")
+    (folder / "train.csv").write_text("\n".join([head, *rows[400:]]) + "\n")
+
+
+def draw_cases(folder: Path) -> None:
+    write_logs(folder)
+    assert (
+        invoke(["cases", "sample", "--from", str(folder / "logs.jsonl"), "--n", "120", "--project", str(folder)]) == 0
+    )
+
+
+def make_project(folder: Path) -> None:
+    write_logs(folder)
+    write_tickets(folder / "tickets.csv")
+    init = ["init", str(folder / "task"), "--data", str(folder / "tickets.csv"), "--model", "openai:gpt-6-luna"]
+    assert invoke(init) == 0
+    for path in (folder / "task").iterdir():
+        path.rename(folder / path.name)
+
+
+PREPARED: dict[str, Callable[[Path], None]] = {
+    "how-to/test-set.md": write_logs,
+    "how-to/two-labellers.md": draw_cases,
+    "how-to/models.md": lambda folder: write_tickets(folder / "tickets.csv"),
+    "how-to/dataset.md": make_project,
+    "tutorials/retrieval.md": write_questions,
+    "tutorials/structured-output.md": write_splits,
+}
+"""Pages whose blocks run one after the other in a folder of their own, and what a reader has in it."""
+AFTER_README = ("concepts/error-analysis.md", "how-to/budget.md", "troubleshooting.md")
+"""Pages whose blocks run in the project that the blocks of README made."""
+
+
+@pytest.mark.parametrize("page", PREPARED)
+def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
+    PREPARED[page](tmp_path)
+    more = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    with Running(latency_ms=0) as server:
+        shell = Shell(tmp_path, server.base_url)
+        for block in HERE:
+            if block.page == page:
+                shell.run(block)
+                if page == "tutorials/retrieval.md" and shell.folder != tmp_path and more:
+                    with (shell.folder / "tuneworthy.toml").open("a") as file:
+                        file.write(more.pop())
+                if shell.folder != tmp_path and (tmp_path / "more.csv").exists():
+                    shutil.copy(tmp_path / "more.csv", shell.folder)
+
+
 def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
     """README's in their order, in the project that they make; then those of CI, in a repository that holds it."""
     here = tmp_path / "repository"
@@ -300,6 +432,10 @@ def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
         for block in HERE:
             if block.page == "README.md":
                 shell.run(block)
+        for page in AFTER_README:
+            for block in HERE:
+                if block.page == page:
+                    shell.run(block)
         check_output("run", json.loads((here / "tickets" / ".tuneworthy" / "run.json").read_bytes()))
         check_output("decide", json.loads(shell.output("decide", "--json")))
         git(here, "init", "-q", "-b", "main")
@@ -317,7 +453,9 @@ def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
         assert {path.suffix for path in here.glob("*.*") if path.stem in {"comment", "junit"}} == {".md", ".xml"}
         shell.folder = here / "my-task"
         shell.run(second)
-    assert {block.page for block in HERE} == {"README.md", GATE}, "a page has a block that no test runs"
+    assert {block.page for block in HERE} == {"README.md", GATE, *PREPARED, *AFTER_README}, (
+        "a page has a block that no test runs"
+    )
 
 
 def uninvoked(sources: str) -> list[str]:
