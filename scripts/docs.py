@@ -56,14 +56,15 @@ Rows = list[tuple[str, ...]]
 
 def main(arguments: list[str]) -> int:
     """Write or compare the pages; return the exit status."""
-    stale = [name for name, text in pages().items() if current(name) != text]
+    made = pages()
+    stale = [name for name, text in made.items() if current(name) != text]
     if "--check" in arguments:
         for name in stale:
             print(f"{where(name)}: expected what the code says, got an older page; run `python scripts/docs.py`")
         return 1 if stale else 0
     DOCS.mkdir(exist_ok=True)
     for name in stale:
-        (DOCS / name).write_text(pages()[name], encoding="utf-8")
+        (DOCS / name).write_text(made[name], encoding="utf-8")
         print(f"{where(name)}: written")
     return 0
 

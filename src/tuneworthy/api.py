@@ -101,7 +101,8 @@ class OpenProject:
         """Compare variant `b` with `a`, paired, on dev.
 
         Args:
-            a, b: `current`, `best`, a rung of the last run, a variant's name or ID, or the path of a `variant.json`.
+            a: `current`, `best`, a rung of the last run, a variant's name or ID, or the path of a `variant.json`.
+            b: Likewise.
             on_test: Compare on test instead, which uses up some of alpha.
             max_usd: Most that may be spent.
 

@@ -37,6 +37,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # it names what is gone
 )
+PYTHON = ROOT / "docs" / "reference" / "python.md"
 COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -287,6 +288,10 @@ class Shell:
         """Return what a command of the tool prints."""
         return self._call([sys.executable, "-m", "tuneworthy", *words], ENDS.get(words[0], {0}))
 
+    def python(self, code: str) -> None:
+        """Run a block of Python."""
+        self._call([sys.executable, "-c", code], {0})
+
     def _call(self, command: list[str], ends: set[int], lines: str = "") -> str:
         done = subprocess.run(
             command,
@@ -444,6 +449,9 @@ def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
         git(here, "add", "-A")
         git(here, "commit", "-q", "-m", "Begin")
         git(here, "update-ref", "refs/remotes/origin/main", "HEAD")
+        (code,) = re.findall(r"^```python\n(.*?)^```", PYTHON.read_text(), re.MULTILINE | re.DOTALL)
+        shell.folder = here
+        shell.python(code)
         prompt = here / "my-task" / "prompts" / "system.md"
         prompt.write_text(prompt.read_text() + "\nBe careful.\n")
         first, second = (block for block in HERE if block.page == GATE)
