@@ -58,8 +58,9 @@ class OpenProject:
     Args:
         project: From `tuneworthy.config.load`.
 
-    >>> tuneworthy.open("my-task").decide().outcome        # doctest: +SKIP
-    <Outcome.DO_NOT_FINE_TUNE: 'do_not_fine_tune'>
+    Examples:
+        >>> tuneworthy.open("my-task").decide().outcome        # doctest: +SKIP
+        <Outcome.DO_NOT_FINE_TUNE: 'do_not_fine_tune'>
     """
 
     def __init__(self, project: Project) -> None:
