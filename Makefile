@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | check | bench | docs | snapshots | simulations | picture | lock | fuzz
+# make setup | demo | test | test-slow | check | bench | docs | site | snapshots | simulations | picture | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs snapshots simulations picture lock fuzz clean
+.PHONY: setup demo test test-slow check bench docs site snapshots simulations picture lock fuzz clean
 
 setup: $(STAMP)
 
@@ -31,7 +31,7 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
-check: setup
+check: setup site
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -44,6 +44,14 @@ bench: setup
 docs: setup
 	$(BIN)/python scripts/docs.py
 	$(BIN)/python scripts/sentences.py
+	$(MAKE) site
+
+# The pages as they are, in build/site: a warning, a docstring that does not fit its code and a dead link are errors.
+site: setup
+	mkdir -p build
+	$(BIN)/zensical build --strict --clean >build/site.txt 2>&1 || { cat build/site.txt; exit 1; }
+	! grep "griffe:" build/site.txt
+	$(BIN)/python scripts/dead_links.py build/site
 
 # What a person reads, in files: read the difference as a user would.
 snapshots: setup
@@ -51,7 +59,7 @@ snapshots: setup
 	UPDATE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/test_snapshots.py
 
 simulations: setup
-	$(BIN)/python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/simulations.md
+	$(BIN)/python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/evidence/simulations.md
 
 # The report of the last `make demo` as README shows it. CHROMIUM names the browser.
 CHROMIUM ?= chromium

@@ -1,8 +1,8 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
-docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md,
-docs/data-checks.md and docs/train-lints.md from the docstrings of the checks and lints, docs/decoding-lints.md and
-docs/decoding-presets.md from the decoding lints and tables. Nothing on these pages is written by hand.
+They lie in docs/reference/. project-file.md comes from the pydantic types, commands.md from the click commands,
+checks.md, data-checks.md and train-lints.md from the docstrings of the checks and lints, decoding-lints.md and
+decoding-presets.md from the decoding lints and tables. Nothing on these pages is written by hand.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
+from pydantic import TypeAdapter
 
 from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
@@ -33,30 +35,43 @@ from tuneworthy.decoding.lints import Use
 from tuneworthy.decoding.presets import presets
 from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.checks import CHECKS
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.rules import SEVERITIES
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.train.lints import LINTS as TRAIN_LINTS
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.gates import GATES, NEVER_WAIVED
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
 REPEATED = {"graders": "type", "models": "provider"}
 """Sections of which there may be several, and the key that says which keys they have."""
+OWN_PAGES = {"graders": "[Graders](graders.md)", "models": "[Providers](providers.md)"}
+"""Sections that have a page of their own."""
+OUTPUTS: dict[str, type] = {"run": RunRecord, "decide": Verdict}
+"""Commands whose `--json` output is described, and the type that it is made of."""
 
 Rows = list[tuple[str, ...]]
 
 
 def main(arguments: list[str]) -> int:
     """Write or compare the pages; return the exit status."""
-    stale = [name for name, text in pages().items() if current(name) != text]
+    made = pages()
+    stale = [name for name, text in made.items() if current(name) != text]
     if "--check" in arguments:
         for name in stale:
-            print(f"docs/{name}: expected what the code says, got an older page; run `python scripts/docs.py`")
+            print(f"{where(name)}: expected what the code says, got an older page; run `python scripts/docs.py`")
         return 1 if stale else 0
     DOCS.mkdir(exist_ok=True)
     for name in stale:
-        (DOCS / name).write_text(pages()[name], encoding="utf-8")
-        print(f"docs/{name}: written")
+        (DOCS / name).write_text(made[name], encoding="utf-8")
+        print(f"{where(name)}: written")
     return 0
+
+
+def where(name: str) -> str:
+    """Return the path of a page as messages show it."""
+    return f"docs/reference/{name}"
 
 
 def current(name: str) -> str:
@@ -68,6 +83,8 @@ def current(name: str) -> str:
 def pages() -> dict[str, str]:
     """Return every page by its name."""
     made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
+    made |= {"graders.md": graders(), "providers.md": providers(), "gates.md": gates(), "exit-status.md": exit_status()}
+    made |= {"json.md": json_page(), **{f"{name}.schema.json": schema_file(cls) for name, cls in OUTPUTS.items()}}
     made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks(), "train-lints.md": train_lints()}
     decoding = {"decoding-lints.md": decoding_lints(), "decoding-presets.md": decoding_presets()}
     return {**made, **decoding}
@@ -88,7 +105,7 @@ def code(text: str) -> str:
 
 
 def project_file() -> str:
-    """Return docs/project-file.md."""
+    """Return docs/reference/project-file.md."""
     schema = described_schema()
     parts = [
         MADE,
@@ -147,17 +164,35 @@ def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required
     text = [f"\n## `{header}`\n\n"]
     choices = list(resolve(schema, node))
     if name in REPEATED:
-        text.append(f"{need} `{REPEATED[name]}` says which keys it has.\n")
-        for choice in choices:
-            kind = choice["properties"][REPEATED[name]]["const"]
-            text += [f'\n### `{REPEATED[name]} = "{kind}"`\n\n', sentence(choice), keys(schema, choice)]
-        return "".join(text)
+        return "".join([*text, f"{need} `{REPEATED[name]}` says which keys it has: {OWN_PAGES[name]}.\n"])
     (only,) = choices
     text += [sentence(only), need, "\n\n", keys(schema, only)]
     for key, value in only["properties"].items():
         for below in resolve(schema, value) if "anyOf" in value or "$ref" in value else ():
             text += [f"\n### `[{name}.{key}]`\n\n", sentence(below), keys(schema, below)]
     return "".join(text)
+
+
+def kinds(name: str) -> str:
+    """Return the part of a page on each kind of a section, by the key that tells them apart."""
+    schema, text = described_schema(), []
+    for choice in resolve(schema, schema["properties"][name]):
+        kind = choice["properties"][REPEATED[name]]["const"]
+        text += [f'\n## `{REPEATED[name]} = "{kind}"`\n\n', sentence(choice), keys(schema, choice)]
+    return "".join(text)
+
+
+def graders() -> str:
+    """Return docs/reference/graders.md."""
+    head = "# Graders\n\nWhat says how good an answer is, from 0 to 1. Each is a section `[[graders]]` of the project "
+    more = "file.\nThe first is primary: `task.target` and all comparisons are about its score. An unreadable answer "
+    return f"{MADE}{head}{more}scores 0.\n{kinds('graders')}"
+
+
+def providers() -> str:
+    """Return docs/reference/providers.md."""
+    head = "# Providers\n\nWhat answers. Each model is a section `[models.NAME]` of the project file.\n"
+    return f"{MADE}{head}{kinds('models')}"
 
 
 def sentence(node: dict[str, Any]) -> str:
@@ -208,6 +243,8 @@ def kind_of(schema: dict[str, Any], value: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(kinds))
     if "$ref" in value:
         return kind_of(schema, schema["$defs"][value["$ref"].rsplit("/", 1)[1]])
+    if "prefixItems" in value:
+        return "list [" + ", ".join(kind_of(schema, one) for one in value["prefixItems"]) + "]"
     if value.get("type") == "array":
         return f"list of {kind_of(schema, value['items'])}"
     names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
@@ -239,7 +276,7 @@ def undescribed() -> list[str]:
 
 
 def commands() -> str:
-    """Return docs/commands.md."""
+    """Return docs/reference/commands.md."""
     parts = [
         MADE,
         "# Commands\n\n",
@@ -249,6 +286,12 @@ def commands() -> str:
     for path, command in every_command():
         parts.append(command_page(path, command))
     return "".join(parts)
+
+
+def exit_status() -> str:
+    """Return docs/reference/exit-status.md."""
+    head = "# Exit status\n\nThe same for every command. After 5 and 130, run the command again: it resumes.\n\n"
+    return f"{MADE}{head}{table(('status', 'means'), exit_rows())}"
 
 
 def exit_rows() -> Rows:
@@ -330,7 +373,7 @@ def option_row(option: click.Option) -> tuple[str, str, str]:
 
 
 def checks() -> str:
-    """Return docs/checks.md."""
+    """Return docs/reference/checks.md."""
     parts = [MADE, "# Checks\n\nWhat `tuneworthy check` looks for. An error means that a run would fail or measure "]
     parts.append("nothing; `check` then exits with status 2.\n")
     for severity in SEVERITIES:
@@ -339,11 +382,114 @@ def checks() -> str:
     return "".join(parts)
 
 
+def gates() -> str:
+    """Return docs/reference/gates.md."""
+    parts = [
+        MADE,
+        "# Gates\n\nWhat `tuneworthy decide` needs to know before it answers. A gate passes, fails, is unknown ",
+    ]
+    parts.append("or not applicable,\nor is waived by a section `[[waivers]]` with a reason.\n")
+    for stage, words in STAGES.items():
+        parts.append(f"\n## {words}\n\n")
+        rules = [rule for rule in GATES.all().values() if rule.group == stage]
+        rows = [(code(one.name), one_line(one.page), "no" if one.name in NEVER_WAIVED else "yes") for one in rules]
+        parts.append(table(("gate", "what it is about", "can be waived"), rows))
+    return "".join(parts)
+
+
+STAGES = {"to_decide": "Before a decision", "to_train": "Before training", "to_ship": "Before shipping"}
+
+
+def one_line(text: str) -> str:
+    """Return a text without its line breaks."""
+    return " ".join(text.split())
+
+
+# --- output for machines ----------------------------------------------------------------------------------------
+
+
+def json_page() -> str:
+    """Return docs/reference/json.md."""
+    parts = [MADE, "# Output for machines\n\nWith `--json`, stdout holds one JSON document and nothing else; notes go "]
+    parts.append('to stderr. An error is\n`{"error": {"code", "message", "hint", "exit_status"}}`. A number that is ')
+    parts.append("not known is `null`.\n")
+    for name, cls in OUTPUTS.items():
+        schema = output_schema(cls)
+        parts.append(f"\n## `tuneworthy {name} --json`\n\nJSON Schema: [{name}.schema.json]({name}.schema.json).\n\n")
+        parts.append(keys_of(schema, schema))
+        for path, node in objects(schema, schema, ""):
+            parts.append(f"\n### `{path}`\n\n{keys_of(schema, node)}")
+    return "".join(parts)
+
+
+def schema_file(cls: type) -> str:
+    """Return the JSON schema of an output."""
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **output_schema(cls)}, indent=1) + "\n"
+    )
+
+
+def output_schema(cls: type) -> dict[str, Any]:
+    """Return the JSON schema of what a command prints: that of the type, with the renamings of `to_dict`."""
+    schema = TypeAdapter(cls).json_schema()
+    described = {one.__name__: attributes(one) for one in nested(cls)}
+    for name, node in {cls.__name__: schema, **schema["$defs"]}.items():
+        node.pop("description", None)
+        for key, value in node.get("properties", {}).items():
+            value.pop("default", None)
+            if words := described.get(name, {}).get(key):
+                value["description"] = words
+    if cls is Verdict:
+        gate, error = schema["$defs"]["GateResult"], schema["$defs"]["ErrorShare"]
+        gate["properties"] = {k: v for k, v in gate["properties"].items() if k not in {"message", "fix"}}
+        gate["properties"]["detail"] = {"type": "string", "description": "What was measured or is missing; what to do."}
+        error["properties"] = {"class": error["properties"].pop("name"), **error["properties"]}
+        error["properties"].pop("limits")
+        error["required"] = ["class", *(key for key in error["required"] if key != "name")]
+    return schema
+
+
+def nested(cls: type) -> Iterator[type]:
+    """Yield a dataclass and those that its fields hold."""
+    yield cls
+    for hint in get_type_hints(cls).values():
+        for one in (hint, *get_args(hint)):
+            if dataclasses.is_dataclass(one) and isinstance(one, type):
+                yield from nested(one)
+
+
+def attributes(cls: type) -> dict[str, str]:
+    """Return what the docstring of a class says of each attribute."""
+    _, _, lines = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    described = re.findall(r"^    (\w+): (.+(?:\n        .+)*)", lines, re.MULTILINE)
+    return {name: one_line(words).replace("None", "null") for name, words in described}
+
+
+def objects(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects within an object, with the path of their keys; what only one rung has is left out."""
+    for key, value in node["properties"].items():
+        if key in LEFT_OUT:
+            continue
+        below = f"{path}.{key}" if path else key
+        for one in resolve(schema, value):
+            yield f"{below}[]" if value.get("type") == "array" else below, one
+            yield from objects(schema, one, f"{below}[]" if value.get("type") == "array" else below)
+
+
+LEFT_OUT = {"detail", "variants"}
+
+
+def keys_of(schema: dict[str, Any], node: dict[str, Any]) -> str:
+    """Return the table of the keys of an output."""
+    rows = [(code(key), kind_of(schema, one), one.get("description", "")) for key, one in node["properties"].items()]
+    return table(("key", "type", "meaning"), rows)
+
+
 # --- the data checks --------------------------------------------------------------------------------------------
 
 
 def data_checks() -> str:
-    """Return docs/data-checks.md."""
+    """Return docs/reference/data-checks.md."""
     parts = [
         MADE,
         "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project ",
@@ -369,7 +515,7 @@ def data_checks() -> str:
 
 
 def parity_checks() -> str:
-    """Return docs/parity-checks.md."""
+    """Return docs/reference/parity-checks.md."""
     parts = [
         MADE,
         "# Parity checks\n\nWhat `tuneworthy parity` looks at, in this order: a cause before what follows from it. ",
@@ -385,7 +531,7 @@ def parity_checks() -> str:
 
 
 def decoding_lints() -> str:
-    """Return docs/decoding-lints.md."""
+    """Return docs/reference/decoding-lints.md."""
     parts = [
         MADE,
         "# Decoding lints\n\nFaults of sampling settings and of structured output; `tuneworthy check`, the rung ",
@@ -415,7 +561,7 @@ def used(use: Use) -> str:
 
 
 def decoding_presets() -> str:
-    """Return docs/decoding-presets.md."""
+    """Return docs/reference/decoding-presets.md."""
     parts = [
         MADE,
         "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain --preset` set. Marks: *customary* (a "
@@ -470,7 +616,7 @@ def decoding_presets() -> str:
 
 
 def train_lints() -> str:
-    """Return docs/train-lints.md."""
+    """Return docs/reference/train-lints.md."""
     parts = [
         MADE,
         "# Lints of training configs\n\nWhat `tuneworthy plan --lint FILE` looks for. Nothing of a file is run.\n",

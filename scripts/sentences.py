@@ -1,8 +1,8 @@
 """The sentences of the messages modules, and the codes of those that errors begin with.
 
 `python scripts/sentences.py` gives each new error the next code of its folder in src/tuneworthy/error_codes.txt, which
-only grows: a code once given stays what it is, also where its sentence has gone. It writes docs/errors.md too;
-`--check` exits 1 if either is stale.
+only grows: a code once given stays what it is, also where its sentence has gone. It writes
+docs/reference/errors.md too; `--check` exits 1 if either is stale.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from string import Formatter
 
 SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 CODES = SOURCE / "error_codes.txt"
-PAGE = SOURCE.parent.parent / "docs" / "errors.md"
+PAGE = SOURCE.parent.parent / "docs" / "reference" / "errors.md"
 HEAD = """<!-- made by scripts/sentences.py: do not edit -->
 # Error codes
 
@@ -217,7 +217,7 @@ def complete(known: Mapping[str, str], keys: list[str]) -> dict[str, str]:
 
 
 def page(known: Mapping[str, str], errors: Mapping[str, tuple[str, str]]) -> str:
-    """Return docs/errors.md."""
+    """Return docs/reference/errors.md."""
     rows = [
         f"| `{code}` | {' | '.join(_cell(text) for text in errors[key])} |\n"
         for code, key in known.items()

@@ -27,7 +27,7 @@ The figures and their definitions:
    documents use too, like `name`, `n`, `score`). So `row["rung"], row["score"]` counts twice and a dictionary with one
    foreign key does not count. The module of the record classes and `JSON_MODULES` are left out.
 8. **voice**: banned words of the style guide (rule 3) in string literals and docstrings, README.md, CONTRIBUTING.md,
-   docs/*.md and the first section of CHANGELOG.md.
+   docs/**/*.md and the first section of CHANGELOG.md.
 9. **names**: bindings (classes, functions, parameters, variables, attributes, modules) whose name is exactly a
    word of `VAGUE_NAMES`, leading underscores and case ignored. Information: no limit.
 """
@@ -98,7 +98,7 @@ VOICE: Final[Mapping[str, re.Pattern[str]]] = {
     "is none": re.compile(r"\b([Ii]s|[Aa]re|[Ww]as|[Ww]ere)\s+none\b"),  # `is None` is Python and allowed
     "by itself": re.compile(r"\bby\s+(itself|themselves)\b", re.IGNORECASE),
 }
-PAGES: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md")
+PAGES: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
 CHANGELOG: Final = "CHANGELOG.md"
 
 VAGUE_NAMES: Final = frozenset({

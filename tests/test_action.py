@@ -306,7 +306,7 @@ def test_a_release_is_published_without_a_secret_by_a_job_that_can_do_nothing_el
 
 
 def test_the_page_names_the_inputs_and_outputs_of_the_action_and_its_workflow_holds_no_expression() -> None:
-    page = (ROOT / "docs" / "ci.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "pull-request.md").read_text()
     (workflow,) = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
     tables = set(re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE)) | set(re.findall(r", `(\w+)` \|", page))
     assert tables == {*ACTION["inputs"], *ACTION["outputs"]}

@@ -1,6 +1,6 @@
 """Draw simulations, let the package decide in each, and print how often it is wrong.
 
-`python -m scripts.simulations --seed 7 --worlds 80 --n 200 600 --jobs 2 --out docs/simulations.md` writes the page.
+`make simulations` writes the page, docs/evidence/simulations.md.
 """
 
 from __future__ import annotations

@@ -58,8 +58,9 @@ class OpenProject:
     Args:
         project: From `tuneworthy.config.load`.
 
-    >>> tuneworthy.open("my-task").decide().outcome        # doctest: +SKIP
-    <Outcome.DO_NOT_FINE_TUNE: 'do_not_fine_tune'>
+    Examples:
+        >>> tuneworthy.open("my-task").decide().outcome        # doctest: +SKIP
+        <Outcome.DO_NOT_FINE_TUNE: 'do_not_fine_tune'>
     """
 
     def __init__(self, project: Project) -> None:
@@ -101,7 +102,8 @@ class OpenProject:
         """Compare variant `b` with `a`, paired, on dev.
 
         Args:
-            a, b: `current`, `best`, a rung of the last run, a variant's name or ID, or the path of a `variant.json`.
+            a: `current`, `best`, a rung of the last run, a variant's name or ID, or the path of a `variant.json`.
+            b: Likewise.
             on_test: Compare on test instead, which uses up some of alpha.
             max_usd: Most that may be spent.
 

@@ -25,11 +25,12 @@ def load() -> ModuleType:
 
 docs = load()
 COMMANDS = dict(docs.every_command())
+PAGES = docs.pages()
 
 
-@pytest.mark.parametrize("page", docs.pages())
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_what_the_code_says(page: str) -> None:
-    assert docs.current(page) == docs.pages()[page], f"docs/{page} is stale: run `python scripts/docs.py`"
+    assert docs.current(page) == PAGES[page], f"docs/reference/{page} is stale: run `python scripts/docs.py`"
 
 
 def test_the_pages_tell_of_sections_within_sections_and_of_steps_that_are_no_checks() -> None:
@@ -38,12 +39,19 @@ def test_the_pages_tell_of_sections_within_sections_and_of_steps_that_are_no_che
     assert [code for codes in REASONS.values() for code in codes if f"| `{code}` |" not in page] == []
 
 
+def test_the_output_for_machines_is_described_key_by_key() -> None:
+    page = docs.json_page()
+    assert "### `options[]`" in page and "### `rungs[]`" in page
+    assert "| `class` | one of" in page and "| `message` |" not in page and "| `limits` |" not in page
+    assert "None" not in page
+
+
 def test_a_stale_page_is_told_and_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(docs, "DOCS", tmp_path)
     assert docs.main(["--check"]) == 1
-    assert "docs/commands.md: expected what the code says, got an older page" in capsys.readouterr().out
+    assert "docs/reference/commands.md: expected what the code says, got an older page" in capsys.readouterr().out
     assert docs.main([]) == 0
     assert docs.main(["--check"]) == 0
     (tmp_path / "checks.md").write_text("old")
@@ -81,9 +89,10 @@ def test_every_key_of_the_project_file_is_described() -> None:
 
 
 def test_every_key_stands_on_the_page() -> None:
-    page = docs.pages()["project-file.md"]
+    page = PAGES["project-file.md"]
     assert all(f"[{name}" in page for name in ("task", "graders", "models.NAME", "ladder", "waivers"))
-    assert '| `base_url` | text | `"https://api.openai.com/v1"` |' in page
+    assert '| `base_url` | text | `"https://api.openai.com/v1"` |' in PAGES["providers.md"]
+    assert '## `type = "exact"`' in PAGES["graders.md"]
     assert "| `seed` | whole number, ≥ 0, < 4.29497e+09 | `7` | Seed of every draw of this project. |" in page
 
 

@@ -1,4 +1,4 @@
-"""Acceptance plans: the figures of facts.md section B, recomputed."""
+"""Acceptance plans: the figures of docs/evidence/facts.md#data, recomputed."""
 
 import pytest
 from scipy.stats import hypergeom

@@ -1,4 +1,4 @@
-"""The golden values of facts.md B on judges."""
+"""The golden values of docs/evidence/facts.md#data on judges."""
 
 import pytest
 from scipy.stats import beta

@@ -1,4 +1,4 @@
-"""docs/evidence.md is whole, every claim has a source that can be opened, and its computed figures are right."""
+"""The pages Claims and Facts are whole, every row has a source that can be opened, and computed figures are right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from scipy.stats import binom
 from tuneworthy.stats import clopper_pearson, lower_bound, operating_characteristic
 from tuneworthy.stats.acceptance import lot_plan_size
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "evidence.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "evidence" / "index.md"
+FACTS = ROOT / "docs" / "evidence" / "facts.md"
+MARKS = {"read", "second-hand", "computed", "not verified"}
 FINDINGS = {"true", "wrong", "outdated", "unsupported", "incomplete", "contested", "bug"}
 WITHOUT_LINK = ("computed", "no source found", "by definition", "practice, no study", "no study")
 
@@ -38,9 +41,9 @@ def exact_difference(n: int, loss: float) -> float:
     return next(points for points in np.arange(0.01, 0.5, 0.005) if exact_power(n, loss, loss + points) >= 0.8)
 
 
-def rows() -> list[list[str]]:
-    """The claims of the page: claim, finding, what holds, source."""
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "| claim |" not in line]
+def rows(page: Path = PAGE, head: str = "| claim |") -> list[list[str]]:
+    """The rows of a page, without those that begin with `head`: for the claims claim, finding, what holds, source."""
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| ") and not line.startswith(head)]
     return [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
 
 
@@ -52,11 +55,27 @@ def test_every_claim_has_a_finding_what_holds_and_a_source_that_can_be_opened() 
         assert "](https://" in source or source.strip().startswith(WITHOUT_LINK), claim
 
 
-def test_the_page_cites_nothing_that_a_reader_lacks() -> None:
-    text = PAGE.read_text()
-    assert "facts.md" not in text
-    for link in re.findall(r"\]\(([^)]+)\)", text):
-        assert link.startswith("https://") or (PAGE.parent / link).is_file(), link
+def test_every_fact_has_a_mark_and_a_source_that_can_be_opened_unless_it_is_computed() -> None:
+    facts = [row for row in rows(FACTS, "| fact |") if len(row) == 3]
+    assert len(facts) == 73
+    for fact, mark, source in facts:
+        assert mark.strip() in MARKS and fact.strip().endswith(".") and source.strip()
+        assert "](https://" in source or mark.strip() in {"computed", "not verified"}, fact
+
+
+@pytest.mark.parametrize("page", [PAGE, FACTS])
+def test_the_pages_cite_nothing_that_a_reader_lacks(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        assert link.startswith("https://") or (page.parent / link).is_file(), link
+
+
+def test_what_the_code_cites_of_the_pages_is_there() -> None:
+    sources = [path for folder in ("src", "scripts", "tests") for path in (ROOT / folder).rglob("*.py")]
+    cited = {found for path in sources for found in re.findall(r"(docs/[\w/-]+\.md)#([\w-]+)", path.read_text())}
+    assert ("docs/evidence/facts.md", "decoding") in cited
+    for page, anchor in cited:
+        heads = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, (page, anchor)
 
 
 def tempered(p: list[float], temperature: float) -> np.ndarray:

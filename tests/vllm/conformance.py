@@ -1,7 +1,7 @@
 """vLLM against what was trained: start, adapter, merged model, parity, stop. Run by hand, or by the test beside it:
 
 tests/vllm/make_environment.sh /tmp/vllm
-python tests/vllm/conformance.py /tmp/vllm/bin/vllm --write      # docs/vllm.md
+python tests/vllm/conformance.py /tmp/vllm/bin/vllm --write      # docs/evidence/vllm.md
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tuneworthy.ship.serve import check_serving, choose  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 
 N_PROMPTS = 64
-PAGE = HERE.parents[1] / "docs" / "vllm.md"
+PAGE = HERE.parents[1] / "docs" / "evidence" / "vllm.md"
 HEAD = """# vLLM
 
 `tuneworthy serve --engine vllm` starts vLLM, watches it and stops it; `--check` asks it what the adapter is asked.
@@ -58,7 +58,7 @@ def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def page(found: dict[str, dict[str, Any]], version: str) -> str:
-    """Return docs/vllm.md."""
+    """Return docs/evidence/vllm.md."""
     parts = [
         HEAD.format(n=N_PROMPTS),
         f"vLLM {version}, Python {platform.python_version()}, {platform.machine()}, no GPU.\n",

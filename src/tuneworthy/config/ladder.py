@@ -46,7 +46,7 @@ class DecodingSection(Section):
     grid: list[Parameters] | None = None
     """Sampling settings to try; the preset, and what `decode sweep` found, if not set."""
     preset: PresetName = "auto"
-    """The kind of use whose sampling settings are tried (docs/decoding-presets.md); `auto` goes by the kind of task."""
+    """The kind of use whose sampling settings are tried (page Decoding presets); `auto` goes by the kind of task."""
 
 
 class Constraints(Section):

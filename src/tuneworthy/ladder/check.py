@@ -1,9 +1,9 @@
 """All that is wrong with a project, at once, and what a run will cost: before money is spent.
 
-A check is a rule behind `@check(name, severity=...)`; its docstring is its page in docs/checks.md. It examines `Facts`
-and yields a `Finding` for each thing that it finds; `error` means that a run would fail or measure nothing. Checks
-never stop one another: an error that is raised on purpose becomes a finding, and a bug stays a bug. Nothing is asked of
-a model: servers that the project file names get one GET that costs nothing.
+A check is a rule behind `@check(name, severity=...)`; its docstring is its page in docs/reference/checks.md. It
+examines `Facts` and yields a `Finding` for each thing that it finds; `error` means that a run would fail or measure
+nothing. Checks never stop one another: an error that is raised on purpose becomes a finding, and a bug stays a bug.
+Nothing is asked of a model: servers that the project file names get one GET that costs nothing.
 """
 
 import logging

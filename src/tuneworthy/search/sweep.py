@@ -7,7 +7,7 @@ parameters that do nothing adopts something in at most alpha / 2 of all sweeps.
 Everything is decided by answers that are stored, and proposals come from a seed: a sweep that was cut short and runs
 again proposes the same, asks only what is missing, and ends as it would have.
 
-Source: facts.md D (winner's curse; nested selection); Optuna's TPE (Bergstra et al. 2011).
+Source: docs/evidence/facts.md#test-scores (the best of many); Optuna's TPE (Bergstra et al. 2011).
 """
 
 import random

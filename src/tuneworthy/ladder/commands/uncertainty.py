@@ -5,7 +5,7 @@ given only where that signal separates wrong answers from right ones on graded d
 reason. The effect of a threshold is cross-validated: each fifth of the cases by a threshold from the others. Cases of
 one group vary together, so intervals and folds go by groups.
 
-Source: facts.md 0, row 24; facts.md C1.
+Source: docs/evidence/facts.md#decoding.
 """
 
 from collections import Counter
