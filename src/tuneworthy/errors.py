@@ -11,7 +11,7 @@
     │   ├── AuthError                a key that is missing or was refused
     │   ├── OverLimit                a stranger's text needs too much time or memory  (limited)
     │   └── DivergedError            training diverged                           (train.trainer)
-    ├── GateFailed               3   a gate refuses the training data            (train.training_rows)
+    ├── GateFailed               3   a gate or a proof failed
     ├── Undecided                4   not enough evidence
     │   └── BudgetSpent              the next call could exceed the budget
     ├── OutsideFault             5   a service outside the tool does not work; run again to resume
@@ -54,6 +54,12 @@ class TuneworthyError(Exception):
 
     def __str__(self) -> str:
         return join_sentences(self.message, self.hint) if self.hint else self.message
+
+
+class GateFailed(TuneworthyError):
+    """A gate or a proof failed: nothing is handed over."""
+
+    exit_status = 3
 
 
 class UserError(TuneworthyError):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.classical.base import ProbabilisticModel
-from tuneworthy.classical.decision import SPEC, DecisionModel, _words
+from tuneworthy.classical.decision import SPEC, _words, read_decision_model
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.models import check_pinned, pull
 
@@ -30,7 +30,7 @@ def path() -> Path:
 def test_probabilities_are_those_of_the_package(
     path: Path, text: str, labels: list[str], expected: list[float]
 ) -> None:
-    model = DecisionModel(path, labels)
+    model = read_decision_model(path, labels)
     assert isinstance(model, ProbabilisticModel)
     # 1e-5: its runtime approximates the error function to 1.5e-7 and we do not
     assert model.probabilities([text])[0] == pytest.approx(expected, abs=1e-5)
@@ -38,7 +38,7 @@ def test_probabilities_are_those_of_the_package(
 
 
 def test_any_text_gets_a_label_and_probabilities_that_sum_to_one(path: Path) -> None:
-    model = DecisionModel(path, ["yes", "no", "maybe_later"])
+    model = read_decision_model(path, ["yes", "no", "maybe_later"])
     odd = ["", " \n", "?!", "予約は二人です", "🍕🍕", "\x00", "x" * 5000, "word " * 30_000]
     assert model.probabilities(odd).sum(axis=1) == pytest.approx(1)
     assert set(model.predict(odd)) <= set(model.labels)
@@ -48,8 +48,8 @@ def test_any_text_gets_a_label_and_probabilities_that_sum_to_one(path: Path) -> 
 
 def test_descriptions_stand_in_for_names_that_say_little(path: Path) -> None:
     text = "My card was stolen yesterday!"
-    plain = DecisionModel(path, ["q1", "q2"])
-    about = DecisionModel(path, ["q1", "q2"], {"q1": "a transfer failed", "q2": "a stolen card"})
+    plain = read_decision_model(path, ["q1", "q2"])
+    about = read_decision_model(path, ["q1", "q2"], {"q1": "a transfer failed", "q2": "a stolen card"})
     assert about.predict([text]) == ["q2"]
     assert about.probabilities([text])[0].max() > plain.probabilities([text])[0].max()
 

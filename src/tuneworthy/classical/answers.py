@@ -41,6 +41,10 @@ class CopyRulesAnswer:
             **self._nearest.identity["parameters"],
         )
 
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.CopiedAnswer` needs."""
+        return {"nearest": self._nearest.state(), "field": self._field.state(), "rules": self._rules.state()}
+
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the copied words, or the nearest example's answer where there is nothing to copy."""
         answers = self._nearest.predict(questions)
@@ -72,6 +76,10 @@ class AnswerTagger:
             tagger=self._tagger.identity["parameters"] if self._tagger else None,
             **self._nearest.identity["parameters"],
         )
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.TaggedAnswer` needs."""
+        return {"nearest": self._nearest.state(), "tagger": self._tagger.state() if self._tagger else None}
 
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the tagged words, or the nearest example's answer where no words are tagged."""

@@ -12,6 +12,7 @@ Source: sparrow-decider 0.2.0 (`static.py`, `wordpiece.py`), https://github.com/
 from __future__ import annotations
 
 import io
+import math
 import re
 import unicodedata
 import zipfile
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+from tuneworthy.classical.linear import softmax
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,33 +42,32 @@ _CHINESE: Final = (
 
 
 class DecisionModel:
-    """Chooses one of `labels`.
+    """Chooses one of its labels; read it with `read_decision_model`.
 
     Args:
-        path: The model file.
-        labels: At least two.
-        descriptions: What a label means, in words; its name with blanks where it has none.
+        state: Labels with their descriptions, vocabulary, weights and settings.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str], descriptions: Mapping[str, str] | None = None) -> None:
+    def __init__(self, state: Mapping[str, Any]) -> None:
         import numpy as np
 
-        with zipfile.ZipFile(path) as archive:
-            settings = orjson.loads(archive.read("config.json"))
-            self._vocabulary: dict[str, int] = orjson.loads(archive.read("tokenizer.json"))["vocab"]
-            with np.load(io.BytesIO(archive.read("model.npz")), allow_pickle=False) as arrays:
-                self._weights = {name: arrays[name] for name in arrays.files}
-        self._max_tokens: int = settings["max_len"]
-        self._temperature: float = settings["temperature_by_kind"][CHOICE[1]]
-        self.labels = list(labels)
+        self._state = state
+        self._vocabulary: Mapping[str, int] = state["vocabulary"]
+        self._weights: Mapping[str, NDArray[Any]] = state["weights"]
+        self._max_tokens: int = state["max_tokens"]
+        self._temperature: float = state["temperature"]
+        self.labels: list[str] = state["labels"]
         self.identity: Mapping[str, Any] = {"name": "decision", "question": QUESTION, "labels": self.labels}
         self._word = lru_cache(2**16)(self._pieces)
-        about = descriptions or {}
-        texts = [f"{label} {about.get(label) or re.sub('[_-]+', ' ', label)}" for label in labels]
+        texts = [f"{label} {about}" for label, about in zip(self.labels, state["descriptions"], strict=True)]
         kind = self._dense("kind.weight")[CHOICE[0]]
         self._question = _unit(self._mean(QUESTION) + kind)
         self._labels = _unit(np.stack([self._mean(text) for text in texts]))
         self._layers = [(self._dense(f"mlp.{n}.weight"), self._weights[f"mlp.{n}.bias"]) for n in (0, 2, 4)]
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what the model is made of."""
+        return self._state
 
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the most probable label for each question."""
@@ -80,8 +82,8 @@ class DecisionModel:
 
     def _row(self, question: str) -> NDArray[np.float64]:
         import numpy as np
-        from scipy.special import erf, softmax
 
+        erf = np.vectorize(math.erf)
         labels, asked = self._labels, self._question
         text = _unit(self._mean(question))
         contrast = labels - labels.mean(axis=0)
@@ -100,7 +102,7 @@ class DecisionModel:
             hidden = hidden @ weight.T + bias
             if number < len(self._layers) - 1:
                 hidden = 0.5 * hidden * (1 + erf(hidden / np.sqrt(2)))
-        return np.asarray(softmax(hidden[:, 0].astype(np.float64) / self._temperature))
+        return softmax(hidden[:, 0].astype(np.float64) / self._temperature)
 
     def _mean(self, text: str) -> NDArray[np.float32]:
         """Return the mean vector of the pieces of a text, ``(dim,)``."""
@@ -131,6 +133,33 @@ class DecisionModel:
             ids.append(self._vocabulary[mark + word[start:end]])
             start = end
         return tuple(ids)
+
+
+def read_decision_model(
+    path: Path, labels: Sequence[str], descriptions: Mapping[str, str] | None = None
+) -> DecisionModel:
+    """Read the model.
+
+    Args:
+        path: Its file.
+        labels: At least two.
+        descriptions: What a label means, in words; its name with blanks where it has none.
+    """
+    import numpy as np
+
+    about = descriptions or {}
+    with zipfile.ZipFile(path) as archive:
+        settings = orjson.loads(archive.read("config.json"))
+        with np.load(io.BytesIO(archive.read("model.npz")), allow_pickle=False) as arrays:
+            weights = {name: arrays[name] for name in arrays.files}
+        return DecisionModel({
+            "labels": list(labels),
+            "descriptions": [about.get(label) or re.sub("[_-]+", " ", label) for label in labels],
+            "vocabulary": orjson.loads(archive.read("tokenizer.json"))["vocab"],
+            "max_tokens": settings["max_len"],
+            "temperature": settings["temperature_by_kind"][CHOICE[1]],
+            "weights": weights,
+        })  # fmt: skip
 
 
 def _words(text: str) -> Iterator[str]:

@@ -15,6 +15,12 @@ CHAR_BUDGET = 3_000_000  # characters of all texts together: about 10 s of n-gra
 RARE_CHARS_FROM = 1_000  # rows from which a character n-gram must occur in 2 of them
 
 
+def clip(text: str, max_chars: int) -> str:
+    """Return head and tail of a text that is too long."""
+    half = max_chars // 2
+    return text if len(text) <= max_chars else f"{text[:half]} {text[-half:]}"
+
+
 class TextFeatures:
     """Word (1, 2) and character (2 to 5, inside words) TF-IDF side by side, float32.
 
@@ -55,9 +61,16 @@ class TextFeatures:
         clipped = self._clip(texts)
         return self._join([block.transform(clipped) for block in self._blocks], len(texts))
 
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.TfidfRows` needs."""
+        blocks = [
+            {"characters": b.analyzer != "word", "terms": b.get_feature_names_out().tolist(), "idf": b.idf_}
+            for b in self._blocks
+        ]
+        return {"max_chars": self.max_chars, "blocks": blocks}
+
     def _clip(self, texts: Sequence[str]) -> list[str]:
-        half = self.max_chars // 2
-        return [t if len(t) <= self.max_chars else f"{t[:half]} {t[-half:]}" for t in texts]
+        return [clip(text, self.max_chars) for text in texts]
 
     @staticmethod
     def _join(matrices: list[Any], n_texts: int) -> Any:

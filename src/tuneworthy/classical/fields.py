@@ -6,7 +6,7 @@ A field is a path of keys; its value a scalar, or a list of scalars. Anything de
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -118,6 +118,10 @@ class Field:
     number: bool
     case: str
     empty: str
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.read_field` needs."""
+        return asdict(self)
 
     def render(self, texts: Sequence[str]) -> Any:
         """Return the value that the copied `texts` stand for, or None if they are unfit or none."""

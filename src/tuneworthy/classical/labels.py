@@ -43,6 +43,10 @@ class MajorityClass:
         self._shares = [counts[label] / counts.total() for label in self.labels]
         self._answer = most_frequent(r.answer.strip() for r in rows)
 
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.FixedAnswer` needs."""
+        return {"answer": self._answer, "probabilities": dict(zip(self.labels, self._shares, strict=True))}
+
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the majority answer for each question."""
         return [self._answer] * len(questions)
@@ -60,6 +64,12 @@ class NearestIndex:
     def __init__(self, questions: Sequence[str]) -> None:
         self.features = TextFeatures()
         self._matrix = self.features.fit_transform(questions)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.NearestRows` needs."""
+        columns = self._matrix.tocsc()
+        places = {"starts": columns.indptr, "rows": columns.indices, "values": columns.data}
+        return {"features": self.features.state(), "n_rows": columns.shape[0], **places}
 
     def nearest(self, questions: Sequence[str]) -> list[list[int]]:
         """Return, for each question, the indices of all rows that share the highest similarity."""
@@ -87,6 +97,10 @@ class NearestNeighbour:
         self._answers = [r.answer.strip() for r in rows]
         self._index = NearestIndex([r.question for r in rows])
         self.identity: dict[str, Any] = make_identity("nearest", rows, seed, **self._index.features.parameters)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.NearestAnswer` needs."""
+        return {"index": self._index.state(), "answers": self._answers}
 
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the nearest example's answer for each question."""

@@ -89,6 +89,23 @@ class LinearSvmClassifier:
         """Return the most probable label of each row."""
         return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
 
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.LinearLabels` needs."""
+        import numpy as np
+
+        if self._model is None:
+            return {"labels": self.labels, "columns": [], "temperature": 1.0}
+        weights, intercept = self._model.coef_, self._model.intercept_
+        if len(weights) == 1:
+            weights, intercept = np.concatenate([-weights, weights]), np.concatenate([-intercept, intercept])
+        return {
+            "labels": self.labels,
+            "columns": columns_of(self._model.classes_.tolist(), self.labels),
+            "temperature": self.temperature,
+            "weights": weights.T.astype(np.float32),
+            "intercept": intercept,
+        }
+
     def _choose(self, matrix: Any, targets: NDArray[Any], groups: Sequence[str]) -> None:
         """Set C by out-of-fold accuracy and the temperature by out-of-fold log loss."""
         import numpy as np
@@ -137,18 +154,35 @@ def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
 
 
 def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float64]:
-    """Return the margins in the order of `labels`, ``(n_rows, n_labels)``.
-
-    A label that the model was not trained on gets the row's lowest margin, so that it never wins.
-    """
+    """Return the margins in the order of `labels`, ``(n_rows, n_labels)``."""
     import numpy as np
 
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
         raw = np.column_stack([-raw, raw])
+    return spread(raw, columns_of(model.classes_.tolist(), labels), len(labels))
+
+
+def columns_of(learned: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """Return the places of the learned labels among all."""
     column = {label: i for i, label in enumerate(labels)}
-    margins = np.repeat(raw.min(axis=1, keepdims=True), len(labels), axis=1)
-    margins[:, [column[label] for label in model.classes_.tolist()]] = raw
+    return [column[label] for label in learned]
+
+
+def spread(raw: NDArray[np.float64], columns: Sequence[int], n_labels: int) -> NDArray[np.float64]:
+    """Return the margins of all labels, ``(..., n_labels)``.
+
+    A label that the model was not trained on gets the row's lowest margin, so that it never wins.
+
+    Args:
+        raw: Margins of the learned labels, ``(..., n_learned)``.
+        columns: Their places among all labels.
+        n_labels: Number of all labels.
+    """
+    import numpy as np
+
+    margins = np.repeat(raw.min(axis=-1, keepdims=True), n_labels, axis=-1)
+    margins[..., columns] = raw
     return margins
 
 
@@ -204,6 +238,10 @@ class LinearSvm:
         self.identity = make_identity(
             "linear", rows, seed, **self._features.parameters, **self._classifier.parameters, model="LinearSVC"
         )
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.LabelPredictor` needs."""
+        return {"features": self._features.state(), "labels": self._classifier.state()}
 
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the most probable label for each question."""

@@ -3,6 +3,7 @@
 Every answer is the text of a JSON object with fields that occur in training, and no others.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -45,6 +46,10 @@ class ConstantObject:
         self.identity = make_identity("constant", rows, seed, unreadable_rows=len(rows) - len(texts))
         self._answer = most_frequent(write(value) for value in objects)
 
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.FixedAnswer` needs."""
+        return {"answer": orjson.loads(self._answer)}
+
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the same object for each question."""
         return [self._answer] * len(questions)
@@ -60,40 +65,40 @@ class NearestNeighbourWithCopies:
     kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
 
     def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
-        self._texts, objects = read_rows(rows)
-        self._leaves = [flatten(value) for value in objects]
-        self._index = NearestIndex([text.raw for text in self._texts])
-        self._spans: dict[Path, list[list[Span] | None]] = {}
+        texts, objects = read_rows(rows)
+        leaves = [flatten(value) for value in objects]
+        self._index = NearestIndex([text.raw for text in texts])
+        self._fields = {f.path: f for f in learn_fields(texts, leaves)}
         self._rules: dict[Path, CopyRules] = {}
-        self._fields = {f.path: f for f in learn_fields(self._texts, self._leaves)}
+        self._copied: list[list[Path]] = [[] for _ in leaves]
         for path, field in self._fields.items():
             if field.copied:
-                self._spans[path] = align(field, self._texts, self._leaves)
-                pairs = [(t, s[0]) for t, s in zip(self._texts, self._spans[path], strict=True) if s]
+                spans = align(field, texts, leaves)
+                pairs = [(t, s[0]) for t, s in zip(texts, spans, strict=True) if s]
                 self._rules[path] = CopyRules().fit([t for t, _ in pairs], [s for _, s in pairs])
+                for i, row in enumerate(leaves):
+                    if spans[i] and is_filled(row.get(path)):
+                        self._copied[i].append(path)
+        self._rows = [write([[list(p), v] for p, v in row.items()]) for row in leaves]
         self.identity = make_identity(
             "nearest_copy", rows, seed, unreadable_rows=len(rows) - len(objects), **self._index.features.parameters
         )
 
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.NearestObject` needs."""
+        rules = [{"path": path, **rules.state()} for path, rules in self._rules.items()]
+        fields = [field.state() for field in self._fields.values()]
+        rows = {"rows": self._rows, "copied": self._copied}
+        return {"index": self._index.state(), "fields": fields, "rules": rules, **rows}
+
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the nearest example's object, with its copies made from the new question."""
-        nearest = self._index.nearest(questions)
-        return [write(unflatten(self._adapt(near, Text(q)))) for near, q in zip(nearest, questions, strict=True)]
-
-    def _adapt(self, near: Sequence[int], question: Text) -> dict[Path, Any]:
-        """Return the leaves of the usual one of the equally near rows, re-extracted."""
-        usual = most_frequent(write([[list(p), v] for p, v in self._leaves[i].items()]) for i in near)
-        row = next(i for i in near if write([[list(p), v] for p, v in self._leaves[i].items()]) == usual)
-        adapted: dict[Path, Any] = {}
-        for path, value in self._leaves[row].items():
-            field = self._fields[path]
-            if not (field.copied and is_filled(value) and self._spans[path][row]):
-                adapted[path] = value
-                continue
-            span = self._rules[path].best(question)
-            copy = field.render([question.slice(span)]) if span else None
-            put(adapted, field, copy)
-        return adapted
+        answers = []
+        for near, question in zip(self._index.nearest(questions), questions, strict=True):
+            row = usual_row(self._rows, near)
+            leaves = adapt(self._rows[row], self._copied[row], self._fields, self._rules, Text(question))
+            answers.append(write(unflatten(leaves)))
+        return answers
 
 
 @CLASSICAL_MODELS.register("field_tagger")
@@ -157,16 +162,15 @@ class FieldTagger:
         literals = self._literals(questions)
         answers = []
         for i, text in enumerate(texts):
-            leaves: dict[Path, Any] = {}
-            copies = dict(zip((f.path for f in self._copied), found[i], strict=True))
-            for field in self._fields:
-                literal = literals[field.path][i] if field.path in literals else COPIED
-                value = orjson.loads(literal) if literal not in (COPIED, ABSENT) else None
-                if literal == COPIED:
-                    value = copy_value(field, text, copies.get(field.path, []))
-                put(leaves, field, value)
-            answers.append(write(unflatten(leaves)))
+            of_text = {path: values[i] for path, values in literals.items()}
+            answers.append(write(unflatten(fill_in(self._fields, text, found[i], of_text))))
         return answers
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.FieldPredictor` needs."""
+        classifiers = [{"path": path, **one.state()} for path, one in self._classifiers.items()]
+        fields, tagger = [field.state() for field in self._fields], self._tagger.state()
+        return {"fields": fields, "tagger": tagger, "features": self._features.state(), "classifiers": classifiers}
 
     def _literals(self, questions: Sequence[str]) -> dict[Path, list[str]]:
         if not self._classifiers or not questions:
@@ -209,6 +213,56 @@ def literal_targets(
     return [t if t in known else None for t in texts]
 
 
+def fill_in(
+    fields: Sequence[Field], text: Text, found: Sequence[Sequence[tuple[float, Span]]], literals: Mapping[Path, str]
+) -> dict[Path, Any]:
+    """Return the leaves of the answer to `text`.
+
+    Args:
+        fields: All fields.
+        text: The question.
+        found: The spans of each copied field, in the order of `fields`.
+        literals: What the classifiers answer, by field.
+    """
+    copies = dict(zip((f.path for f in fields if f.copied), found, strict=True))
+    leaves: dict[Path, Any] = {}
+    for field in fields:
+        literal = literals.get(field.path, COPIED)
+        value = json.loads(literal) if literal not in (COPIED, ABSENT) else None
+        if literal == COPIED:
+            value = copy_value(field, text, copies.get(field.path, []))
+        put(leaves, field, value)
+    return leaves
+
+
+def usual_row(rows: Sequence[str], near: Sequence[int]) -> int:
+    """Return the first of the equally near rows that holds the most frequent object of theirs."""
+    usual = most_frequent(rows[i] for i in near)
+    return next(i for i in near if rows[i] == usual)
+
+
+def adapt(
+    row: str, copied: Sequence[Path], fields: Mapping[Path, Field], rules: Mapping[Path, CopyRules], question: Text
+) -> dict[Path, Any]:
+    """Return the leaves of a training row; what it copied from its question is copied from the new one.
+
+    Args:
+        row: JSON text of its ``[path, value]`` pairs.
+        copied: Paths of the values that it copied.
+        fields: By path.
+        rules: Of the copied fields.
+        question: The new one.
+    """
+    adapted: dict[Path, Any] = {}
+    for path, value in ((tuple(keys), value) for keys, value in json.loads(row)):
+        if path not in copied:
+            adapted[path] = value
+            continue
+        span = rules[path].best(question)
+        put(adapted, fields[path], fields[path].render([question.slice(span)]) if span else None)
+    return adapted
+
+
 def copy_value(field: Field, text: Text, found: Sequence[tuple[float, Span]]) -> Any:
     """Return the value of a copied field: all spans of a list, else the surest; None if no span was found."""
     if not found:
@@ -222,4 +276,4 @@ def put(leaves: dict[Path, Any], field: Field, value: Any) -> None:
     if value is not None:
         leaves[field.path] = value
     elif field.empty != ABSENT:
-        leaves[field.path] = orjson.loads(field.empty)
+        leaves[field.path] = json.loads(field.empty)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+from typing import Any
 
 Span = tuple[int, int]
 
@@ -131,6 +132,11 @@ class CopyRules:
                         self._hits[context] += i == place
             self._lengths[end - start] += 1
         return self
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.read_rules` needs."""
+        contexts = [[list(context), self._hits[context], n] for context, n in self._places.items()]
+        return {"contexts": contexts, "lengths": list(self._lengths.items())}
 
     def best(self, text: Text) -> Span | None:
         """Return the most likely span, or None if nothing was learnt or the text is blank."""

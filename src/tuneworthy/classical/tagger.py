@@ -147,17 +147,29 @@ class Tagger:
     def _spans_of(self, text: Text) -> list[list[tuple[float, Span]]]:
         import numpy as np
 
-        found: list[list[tuple[float, Span]]] = [[] for _ in range(self.n_fields)]
         if not text.tokens:
-            return found
+            return [[] for _ in range(self.n_fields)]
         scores = np.full((len(text.tokens), len(self._transitions)), IMPOSSIBLE)
         scores[:, self._model.classes_] = self._model.predict_log_proba(self._matrix(text_features(text), learn=False))
-        path = best_path(scores, self._transitions)
-        for start, end, kind in _runs(path):
-            sure = float(np.mean(scores[range(start, end), path[start:end]]))
-            for number in self._kinds[kind]:
-                found[number].append((sure, (start, end)))
-        return found
+        return decode(scores, self._transitions, self._kinds, self.n_fields)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `runtime.WordTagger` needs."""
+        import numpy as np
+
+        if self._model is None:
+            return {"n_fields": self.n_fields, "kinds": [], "names": [], "tags": []}
+        weights, intercept = self._model.coef_, self._model.intercept_
+        if len(weights) == 1:
+            weights, intercept = np.concatenate([0 * weights, weights]), np.concatenate([0 * intercept, intercept])
+        return {
+            "n_fields": self.n_fields,
+            "kinds": self._kinds,
+            "names": list(self._columns),
+            "tags": self._model.classes_.tolist(),
+            "weights": weights.T.astype(np.float32),
+            "intercept": intercept,
+        }
 
     def _tags(self, text: Text, kinds: Mapping[Span, tuple[int, ...]]) -> list[int]:
         """Return a tag a token: 0 outside, 2k+1 the first and 2k+2 a later word of a span of kind k."""
@@ -226,6 +238,28 @@ def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> 
     for i in range(len(scores) - 1, 0, -1):
         path.append(int(back[i, path[-1]]))
     return path[::-1]
+
+
+def decode(
+    scores: NDArray[np.float64], transitions: NDArray[np.float64], kinds: Sequence[Sequence[int]], n_fields: int
+) -> list[list[tuple[float, Span]]]:
+    """Return, for each field, the spans of the best path with their mean log probability.
+
+    Args:
+        scores: Log probabilities, ``(n_tokens, n_tags)``.
+        transitions: Log weights, ``(n_tags, n_tags)``.
+        kinds: The fields of each kind of span.
+        n_fields: Number of fields.
+    """
+    import numpy as np
+
+    found: list[list[tuple[float, Span]]] = [[] for _ in range(n_fields)]
+    path = best_path(scores, transitions)
+    for start, end, kind in _runs(path):
+        sure = float(np.mean(scores[range(start, end), path[start:end]]))
+        for number in kinds[kind]:
+            found[number].append((sure, (start, end)))
+    return found
 
 
 def _runs(path: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -1,15 +1,19 @@
 """`tuneworthy export`."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.export_model import gguf, ollama, quantized
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import Project, load
+from tuneworthy.ladder.commands.export_classifier import ClassifierExport, export_classifier
+from tuneworthy.ladder.commands.export_router import RouterExport, export_router
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
@@ -22,6 +26,7 @@ def command() -> None:
     \b
     Example:
       tuneworthy export variant best
+      tuneworthy export classifier
     """
 
 
@@ -52,3 +57,67 @@ async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
         found = resolve(session, which)
         folder = out or Path("variant-" + re.sub(r"[^\w.-]+", "-", found.name))
         return export_variant(session, found, folder)
+
+
+@command.command("classifier")
+@project_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="classifier", show_default=True,
+              help="Folder to write.")  # fmt: skip
+@json_option
+def classifier(root: Path, out: Path, as_json: bool) -> None:
+    """Write the classical baseline as a folder that runs on its own.
+
+    The folder holds a Python file with `predict(text)`, a small HTTP server, the weights and a README. It needs NumPy,
+    not tuneworthy. Before it is written, it has to give the measured answer to every case.
+
+    \b
+    Example:
+      tuneworthy export classifier --out classifier
+      python classifier/server.py
+    """
+    export = run_async(write_classifier(load(root), out))
+    document = asdict(export) | {"paths": list(map(str, export.paths))}
+    lines = [*map(str, export.paths), messages.say("classifier_exported", **document, size_mb=export.size / 1e6)]
+    print_result(as_json, document, click.echo, "\n".join(lines))
+
+
+async def write_classifier(project: Project, folder: Path) -> ClassifierExport:
+    """Export the classical winner of the latest run into `folder`."""
+    async with open_session(project, waiting=note) as session:
+        with writing_to(folder):
+            return await export_classifier(session, folder)
+
+
+@command.command("router")
+@click.argument("which")
+@project_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="router", show_default=True,
+              help="Folder to write.")  # fmt: skip
+@json_option
+def router(which: str, root: Path, out: Path, as_json: bool) -> None:
+    """Write a router: the classical baseline where it is sure.
+
+    WHICH is the large variant that answers elsewhere: a rung of the last run, or a variant ID. The threshold is chosen
+    on dev. One comparison on test is spent, and nothing is written (exit status 3) unless the router is non-inferior
+    to the large variant.
+
+    \b
+    Example:
+      tuneworthy export router model --out router
+    """
+    export = run_async(_write_router(load(root), which, out))
+    paired = export.paired
+    low, high = paired.ci
+    line = messages.say(
+        "router_exported", threshold=export.threshold, large=export.large, sent=export.sent, n=paired.n, score=paired.b,
+        delta=100 * paired.delta, low=100 * low, high=100 * high, usd=export.usd_per_1k,
+        large_usd=export.large_usd_per_1k,
+    )  # fmt: skip
+    document = asdict(export) | {"paths": list(map(str, export.paths))}
+    print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
+
+
+async def _write_router(project: Project, which: str, folder: Path) -> RouterExport:
+    async with open_session(project, waiting=note) as session:
+        with writing_to(folder):
+            return await export_router(session, which, folder)

@@ -280,6 +280,18 @@ say = Catalogue(
         "serving_stopped": "Stopped.",
         "engine_ended": "{engine} stopped unexpectedly.",
         "see_log": "See the log in {path}.",
+        "classifier_exported": (
+            "{name}, {size_mb:.1f} MB. It gives the measured answer to all {n_test:,} test cases and {n_dev:,} dev "
+            "cases. Median time: {p50_ms:.1f} ms."
+        ),
+        "router_exported": (
+            "Below a probability of {threshold:.2f}, {large} answers: {sent:.1%} of {n:,} test cases. The router "
+            "scores {score:.1%} (difference {delta:+.1f} points [{low:+.1f}, {high:+.1f}], non-inferior) and costs "
+            "${usd:,.2f} per 1,000 answers instead of ${large_usd:,.2f}."
+        ),
+        "serving_classifier": (
+            "Serving the classical baseline {name} at {address}/predict and {address}/v1. Press Ctrl-C to stop."
+        ),
         # decode
         "one_distribution": "Use exactly one of --probs, --logits, --case and --prompt.",
         "try_probs": "Try --probs 85,5,3.",

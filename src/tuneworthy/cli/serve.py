@@ -1,6 +1,9 @@
 """`tuneworthy serve`."""
 
+import shlex
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +11,8 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.export import write_classifier
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.cli.parity import STATUS
 from tuneworthy.config import Project, load
@@ -23,7 +28,7 @@ from tuneworthy.store.messages import KINDS
 @click.command("serve")
 @click.option("--engine", type=click.Choice(["llama_cpp", "vllm"]), default="llama_cpp", show_default=True,
               help="Embedded llama.cpp, or an installed vLLM.")  # fmt: skip
-@click.option("--what", type=click.Choice(["gguf", "merged", "adapter"]),
+@click.option("--what", type=click.Choice(["gguf", "merged", "adapter", "classifier"]),
               help="Form to serve (default: gguf with llama_cpp, merged with vllm).")  # fmt: skip
 @click.option("--id", "identity", help="ID of the model, or the start of it (default: latest).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1 (default: a free one).")
@@ -41,22 +46,26 @@ def command(
     engine: str, what: str | None, identity: str | None, port: int | None, executable: str, max_lora_rank: int | None,
     only_print: bool, check: bool, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Serve the fine-tuned model until Ctrl-C.
+    """Serve the fine-tuned model or the classifier until Ctrl-C.
 
     The server listens on 127.0.0.1 and stops with this command. vLLM starts with neutral sampling and a rank limit
     that fits the adapter. With --check, the server and the adapter get the same prompts. The result is stored in
     .tuneworthy/serving.json, and the exit status is 3 if the answers differ. While the server runs,
     .tuneworthy/served.json records which model it serves, so that a run in another terminal can use it as `[serve]
-    model`.
+    model`. With --what classifier, the classical baseline of the latest run is exported, checked and served.
 
     \b
     Example:
       tuneworthy serve
+      tuneworthy serve --what classifier --port 8000
       tuneworthy serve --engine vllm --what adapter --check
     """
     project = load(root)
     store = Folder(project.root)
     port = port or free_port()
+    if what == "classifier":
+        _serve_classifier(project, store, port, only_print)
+        return 0
     kind = what or ("gguf" if engine == "llama_cpp" else "merged")
     choice = choose(store, engine, kind, identity, port=port, executable=executable, max_rank=max_lora_rank)  # type: ignore[arg-type]
     if only_print:
@@ -111,6 +120,28 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
     except KeyboardInterrupt:
         note(messages.say("serving_stopped"))
+
+
+def _serve_classifier(project: Project, store: Folder, port: int, only_print: bool) -> None:
+    """Export the classical winner, and run its server until Ctrl-C or SIGTERM."""
+    folder = store.path / "classifier"
+    export = run_async(write_classifier(project, folder))
+    command = [sys.executable, str(folder / "server.py"), str(port)]
+    if only_print:
+        click.echo(shlex.join(command))
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    note(messages.say("serve_by_hand", command=shlex.join(command)))
+    log = store.logs / "classifier.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as child:
+        try:
+            note(messages.say("serving_classifier", name=export.name, address=f"http://127.0.0.1:{port}"))
+            _watch(lambda: child.poll() is None, "server.py", log)
+        except KeyboardInterrupt:
+            note(messages.say("serving_stopped"))
+        finally:
+            child.terminate()
 
 
 def _watch(alive: Callable[[], bool], name: str, log: Path) -> None:

@@ -63,18 +63,26 @@ class ClassicalProvider:
 
     async def complete(self, request: Request) -> Response:
         """Predict the answer to the last turn."""
-        fold = None if request.timing else self._folds.get(request.source)  # to time is not to score
-        async with self._lock:
-            if fold not in self._models:
-                rows = [row for row in self._rows if fold is None or self._fold_of(row) != fold]
-                self._models[fold] = await asyncio.to_thread(self._make, rows)
-        model = self._models[fold]
+        model = await self.fitted(None if request.timing else request.source)  # to time is not to score
         questions = [str(request.messages[-1].get("content") or "")]
         logprobs = None
         if isinstance(model, ProbabilisticModel):
             shares = model.probabilities(questions)[0].tolist()
             logprobs = {label: log(max(share, LEAST)) for label, share in zip(model.labels, shares, strict=True)}
         return Response(text=model.predict(questions)[0], input_tokens=0, output_tokens=0, label_logprobs=logprobs)
+
+    async def fitted(self, source: str | None = None) -> ClassicalModel:
+        """Return the model that answers a case of `source`; without one, that of all rows."""
+        fold = None if source is None else self._folds.get(source)
+        async with self._lock:
+            if fold not in self._models:
+                rows = [row for row in self._rows if fold is None or self._fold_of(row) != fold]
+                self._models[fold] = await asyncio.to_thread(self._make, rows)
+        return self._models[fold]
+
+    def is_cross_fitted(self, source: str) -> bool:
+        """Return whether cases of `source` are answered by a model that was fitted without some rows."""
+        return source in self._folds
 
     def _fold_of(self, row: Example) -> int | None:
         return self._folds.get(row.group or "") if row.source == DEV else None
@@ -130,4 +138,4 @@ def _decision_model(labels: tuple[str, ...]) -> decision.DecisionModel:
     """
     path = pull(decision.SPEC, Path())
     check_pinned(decision.SPEC, path)
-    return decision.DecisionModel(path, labels)
+    return decision.read_decision_model(path, labels)

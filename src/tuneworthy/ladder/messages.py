@@ -394,7 +394,7 @@ say = Catalogue(
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
         # export variant
         "no_prompt": "{name} is a classical baseline, which has no prompt to export.",
-        "fit_classical": "To use the classical baseline, train it with the Python function `tuneworthy.classical.fit`.",
+        "export_classical": "Run `tuneworthy export classifier`.",
         "export_ranked": (
             "Nothing is generated. The answer is the label in `variant.json` whose tokens have the highest sum of "
             "log-probabilities after this prompt{way}."
@@ -402,6 +402,89 @@ say = Catalogue(
         "passages_before": (
             "The prompt puts the {k} best {k:passage|passages} before the question, with the best one last. Content "
             "hash of the documents: {documents}. Search settings: {settings}. Each passage has this format:"
+        ),
+        "no_documents_to_search": "The project in {root} has no documents to search.",
+        # export router
+        "router_needs_model": (
+            "A router cannot be built on {name}: it needs a variant that calls a model and no judge scores."
+        ),
+        "router_needs_model_hint": "Name the rung of such a variant, such as `model`.",
+        "router_hint": "Deploy {name} alone, or add rows to [examples] and run `tuneworthy run`.",
+        "no_shares": "{name} gives no probabilities, so a router cannot tell where it is sure.",
+        "no_threshold": "No threshold keeps the score of {name} on the {n} dev cases, so nothing was written.",
+        "router_worse": (
+            "Nothing was written, because the router is not shown to be non-inferior to {name}: the difference is "
+            "{delta:+.1f} points (lower bound {lower:+.1f}, margin {margin:.1f}, n = {n})."
+        ),
+        # export classifier
+        "no_classical_winner": "The last run has no classical baseline that was compared on test.",
+        "no_classical_winner_hint": (
+            "Add rows to [examples] and the rung `classical` to ladder.rungs. Then run `tuneworthy run`."
+        ),
+        "classifier_fails": "The exported classifier does not run, so nothing was written: {fault}.",
+        "classifier_differs": (
+            "Nothing was written, because the exported classifier differs from the measured one on {n} of {of} cases, "
+            "first on {case}{answers}."
+        ),
+        "dev_answers": " (measured {measured}, exported {exported})",
+        "report_fault": "This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",
+        "classifier_readme": """# {task}: classifier
+
+{method} that answers without a language model. It needs Python 3.10 or newer and NumPy.
+
+```
+pip install -r requirements.txt
+```
+
+## Call it
+
+```python
+from classifier import predict
+
+predict({call})
+```
+
+`predict` returns {returns}.{probabilities}{variables}
+
+## Serve it
+
+```
+python server.py 8000
+curl -d '{{"text": {call}}}' http://127.0.0.1:8000/predict
+```
+
+The server listens on 127.0.0.1 only. Clients of OpenAI's protocol use the base URL http://127.0.0.1:8000/v1.
+
+## What was measured
+
+| | |
+| --- | --- |
+| Score | {score:.1%} ({grader}, 95% interval {low:.1%} to {high:.1%}, n = {n}) |{calibration}
+| Same answers | {n_test:,} test cases and {n_dev:,} dev cases, checked at export |
+| Median time | {p50_ms:.1f} ms per answer, on the machine that exported it |
+| Variant | `{variant}` ({name}) |
+| Trained on | {training} |
+| Made with | tuneworthy {tuneworthy} |
+
+## Update it
+
+New examples need a new classifier. Add them to the project, run `tuneworthy run`, then `tuneworthy export classifier`.
+{examples}""",
+        "returns_json": "a dictionary, the JSON object that was measured",
+        "returns_text": "the answer as text",
+        "readme_probabilities": " `probabilities(text)` returns the probability of each label.",
+        "readme_variables": (
+            " The prompt has several variables, so pass all of them as a dictionary, or pass the filled-in prompt as "
+            "text."
+        ),
+        "readme_training": "{n:,} examples, content hash `{rows}`, with scikit-learn {sklearn}",
+        "readme_zero_shot": "no examples: the weights are those of sparrow-nano-general-v1.1 (sparrow-decider 0.2.0)",
+        "readme_filled": " Pass the filled-in prompt: its template does more than insert variables.",
+        "readme_calibration": (
+            "\n| Calibration | expected calibration error {ece:.3f}, mean confidence {confidence:.1%} (n = {n}) |"
+        ),
+        "readme_examples": (
+            "\n`model.json` contains answers of the training examples. Treat it as you treat the examples.\n"
         ),
         # teacher
         "no_teacher": "The project file has no [teacher] section.",

@@ -17,7 +17,7 @@ from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import Version, open_version
-from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
@@ -31,12 +31,6 @@ HELD_OUT_MOST: Final = 128
 HELD_OUT_SHARE: Final = 0.1
 # Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
 HELD_OUT_FEWEST: Final = 20
-
-
-class GateFailed(TuneworthyError):
-    """The data did not pass its gates."""
-
-    exit_status = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

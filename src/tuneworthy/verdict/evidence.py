@@ -27,8 +27,7 @@ LEVER_ALPHA = 0.1
 GAP_Z = 2.576
 # The rung of tuned models.
 TUNED = "fine_tune"
-# The classical baseline that nothing has to be trained for, and the one that copies the answer of the nearest example.
-DECISION_MODEL = "classical/decision"
+# The classical baseline that copies the answer of the nearest example.
 COPIES = "classical/nearest"
 
 

@@ -7,7 +7,7 @@ from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Option, OptionKind
 from tuneworthy.verdict.economics import Money
-from tuneworthy.verdict.evidence import DECISION_MODEL, TUNED, Evidence, RungEvidence
+from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
 
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
@@ -50,9 +50,7 @@ def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None
 
 
 def _needs(rung: RungEvidence) -> str:
-    if rung.rung != "classical":
-        return ""
-    return messages.say("needs_decision_model" if rung.name == DECISION_MODEL else "needs_export")
+    return messages.say("needs_export") if rung.rung == "classical" else ""
 
 
 def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:

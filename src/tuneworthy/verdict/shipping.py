@@ -14,7 +14,7 @@ from tuneworthy.verdict.base import (
     TrainingReason,
     Verdict,
 )
-from tuneworthy.verdict.evidence import DECISION_MODEL, Evidence, RungEvidence
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import SOUND
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
@@ -127,11 +127,8 @@ def take_home(option: Option | None) -> NextAction:
     if option is None or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(command="", why=messages.say("keep", name=name))
-    if option.kind == "classical":
-        take = "take_home_decision" if option.option == DECISION_MODEL else "take_home_classical"
-        return NextAction(command="", why=messages.say(take, name=option.option))
-    command = f"tuneworthy export variant {option.rung}"
-    return NextAction(command=command, why=messages.say("take_home", name=option.option))
+    export = "classifier" if option.kind == "classical" else f"variant {option.rung}"
+    return NextAction(command=f"tuneworthy export {export}", why=messages.say("take_home", name=option.option))
 
 
 def command_in(text: str) -> str:

@@ -22,24 +22,24 @@ from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Passage, Request, Retrieval, Variant
 
-SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install openai`."""
+SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
 
 import json
 import os
 from pathlib import Path
 
 from openai import OpenAI
-
+{imports}
 VARIANT = {name!r}
 IDENTITY = {identity!r}
 REQUEST = json.loads(Path(__file__).with_name("request.json").read_text())
 client = OpenAI(base_url={base_url!r}, api_key=os.environ.get({key!r}) or "none")
-
+{search}
 
 def ask(text: str) -> str:
     """Return the answer to `text`."""
     body = json.loads(json.dumps(REQUEST).replace("@@INPUT@@", json.dumps(text)[1:-1]))
-    answer = client.chat.completions.create(**body).choices[0].message.content or ""
+{passages}    answer = client.chat.completions.create(**body).choices[0].message.content or ""
     return {answer}
 
 
@@ -50,17 +50,31 @@ if __name__ == "__main__":
 '''
 
 
+IMPORTS = """
+from tuneworthy.ladder.project_search import ProjectSearch
+from tuneworthy.prompts.passages import split_citations, with_passages
+"""
+SEARCH = """# The project whose documents are searched, as they were measured.
+PROJECT = Path(os.environ.get("TUNEWORTHY_PROJECT") or {root!r})
+SEARCH = ProjectSearch(PROJECT, json.loads(Path(__file__).with_name("variant.json").read_text())["retrieval"])
+"""
+PASSAGES = """    passages = SEARCH.passages(text)
+    body["messages"][-1] = with_passages(body["messages"][-1], passages, cite={cite})
+"""
+
+
 def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
     """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
 
     Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool. Nor are
-    passages of documents: `prompt.md` shows how they precede the question, and there is no client.
+    passages of documents: the client searches for them with this package, and `prompt.md` shows how they precede the
+    question.
 
     Raises:
         UserError: The variant is a classical baseline, which has no prompt.
     """
     if variant.model.startswith(PREFIX):
-        raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("fit_classical"))
+        raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("export_classical"))
     case = Case(id="export", input="@@INPUT@@")
     fixed = variant.shots is not None and variant.shots.mode == "fixed"
     shots = session.pool.select(variant.shots, [case])["export"] if fixed else ()
@@ -72,7 +86,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     if variant.shots is not None and not fixed:
         rows = [{"messages": example.messages} for example in session.pool.examples]
         files["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-    elif variant.retrieval is None:
+    else:
         files |= _client(session, variant, turns)
     for name, content in files.items():
         write_atomic(folder / name, content)
@@ -129,7 +143,16 @@ def _client(session: Session, variant: Variant, turns: list[dict[str, Any]]) -> 
     standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
     extra = {name: body.pop(name) for name in list(body) if name not in standard}
     request = body | ({"extra_body": extra} if extra else {})
+    retrieval, searching = variant.retrieval, {"packages": "openai", "imports": "", "search": "", "passages": ""}
+    if retrieval is not None:
+        searching = {
+            "packages": 'openai "tuneworthy[rag]"',
+            "imports": IMPORTS,
+            "search": SEARCH.format(root=str(session.project.root.resolve())),
+            "passages": PASSAGES.format(cite=retrieval.cite),
+        }
     snippet = SNIPPET.format(
+        **searching,
         name=variant.name,
         identity=variant.id,
         base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
@@ -141,6 +164,11 @@ def _client(session: Session, variant: Variant, turns: list[dict[str, Any]]) -> 
 
 def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
     """Return the expression that extracts the answer from the model's text, as the runner does."""
+    answer = "answer"
     if variant.output.kind == "choice" and capabilities.choice == "wrapped_schema":
-        return f"json.loads(answer)[{FIELD!r}]"
-    return f"answer.rpartition({variant.answer_after!r})[2].strip()" if variant.answer_after else "answer"
+        answer = f"json.loads(answer)[{FIELD!r}]"
+    elif variant.answer_after:
+        answer = f"answer.rpartition({variant.answer_after!r})[2].strip()"
+    if variant.retrieval is not None and variant.retrieval.cite:
+        return f"split_citations({answer}, [passage.document for passage in passages])[0]"
+    return answer

@@ -1,0 +1,96 @@
+"""One Python file from a class of this package and all that it uses of the package, as the sources have it.
+
+Invariant: the file imports nothing of this package, so that what is exported is what was measured, and stands alone.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+
+PACKAGE = __name__.partition(".")[0]
+
+
+def bundle(*roots: object) -> str:
+    """Return the source of `roots` (classes and functions), after the source of what they use.
+
+    Raises:
+        ValueError: Two definitions that are needed have one name, or a module of the package is used as a whole.
+    """
+    homes: dict[str, str] = {}
+    parts: list[str] = []
+    imports: dict[str, set[str]] = {}
+    names: set[str] = set()
+
+    def add(module: str, name: str) -> None:
+        node = _bindings(module).get(name)
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            if not node.module.startswith(PACKAGE):
+                imports.setdefault(node.module, set()).add(name)
+            elif inspect.ismodule(getattr(import_module(node.module), name)):
+                raise ValueError(f"{module} uses the module {name}")
+            else:
+                add(node.module, name)
+        elif node is not None:
+            if homes.setdefault(name, module) != module:
+                raise ValueError(f"{name} is defined in {module} and in {homes[name]}")
+            text = _text(module, node)
+            if text not in parts and name not in pending:
+                pending.add(name)
+                for used in _names_in(node):
+                    add(module, used)
+                parts.append(text)
+
+    pending: set[str] = set()
+    for root in roots:
+        add(root.__module__, root.__name__)  # type: ignore[attr-defined]
+    head = [f"import {name}" for name in sorted(names - {"numpy"})]
+    head += [f"from {module} import {', '.join(sorted(imports[module]))}" for module in sorted(imports)]
+    own = [line for line in head if "numpy" in line]
+    lines = ["from __future__ import annotations", "", *[line for line in head if line not in own]]
+    return "\n".join([*lines, "", "import numpy as np", *own, "", "", "\n\n\n".join(parts), ""])
+
+
+@cache
+def _lines(module: str) -> list[str]:
+    return inspect.getsource(import_module(module)).splitlines()
+
+
+@cache
+def _bindings(module: str) -> dict[str, ast.stmt]:
+    """Return the statement that binds each name of a module."""
+    return {name: node for node in _statements(ast.parse("\n".join(_lines(module))).body) for name in _bound(node)}
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.If):  # TYPE_CHECKING
+            yield from node.body
+        else:
+            yield node
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+
+
+def _names_in(node: ast.stmt) -> list[str]:
+    return list(dict.fromkeys(name.id for name in ast.walk(node) if isinstance(name, ast.Name)))
+
+
+def _text(module: str, node: ast.stmt) -> str:
+    """Return the lines of a statement, with its decorators and the comment before it."""
+    lines = _lines(module)
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(one.lineno for one in decorators)]) - 1
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    return "\n".join(lines[first : node.end_lineno])

@@ -1,0 +1,92 @@
+"""Serve the classifier beside this file on 127.0.0.1: `python server.py [PORT]`, by default on 8000.
+
+POST /predict               {"text": "..."} (several variables: {"text": {"name": "..."}}), answers {"answer": ...}
+POST /v1/chat/completions   OpenAI's protocol: the last message is the question, as a filled-in prompt has it
+GET  /v1/models             the name of the classifier
+"""
+
+import json
+import sys
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import classifier  # type: ignore[import-not-found]  # the file that is exported beside this one
+
+MOST_BYTES = 4 * 2**20
+NAME = "classifier"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # seconds that a connection may be idle
+
+    def do_GET(self) -> None:
+        """List the one model."""
+        if self.path == "/v1/models":
+            self._send(200, {"object": "list", "data": [{"id": NAME, "object": "model"}]})
+        else:
+            self._fail(404, f"There is no {self.path}.")
+
+    def do_POST(self) -> None:
+        """Answer a question."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MOST_BYTES:
+            self.close_connection = True
+            self._fail(413, f"A request has a Content-Length of at most {MOST_BYTES} bytes.")
+            return
+        body = self.rfile.read(int(length))
+        reply = {"/predict": predict, "/v1/chat/completions": complete}.get(self.path)
+        if reply is None:
+            self._fail(404, f"There is no {self.path}.")
+            return
+        try:
+            answer = reply(json.loads(body))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            self._fail(400, f"The request cannot be read: {error!r}.")
+        else:
+            self._send(200, answer)
+
+    def _fail(self, status: int, message: str) -> None:
+        self._send(status, {"error": {"message": message}})
+
+    def _send(self, status: int, document: Any) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Write no log: questions are nobody else's business."""
+
+
+def predict(request: Any) -> dict[str, Any]:
+    """Return the answer to `text`, with probabilities where the classifier gives them."""
+    text = request["text"]
+    if not isinstance(text, str | dict):
+        raise TypeError("text must be a string, or an object of variables")
+    reply = {"answer": classifier.predict(text)}
+    return reply | ({"probabilities": classifier.probabilities(text)} if hasattr(classifier, "probabilities") else {})
+
+
+def complete(request: Any) -> dict[str, Any]:
+    """Return the answer to the last message, as OpenAI's protocol has it."""
+    content = request["messages"][-1]["content"]
+    if not isinstance(content, str):
+        raise TypeError("content must be a string")
+    answer = classifier.answer(content)
+    message = {"role": "assistant", "content": answer if isinstance(answer, str) else json.dumps(answer)}
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": NAME, "object": "chat.completion", "created": 0, "model": NAME, "choices": [choice], "usage": usage}
+
+
+if __name__ == "__main__":
+    with ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8000), Handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}", flush=True)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()

@@ -1,0 +1,247 @@
+"""The classical winner as a folder that answers without this package, and the proof that it answers as it was measured.
+
+Invariant: a folder is handed over only after a Python that has NumPy and nothing else gave the measured answer to every
+case with it.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from tuneworthy import __version__
+from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
+from tuneworthy.classical.export import read_answer, standalone_files
+from tuneworthy.classical.messages import METHODS
+from tuneworthy.classical.runtime import fill_template
+from tuneworthy.errors import GateFailed, UserError
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.classical_models import DECISION, LEAST, ClassicalProvider
+from tuneworthy.ladder.record import RungRecord, read_record
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.prompts.templates import chat, plain_pieces
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Variant
+
+RUNG: Final = "classical"
+# Log-probabilities that differ by less are the same: weights are stored with 7 digits.
+SAME: Final = 1e-3
+# Imports the folder's module where nothing but NumPy can be imported, and answers the cases of a file.
+CHECK: Final = """
+import json, sys, time
+folder, packages, work = sys.argv[1:]
+allowed = {*sys.stdlib_module_names, "numpy", "classifier"}
+class Closed:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Closed)
+sys.path[:] = [folder, *sys.path, packages]
+import classifier
+import numpy
+answers, seconds, shares = [], [], []
+for filled, text in json.load(open(work + "/cases.json", encoding="utf-8")):
+    start = time.perf_counter()
+    answers.append((classifier.answer if filled else classifier.predict)(text))
+    seconds.append(time.perf_counter() - start)
+    if hasattr(classifier, "probabilities"):
+        question = text if filled else classifier.fill_template(classifier.STATE["template"], text)
+        shares.append(list(classifier.MODEL.probabilities(question).values()))
+numpy.save(work + "/shares.npy", numpy.array(shares, numpy.float32))
+print(json.dumps({"answers": answers, "p50_ms": 1000 * sorted(seconds)[len(seconds) // 2]}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAnswer:
+    """What the classical winner answered.
+
+    Attributes:
+        case: Id.
+        test: Whether it is a test case.
+        filled: Whether `text` is the filled-in prompt, not a case's input.
+        text: What is asked.
+        answer: As it is exported: JSON answers as objects.
+        logprobs: Log-probability of each label; None without probabilities.
+    """
+
+    case: str
+    test: bool
+    filled: bool
+    text: str | Mapping[str, Any]
+    answer: Any
+    logprobs: Sequence[float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierExport:
+    """What was exported.
+
+    Attributes:
+        name: Of the variant.
+        paths: The files.
+        n_test: Test cases that it answers as measured.
+        n_dev: Dev cases likewise.
+        p50_ms: Median time of an answer, in the check.
+        size: Bytes of all files.
+    """
+
+    name: str
+    paths: Sequence[Path]
+    n_test: int
+    n_dev: int
+    p50_ms: float
+    size: int
+
+
+async def export_classifier(session: Session, folder: Path) -> ClassifierExport:
+    """Write the classical winner of the latest run into `folder`, after it was checked.
+
+    Raises:
+        UserError: There is no finished run, no classical winner in it, or one that cannot be exported.
+        GateFailed: The exported classifier answers a case otherwise than it was measured.
+    """
+    last = read_record(session.folder)
+    if last is None:
+        raise UserError(messages.say("no_run_yet", root=session.project.root), hint=messages.say("run_ladder"))
+    if last.partial:
+        why = messages.say("partial_answers", reason=last.partial)
+        raise UserError(why, hint=messages.say("run_ladder_again"))
+    rung = next((rung for rung in last.rungs if rung.rung == RUNG and rung.variant), None)
+    if rung is None:
+        raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
+    variant = resolve(session, str(rung.variant))
+    provider = session.models[variant.model].provider
+    assert isinstance(provider, ClassicalProvider)
+    model = await provider.fitted()
+    template, measured = await _measured(session, variant, provider, model)
+    files = standalone_files(model, template)
+    with TemporaryDirectory(dir=session.folder.path) as name:
+        for file, content in files.items():
+            (Path(name) / file).write_bytes(content)
+        p50_ms = check_standalone(Path(name), measured)
+    n_test = sum(row.test for row in measured)
+    n_dev, task = len(measured) - n_test, session.project.task.name
+    files["README.md"] = _readme(task, rung, variant, model, template, n_test=n_test, n_dev=n_dev, p50_ms=p50_ms)
+    for file, content in files.items():
+        write_atomic(folder / file, content)
+    return ClassifierExport(
+        name=variant.name,
+        paths=[folder / file for file in files],
+        n_test=n_test,
+        n_dev=n_dev,
+        p50_ms=p50_ms,
+        size=sum(map(len, files.values())),
+    )
+
+
+def _readme(
+    task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Sequence[str],
+    **checked: float,
+) -> bytes:  # fmt: skip
+    """Return what the folder says of itself."""
+    name, variables = str(model.identity["name"]), list(dict.fromkeys(template[1::2]))
+    several = len(variables) > 1
+    identity, score, interval = model.identity, rung.score or 0.0, rung.ci95 or (0.0, 1.0)
+    training = messages.say("readme_zero_shot")
+    if name != DECISION:
+        versions = identity["libraries"]
+        training = messages.say(
+            "readme_training", n=identity["n_rows"], rows=identity["rows"], sklearn=versions["scikit-learn"]
+        )
+    is_json = isinstance(read_answer(model, model.predict([""])[0]), dict)
+    return messages.say(
+        "classifier_readme",
+        task=" ".join(task.split()),
+        method=METHODS[name],
+        call=json.dumps(dict.fromkeys(variables, "...") if several else "..."),
+        returns=messages.say("returns_json" if is_json else "returns_text"),
+        probabilities=messages.say("readme_probabilities") if isinstance(model, ProbabilisticModel) else "",
+        variables=messages.say("readme_variables") if several else "" if template else messages.say("readme_filled"),
+        score=score, low=interval[0], high=interval[1], n=rung.n, grader=next(iter(rung.graders), ""),
+        calibration=messages.say(
+            "readme_calibration", ece=rung.calibration.ece, confidence=rung.calibration.confidence, n=rung.calibration.n
+        ) if rung.calibration else "",
+        variant=variant.id, name=variant.name, training=training,
+        tuneworthy=__version__,
+        examples="" if name in {"linear", DECISION} else messages.say("readme_examples"),
+        **checked,
+    ).encode()  # fmt: skip
+
+
+async def _measured(
+    session: Session, variant: Variant, provider: ClassicalProvider, model: ClassicalModel
+) -> tuple[Sequence[str], list[MeasuredAnswer]]:
+    """Return the template that all cases fill in, and what was answered to each case.
+
+    Of dev cases that the model learnt from, what was measured came from other models: this one is asked.
+    """
+    split, pieces = session.split, plain_pieces(variant.user)
+    cases = [*split.test, *split.dev]
+    questions = {case.id: str(chat(variant, case, ())[-1].get("content") or "") for case in cases}
+    texts = {case.id: case.input or "" for case in cases if not case.messages}
+    if not all(_fills(pieces, text) == questions[case] for case, text in texts.items()):
+        pieces, texts = [], {}
+    test = {case.id for case in split.test}
+    rows = []
+    for case, trace in zip(cases, await session.ask(variant, cases), strict=True):
+        if trace.response is None:
+            continue
+        answer, logprobs = trace.response.text, trace.response.label_logprobs
+        if provider.is_cross_fitted(case.source):
+            answer, logprobs = model.predict([questions[case.id]])[0], None
+        text, filled = texts.get(case.id, questions[case.id]), case.id not in texts
+        expected = read_answer(model, answer)
+        labels = model.labels if isinstance(model, ProbabilisticModel) else ()
+        values = [logprobs[label] for label in labels] if logprobs else None
+        rows.append(MeasuredAnswer(case.id, case.id in test, filled, text, expected, values))
+    return pieces, rows
+
+
+def _fills(pieces: Sequence[str], text: str | Mapping[str, Any]) -> str | None:
+    try:
+        return fill_template(pieces, text)
+    except KeyError:
+        return None
+
+
+def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
+    """Compare the answers of an exported classifier with the measured ones; return the median time of one, ms.
+
+    Raises:
+        GateFailed: It answers a case otherwise, or not at all.
+    """
+    with TemporaryDirectory() as work:
+        (Path(work) / "cases.json").write_bytes(orjson.dumps([[row.filled, row.text] for row in measured]))
+        packages = str(Path(np.__file__).parent.parent)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", CHECK, str(folder), packages, work],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            fault = done.stderr.strip().rpartition("\n")[2]
+            raise GateFailed(messages.say("classifier_fails", fault=fault), hint=messages.say("report_fault"))
+        result, shares = json.loads(done.stdout), np.load(Path(work) / "shares.npy")
+    logs = np.log(np.maximum(shares, LEAST))
+    differing = [
+        (row, answer)
+        for place, (row, answer) in enumerate(zip(measured, result["answers"], strict=True))
+        if answer != row.answer or (row.logprobs and np.abs(logs[place] - row.logprobs).max() > SAME)
+    ]
+    if differing:
+        row, answer = differing[0]
+        answers = "" if row.test else messages.say("dev_answers", measured=row.answer, exported=answer)
+        raise GateFailed(
+            messages.say("classifier_differs", n=len(differing), of=len(measured), case=row.case, answers=answers),
+            hint=messages.say("report_fault"),
+        )
+    return float(result["p50_ms"])

@@ -1,0 +1,54 @@
+"""The search of an exported variant: what its client shows a model is what the variant was measured with.
+
+Invariant: settings and documents are those of the variant, or the search refuses. Answers of servers are stored and
+paid for as in a run.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.config import load
+from tuneworthy.config.grants import missing_grants
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.budget import Budget
+from tuneworthy.ladder import messages
+from tuneworthy.retrieval.account import Account
+from tuneworthy.retrieval.library import open_library
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.trust import require
+from tuneworthy.types import Case, Passage, Retrieval
+
+
+class ProjectSearch:
+    """Searches the documents of a project.
+
+    Args:
+        root: The project's folder.
+        retrieval: `retrieval` of an exported `variant.json`.
+
+    Raises:
+        UserError: The project has no documents.
+        Untrusted: It asks for what nobody allowed.
+    """
+
+    def __init__(self, root: Path, retrieval: Mapping[str, Any]) -> None:
+        project = load(root)
+        require(project.root, *missing_grants(project))
+        store = ResponseStore(Folder(project.root).responses)
+        spending = store.spending()
+        budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
+        library = open_library(project, Account(store, budget, project.ladder.grace_s))
+        if library is None:
+            raise UserError(messages.say("no_documents_to_search", root=project.root))
+        self._library, self._retrieval = library, Retrieval(**retrieval)
+
+    def passages(self, text: str) -> Sequence[Passage]:
+        """Return the passages for `text`, best first.
+
+        Raises:
+            UserError: The documents have changed since the variant was measured.
+        """
+        case = Case(id="client", input=text)
+        return asyncio.run(self._library.passages(self._retrieval, [case]))[case.id]
