@@ -232,7 +232,7 @@ say = Catalogue(
         "set_traffic": "Set `economics.requests_per_month`.",
         "no_traffic_to_multiply": "The project sets no traffic, so ten times as much is unknown.",
         "no_api": "No measured option of this project is hosted or paid by the answer, so there is no API to match.",
-        "choose_assumption": "Run `tuneworthy decide --help` for the other assumptions.",
+        "choose_assumption": "Choose another assumption.",
         "needs_large": "dataset, training of a 70B model, and H100 cards to serve it",
         "verdict_now": "Without this assumption: {answer} (recommended: {name}). The stored verdict is unchanged.",
         "server_or_answers": (
