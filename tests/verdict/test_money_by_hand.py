@@ -139,7 +139,7 @@ def test_the_two_scenarios_of_the_article_by_hand() -> None:
     assert (never.status, never.break_even_band) == ("never", (None, None))
     # "Train big, serve small": the 70B needs three H100 ($8,650.50), the 8B that it taught one L4 ($584), and both the
     # upkeep. Trained are both: 14 h x (1 + 70 / 8) = 136.5 h x $1.79 = 244.335, and 48 + 40 hours of work = 7,920.
-    verdict = decide_if("train-big-serve-small", worth_it(economics=Economics(requests_per_month=100_000)))
+    verdict = decide_if("train_big_serve_small", worth_it(economics=Economics(requests_per_month=100_000)))
     rows = {row.option: row for row in verdict.options}
     big, taught = rows["what-if/serve-70b"], rows["fine_tune"]
     # retraining the 8B with its teacher: 195 + (720 + 244.335) / 6 = 355.7225; the 70B: 122.5 h, 195 + 939.275 / 6
@@ -166,7 +166,7 @@ def row(verdict: Verdict, name: str) -> Option:
 def test_what_if_a_7b_model_reaches_the_score_of_the_api() -> None:
     # The article asks it last. The API: 20,000 x $1.02555 = $20,511. A 7B answers 8 / 7 of what an 8B does on an
     # L4, 1,645,652.18 a month: 20,000,000 / 1,645,652.18 = 12.153236 L4 at $584 = $7,097.49.
-    now, then = decide(with_api(economics=BUSY)), decide_if("open-7b-matches-api", with_api(economics=BUSY))
+    now, then = decide(with_api(economics=BUSY)), decide_if("open_7b_matches_api", with_api(economics=BUSY))
     assert row(now, "model/api").usd_per_month == pytest.approx(20_511.00, abs=CENT)
     assert row(then, "what-if/open-7b").usd_per_month == pytest.approx(7_097.49, abs=CENT)
     assert (now.recommendation, then.recommendation) == ("model/api", "what-if/open-7b")
@@ -176,13 +176,13 @@ def test_what_if_a_7b_model_reaches_the_score_of_the_api() -> None:
 
 def test_what_if_the_7b_model_costs_more_than_the_api_at_little_traffic() -> None:
     evidence = with_api(economics=Economics(requests_per_month=10_000))
-    then = decide_if("open-7b-matches-api", evidence)
+    then = decide_if("open_7b_matches_api", evidence)
     # $10.26 against a server of $584
     assert then.recommendation == "model/api" and then.outcome == "do_not_fine_tune"
 
 
 def test_where_the_api_misses_the_target_the_tree_turns_to_training_as_the_article_says() -> None:
-    then = decide_if("open-7b-matches-api", with_api(0.75, economics=BUSY))
+    then = decide_if("open_7b_matches_api", with_api(0.75, economics=BUSY))
     assert (then.outcome, then.recommendation) == ("fine_tune", "what-if/open-7b")
     # The server runs anyway: a tuned model on it costs the upkeep more, whatever the traffic.
     month = row(then, "fine_tune").usd_per_month or 0.0
@@ -191,20 +191,20 @@ def test_where_the_api_misses_the_target_the_tree_turns_to_training_as_the_artic
 
 def test_an_assumption_adds_no_chance_to_meet_the_target() -> None:
     evidence = with_api(0.9)
-    assert evidence.n_options == ASSUMPTIONS["open-7b-matches-api"](evidence).n_options
+    assert evidence.n_options == ASSUMPTIONS["open_7b_matches_api"](evidence).n_options
 
 
 def test_ten_times_the_traffic_and_half_the_price() -> None:
     evidence = with_api(economics=Economics(requests_per_month=100_000))
-    assert row(decide_if("traffic-x10", evidence), "model/api").usd_per_month == pytest.approx(1_025.55, abs=CENT)
-    assert row(decide_if("api-half-price", evidence), "model/api").usd_per_month == pytest.approx(51.28, abs=CENT)
+    assert row(decide_if("traffic_x10", evidence), "model/api").usd_per_month == pytest.approx(1_025.55, abs=CENT)
+    assert row(decide_if("api_half_price", evidence), "model/api").usd_per_month == pytest.approx(51.28, abs=CENT)
 
 
 def test_an_assumption_that_says_nothing_of_a_project_is_an_error() -> None:
     with pytest.raises(UserError, match="sets no traffic"):
-        decide_if("traffic-x10", worth_it())
+        decide_if("traffic_x10", worth_it())
     with pytest.raises(UserError, match="no API to match"):
-        decide_if("open-7b-matches-api", worth_it())
+        decide_if("open_7b_matches_api", worth_it())
 
 
 def test_the_bill_and_the_gain_are_both_of_the_recommended_option() -> None:

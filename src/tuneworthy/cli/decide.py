@@ -29,7 +29,9 @@ SCORE = 21
 @click.command("decide")
 @project_option
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases first; this calls the models.")
-@click.option("--what-if", type=click.Choice(list(ASSUMPTIONS)), help="Verdict under an assumption; not stored.")
+@click.option(
+    "--what-if", type=click.Choice(list(ASSUMPTIONS)), metavar="NAME", help="Verdict under an assumption; not stored."
+)
 @spending_options
 @json_option
 def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None, yes: bool, as_json: bool) -> int:
@@ -40,9 +42,9 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
     fine-tune or ship, 3 do not, 4 undecided.
 
     With `--what-if`, the command shows the verdict under an assumption beside the current one, and exits with 0.
-    `train-big-serve-small`: a 70B model is trained first and teaches the small model that serves.
-    `open-7b-matches-api`: an open 7B model on your own server scores the same as the best API. `traffic-x10` and
-    `api-half-price`: ten times the traffic, half the API prices. The stored verdict stays as it is.
+    `train_big_serve_small`: a 70B model is trained first and teaches the small model that serves.
+    `open_7b_matches_api`: an open 7B model on your own server scores the same as the best API. `traffic_x10` and
+    `api_half_price`: ten times the traffic, half the API prices. The stored verdict stays as it is.
 
     \b
     Example:

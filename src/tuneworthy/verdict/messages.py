@@ -522,18 +522,18 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
 }
 # The assumptions of `decide --what-if`, and what would make each true.
 ASSUMED: Final[Mapping[str, str]] = {
-    "train-big-serve-small": "Assumption: a 70B model is trained first and teaches the small model that serves.",
-    "open-7b-matches-api": "Assumption: an open 7B model on your own server scores the same as the best API.",
-    "traffic-x10": "Assumption: the traffic is ten times as high.",
-    "api-half-price": "Assumption: every API costs half as much.",
+    "train_big_serve_small": "Assumption: a 70B model is trained first and teaches the small model that serves.",
+    "open_7b_matches_api": "Assumption: an open 7B model on your own server scores the same as the best API.",
+    "traffic_x10": "Assumption: the traffic is ten times as high.",
+    "api_half_price": "Assumption: every API costs half as much.",
 }
 TO_MAKE_TRUE: Final[Mapping[str, str]] = {
-    "train-big-serve-small": (
+    "train_big_serve_small": (
         "Train the large model, name it in [models] and [teacher], and run `tuneworthy data distill`."
     ),
-    "open-7b-matches-api": "Add the open model to [models] and measure it: run `tuneworthy run --rung model`.",
-    "traffic-x10": "If the traffic grows, set `economics.requests_per_month` and run `tuneworthy decide`.",
-    "api-half-price": "If prices fall, set the new prices in [models] and run `tuneworthy decide`.",
+    "open_7b_matches_api": "Add the open model to [models] and measure it: run `tuneworthy run --rung model`.",
+    "traffic_x10": "If the traffic grows, set `economics.requests_per_month` and run `tuneworthy decide`.",
+    "api_half_price": "If prices fall, set the new prices in [models] and run `tuneworthy decide`.",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",

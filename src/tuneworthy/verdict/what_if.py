@@ -36,7 +36,7 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
     return replace(
         verdict,
         reasons=[join_sentences(messages.ASSUMED[name], verdict.reasons[0]), *verdict.reasons[1:2], known],
-        options=[*verdict.options, *([_large_model(evidence)] if name == "train-big-serve-small" else [])],
+        options=[*verdict.options, *([_large_model(evidence)] if name == "train_big_serve_small" else [])],
         next_action=NextAction(command="", why=messages.TO_MAKE_TRUE[name]),
     )
 
@@ -130,8 +130,8 @@ def _half_price(evidence: Evidence) -> Evidence:
 
 
 ASSUMPTIONS: Final[Mapping[str, Callable[[Evidence], Evidence]]] = {
-    "train-big-serve-small": _train_big,
-    "open-7b-matches-api": _open_model,
-    "traffic-x10": _more_traffic,
-    "api-half-price": _half_price,
+    "train_big_serve_small": _train_big,
+    "open_7b_matches_api": _open_model,
+    "traffic_x10": _more_traffic,
+    "api_half_price": _half_price,
 }
