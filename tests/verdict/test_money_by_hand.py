@@ -174,6 +174,18 @@ def test_what_if_a_7b_model_reaches_the_score_of_the_api() -> None:
     assert "model/api" in then.reasons[-1] and "unchanged" in then.reasons[-1]
 
 
+def test_each_option_says_what_it_costs_at_any_traffic() -> None:
+    # 50,000,000 requests: the API 50,000 x $1.02555; training 50,000,000 / 1,439,945.66 = 34.723532 L4, and the upkeep
+    verdict = decide(with_api(economics=BUSY))
+    costs = {option.option: option.running for option in verdict.options}
+    assert all(costs.values())
+    for name, usd in (("model/api", 51_277.50), ("fine_tune", 20_278.54 + 319.18)):
+        running = costs[name]
+        assert running is not None and running.monthly_usd(50_000_000) == pytest.approx(usd, abs=CENT)
+    for option in verdict.options:
+        assert option.running and option.running.monthly_usd(20_000_000) == option.usd_per_month
+
+
 def test_what_if_the_7b_model_costs_more_than_the_api_at_little_traffic() -> None:
     evidence = with_api(economics=Economics(requests_per_month=10_000))
     then = decide_if("open_7b_matches_api", evidence)

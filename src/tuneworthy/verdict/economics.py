@@ -181,6 +181,7 @@ def economics(
         why=_why(point, band, traffic) if saves or usd else messages.say("no_bill" if usd == 0 else "bill_unknown"),
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
+        running=point.tuned,
         break_even_month=ceil(months - 1e-9) if status == "pays" and months is not None else None,
         usd_per_1k={
             "reference": usd,

@@ -73,6 +73,7 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         eligible=_eligible(evidence, rung),
         usd_per_1k=running.usd_per_1k,
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        running=running,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
@@ -118,6 +119,7 @@ def training_option(evidence: Evidence, money: EconomicsResult) -> Option:
         score=bounds[0] if bounds else None,
         usd_per_1k=money.usd_per_1k.get("tuned_served"),
         usd_per_month=None if traffic is None else money.monthly_usd,
+        running=money.running,
         one_off_usd=money.one_off_usd,
         needs=messages.say("needs_training") if bounds else messages.say("needs_pilot"),
     )

@@ -63,6 +63,7 @@ def _large_model(evidence: Evidence) -> Option:
         rung=TUNED,
         kind="fine_tune",
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        running=running,
         one_off_usd=one_off_usd(large),
         needs=messages.say("needs_large"),
     )
