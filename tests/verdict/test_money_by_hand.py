@@ -295,7 +295,7 @@ def test_a_tuned_model_on_a_server_is_no_saving_against_an_api_that_costs_less()
 
 
 def test_the_page_on_money_has_the_rates_of_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "money.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "economics.md").read_text()
     assert hardware_date() in page
     for name in get_args(HardwareName):
         row = hardware(name)
