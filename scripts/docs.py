@@ -246,7 +246,8 @@ def kind_of(schema: dict[str, Any], value: dict[str, Any]) -> str:
     if "prefixItems" in value:
         return "list [" + ", ".join(kind_of(schema, one) for one in value["prefixItems"]) + "]"
     if value.get("type") == "array":
-        return f"list of {kind_of(schema, value['items'])}"
+        pair = value.get("prefixItems")
+        return f"pair of {kind_of(schema, pair[0])}" if pair else f"list of {kind_of(schema, value['items'])}"
     names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
     name = names.get(value.get("type", ""), "table")
     limits = [f"{sign} {value[key]:g}" for key, sign in LIMITS.items() if key in value]

@@ -17,7 +17,7 @@ from zlib import crc32
 
 import numpy as np
 from scipy.special import ndtri
-from scripts.simulations.truth import CAUSES, INPUT_TOKENS, OUTPUT_TOKENS, SAMPLED, Key, World
+from scripts.simulations.truth import CAPACITY, CAUSES, INPUT_TOKENS, OUTPUT_TOKENS, SAMPLED, Key, World
 
 from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.splits import Split
@@ -393,6 +393,7 @@ def project_of(world: World) -> Project:
     economics: dict[str, Any] = {"requests_per_month": world.requests} if "traffic" in world.knows else {}
     if "costs" in world.knows:  # they are what the project file has by default
         economics |= {name: getattr(Economics(), name) for name in SPREADING}
+        economics |= {"serve_capacity_per_month": CAPACITY}
     economics |= {"usd_per_wrong_answer": world.worth} if world.worth is not None else {}
     limits: dict[str, Any] = {"on_device": world.on_device}
     limits |= {"p95_ms": world.p95_ms} if world.p95_ms else {}

@@ -28,8 +28,8 @@ from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
 from tuneworthy.verdict import probes
 from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.bills import bills_of, smallest_usd
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import bills_of, smallest_usd
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best
 from tuneworthy.verdict.next_action import RungCost

@@ -360,6 +360,8 @@ baseline = "{models[0].name}"
 
 [economics]
 # requests_per_month =                   # your traffic: set it to see each option's monthly bill
+# serve_hardware = "l4"                  # what a model of your own runs on: cpu, consumer, l4 or h100
+# serve_params_b = 8                     # its size, billions of parameters
 """
 
 

@@ -73,6 +73,8 @@ def test_a_fault_has_its_line_and_the_nearest_name(
             "usd_per_wrong_answer = 1e308",
             "economics.usd_per_wrong_answer must be less than 1000000000000000",
         ),
+        ("economics", "ranges = { costs = [2, 1] }", "The low end of a range (2) is above its high end (1)."),
+        ("economics", "ranges = { success = [0, 1] }", "must be greater than 0"),
         ("economics", "serve_capacity_per_month = 1e-300", "must be greater than or equal to 1"),
         ("split", "seed = -1", "split.seed must be greater than or equal to 0"),
         ("split", "seed = 4294967296", "split.seed must be less than 4294967296"),

@@ -82,7 +82,7 @@ def test_a_page_has_one_first_heading_with_and_without_a_verdict() -> None:
 
 def test_the_money_says_what_training_is_assumed_to_cost() -> None:
     money = facts(stored(worth_it()))["Cost"]
-    assert "$5,785 up front" in money and "$984 per month" in money
+    assert "$5,785 up front" in money and "$903 per month" in money
     assert "no cost per call" in facts(stored(worth_it(economics=NEVER)))["Cost"]
 
 

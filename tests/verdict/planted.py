@@ -13,7 +13,7 @@ from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.stats import clopper_pearson, wilson
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast
-from tuneworthy.verdict.economics import Bill
+from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.training_facts import (

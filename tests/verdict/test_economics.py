@@ -19,16 +19,8 @@ from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import EconomicsResult
-from tuneworthy.verdict.economics import (
-    Bill,
-    bills_of,
-    can_pay,
-    cost_is_a_reason,
-    economics,
-    known_usd,
-    monthly_saving,
-    worth_from,
-)
+from tuneworthy.verdict.bills import Bill, bills_of, known_usd
+from tuneworthy.verdict.economics import can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROUND: dict[str, Any] = {
@@ -39,15 +31,19 @@ ROUND: dict[str, Any] = {
     "serve_usd_per_month": 300,
     "serve_capacity_per_month": 1_000_000,
     "upkeep_usd_per_month": 200,
+    "hours_retrain": 0,
     "horizon_months": 12,
+    "ranges": {"costs": (1, 1), "capacity": (1, 1), "success": (1, 1)},
 }
-"""One-off $6,000, which is $500 a month of the horizon; $500 a month to serve and keep."""
+"""One-off $6,000, which is $500 a month of the horizon; $500 a month to serve and keep; nothing is a range."""
 
 
 def pays(usd: float | None, traffic: float | None, gain: float | None = None, **changed: Any) -> EconomicsResult:
     """The result against an option that costs `usd` a thousand answers."""
     return economics(
-        Bill(name="best", usd_per_1k=usd), Economics(requests_per_month=traffic, **(ROUND | changed)), gain
+        Bill(name="best", usd_per_1k=usd),
+        Economics(requests_per_month=traffic, **(ROUND | changed)),
+        None if gain is None else (gain, gain),
     )
 
 
@@ -96,8 +92,9 @@ def test_serving_that_is_paid_by_the_answer_by_hand() -> None:
 
 def test_training_costs_count() -> None:
     found = pays(10.0, 100_000, train_hours=100, gpu_usd_per_hour=6)
+    # $600 more once, which is $50 of each month, and $600 again every six months: 1,150 / 0.01
     assert found.one_off_usd == 6600
-    assert found.break_even_requests_per_month == pytest.approx(105_000)
+    assert found.break_even_requests_per_month == pytest.approx(115_000)
 
 
 PRICED = Price(rates=TokenRates(input=2.0, output=10.0, cached_input=0.2), batch_factor=0.5)
@@ -152,41 +149,52 @@ def test_a_loss_of_quality_counts_against_training() -> None:
 BUSY = Economics(requests_per_month=20_000_000)
 
 
+def costs(usd: float | None) -> Bill:
+    return Bill(name="best", usd_per_1k=usd)
+
+
 def test_a_large_bill_is_a_reason_where_a_smaller_model_was_measured() -> None:
-    # 20 servers at $584, $400 of upkeep, $482 a month of the horizon: three quarters to five quarters of it
-    low, high = monthly_saving(1.02555, BUSY) or (0.0, 0.0)
-    assert (low, high) == (pytest.approx(4808, abs=1), pytest.approx(11089, abs=1))
-    assert cost_is_a_reason(1.02555, 1.02555, BUSY, 0.05) is True
-    assert cost_is_a_reason(1.02555, 1.02555, BUSY, None) is None
-    assert cost_is_a_reason(1.02555, None, BUSY, 0.05) is None
-    assert cost_is_a_reason(1.02555, 1.02555, BUSY, 1.0) is None
+    # A bill of 20,511.00. An L4 takes 1,439,945.66 requests of 600 and 60 tokens, so 13.889413 of them at $584 are
+    # 8,111.42: at 0.7 of the capacity 11,587.74, at 1.4 of it 5,793.87. Upkeep 195 + 745.06 / 6 = 319.18, of which
+    # the project gives nothing, so that every hour counts 1.25 and 0.75 times.
+    # worst: one-off 64 h * 1.25 * 90 + 17.5 h * 1.79 = 7,231.325, twice, a twelfth of it 1,205.22;
+    #        upkeep 243.75 + (10 h * 90 + 31.325) / 6 = 398.97
+    # best:  one-off 0.75 * 5,785.06 = 4,338.795, a twelfth 361.57; upkeep 146.25 + (540 + 18.795) / 6 = 239.38
+    low, high = monthly_saving(costs(1.02555), BUSY) or (0.0, 0.0)
+    assert low == pytest.approx(20_511 - 11_587.74 - 1_205.22 - 398.97, abs=0.01)
+    assert high == pytest.approx(20_511 - 5_793.87 - 361.57 - 239.38, abs=0.01)
+    assert cost_is_a_reason(costs(1.02555), 1.02555, BUSY, 0.05) is True
+    assert cost_is_a_reason(costs(1.02555), 1.02555, BUSY, None) is None
+    assert cost_is_a_reason(costs(1.02555), None, BUSY, 0.05) is None
+    assert cost_is_a_reason(costs(1.02555), 1.02555, BUSY, 1.0) is None
 
 
 def test_a_saving_below_a_fifth_of_what_is_paid_today_is_no_reason() -> None:
-    assert cost_is_a_reason(0.1, 1.0, BUSY, 0.01) is False
-    assert cost_is_a_reason(0.0, 0.0, BUSY, 0.0) is False
+    assert cost_is_a_reason(costs(0.1), 1.0, BUSY, 0.01) is False
+    assert cost_is_a_reason(costs(0.0), 0.0, BUSY, 0.0) is False
 
 
 def test_without_traffic_only_a_break_even_that_nobody_reaches_refutes_the_cost() -> None:
-    assert cost_is_a_reason(1.0, 1.0, Economics(), 0.05) is None
-    assert cost_is_a_reason(0.01, 0.01, Economics(), 0.001) is False
-    assert cost_is_a_reason(None, 1.0, BUSY, 0.05) is None
+    assert cost_is_a_reason(costs(1.0), 1.0, Economics(), 0.05) is None
+    assert cost_is_a_reason(costs(0.01), 0.01, Economics(), 0.001) is False
+    assert cost_is_a_reason(costs(None), 1.0, BUSY, 0.05) is None
 
 
 def test_money_decides_only_where_a_wrong_answer_has_a_price() -> None:
-    assert can_pay(0.0, 0.3, Economics(requests_per_month=10)) is True
+    free, gain = costs(0.0), (0.0, 0.3)
+    assert can_pay(free, gain, Economics(requests_per_month=10)) is True
     valued = Economics(requests_per_month=1000, usd_per_wrong_answer=0.01)
-    assert can_pay(0.0, 0.3, valued) is False and can_pay(None, 0.3, valued) is None
-    assert can_pay(0.0, 0.3, Economics(usd_per_wrong_answer=0.01)) is None
-    assert can_pay(0.0, 0.3, valued.model_copy(update={"usd_per_wrong_answer": 100.0})) is True
+    assert can_pay(free, gain, valued) is False and can_pay(None, gain, valued) is None
+    assert can_pay(free, gain, Economics(usd_per_wrong_answer=0.01)) is None
+    assert can_pay(free, gain, valued.model_copy(update={"usd_per_wrong_answer": 100.0})) is True
 
 
 def test_the_value_of_a_wrong_answer_from_which_it_pays_by_hand() -> None:
     # (500 + 500) dollars a month over 10,000 better answers
     settings_ = Economics(requests_per_month=100_000, **ROUND)
-    assert worth_from(0.0, 0.1, settings_) == pytest.approx(0.1)
-    assert worth_from(0.0, 0.1, Economics()) is None
-    assert worth_from(None, 0.1, settings_) is None  # the bill that training would replace is not known
+    assert worth_from(costs(0.0), 0.1, settings_) == pytest.approx(0.1)
+    assert worth_from(costs(0.0), 0.1, Economics()) is None
+    assert worth_from(costs(None), 0.1, settings_) is None  # the bill that training would replace is not known
 
 
 def test_ownership_is_named_and_is_not_a_price() -> None:
@@ -195,10 +203,11 @@ def test_ownership_is_named_and_is_not_a_price() -> None:
 
 
 def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_project_file() -> None:
-    for name in Economics.model_fields.keys() - {"requests_per_month", "usd_per_wrong_answer"}:
+    for name in Economics.model_fields.keys() - {"requests_per_month", "usd_per_wrong_answer", "ranges"}:
         row = economics(None, Economics()).assumptions[name]
-        assert row.source and row.mark in {"published", "computed", "assumed"} and row.date == "2026-11-24", name
-        own = 1.0 if name == "serve_capacity_per_month" else 0.5
+        dates = {"2026-11-24", "2026-11-28"}
+        assert row.source and row.mark in {"published", "computed", "assumed"} and row.date in dates, name
+        own: Any = {"serve_capacity_per_month": 1.0, "serve_hardware": "h100"}.get(name, 0.5)
         mine = economics(None, Economics(**{name: own})).assumptions[name]
         assert (mine.value, mine.source, mine.mark) == (own, "project file", "project")
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.verdict.planted import RUNGS, differences, failures, project, rung
+from tests.verdict.planted import RUNGS, differences, failures, project, rung, trained
 
-from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.config.ladder import Constraints, Economics, Ranges
 from tuneworthy.constraints import violation
 from tuneworthy.verdict import facts as facts_module
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import MOST_REQUESTS, Bill
+from tuneworthy.verdict.economics import MOST_REQUESTS
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import facts_of
 from tuneworthy.verdict.gates import run_gates
@@ -78,7 +78,7 @@ def drawn(seed: int) -> Evidence:
         cause = "knowledge"
     rest: Any = "unexplained" if cause != "unexplained" else "format"
     confirmed = None if chance(0.5) else chance(0.5)
-    return project(
+    evidence = project(
         *rungs,
         target=target,
         margin=float(rng.choice([0.01, 0.05, 0.1])),
@@ -99,6 +99,29 @@ def drawn(seed: int) -> Evidence:
         has_examples=chance(0.9),
         motivation=rng.choice([None, "cost", "latency", "style"]),
     )
+    return _with_money(evidence, rng)
+
+
+def _with_money(evidence: Evidence, rng: np.random.Generator) -> Evidence:
+    """The same with tokens, servers of one's own, and ranges drawn too."""
+
+    def pair(low: float, high: float) -> tuple[float, float]:
+        return (float(rng.uniform(low, 1.0)), float(rng.uniform(1.0, high))) if rng.random() < 0.3 else (1.0, 1.0)
+
+    bills = {}
+    for name, bill in evidence.bills.items():
+        hosted = evidence.rungs[name].hosted
+        own = not bill.usd_per_1k and not hosted and name != "classical" and rng.random() < 0.5
+        tokens = {"input_tokens": float(rng.uniform(50, 1500)), "output_tokens": float(rng.uniform(1, 150))}
+        bills[name] = replace(bill, own_server=bool(own), **(tokens if rng.random() < 0.7 else {}))
+    ranges = Ranges(traffic=pair(0.5, 2.0), price=pair(0.5, 1.2), wrong_answer=pair(0.2, 3.0))
+    numbers: dict[str, Any] = {"ranges": ranges, "serve_hardware": str(rng.choice(["cpu", "consumer", "l4", "h100"]))}
+    numbers |= {"serve_params_b": float(rng.choice([0.5, 8.0]))}
+    if rng.random() < 0.3:  # costs of one's own, which are no range
+        numbers |= {"upkeep_usd_per_month": 0.0, "hours_retrain": 0.0, "hours_data": 1.0, "hours_engineering": 0.0}
+        numbers |= {"serve_capacity_per_month": float(rng.choice([1e4, 1e6, 1e8]))}
+    known = {name: getattr(evidence.economics, name) for name in ("requests_per_month", "usd_per_wrong_answer")}
+    return replace(evidence, bills=bills, economics=Economics(**known, **numbers))
 
 
 def _absent(named: bool, documents: bool) -> list[str]:
@@ -128,7 +151,7 @@ def without_prices(evidence: Evidence) -> Evidence:
 
     rungs = {name: one if name == "classical" else unpriced(one) for name, one in evidence.rungs.items()}
     bills = {
-        name: one if name == "classical" else Bill(name=one.name, usd_per_1k=None)
+        name: one if name == "classical" else replace(one, usd_per_1k=None, price=None)
         for name, one in evidence.bills.items()
     }
     return replace(evidence, rungs=rungs, bills=bills, smaller_usd=None)
@@ -189,6 +212,62 @@ def turned(fact: str, answers: Answers) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("fact", REMOVED)
 def test_removing_a_fact_never_turns_an_answer_around(fact: str, answers: Answers) -> None:
     assert not turned(fact, answers), turned(fact, answers)
+
+
+MORE = range(10_000, 10_600)
+
+
+def both(evidence: Evidence) -> Evidence:
+    return REMOVED["traffic"](without_prices(evidence))
+
+
+@pytest.mark.parametrize("remove", [REMOVED["traffic"], without_prices, both])
+def test_without_traffic_or_prices_what_was_undecided_stays_undecided(remove: Callable[[Evidence], Evidence]) -> None:
+    firm = []
+    for evidence in map(drawn, MORE):
+        if ruling_of(evidence) is None and (after := ruling_of(remove(evidence))) is not None:
+            firm.append((evidence.economics, after))
+    assert not firm, firm
+
+
+def shipped(seed: int) -> Evidence:
+    """A tuned model on a server of one's own, against an option that is paid by the answer or has a server too."""
+    rng = np.random.default_rng(seed)
+    evidence = trained()
+    usd = float(rng.choice([0.0, 0.1, 1.0, 5.0]))
+    delta = float(rng.uniform(-0.08, 0.12))
+    tuned = replace(
+        evidence.rungs["fine_tune"],
+        score=round(0.7 + delta, 3),
+        reason_code=str(rng.choice(["better", "no_worse"])),
+        latency_p95_ms=float(rng.choice([100.0, 200.0, 400.0])),
+    )
+    rungs = {**evidence.rungs, "fine_tune": tuned, "model": replace(evidence.rungs["model"], usd_per_1k=usd)}
+    bills = {**evidence.bills, "model": replace(evidence.bills["model"], usd_per_1k=usd, own_server=usd == 0)}
+    bills["fine_tune"] = replace(bills["fine_tune"], own_server=True, tuned=True)
+    margin = float(rng.choice([0.05, 0.1]))
+    traffic = float(10 ** rng.uniform(2, 7)) if rng.random() < 0.9 else None
+    return replace(
+        evidence,
+        rungs=rungs,
+        bills=bills,
+        margin=margin,
+        differences=differences(rungs.values(), margin),
+        economics=Economics(requests_per_month=traffic),
+    )
+
+
+@pytest.mark.parametrize("fact", ["traffic", "prices"])
+def test_after_training_removing_traffic_or_prices_never_turns_an_answer_around(fact: str) -> None:
+    outcomes, turns = Counter(), []
+    for seed in range(150):
+        evidence = shipped(seed)
+        before, after = decide(evidence), decide(REMOVED[fact](evidence))
+        outcomes[before.outcome] += 1
+        if after.outcome not in {before.outcome, Outcome.UNDECIDED}:
+            turns.append((seed, before.outcome, after.outcome))
+    assert not turns, turns
+    assert min(outcomes[one] for one in (Outcome.SHIP, Outcome.DO_NOT_SHIP, Outcome.UNDECIDED)) >= 5, outcomes
 
 
 def test_the_drawn_projects_have_all_outcomes_by_many_rules(answers: Answers) -> None:

@@ -11,8 +11,9 @@ from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, wo
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason, spread
+from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict.evidence import Evidence, SearchEvidence
 from tuneworthy.verdict.facts import DecisionFacts
 from tuneworthy.verdict.outcome import Ruling
@@ -85,17 +86,18 @@ def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> No
 
 
 def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:
-    assert spread(Economics(), 0.75).hours_data == 0.75 * Economics().hours_data
-    own = Economics(hours_data=40.0)
-    assert spread(own, 0.75).hours_data == 40.0
-    assert spread(own, 0.75).upkeep_usd_per_month == 0.75 * own.upkeep_usd_per_month
-    every = {name: getattr(own, name) for name in SPREADING}
+    every: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING}
+    every |= {"serve_capacity_per_month": 1e6, "ranges": {"success": (1.0, 1.0)}}
     usd = 5.0
+
+    def value(**known: Any) -> bool | None:
+        return cost_is_a_reason(Bill(name="large", usd_per_1k=usd), usd, Economics(**known), 0.1)
+
     traffic = next(
         n for n in range(100_000, 2_000_000, 5_000)
-        if cost_is_a_reason(usd, usd, Economics(requests_per_month=n), 0.1) is None
+        if value(requests_per_month=n) is None
     )  # fmt: skip
-    assert cost_is_a_reason(usd, usd, Economics(requests_per_month=traffic, **every), 0.1) is not None
+    assert value(requests_per_month=traffic, **every) is not None
     dear = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=usd)
     evidence = large_today(economics=Economics(requests_per_month=traffic))
     rungs = {name: dear if name == "baseline" else one for name, one in evidence.rungs.items()}

@@ -12,7 +12,7 @@ from tuneworthy.config import Project
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import Savings, TokenSaving
-from tuneworthy.verdict.evidence import without_tuned
+from tuneworthy.verdict.bills import bills_of
 from tuneworthy.verdict.savings import savings_of, savings_sentence
 
 
@@ -42,9 +42,9 @@ def record(*rows: RungRecord) -> RunRecord:
     return run_record(*rows, best=rows[-1].rung, variants=variants)
 
 
-def found(one: Project, *rows: RungRecord) -> Savings | None:
-    run_ladder = record(*rows)
-    return savings_of(one, run_ladder, without_tuned(run_ladder, one))
+def found(one: Project, *rows: RungRecord, against: str = "few_shot") -> Savings | None:
+    bills = bills_of(one, record(*rows))
+    return savings_of(bills.get(against), bills.get("fine_tune"))
 
 
 TODAY = row("few_shot", 400.0, 10.0, usd_per_1k=0.5, status=RungStatus.ADOPTED)
@@ -71,3 +71,11 @@ def test_nothing_is_told_before_a_tuned_variant_was_put_to_test_or_where_tokens_
     assert found(project(), TODAY) is None and savings_sentence(None) == ""
     assert found(project(), TODAY, row("fine_tune", 100.0, 5.0, score=None)) is None
     assert found(project(), TODAY, row("fine_tune", None, None)) == Savings(against="few_shot/x")
+
+
+def test_what_is_saved_is_told_against_the_option_that_would_be_replaced() -> None:
+    told = found(project(), row("baseline", 50.0, 9.0), TODAY, TUNED, against="baseline")
+    assert told is not None and (told.against, told.input_tokens) == (
+        "baseline/x",
+        TokenSaving(before=50.0, tuned=100.0),
+    )

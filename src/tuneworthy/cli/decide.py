@@ -17,6 +17,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
 from tuneworthy.verdict.messages import answer_of, error_share, marked
 from tuneworthy.verdict.run import decide_project
+from tuneworthy.verdict.what_if import ASSUMPTIONS
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 # Columns of a terminal that the table fits.
@@ -28,14 +29,22 @@ SCORE = 21
 @click.command("decide")
 @project_option
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases first; this calls the models.")
+@click.option(
+    "--what-if", type=click.Choice(list(ASSUMPTIONS)), metavar="NAME", help="Verdict under an assumption; not stored."
+)
 @spending_options
 @json_option
-def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
+def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
     Shows the answer, the options side by side, and the next step, from the last run. Once a fine-tuned model has
     been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
     fine-tune or ship, 3 do not, 4 undecided.
+
+    With `--what-if`, the command shows the verdict under an assumption beside the current one, and exits with 0.
+    `train_big_serve_small`: a 70B model is trained first and teaches the small model that serves.
+    `open_7b_matches_api`: an open 7B model on your own server scores the same as the best API. `traffic_x10` and
+    `api_half_price`: ten times the traffic, half the API prices. The stored verdict stays as it is.
 
     \b
     Example:
@@ -44,9 +53,11 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     project = load(root)
     if probe:
         agree_to_spend(project, max_usd, yes)
-    verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note))
+    verdict = run_async(
+        decide_project(project, probe=probe, max_usd=max_usd, what_if=what_if, progress=AnswerProgress(), waiting=note)
+    )
     print_result(as_json, verdict.to_dict(), partial(show, target=project.task.target), verdict)
-    return EXIT[verdict.outcome]
+    return 0 if what_if else EXIT[verdict.outcome]
 
 
 def show(verdict: Verdict, target: float | None) -> None:

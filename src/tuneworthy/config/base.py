@@ -15,6 +15,7 @@ class Section(BaseModel):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Chance = Annotated[float, Field(gt=0, le=1)]
 # No amount, number of requests or time is above it: products of several stay finite.
 _MOST: Final = 1e15
 Positive = Annotated[float, Field(gt=0, lt=_MOST)]

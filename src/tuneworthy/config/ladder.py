@@ -2,9 +2,10 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from tuneworthy.config.base import Count, NonNegative, Parameters, Positive, Section, Share
+from tuneworthy.config import messages
+from tuneworthy.config.base import Chance, Count, NonNegative, Parameters, Positive, Section, Share
 from tuneworthy.config.strangers import open_name
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
@@ -62,6 +63,36 @@ class Constraints(Section):
     """Limit of the cost of a thousand answers, US dollars."""
 
 
+# The cards and machines of `verdict/hardware.json`.
+HardwareName = Literal["cpu", "consumer", "l4", "h100"]
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(messages.say("range_falls", low=pair[0], high=pair[1]))
+    return pair
+
+
+Factors = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
+
+
+class Ranges(Section):
+    """How far the true number may be from the estimate: a low and a high factor of it."""
+
+    traffic: Factors = (1.0, 1.0)
+    """Of `requests_per_month`."""
+    price: Factors = (1.0, 1.0)
+    """Of what a provider charges, until training has paid back."""
+    costs: Factors = (0.75, 1.25)
+    """Of the costs of training and upkeep that the project file does not set."""
+    capacity: Factors = (0.7, 1.4)
+    """Of the computed number of requests that a server can take."""
+    success: Annotated[tuple[Chance, Chance], AfterValidator(_rising)] = (0.5, 1.0)
+    """Chance that a training reaches what is hoped for; at 0.5, the one-off costs are paid twice."""
+    wrong_answer: Factors = (1.0, 1.0)
+    """Of `usd_per_wrong_answer`."""
+
+
 class Economics(Section):
     """What training, serving and a better answer cost; `decide --json` names the source of each default."""
 
@@ -81,18 +112,31 @@ class Economics(Section):
     """GPU time of all trainings, pilot and repeats included, hours."""
     gpu_usd_per_hour: NonNegative = 1.79
     """Price of the GPU that trains, US dollars an hour."""
-    serve_usd_per_month: NonNegative = 584.0
-    """Price of one server of the fine-tuned model, US dollars a month."""
-    serve_capacity_per_month: Annotated[float, Field(ge=1, lt=1e15)] = 1_000_000.0
-    """Requests that one such server can take in a month, peaks allowed for."""
+    serve_hardware: HardwareName = "l4"
+    """What a model of your own runs on: a machine without a GPU, a consumer card, an L4 or an H100."""
+    serve_params_b: Positive = 8.0
+    """Size of that model, billions of parameters."""
+    serve_load: Chance = 0.2
+    """Average load of its servers as a share of full load; traffic has peaks."""
+    serve_usd_per_month: NonNegative | None = None
+    """Price of one such server, US dollars a month. Not set: computed from `serve_hardware` and `serve_params_b`."""
+    serve_capacity_per_month: Annotated[float, Field(ge=1, lt=1e15)] | None = None
+    """Requests that one such server can take in a month, peaks allowed for. Not set: computed from the tokens of an
+    answer too."""
     serve_usd_per_1k: NonNegative = 0.0
     """What a thousand answers of the fine-tuned model cost beside that, US dollars (serving paid by the token)."""
-    upkeep_usd_per_month: NonNegative = 400.0
-    """Watching, measuring again and training again, US dollars a month."""
+    upkeep_usd_per_month: NonNegative = 195.0
+    """Watching the fine-tuned model and measuring it again, US dollars a month."""
+    hours_retrain: NonNegative = 8.0
+    """Work of training the model again on newer data, hours; `train_hours` of GPU time are added."""
+    retrain_months: Positive = 6.0
+    """Months from one training to the next."""
     horizon_months: Positive = 12.0
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
     """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""
+    ranges: Ranges = Field(default_factory=Ranges)
+    """How far these numbers may be from the truth."""
 
 
 class Waiver(Section):

@@ -16,6 +16,7 @@ say = Catalogue(
         "missing_key": "{where}: The key {key} is missing.",
         "invalid_value": "{where}: {key} must {rule}, but it is {got}.",
         "not_sendable": "Sampling parameters are texts, finite numbers, booleans, and lists and tables of them.",
+        "range_falls": "The low end of a range ({low:g}) is above its high end ({high:g}).",
         "rule_broken": "{where}: {reason}",
         # a model named on the command line
         "model_without_name": "{text!r} names no model.",

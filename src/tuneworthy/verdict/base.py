@@ -6,12 +6,16 @@ Values only. Each part is computed in a file of its own and stored or shown as p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
+from tuneworthy.verdict.serving import RunningCost
+
+# The rung of tuned models.
+TUNED: Final = "fine_tune"
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
@@ -176,10 +180,13 @@ class EconomicsResult:
     """Whether training pays.
 
     Attributes:
-        status: `pays` (breaks even within the horizon), `never`, `unknown` (no traffic given), or `not_applicable`
-            (a hard constraint decides, not money).
+        status: `pays` (breaks even within the horizon over all ranges), `never`, `unknown` (no traffic given, or the
+            ranges leave it open), or `not_applicable` (a hard constraint decides, not money).
         why: What the status rests on, as a sentence.
+        reference: Name of the option whose bill and score training is compared with; None before a run.
         break_even_requests_per_month: Traffic at which training pays within the horizon; None if at none.
+        break_even_band: The same at the best and at the worst end of every range.
+        running: What the tuned model costs to run.
         break_even_month: Month in which it has paid back at the project's traffic; None if never or not known.
         usd_per_1k: Cost of a thousand answers by option (`reference`, `reference_discounted`, `tuned_served`).
         one_off_usd: Of the tuned option: data, work and training.
@@ -191,7 +198,10 @@ class EconomicsResult:
 
     status: EconomicsStatus
     why: str = ""
+    reference: str | None = None
     break_even_requests_per_month: float | None = None
+    break_even_band: tuple[float | None, float | None] = (None, None)
+    running: RunningCost | None = None
     break_even_month: int | None = None
     usd_per_1k: Mapping[str, float | None] = field(default_factory=dict)
     one_off_usd: float | None = None
@@ -214,8 +224,9 @@ class Option:
         target: Whether it meets the target; None without a target.
         violates: The constraint that it breaks; "" if it breaks none.
         eligible: Whether the constraints allow it; None if a measured interval contains the limit.
-        usd_per_1k: A thousand answers, US dollars; None if not known.
-        usd_per_month: At the project's traffic.
+        usd_per_1k: A thousand answers, US dollars; None if not known. Servers of one's own are not in it.
+        usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
+        running: The same at any traffic; None if nothing is known of it.
         one_off_usd: Once, before it can run.
         needs: What is missing before it can run tomorrow; "" if nothing is.
         notes: What marks it, such as a constant answer.
@@ -233,6 +244,7 @@ class Option:
     eligible: bool | None = True
     usd_per_1k: float | None = None
     usd_per_month: float | None = None
+    running: RunningCost | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     latency_p95_ci: tuple[float, float | None] | None = None

@@ -22,10 +22,10 @@ from tuneworthy.verdict.base import (
 from tuneworthy.verdict.economics import economics, worth_from
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model, facts_of, most_gain
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model, facts_of, gain_over, most_gain
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
-from tuneworthy.verdict.options import open_latency, options_of, shown_better
+from tuneworthy.verdict.options import open_latency, options_of, shown_better, training_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.recommendation import is_saving
 from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
@@ -50,6 +50,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
     reasons = reasons_of(evidence, facts)
     chosen = facts.recommendation
     money = money_of(evidence, chosen)
+    options = options if evidence.tuned else [*options, training_option(evidence, money)]
     if evidence.tuned is not None and not evidence.stale:
         rung = chosen.rung if chosen else None
         trained = replace(evidence, recommended=rung, training_reasons=reasons, money=money)
@@ -81,13 +82,14 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
 
 
 def money_of(evidence: Evidence, reference: Option | None) -> EconomicsResult:
-    """Return what training costs and saves against the option that would be replaced."""
-    gain = evidence.forecast.ci95[0] if evidence.forecast.ci95 is not None else None
-    bill = evidence.bills.get(reference.rung) if reference else None
-    found = economics(bill, evidence.economics, gain)
-    if evidence.economics.usd_per_wrong_answer is not None or reference is None:
+    """Return what training costs and saves against one option: the bill and the score are both of that option."""
+    settings = evidence.economics
+    bill = evidence.bill(evidence.rungs[reference.rung]) if reference else None
+    tuned = evidence.bill(evidence.tuned) if evidence.tuned else None
+    found = economics(bill, settings, gain_over(evidence, reference), tuned)
+    if settings.usd_per_wrong_answer is not None or bill is None:
         return found
-    worth = worth_from(reference.usd_per_1k, most_gain(evidence, reference.score or 0.0), evidence.economics)
+    worth = worth_from(bill, most_gain(evidence, reference), settings)
     return found if worth is None else replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth)))
 
 

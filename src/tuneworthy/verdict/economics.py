@@ -1,170 +1,209 @@
-"""Whether training pays: what an answer costs today against data, training, serving and upkeep.
+"""Whether training pays: what an option costs to run against data, training, serving and upkeep.
 
-Pure arithmetic over the record of a run, the price table and the section `[economics]`, whose defaults have their
-sources in `economics.json`. Invariants: more traffic never makes "pays" into "never"; a dearer API never raises the
-break-even volume; every number used is named with its source.
+Pure arithmetic over the record of a run, the price table, `hardware.json` and the section `[economics]`, whose
+defaults have their sources in `economics.json`. One option is the reference: training is compared with its bill and
+with its score. Invariants: more traffic never makes "pays" into "never"; a dearer API never raises the break-even
+volume; every number used is named with its source.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from math import ceil, inf, log
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.config.project import Project
-from tuneworthy.ladder.classical_models import PREFIX
-from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.providers.prices import Price, price_for, table_date
+from tuneworthy.providers.prices import table_date
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity
+from tuneworthy.verdict.bills import Bill
+from tuneworthy.verdict.savings import savings_of
+from tuneworthy.verdict.serving import USUAL_TOKENS, RunningCost, hardware, hardware_date, server_for, upkeep_usd
 
 # A share of 0 cannot be doubled: the sensitivity tries this instead.
 TRIED_SHARE = 0.5
-SHARES = frozenset({"cached_share", "batch_share"})
+SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
 PRICE = "reference_usd_per_1k"
-# What data, training, serving and upkeep may cost beside the estimate: the two ends of the range.
-SPREAD: Final = (0.75, 1.25)
-SPREADING: Final = ("hours_data", "hours_engineering", "train_hours", "serve_usd_per_month", "upkeep_usd_per_month")
+# The costs of training and upkeep that are a range where the project file does not give them.
+SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
 # A saving below this share of what is paid is no reason to train, as no option displaces another for less.
 FEWEST_SAVED = 0.2
 # Traffic that nobody who leaves `requests_per_month` out is taken to have.
 MOST_REQUESTS = 10_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What an answer of a measured option costs.
-
-    Attributes:
-        name: Of the variant.
-        usd_per_1k: A thousand answers as they were measured; None if the price is not known.
-        input_tokens: Mean of an answer; None if the provider does not report it, like the output.
-        price: Of the model, for cache and batch; None if it is free or not known.
-    """
-
-    name: str
-    usd_per_1k: float | None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    price: Price | None = None
-
-    def usd_with(self, settings: Economics) -> float | None:
-        """Return what a thousand answers cost with the assumed shares of cache and batch."""
-        price = self.price
-        if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
-            return self.usd_per_1k
-        rates = price.rates_at(int(self.input_tokens))
-        cached = settings.cached_share * self.input_tokens
-        cached_rate = rates.input if rates.cached_input is None else rates.cached_input
-        dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output
-        batch = settings.batch_share * (1 - (1.0 if price.batch_factor is None else price.batch_factor))
-        return dollars * (1 - batch) / 1000
+Gain = tuple[float, float]
+# Of the ranges: the estimate, the end at which training pays least, the end at which it pays most.
+End = Literal["estimate", "worst", "best"]
+ENDS: Final[tuple[End, ...]] = ("estimate", "worst", "best")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
-    """The arithmetic of one comparison; all in US dollars.
-
-    Servers beyond the first are counted in parts (``max(1, requests / capacity)``): a step would let a little more
-    traffic turn a gain into a loss.
+    """The arithmetic of training against one option; all in US dollars.
 
     Attributes:
-        settings: What is assumed.
-        usd_per_1k: A thousand answers of what the tuned model is compared with.
-        gain: Of the primary grader; None if it is not known.
+        before: What the option costs to run.
+        tuned: What the fine-tuned model costs to run.
+        one_off_usd: Data, work and training.
+        worth: What the gain is worth, by the answer.
+        horizon_months: Months within which it must pay back.
     """
 
-    settings: Economics
-    usd_per_1k: float | None
-    gain: float | None
+    before: RunningCost
+    tuned: RunningCost
+    one_off_usd: float
+    worth: float
+    horizon_months: float
 
     @property
     def saved_usd(self) -> float:
-        """An answer of today, plus what a better one is worth, less what a tuned one costs by the answer."""
-        worth = (self.gain or 0.0) * (self.settings.usd_per_wrong_answer or 0.0)
-        return (self.usd_per_1k or 0.0) / 1000 + worth - self.settings.serve_usd_per_1k / 1000
+        """An answer of the option, plus what a better one is worth, less what a tuned one costs by the answer."""
+        return ((self.before.usd_per_1k or 0.0) - (self.tuned.usd_per_1k or 0.0)) / 1000 + self.worth
 
-    @property
-    def one_off_usd(self) -> float:
-        """Data, work and training."""
-        work = (self.settings.hours_data + self.settings.hours_engineering) * self.settings.usd_per_hour
-        return work + self.settings.train_hours * self.settings.gpu_usd_per_hour
-
-    def _fixed_usd(self, requests: float) -> float:
-        servers = max(1.0, requests / self.settings.serve_capacity_per_month)
-        return self.settings.serve_usd_per_month * servers + self.settings.upkeep_usd_per_month
-
-    def monthly_usd(self, requests: float) -> float:
-        """Return what the tuned model costs in a month with so many requests."""
-        return self._fixed_usd(requests) + self.settings.serve_usd_per_1k / 1000 * requests
+    def net_usd(self, requests: float) -> float:
+        """Return what is gained in a month with so many requests, one-off costs apart."""
+        before = self.before.server.monthly_usd(requests) if self.before.server else 0.0
+        tuned = self.tuned.server.monthly_usd(requests) if self.tuned.server else 0.0
+        return self.saved_usd * requests + before + self.before.upkeep_usd - tuned - self.tuned.upkeep_usd
 
     def payback_months(self, requests: float) -> float | None:
         """Return the months until the one-off costs are saved; None if they never are."""
-        net = self.saved_usd * requests - self._fixed_usd(requests)
+        net = self.net_usd(requests)
         return self.one_off_usd / net if net > 0 else None
 
+    def pays(self, requests: float) -> bool:
+        """Return whether the one-off costs are saved within the horizon."""
+        months = self.payback_months(requests)
+        return months is not None and months <= self.horizon_months * (1 + 1e-9)
+
     def break_even_volume(self) -> float | None:
-        """Return the fewest requests a month at which the one-off costs are saved within the horizon."""
-        numbers, saved = self.settings, self.saved_usd
-        month = self.one_off_usd / numbers.horizon_months + numbers.upkeep_usd_per_month
-        if saved <= 0:
-            return None
-        on_one_server = (month + numbers.serve_usd_per_month) / saved
-        if on_one_server <= numbers.serve_capacity_per_month:
-            return on_one_server
-        slope = saved - numbers.serve_usd_per_month / numbers.serve_capacity_per_month
-        volume = month / slope if slope > 0 else inf
-        return volume if volume < inf else None
+        """Return the fewest requests a month at which the one-off costs are saved within the horizon.
+
+        The net gain is straight between the capacities of the servers, where a second one is needed.
+        """
+        month = self.one_off_usd / self.horizon_months
+        bends = sorted({one.server.capacity for one in (self.before, self.tuned) if one.server})
+        for low, high in pairwise([0.0, *bends, inf]):
+            short = month - self.net_usd(low)
+            if short <= 0:
+                return low
+            step = 1.0 if high == inf else high - low
+            slope = (self.net_usd(low + step) - self.net_usd(low)) / step
+            if slope > 0 and low + short / slope <= high:
+                return low + short / slope
+        return None
 
 
-def economics(reference: Bill | None, settings: Economics, gain: float | None = None) -> EconomicsResult:
+def one_off_usd(settings: Economics) -> float:
+    """Return the cost of data, work and training."""
+    work = (settings.hours_data + settings.hours_engineering) * settings.usd_per_hour
+    return work + settings.train_hours * settings.gpu_usd_per_hour
+
+
+def trained(settings: Economics, tokens: tuple[float, float] | None) -> RunningCost:
+    """Return what a tuned model costs to run that reads and writes so many tokens."""
+    return RunningCost(
+        usd_per_1k=settings.serve_usd_per_1k, server=server_for(settings, tokens), upkeep_usd=upkeep_usd(settings)
+    )
+
+
+def money(
+    bill: Bill, settings: Economics, gain: Gain | None = None, end: End = "estimate", tuned: Bill | None = None
+) -> Money:
+    """Return the arithmetic of training against one option, at an end of the ranges.
+
+    Args:
+        bill: Of that option.
+        settings: The section `[economics]`.
+        gain: Lower and upper bound of what training gains over that option; the lower one is what is claimed.
+        end: Of the ranges.
+        tuned: The tuned model that was compared on test; before, it is taken to read and write as much as the option.
+    """
+    ranges, at = settings.ranges, 1 if end == "best" else 0
+    factor = dict.fromkeys(type(ranges).model_fields, 1.0)
+    if end != "estimate":
+        factor = {name: getattr(ranges, name)[at] for name in factor}
+        costs = ranges.costs[1 - at]
+        assumed: dict[str, float] = {name: costs * getattr(settings, name) for name in assumed_costs(settings)}
+        assumed["serve_load"] = settings.serve_load * factor["capacity"]
+        settings = settings.model_copy(update=assumed)
+    before = bill.running(settings)
+    usd = None if before.usd_per_1k is None else before.usd_per_1k * factor["price"]
+    return Money(
+        before=RunningCost(usd_per_1k=usd, server=before.server, upkeep_usd=before.upkeep_usd),
+        tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens),
+        one_off_usd=one_off_usd(settings) / factor["success"],
+        worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor["wrong_answer"],
+        horizon_months=settings.horizon_months,
+    )
+
+
+def traffic_ends(settings: Economics) -> Gain | None:
+    """Return the least and the most traffic; None if it is not known."""
+    if settings.requests_per_month is None:
+        return None
+    low, high = settings.ranges.traffic
+    return low * settings.requests_per_month, high * settings.requests_per_month
+
+
+def economics(
+    reference: Bill | None, settings: Economics, gain: Gain | None = None, tuned: Bill | None = None
+) -> EconomicsResult:
     """Say whether training pays against one option, from which volume and in which month.
+
+    It pays if it does at the worst end of every range, and never if it does not at the best one.
 
     Args:
         reference: The option that would be replaced; None before a run.
         settings: The section `[economics]`.
-        gain: Lower bound of the forecast gain; None before a pilot.
+        gain: What training gains over it, as for `money`; None before a pilot.
+        tuned: The tuned model that was compared on test, if there is one.
     """
-    usd, traffic = reference.usd_with(settings) if reference else None, settings.requests_per_month
-    money = Money(settings=settings, usd_per_1k=usd, gain=gain)
-    discounted = settings.model_copy(update=dict.fromkeys(SHARES, 1.0))
-    volume, saves = money.break_even_volume(), money.saved_usd > 0
-    status, month = _answer(money, traffic, known=saves or bool(usd))
+    bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
+    point, worst, best = (money(bill, settings, gain, end, tuned) for end in ENDS)
+    discounted = settings.model_copy(update=dict.fromkeys(("cached_share", "batch_share"), 1.0))
+    band, usd = (best.break_even_volume(), worst.break_even_volume()), point.before.usd_per_1k
+    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0
+    month = point.tuned.monthly_usd(traffic or 0.0)
+    status: EconomicsStatus = "unknown"
+    if (ends := traffic_ends(settings)) and (saves or usd):
+        status = "pays" if worst.pays(ends[0]) else "unknown" if best.pays(ends[1]) else "never"
+    months = point.payback_months(traffic) if traffic and status != "unknown" else None
     facts = _facts(reference, settings, gain)
-    if status == "never" and traffic and (late := money.payback_months(traffic)) is not None:
-        facts["payback_month"] = Fact(ceil(late - 1e-9), messages.say("after_horizon"), "computed")
+    if status == "never" and months is not None:
+        facts["payback_month"] = Fact(ceil(months - 1e-9), messages.say("after_horizon"), "computed")
     return EconomicsResult(
         status=status,
-        why=_why(money, traffic, volume) if saves or usd else messages.say("no_bill" if usd == 0 else "bill_unknown"),
-        break_even_requests_per_month=volume,
-        break_even_month=month,
+        reference=reference.name if reference else None,
+        why=_why(point, band, traffic) if saves or usd else messages.say("no_bill" if usd == 0 else "bill_unknown"),
+        break_even_requests_per_month=point.break_even_volume(),
+        break_even_band=band,
+        running=point.tuned,
+        break_even_month=ceil(months - 1e-9) if status == "pays" and months is not None else None,
         usd_per_1k={
             "reference": usd,
             "reference_discounted": reference.usd_with(discounted) if reference else None,
-            "tuned_served": 1000 * money.monthly_usd(traffic) / traffic if traffic else None,
+            "tuned_served": 1000 * month / traffic if traffic and month is not None else None,
         },
-        one_off_usd=money.one_off_usd,
-        monthly_usd=money.monthly_usd(traffic or 0.0),
+        one_off_usd=point.one_off_usd,
+        monthly_usd=month,
         assumptions=facts,
         sensitivity=_sensitivity(settings, reference, gain) if reference and usd else (),
+        saved=savings_of(reference, tuned),
     )
 
 
-def spread(settings: Economics, factor: float) -> Economics:
-    """Return settings whose assumed costs of training, serving and upkeep are `factor` times the estimate.
-
-    What the project file gives is taken as it is, so that giving it narrows the range.
-    """
-    return settings.model_copy(update={name: factor * getattr(settings, name) for name in assumed_costs(settings)})
-
-
 def assumed_costs(settings: Economics) -> list[str]:
-    """Return the costs of training, serving and upkeep that the project file does not give."""
+    """Return the costs of training and upkeep that the project file does not give."""
     return [name for name in SPREADING if name not in settings.model_fields_set]
+
+
+def is_range(settings: Economics) -> bool:
+    """Return whether costs or the capacity of a server are assumed, so that they count as a range."""
+    return bool(assumed_costs(settings)) or settings.serve_capacity_per_month is None
 
 
 def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
@@ -176,100 +215,105 @@ def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
     return usd_per_1k is not None and smaller_usd is not None and smaller_usd <= (1 - FEWEST_SAVED) * usd_per_1k
 
 
-def monthly_saving(usd_per_1k: float, settings: Economics) -> tuple[float, float] | None:
+def monthly_saving(bill: Bill, settings: Economics, keep: float = 0.0) -> Gain | None:
     """Return what a tuned model saves a month, one-off costs spread over the horizon: the low and the high end.
 
     None where the traffic is not known.
+
+    Args:
+        bill: Of the option that would be replaced.
+        settings: The section `[economics]`.
+        keep: US dollars of a thousand answers that must be saved and do not count.
     """
-    traffic = settings.requests_per_month
-    if traffic is None:
+    ends = traffic_ends(settings)
+    if ends is None:
         return None
-    ends = []
-    for factor in SPREAD:
-        money = Money(settings=spread(settings, factor), usd_per_1k=usd_per_1k, gain=None)
-        once = money.one_off_usd / settings.horizon_months
-        ends.append(usd_per_1k / 1000 * traffic - money.monthly_usd(traffic) - once)
-    return min(ends), max(ends)
+    found = []
+    for end in ENDS[1:]:
+        sums = money(bill, settings, end=end)
+        bends = [one.server.capacity for one in (sums.before, sums.tuned) if one.server]
+        volumes = [*ends, *(bend for bend in bends if ends[0] < bend < ends[1])]
+        months = [sums.net_usd(one) - sums.one_off_usd / sums.horizon_months - keep / 1000 * one for one in volumes]
+        found += [min(months), max(months)]
+    return min(found), max(found)
 
 
-def least_volume(usd_per_1k: float, settings: Economics) -> float | None:
+def least_volume(bill: Bill, settings: Economics) -> float | None:
     """Return the requests a month below which no tuned model can pay, at the best end of the range; None if at none."""
-    best = Money(settings=spread(settings, SPREAD[0]), usd_per_1k=usd_per_1k, gain=None)
-    return best.break_even_volume()
+    return money(bill, settings, end="best").break_even_volume()
 
 
 def cost_is_a_reason(
-    usd_per_1k: float | None, today_usd: float | None, settings: Economics, smaller_usd: float | None
+    bill: Bill, today_usd: float | None, settings: Economics, smaller_usd: float | None
 ) -> bool | None:
     """Say whether a smaller model, tuned, would save more than it costs against an option; None if it is not known.
 
     Args:
-        usd_per_1k: A thousand answers of the option.
-        today_usd: The same of today's option; None if not known.
+        bill: Of the option.
+        today_usd: A thousand answers of today's option; None if not known.
         settings: The section `[economics]`.
         smaller_usd: Least cost of a thousand answers among the models that were called.
 
-    >>> cost_is_a_reason(0.0, 0.0, Economics(), 0.0)
+    >>> cost_is_a_reason(Bill(name="small", usd_per_1k=0.0), 0.0, Economics(), 0.0)
     False
     """
-    if usd_per_1k == 0:
+    usd = bill.usd_with(settings)
+    if usd == 0:
         return False
-    if usd_per_1k is None:
+    if usd is None:
         return None
-    saving, traffic = monthly_saving(usd_per_1k, settings), settings.requests_per_month
-    if saving is None or traffic is None:
-        volume = least_volume(usd_per_1k, settings)
-        return False if volume is None or volume > MOST_REQUESTS else None
-    low, high = saving
-    if high < FEWEST_SAVED * max(usd_per_1k, today_usd or 0.0) / 1000 * traffic:
+    saving = monthly_saving(bill, settings, keep=FEWEST_SAVED * max(usd, today_usd or 0.0))
+    if saving is None:
+        volume = least_volume(bill, settings)
+        return False if volume is None or volume > MOST_REQUESTS * settings.ranges.traffic[1] else None
+    if saving[1] < 0:
         return False
-    known = has_smaller(usd_per_1k, smaller_usd) and today_usd is not None
-    return True if known and low >= FEWEST_SAVED * max(usd_per_1k, today_usd or 0.0) / 1000 * traffic else None
+    known = has_smaller(usd, smaller_usd) and today_usd is not None
+    return True if known and saving[0] >= 0 else None
 
 
-def can_pay(usd_per_1k: float | None, most_gain: float, settings: Economics) -> bool | None:
+def can_pay(bill: Bill | None, gain: Gain, settings: Economics) -> bool | None:
     """Say whether training may pay at the best end of the range, the value of a better answer included.
 
     Money decides only where that value is given. None where the traffic is not known, or a price that matters.
 
     Args:
-        usd_per_1k: A thousand answers of the option that would be replaced.
-        most_gain: The most that training can gain of the primary grader.
+        bill: Of the option that would be replaced.
+        gain: The least and the most that training can gain over it.
         settings: The section `[economics]`.
     """
     if settings.usd_per_wrong_answer is None:
         return True
-    if settings.requests_per_month is None:
+    ends = traffic_ends(settings)
+    if ends is None:
         return None
-    best = Money(settings=spread(settings, SPREAD[0]), usd_per_1k=usd_per_1k, gain=most_gain)
-    months = best.payback_months(settings.requests_per_month)
-    pays = months is not None and months <= settings.horizon_months
-    return None if usd_per_1k is None and not pays else pays
+    pays = money(bill or Bill(name="", usd_per_1k=None), settings, gain, "best").pays(ends[1])
+    return None if (bill is None or bill.usd_per_1k is None) and not pays else pays
 
 
-def worth_from(usd_per_1k: float | None, most_gain: float, settings: Economics) -> float | None:
+def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | None:
     """Return the value of a wrong answer from which training may pay, US dollars; None if it is not known."""
     traffic = settings.requests_per_month
-    if not traffic or most_gain <= 0 or usd_per_1k is None:
+    if not traffic or most_gain <= 0 or bill.usd_per_1k is None:
         return None
-    money = Money(settings=settings, usd_per_1k=usd_per_1k, gain=None)
-    month = money.monthly_usd(traffic) + money.one_off_usd / settings.horizon_months
-    return max(0.0, month - usd_per_1k / 1000 * traffic) / (most_gain * traffic)
+    sums = money(bill, settings)
+    short = sums.one_off_usd / settings.horizon_months - sums.net_usd(traffic)
+    return max(0.0, short) / (most_gain * traffic)
 
 
-def _answer(money: Money, traffic: float | None, *, known: bool) -> tuple[EconomicsStatus, int | None]:
-    if traffic is None or not known:
-        return "unknown", None
-    months = money.payback_months(traffic)
-    if months is None or months > money.settings.horizon_months * (1 + 1e-9):
-        return "never", None
-    return "pays", ceil(months - 1e-9)
-
-
-def _why(money: Money, traffic: float | None, volume: float | None) -> str:
-    if volume is None:
+def _why(point: Money, band: tuple[float | None, float | None], traffic: float | None) -> str:
+    volume, (low, high) = point.break_even_volume(), band
+    if low is None:
         return messages.say("no_volume")
-    text = messages.say("pays_from", volume=volume, horizon=money.settings.horizon_months)
+    numbers = {"horizon": point.horizon_months, "low": low}
+    if volume is None:
+        text = messages.say("pays_at_best", **numbers)
+    elif high is None:
+        text = messages.say("pays_from_open", volume=volume, **numbers)
+    elif round(low) == round(high):
+        text = messages.say("pays_from", volume=volume, horizon=point.horizon_months)
+    else:
+        text = messages.say("pays_from_band", volume=volume, high=high, **numbers)
     return text if traffic is not None else f"{text} {messages.say('set_traffic')}"
 
 
@@ -292,55 +336,12 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
 
 
-def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
-    """Return what an answer of each rung costs that was measured on test."""
-    bills = {}
-    for row in record.rungs:
-        variant = record.variant_of(row)
-        if row.score is None or variant is None:
-            continue
-        bills[row.rung] = Bill(
-            name=row.name or "",
-            usd_per_1k=known_usd(row, variant.model, project),
-            input_tokens=row.input_tokens,
-            output_tokens=row.output_tokens,
-            price=price_for(project.models[variant.model]) if variant.model in project.models else None,
-        )
-    return bills
-
-
-def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
-    """Return the cost of a thousand answers; None where the price of the model is not known.
-
-    Args:
-        row: Of the rung.
-        model: Key of `[models]`, or the name of a classical baseline.
-        project: Has the prices.
-    """
-    if model in project.models and price_for(project.models[model]) is None:
-        return None
-    return 0.0 if model.startswith(PREFIX) else row.usd_per_1k
-
-
-def smallest_usd(project: Project, record: RunRecord) -> float | None:
-    """Return the least cost of a thousand answers among the language models that were called, on test or on dev."""
-    costs = [
-        known_usd(row, variant.model, project)
-        for row in record.rungs
-        if (variant := record.variant_of(row))
-        if not variant.model.startswith(PREFIX) and row.score is not None
-    ]
-    models = record.rung("model")
-    costs += [1000 * one.cost_usd / one.n for one in (models.candidates if models else ()) if one.n]
-    return min((cost for cost in costs if cost is not None), default=None)
-
-
 @cache
 def _sources() -> Any:
     return orjson.loads(files(__package__).joinpath("economics.json").read_bytes())
 
 
-def _facts(reference: Bill | None, numbers: Economics, gain: float | None) -> dict[str, Fact]:
+def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dict[str, Fact]:
     """Return every number used with its source, and what no number says."""
     table = _sources()
     facts = {
@@ -349,6 +350,7 @@ def _facts(reference: Bill | None, numbers: Economics, gain: float | None) -> di
         else Fact(getattr(numbers, name), row["source"], row["mark"], table["date"], row["unit"])
         for name, row in table["sources"].items()
     }
+    facts |= _serving_facts(reference, numbers, facts)
     for name, missing in (
         ("requests_per_month", messages.say("no_traffic")),
         ("usd_per_wrong_answer", messages.say("no_worth")),
@@ -356,30 +358,62 @@ def _facts(reference: Bill | None, numbers: Economics, gain: float | None) -> di
         value = getattr(numbers, name)
         facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
     source = messages.say("no_pilot") if gain is None else messages.say("gain_source")
-    facts["gain"] = Fact(gain, source, "measured")
+    facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
     facts["compared_with"] = Fact(
         reference.name if reference else None, "" if reference else messages.say("nothing_run"), "measured"
     )
     usd = reference.usd_with(numbers) if reference else None
     facts[PRICE] = Fact(usd, messages.say("price_source", date=table_date()), "measured")
+    for name in type(numbers.ranges).model_fields:
+        low, high = getattr(numbers.ranges, name)
+        mark: Literal["project", "assumed"] = "project" if name in numbers.ranges.model_fields_set else "assumed"
+        facts[f"range_{name}"] = Fact(messages.say("range", low=low, high=high), messages.say("range_source"), mark)
     facts["ownership"] = Fact(**table["ownership"], date=table["date"])
     return facts
 
 
-def _sensitivity(numbers: Economics, reference: Bill, gain: float | None) -> list[Sensitivity]:
+def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Return the price and the capacity of a server where the project file does not give them, and the hardware."""
+    row, tokens = hardware(numbers.serve_hardware), reference.tokens if reference else None
+    server, day = server_for(numbers, tokens), hardware_date()
+    source = messages.say("server_price", n=row.cards_for(numbers.serve_params_b), title=row.title)
+    read, written = tokens or USUAL_TOKENS
+    counted = messages.say("tokens_measured" if tokens else "tokens_assumed", read=read, written=written)
+    computed = messages.say("capacity_source", tokens=counted, title=row.title, source=row.rates_source)
+    found = {"serve_hardware": Fact(numbers.serve_hardware, row.title, "assumed", day)}
+    if "serve_hardware" in numbers.model_fields_set:
+        found["serve_hardware"] = Fact(numbers.serve_hardware, "project file", "project")
+    if numbers.serve_usd_per_month is None:
+        unit = facts["serve_usd_per_month"].unit
+        mark: Any = row.mark
+        found["serve_usd_per_month"] = Fact(server.usd_per_month, f"{source}: {row.price_source}", mark, day, unit)
+    if numbers.serve_capacity_per_month is None:
+        unit = facts["serve_capacity_per_month"].unit
+        found["serve_capacity_per_month"] = Fact(server.capacity, computed, "computed", day, unit)
+    return found
+
+
+def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None) -> list[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
+    server = server_for(numbers, reference.tokens)
+    served = {"serve_usd_per_month": server.usd_per_month, "serve_capacity_per_month": server.capacity}
+
+    def value_of(name: str) -> float:
+        value: float | None = getattr(numbers, name)
+        return served[name] if value is None else value
 
     def volume(name: str, factor: float) -> float | None:
-        changed, price = numbers, factor if name == PRICE else 1.0
-        if name != PRICE:
-            value = getattr(numbers, name)
-            value = TRIED_SHARE if name in SHARES and not value and factor > 1 else value * factor
-            changed = numbers.model_copy(update={name: min(1.0, value) if name in SHARES else value})
-        usd = reference.usd_with(changed)
-        return Money(settings=changed, usd_per_1k=usd and usd * price, gain=gain).break_even_volume()
+        if name == PRICE:
+            usd = reference.usd_with(numbers)
+            bill = replace(reference, usd_per_1k=usd and usd * factor, price=None)
+            return money(bill, numbers, gain).break_even_volume()
+        value = value_of(name)
+        value = TRIED_SHARE if name in SHARES and not value and factor > 1 else value * factor
+        changed = numbers.model_copy(update={name: min(1.0, value) if name in SHARES else value})
+        return money(reference, changed, gain).break_even_volume()
 
     names = [*_sources()["sources"], *(["usd_per_wrong_answer"] if gain and numbers.usd_per_wrong_answer else [])]
-    values: Mapping[str, float | None] = {name: getattr(numbers, name) for name in names}
+    values: Mapping[str, float | None] = {name: value_of(name) for name in names}
     rows = [
         Sensitivity(name=name, value=value, halved=volume(name, 0.5), doubled=volume(name, 2.0))
         for name, value in [*values.items(), (PRICE, reference.usd_with(numbers))]

@@ -15,8 +15,8 @@ from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
-from tuneworthy.verdict.economics import Bill, known_usd
+from tuneworthy.verdict.base import TUNED, EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
+from tuneworthy.verdict.bills import Bill, known_usd
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STRUCTURE = ("xml", "xml_contract")
@@ -25,8 +25,6 @@ FEWEST_SHOTS = 3
 LEVER_ALPHA = 0.1
 # How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided.
 GAP_Z = 2.576
-# The rung of tuned models.
-TUNED = "fine_tune"
 # The classical baseline that copies the answer of the nearest example.
 COPIES = "classical/nearest"
 
@@ -44,6 +42,7 @@ class RungEvidence:
         constant: Whether it answers the same to every case.
         delta_today: Paired difference to today's option, with its interval.
         no_worse: Whether it is non-inferior to the best that was measured; known of the classical baseline.
+        supposed: Whether it is an assumption (`what_if`) and was not measured.
         unscored: Those that `score` leaves out as they could not be scored.
         violated: The constraint that the variant breaks, in words; "" if none.
         compared_to: The best language-model variant before it.
@@ -63,6 +62,7 @@ class RungEvidence:
     n_effective: float | None = None
     unscored: int = 0
     hosted: bool = False
+    supposed: bool = False
     beats_majority: bool | None = None
     constant: bool = False
     recall: Mapping[str, float] = field(default_factory=dict)
@@ -293,6 +293,10 @@ class Evidence:
             return None
         return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
 
+    def bill(self, rung: RungEvidence) -> Bill:
+        """Return what an answer of a rung costs."""
+        return self.bills.get(rung.rung) or Bill(name=rung.name, usd_per_1k=rung.usd_per_1k)
+
     def difference_words(self, rung: RungEvidence) -> str:
         """Return how a rung compares with the best before it, as the end of a sentence; "" if it was not compared."""
         against = next((other for other in self.rungs.values() if other.variant == rung.compared_to), None)
@@ -315,7 +319,7 @@ class Evidence:
     @property
     def n_options(self) -> int:
         """Options without training that were measured on test: how many chances there are to meet the target."""
-        return max(1, sum(rung.tested for rung in self.upstream.values()))
+        return max(1, sum(rung.tested and not rung.supposed for rung in self.upstream.values()))
 
     @property
     def accepts_copies(self) -> bool:

@@ -12,7 +12,7 @@ from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
-from tuneworthy.verdict.options import measured_options
+from tuneworthy.verdict.options import measured_options, tuned_score
 from tuneworthy.verdict.recommendation import is_saving, rank, recommend
 
 FactKind = Literal[
@@ -125,8 +125,8 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
     facts = DecisionFacts(values=values, options=measured, fallback=last.option if last else None)
     chosen = facts.recommendation
-    usd, score = (chosen.usd_per_1k, chosen.score or 0.0) if chosen else (None, 0.0)
-    values[("pays", "")] = can_pay(usd, most_gain(evidence, score), evidence.economics)
+    bill = evidence.bill(evidence.rungs[chosen.rung]) if chosen else None
+    values[("pays", "")] = can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics)
     return replace(facts, values=values)
 
 
@@ -134,10 +134,25 @@ _SOUND: Final[Mapping[str, bool | None]] = {"fail": False, "unknown": None}
 _MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unresolved": None}
 
 
-def most_gain(evidence: Evidence, score: float) -> float:
-    """Return the most that training can gain over `score`."""
-    high = evidence.forecast.ci95[1] if evidence.forecast.ci95 is not None else None
-    return max(0.0, 1.0 - score if high is None else min(1.0 - score, high))
+def gain_over(evidence: Evidence, reference: Option | None) -> tuple[float, float] | None:
+    """Return the bounds of what training gains over an option, as measured on test or else by the pilot.
+
+    The pilot says what a tuned model scores; what that gains depends on the option that it is compared with.
+    """
+    if reference is None or reference.score is None:
+        return None
+    if evidence.tuned is not None:
+        row = evidence.difference(evidence.rungs[reference.rung], evidence.tuned)
+        return row.ci95 if row else None
+    bounds = tuned_score(evidence)
+    return (bounds[0] - reference.score, bounds[1] - reference.score) if bounds else None
+
+
+def most_gain(evidence: Evidence, reference: Option | None) -> float:
+    """Return the most that training can gain over an option."""
+    gain = gain_over(evidence, reference)
+    score = reference.score if reference and reference.score is not None else 0.0
+    return max(0.0, gain[1] if gain else 1.0 - score)
 
 
 def best_model(measured: Sequence[Option]) -> Option | None:
@@ -151,7 +166,10 @@ def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -
     today = next((one for one in measured if one.kind == "today"), None)
     best = best_model(measured)
     values[("cost", option.option)] = cost_is_a_reason(
-        option.usd_per_1k, today.usd_per_1k if today else None, evidence.economics, evidence.smaller_usd
+        evidence.bill(evidence.rungs[option.rung]),
+        today.usd_per_1k if today else None,
+        evidence.economics,
+        evidence.smaller_usd,
     )
     if option.kind == "classical" and best:
         row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])

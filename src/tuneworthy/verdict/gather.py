@@ -24,7 +24,7 @@ from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.plan import Expected, expect
 from tuneworthy.types import Case
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.economics import bills_of, smallest_usd
+from tuneworthy.verdict.bills import bills_of, smallest_usd
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import (
     Evidence,

@@ -217,7 +217,34 @@ say = Catalogue(
         "pays_from": (
             "Training pays off within {horizon:g} months if there are at least {volume:,.0f} requests per month."
         ),
+        "pays_from_band": (
+            "Training pays off within {horizon:g} months from about {volume:,.0f} requests per month: from {low:,.0f} "
+            "at the best and {high:,.0f} at the worst assumptions."
+        ),
+        "pays_from_open": (
+            "Training pays off within {horizon:g} months from about {volume:,.0f} requests per month: from {low:,.0f} "
+            "at the best assumptions, and at no volume at the worst."
+        ),
+        "pays_at_best": (
+            "At the best assumptions, training pays off within {horizon:g} months from {low:,.0f} requests per month. "
+            "At the estimates it pays off at no volume."
+        ),
         "set_traffic": "Set `economics.requests_per_month`.",
+        "no_traffic_to_multiply": "The project sets no traffic, so ten times as much is unknown.",
+        "no_api": "No measured option of this project is hosted or paid by the answer, so there is no API to match.",
+        "choose_assumption": "Choose another assumption.",
+        "needs_large": "dataset, training of a 70B model, and H100 cards to serve it",
+        "verdict_now": "Without this assumption: {answer} (recommended: {name}). The stored verdict is unchanged.",
+        "server_or_answers": (
+            "One option is paid by the answer and the other needs a server. Which costs less depends on the traffic, "
+            "which is not set."
+        ),
+        "range": "{low:g} to {high:g}",
+        "range_source": "factors of the estimate",
+        "server_price": "{n} x {title}",
+        "tokens_measured": "{read:,.0f} prompt and {written:,.0f} answer tokens, as measured",
+        "tokens_assumed": "{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed",
+        "capacity_source": "{tokens}, on {title}: {source}",
         "pays": "Training breaks even in month {month}{traffic}.",
         "at_traffic": " at {requests:,.0f} requests per month",
         "pays_never": "Training does not break even{horizon}{traffic}.",
@@ -226,7 +253,7 @@ say = Catalogue(
         "money_unknown": "Whether training pays off is unknown.",
         "no_traffic": "economics.requests_per_month is not set",
         "no_worth": "economics.usd_per_wrong_answer is not set",
-        "gain_source": "lower bound of the forecast gain",
+        "gain_source": "lower bound of the gain over the option that it is compared with",
         "no_pilot": "no pilot yet",
         "nothing_run": "no run yet",
         "price_source": "token counts on the test set at the prices of {date}",
@@ -488,6 +515,22 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
     "decoding": "sampling settings",
     "fine_tune": "fine-tuned model",
     "teacher": "hosted teacher model",
+    "open_7b": "open 7B model",
+}
+# The assumptions of `decide --what-if`, and what would make each true.
+ASSUMED: Final[Mapping[str, str]] = {
+    "train_big_serve_small": "Assumption: a 70B model is trained first and teaches the small model that serves.",
+    "open_7b_matches_api": "Assumption: an open 7B model on your own server scores the same as the best API.",
+    "traffic_x10": "Assumption: the traffic is ten times as high.",
+    "api_half_price": "Assumption: every API costs half as much.",
+}
+TO_MAKE_TRUE: Final[Mapping[str, str]] = {
+    "train_big_serve_small": (
+        "Train the large model, name it in [models] and [teacher], and run `tuneworthy data distill`."
+    ),
+    "open_7b_matches_api": "Add the open model to [models] and measure it: run `tuneworthy run --rung model`.",
+    "traffic_x10": "If the traffic grows, set `economics.requests_per_month` and run `tuneworthy decide`.",
+    "api_half_price": "If prices fall, set the new prices in [models] and run `tuneworthy decide`.",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",

@@ -14,7 +14,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
-from tuneworthy.verdict.economics import assumed_costs, has_smaller
+from tuneworthy.verdict.economics import has_smaller, is_range
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName
 from tuneworthy.verdict.options import open_latency
@@ -296,7 +296,7 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
 def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iterator[_Candidate]:
     """Offer a price or the traffic alone, and with the costs of training where these are assumed, so a wide range."""
     whole = _edit(why, facts)
-    if not assumed_costs(evidence.economics):
+    if not is_range(evidence.economics):
         yield whole
         return
     yield replace(whole, chances={fact: (ALONE * yes, ALONE * no) for fact, (yes, no) in whole.chances.items()})

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import Option, OptionKind
-from tuneworthy.verdict.economics import Money
-from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
+from tuneworthy.verdict.base import TUNED, EconomicsResult, Option, OptionKind
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
@@ -17,14 +16,13 @@ FEWEST_TIMED = 72
 
 
 def options_of(evidence: Evidence) -> list[Option]:
-    """Return what was measured on test in the order of the ladder; "fine-tune" too until a tuned model was."""
-    rows = [_measured(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
-    return rows if evidence.tuned else [*rows, _fine_tune(evidence)]
+    """Return what was measured on test in the order of the ladder."""
+    return [_measured(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
 
 
 def measured_options(options: Sequence[Option]) -> list[Option]:
     """Return the options that need no training."""
-    return [option for option in options if option.kind not in {"tuned", "fine_tune"}]
+    return [option for option in options if option.kind != "tuned"]
 
 
 def shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) -> tuple[Option, float] | None:
@@ -58,8 +56,7 @@ def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
 
 
 def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
-    bill, traffic = evidence.bills.get(rung.rung), evidence.economics.requests_per_month
-    usd = bill.usd_with(evidence.economics) if bill else rung.usd_per_1k
+    running, traffic = evidence.bill(rung).running(evidence.economics), evidence.economics.requests_per_month
     kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", TUNED: "tuned"}
     return Option(
         option=rung.name,
@@ -72,8 +69,9 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         target=evidence.target_of(rung),
         violates=rung.violated or ("" if rung.eligible else rung.reason),
         eligible=_eligible(evidence, rung),
-        usd_per_1k=usd,
-        usd_per_month=None if usd is None or traffic is None else usd / 1000 * traffic,
+        usd_per_1k=running.usd_per_1k,
+        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        running=running,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
@@ -104,21 +102,31 @@ def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     return notes
 
 
-def _fine_tune(evidence: Evidence) -> Option:
-    """Return training as an option: its score is the lower bound of the forecast, or unknown."""
-    forecast, settings, top = evidence.forecast, evidence.economics, evidence.top
-    score = None
-    if forecast.ci95 is not None and top is not None and top.score is not None:
-        score = min(1.0, max(0.0, top.score + forecast.ci95[0]))
-    money, traffic = Money(settings=settings, usd_per_1k=None, gain=None), settings.requests_per_month
-    month = None if traffic is None else money.monthly_usd(traffic)
+def training_option(evidence: Evidence, money: EconomicsResult) -> Option:
+    """Return training as an option: its score is the lower bound of the forecast, or unknown.
+
+    Args:
+        evidence: What was measured, no tuned model among it.
+        money: Training against the option that it would replace.
+    """
+    bounds, traffic = tuned_score(evidence), evidence.economics.requests_per_month
     return Option(
         option=TUNED,
         rung=TUNED,
         kind="fine_tune",
-        score=score,
-        usd_per_1k=None if not traffic or month is None else 1000 * month / traffic,
-        usd_per_month=month,
+        score=bounds[0] if bounds else None,
+        usd_per_1k=money.usd_per_1k.get("tuned_served"),
+        usd_per_month=None if traffic is None else money.monthly_usd,
+        running=money.running,
         one_off_usd=money.one_off_usd,
-        needs=messages.say("needs_training") if score is not None else messages.say("needs_pilot"),
+        needs=messages.say("needs_training") if bounds else messages.say("needs_pilot"),
     )
+
+
+def tuned_score(evidence: Evidence) -> tuple[float, float] | None:
+    """Return the bounds of what a tuned model scores, by the pilot; None before one."""
+    ci95, top = evidence.forecast.ci95, evidence.top
+    if ci95 is None or top is None or top.score is None:
+        return None
+    low, high = (1.0 if gain is None else min(1.0, max(0.0, top.score + gain)) for gain in ci95)
+    return low, high

@@ -110,7 +110,9 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     for gate in facts.subjects("sound"):  # (a)
         if not ask({("sound", gate): True}):
             return Ruling(Outcome.UNDECIDED, f"gate_{gate}", gate)
-    ranked = rank(facts.options)
+    # By the answer, so that the outcome does not hang on the traffic: whoever runs a model that meets the target on a
+    # server of one's own has no bill that another model on such a server could reduce.
+    ranked = rank([replace(option, usd_per_month=None) for option in facts.options])
     winner = recommend(
         ranked,
         lambda option: ask({("eligible", option.option): True, ("meets", option.option): True}),

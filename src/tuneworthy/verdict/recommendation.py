@@ -13,12 +13,15 @@ STEP_MS: Final = 25.0
 
 
 def rank(options: Sequence[Option]) -> list[Option]:
-    """Return the options cheapest first; unknown cost is dearest, ties go to the lower p95, then the earlier rung."""
+    """Return the options cheapest first; unknown cost is dearest, ties go to the lower p95, then the earlier rung.
+
+    Where the traffic is known, what counts is the cost of a month, servers of one's own included.
+    """
     return sorted(options, key=lambda option: (_usd(option), round(_p95(option) / STEP_MS)))
 
 
 def is_saving(option: Option, other: Option) -> bool:
-    """Return whether `option` is at least 20% cheaper than `other`, or 20% faster and no dearer.
+    """Return whether `option` is at least 20% cheaper than `other`, or 20% faster and no dearer by the answer.
 
     >>> small, large = (Option(option=str(usd), rung="model", kind="variant", usd_per_1k=usd) for usd in (0.9, 1.0))
     >>> is_saving(small, large)
@@ -27,7 +30,7 @@ def is_saving(option: Option, other: Option) -> bool:
     if _usd(option) <= SAVING * _usd(other) and _usd(option) < _usd(other):
         return True
     faster = _p95(option) <= SAVING * _p95(other) and _p95(option) + STEP_MS < _p95(other)
-    return faster and _usd(option) <= _usd(other)
+    return faster and _by_answer(option) <= _by_answer(other)
 
 
 def recommend(
@@ -56,6 +59,10 @@ def recommend(
 
 
 def _usd(option: Option) -> float:
+    return _by_answer(option) if option.usd_per_month is None else option.usd_per_month
+
+
+def _by_answer(option: Option) -> float:
     return inf if option.usd_per_1k is None else option.usd_per_1k
 
 

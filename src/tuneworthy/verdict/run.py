@@ -1,7 +1,7 @@
 """Decide a project: open it, analyse the failures on request, gather, decide, and store the verdict in its folder."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 
 from tuneworthy.config import Project
 from tuneworthy.evaluate.runner import Progress
@@ -16,7 +16,7 @@ from tuneworthy.verdict.gather import gather
 from tuneworthy.verdict.last_verdict import store_verdict
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.project_state import rung_costs
-from tuneworthy.verdict.savings import savings_of
+from tuneworthy.verdict.what_if import decide_if
 
 
 async def decide_project(
@@ -24,6 +24,7 @@ async def decide_project(
     *,
     probe: bool = False,
     max_usd: float | None = None,
+    what_if: str | None = None,
     progress: Progress | None = None,
     waiting: Callable[[str], None] = lambda _: None,
 ) -> Verdict:
@@ -33,6 +34,7 @@ async def decide_project(
         project: From `config.load`.
         probe: First analyse why the best variant fails on dev (calls the models).
         max_usd: Most that the probes may spend.
+        what_if: An assumption (`what_if.ASSUMPTIONS`); its verdict is returned and not stored.
         progress: Called with what was answered.
         waiting: Called if another process works on the project.
 
@@ -48,10 +50,10 @@ async def decide_project(
         if probe and variant is not None:
             await analyse_errors(session, variant)
         evidence = gather(session)
-        verdict = decide(evidence, lambda: rung_costs(Facts(project, contact=False)))
-        if record is not None:
-            saved = savings_of(project, record, without_tuned(record, project))
-            verdict = replace(verdict, economics=replace(verdict.economics, saved=saved))
+        costs = partial(rung_costs, Facts(project, contact=False))
+        if what_if is not None:
+            return decide_if(what_if, evidence, costs)
+        verdict = decide(evidence, costs)
         if session.folder.writable:
             store_verdict(project, verdict)
         return verdict

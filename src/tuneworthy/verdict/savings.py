@@ -1,39 +1,31 @@
-"""What an answer of the tuned model saves against the best without training: tokens and money, as measured on test.
+"""What an answer of the tuned model saves against the option that it would replace, as measured on test.
 
 A tuned model needs no instructions and no examples in its prompt (prompt distillation), so that what it reads is mostly
 the question. Counted from the answers on test; a price is used where the project's models have one.
 """
 
-from tuneworthy.config.project import Project
-from tuneworthy.ladder.record import RunRecord
-from tuneworthy.providers.prices import price_for
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Savings, TokenSaving
-from tuneworthy.verdict.evidence import TUNED
+from tuneworthy.verdict.bills import Bill
 
 
-def savings_of(project: Project, record: RunRecord, before: RunRecord) -> Savings | None:
-    """Return what an answer saves; None unless a tuned variant and one without training were compared on test.
+def savings_of(reference: Bill | None, tuned: Bill | None) -> Savings | None:
+    """Return what an answer saves; None unless the tuned model and the reference were compared on test.
 
     Args:
-        project: Has the prices.
-        record: The run.
-        before: The same without tuned models (`evidence.without_tuned`).
+        reference: The option that the tuned model would replace.
+        tuned: The tuned model.
     """
-    tuned = record.rung(TUNED)
-    upstream = record.rung(before.best.rung) if before.best else None
-    if tuned is None or tuned.score is None or upstream is None:
+    if reference is None or tuned is None:
         return None
-    reads = _saving(upstream.input_tokens, tuned.input_tokens)
-    writes = _saving(upstream.output_tokens, tuned.output_tokens)
-    variant = record.variant_of(upstream)
-    price = price_for(project.models[variant.model]) if variant and variant.model in project.models else None
+    reads = _saving(reference.input_tokens, tuned.input_tokens)
+    writes = _saving(reference.output_tokens, tuned.output_tokens)
     usd = shorter = None
-    if price is not None and not price.free and reads and writes:
-        rates = price.rates_at(int(reads.before))
-        usd, shorter = upstream.usd_per_1k, (reads.tuned * rates.input + writes.tuned * rates.output) / 1000
+    if reference.price is not None and not reference.price.free and reads and writes:
+        rates = reference.price.rates_at(int(reads.before))
+        usd, shorter = reference.usd_per_1k, (reads.tuned * rates.input + writes.tuned * rates.output) / 1000
     return Savings(
-        against=upstream.name or "",
+        against=reference.name,
         input_tokens=reads,
         output_tokens=writes,
         usd_per_1k=usd,

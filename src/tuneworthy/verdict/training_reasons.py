@@ -73,9 +73,10 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         return _say(
             "cost", value, free if chosen.usd_per_1k == 0 else messages.say("price_missing", name=chosen.option)
         )
-    saving = monthly_saving(chosen.usd_per_1k, settings)
+    bill = evidence.bill(evidence.rungs[chosen.rung])
+    saving = monthly_saving(bill, settings)
     if saving is None:
-        volume = least_volume(chosen.usd_per_1k, settings)
+        volume = least_volume(bill, settings)
         if volume is None:
             return _say("cost", value, messages.say("no_volume"))
         return _say("cost", value, messages.say("not_below", volume=volume))

@@ -6,8 +6,8 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.rules import Finding
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import Option
-from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
+from tuneworthy.verdict.base import TUNED, Option
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.gates.to_train import dataset_contamination
 from tuneworthy.verdict.recommendation import is_saving
@@ -48,7 +48,7 @@ def improvement(evidence: Evidence) -> Finding:
     if row.ci95[0] > 0 and tuned.reason_code == "better":
         return says("pass", f"{message} {messages.say('shown_better')}", **numbers)
     margin = 100 * evidence.margin
-    unpriced = next((one for one in (rival, tuned) if _costs(evidence, one).usd_per_1k is None), None)
+    unpriced = _unpriced(evidence, rival, tuned)
     if row.no_worse and not unpriced and _is_saving(evidence, tuned, rival):
         return says("pass", f"{message} {messages.say('no_worse_and_saving', margin=margin)}", **numbers)
     newly_met = evidence.target_of(tuned) == "met" and not any(
@@ -57,8 +57,8 @@ def improvement(evidence: Evidence) -> Finding:
     if row.no_worse and newly_met:
         return says("pass", f"{message} {messages.say('no_worse_and_met', margin=margin)}", **numbers)
     if row.no_worse and unpriced:
-        why = messages.say("price_missing", name=unpriced.name)
-        return says("unknown", f"{message} {why}", messages.say("set_price", name=unpriced.name), **numbers)
+        why, fix = unpriced
+        return says("unknown", f"{message} {why}", fix, **numbers)
     back = evidence.difference(tuned, rival)
     if row.ci95[1] < evidence.margin:
         return says("fail", f"{message} {messages.say('gain_excluded', margin=margin)}", **numbers)
@@ -69,14 +69,31 @@ def improvement(evidence: Evidence) -> Finding:
     )
 
 
+def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | None:
+    """Say why it is not known which of two costs less, and what settles it; None if it is known."""
+    costs = [evidence.bill(rung).running(evidence.economics) for rung in rungs]
+    for rung, cost in zip(rungs, costs, strict=True):
+        if cost.usd_per_1k is None:
+            return messages.say("price_missing", name=rung.name), messages.say("set_price", name=rung.name)
+    if evidence.economics.requests_per_month is None and len({cost.server is None for cost in costs}) > 1:
+        return messages.say("server_or_answers"), messages.say("set_traffic")
+    return None
+
+
 def _is_saving(evidence: Evidence, rung: RungEvidence, other: RungEvidence) -> bool:
     return is_saving(_costs(evidence, rung), _costs(evidence, other))
 
 
 def _costs(evidence: Evidence, rung: RungEvidence) -> Option:
-    bill = evidence.bills.get(rung.rung)
-    usd = bill.usd_with(evidence.economics) if bill else rung.usd_per_1k
-    return Option(option=rung.name, rung=rung.rung, kind="variant", usd_per_1k=usd, latency_p95_ms=rung.latency_p95_ms)
+    running, traffic = evidence.bill(rung).running(evidence.economics), evidence.economics.requests_per_month
+    return Option(
+        option=rung.name,
+        rung=rung.rung,
+        kind="variant",
+        usd_per_1k=running.usd_per_1k,
+        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        latency_p95_ms=rung.latency_p95_ms,
+    )
 
 
 @GATES.rule("regressions", group=STAGE)

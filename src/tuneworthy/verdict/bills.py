@@ -1,0 +1,120 @@
+"""What an answer of each measured option costs, as the run left it: dollars, tokens, and whose server answers."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tuneworthy.config.ladder import Economics
+from tuneworthy.config.project import Project
+from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.providers.prices import Price, price_for
+from tuneworthy.verdict.base import TUNED
+from tuneworthy.verdict.serving import RunningCost, server_for, upkeep_usd
+
+# Providers whose models run on a server of one's own, unless they are hosted.
+SERVED: Final = frozenset({"llama_cpp", "vllm", "openai"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What an answer of a measured option costs.
+
+    Attributes:
+        name: Of the variant.
+        usd_per_1k: A thousand answers as they were measured; None if the price is not known.
+        input_tokens: Mean of an answer; None if the provider does not report it, like the output.
+        price: Of the model, for cache and batch; None if it is free or not known.
+        own_server: Whether the model runs on a server of one's own.
+        tuned: Whether it was trained here, so that it needs upkeep.
+    """
+
+    name: str
+    usd_per_1k: float | None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    price: Price | None = None
+    own_server: bool = False
+    tuned: bool = False
+
+    @property
+    def tokens(self) -> tuple[float, float] | None:
+        """Those of the prompt and of the answer."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens, self.output_tokens
+
+    def usd_with(self, settings: Economics) -> float | None:
+        """Return what a thousand answers cost with the assumed shares of cache and batch."""
+        price = self.price
+        if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
+            return self.usd_per_1k
+        rates = price.rates_at(int(self.input_tokens))
+        cached = settings.cached_share * self.input_tokens
+        cached_rate = rates.input if rates.cached_input is None else rates.cached_input
+        dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output
+        batch = settings.batch_share * (1 - (1.0 if price.batch_factor is None else price.batch_factor))
+        return dollars * (1 - batch) / 1000
+
+    def running(self, settings: Economics) -> RunningCost:
+        """Return what the option costs to run."""
+        return RunningCost(
+            usd_per_1k=self.usd_with(settings),
+            server=server_for(settings, self.tokens) if self.own_server else None,
+            upkeep_usd=upkeep_usd(settings) if self.tuned else 0.0,
+        )
+
+
+def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
+    """Return what an answer of each rung costs that was measured on test."""
+    bills = {}
+    for row in record.rungs:
+        variant = record.variant_of(row)
+        if row.score is None or variant is None:
+            continue
+        bills[row.rung] = Bill(
+            name=row.name or "",
+            usd_per_1k=known_usd(row, variant.model, project),
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            price=price_for(project.models[variant.model]) if variant.model in project.models else None,
+            own_server=_is_served(project, variant.model, tuned=row.rung == TUNED),
+            tuned=row.rung == TUNED,
+        )
+    return bills
+
+
+def _is_served(project: Project, model: str, *, tuned: bool) -> bool:
+    """Return whether a model runs on a server of one's own, and no price a token stands for that."""
+    section = project.models.get(model)
+    if section is None:
+        return tuned
+    if section.hosted or section.provider not in SERVED:
+        return False
+    price = price_for(section)
+    return price is not None and price.free
+
+
+def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
+    """Return the cost of a thousand answers; None where the price of the model is not known.
+
+    Args:
+        row: Of the rung.
+        model: Key of `[models]`, or the name of a classical baseline.
+        project: Has the prices.
+    """
+    if model in project.models and price_for(project.models[model]) is None:
+        return None
+    return 0.0 if model.startswith(PREFIX) else row.usd_per_1k
+
+
+def smallest_usd(project: Project, record: RunRecord) -> float | None:
+    """Return the least cost of a thousand answers among the language models that were called, on test or on dev."""
+    costs = [
+        known_usd(row, variant.model, project)
+        for row in record.rungs
+        if (variant := record.variant_of(row))
+        if not variant.model.startswith(PREFIX) and row.score is not None
+    ]
+    models = record.rung("model")
+    costs += [1000 * one.cost_usd / one.n for one in (models.candidates if models else ()) if one.n]
+    return min((cost for cost in costs if cost is not None), default=None)

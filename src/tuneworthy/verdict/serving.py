@@ -1,0 +1,135 @@
+"""What it costs to run an option: by the answer, by servers of one's own, and by the month.
+
+A server's capacity is computed from the tokens of an answer, the size of the model and the hardware, never a flat
+figure. `hardware.json` is the one table of machines and cards, with its date and sources.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import ceil
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.config.ladder import Economics
+
+HOURS: Final = 730.0
+# Share of a card's memory beside the weights: the answers in flight.
+HEADROOM: Final = 1.2
+# Tokens of an answer where no provider reports them: a prompt of a page, an answer of two sentences. Assumed.
+USUAL_TOKENS: Final = (600.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """A row of `hardware.json`.
+
+    Attributes:
+        title: What it is, for people.
+        memory_gb: Of one machine or card.
+        bytes_per_weight: As it is served there.
+        prompt_tokens_per_s: Read by a model of a billion parameters at full load.
+        answer_tokens_per_s: Written by it, all requests together.
+        usd_per_hour: Of one.
+        rates_source: Where the two rates are from, like `price_source` and its `mark`.
+    """
+
+    title: str
+    memory_gb: float
+    bytes_per_weight: float
+    prompt_tokens_per_s: float
+    answer_tokens_per_s: float
+    usd_per_hour: float
+    rates_source: str
+    price_source: str
+    mark: str
+
+    def cards_for(self, params_b: float) -> int:
+        """Return how many hold a model of so many billion parameters.
+
+        >>> hardware("l4").cards_for(8), hardware("h100").cards_for(70)
+        (1, 3)
+        """
+        return max(1, ceil(HEADROOM * self.bytes_per_weight * params_b / self.memory_gb))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnServer:
+    """What serves a model of one's own.
+
+    Attributes:
+        usd_per_month: Of one, all its cards together.
+        capacity: Requests that one takes in a month, peaks allowed for.
+    """
+
+    usd_per_month: float
+    capacity: float
+
+    def monthly_usd(self, requests: float) -> float:
+        """Return the price of the servers; beyond the first they are counted in parts, so that a sum never jumps."""
+        return self.usd_per_month * max(1.0, requests / self.capacity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningCost:
+    """What an option costs to run.
+
+    Attributes:
+        usd_per_1k: What is paid by the answer, for a thousand; None if it is not known.
+        server: Of one's own; None if others run the model, or the program that asks it.
+        upkeep_usd: A month, whatever the traffic.
+    """
+
+    usd_per_1k: float | None
+    server: OwnServer | None = None
+    upkeep_usd: float = 0.0
+
+    def monthly_usd(self, requests: float) -> float | None:
+        """Return the cost of a month with so many requests; None if the price of an answer is not known."""
+        if self.usd_per_1k is None:
+            return None
+        servers = self.server.monthly_usd(requests) if self.server else 0.0
+        return self.usd_per_1k / 1000 * requests + servers + self.upkeep_usd
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("hardware.json").read_bytes())
+    return table
+
+
+def hardware(name: str) -> Hardware:
+    """Return a machine or card."""
+    return Hardware(**_table()["hardware"][name])
+
+
+def hardware_date() -> str:
+    """Return the day that the table was collected."""
+    return str(_table()["date"])
+
+
+def server_for(settings: Economics, tokens: tuple[float, float] | None = None) -> OwnServer:
+    """Return the server of a model of one's own; what the project file gives is taken as it is.
+
+    Args:
+        settings: Name the hardware, the size of the model and the load.
+        tokens: Of the prompt and of the answer, means; None if they are not known.
+
+    >>> round(server_for(Economics(), (1000, 100)).capacity)
+    863967
+    """
+    row, size = hardware(settings.serve_hardware), settings.serve_params_b
+    cards, (read, written) = row.cards_for(size), tokens or USUAL_TOKENS
+    seconds = size * (read / row.prompt_tokens_per_s + written / row.answer_tokens_per_s) / cards
+    price, capacity = settings.serve_usd_per_month, settings.serve_capacity_per_month
+    return OwnServer(
+        usd_per_month=cards * row.usd_per_hour * HOURS if price is None else price,
+        capacity=settings.serve_load * HOURS * 3600 / max(seconds, 1e-9) if capacity is None else capacity,
+    )
+
+
+def upkeep_usd(settings: Economics) -> float:
+    """Return what a tuned model costs a month beside serving: watching it, and training it again."""
+    again = settings.hours_retrain * settings.usd_per_hour + settings.train_hours * settings.gpu_usd_per_hour
+    return settings.upkeep_usd_per_month + again / settings.retrain_months

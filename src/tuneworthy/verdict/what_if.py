@@ -1,0 +1,138 @@
+"""The verdict as it would be under an assumption. Pure; it is shown and never stored."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from tuneworthy.errors import UserError, join_sentences
+from tuneworthy.ladder.record import RungDifference
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import TUNED, NextAction, Option, Verdict
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.economics import one_off_usd, trained
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.next_action import RungCost
+
+OPEN_MODEL: Final = "open_7b"
+# Sizes in billions of parameters: the open model that matches an API, and the teacher that is trained first.
+OPEN_B, TEACHER_B = 7.0, 70.0
+# What the teacher would be served on.
+TEACHER_HARDWARE: Final = "h100"
+
+
+def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dict) -> Verdict:
+    """Return the verdict under an assumption; its first sentence names that, and its last one the verdict without.
+
+    Args:
+        name: Of the assumption, a key of `ASSUMPTIONS`.
+        evidence: What was measured.
+        costs: As for `decide`.
+
+    Raises:
+        UserError: The assumption says nothing of this project.
+    """
+    now, verdict = decide(evidence, costs), decide(ASSUMPTIONS[name](evidence), costs)
+    known = messages.say("verdict_now", answer=messages.answer_of(now), name=now.recommendation or "-")
+    return replace(
+        verdict,
+        reasons=[join_sentences(messages.ASSUMED[name], verdict.reasons[0]), *verdict.reasons[1:2], known],
+        options=[*verdict.options, *([_large_model(evidence)] if name == "train_big_serve_small" else [])],
+        next_action=NextAction(command="", why=messages.TO_MAKE_TRUE[name]),
+    )
+
+
+def _train_big(evidence: Evidence) -> Evidence:
+    """A large model is trained first and teaches the small one that serves: both trainings are paid."""
+    numbers = evidence.economics
+    update = {
+        "train_hours": numbers.train_hours * (1 + TEACHER_B / numbers.serve_params_b),
+        "hours_engineering": 2 * numbers.hours_engineering,
+    }
+    return replace(evidence, economics=numbers.model_copy(update=update))
+
+
+def _large_model(evidence: Evidence) -> Option:
+    """Return the large model served itself, as an option beside the small one."""
+    numbers, traffic = evidence.economics, evidence.economics.requests_per_month
+    hours = numbers.train_hours * TEACHER_B / numbers.serve_params_b
+    update = {"serve_hardware": TEACHER_HARDWARE, "serve_params_b": TEACHER_B, "train_hours": hours}
+    large = numbers.model_copy(update=update | {"serve_usd_per_month": None, "serve_capacity_per_month": None})
+    running = trained(large, evidence.bill(evidence.top).tokens if evidence.top else None)
+    return Option(
+        option="what-if/serve-70b",
+        rung=TUNED,
+        kind="fine_tune",
+        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        running=running,
+        one_off_usd=one_off_usd(large),
+        needs=messages.say("needs_large"),
+    )
+
+
+def _open_model(evidence: Evidence) -> Evidence:
+    """An open model on a server of one's own scores what the best model scores that is paid by the answer."""
+    paid = [one for one in evidence.upstream.values() if one.tested and (one.hosted or one.usd_per_1k)]
+    if not paid:
+        raise UserError(messages.say("no_api"), hint=messages.say("choose_assumption"))
+    api = max(paid, key=lambda one: one.score or 0.0)
+    model = replace(
+        api,
+        rung=OPEN_MODEL,
+        status="adopted",
+        variant=None,
+        name="what-if/open-7b",
+        names=("what-if/open-7b",),
+        hosted=False,
+        supposed=True,
+        usd_per_1k=0.0,
+        violated="",
+        latency_p50_ms=None,
+        latency_p95_ms=None,
+        latency_p95_ci=None,
+        delta_today=api.delta_today if api.rung != "baseline" else 0.0,
+        delta_today_ci=api.delta_today_ci if api.rung != "baseline" else (0.0, 0.0),
+    )
+    numbers = evidence.economics.model_copy(update={"serve_params_b": OPEN_B})
+    bill = replace(evidence.bill(api), name=model.name, usd_per_1k=0.0, price=None, own_server=True)
+    costs = [one.running(numbers).monthly_usd(numbers.requests_per_month or 0.0) for one in (bill, evidence.bill(api))]
+    cheaper = costs[0] is not None and costs[1] is not None and costs[0] <= costs[1]
+    return replace(
+        evidence,
+        rungs={**evidence.rungs, OPEN_MODEL: model},
+        bills={**evidence.bills, OPEN_MODEL: bill},
+        differences=[*evidence.differences, *_alike(evidence, api)],
+        economics=numbers,
+        best=OPEN_MODEL if cheaper or not api.eligible else evidence.best,
+    )
+
+
+def _alike(evidence: Evidence, api: RungEvidence) -> list[RungDifference]:
+    """Return the differences of the open model to all others: those of the API that it matches."""
+    theirs = [(row, row.a == api.rung) for row in evidence.differences if api.rung in {row.a, row.b}]
+    rows = [replace(row, a=OPEN_MODEL) if first else replace(row, b=OPEN_MODEL) for row, first in theirs]
+    same = RungDifference(a=api.rung, b=OPEN_MODEL, delta=0.0, ci95=(0.0, 0.0), no_worse=True)
+    return [*rows, same, replace(same, a=OPEN_MODEL, b=api.rung)]
+
+
+def _more_traffic(evidence: Evidence) -> Evidence:
+    requests = evidence.economics.requests_per_month
+    if not requests:
+        raise UserError(messages.say("no_traffic_to_multiply"), hint=messages.say("set_traffic"))
+    return replace(evidence, economics=evidence.economics.model_copy(update={"requests_per_month": 10 * requests}))
+
+
+def _half_price(evidence: Evidence) -> Evidence:
+    bills = {}
+    for rung, bill in evidence.bills.items():
+        usd = bill.usd_with(evidence.economics)
+        bills[rung] = replace(bill, usd_per_1k=usd and usd / 2, price=None)
+    smaller = evidence.smaller_usd
+    return replace(evidence, bills=bills, smaller_usd=smaller and smaller / 2)
+
+
+ASSUMPTIONS: Final[Mapping[str, Callable[[Evidence], Evidence]]] = {
+    "train_big_serve_small": _train_big,
+    "open_7b_matches_api": _open_model,
+    "traffic_x10": _more_traffic,
+    "api_half_price": _half_price,
+}

@@ -1,0 +1,322 @@
+"""What an option costs a month, what training costs and when it pays: scenarios computed by hand, within a cent.
+
+The hand's numbers: a month has 730 hours, 2,628,000 seconds, of which a server answers a fifth at full load: 525,600.
+The defaults cost (40 + 24) h x $90 + 14 h x $1.79 = $5,785.06 once, $482.0883 a month of a year; upkeep is
+$195 + (8 h x $90 + $25.06) / 6 = $319.1767 a month.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from tests.verdict.planted import PROMISING, RUNGS, differences, project, rung, trained, worth_it
+
+from tuneworthy.config.ladder import Economics, HardwareName
+from tuneworthy.errors import UserError
+from tuneworthy.providers.prices import Price, TokenRates
+from tuneworthy.verdict.base import EconomicsResult, Option, Verdict
+from tuneworthy.verdict.bills import Bill
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.economics import economics, money
+from tuneworthy.verdict.economics import trained as trained_cost
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.serving import hardware, hardware_date
+from tuneworthy.verdict.what_if import ASSUMPTIONS, decide_if
+
+CENT = 0.01
+PRICED = Price(rates=TokenRates(input=2.0, output=10.0, cached_input=0.2), batch_factor=0.5)
+API = Bill(name="api", usd_per_1k=6.0, input_tokens=2000, output_tokens=200, price=PRICED)
+OWN = Bill(name="own", usd_per_1k=0.0, input_tokens=600, output_tokens=60, own_server=True)
+TUNED = replace(OWN, name="tuned", tuned=True)
+LARGE: dict[str, Any] = {"serve_hardware": "h100", "serve_params_b": 70}
+SMALL: dict[str, Any] = {"serve_hardware": "cpu", "serve_params_b": 0.5}
+BY_TOKEN: dict[str, Any] = {"serve_usd_per_month": 0, "serve_usd_per_1k": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("bill", "requests", "settings", "usd"),
+    [
+        # 1. an API by the answer: 2,000 x $2 + 200 x $10 a million = $6 a thousand; 200 thousand
+        (API, 200_000, {}, 1_200.00),
+        # 2. half of the prompt from the cache: 1,000 x $2 + 1,000 x $0.20 + $2,000 = $4.20
+        (API, 200_000, {"cached_share": 0.5}, 840.00),
+        # 3. and half of the requests in batches at half the price: $4.20 x 0.75 = $3.15
+        (API, 200_000, {"cached_share": 0.5, "batch_share": 0.5}, 630.00),
+        # 4. a classical baseline inside the application
+        (Bill(name="classical", usd_per_1k=0.0), 200_000, {}, 0.00),
+        # 5. an 8B model on one L4: 730 h x $0.80
+        (OWN, 200_000, {}, 584.00),
+        # 6. beyond one L4: an answer takes 8 x (600 / 24,200 + 60 / 2,880) = 0.3650138 s, so one answers 1,439,945.66
+        #    a month; 3,000,000 / 1,439,945.66 = 2.083412 of them
+        (OWN, 3_000_000, {}, 1_216.71),
+        # 7. a 70B model weighs 140 GB, with a fifth for answers 168: three H100 of 80 GB at $3.95
+        (OWN, 200_000, LARGE, 8_650.50),
+        # 8. a 0.5B model without a GPU: 0.5 x (600 / 782 + 60 / 164) = 0.5665586 s, 927,706.7 a month for $277.40;
+        #    2,000,000 / 927,706.7 = 2.155854
+        (OWN, 2_000_000, SMALL, 598.03),
+        # 9. an 8B model on a consumer card: 730 h x $0.756
+        (OWN, 200_000, {"serve_hardware": "consumer"}, 551.88),
+        # 10. a tuned model on one L4: and the upkeep
+        (TUNED, 200_000, {}, 584.00 + 319.18),
+        # 11. a price and a capacity of one's own: 5 servers at $100
+        (OWN, 500_000, {"serve_usd_per_month": 100, "serve_capacity_per_month": 100_000}, 500.00),
+        # 12. steady traffic at 80% of full load: four times the answers, so 3,000,000 need one server
+        (OWN, 3_000_000, {"serve_load": 0.8}, 584.00),
+    ],
+)
+def test_a_month_of_an_option_by_hand(bill: Bill, requests: float, settings: dict[str, Any], usd: float) -> None:
+    assert bill.running(Economics(**settings)).monthly_usd(requests) == pytest.approx(usd, abs=CENT)
+
+
+def found(bill: Bill, requests: float | None = None, gain: float | None = None, **settings: Any) -> EconomicsResult:
+    pair = None if gain is None else (gain, gain)
+    return economics(bill, Economics(requests_per_month=requests, **settings), pair)
+
+
+def test_training_paid_by_the_token_by_hand() -> None:
+    # 200 x $0.20 + $319.18
+    assert found(API, 200_000, **BY_TOKEN).monthly_usd == pytest.approx(359.18, abs=CENT)
+    assert found(API).one_off_usd == pytest.approx(5_785.06, abs=CENT)
+
+
+def test_the_break_even_is_a_band_by_hand() -> None:
+    # $10 a thousand is one cent an answer; all three volumes fit one L4.
+    # estimate: 584 + 319.1767 + 482.0883 = 1,385.2650
+    # best:  hours and GPU at 0.75: once 4,338.795, a month 361.5663; upkeep 146.25 + 558.795 / 6 = 239.3825: 1,184.9488
+    # worst: at 1.25, and trained twice: once 14,462.65, a month 1,205.2208; upkeep 243.75 + 931.325 / 6 = 398.9708;
+    #        with 584 that is 2,188.1917
+    answer = Bill(name="api", usd_per_1k=10.0)
+    result = found(answer)
+    assert result.break_even_requests_per_month == pytest.approx(138_526.50, abs=1)
+    assert result.break_even_band == (pytest.approx(118_494.88, abs=1), pytest.approx(218_819.17, abs=1))
+    assert [found(answer, n).status for n in (118_000, 119_000, 218_000, 219_000)] == [
+        "never",
+        "unknown",
+        "unknown",
+        "pays",
+    ]
+    assert "118,495" in result.why and "218,819" in result.why
+
+
+def test_ranges_of_traffic_and_price_and_of_a_wrong_answer_by_hand() -> None:
+    answer, exact = Bill(name="api", usd_per_1k=10.0), {"costs": (1, 1), "success": (1, 1)}
+    # at 0.8 of the price, 1,385.2650 / 0.008
+    falling = found(answer, ranges=exact | {"price": (0.8, 1)})
+    assert falling.break_even_band == (pytest.approx(138_526.50, abs=1), pytest.approx(173_158.13, abs=1))
+    # 140,000 pays, and 0.9 of it does not
+    assert found(answer, 140_000, ranges=exact).status == "pays"
+    assert found(answer, 140_000, ranges=exact | {"traffic": (0.9, 1.1)}).status == "unknown"
+    # a tenth of the answers gets right: $0.01 an answer at $0.10, $0.005 at half of that; 1,385.2650 / 0.015
+    worth = {"usd_per_wrong_answer": 0.1, "ranges": exact | {"wrong_answer": (0.5, 1)}}
+    assert found(answer, None, 0.1, **worth).break_even_band == (
+        pytest.approx(69_263.25, abs=1),
+        pytest.approx(92_351.00, abs=1),
+    )
+
+
+def test_on_a_server_that_runs_anyway_only_the_gain_pays_by_hand() -> None:
+    # 50,000 x 0.1 x $0.50 = 2,500, less the upkeep of 319.1767: 2,180.8233 a month; 5,785.06 / 2,180.8233 = 2.65
+    sums = money(OWN, Economics(usd_per_wrong_answer=0.5), (0.1, 0.1))
+    assert sums.net_usd(50_000) == pytest.approx(2_180.82, abs=CENT)
+    assert sums.payback_months(50_000) == pytest.approx(2.6527, abs=0.001)
+    assert found(OWN, 50_000).status == "unknown"  # no bill that could fall
+
+
+def test_the_two_scenarios_of_the_article_by_hand() -> None:
+    # Distillation: "$15/M tokens to $0.2/M". An answer of 1,000 tokens costs 1.5 cents and then 0.02 cents: 75 times
+    # less. (482.0883 + 319.1767) / 0.0148 = 54,139.53 requests a month pay for it within the year.
+    before, after = Bill(name="large", usd_per_1k=15.0), Economics(**BY_TOKEN)
+    assert before.usd_per_1k == pytest.approx(75 * after.serve_usd_per_1k)
+    assert found(before, **BY_TOKEN).break_even_requests_per_month == pytest.approx(54_139.53, abs=1)
+    # At today's price of a small hosted model ($0.10 in, $0.50 out), 800 and 200 tokens cost $0.18: less than $0.20.
+    hosted = Price(rates=TokenRates(input=0.1, output=0.5))
+    small = Bill(name="small", usd_per_1k=0.18, input_tokens=800, output_tokens=200, price=hosted)
+    assert small.usd_with(after) == pytest.approx(0.18)
+    never = found(small, 100_000_000, **BY_TOKEN)
+    assert (never.status, never.break_even_band) == ("never", (None, None))
+    # "Train big, serve small": the 70B needs three H100 ($8,650.50), the 8B that it taught one L4 ($584), and both the
+    # upkeep. Trained are both: 14 h x (1 + 70 / 8) = 136.5 h x $1.79 = 244.335, and 48 + 40 hours of work = 7,920.
+    verdict = decide_if("train_big_serve_small", worth_it(economics=Economics(requests_per_month=100_000)))
+    rows = {row.option: row for row in verdict.options}
+    big, taught = rows["what-if/serve-70b"], rows["fine_tune"]
+    # retraining the 8B with its teacher: 195 + (720 + 244.335) / 6 = 355.7225; the 70B: 122.5 h, 195 + 939.275 / 6
+    assert taught.usd_per_month == pytest.approx(584 + 355.72, abs=CENT)
+    assert taught.one_off_usd == pytest.approx(8_164.34, abs=CENT)
+    assert big.usd_per_month == pytest.approx(8_650.50 + 351.55, abs=CENT)
+    assert big.one_off_usd == pytest.approx(5_760 + 219.28, abs=CENT)
+
+
+BUSY = Economics(requests_per_month=20_000_000)
+
+
+def with_api(score: float = 0.97, **more: Any) -> Evidence:
+    """A project whose hosted model is paid by the answer, and whose others miss the target."""
+    hosted = rung("model", "model/api", score, status="adopted", usd_per_1k=1.02555, hosted=True)
+    rest = [one for one in RUNGS if one.rung != "model"]
+    return project(*rest, hosted, **more)
+
+
+def row(verdict: Verdict, name: str) -> Option:
+    return next(one for one in verdict.options if one.option == name)
+
+
+def test_what_if_a_7b_model_reaches_the_score_of_the_api() -> None:
+    # The article asks it last. The API: 20,000 x $1.02555 = $20,511. A 7B answers 8 / 7 of what an 8B does on an
+    # L4, 1,645,652.18 a month: 20,000,000 / 1,645,652.18 = 12.153236 L4 at $584 = $7,097.49.
+    now, then = decide(with_api(economics=BUSY)), decide_if("open_7b_matches_api", with_api(economics=BUSY))
+    assert row(now, "model/api").usd_per_month == pytest.approx(20_511.00, abs=CENT)
+    assert row(then, "what-if/open-7b").usd_per_month == pytest.approx(7_097.49, abs=CENT)
+    assert (now.recommendation, then.recommendation) == ("model/api", "what-if/open-7b")
+    assert then.outcome == "do_not_fine_tune" and then.reasons[0].startswith("Assumption: an open 7B")
+    assert "model/api" in then.reasons[-1] and "unchanged" in then.reasons[-1]
+
+
+def test_each_option_says_what_it_costs_at_any_traffic() -> None:
+    # 50,000,000 requests: the API 50,000 x $1.02555; training 50,000,000 / 1,439,945.66 = 34.723532 L4, and the upkeep
+    verdict = decide(with_api(economics=BUSY))
+    costs = {option.option: option.running for option in verdict.options}
+    assert all(costs.values())
+    for name, usd in (("model/api", 51_277.50), ("fine_tune", 20_278.54 + 319.18)):
+        running = costs[name]
+        assert running is not None and running.monthly_usd(50_000_000) == pytest.approx(usd, abs=CENT)
+    for option in verdict.options:
+        assert option.running and option.running.monthly_usd(20_000_000) == option.usd_per_month
+
+
+def test_what_if_the_7b_model_costs_more_than_the_api_at_little_traffic() -> None:
+    evidence = with_api(economics=Economics(requests_per_month=10_000))
+    then = decide_if("open_7b_matches_api", evidence)
+    # $10.26 against a server of $584
+    assert then.recommendation == "model/api" and then.outcome == "do_not_fine_tune"
+
+
+def test_where_the_api_misses_the_target_the_tree_turns_to_training_as_the_article_says() -> None:
+    then = decide_if("open_7b_matches_api", with_api(0.75, economics=BUSY))
+    assert (then.outcome, then.recommendation) == ("fine_tune", "what-if/open-7b")
+    # The server runs anyway: a tuned model on it costs the upkeep more, whatever the traffic.
+    month = row(then, "fine_tune").usd_per_month or 0.0
+    assert month - 7_097.49 == pytest.approx(319.18, abs=CENT)
+
+
+def test_an_assumption_adds_no_chance_to_meet_the_target() -> None:
+    evidence = with_api(0.9)
+    assert evidence.n_options == ASSUMPTIONS["open_7b_matches_api"](evidence).n_options
+
+
+def test_ten_times_the_traffic_and_half_the_price() -> None:
+    evidence = with_api(economics=Economics(requests_per_month=100_000))
+    assert row(decide_if("traffic_x10", evidence), "model/api").usd_per_month == pytest.approx(1_025.55, abs=CENT)
+    assert row(decide_if("api_half_price", evidence), "model/api").usd_per_month == pytest.approx(51.28, abs=CENT)
+
+
+def test_an_assumption_that_says_nothing_of_a_project_is_an_error() -> None:
+    with pytest.raises(UserError, match="sets no traffic"):
+        decide_if("traffic_x10", worth_it())
+    with pytest.raises(UserError, match="no API to match"):
+        decide_if("open_7b_matches_api", worth_it())
+
+
+def test_the_bill_and_the_gain_are_both_of_the_recommended_option() -> None:
+    # The cheap option that meets the target is recommended, the dear one was adopted last and is what the pilot beat
+    # by 0.02: a tuned model of 0.97 gains 0.07 on the recommended option, which costs $1, and not 0.02 on one of $10.
+    cheap = rung("prompt", "prompt/xml", 0.90, usd_per_1k=1.0)
+    dear = rung("model", "model/strong", 0.95, status="adopted", usd_per_1k=10.0)
+    forecast = replace(PROMISING, gain=0.02, ci95=(0.02, 0.03))
+    evidence = project(*RUNGS[:2], cheap, dear, target=0.8, forecast=forecast, economics=BUSY)
+    verdict = decide(evidence)
+    result = verdict.economics
+    assert verdict.recommendation == result.reference == "prompt/xml"
+    assert result.usd_per_1k["reference"] == 1.0
+    assert result.assumptions["gain"].value == pytest.approx(0.07)
+
+
+def test_after_training_the_gain_is_the_measured_one() -> None:
+    evidence = trained()
+    verdict = decide(evidence)
+    reference = next(one for one in evidence.rungs.values() if one.name == verdict.economics.reference)
+    difference = evidence.difference(reference, evidence.tuned)
+    assert difference is not None
+    assert verdict.economics.assumptions["gain"].value == difference.ci95[0]
+
+
+def own(evidence: Evidence, *names: str) -> Evidence:
+    """The same with these rungs on servers of one's own."""
+    changed = {name: replace(evidence.bills[name], own_server=True) for name in names}
+    return replace(evidence, bills={**evidence.bills, **changed})
+
+
+def test_of_two_that_meet_the_target_the_cheaper_one_at_this_traffic_is_recommended() -> None:
+    local = rung("baseline", "baseline/local", 0.97, status="reference")
+    api = rung("model", "model/api", 0.97, status="adopted", usd_per_1k=1.0, hosted=True)
+
+    def recommended(requests: float | None) -> str | None:
+        evidence = project(RUNGS[0], local, api, economics=Economics(requests_per_month=requests))
+        verdict = decide(own(evidence, "baseline"))
+        assert verdict.outcome == "do_not_fine_tune"
+        return verdict.recommendation
+
+    # an L4 costs as much as 584,000 answers
+    assert recommended(100_000) == "model/api"
+    assert recommended(1_000_000) == recommended(None) == "baseline/local"
+
+
+def test_a_model_on_a_server_that_meets_the_target_leaves_no_bill_to_cut_at_any_traffic() -> None:
+    # 10,000,000 requests: 6.944706 L4 are $4,055.71, the API $4,461. At 1.4 of the capacity a tuned model might save a
+    # fifth of that, but no more than the untuned one on the same servers, so the traffic leaves nothing open.
+    api = rung("baseline", "baseline/api", 0.97, status="reference", usd_per_1k=0.4461, hosted=True)
+    local = rung("model", "model/local", 0.97, status="adopted")
+    for requests in (None, 10_000_000):
+        evidence = own(project(RUNGS[0], api, local, economics=Economics(requests_per_month=requests)), "model")
+        assert decide(evidence).outcome == "do_not_fine_tune"
+
+
+def test_a_tuned_model_on_a_server_is_no_saving_against_an_api_that_costs_less() -> None:
+    evidence = trained()
+    api = replace(evidence.rungs["model"], usd_per_1k=1.0, hosted=True)
+    tuned = replace(evidence.rungs["fine_tune"], score=0.7, delta=0.0, reason_code="no_worse")
+    rungs = {**evidence.rungs, "model": api, "fine_tune": tuned}
+    bills = {**evidence.bills, "model": replace(evidence.bills["model"], usd_per_1k=1.0)}
+    bills["fine_tune"] = replace(evidence.bills["fine_tune"], own_server=True, tuned=True)
+    same = replace(evidence, rungs=rungs, bills=bills, differences=differences(rungs.values(), 0.08), margin=0.08)
+
+    def improvement(requests: float | None) -> tuple[str, str]:
+        verdict = decide(replace(same, economics=Economics(requests_per_month=requests)))
+        gate = next(one for one in verdict.gates if one.gate == "improvement")
+        return gate.status, gate.detail
+
+    # $50 a month against $903: nothing is saved. $5,000 against $3,120: it is.
+    assert improvement(50_000)[0] != "pass"
+    assert improvement(5_000_000)[0] == "pass" and "20% cheaper" in improvement(5_000_000)[1]
+    status, detail = improvement(None)
+    assert status == "unknown" and "requests_per_month" in detail
+
+
+def test_the_page_on_money_has_the_rates_of_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "economics.md").read_text()
+    assert hardware_date() in page
+    for name in get_args(HardwareName):
+        row = hardware(name)
+        cells = next(line for line in page.splitlines() if line.startswith(f"| `{name}`")).split("|")[2:6]
+        shown = [float(cell.strip().removesuffix(" GB").replace(",", "")) for cell in cells]
+        assert shown == [row.usd_per_hour, row.prompt_tokens_per_s, row.answer_tokens_per_s, row.memory_gb]
+        assert row.rates_source and row.price_source and row.mark in {"published", "assumed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "teraflops", "gigabytes_per_s"), [("consumer", 165, 1008), ("l4", 121, 300), ("h100", 989, 3350)]
+)
+def test_the_rates_follow_from_the_data_sheets(name: str, teraflops: float, gigabytes_per_s: float) -> None:
+    row = hardware(name)
+    assert row.prompt_tokens_per_s == pytest.approx(0.4 * teraflops * 1e12 / 2e9, rel=1e-3)
+    assert row.answer_tokens_per_s == pytest.approx(32 * 0.6 * gigabytes_per_s * 1e9 / 2e9, rel=1e-3)
+
+
+def test_the_tokens_of_the_tuned_model_set_its_capacity_once_they_are_measured() -> None:
+    short = replace(TUNED, input_tokens=60, output_tokens=60)
+    result = economics(API, Economics(requests_per_month=3_000_000), None, short)
+    # 8 x (60 / 24,200 + 60 / 2,880) = 0.1865014 s, 2,818,210.5 a month; 1.064505 L4, and the upkeep
+    assert result.monthly_usd == pytest.approx(621.67 + 319.18, abs=CENT)
+    assert trained_cost(Economics(), (60, 60)).monthly_usd(3_000_000) == pytest.approx(621.67 + 319.18, abs=CENT)
