@@ -171,7 +171,7 @@ def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
     first, again = (meter.measure(rows, range(50), {}) for _ in range(2))
     assert first == again and first.staying is not None
-    weights = meter._weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
+    weights = meter.weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
     assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
 
 
