@@ -311,6 +311,19 @@ def test_a_topic_is_capped_unless_the_cases_ask_as_much_of_it() -> None:
     assert dropped[0.4] == 0 < dropped[0.05]
 
 
+def test_one_json_answer_is_capped_and_a_form_of_words_with_many_values_is_not() -> None:
+    days = [f"day {n}" for n in range(150)]
+    rows = [row(f"please change my booking to {day} then", json.dumps({"day": day, "n": 1})) for day in days]
+    rows += [row(f"{word * 5} {word * 7} in town", json.dumps({"city": word})) for word in "abcdefghijklmnopqrstuvwxyz"]
+    flood = [row(f"put us down for tomorrow {n}", '{"n":1, "day":"tomorrow"}') for n in range(60)]
+    flood += [row(f"put us down for tomorrow now {n}", '{"day": "tomorrow", "n": 1}') for n in range(60)]
+    cases = tuple(Case(id=str(n), input=f"case {n}", expected={"day": f"day {n}", "n": 1}) for n in range(60))
+    dropped = [one for one in Concentration()([*rows, *flood], CheckContext(cases=cases)) if one.code == "over_cap"]
+    assert {one.row >= len(rows) for one in dropped} == {True} and len(dropped) > 90
+    asked = tuple(replace(case, expected={"n": 1, "day": "tomorrow"}) for case in cases)
+    assert list(Concentration()([*rows, *flood], CheckContext(cases=asked))) == []
+
+
 def test_a_topic_that_fell_apart_is_one_topic() -> None:
     size = MIN_MERGED + 3
     alike = np.full((3 * size, 3 * size), 0.05, np.float32)
