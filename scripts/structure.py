@@ -112,6 +112,9 @@ LIMITS: Final[Mapping[str, int]] = {
     # the data: measured checks, contamination by evidence, logs of other tools, refusals, findings, planted rows.
     # the classical winner as a program of its own, the client of a variant with retrieval, the router;
     # learning curves, answers about another name or number, capped JSON answers.
+    # the data: measured checks, contamination by evidence, logs of other tools, refusals, findings, planted rows.
+    # the classical winner as a program of its own, the client of a variant with retrieval, the router;
+    # learning curves, answers about another name or number, capped JSON answers.
     "statements": 33_000 + 1_770 + 2_200 + 1_500 + 2_650 + 100 + 810 + 230,
     "rule_frameworks": 1,
     "http_clients": 1,

@@ -324,6 +324,14 @@ def test_one_json_answer_is_capped_and_a_form_of_words_with_many_values_is_not()
     assert list(Concentration()([*rows, *flood], CheckContext(cases=asked))) == []
 
 
+def test_an_answer_that_is_given_again_and_again_is_capped_however_it_is_asked_for() -> None:
+    told = [f"reply {n} of the desk says more than a label could" for n in range(30)]
+    rows = [row(f"{word * 4} {number} {word * 6}", told[number]) for number in range(30) for word in "abcdef"]
+    flood = [row(f"{chr(97 + n % 26) * 5} {n} {chr(98 + n % 25) * 7}", told[0]) for n in range(80)]
+    dropped = [one.row for one in Concentration()([*rows, *flood], CheckContext()) if one.code == "over_cap"]
+    assert len(dropped) > 50 and {[*rows, *flood][place].answer for place in dropped} == {told[0]}
+
+
 def test_a_topic_that_fell_apart_is_one_topic() -> None:
     size = MIN_MERGED + 3
     alike = np.full((3 * size, 3 * size), 0.05, np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tuneworthy.cases.task_kind import label_counts, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.dataset.checks.label_errors import shared_answers
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Case, Example, canonical
@@ -220,9 +221,10 @@ class Concentration:
 
     Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
     task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
-    its share of the cases if that is more (the upper end of its 95% interval). Rows with the same JSON answer are one
-    topic: questions that differ in what is read from them are not one question asked often. Which rows stay is drawn at
-    random. The cases are not touched: they keep the mix of real traffic, on which the model is measured.
+    its share of the cases if that is more (the upper end of its 95% interval). Where answers are JSON, or most are
+    given several times, rows with the same answer are one topic: questions that differ in what is read from them are
+    not one question asked often. Which rows stay is drawn at random. The cases are not touched: they keep the mix of
+    real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -235,7 +237,7 @@ class Concentration:
             return
         answers = [_same(row.answer) for row in rows]
         objects = [answer for answer in answers if answer.startswith("{")]
-        names = [*context.labels] or [*dict.fromkeys(objects if 2 * len(objects) > len(rows) else [])]
+        names = [*context.labels] or sorted(set(objects) if 2 * len(objects) > len(rows) else shared_answers(answers))
         if names:
             of_row, wanted = label_topics(answers, names, context.cases)
         else:
