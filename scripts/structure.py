@@ -109,10 +109,7 @@ VAGUE_NAMES: Final = frozenset({
 LIMITS: Final[Mapping[str, int]] = {
     # The foundation; trust, money, limits and the doctor; the options, facts, groups and added cases of the verdict;
     # the first contact: one file, ranked labels, decision models, calibration, the live table, the formats of compare;
-    # the data: measured checks, contamination by evidence, logs of other tools, refusals, findings, planted rows.
-    # the classical winner as a program of its own, the client of a variant with retrieval, the router;
-    # learning curves, answers about another name or number, capped JSON answers.
-    # the data: measured checks, contamination by evidence, logs of other tools, refusals, findings, planted rows.
+    # the data: measured checks, contamination by evidence, logs of other tools, refusals, findings, planted rows;
     # the classical winner as a program of its own, the client of a variant with retrieval, the router;
     # learning curves, answers about another name or number, capped JSON answers.
     "statements": 33_000 + 1_770 + 2_200 + 1_500 + 2_650 + 100 + 810 + 230,
