@@ -111,8 +111,9 @@ LIMITS: Final[Mapping[str, int]] = {
     # the first contact: one file, ranked labels, decision models, calibration, the live table, the formats of compare;
     # the data: measured checks, contamination by evidence, logs of other tools, refusals, findings, planted rows;
     # the classical winner as a program of its own, the client of a variant with retrieval, the router;
-    # money: servers from tokens and hardware, ranges, break-even bands, assumptions (`decide --what-if`).
-    "statements": 33_000 + 1_770 + 2_200 + 1_500 + 2_650 + 100 + 810 + 290,
+    # money: servers from tokens and hardware, ranges, break-even bands, assumptions (`decide --what-if`);
+    # learning curves, answers about another name or number, capped JSON answers.
+    "statements": 33_000 + 1_770 + 2_200 + 1_500 + 2_650 + 100 + 810 + 290 + 230,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

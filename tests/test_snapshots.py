@@ -147,6 +147,7 @@ COMMANDS: dict[str, list[str]] = {
     "data import": ["data import examples.jsonl"],
     "data build": ["data build"],
     "data card": ["data card --out card.md"],
+    "data curve": ["data curve"],
     "data export": ["data export --format openai --out rows"],
     "data distill": ["data distill"],
     "data review plan": ["data review plan"],

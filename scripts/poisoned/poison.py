@@ -33,7 +33,7 @@ def poisoned(clean: CleanSet, rng: random.Random) -> list[Row]:
         rows[number] = Row(rows[number].question, other, "wrong")
     good = [row for row in rows if row.kind == "clean"]
     answer = rng.choice(answers)
-    flooded = [row for row in good if row.answer == answer]
+    flooded = [row for row in good if row.answer == answer] or good[:1]
     plant: list[tuple[float, Callable[[], Row]]] = [
         (EXACT, lambda: rng.choice(good)._replace(kind="copy")),
         (NEAR, lambda: _near(rng.choice(good), rng)),

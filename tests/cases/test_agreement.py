@@ -9,6 +9,7 @@ from rows import case, example
 
 from tuneworthy.cases import find_overlaps
 from tuneworthy.cases.agreement import ExpectedAnswer, padded_words
+from tuneworthy.cases.contamination import search
 
 LABELS = {padded_words(label) for label in ("withdraw_limit", "card", "card lost")}
 
@@ -44,3 +45,39 @@ def test_a_near_copy_with_the_answer_in_other_words_overlaps() -> None:
     other = example("how much cash could I take out today", "Label: fee (sure)")
     rest = [example(f"question {i} of others", "card") for i in range(40)]
     assert [leak.row for leak in find_overlaps([near, other, *rest], cases).dropped] == [near]
+
+
+ADVICE = "Let the {} cool down, take out the grates and soak them for {} minutes in warm water with a little soap."
+TOLD = "Let the {} cool down first, then take the grates out and soak them for {} minutes in warm soap water."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "drops"),
+    [
+        ("what gets the grease off my Maple grill", ADVICE.format("Maple", 20), False),
+        ("What gets the grease off my maple grill", TOLD.format("Maple", 15), False),
+        ("what gets the grease off my Maple grill", ADVICE.format("Hazel", 15), True),  # the answer of the case
+        ("what gets the grease off a Hazel grill", ADVICE.format("Hazel", 20), True),  # no name is another one
+        ("what takes the grease off my Hazel grill", TOLD.format("Hazel", 15), True),
+        ("what gets the Grease off my grill", TOLD.format("grill", 15), True),  # it leaves a name out
+    ],
+)
+def test_long_answers_that_name_what_only_their_question_names_are_of_another_question(
+    question: str, answer: str, drops: bool
+) -> None:
+    cases = [case("what gets the grease off my Hazel grill", ADVICE.format("Hazel", 15))]
+    rest = [
+        example(f"question {i} of others", f"{i} has an answer of its own, longer than ten words are")
+        for i in range(40)
+    ]
+    (near,) = search([example(question, answer), *rest], cases)[0]
+    assert near.certain is drops
+
+
+def test_long_answers_with_the_numbers_of_their_question_are_of_another_question() -> None:
+    asked = "Tom keeps {} cards in each of {} boxes. How many cards are there in all the boxes?"
+    solved = "Each of the {1} boxes holds {0} cards, so Tom has {2} cards in all. The total is {2}."
+    cases = [case(asked.format(12, 7), solved.format(12, 7, 84))]
+    other = example(asked.format(31, 5), solved.format(31, 5, 155))
+    copy = example(asked.format(12, 7).replace("there", "now"), solved.format(12, 7, 84))
+    assert [hit.certain for hit in search([other, copy], cases)[0]] == [False, True]

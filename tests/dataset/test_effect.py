@@ -171,7 +171,7 @@ def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
     first, again = (meter.measure(rows, range(50), {}) for _ in range(2))
     assert first == again and first.staying is not None
-    weights = meter._weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
+    weights = meter.weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
     assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
 
 
@@ -309,6 +309,27 @@ def test_a_topic_is_capped_unless_the_cases_ask_as_much_of_it() -> None:
         findings = Concentration()(rows, CheckContext(cases=cases))
         dropped[share] = sum(one.code == "over_cap" for one in findings)
     assert dropped[0.4] == 0 < dropped[0.05]
+
+
+def test_one_json_answer_is_capped_and_a_form_of_words_with_many_values_is_not() -> None:
+    days = [f"day {n}" for n in range(150)]
+    rows = [row(f"please change my booking to {day} then", json.dumps({"day": day, "n": 1})) for day in days]
+    rows += [row(f"{word * 5} {word * 7} in town", json.dumps({"city": word})) for word in "abcdefghijklmnopqrstuvwxyz"]
+    flood = [row(f"put us down for tomorrow {n}", '{"n":1, "day":"tomorrow"}') for n in range(60)]
+    flood += [row(f"put us down for tomorrow now {n}", '{"day": "tomorrow", "n": 1}') for n in range(60)]
+    cases = tuple(Case(id=str(n), input=f"case {n}", expected={"day": f"day {n}", "n": 1}) for n in range(60))
+    dropped = [one for one in Concentration()([*rows, *flood], CheckContext(cases=cases)) if one.code == "over_cap"]
+    assert {one.row >= len(rows) for one in dropped} == {True} and len(dropped) > 90
+    asked = tuple(replace(case, expected={"n": 1, "day": "tomorrow"}) for case in cases)
+    assert list(Concentration()([*rows, *flood], CheckContext(cases=asked))) == []
+
+
+def test_an_answer_that_is_given_again_and_again_is_capped_however_it_is_asked_for() -> None:
+    told = [f"reply {n} of the desk says more than a label could" for n in range(30)]
+    rows = [row(f"{word * 4} {number} {word * 6}", told[number]) for number in range(30) for word in "abcdef"]
+    flood = [row(f"{chr(97 + n % 26) * 5} {n} {chr(98 + n % 25) * 7}", told[0]) for n in range(80)]
+    dropped = [one.row for one in Concentration()([*rows, *flood], CheckContext()) if one.code == "over_cap"]
+    assert len(dropped) > 50 and {[*rows, *flood][place].answer for place in dropped} == {told[0]}
 
 
 def test_a_topic_that_fell_apart_is_one_topic() -> None:

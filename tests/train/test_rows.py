@@ -15,7 +15,7 @@ from tuneworthy.dataset.freeze import FILES, freeze
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.store import Folder
-from tuneworthy.train.training_rows import GateFailed, Material, gather, raw_rows
+from tuneworthy.train.training_rows import GateFailed, Material, gather
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 TOML = """
@@ -181,13 +181,13 @@ def test_rows_of_the_examples_that_are_dev_or_overlap_are_never_trained_on(tmp_p
     assert not seen & {case.text for case in split.dev}
 
 
-def test_raw_rows_are_those_that_checks_dropped_too_but_for_dev_and_overlaps(tmp_path: Path) -> None:
+def test_raw_rows_are_those_that_checks_dropped_but_for_dev_and_overlaps(tmp_path: Path) -> None:
     from tuneworthy.dataset.freeze import open_version
 
     store = project(tmp_path)
     frozen(store, 100)
-    raw = [row.question for row in raw_rows(open_version(store))]
-    assert len(raw) == 102
+    raw = [row.question for row in open_version(store).dropped()]
+    assert len(raw) == 2
     assert turns(101)[0]["content"] not in raw and turns(102)[0]["content"] not in raw
 
 

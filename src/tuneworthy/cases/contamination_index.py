@@ -252,7 +252,10 @@ class ContaminationIndex:
         questions = [question_of(case) for case in self.cases]
         kind = guess_kind(case.expected for case in self.cases)
         labels = {padded_words(label) for label in kind.labels}
-        self._answers = [ExpectedAnswer(case.expected, labels) for case in self.cases]
+        self._answers = [
+            ExpectedAnswer(case.expected, labels, question)
+            for case, question in zip(self.cases, questions, strict=True)
+        ]
         self._exact: dict[bytes, int] = {}
         self._groups: dict[str, int] = {}
         for number, (case, question) in enumerate(zip(self.cases, questions, strict=True)):

@@ -149,6 +149,7 @@ def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
     from sklearn.svm import LinearSVC
 
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few rows, many labels
         warnings.simplefilter("ignore", ConvergenceWarning)  # tol 1e-2 is reached on all but contradictory rows
         return LinearSVC(C=c, tol=1e-2, max_iter=300, random_state=0).fit(matrix, targets.astype(str))
 

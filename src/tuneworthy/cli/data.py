@@ -11,6 +11,7 @@ PARTS: dict[str, str] = {
     "build": "Check the rows and freeze a version.",
     "review": "Let people review a random sample of a version.",
     "card": "Write the card of a frozen version.",
+    "curve": "Compare quality with quantity on your own rows.",
     "export": "Write a frozen version in the format of a trainer.",
 }
 

@@ -216,6 +216,42 @@ say = Catalogue(
         ),
         "frozen": "Version {version}: {n} rows{unsafe}",
         "unsafe": ", frozen although a gate failed",
+        "curve_rows": "Rows",
+        "curve_score": "Built [95%]",
+        "curve_difference": "Built − {name} [95%]",
+        "curve_all": "all",
+        "curve_basis": (
+            "Score: {metric} of the classical baseline ({baseline}), n = {n}: dev cases and held-out rows, never test. "
+            "The held-out rows passed the checks, so fewer rows may seem enough than the cases need. A model trains on "
+            "at most two thirds of the rows, because the others are held out. Rows used: {n_built} of version "
+            "{version}, and {n_dropped} dropped ones."
+        ),
+        "curve_dev": (
+            "Differences are measured on the {n} dev cases alone, because rows that stayed favour the built rows."
+        ),
+        "curve_unmeasured": (
+            "What the checks and other samples do is not measured: that takes {least} dev cases with a known answer, "
+            "and there are {n}."
+        ),
+        "curve_size": (
+            "Recommended size: {size:,} rows. At this size and above, the score is within {margin:.1f} points of the "
+            "score with {largest:,} rows (95%)."
+        ),
+        "curve_size_all": (
+            "Recommended size: all rows. No size below {largest:,} is shown to be within {margin:.1f} points of its "
+            "score (95%)."
+        ),
+        "curve_open": "The questions cannot rule out that {least:,} rows are enough.",
+        "curve_undecided": (
+            "No size can be recommended: all {largest:,} rows are not shown to score better than {least:,}. Either so "
+            "few rows are enough, or this baseline cannot learn the task."
+        ),
+        "curve_more": "More rows like these are likely to help: the last doubling gained {gain} points.",
+        "curve_flat": (
+            "More rows like these would hardly help: the last doubling gained {gain} points, less than the margin of "
+            "{margin:.1f}."
+        ),
+        "curve_unclear": "It is undecided whether more rows like these help: the last doubling gained {gain} points.",
         "card_ending": "{name!r} must end in .html or .md.",
         "fix_out": "Fix the path in --out.",
         "add_needs_files": "--add needs FILES, because the questions of the latest import already have answers.",

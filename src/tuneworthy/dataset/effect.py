@@ -10,6 +10,7 @@ differences are paired, and nothing of them depends on what is installed.
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ SEEDS: Final = 3
 # Rows that are trained on and questions that are asked at most, by kind of task: seconds each.
 MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (10_000, 3_000), "json": (2_000, 600)}
 _MOST_OTHER: Final = (6_000, 1_500)
+MOST_DRAWN: Final = max(MOST_ROWS.values())[0]
 # Fewer dev cases, or rows, measure nothing.
 MIN_ASKED: Final = 50
 MOST_WEIGHT: Final = 3.0
@@ -44,16 +46,16 @@ _OTHER: Final = " other"
 
 # Rows leave whatever that costs; or too few; or nothing could be asked; or measured.
 Status = Literal["certain", "few", "unmeasured", "measured"]
-# Answers to questions by a model trained on rows, both by number.
-Answers = Callable[[NDArray[np.int64], Sequence[int], int], list[str]]
+# Which of the rows may be trained on, and the seed, to the rows that each arm trains on.
+Arms = Callable[[NDArray[np.bool_], int], Sequence[NDArray[np.int64]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Accuracy without the rows, less that with them.
+    """Accuracy with some rows, less that with others.
 
     Attributes:
-        delta: The difference.
+        delta: The difference; of an effect, without the rows that leave less with them.
         ci95: Of `delta`.
         n: Questions asked.
     """
@@ -142,13 +144,12 @@ class EffectMeter:
         drawn = self._draw(rows, gone, repeats)
         if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED or not drawn.trainable:
             return replace(effect, status="unmeasured")
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1):  # the products are small: threads only wait for one another
-            scores = drawn.scores()
+        scores = drawn.scores(lambda train, _: (np.flatnonzero(train), np.flatnonzero(train & drawn.stays)))
         staying, dev = (
             self._difference([drawn.accepted[number][0] for number in numbers], part)
-            for numbers, part in zip((drawn.asked, drawn.dev), scores, strict=True)
+            for numbers, part in zip(
+                (drawn.asked, drawn.dev), np.split(scores.sum(axis=0), [len(drawn.asked)]), strict=True
+            )
         )
         status: Status = "measured" if dev else "unmeasured"
         return replace(effect, status=status, dev=dev, staying=staying, baseline=drawn.baseline)
@@ -157,39 +158,44 @@ class EffectMeter:
         """Return the paired difference of ``(n, 2)`` scores of questions with these answers; None with too few."""
         if len(answers) < MIN_ASKED:
             return None
-        weights = self._weights(answers)
+        weights = self.weights(answers)
         result = compare(scores[:, 0] * weights, weights, scores[:, 1] * weights, weights, alpha=None)
         return Difference(result.delta, result.ci, result.n)
 
     def _draw(self, rows: StoredRows, gone: NDArray[np.bool_], repeats: Mapping[int, int]) -> "AskedSample":
-        """Draw at most as many rows and questions as the kind of task allows."""
+        numbers = np.random.default_rng(self.seed).permutation(len(rows))[:MOST_DRAWN]
+        # Equal questions, and what repeats a row, are of one fold.
+        owners = [rows.at(_root(int(rows.places[number]), repeats)) for number in numbers]
+        return self.sample([rows[int(number)] for number in numbers], ~gone[numbers], owners)
+
+    def sample(self, rows: Sequence[Example], stays: NDArray[np.bool_], owners: Sequence[Example]) -> "AskedSample":
+        """Return the dev cases and the first of `rows`, as many as the kind of task allows.
+
+        Args:
+            rows: In a random order. Those without a question or an answer are left out.
+            stays: Whether each row stays; only those are asked.
+            owners: The row that each one repeats, of whose fold it is; mostly itself.
+        """
         cases = [case for case in self.dev if case.labelled and case.expected is not None]
         expected = [_accepted(case) for case in cases]
-        known = [rows[i].answer for i in range(min(200, len(rows)))]
+        known = [row.answer for row in rows[:200]]
         kind = "label" if self.labels else guess_kind([one[0] for one in expected] or known).name
         if kind == "json" and not any(isinstance(parse_object(answer), dict) for answer in known):
             kind = "free_text"  # lists have no fields to tag
         most, ask = MOST_ROWS.get(kind, _MOST_OTHER)
-        numbers = np.random.default_rng(self.seed).permutation(len(rows))[:most]
-        examples = [rows[int(number)] for number in numbers]
-        usable = np.array([bool(row.question.strip() and row.answer.strip()) for row in examples], bool)
-        numbers, examples = numbers[usable], [row for row, fits in zip(examples, usable, strict=True) if fits]
-        # Equal questions, and what repeats a row, are of one fold.
-        owner = [_root(int(rows.places[number]), repeats) for number in numbers]
-        keys = [_key(rows.at(place)) for place in owner]
-        questions = [*(row.question for row in examples), *(case.text for case in cases)]
-        accepted = [*((row.answer.strip(),) for row in examples), *expected]
+        usable = [n for n, row in enumerate(rows[:most]) if row.question.strip() and row.answer.strip()]
+        questions = [*(rows[n].question for n in usable), *(case.text for case in cases)]
+        accepted = [*((rows[n].answer.strip(),) for n in usable), *expected]
         if self.labels:
             allowed = set(self.labels)
             accepted = [tuple(answer for answer in several if answer in allowed) or (_OTHER,) for several in accepted]
-        stays = ~gone[numbers]
-        folds = np.array([xxh3_64_intdigest(key, self.seed) % SEEDS for key in keys], np.int64)
+        folds = np.array([xxh3_64_intdigest(_key(owners[n]), self.seed) % SEEDS for n in usable], np.int64)
         known_label = np.array([several[0] != _OTHER for several in accepted], bool)
-        n = len(examples)
+        stays, n = stays[usable], len(usable)
         asked = np.flatnonzero(stays & known_label[:n])[:ask]
         return AskedSample(questions, accepted, stays, folds, asked, n + np.flatnonzero(known_label[n:]), kind)
 
-    def _weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
+    def weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
         """Return weights by which the labels of `answers` have the shares that they have among the cases."""
         if not self.labels:
             return np.ones(len(answers))
@@ -224,7 +230,7 @@ def _words(found: Difference, baseline: str, where: str) -> str:
     return messages.say("effect_measured", delta=delta, low=low, high=high, where=where, baseline=baseline, n=found.n)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AskedSample:
     """Rows and dev cases that are trained on and asked.
 
@@ -257,40 +263,44 @@ class AskedSample:
         left = np.bincount(self.folds[self.stays], minlength=SEEDS)
         return bool((left.sum() - left > 0).all())
 
-    def scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the scores of the rows that are asked and of the dev cases, trained with what leaves and without it.
+    @cached_property
+    def matrix(self) -> Any:
+        """The features of all questions, CSR ``(n_questions, n_features)``."""
+        return TextFeatures().fit_transform(self.questions)
 
-        Returns:
-            ``(n_asked, 2)`` and ``(n_dev, 2)``; of a dev case the means over the seeds.
+    def scores(self, arms: Arms) -> NDArray[np.float64]:
+        """Return the scores of the rows that are asked, then of the dev cases, ``(SEEDS, n_questions, n_arms)``.
+
+        Their sum over the seeds is the score: 0 where another seed asks, and a part of each seed for a dev case.
         """
-        answer = self._labels() if self.kind == "label" else self._fitted
-        staying, dev = np.zeros((len(self.asked), 2)), np.zeros((len(self.dev), 2))
+        from threadpoolctl import threadpool_limits
+
+        questions, parts = np.concatenate([self.asked, self.dev]), []
+        of_dev = np.arange(len(questions)) >= len(self.asked)
         for fold in range(SEEDS):
-            held_out = self.folds[self.asked] == fold
-            asked = [*self.asked[held_out].tolist(), *self.dev.tolist()]
-            train = self.folds != fold
-            for arm, part in enumerate((train, train & self.stays)):
-                answers = answer(np.flatnonzero(part), asked, fold)
-                scores = [self._score(text, number) for text, number in zip(answers, asked, strict=True)]
-                staying[held_out, arm] = scores[: held_out.sum()]
-                dev[:, arm] += np.array(scores[held_out.sum() :]) / SEEDS
-        return staying, dev
+            held_out = np.concatenate([self.folds[self.asked] == fold, np.ones(len(self.dev), np.bool_)])
+            asked = questions[held_out].tolist()
+            with threadpool_limits(1):  # the products are small: threads only wait for one another
+                answers = [self.answer(rows, asked, fold) for rows in arms(self.folds != fold, fold)]
+            part = np.zeros((len(questions), len(answers)))
+            part[held_out] = np.array(
+                [[self.score(text, number) for text, number in zip(arm, asked, strict=True)] for arm in answers]
+            ).T
+            part[of_dev] /= SEEDS
+            parts.append(part)
+        return np.array(parts)
 
-    def _labels(self) -> Answers:
-        matrix = TextFeatures().fit_transform(self.questions)
-
-        def answers(train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
-            known = [self.accepted[i][0] for i in train]
-            model = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(matrix[train], known, [])
-            return model.predict(matrix[asked]) if asked else []
-
-        return answers
-
-    def _fitted(self, train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
-        rows = [QuestionAnswer(self.questions[i], self.accepted[i][0]) for i in train]
+    def answer(self, train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
+        """Return the answers to the questions `asked` of a baseline that is trained on the rows `train`, by number."""
+        known = [self.accepted[i][0] for i in train]
+        if self.kind == "label":
+            model = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(self.matrix[train], known, [])
+            return model.predict(self.matrix[asked]) if asked else []
+        rows = [QuestionAnswer(self.questions[i], answer) for i, answer in zip(train, known, strict=True)]
         return CLASSICAL_MODELS.get(self.baseline)(rows, seed).predict([self.questions[i] for i in asked])
 
-    def _score(self, answer: str, number: int) -> float:
+    def score(self, answer: str, number: int) -> float:
+        """Return the score of an answer to the question `number`, 0..1."""
         return max(self._likeness(answer, expected) for expected in self.accepted[number])
 
     def _likeness(self, answer: str, expected: str) -> float:

@@ -93,6 +93,16 @@ class Version:
         """Yield what was dropped: `id`, `source`, `check`, `reason`, `detail`, `row`; `other`, `score` if any."""
         return self._lines("rejects.jsonl")
 
+    def dropped(self) -> Iterator[Example]:
+        """Yield the dropped rows, but for dev and overlaps.
+
+        A row that was dropped for another reason and overlaps with a case as well stays out, too.
+        """
+        for line in self.rejects():
+            apart = line["check"] in {"held_out", "contamination"} or line.get("contamination")
+            if not apart and line["row"]["messages"]:
+                yield example_of({**line, **line["row"]})
+
     def findings(self) -> Iterator[dict[str, Any]]:
         """Yield findings on rows that stayed: as `rejects`, with `action` (`mask` or `report`), without `row`."""
         return self._lines("findings.jsonl")

@@ -90,11 +90,8 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
         if project.examples is None:
             raise UserError(messages.say("nothing_to_build"), hint=messages.say("nothing_to_build_hint"))
         rows = import_files(store, [project.path(project.examples.path)], say=say, latest=False)
-    dataset = read_dataset(project)
-    cases = list(dataset.cases)
-    split, notes = _split(dataset)
+    cases, split, notes = measured_cases(project)
     held_out = split if split is not None and split.origin == "examples" else None
-    cases += held_out.dev if held_out else ()
     bad = rows_found_bad(project.root / REVIEWS)
     corrections = read_corrections(project.root / CORRECTIONS)
     labels = _labels(cases, StoredRows(rows.folder / "rows.jsonl"))
@@ -111,7 +108,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
         last_checks=[review_check(bad)] if bad else [],
         depends={
             "rows": rows.document["sha256"],
-            "cases": {"n": len(cases), "sha256": content_hash(sorted(map(str, map(fingerprint, cases))))},
+            "cases": {"n": len(cases), "sha256": cases_hash(cases)},
             "labels": {"n": len(labels), "sha256": content_hash(list(labels))},
             "held_out": len({case.id for case in held_out.dev}) if held_out else 0,
             "found_bad": content_hash(sorted(bad)) if bad else None,
@@ -120,6 +117,23 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
             else None,
         },
     )
+
+
+def measured_cases(project: Project) -> tuple[list[Case], Split | None, list[str]]:
+    """Return the cases that rows may not overlap (all, and dev where it is drawn from rows), the split, and notes.
+
+    Raises:
+        UserError: A file is wrong.
+    """
+    dataset = read_dataset(project)
+    split, notes = _split(dataset)
+    dev = split.dev if split is not None and split.origin == "examples" else ()
+    return [*dataset.cases, *dev], split, notes
+
+
+def cases_hash(cases: Sequence[Case]) -> str:
+    """Return the hash of the cases that a build compares its rows with, as its recipe has it."""
+    return content_hash(sorted(map(str, map(fingerprint, cases))))
 
 
 def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:

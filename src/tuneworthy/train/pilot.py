@@ -26,7 +26,7 @@ from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import prepare, scorer
 from tuneworthy.train.trainer import train_rows
-from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather, raw_rows
+from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather
 from tuneworthy.types import Example, content_hash
 
 Say = Callable[[str], None]
@@ -79,7 +79,7 @@ def run_pilot(
     }
     store.write(FILE, document)
     version = find_version(store, material.dataset)
-    raw = [row for row in raw_rows(version) if material.student.fits(row)] if version else []
+    raw = [row for row in (*version.examples(), *version.dropped()) if material.student.fits(row)] if version else []
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):

@@ -282,17 +282,3 @@ def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example],
 
 
 Side = Literal["built", "raw"]
-
-
-def raw_rows(version: Version) -> list[Example]:
-    """Return the rows of a version as they came: with those that its checks dropped, but for dev and overlaps.
-
-    A row that was dropped for another reason and overlaps with a case as well stays out, too.
-    """
-    apart = {"held_out", "contamination"}
-    dropped = [
-        Example(messages=tuple(drop["row"]["messages"]), id=drop["id"], source=drop["source"], meta=drop["row"]["meta"])
-        for drop in version.rejects()
-        if drop["check"] not in apart and not drop.get("contamination") and drop["row"]["messages"]
-    ]
-    return [*version.examples(), *dropped]

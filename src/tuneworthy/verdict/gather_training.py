@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, NotRequired
 
-from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
@@ -16,6 +15,7 @@ from tuneworthy.dataset.effect import Effect, effect_words
 from tuneworthy.dataset.freeze import Version, find_version, latest_version, lost_labels
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.state import state_of
+from tuneworthy.dataset.sources import cases_hash
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
@@ -24,7 +24,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, latest_artifact
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.train.plan import Expected
-from tuneworthy.types import Case, content_hash
+from tuneworthy.types import Case
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
@@ -108,11 +108,6 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         terms_words=reason,
         newer=latest.id if latest is not None and latest.id != version.id else "",
     )
-
-
-def cases_hash(cases: Sequence[Case]) -> str:
-    """Return the hash of the cases that a build compares its rows with, as its recipe has it."""
-    return content_hash(sorted(map(str, map(fingerprint, cases))))
 
 
 def _broken(version: Version) -> str:

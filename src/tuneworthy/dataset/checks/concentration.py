@@ -7,19 +7,20 @@ largest topic whose centre they are like. The effective number of topics is 1 / 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.cases.task_kind import label_counts
+from tuneworthy.cases.task_kind import label_counts, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.dataset.checks.label_errors import shared_answers
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.stats.intervals import wilson
-from tuneworthy.types import Example
+from tuneworthy.types import Case, Example, canonical
 
 # Questions among which topics are looked for: seconds, and 100 MB.
 SAMPLE = 4_000
@@ -187,13 +188,24 @@ def _centres(near: NDArray[np.bool_]) -> list[int]:
     return centres
 
 
-def label_topics(answers: Sequence[str], context: CheckContext) -> tuple[dict[int, int], dict[int, float]]:
-    """Return the label by number of each answer that is one, by row; and the share that each label may have."""
-    numbers = {label: number for number, label in enumerate(context.labels)}
-    counts = label_counts(context.cases)
+def label_topics(
+    answers: Sequence[str], names: Sequence[str], cases: Iterable[Case]
+) -> tuple[dict[int, int], dict[int, float]]:
+    """Return the number of each answer among `names`, by row; and the share that each of them may have."""
+    numbers = {name: number for number, name in enumerate(names)}
+    counts = label_counts(cases)
     n = sum(counts.values())
-    wanted = _allowed({numbers[label]: count for label, count in counts.items() if label in numbers}, n)
-    return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, wanted
+    of_case: Counter[int] = Counter()
+    for answer, count in counts.items():
+        if (number := numbers.get(_same(answer))) is not None:
+            of_case[number] += count
+    return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, _allowed(of_case, n)
+
+
+def _same(answer: str) -> str:
+    """Return an answer without spaces around it; a JSON object in the form that equal ones share."""
+    value = parse_object(answer)
+    return canonical(value).decode() if isinstance(value, dict) else answer.strip()
 
 
 def _allowed(counts: Mapping[int, int], n: int | None = None) -> dict[int, float]:
@@ -202,15 +214,17 @@ def _allowed(counts: Mapping[int, int], n: int | None = None) -> dict[int, float
     return {topic: wilson(count, n)[1] for topic, count in counts.items()}
 
 
-@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=3)
+@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=4)
 @dataclass(frozen=True, slots=True)
 class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
 
     Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
     task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
-    its share of the cases if that is more (the upper end of its 95% interval). Which rows stay is drawn at random. The
-    cases are not touched: they keep the mix of real traffic, on which the model is measured.
+    its share of the cases if that is more (the upper end of its 95% interval). Where answers are JSON, or most are
+    given several times, rows with the same answer are one topic: questions that differ in what is read from them are
+    not one question asked often. Which rows stay is drawn at random. The cases are not touched: they keep the mix of
+    real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -221,9 +235,11 @@ class Concentration:
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         if len(rows) < MIN_ROWS:
             return
-        names = [*context.labels]
+        answers = [_same(row.answer) for row in rows]
+        objects = [answer for answer in answers if answer.startswith("{")]
+        names = [*context.labels] or sorted(set(objects) if 2 * len(objects) > len(rows) else shared_answers(answers))
         if names:
-            of_row, wanted = label_topics([row.answer.strip() for row in rows], context)
+            of_row, wanted = label_topics(answers, names, context.cases)
         else:
             asked = [*(row.question for row in rows), *(case.text for case in context.cases)]
             found = find_topics(asked, context.encoder, context.seed)
@@ -234,7 +250,7 @@ class Concentration:
             return
         spread, left = topic_spread(topics), topic_spread(np.delete(np.array(topics), extra).tolist())
         message = messages.say(
-            "labels" if names else "topics",
+            "labels" if context.labels else "topics",
             after=left.top[0],
             top=spread.top[0],
             top10=spread.top_share(10),
@@ -244,5 +260,5 @@ class Concentration:
         )
         yield RowFinding(row=WHOLE_SET, code="concentrated", message=message, score=spread.effective, action="report")
         for number in extra:
-            name = names[topics[number]] if names else messages.say("topic", number=topics[number])
+            name = names[topics[number]] if context.labels else messages.say("topic", number=topics[number])
             yield RowFinding(row=places[number], code="over_cap", message=name, action=self.action)

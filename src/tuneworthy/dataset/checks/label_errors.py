@@ -175,7 +175,7 @@ def find_doubts(
     return found, float((probabilities.argmax(axis=1) == codes).mean())
 
 
-def _shared(answers: Sequence[str]) -> set[str]:
+def shared_answers(answers: Sequence[str]) -> set[str]:
     """Return the answers that several rows share, if most rows have such an answer; no JSON."""
     counts = Counter(answers)
     texts = {answer: n for answer, n in counts.most_common(MOST_ANSWERS) if answer and answer[0] not in "{["}
@@ -200,7 +200,7 @@ class LabelErrors:
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         answers = [row.answer.strip() for row in rows]
-        task_labels = set(context.labels) or _shared(answers)
+        task_labels = set(context.labels) or shared_answers(answers)
         judged = [number for number, answer in enumerate(answers) if answer in task_labels]
         texts, labels = [rows[i].question for i in judged], [answers[i] for i in judged]
         found, predicted = find_doubts(texts, labels, context.encoder, context.seed)

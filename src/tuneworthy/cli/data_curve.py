@@ -1,0 +1,97 @@
+"""`tuneworthy data curve`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option
+from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.terminal import console
+from tuneworthy.config import load
+from tuneworthy.dataset.curve import SAMPLES, DatasetCurve, curve_of
+from tuneworthy.dataset.effect import MIN_ASKED, Difference
+from tuneworthy.dataset.freeze import open_version
+from tuneworthy.report.numbers import NONE, count, percent, points
+from tuneworthy.store import Folder
+
+
+@click.command("curve")
+@version_option
+@click.option(
+    "--sample",
+    "samples",
+    multiple=True,
+    type=click.Choice(list(SAMPLES)),
+    help="Another way to draw the rows; repeatable.",
+)
+@project_option
+@json_option
+def command(version_id: str | None, samples: tuple[str, ...], root: Path, as_json: bool) -> int:
+    """Compare quality with quantity on your own rows.
+
+    Trains the classical baseline on random subsets of doubling size of a frozen version (built), and shows the scores
+    and a recommended size. That is the smallest size that loses less than the margin in [task] against all rows.
+
+    Compares them with as many rows from before the checks (raw), on dev cases alone: at least 50 with a known answer.
+
+    With --sample difficulty, the hardest rows are drawn first. These are the rows whose answer a model trained on
+    other rows finds least probable. With --sample diversity, each next row is the one least similar to those already
+    drawn.
+
+    The exit status is 4 if rows or questions are too few, or if more rows do not help this baseline.
+
+    \b
+    Example:
+      tuneworthy data curve
+      tuneworthy data curve --sample difficulty --sample diversity
+    """
+    project = load(root)
+    curve = curve_of(project, open_version(Folder(project.root), version_id), list(dict.fromkeys(samples)), note)
+    print_result(as_json, asdict(curve), _say, curve)
+    return 4 if curve.size is None else 0
+
+
+def _say(curve: DatasetCurve) -> None:
+    others = list(curve.points[0].against)
+    rows = [
+        [
+            count(one.size),
+            f"{percent(one.score)} {_range(one.ci95, '.1f')}",
+            *(_words(one.against.get(n)) for n in others),
+        ]
+        for one in curve.points
+    ]
+    if curve.cleaning:
+        rows.append([messages.say("curve_all"), "", *(_words(curve.cleaning) if n == "raw" else NONE for n in others)])
+    heads = [
+        messages.say("curve_rows"),
+        messages.say("curve_score"),
+        *(messages.say("curve_difference", name=name) for name in others),
+    ]
+    console().print(make_table(None, heads, rows, numbers=range(len(heads))))
+    largest = curve.points[-1].size
+    about = {"margin": 100 * curve.margin, "size": curve.size, "largest": largest, "least": curve.least}
+    if curve.size is None:
+        click.echo(messages.say("curve_undecided", **about))
+    else:
+        click.echo(messages.say("curve_size" if curve.size < largest else "curve_size_all", **about))
+        if curve.least < curve.size:
+            click.echo(messages.say("curve_open", **about))
+        low, high = curve.doubling.ci95
+        trend = "curve_flat" if high < curve.margin else "curve_more" if low > 0 else "curve_unclear"
+        click.echo(messages.say(trend, gain=_words(curve.doubling), **about))
+    if others:
+        click.echo(messages.say("curve_dev", n=curve.n_dev))
+    elif curve.n_dev < MIN_ASKED:
+        click.echo(messages.say("curve_unmeasured", n=curve.n_dev, least=MIN_ASKED))
+    click.echo(messages.say("curve_basis", **asdict(curve), n_dropped=curve.n_raw - curve.n_built))
+
+
+def _words(difference: Difference | None) -> str:
+    return f"{points(difference.delta)} {_range(difference.ci95, '+.1f')}" if difference else NONE
+
+
+def _range(bounds: tuple[float, float], shape: str) -> str:
+    return "[" + ", ".join(f"{100 * one:{shape}}" for one in bounds) + "]"
