@@ -24,15 +24,25 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.report import card, charts, html, markdown
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.chart import BarChart, LineChart, alt_of
-from tuneworthy.report.costs import monthly_costs
+from tuneworthy.report.costs import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.run_report import document
 from tuneworthy.report.svg import apart, draw, fit, text_width
 from tuneworthy.verdict.base import Option
 
 SHIP = record_of(EVIDENCE["ship"])
-PRICED = Option(option="big", rung="model", kind="variant", score=0.7, usd_per_1k=2.0)
-TODAY = Option(option="now", rung="baseline", kind="today", score=0.6, usd_per_1k=0.5)
+
+
+def costing(option: Option, usd: float) -> Option:
+    return replace(option, usd_per_1k=usd)
+
+
+def costs_of(today: Option, best: Option, settings: Economics) -> MonthlyCosts | None:
+    return monthly_costs(today, best, settings)
+
+
+PRICED = costing(Option(option="big", rung="model", kind="variant", score=0.7), 2.0)
+TODAY = costing(Option(option="now", rung="baseline", kind="today", score=0.6), 0.5)
 
 
 def drawn(page: Document) -> list[BarChart | LineChart]:
@@ -74,7 +84,7 @@ def test_a_waterfall_starts_each_rung_at_the_score_of_the_best_before_it() -> No
 
 def test_lines_of_cost_cross_where_training_breaks_even() -> None:
     settings = Economics(requests_per_month=1_000_000)
-    costs = monthly_costs(TODAY, PRICED, settings)
+    costs = costs_of(TODAY, PRICED, settings)
     assert costs is not None and [name for name, _, _ in costs.untrained] == ["now", "big"]
     low, high = costs.break_even
     assert low < high
@@ -87,10 +97,9 @@ def test_lines_of_cost_cross_where_training_breaks_even() -> None:
 
 
 def test_without_a_price_there_is_no_chart_of_cost_and_a_damaged_price_is_not_drawn() -> None:
-    free, damaged = replace(PRICED, usd_per_1k=0.0), replace(PRICED, usd_per_1k=1e300)
-    assert monthly_costs(free, free, Economics()) is None and monthly_costs(damaged, damaged, Economics()) is None
-    cheap = replace(PRICED, usd_per_1k=0.0001)
-    costs = monthly_costs(cheap, cheap, Economics())
+    free, damaged, cheap = (costing(PRICED, usd) for usd in (0.0, 1e300, 0.0001))
+    assert costs_of(free, free, Economics()) is None and costs_of(damaged, damaged, Economics()) is None
+    costs = costs_of(cheap, cheap, Economics())
     assert costs is not None and costs.break_even == []
     assert charts.cost_chart(costs, Economics()).title == "Training breaks even at no traffic"
 
