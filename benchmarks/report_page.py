@@ -60,12 +60,12 @@ def main() -> int:
         for words, statuses in ((["run", "--yes"], {0}), (["decide"], {0, 3, 4})):
             done = subprocess.run([*command, *words, "--project", folder], capture_output=True, check=False)
             assert done.returncode in statuses, done.stderr.decode()
-        from tuneworthy.cli.report import write_report
-        from tuneworthy.config import load
+        import tuneworthy
         from tuneworthy.report.stored import last_record
 
         started = time.perf_counter()
-        path = write_report(load(root), root / "report.html")
+        path = root / "report.html"
+        tuneworthy.open(root).write_report(path)
         seconds, size = time.perf_counter() - started, path.stat().st_size
         record = last_record(root)
     tried = sum(rung.candidates_tried for rung in record.rungs)
