@@ -64,7 +64,7 @@ simulations: setup
 # The report of the last `make demo` as README shows it. CHROMIUM names the browser.
 CHROMIUM ?= chromium
 picture:
-	$(CHROMIUM) --headless --no-sandbox --hide-scrollbars --window-size=1100,1535 \
+	$(CHROMIUM) --headless --no-sandbox --hide-scrollbars --window-size=1280,900 \
 		--screenshot=$(CURDIR)/docs/img/report.png file://$(CURDIR)/demo/report.html
 
 # The versions that every check runs with: what a fresh environment gets today, on Linux.

@@ -118,7 +118,7 @@ def use(tuneworthy: Path, folder: Path) -> None:
     ends = {"decide": (0, 3, 4), "compare": (3,)}
     for words in (["check"], ["run"], ["decide"], ["report"], ["compare", "best", "baseline", "--gate"]):
         call(tuneworthy, *words, *options, ends=ends.get(words[0], (0,)), TUNEWORTHY_TRUST=str(project))
-    assert "<h1>" in (project / "report.html").read_text()
+    assert "<h1 class=" in (project / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -14,8 +14,6 @@ HEAVY = [
     "sklearn",
     "numba",
     "scipy",
-    "altair",
-    "vl_convert",
     "aiohttp",
     "pyarrow",
     "anthropic",
@@ -31,7 +29,7 @@ def test_the_start_loads_nothing_heavy(statement: str) -> None:
 
 
 def test_what_asks_a_model_waits_for_no_library_that_comes_later() -> None:
-    later = ["sklearn", "scipy.special", "altair", "vl_convert", "pyarrow", "bm25s", "huggingface_hub", "sacrebleu",
+    later = ["sklearn", "scipy.special", "pyarrow", "bm25s", "huggingface_hub", "sacrebleu",
              "jsonschema", "yaml", "tuneworthy.cases.pii"]  # fmt: skip
     code = "import sys, tuneworthy.ladder.run, tuneworthy.providers.openai\n"
     code += f"print([name for name in {later!r} if name in sys.modules])"

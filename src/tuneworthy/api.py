@@ -21,8 +21,10 @@ from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report import messages
-from tuneworthy.report.findings import paragraph
+from tuneworthy.report.first_screen import paragraph
+from tuneworthy.report.run_report import document
 from tuneworthy.report.stored import last_record
+from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.report.write import render, write
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
@@ -144,7 +146,7 @@ class OpenProject:
         return Report(page, self._paragraph(record, verdict))
 
     def write_report(self, path: str | Path) -> str:
-        """Write the report to `path`, and return the summary to paste.
+        """Write the report to `path`, and return its first screen as text; the last line is the summary to paste.
 
         Args:
             path: Its ending gives the format: `.html`, `.md` or `.json`.
@@ -154,7 +156,8 @@ class OpenProject:
         """
         record, verdict = self._stored()
         write(record, Path(path), self.project, verdict=verdict)
-        return self._paragraph(record, verdict)
+        lines = first_screen_lines(document(record, self.project, verdict=verdict))
+        return "\n".join([*lines, self._paragraph(record, verdict)])
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()

@@ -24,7 +24,8 @@ from tuneworthy.decoding.samplers import (
 )
 from tuneworthy.decoding.view import Position, compare_engines, with_rest
 from tuneworthy.errors import UserError
-from tuneworthy.report.decoding import page, picture
+from tuneworthy.report.decoding import document, picture
+from tuneworthy.report.html import render_html
 
 FINE_TUNED = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 """A peaked distribution, as after fine-tuning, with its tail filled up."""
@@ -237,8 +238,8 @@ def test_the_picture_names_the_step_that_took_a_token() -> None:
     found = compare_engines(Position(logits=logits_of(GOLDEN)), Sampling(temperature=1.5, top_p=0.9, min_p=0.2))
     svg = picture(found)
     assert svg.startswith("<svg") and "out: min_p" in svg and "out: top_p" in svg and "6 kept" in svg
-    text = page(found)
-    assert "<script" not in text and "data:image/svg+xml" in text and "HF transformers" in text
+    text = render_html(document(found))
+    assert "<script" not in text and "<svg" in text and "HF transformers" in text
 
 
 def test_the_command_explains_given_numbers_and_says_what_it_needs(tmp_path: Path) -> None:

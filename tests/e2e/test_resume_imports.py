@@ -12,7 +12,7 @@ AGAIN = """
 import sys
 from tuneworthy.cli import invoke
 assert invoke(["run", "--project", sys.argv[1]]) == 0
-heavy = ["sklearn", "altair", "pyarrow", "scipy.stats", "scipy.optimize", "torch", "huggingface_hub", "bm25s"]
+heavy = ["sklearn", "pyarrow", "scipy.stats", "scipy.optimize", "torch", "huggingface_hub", "bm25s"]
 print("loaded:", [name for name in heavy if name in sys.modules])
 """
 

@@ -20,10 +20,10 @@ from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.run import run_ladder as run_ladder_of
 from tuneworthy.ladder.rungs.retrieval import SearchForm, attribute, cause, forms_of, measure, search_quality
 from tuneworthy.ladder.session import open_session
-from tuneworthy.report.document import document
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.messages import CAUSES
+from tuneworthy.report.run_report import document
 from tuneworthy.retrieval.documents import Corpus, SourceDocument
 from tuneworthy.retrieval.library import DocumentLibrary, open_library
 from tuneworthy.retrieval.parsing import DocumentSection
@@ -95,7 +95,7 @@ def test_documents_that_hold_the_answer_are_adopted_and_the_report_says_how_they
     assert searched[0].means["recall@5"] > 0.9 and sum(row.chosen for row in searched) == 1
     assert found.detail.oracle.score == 1.0
     assert found.detail.latency_ms["words"].p50 > 0
-    for page in (render_markdown(record), render_html(record)):
+    for page in (render_markdown(document(record)), render_html(document(record))):
         assert "match nothing in the index" not in page
         for title in ("Retrieval quality", "Score with perfect retrieval", "Search latency by stage",
                       "Calls saved by racing"):  # fmt: skip
@@ -109,7 +109,7 @@ def test_documents_that_confuse_are_refused_and_the_failures_are_blamed_on_the_a
     assert found.status == "no_gain" and record.best is not None and record.best.rung == "baseline"
     counts = found.detail.causes.counts
     assert counts["retrieved_and_not_used"] > 0.8 * found.detail.causes.failed
-    page = render_html(record)
+    page = render_html(document(record))
     assert "Causes of wrong answers" in page and CAUSES["retrieved_and_not_used"] in page
 
 
@@ -147,7 +147,7 @@ def test_instructions_in_a_document_raise_the_flag_in_the_report(tmp_path: Path)
     record, found = run_ladder(write_facts(tmp_path, f"{READS} else 'none'", rows=rows))
     assert list(found.detail.documents.injected) == ["d3"]
     assert any("contain instructions to a model: 1 (d3)" in words for words in document(record).warnings)
-    assert "match nothing in the index" in render_markdown(record)  # d130 to d159
+    assert "match nothing in the index" in render_markdown(document(record))  # d130 to d159
 
 
 @needs_lancedb

@@ -9,8 +9,7 @@ from tests.verdict.planted import failures
 
 from tuneworthy.cli.tables import closing_lines
 from tuneworthy.ladder.record import LabelBalance, LabelConfusion, RunRecord
-from tuneworthy.report.document import document
-from tuneworthy.report.findings import paragraph
+from tuneworthy.report.run_report import document
 from tuneworthy.report.tables import causes_table, confusion_table, data_table, ladder_table, recall_table
 
 CONSTANT = "gives every case the same answer"
@@ -40,15 +39,16 @@ def test_the_recall_of_each_label_stands_beside_the_score_of_every_rung() -> Non
 
 
 def test_the_confusion_matrix_of_dev_counts_answers_that_name_no_label() -> None:
-    table = confusion_table(FEW)
+    table = confusion_table(FEW.rungs[1])
     assert table is not None and "dev" in table.note
     assert [column.heading for column in table.columns] == ["label", "fraud", "ok", "(no label)"]
     assert [list(row) for row in table.rows] == [["fraud", "5", "0", "2"], ["ok", "3", "70", "0"]]
+    assert [list(row) for row in table.shades] == [[0, 1, 0, 1], [0, 1, 5, 0]]
 
 
 def test_of_many_labels_the_ten_most_confused_pairs_are_shown() -> None:
     pairs = [(f"l{n}", f"l{n}", 50) for n in range(30)] + [(f"l{n}", f"l{n + 1}", 29 - n) for n in range(29)]
-    table = confusion_table(labelled(confused(*sorted(pairs, key=lambda pair: -pair[2]))))
+    table = confusion_table(labelled(confused(*sorted(pairs, key=lambda pair: -pair[2]))).rungs[1])
     assert table is not None and len(table.rows) == 10 and list(table.rows[0]) == ["l0", "l1", "29"]
 
 
@@ -58,7 +58,6 @@ def test_a_constant_answer_is_marked_wherever_its_score_is_shown() -> None:
     assert closing_lines(FEW)[-1] == "Next: tuneworthy decide"
     assert closing_lines(replace(FEW, partial="the budget is spent"))[-1] == "Next: tuneworthy run"
     assert any(CONSTANT in line for line in document(FEW).warnings)
-    assert CONSTANT in paragraph(FEW)
 
 
 def test_the_majority_share_is_always_shown() -> None:
@@ -70,7 +69,7 @@ def test_the_majority_share_is_always_shown() -> None:
 
 def test_a_run_without_labels_has_none_of_these() -> None:
     plain = record(rung("baseline", "baseline/today", 150), best="baseline")
-    assert recall_table(plain) is None and confusion_table(plain) is None and causes_table(()) is None
+    assert recall_table(plain) is None and confusion_table(plain.rungs[0]) is None and causes_table(()) is None
 
 
 def test_the_error_analysis_says_how_a_class_is_found_and_what_is_not_measured() -> None:

@@ -1,23 +1,28 @@
-"""The verdict stands first in the report, in plain words; one that no longer holds gives no answer."""
+"""The first screen of the report: the answer first, in plain words; a verdict that no longer holds gives none."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
-import report_records as records
 from tests.ladder.simulations import write_simulation
+from tests.report import report_records as records
+from tests.report.report_projects import EVIDENCE, record_of, report_project
 from tests.verdict.planted import failures, with_rungs, worth_it
 from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 
 from tuneworthy.cli import invoke
-from tuneworthy.report.html import render_html
-from tuneworthy.report.markdown import render_markdown
-from tuneworthy.report.verdict import in_a_sentence, section
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.report import html, markdown
+from tuneworthy.report.document import Document
+from tuneworthy.report.first_screen import in_short, paragraph
+from tuneworthy.report.run_report import document
+from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
@@ -26,7 +31,15 @@ from tuneworthy.verdict.messages import ANSWERS
 
 TODAY = date(2026, 11, 24)
 TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|racing|put to test|mend\w*)\b", re.IGNORECASE)
-SIMULATIONS = {"worth_it": worth_it(), **TRIPPED, **{name: evidence for name, (evidence, _, _) in LINES.items()}}
+SIMULATIONS = {
+    "worth_it": worth_it(),
+    **TRIPPED,
+    **{name: evidence for name, (evidence, _, _) in LINES.items()},
+    **EVIDENCE,
+}
+MOST_WORDS = 60
+# What a reader who does not see hears of a drawing.
+SPOKEN = re.compile(r'<svg[^>]*aria-label="([^"]*)">')
 
 
 def stored(evidence: Evidence, *changed: str) -> StoredVerdict:
@@ -34,88 +47,171 @@ def stored(evidence: Evidence, *changed: str) -> StoredVerdict:
     return StoredVerdict(verdict=decide(evidence), changed=list(changed))
 
 
-def facts(verdict: StoredVerdict) -> dict[str, str]:
-    return dict(section(verdict).facts)
+def report(evidence: Evidence, *changed: str, record: RunRecord | None = None) -> Document:
+    return document(record or records.plain(), today=TODAY, verdict=stored(evidence, *changed))
 
 
-def text(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).replace("\u00a0", " ")
+def terminal(page: Document) -> str:
+    return "\n".join([*first_screen_lines(page), page.paragraph])
 
 
-def head(html: str) -> str:
-    found = re.search(r'<section class="verdict .*?</section>', html, re.DOTALL)
-    assert found
-    return text(found[0])
+RENDERERS: dict[str, Callable[[Document], str]] = {
+    "html": lambda page: re.sub(r"<[^>]+>", " ", SPOKEN.sub(r" \1 ", html.render_html(page))),
+    "markdown": markdown.render_markdown,
+    "terminal": terminal,
+}
+
+
+def words(text: str) -> str:
+    """Text without the marks of a form."""
+    text = (
+        text.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").replace("&#34;", '"')
+    )
+    return re.sub(r"\s+", " ", re.sub(r"[\\`*]", "", text.replace("\u00a0", " ")))
 
 
 def test_every_outcome_has_an_answer_in_plain_words() -> None:
     assert set(ANSWERS) == {outcome.value for outcome in Outcome}
 
 
+@pytest.mark.parametrize("form", RENDERERS)
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_terminal_markdown_and_html_show_one_first_screen(name: str, form: str, tmp_path: Path) -> None:
+    made = report_project(name, tmp_path)
+    page = document(made.record, made.project, TODAY, made.verdict)
+    text = words(RENDERERS[form](page))
+    step = page.next_step
+    assert step and page.chart
+    for part in (page.answer, page.sentence, page.basis, page.paragraph, step.command, step.why):
+        assert words(part).strip() in text, part
+    for card in page.cards:
+        for part in (card.label, card.value, card.name, card.mark, *card.details):
+            assert words(part) in text, part
+    for row in page.chart.table.rows:
+        for cell in row:
+            assert words(cell) in text, cell
+
+
 @pytest.mark.parametrize("name", SIMULATIONS)
-def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_words(name: str) -> None:
-    verdict = stored(SIMULATIONS[name])
-    found = section(verdict)
-    assert found.answer == ANSWERS[verdict.verdict.outcome]
-    assert 1 <= len(found.reasons) <= 3
-    assert [about for about, _ in found.facts] == ["Cost", "Next", "What would change the verdict", "Valid until"]
-    shown = head(render_html(records.plain(), today=TODAY, verdict=verdict))
+def test_the_first_screen_answers_without_the_tools_words_and_says_no_fact_twice(name: str) -> None:
+    evidence = SIMULATIONS[name]
+    page = report(evidence)
+    assert page.answer in {*ANSWERS.values(), "Fine-tune"}
+    shown = terminal(page)
     assert not TOOLS_WORDS.search(re.sub(r"--rung \w+", "", shown)), shown
-    assert "`" not in shown
-    for words in (found.answer, *found.reasons, *facts(verdict).values()):
-        assert re.sub(r"\s+", " ", words)[:40] in shown.replace("&lt;", "<").replace("&#39;", "'")
+    assert "`" not in page.sentence and [card.label for card in page.cards] == [
+        "Today",
+        "Best without training",
+        "With training",
+    ]
+    sentences = [
+        line for line in re.split(r"(?<=[.])\s+", f"{page.answer}. {page.sentence} {page.basis}") if len(line) > 25
+    ]
+    assert len(sentences) == len(set(sentences))
 
 
-@pytest.mark.parametrize("render", [render_html, render_markdown])
-def test_the_verdict_is_read_first(render: Any) -> None:
-    page = render(records.plain(), today=TODAY, verdict=stored(with_rungs(MET)))
-    body = page[page.find("<body>") + 1 :]
-    assert body.index("Do not fine-tune") < body.index("A different model") < body.index("Result of each rung")
-    without = render(records.plain(), today=TODAY)
-    assert "Do not fine-tune" not in without and "Valid until" not in without
+@pytest.mark.parametrize("name", SIMULATIONS)
+def test_the_paragraph_has_at_most_sixty_words(name: str) -> None:
+    evidence = SIMULATIONS[name]
+    long = replace(record_of(evidence), task="a name of many words that nobody wants to read in full")
+    for record in (
+        record_of(evidence),
+        long,
+        replace(long, partial="x"),
+        replace(long, stale=["y"]),
+        records.hostile(),
+    ):
+        text = paragraph(record, 200_000, stored(evidence))
+        assert len(text.split()) <= MOST_WORDS, text
+        assert text.isprintable()
 
 
-def test_a_page_has_one_first_heading_with_and_without_a_verdict() -> None:
-    for verdict in (None, stored(worth_it())):
-        assert render_html(records.plain(), today=TODAY, verdict=verdict).count("<h1>") == 1
+def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -> None:
+    text = paragraph(record_of(EVIDENCE["ship"]), None, stored(EVIDENCE["ship"]))
+    assert text == (
+        "tickets: Ship the fine-tuned model. Today (baseline/small): 55.0% (48.1 to 61.7%, n = 200 test), $700 a "
+        "month. Best without training (model/strong): 70.0% (63.3 to 75.9%), $4,200 a month. With training: 85.0% "
+        "(79.4 to 89.3%), $1,130 a month. Target: 90.0%. Valid until 2027-02-22. Next: tuneworthy serve"
+    )
+
+
+def test_without_a_verdict_the_run_is_shown_and_the_next_step_is_to_decide() -> None:
+    page = document(records.plain(), today=TODAY)
+    assert page.answer == "Not decided yet" and page.next_step and page.next_step.command == "tuneworthy decide"
+    assert [card.value for card in page.cards] == ["34.5%", "96.0%", "unknown"]
+    assert page.cards[1].mark == "target met" and "$2.10 per 1,000 answers" in page.cards[1].details
+    assert "Valid until" not in page.paragraph and "valid until" not in page.basis
+
+
+def test_where_today_is_best_its_card_says_so_once() -> None:
+    record = records.record(
+        records.rung("baseline", "baseline/weak", 150),
+        records.rung("prompt", "prompt/xml", 148, records.RungStatus.NO_GAIN, **records.gain(-0.01, "baseline")),
+        best="baseline",
+    )
+    page = document(record, today=TODAY)
+    assert page.cards[1].name == "today's setup is the best measured"
+    assert page.paragraph.count("75.0%") == 1
+
+
+def test_a_forecast_is_shown_as_its_lower_bound() -> None:
+    page = report(EVIDENCE["fine_tune"], record=record_of(EVIDENCE["fine_tune"]))
+    assert page.cards[2].value == "at least 76.0%" and page.cards[2].details == [
+        "lower bound of the pilot's forecast for 1,500 examples",
+        "about $1,130 a month, $5,785 once",
+    ]
+    assert report(worth_it()).cards[2].details[0] == "no pilot yet, so there is no forecast"
+
+
+def test_a_reason_is_cut_to_its_first_sentence_that_says_enough() -> None:
+    short, long = (
+        "Every gate passes.",
+        "The difference is +15.0 points (95% interval +9.6 to +20.4), which is significant.",
+    )
+    assert in_short(f"{long} {short}") == long
+    assert in_short(f"{short} {long} {short}") == f"{short} {long}"
 
 
 def test_the_money_says_what_training_is_assumed_to_cost() -> None:
-    money = facts(stored(worth_it()))["Cost"]
-    assert "$5,785 up front" in money and "$903 per month" in money
-    assert "no cost per call" in facts(stored(worth_it(economics=NEVER)))["Cost"]
+    assert report(worth_it()).cards[2].details[-1] == "from $903 a month, $5,785 once"
+    assert report(worth_it(economics=NEVER)).cards[2].details[-1] == "about $903 a month, $5,785 once"
 
 
-def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
-    stale = stored(with_rungs(MET), "the ladder was run again")
-    shown = head(render_html(records.plain(), today=TODAY, verdict=stale))
+@pytest.mark.parametrize("form", RENDERERS)
+def test_a_verdict_that_no_longer_holds_gives_no_answer(form: str) -> None:
+    page = report(with_rungs(MET), "the ladder was run again")
+    shown = words(RENDERERS[form](page))
     assert "The last verdict is out of date" in shown and "the ladder was run again" in shown
-    assert "Cost:" not in shown and "Valid until" not in shown
-    assert in_a_sentence(stale) == "" == in_a_sentence(None)
+    assert page.next_step and page.next_step.command == "tuneworthy decide"
+    assert "alid until" not in shown and ANSWERS["do_not_fine_tune"] not in page.paragraph
+    assert page.paragraph.startswith("intents: The last verdict is out of date.")
 
 
 def test_what_others_wrote_is_escaped() -> None:
     planted = "x</section><script>alert(1)</script>"
-    verdict = stored(worth_it(stale=[planted]))
-    html = render_html(records.plain(), today=TODAY, verdict=verdict)
-    assert "<script" not in html and "alert(1)" in html
-    assert "<script" not in render_markdown(records.plain(), today=TODAY, verdict=verdict)
+    for evidence, changed in ((worth_it(stale=[planted]), ()), (worth_it(), (planted,))):
+        page = report(evidence, *changed)
+        text = html.render_html(page)
+        assert "<script" not in text and "alert(1)" in text
+        assert "<script" not in markdown.render_markdown(page)
 
 
 def test_what_is_missing_stands_once_with_the_command() -> None:
-    verdict = stored(TRIPPED["other_models"])
-    assert "Not compared on the test set: model" in section(verdict).reasons[0]
-    assert "tuneworthy run --rung model" in facts(verdict)["Next"]
+    page = report(TRIPPED["other_models"])
+    assert "Not compared on the test set: model" in page.sentence
+    assert page.next_step and "tuneworthy run --rung model" in page.next_step.command
 
 
-def test_a_quick_look_has_no_verdict() -> None:
-    assert "is out of date" not in render_html(records.quick(), today=TODAY, verdict=stored(worth_it(), "a change"))
+def test_a_quick_run_has_no_verdict() -> None:
+    page = report(worth_it(), "a change", record=records.quick())
+    assert page.answer == "Quick run: no verdict" and "out of date" not in terminal(page)
+    assert {card.mark for card in page.cards} == {""} and "120 dev cases" in page.basis
 
 
 def test_a_lever_is_named_by_what_it_does() -> None:
-    verdict = stored(worth_it(errors=(failures("label_or_grader", 48),), suspects=48, labels_confirmed=True))
-    assert "expected answer" in section(verdict).reasons[0]
-    assert "tuneworthy cases label --suspects --apply" in facts(verdict)["Next"]
+    page = report(worth_it(errors=(failures("label_or_grader", 48),), suspects=48, labels_confirmed=True))
+    shown = terminal(page)
+    assert "expected answer" in shown and "tuneworthy cases label --suspects --apply" in shown
 
 
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
@@ -125,15 +221,16 @@ def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
     where = ["--project", str(root)]
     assert invoke(["run", *where]) == 0
     assert invoke(["report", *where]) == 0
-    assert "Verdict" not in capsys.readouterr().out
+    assert "Not decided yet" in capsys.readouterr().out
     assert invoke(["decide", *where]) == 3
     capsys.readouterr()
     assert invoke(["report", *where]) == 0
-    assert "Verdict (valid until" in capsys.readouterr().out
-    assert "<h1>Do not fine-tune</h1>" in (root / "report.html").read_text()
+    shown = capsys.readouterr().out
+    assert shown.startswith("Do not fine-tune. ") and "Valid until" in shown.splitlines()[-1]
+    assert '<h1 class="do_not_fine_tune">Do not fine-tune</h1>' in (root / "report.html").read_text()
     assert invoke(["report", *where, "--out", str(root / "r.json")]) == 0
     assert json.loads((root / "r.json").read_text())["verdict"]["outcome"] == "do_not_fine_tune"
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.99"))
     assert invoke(["report", *where]) == 0
-    assert "<h1>The last verdict is out of date</h1>" in (root / "report.html").read_text()
+    assert '<h1 class="stale">The last verdict is out of date</h1>' in (root / "report.html").read_text()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tests.report.report_records import plain
 from tests.verdict.planted import project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints
-from tuneworthy.report.verdict import section
+from tuneworthy.report.first_screen import answer_and_reasons
 from tuneworthy.stats.intervals import quantile_interval
 from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
@@ -18,8 +19,9 @@ from tuneworthy.verdict.options import FEWEST_TIMED
 
 
 def test_without_a_target_the_report_needs_a_target_and_no_more_evidence() -> None:
-    shown = section(StoredVerdict(verdict=decide(worth_it(target=None)), changed=[]))
-    assert shown.answer == "Undecided" and "sets no target" in shown.reasons[0]
+    verdict = StoredVerdict(verdict=decide(worth_it(target=None)), changed=[])
+    _, answer, reasons = answer_and_reasons(plain(), verdict)
+    assert answer == "Undecided" and "sets no target" in reasons[0]
 
 
 def straddling(name: str, variant: str, score: float, upper: float | None = 180.0) -> RungEvidence:

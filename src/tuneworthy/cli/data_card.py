@@ -12,7 +12,9 @@ from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.review.log import FILE_NAME
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import UserError
-from tuneworthy.report.card import render_html, render_markdown
+from tuneworthy.report.card import document
+from tuneworthy.report.html import render_html
+from tuneworthy.report.markdown import render_markdown
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.trust import own_path
 
@@ -48,5 +50,5 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     review = ". ".join(filter(None, [state.summary if state.plan else "", second]))
     render = render_html if path.suffix == ".html" else render_markdown
     with writing_to(path):
-        write_atomic(path, render(card_of(version), review).encode())
+        write_atomic(path, render(document(card_of(version), review)).encode())
     click.echo(str(path))

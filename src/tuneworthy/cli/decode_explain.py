@@ -189,12 +189,13 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
 
 
 def _draw(found: Comparison, path: Path, top: int) -> None:
-    from tuneworthy.report.decoding import page, picture  # loads the library for charts
+    from tuneworthy.report.decoding import document, picture  # loads the library for templates
+    from tuneworthy.report.html import render_html
 
     if path.suffix not in {".svg", ".html"}:
         raise UserError(messages.say("picture_ending", path=path))
     with writing_to(path):
-        write_atomic(path, (picture(found, top) if path.suffix == ".svg" else page(found)).encode())
+        write_atomic(path, (picture(found, top) if path.suffix == ".svg" else render_html(document(found))).encode())
     note(messages.say("written", path=path))
 
 

@@ -22,8 +22,9 @@ from tuneworthy.trust import own_path
 def command(root: Path, out: Path | None) -> None:
     """Write the report of the last run.
 
-    Writes one self-contained page on the last run and the last verdict, and prints the summary to paste. The page
-    needs no server, no network and no script, and contains no test cases and no answers.
+    Writes one self-contained page on the last run and the last verdict, and prints its first screen with the summary
+    to paste. The page needs no server, no network and no script. It contains no test case; of dev it shows up to ten
+    wrong answers, with personal data masked.
 
     \b
     Example:

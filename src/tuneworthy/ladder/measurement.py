@@ -22,17 +22,26 @@ from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.judging import JudgedVariant
-from tuneworthy.ladder.record import FieldScores, LabelBalance, LabelConfusion, RungDifference, RungRecord
+from tuneworthy.ladder.record import (
+    FieldScores,
+    LabelBalance,
+    LabelConfusion,
+    RungDifference,
+    RungRecord,
+    WrongAnswer,
+)
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
-from tuneworthy.types import Case, Response, Trace, Variant
+from tuneworthy.types import Case, Response, Score, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
 SAMPLED_REPEATS = 3
+# Wrong answers that a report shows, and the characters of each text.
+MOST_WRONG, MOST_SHOWN = 10, 200
 # Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
 DETERMINISTIC = frozenset({"scripted", "python", "http", "systemone", "openai_decisions"})
 
@@ -352,6 +361,42 @@ def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace
     )
     order = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     return [LabelConfusion(expected=expected, answered=answered, n=n) for (expected, answered), n in order]
+
+
+def wrong_answers(
+    cases: Sequence[Case], traces: Sequence[Trace], scores: Sequence[Score], today: Sequence[Trace]
+) -> list[WrongAnswer]:
+    """Return the first wrong answers to cases of dev beside those of today's setup, personal data masked.
+
+    Args:
+        cases: Of dev.
+        traces: The answers to them.
+        scores: Of these answers.
+        today: Stored answers of today's setup to some of the cases.
+    """
+    wrong = [row for row in zip(cases, traces, scores, strict=True) if row[1].response and (row[2].value or 0.0) < 1]
+    wrong = [row for row in wrong if not row[2].unscored][:MOST_WRONG]
+    if not wrong:
+        return []
+    from tuneworthy.cases.pii import Masker  # its patterns take a while to compile
+
+    masker, answers = Masker(), {trace.case_id: trace.text for trace in today}
+
+    def short(text: str) -> str:
+        masked = " ".join(masker.mask(text[: 4 * MOST_SHOWN]).split())
+        return masked if len(masked) <= MOST_SHOWN else f"{masked[:MOST_SHOWN]}…"
+
+    return [
+        WrongAnswer(
+            case=case.id,
+            question=short(case.text),
+            expected=short(", ".join(accepted(case.expected)) if case.expected is not None else ""),
+            today=short(answers.get(case.id, "")),
+            answer=short(trace.text),
+            reason=score.reason,
+        )
+        for case, trace, score in wrong
+    ]
 
 
 def _is_constant(traces: Sequence[Trace]) -> bool:

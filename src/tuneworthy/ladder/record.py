@@ -73,6 +73,27 @@ class LabelConfusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrongAnswer:
+    """A dev case that a variant answers wrongly; all texts are short, and personal data in them is masked.
+
+    Attributes:
+        case: Its id.
+        question: What is asked.
+        expected: The right answer.
+        today: What today's setup answers; "" where that is not stored.
+        answer: What the variant answers.
+        reason: Why that is wrong, as the grader names it.
+    """
+
+    case: str
+    question: str
+    expected: str
+    today: str
+    answer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungRecord:
     """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
 
@@ -114,6 +135,7 @@ class RungRecord:
         examined_usd: What they cost.
         reasons: Why answers of the winner were wrong, with counts.
         confusion: Of the same answers, for a label task: expected and answered labels, the most frequent pairs first.
+        wrong: The first of the wrong ones, side by side with today's.
         detail: What only this rung has.
         calibration: What its probabilities are worth on test; None where it gives none.
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
@@ -163,6 +185,7 @@ class RungRecord:
     examined_usd: Dollars = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
     confusion: Sequence[LabelConfusion] = ()
+    wrong: Sequence[WrongAnswer] = ()
     detail: Detail | None = None
     calibration: LabelCalibration | None = None
     violated: str = ""

@@ -43,6 +43,7 @@ from tuneworthy.ladder.measurement import (
     measure_on_test,
     recall_of,
     with_decision,
+    wrong_answers,
 )
 from tuneworthy.ladder.measurement import (
     differences as differences_on_test,
@@ -340,7 +341,7 @@ class LadderRun:
         ]
 
     async def _failures(self, record: RungRecord, winner: Variant, raced: Sequence[Case]) -> dict[str, Any]:
-        """Count why the winner's answers are wrong, and which labels it confuses; no model is called.
+        """Count why the winner's answers are wrong, which labels it confuses, and show some; no model is called.
 
         On the raced cases that it was asked.
         """
@@ -349,7 +350,14 @@ class LadderRun:
             return {}
         traces = await self.session.ask(winner, raced[:n])
         _, _, scores = await self.session.score(traces, raced[:n])
-        return {"reasons": dict(breakdown(scores).reasons), "confusion": confusion_of(self.session, raced[:n], traces)}
+        baseline = self.records.get("baseline")
+        today = self.variants.get(baseline.variant or "") if baseline else None
+        stored = self.session.runner.stored(today, raced[:n]) if today else traces if record.rung == "baseline" else []
+        return {
+            "reasons": dict(breakdown(scores).reasons),
+            "confusion": confusion_of(self.session, raced[:n], traces),
+            "wrong": wrong_answers(raced[:n], traces, scores, stored),
+        }
 
     async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
         """Build on the winner if it is ahead on dev; decide nothing."""

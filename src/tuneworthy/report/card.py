@@ -1,82 +1,133 @@
-"""The card of a frozen version as one HTML page that needs nothing else, and as Markdown: the same content.
-
-As in `report.html`, what was written by others is cleaned and escaped by the template's own escaping, and bars are
-images (`data:`), in which no script runs.
-"""
+"""The card of a frozen version as a page: what stays, what the checks took, and where the rows come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
-
-from markupsafe import escape
 
 from tuneworthy.dataset.card import CardRow, DatasetCard, Reason, RowCounts
 from tuneworthy.report import messages
-from tuneworthy.report.html import address, render_page
-from tuneworthy.report.markdown import bullets, table_blocks
+from tuneworthy.report.chart import Bar, BarChart
+from tuneworthy.report.charts import FIRST
+from tuneworthy.report.document import Card, Document, NextStep, PagePart
 from tuneworthy.report.numbers import NONE, count, percent
 from tuneworthy.report.tables import Column, Table
-from tuneworthy.report.text import clean, markdown_text
+from tuneworthy.report.text import clean
 
 ACTIONS = {"drop": "dropped", "mask": "masked", "report": "reported"}
-_WIDTH, _ROW, _NAMES, _BARS = 720, 24, 220, 400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardPage:
-    """A card as tables and sentences, in the order in which it is read.
-
-    Attributes:
-        title: The task.
-        answer: What the version is, in one sentence.
-        warnings: What to know before using it.
-        funnel: A row a check.
-        whole_set: What was found of the whole set, repeated rows, gates.
-        reasons: A table each check.
-        distributions: Of the rows that stay.
-        provenance: Where they come from.
-        licences: Under which they may be used.
-        made: The last line.
-    """
-
-    title: str
-    answer: str
-    warnings: Sequence[str]
-    funnel: Table
-    whole_set: Sequence[Table]
-    reasons: Sequence[Table]
-    distributions: Sequence[RowCounts]
-    provenance: Table
-    licences: Sequence[str]
-    made: str
-
-
-def page_of(card: DatasetCard, review: str = "") -> CardPage:
-    """Return the page of `card`.
+def document(card: DatasetCard, review: str = "") -> Document:
+    """Return the card as a page.
 
     Args:
         card: Of a version.
         review: What people who reviewed it found, in a sentence; "" if nobody did.
     """
-    warnings = [messages.say("card_unsafe", gate=gate) for gate in card.unsafe]
-    warnings += card.notes
-    warnings.append(messages.say("card_review", review=review) if review else messages.say("card_unreviewed"))
-    return CardPage(
+    warnings = [messages.say("card_unsafe", gate=clean(gate)) for gate in card.unsafe]
+    warnings += [clean(note, 0) for note in card.notes]
+    failed = sum(status != "passed" for _, status, _ in card.gates)
+    return Document(
         title=clean(card.task),
-        answer=messages.say("card_answer", n=count(card.n_rows), n_read=count(card.n_read), version=card.version),
+        kind=messages.say("kind_card"),
+        outcome="do_not_ship" if failed else "ship",
+        answer=messages.say("card_answer", n=count(card.n_rows), n_read=count(card.n_read)),
+        sentence=messages.say("card_failed", n=failed, total=len(card.gates))
+        if failed
+        else messages.say("card_passed"),
+        basis=messages.say("card_basis", version=clean(card.version), date=clean(card.created)),
+        cards=_cards(card, review),
+        chart=_funnel_chart(card),
+        next_step=_next_step(bool(failed), bool(review)),
         warnings=warnings,
-        funnel=_funnel(card),
-        whole_set=_whole_set(card),
-        reasons=[_reasons(check, list(some)) for check, some in groupby(card.reasons, lambda part: part.check)],
-        distributions=card.distributions,
-        provenance=Table(
-            "Provenance",
-            [Column("what", "item", "name"), Column("value", "value", "text")],
-            [[clean(name), clean(value)] for name, value in card.provenance],
-        ),
-        licences=card.licences,
+        sections=[
+            PagePart(name="funnel", title=messages.say("card_checks"), blocks=[_funnel(card), *_whole_set(card)]),
+            PagePart(
+                name="findings",
+                title=messages.say("card_findings"),
+                blocks=[_reasons(check, list(some)) for check, some in groupby(card.reasons, lambda part: part.check)],
+            ),
+            PagePart(name="rows", title=messages.say("card_rows"), blocks=[*map(_distribution, card.distributions)]),
+            PagePart(
+                name="provenance", title=messages.say("card_provenance"), blocks=[*card.licences, _provenance(card)]
+            ),
+        ],
         made=messages.say("card_made", version=card.version, date=card.created),
     )
+
+
+def _next_step(has_failed: bool, is_reviewed: bool) -> NextStep:
+    if has_failed:
+        return NextStep(command="tuneworthy data build", why=messages.say("card_rebuild"))
+    if not is_reviewed:
+        return NextStep(command="tuneworthy data review start", why=messages.say("card_unreviewed"))
+    return NextStep(command="tuneworthy train", why=messages.say("card_to_train"))
+
+
+def _cards(card: DatasetCard, review: str) -> list[Card]:
+    share = percent(card.n_rows / card.n_read) if card.n_read else NONE
+    passed = sum(status == "passed" for _, status, _ in card.gates)
+    masked, whole = (
+        sum(step.masked for step in card.funnel[1:]),
+        next((one for one in card.effects if not one.check), None),
+    )
+    return [
+        Card(
+            label=messages.say("card_kept"),
+            value=count(card.n_rows),
+            name=messages.say("card_share", share=share),
+            details=[messages.say("card_masked", n=masked)],
+        ),
+        Card(
+            label=messages.say("card_gates"),
+            value=messages.say("card_gates_passed", n=passed, total=len(card.gates)),
+            name=messages.say("card_effect", effect=clean(whole.effect, 0)) if whole else "",
+            details=[],
+        ),
+        Card(
+            label=messages.say("card_review"),
+            value=messages.say("card_reviewed" if review else "card_none"),
+            name=clean(review, 0) or messages.say("card_nobody"),
+            details=[],
+        ),
+    ]
+
+
+def _funnel_chart(card: DatasetCard) -> BarChart:
+    """Return how many rows each check leaves."""
+    return BarChart(
+        title=messages.say("card_funnel"),
+        headings=["check", "rows out", "rows dropped"],
+        rows=[
+            Bar(
+                label=clean(step.check, 40),
+                cells=[count(step.n_out), messages.say("card_dropped", n=count(step.dropped))],
+                value=float(step.n_out),
+                start=0.0,
+                kind="best" if step.dropped else "plain",
+            )
+            for step in card.funnel
+        ],
+        domain=(0.0, float(max([step.n_in for step in card.funnel], default=1) or 1)),
+        width=FIRST,
+    )
+
+
+def _distribution(part: RowCounts) -> BarChart:
+    return BarChart(
+        title=part.title,
+        headings=["", "rows"],
+        rows=[
+            Bar(label=clean(name, 60), cells=[count(n)], value=float(n), start=0.0, kind="best")
+            for name, n in part.counts
+        ],
+        domain=(0.0, float(max([n for _, n in part.counts], default=1) or 1)),
+        note=part.note,
+        width=760,
+    )
+
+
+def _provenance(card: DatasetCard) -> Table:
+    columns = [Column("what", "item", "name"), Column("value", "value", "text")]
+    return Table("Provenance", columns, [[clean(name), clean(value)] for name, value in card.provenance])
 
 
 def _funnel(card: DatasetCard) -> Table:
@@ -91,8 +142,7 @@ def _funnel(card: DatasetCard) -> Table:
         ]
         for step in card.funnel
     ]
-    share = percent(card.n_rows / card.n_read) if card.n_read else NONE
-    return Table("Rows by check", columns, rows, messages.say("card_share", share=share))
+    return Table("Rows by check", columns, rows)
 
 
 def _effects(card: DatasetCard) -> Table:
@@ -126,7 +176,7 @@ def _whole_set(card: DatasetCard) -> list[Table]:
                    Column("answer", "answer", "text")]  # fmt: skip
         rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
         found.append(Table("Rows with the most duplicates", columns, rows, messages.say("card_repeated")))
-    columns = [Column("gate", "gate", "name"), Column("status", "status", "text"), Column("detail", "detail", "text")]
+    columns = [Column("gate", "gate", "name"), Column("status", "status", "status"), Column("detail", "detail", "text")]
     found.append(Table("Gates", columns, [[clean(cell) for cell in gate] for gate in card.gates]))
     return found
 
@@ -157,61 +207,3 @@ def _cells(shown: CardRow | None) -> list[str]:
         return ["", "", "", ""]
     detail = "; ".join(filter(None, [shown.detail, f"repeats {shown.other}" if shown.other else ""]))
     return [clean(shown.source), clean(shown.question), clean(shown.answer), clean(detail)]
-
-
-# --- HTML ---------------------------------------------------------------------------------------------------------
-
-
-def render_html(card: DatasetCard, review: str = "") -> str:
-    """Return the page as HTML."""
-    page = page_of(card, review)
-    return render_page(
-        "card.html.j2",
-        title=page.title,
-        kind="dataset card",
-        page=page,
-        figures=[
-            {
-                "title": part.title,
-                "note": part.note,
-                "alt": f"{part.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in part.counts),
-                "image": address(bars(part)),
-            }
-            for part in page.distributions
-        ],
-    )
-
-
-def bars(part: RowCounts) -> str:
-    """Return a distribution as SVG: a bar a heading, with its number."""
-    most = max([n for _, n in part.counts], default=0) or 1
-    height = _ROW * len(part.counts) + 4
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-             f'viewBox="0 0 {_WIDTH} {height}" font-family="Arial, sans-serif" font-size="13">']  # fmt: skip
-    for row, (name, n) in enumerate(part.counts):
-        y, width = row * _ROW, max(1.0, _BARS * n / most)
-        parts.append(f'<text x="{_NAMES - 8}" y="{y + 16}" text-anchor="end" fill="#1f2933">'
-                     f'{escape(clean(name, 32))}</text>'
-                     f'<rect x="{_NAMES}" y="{y + 4}" width="{width:.1f}" height="{_ROW - 8}" fill="#0072b2"/>'
-                     f'<text x="{_NAMES + width + 6:.1f}" y="{y + 16}" fill="#52606d">{count(n)}</text>')  # fmt: skip
-    return "".join([*parts, "</svg>"])
-
-
-# --- Markdown -----------------------------------------------------------------------------------------------------
-
-
-def render_markdown(card: DatasetCard, review: str = "") -> str:
-    """Return the page in GitHub's Markdown."""
-    page = page_of(card, review)
-    blocks = [f"# {markdown_text(page.title)}: dataset card", f"**{markdown_text(page.answer)}.**"]
-    blocks += bullets([markdown_text(warning) for warning in page.warnings])
-    blocks += ["## Data checks", *table_blocks(page.funnel)]
-    blocks += [block for table in page.whole_set for block in table_blocks(table)]
-    blocks += ["## Findings, with examples", *(b for table in page.reasons for b in table_blocks(table))]
-    blocks.append("## Remaining rows")
-    for part in page.distributions:
-        rows = [[clean(name), count(n)] for name, n in part.counts]
-        blocks += table_blocks(Table(part.title, [Column("what", "", "text"), Column("n", "rows")], rows, part.note))
-    blocks += ["## Provenance and licences", *(markdown_text(part) for part in page.licences)]
-    blocks += [*table_blocks(page.provenance), markdown_text(page.made)]
-    return "\n\n".join(blocks) + "\n"

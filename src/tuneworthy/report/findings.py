@@ -1,10 +1,9 @@
-"""What a run shows, in plain words: the answer, the target, the warnings, and the paragraph to paste.
+"""What a run shows, in plain words: the answer, the target, and the warnings.
 
 Invariant: every sentence is computed from the record; two scores are said to differ only where they were compared
 paired.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -16,19 +15,15 @@ from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
-from tuneworthy.report.verdict import in_a_sentence
-from tuneworthy.stats.messages import p_value
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
 from tuneworthy.verdict.base import Target as TargetStatus
-from tuneworthy.verdict.last_verdict import StoredVerdict
 
 # Graders whose score is the share of cases that are answered correctly.
 RIGHT_OR_WRONG: Final = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
-REFERENCES: Final = frozenset({"classical", "baseline"})
 # Notes of the record at the head, at most; all stand with the splits.
 NOTES: Final = 5
 RETIRES_DAYS: Final = 90
@@ -43,15 +38,6 @@ class TargetFinding:
 
     status: TargetStatus
     sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyNumber:
-    """One of the three numbers at the head: what it is, the number, and what it rests on."""
-
-    label: str
-    value: str
-    detail: str
 
 
 def best_of(record: RunRecord) -> RungRecord | None:
@@ -91,7 +77,7 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
         return None
     assert best is not None and best.score is not None and best.ci95 is not None
     lower, upper = best.bounds95 or best.ci95
-    status = _status(record, best)
+    status = status_of(record, best)
     template = {
         "met": messages.say("target_met"),
         "missed": messages.say("target_missed"),
@@ -113,7 +99,7 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
     return TargetFinding(status, sentence)
 
 
-def _status(record: RunRecord, best: RungRecord) -> TargetStatus:
+def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:
     """Say whether a measured rung meets the target, by the rule of the verdict."""
     groups = record.split.effective_groups
     if record.target is None or best.score is None or best.n_effective is None:
@@ -214,62 +200,6 @@ def _scores(record: RunRecord, rung: RungRecord) -> str:
     return template.format(share=numbers.percent(rung.score or 0.0), grader=clean(record.primary))
 
 
-def key_numbers(record: RunRecord, requests_per_month: float | None = None) -> list[KeyNumber]:
-    """Return three numbers for the head of the page."""
-    if record.quick:
-        return _quick_numbers(record)
-    best = best_of(record)
-    if best is None:
-        return []
-    label, beside = messages.say("best_number"), (messages.say("today_number"), record.rung("baseline"))
-    if best.rung == "classical":
-        label, beside = messages.say("classical_number"), (messages.say("model_number"), best_model_of(record))
-    elif best.rung == "baseline":
-        beside = (messages.say("classical_number"), record.rung("classical"))
-    shown = [
-        KeyNumber(name, numbers.percent(rung.score), _behind(str(rung.name), rung.ci95, rung.n))
-        for name, rung in ((label, best), beside)
-        if rung and rung.score is not None and rung.ci95 is not None
-    ]
-    return [*shown, _cost_number(best, requests_per_month)]
-
-
-def _behind(name: str, bounds: tuple[float, float], n: int, where: str = "") -> str:
-    return messages.say("behind", name=clean(name), where=where, bounds=numbers.percent_range(bounds), n=n)
-
-
-def _cost_number(best: RungRecord, requests_per_month: float | None) -> KeyNumber:
-    """Return what the best variant costs; its time where it costs nothing."""
-    time = f"{numbers.milliseconds(best.latency_p50_ms)} ms" if best.latency_p50_ms is not None else ""
-    half = messages.say("half_within", time=time) if time else messages.say("no_latency")
-    if not best.usd_per_1k:
-        unpriced = messages.say("no_price") if best.usd_per_1k is None else messages.say("runs_here")
-        return KeyNumber(messages.say("median_time"), time or numbers.NONE, unpriced)
-    price = numbers.dollars(best.usd_per_1k)
-    if not requests_per_month:
-        return KeyNumber(messages.say("price_1k"), price, half)
-    return KeyNumber(
-        messages.say("price_month"),
-        numbers.dollars(best.usd_per_1k * requests_per_month / 1000),
-        messages.say("requests_at", requests=numbers.count(requests_per_month), price=price, time=half),
-    )
-
-
-def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
-    leads = {rung.rung: rung.candidates[0] for rung in record.rungs if rung.candidates}
-    others = [lead for name, lead in leads.items() if name not in REFERENCES]
-    shown = [
-        (messages.say("classical_number"), leads.get("classical")),
-        (messages.say("today_number"), leads.get("baseline")),
-        (messages.say("step_number"), max(others, key=lambda lead: lead.score, default=None)),
-    ]
-    return [
-        KeyNumber(label, numbers.percent(lead.score), _behind(lead.name, lead.ci95, lead.n, messages.say("behind_dev")))
-        for label, lead in shown
-        if lead
-    ]
-
-
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
     """Return what a reader must know before using the numbers."""
     lines = [messages.say("quick_warning")] if record.quick else []
@@ -325,101 +255,3 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     if record.provenance.project != content_hash(project.model_dump(mode="json")):
         lines.append(messages.say("file_changed"))
     return lines
-
-
-def paragraph(record: RunRecord, requests_per_month: float | None = None, verdict: StoredVerdict | None = None) -> str:
-    """Return the paragraph to paste: plain text, one line, with n, intervals, cost and what was not scored.
-
-    Args:
-        record: Of the run.
-        requests_per_month: Adds the monthly bill.
-        verdict: Is put after the answer, if it still holds.
-    """
-    template = messages.say("dev_line") if record.quick else messages.say("test_line")
-    line = template.format(
-        task=clean(record.task), grader=clean(record.primary), n=record.n_test, answer=answer(record)
-    )
-    if record.quick:
-        return line
-    best, classical = best_of(record), record.rung("classical")
-    shown: list[tuple[str, RungRecord | None]] = [("best", best), ("today", record.rung("baseline"))]
-    if best and best.rung == "classical":
-        shown.insert(1, ("best language model variant", best_model_of(record)))
-    elif classical:
-        shown.append(("classical baseline", classical))
-    goal = target_of(record)
-    tried = messages.say(
-        "tried",
-        n=sum(rung.candidates_tried for rung in record.rungs),
-        n_dev=record.n_dev,
-        made=record.comparisons.made,
-        usd=numbers.dollars(record.cost_usd),
-    )
-    made = messages.say(
-        "made_by", version=clean(record.provenance.tuneworthy), project=clean(record.provenance.project)
-    )
-    majority = majority_sentence(record) if record.balance and record.balance.share >= MAJORITY else ""
-    constant = [constant_sentence(rung) for _, rung in shown if rung and rung.constant]
-    parts = [
-        line,
-        in_a_sentence(verdict),
-        _intervals(shown),
-        *dict.fromkeys(constant),
-        majority,
-        _gain(best),
-        goal.sentence if goal else "",
-    ]
-    return " ".join(filter(None, [*parts, _price(best, requests_per_month), tried, made]))
-
-
-def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
-    scores: dict[str, str] = {}
-    for label, rung in shown:
-        if rung is None or rung.score is None or rung.ci95 is None or rung.rung in scores:
-            continue
-        scores[rung.rung] = messages.say(
-            "one_score",
-            label=label,
-            name=clean(rung.name),
-            score=numbers.percent(rung.score),
-            bounds=numbers.percent_range(rung.ci95),
-            unscored=messages.say("n_unscored", n=rung.unscored) if rung.unscored else "",
-        )
-    return messages.say("intervals", scores="; ".join(scores.values())) if scores else ""
-
-
-def _gain(best: RungRecord | None) -> str:
-    if best is None or best.delta is None or best.delta_ci is None:
-        return ""
-    tested = (
-        ""
-        if best.alpha is None or best.p_value is None
-        else messages.say("gain_tested", p=p_value(best.p_value), alpha=best.alpha)
-    )
-    return messages.say(
-        "gain",
-        against="the best language model variant"
-        if best.rung == "classical"
-        else "the best variant of the earlier rungs",
-        delta=numbers.points(best.delta),
-        low=numbers.points(best.delta_ci[0]),
-        high=numbers.points(best.delta_ci[1]),
-        tested=tested,
-    )
-
-
-def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
-    if best is None:
-        return ""
-    usd, month, time = best.usd_per_1k, "", ""
-    price = messages.say("no_price") if usd is None else messages.say("per_1k", price=numbers.dollars(usd))
-    if best.usd_per_1k and requests_per_month:
-        month = messages.say(
-            "a_month",
-            price=numbers.dollars(best.usd_per_1k * requests_per_month / 1000),
-            requests=numbers.count(requests_per_month),
-        )
-    if best.latency_p50_ms is not None and best.latency_p95_ms is not None:
-        p50, p95 = numbers.milliseconds(best.latency_p50_ms), numbers.milliseconds(best.latency_p95_ms)
-        time = messages.say("latency", p50=p50, p95=p95)
-    return messages.say("costs", price="no cost per call" if best.usd_per_1k == 0 else price, month=month, time=time)

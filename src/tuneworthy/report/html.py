@@ -1,28 +1,26 @@
 """Pages that need nothing else: no script, no font, no address outside the page.
 
-Invariant: what was written by others is cleaned and escaped by the template's own escaping; charts are images
-(`data:`), in which no script runs; the page's own policy forbids everything but its one style sheet and such images.
+Invariant: what was written by others is cleaned and escaped by the template's own escaping, and in drawings by `svg`;
+the page's own policy forbids everything but its one style sheet.
 """
 
 import base64
 import hashlib
 import re
-from dataclasses import replace
-from datetime import date
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from tuneworthy.config import Project
-from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.document import document
+from tuneworthy.report.answers import Diff
+from tuneworthy.report.chart import BarChart, LineChart
+from tuneworthy.report.document import Block, Document
+from tuneworthy.report.svg import both
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import RUNG_LABELS
 
-POLICY: Final = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY: Final = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
 # Spaces at which no line should break.
 _TOGETHER: Final = re.compile(
     r"(?<=\d) (?=(?:ms|points)(?![a-z]))"  # a number and its unit
@@ -31,34 +29,35 @@ _TOGETHER: Final = re.compile(
 )
 
 
-def render_html(
-    record: RunRecord,
-    project: Project | None = None,
-    today: date | None = None,
-    verdict: StoredVerdict | None = None,
-) -> str:
-    """Return the report as a page.
-
-    Args:
-        record: Of the last run.
-        project: Has the traffic and the models, some of which may retire.
-        today: The day of the report.
-        verdict: The last one, if there is one.
-    """
-    from tuneworthy.report.charts import figures  # loads the library for charts
-
-    found = document(record, project, today, verdict)
+def render_html(page: Document) -> str:
+    """Return a page as HTML."""
     return render_page(
         "page.html.j2",
-        title=found.title,
-        kind="report",
-        document=found,
-        paragraph=escape(clean(found.paragraph, 0)),
+        title=page.title,
+        kind=page.kind,
+        document=page,
+        draw=both,
+        kind_of=kind_of,
         labels=RUNG_LABELS,
-        figures=[
-            replace(figure, wide=address(figure.wide), narrow=address(figure.narrow)) for figure in figures(record)
-        ],
     )
+
+
+def style() -> str:
+    """Return the style sheet of all pages and drawings."""
+    return files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+
+
+def kind_of(block: Block) -> str:
+    """Return what a block is: `text`, `chart`, `diff` or `table`."""
+    match block:
+        case str():
+            return "text"
+        case BarChart() | LineChart():
+            return "chart"
+        case Diff():
+            return "diff"
+        case _:
+            return "table"
 
 
 def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
@@ -69,8 +68,8 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
         extra_style: Added to the style sheet.
         **content: `title`, `kind`, and what the template needs.
     """
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8") + extra_style
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    css = style() + extra_style
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     environment = Environment(
         loader=PackageLoader("tuneworthy.report", ""),
         autoescape=True,
@@ -81,7 +80,7 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
     )
     environment.globals.clear()
     return environment.get_template(template).render(
-        style=Markup(style), policy=Markup(POLICY.format(style=f"sha256-{digest}")), **content
+        style=Markup(css), policy=Markup(POLICY.format(style=f"sha256-{digest}")), **content
     )
 
 
@@ -90,8 +89,3 @@ def _finalize(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return _TOGETHER.sub("\u00a0", clean(value, 0))
-
-
-def address(svg: str) -> Markup:
-    """Return a drawing as the address of an image."""
-    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())

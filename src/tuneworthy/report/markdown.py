@@ -1,57 +1,54 @@
-"""The report as Markdown: the same content; every cell escaped, no HTML, no image."""
+"""A page as Markdown: the same content; every cell escaped, no HTML, no image: a chart is its table."""
 
 from collections.abc import Sequence
-from datetime import date
+from typing import Final
 
-from tuneworthy.config import Project
-from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.document import document
+from tuneworthy.report.answers import Diff
+from tuneworthy.report.chart import BarChart, LineChart
+from tuneworthy.report.document import Block, Card, Document
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import markdown_code, markdown_text
-from tuneworthy.report.verdict import VerdictSection
-from tuneworthy.verdict.last_verdict import StoredVerdict
+
+FENCE: Final = "```"
+SIGNS: Final = {"add": "+", "remove": "-", "same": " "}
 
 
-def render_markdown(
-    record: RunRecord,
-    project: Project | None = None,
-    today: date | None = None,
-    verdict: StoredVerdict | None = None,
-) -> str:
-    """Return the report in GitHub's Markdown.
-
-    Args:
-        record: Of the last run.
-        project: Has the traffic and the models, some of which may retire.
-        today: The day of the report.
-        verdict: The last one, if there is one.
-    """
-    content = document(record, project, today, verdict)
-    blocks = [f"# {markdown_text(content.title)}", *_verdict(content.verdict), f"**{markdown_text(content.answer)}**"]
-    if content.target:
-        blocks.append(f"**Target {content.target.status}.** {markdown_text(content.target.sentence)}")
-    blocks += bullets([markdown_text(warning) for warning in content.warnings])
-    blocks += bullets(
-        [
-            f"{markdown_text(number.label)}: **{markdown_text(number.value)}** ({markdown_text(number.detail)})"
-            for number in content.numbers
-        ]
-    )
-    blocks += ["## The ladder", *table_blocks(content.ladder)]
-    blocks += [block for table in content.details for block in table_blocks(table)]
-    blocks += ["## Candidates", *(block for table in content.tried for block in table_blocks(table))]
-    blocks += ["## Method", *(markdown_text(sentence) for sentence in content.method), *table_blocks(content.data)]
-    blocks += ["## Provenance", *table_blocks(content.provenance)]
-    blocks += ["## Summary to paste", f"> {markdown_text(content.paragraph)}", markdown_text(content.made)]
-    return "\n\n".join(blocks) + "\n"
+def render_markdown(page: Document) -> str:
+    """Return a page in GitHub's Markdown."""
+    blocks = [f"# {markdown_text(page.title)}", f"**{markdown_text(page.answer)}.** {markdown_text(page.sentence)}"]
+    blocks += [markdown_text(page.basis)] if page.basis else []
+    blocks += bullets([_card(card) for card in page.cards])
+    blocks += table_blocks(page.chart.table) if page.chart else []
+    if step := page.next_step:
+        blocks += ["## Do this next", *filter(None, [markdown_code(step.command), markdown_text(step.why)])]
+    blocks += ["## Summary to paste", f"> {markdown_text(page.paragraph)}"] if page.paragraph else []
+    blocks += bullets([markdown_text(warning) for warning in page.warnings])
+    for section in page.sections:
+        blocks += [f"## {markdown_text(section.title)}", *(text for block in section.blocks for text in _block(block))]
+    return "\n\n".join([*blocks, markdown_text(page.made)]) + "\n"
 
 
-def _verdict(content: VerdictSection | None) -> list[str]:
-    """Return the verdict: what is read first."""
-    if content is None:
-        return []
-    named = [f"**{name}:** {markdown_text(text)}" for name, text in content.facts]
-    return [f"## {markdown_text(content.answer)}", *bullets([markdown_text(text) for text in content.reasons]), *named]
+def _card(card: Card) -> str:
+    details = ", ".join(markdown_text(part) for part in (card.name, card.mark, *card.details) if part)
+    return f"{markdown_text(card.label)}: **{markdown_text(card.value)}** ({details})"
+
+
+def _block(block: Block) -> list[str]:
+    match block:
+        case str():
+            return [markdown_text(block)]
+        case BarChart() | LineChart():
+            return table_blocks(block.table)
+        case Diff():
+            lines = [f"{SIGNS[kind]} {line.replace(FENCE, '')}" for kind, line in block.lines]
+            title = f"### {markdown_text(block.title)}"
+            return [
+                title,
+                "\n".join([f"{FENCE}diff", *lines, FENCE]),
+                *([markdown_text(block.note)] if block.note else []),
+            ]
+        case _:
+            return table_blocks(block)
 
 
 def bullets(items: Sequence[str]) -> list[str]:

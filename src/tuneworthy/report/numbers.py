@@ -57,14 +57,14 @@ def points(value: float) -> str:
 def dollars(value: float | None) -> str:
     """Return an amount of US dollars, with three significant digits below 1.
 
-    >>> dollars(1234.5), dollars(2.5), dollars(0.5), dollars(0.04217), dollars(0.0)
-    ('$1,234', '$2.50', '$0.50', '$0.0422', '$0')
+    >>> dollars(1234.5), dollars(420.0), dollars(2.5), dollars(0.5), dollars(0.04217), dollars(0.0)
+    ('$1,234', '$420', '$2.50', '$0.50', '$0.0422', '$0')
     """
     if value is None:
         return NONE
     if value == 0:
         return "$0"
-    if value >= 1000:
+    if value >= 100:
         return f"${value:,.0f}"
     if value >= 1:
         return f"${value:.2f}"
@@ -91,6 +91,15 @@ def count(value: float | None) -> str:
     ('12,345', '–')
     """
     return NONE if value is None else f"{value:,.0f}"
+
+
+def rounded(value: float) -> str:
+    """Return an estimate with two significant digits.
+
+    >>> rounded(156_789.0), rounded(84.2)
+    ('160,000', '84')
+    """
+    return f"{float(f'{value:.2g}'):,.0f}"
 
 
 def p_value(value: float | None) -> str:

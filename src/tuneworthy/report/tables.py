@@ -14,7 +14,7 @@ from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import ErrorShare
+from tuneworthy.verdict.base import ErrorShare, GateResult, Option
 
 # Labels in the table of recalls and in a confusion matrix, and pairs in its place, at most.
 MOST_LABELS = 20
@@ -48,6 +48,7 @@ class Table:
         rows: As many cells each.
         note: How to read it.
         best: Index of the row to mark, or None.
+        shades: How dark each cell is, 0 to 5; none for a table without shades.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     best: int | None = None
+    shades: Sequence[Sequence[int]] = ()
 
     def only(self, *keys: str) -> Table:
         """Return the table with the columns `keys` alone, in that order."""
@@ -99,6 +101,11 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         Column("tokens", "tokens in / out"),
     ]
     best = record.best.variant if record.best else None
+    left_out = {
+        *(() if requests_per_month else ("month",)),
+        *(("n",) if {rung.n for rung in record.rungs} <= {0, record.n_test} and not record.quick else ()),
+        *(() if any(rung.unscored for rung in record.rungs) else ("unscored",)),
+    }
     table = Table(
         f"{clean(record.task)}: {clean(record.primary)} on {where}",
         columns,
@@ -106,7 +113,7 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         _reading(record),
         next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
     )
-    return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
+    return table.only(*(column.key for column in columns if column.key not in left_out))
 
 
 def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None) -> list[str]:
@@ -360,11 +367,9 @@ def recall_table(record: RunRecord) -> Table | None:
     )
 
 
-def confusion_table(record: RunRecord) -> Table | None:
-    """Return the confusion matrix of the best variant on dev; the ten most confused pairs where labels are many."""
-    found = [rung for rung in record.rungs if rung.confusion]
-    best = next((rung for rung in found if record.best and rung.variant == record.best.variant), None)
-    if best is None:
+def confusion_table(best: RungRecord | None) -> Table | None:
+    """Return the confusion matrix of a variant on dev; the ten most confused pairs where labels are many."""
+    if best is None or not best.confusion:
         return None
     n = sum(pair.n for pair in best.confusion)
     labels = sorted({name for pair in best.confusion for name in (pair.expected, pair.answered)} - {""})
@@ -379,7 +384,9 @@ def confusion_table(record: RunRecord) -> Table | None:
     answers = [*labels, *([""] if any(not pair.answered for pair in best.confusion) else [])]
     columns = [Column("label", "label", "name"), *(Column(f"a{i}", _answered(one)) for i, one in enumerate(answers))]
     matrix = [[clean(one), *(numbers.count(counts.get((one, answer), 0)) for answer in answers)] for one in labels]
-    return Table("Confusion matrix", columns, matrix, note)
+    most = max(counts.values(), default=1) or 1
+    shades = [[0, *(-(-5 * counts.get((one, answer), 0) // most) for answer in answers)] for one in labels]
+    return Table("Confusion matrix", columns, matrix, note, shades=shades)
 
 
 def _answered(label: str) -> str:
@@ -387,29 +394,58 @@ def _answered(label: str) -> str:
 
 
 def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
-    """Return the classes of the error analysis; None before an analysis."""
+    """Return how the classes of the error analysis are found; None before an analysis."""
     if not rows:
         return None
-    columns = [
-        Column("class", "class", "name"),
-        Column("n", "failures"),
-        Column("share", "share"),
-        Column("ci95", "95% interval"),
-        Column("fixed_by", "fixed by", "name"),
-        Column("probe", "how it is found", "text"),
-    ]
+    columns = [Column("class", "class", "name"), Column("n", "failures"), Column("probe", "how it is found", "text")]
     cells = [
-        [
-            row.name.replace("_", " "),
-            numbers.count(row.n_failed),
-            numbers.percent(row.share),
-            numbers.percent_range(row.ci95),
-            row.fixed_by or numbers.NONE,
-            clean(join_sentences(row.probe, *row.limits), 0),
-        ]
+        [row.name.replace("_", " "), numbers.count(row.n_failed), clean(join_sentences(row.probe, *row.limits), 0)]
         for row in rows
     ]
-    return Table("Error analysis", columns, cells, messages.say("read_failures", n=rows[0].n))
+    return Table("Error analysis", columns, cells)
+
+
+def options_table(options: Sequence[Option]) -> Table:
+    """Return the options of a verdict side by side."""
+    columns = [
+        Column("option", "option", "name"),
+        Column("score", "score"),
+        Column("ci95", "95% interval"),
+        Column("delta", "against today, 95% interval"),
+        Column("target", "target", "status"),
+        Column("cost", "$ / 1,000"),
+        Column("month", "$ / month"),
+        Column("once", "$ once"),
+        Column("p50", "p50 ms"),
+        Column("p95", "p95 ms"),
+        Column("needs", "needs, limits", "text"),
+    ]
+    return Table("All options", columns, [_option_row(option) for option in options]).filled()
+
+
+def _option_row(option: Option) -> list[str]:
+    money = (option.usd_per_1k, option.usd_per_month, option.one_off_usd or None)
+    delta = numbers.NONE
+    if option.delta_vs_today is not None and option.delta_ci is not None:
+        delta = f"{option.delta_vs_today:+.3f} {numbers.interval(option.delta_ci, signed=True)}"
+    return [
+        clean(option.option),
+        numbers.score(option.score),
+        numbers.interval(option.ci95),
+        delta,
+        option.target or numbers.NONE,
+        *(numbers.dollars(usd).removeprefix("$") for usd in money),
+        numbers.milliseconds(option.latency_p50_ms),
+        numbers.milliseconds(option.latency_p95_ms),
+        clean(join_sentences(option.violates, option.needs, *option.notes), 0).replace("`", ""),
+    ]
+
+
+def gates_table(gates: Sequence[GateResult]) -> Table:
+    """Return what each gate says."""
+    columns = [Column("gate", "gate", "name"), Column("status", "status", "status"), Column("detail", "detail", "text")]
+    rows = [[gate.gate, gate.status, clean(gate.detail, 0).replace("`", "")] for gate in gates]
+    return Table("Gates", columns, rows)
 
 
 def errors_table(record: RunRecord) -> Table | None:

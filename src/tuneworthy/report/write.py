@@ -9,7 +9,9 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import messages
-from tuneworthy.report.findings import paragraph
+from tuneworthy.report.first_screen import paragraph
+from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
@@ -55,13 +57,11 @@ def render(
     """Return the report in the format that the ending of `path` says."""
     check_ending(path)
     if path.suffix == ".html":
-        from tuneworthy.report.html import render_html
+        from tuneworthy.report.html import render_html  # loads the library for templates
 
-        return render_html(record, project, today, verdict)
+        return render_html(document(record, project, today, verdict))
     if path.suffix == ".md":
-        from tuneworthy.report.markdown import render_markdown
-
-        return render_markdown(record, project, today, verdict)
+        return render_markdown(document(record, project, today, verdict))
     traffic = project.economics.requests_per_month if project else None
     decided = {"verdict": verdict.verdict.to_dict()} if verdict and verdict.holds else {}
     return orjson.dumps(

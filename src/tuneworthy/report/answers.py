@@ -1,0 +1,78 @@
+"""What people would rather look at than read: wrong dev answers side by side, the winning prompt against today's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Literal
+
+from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.report import messages
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import clean
+from tuneworthy.types import Variant
+
+# Lines of a diff, and characters of each, at most.
+MOST_LINES, MOST_CHARS = 120, 400
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Two texts, one against the other.
+
+    Attributes:
+        title: What is compared.
+        lines: Whether each was added, removed or kept, and the line.
+        note: How to read it.
+    """
+
+    title: str
+    lines: tuple[tuple[Literal["add", "remove", "same"], str], ...]
+    note: str = ""
+
+
+def wrong_table(best: RungRecord | None) -> Table | None:
+    """Return wrong answers of a variant to dev cases beside today's; None without any."""
+    if best is None or not best.wrong:
+        return None
+    columns = [
+        Column("case", "case", "name"),
+        Column("question", "input", "text"),
+        Column("expected", "expected", "text"),
+        Column("today", "today", "text"),
+        Column("answer", clean(best.name, 40), "text"),
+    ]
+    rows = [
+        [clean(row.case, 16), *map(clean, (row.question, row.expected, row.today, row.answer))] for row in best.wrong
+    ]
+    note = messages.say("read_wrong", name=clean(best.name), n=len(rows))
+    table = Table(messages.say("wrong_title", n=len(rows)), columns, rows, note)
+    return table.only("case", "question", "expected", "answer") if best.rung == "baseline" else table
+
+
+def prompt_diff(record: RunRecord, best: RungRecord | None) -> Diff | None:
+    """Return what a variant changes of today's prompt; None for today's setup and for a method without a prompt."""
+    baseline = record.rung("baseline")
+    today, winner = record.variant_of(baseline) if baseline else None, record.variant_of(best) if best else None
+    if today is None or winner is None or today.id == winner.id or best is None or best.rung == "classical":
+        return None
+    before, after = list(_lines(today)), list(_lines(winner))
+    changed = list(unified_diff(before, after, n=2, lineterm=""))[2:]
+    kinds: dict[str, Literal["add", "remove", "same"]] = {"+": "add", "-": "remove"}
+    lines = [(kinds.get(line[0], "same"), line[1:]) for line in changed if not line.startswith("@@")]
+    note = messages.say("diff_note", n=len(lines) - MOST_LINES) if len(lines) > MOST_LINES else ""
+    title = messages.say("diff_title", name=clean(best.name), today=clean(today.name))
+    return Diff(title, tuple(lines[:MOST_LINES]), note) if lines else None
+
+
+def _lines(variant: Variant) -> Iterator[str]:
+    """Yield a variant as lines of text: what surrounds the prompt, then the prompt."""
+    yield f"model: {clean(variant.model)}"
+    if variant.decoding:
+        yield f"decoding: {clean(', '.join(f'{key} {value}' for key, value in variant.decoding.items()))}"
+    if variant.shots is not None:
+        yield f"few-shot examples: {variant.shots.k}"
+    if variant.retrieval is not None:
+        yield "retrieved documents: yes"
+    for part, text in (("system", variant.system), ("user", variant.user)):
+        yield f"{part}:"
+        yield from ("  " + clean(line, MOST_CHARS) for line in (text or "").splitlines() if line.strip())

@@ -1,0 +1,236 @@
+"""The first screen of the report: the answer, why, three cards, the next step, and the paragraph to paste.
+
+Invariant: a verdict that no longer holds gives no answer, only what changed. Without one that holds, options are the
+measurements of the run alone, and the answer is that nothing was decided.
+"""
+
+import re
+from collections.abc import Sequence
+
+from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.report import findings, messages, numbers
+from tuneworthy.report.charts import price_words, score_of
+from tuneworthy.report.document import Card, NextStep
+from tuneworthy.report.text import clean
+from tuneworthy.verdict.base import Option, OptionKind, Verdict
+from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.messages import answer_of
+
+TRAINED = frozenset({"tuned", "fine_tune"})
+# Words of a name in the paragraph; characters of a name on a card.
+MOST_WORDS, MOST_CHARS = 5, 60
+# A sentence that is shorter takes the next one along, characters.
+SHORT = 60
+_STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+
+
+def holding(stored: StoredVerdict | None, record: RunRecord) -> Verdict | None:
+    """Return the verdict, if it still holds."""
+    return stored.verdict if stored and stored.holds and not record.quick else None
+
+
+def options_in(record: RunRecord, verdict: Verdict | None, requests_per_month: float | None) -> list[Option]:
+    """Return the options of the verdict; without one, what was measured on test (on dev in a quick run)."""
+    if verdict is not None:
+        return list(verdict.options)
+    return [
+        _option(record, rung, requests_per_month)
+        for rung in record.rungs
+        if rung.score is not None or _lead(record, rung)
+    ]
+
+
+def _lead(record: RunRecord, rung: RungRecord) -> bool:
+    return record.quick and bool(rung.candidates)
+
+
+def _option(record: RunRecord, rung: RungRecord, traffic: float | None) -> Option:
+    kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", "fine_tune": "tuned"}
+    shown = rung.candidates[0] if record.quick and rung.candidates else rung
+    usd = rung.usd_per_1k
+    target = None
+    if not record.quick and record.target is not None and findings.measured(rung):
+        target = findings.status_of(record, rung)
+    return Option(
+        option=shown.name or rung.rung,
+        rung=rung.rung,
+        kind=kinds.get(rung.rung, "variant"),
+        score=shown.score if shown.ci95 is not None else None,
+        ci95=shown.ci95,
+        target=target,
+        violates=rung.violated,
+        usd_per_1k=usd,
+        usd_per_month=None if usd is None or not traffic else usd / 1000 * traffic,
+    )
+
+
+def best_untrained(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Option | None:
+    """Return the best option that needs no training: the recommended one, else what the tuned one was compared with."""
+    chosen = verdict.recommendation if verdict else None
+    rung, tuned = findings.best_of(record), record.rung("fine_tune")
+    against = next((r.name for r in record.rungs if tuned and r.variant and r.variant == tuned.compared_to), None)
+    names = [chosen, *([against] if rung and rung.rung == "fine_tune" else []), rung.name if rung else None, against]
+    untrained = [option for option in options if option.kind not in TRAINED]
+    named = [option for name in names for option in untrained if option.option == name]
+    scored = sorted((o for o in untrained if o.score is not None), key=lambda o: (bool(o.violates), -(o.score or 0.0)))
+    return next(iter([*named, *scored]), None)
+
+
+def answer_and_reasons(record: RunRecord, stored: StoredVerdict | None) -> tuple[str, str, list[str]]:
+    """Return the style, the answer, and sentences on why, the weightiest first."""
+    if record.quick or stored is None:
+        outcome = "quick" if record.quick else "none"
+        return outcome, messages.say("quick_run" if record.quick else "not_decided"), [findings.answer(record)]
+    answer = answer_of(stored.verdict)
+    if stored.holds:
+        return stored.verdict.outcome, answer, [plain(reason) for reason in stored.verdict.reasons]
+    was = messages.say("verdict_was", answer=answer[0].lower() + answer[1:])
+    changes = messages.say("since_then", changes=clean("; ".join(stored.changed), 0))
+    return "stale", messages.say("verdict_stale"), [f"{was} {changes}", findings.answer(record)]
+
+
+def plain(text: str) -> str:
+    """Return a sentence cleaned, without the marks of code."""
+    return clean(text, 0).replace("`", "")
+
+
+def in_short(reason: str) -> str:
+    """Return the first sentence of a reason, and the second where the first is short.
+
+    >>> in_short("All gates pass. It scores 85.0% on the test set, which is better. The target is missed.")
+    'All gates pass. It scores 85.0% on the test set, which is better.'
+    """
+    first, *others = _STOP.split(reason)
+    return " ".join([first, *(others[:1] if len(first) < SHORT else [])])
+
+
+def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
+    """Return what to do next."""
+    verdict = holding(stored, record)
+    if verdict is not None:
+        action = verdict.next_action
+        command, why = clean(action.command, 0), plain(action.why)
+        return NextStep(command=command, why="" if why == messages.say("run_it", command=command) else why)
+    if record.quick or record.partial or record.stale:
+        why = messages.say("next_full" if record.quick else "next_run")
+        return NextStep(command="tuneworthy run", why=why)
+    return NextStep(command="tuneworthy decide", why=messages.say("next_decide"))
+
+
+def basis(record: RunRecord, verdict: Verdict | None) -> str:
+    """Return what the scores rest on, and until when the answer holds."""
+    n, cases = (record.n_dev, "dev") if record.quick else (record.n_test, "test")
+    text = messages.say("basis", n=n, cases=cases, grader=clean(record.primary))
+    if record.target is not None:
+        text += messages.say("basis_target", target=numbers.percent(record.target))
+    return text + (messages.say("basis_until", date=verdict.valid_until) if verdict and verdict.valid_until else "")
+
+
+def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> list[Card]:
+    """Return today, the best without training, and with training."""
+    today = next((option for option in options if option.kind == "today"), None)
+    best, tuned = best_untrained(record, options, verdict), next((o for o in options if o.kind in TRAINED), None)
+    second = _card(messages.say("card_untrained"), best)
+    if best is not None and best is today:
+        second = _card(messages.say("card_untrained"), best, messages.say("same_as_today"))
+    return [
+        _card(messages.say("card_today"), today),
+        second,
+        _card(messages.say("card_trained"), tuned)
+        if tuned is None or tuned.kind == "tuned"
+        else _forecast(tuned, verdict),
+    ]
+
+
+def _card(label: str, option: Option | None, name: str = "") -> Card:
+    if option is None:
+        return Card(label=label, value=messages.say("unknown"), name=messages.say("not_measured"), details=[])
+    bounds = [messages.say("interval", bounds=numbers.percent_range(option.ci95))] if option.ci95 else []
+    mark = option.target or ""
+    if option.violates:
+        mark = "missed"
+    return Card(
+        label=label,
+        value=score_of(option),
+        name=name or clean(option.option, MOST_CHARS),
+        details=[*bounds, _price(option)],
+        status=mark,
+        mark=messages.say("breaks_limit")
+        if option.violates
+        else messages.say("target_is", status=mark)
+        if mark
+        else "",
+    )
+
+
+def _forecast(option: Option, verdict: Verdict | None) -> Card:
+    """Return the card of training before a tuned model was compared: a forecast, or unknown."""
+    details, money = [messages.say("no_pilot")], verdict.economics if verdict else None
+    if option.score is not None and verdict is not None:
+        details = [messages.say("forecast", n=numbers.count(verdict.forecast.n_examples))]
+    if option.one_off_usd is not None and money is not None and money.monthly_usd is not None:
+        month = money.monthly_usd if option.usd_per_month is None else option.usd_per_month
+        words = "training_costs" if option.usd_per_month is not None else "training_costs_from"
+        details.append(messages.say(words, once=numbers.dollars(option.one_off_usd), month=numbers.dollars(month)))
+    return Card(
+        label=messages.say("card_trained"),
+        value=score_of(option),
+        name=messages.say("fine_tuned"),
+        details=details,
+    )
+
+
+def _price(option: Option) -> str:
+    price = price_words(option)
+    if option.usd_per_month and option.usd_per_1k:
+        return messages.say("price_both", month=price, per_1k=numbers.dollars(option.usd_per_1k))
+    return price
+
+
+def paragraph(record: RunRecord, requests_per_month: float | None = None, stored: StoredVerdict | None = None) -> str:
+    """Return the paragraph to paste: plain text, one line, at most 60 words.
+
+    Args:
+        record: Of the run.
+        requests_per_month: Adds the monthly bill.
+        stored: The last verdict; its answer is used if it still holds.
+    """
+    verdict = holding(stored, record)
+    options = options_in(record, verdict, requests_per_month)
+    _, answer, _ = answer_and_reasons(record, stored)
+    today, best = next((o for o in options if o.kind == "today"), None), best_untrained(record, options, verdict)
+    tuned = next((option for option in options if option.kind in TRAINED), None)
+    where = messages.say(
+        "where", n=record.n_dev if record.quick else record.n_test, cases="dev" if record.quick else "test"
+    )
+    parts = [messages.say("line_answer", task=_few(record.task), answer=answer)]
+    if record.partial or record.stale:
+        parts.append(messages.say("line_partial" if record.partial else "line_stale"))
+    parts += [_scored(messages.say("card_today"), today, where)] if today and today is not best else []
+    parts += (
+        [_scored(messages.say("card_untrained"), best, "" if today and today is not best else where)] if best else []
+    )
+    if tuned is not None:
+        parts.append(_scored(messages.say("card_trained"), tuned, ""))
+    if record.target is not None and not record.quick:
+        parts.append(messages.say("line_target", target=numbers.percent(record.target)))
+    if verdict and verdict.valid_until:
+        parts.append(messages.say("line_until", date=verdict.valid_until))
+    step = next_step(record, stored)
+    if step.command and len(step.command.split()) <= 2 * MOST_WORDS:
+        parts.append(messages.say("line_next", command=step.command))
+    return " ".join(parts)
+
+
+def _few(name: object) -> str:
+    """Return the first words of a name."""
+    words = clean(name, MOST_CHARS).split()
+    return " ".join(words[:MOST_WORDS])
+
+
+def _scored(label: str, option: Option, where: str) -> str:
+    bounds = f" ({numbers.percent_range(option.ci95)}{where})" if option.ci95 else ""
+    name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
+    return messages.say(
+        "line_score", label=label, name=name, score=score_of(option), bounds=bounds, price=price_words(option)
+    )

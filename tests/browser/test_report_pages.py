@@ -1,0 +1,140 @@
+"""Report and data card of six projects in Chromium: nothing overlaps, nothing is cut off, and axe finds no fault.
+
+Skipped where Chromium, playwright or axe is absent.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.report_projects import EVIDENCE, card_project, report_project, with_fields
+from tuneworthy.report import card
+from tuneworthy.report.html import render_html
+from tuneworthy.report.run_report import document
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
+]
+TODAY = date(2026, 11, 28)
+WIDTHS = (1280, 390)
+SCHEMES = ("light", "dark")
+PAGES = [*EVIDENCE, "json_fields", *(f"card_{name}" for name in EVIDENCE)]
+# Every two texts of a drawing that is shown whose boxes share more than a hair, and texts that leave their drawing.
+OVERLAPS = """() => [...document.querySelectorAll('svg.chart')].filter(svg => svg.clientWidth).flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  const boxes = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+  const found = boxes.filter(([_, b]) => b.left < frame.left - 1 || b.right > frame.right + 1 || b.top < frame.top - 1
+    || b.bottom > frame.bottom + 1).map(([words]) => `outside: ${words}`);
+  boxes.forEach(([words, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+    const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (width > 1 && height > 3) found.push(`${words} | ${other}`);
+  }));
+  return found;
+})"""
+# Tables that are wider than the page, and a page that is wider than the screen. A matrix may scroll on a phone.
+TOO_WIDE = """() => [
+  ...[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1
+    && !(window.innerWidth < 700 && one.querySelector('.matrix'))).map(one => one.getAttribute('aria-label')),
+  ...(document.documentElement.scrollWidth > window.innerWidth ? ['the page'] : []),
+]"""
+AXE = """async () => (await axe.run(document)).violations.map(
+  one => `${one.id}: ${one.nodes.map(node => node.html.slice(0, 120)).join(' ; ')}`)"""
+
+
+def written(name: str, folder: Path) -> Path:
+    """Write a page and return its path."""
+    if name.startswith("card_"):
+        page = card.document(*card_project(name.removeprefix("card_")))
+    else:
+        made = report_project("ship" if name == "json_fields" else name, folder / "project")
+        record = with_fields(made.record) if name == "json_fields" else made.record
+        page = document(record, made.project, TODAY, made.verdict)
+    path = folder / f"{name}.html"
+    path.write_text(render_html(page))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> Any:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(path.as_uri())
+    return page
+
+
+def axe_violations(page: Any) -> list[str]:
+    import axe_core_python
+
+    page.evaluate((Path(axe_core_python.__file__).parent / "axe.min.js").read_text())
+    return list(page.evaluate(AXE))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_overlaps_nowhere_and_is_accessible(name: str, browser: Any, tmp_path: Path) -> None:
+    path = written(name, tmp_path)
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            page = opened(browser, path, width, scheme)
+            assert page.evaluate(TOO_WIDE) == [], (width, scheme)
+            assert page.evaluate(OVERLAPS) == [], (width, scheme)
+            assert axe_violations(page) == [], (width, scheme)
+            if shots := os.environ.get("SCREENSHOTS"):
+                page.screenshot(path=f"{shots}/{name}_{width}_{scheme}.png", full_page=True)
+            page.close()
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_the_first_screen_holds_answer_cards_chart_next_step_and_paragraph(
+    name: str, browser: Any, tmp_path: Path
+) -> None:
+    page = opened(browser, written(name, tmp_path), 1280)
+    for selector in ("h1", ".cards", ".first svg.wide", ".first blockquote"):
+        box = page.locator(selector).first.bounding_box()
+        assert box and box["y"] + box["height"] <= 900, selector
+    page.close()
+
+
+def test_planted_faults_are_found(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, written("ship", tmp_path), 1280)
+    page.evaluate(
+        """() => {
+          const labels = document.querySelectorAll('svg.wide text');
+          labels[1].setAttribute('x', labels[2].getAttribute('x'));
+          labels[1].setAttribute('y', labels[2].getAttribute('y'));
+          labels[1].setAttribute('text-anchor', labels[2].getAttribute('text-anchor'));
+          document.querySelector('.scroll table').style.width = '3000px';
+          document.querySelector('svg.wide').removeAttribute('aria-label');
+        }"""
+    )
+    assert page.evaluate(OVERLAPS) and page.evaluate(TOO_WIDE)
+    assert [line for line in axe_violations(page) if line.startswith("svg-img-alt")]
+    page.close()
+
+
+def test_a_printed_page_is_light_and_shows_the_wide_drawings(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, written("ship", tmp_path), 390, "dark")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
+    assert page.locator("svg.wide").first.is_visible() and not page.locator("svg.narrow").first.is_visible()
+    page.close()

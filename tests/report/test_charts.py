@@ -1,0 +1,184 @@
+"""The charts, against numbers worked out by hand; every number drawn is also read aloud, and labels keep apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.report import report_records as records
+from tests.report.report_projects import (
+    EVIDENCE,
+    FORECAST,
+    card_project,
+    confusion,
+    record_of,
+    report_project,
+    with_fields,
+    wrong,
+)
+from tests.verdict.planted import failures
+
+from tuneworthy.config.ladder import Economics
+from tuneworthy.report import card, charts, html, markdown
+from tuneworthy.report.answers import prompt_diff, wrong_table
+from tuneworthy.report.chart import BarChart, LineChart, alt_of
+from tuneworthy.report.costs import MonthlyCosts, monthly_costs
+from tuneworthy.report.document import Document
+from tuneworthy.report.run_report import document
+from tuneworthy.report.svg import apart, draw, fit, text_width
+from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.bills import Bill
+from tuneworthy.verdict.serving import RunningCost
+
+SHIP = record_of(EVIDENCE["ship"])
+
+
+def costing(option: Option, usd: float) -> Option:
+    return replace(option, usd_per_1k=usd, running=RunningCost(usd_per_1k=usd))
+
+
+def costs_of(today: Option, best: Option, settings: Economics) -> MonthlyCosts | None:
+    bills = {one.rung: Bill(name=one.option, usd_per_1k=one.usd_per_1k) for one in (today, best)}
+    return monthly_costs(today, best, settings, bills)
+
+
+PRICED = costing(Option(option="big", rung="model", kind="variant", score=0.7), 2.0)
+TODAY = costing(Option(option="now", rung="baseline", kind="today", score=0.6), 0.5)
+
+
+def drawn(page: Document) -> list[BarChart | LineChart]:
+    blocks = [page.chart, *(block for section in page.sections for block in section.blocks)]
+    return [block for block in blocks if isinstance(block, BarChart | LineChart)]
+
+
+def texts(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_every_number_of_a_drawing_is_read_aloud_and_is_in_markdown(name: str, tmp_path: Path) -> None:
+    made = report_project(name, tmp_path)
+    page = document(with_fields(made.record) if name == "ship" else made.record, made.project, verdict=made.verdict)
+    assert len(drawn(page)) >= 4
+    written = markdown.render_markdown(page).replace("\\", "")
+    for chart in drawn(page):
+        alt = alt_of(chart)
+        for row in chart.table.rows:
+            assert all(cell in written and cell in alt for cell in row if re.search(r"\d", cell)), row
+        if isinstance(chart, BarChart):
+            cells = [cell for row in chart.rows for cell in row.cells]
+            shown = texts(draw(chart, chart.width))
+            assert {cell for cell in cells if cell} <= set(shown)
+
+
+def test_a_waterfall_starts_each_rung_at_the_score_of_the_best_before_it() -> None:
+    chart = charts.rungs_chart(records.plain())
+    assert chart is not None and chart.title == "2 of 3 rungs adopted: from 34.5% to 96.0%"
+    rows = {row.label: row for row in chart.rows}
+    assert list(rows) == ["baseline", "prompt", "model", "few_shot", "classical"]
+    assert (rows["baseline"].start, rows["baseline"].value) == (chart.domain[0], 0.345)
+    assert rows["prompt"].start == pytest.approx(0.345) and rows["model"].start == pytest.approx(0.58)
+    assert [row.kind for row in chart.rows] == ["today", "best", "best", "lost", "plain"]
+    assert rows["prompt"].cells[2] == "+23.5 points (+16.5 to +30.5)"
+    assert charts.rungs_chart(records.quick()) is None
+
+
+def test_lines_of_cost_cross_where_training_breaks_even() -> None:
+    settings = Economics(requests_per_month=1_000_000)
+    costs = costs_of(TODAY, PRICED, settings)
+    assert costs is not None and [name for name, _, _ in costs.untrained] == ["now", "big"]
+    low, high = costs.break_even
+    assert low < high
+    for volume, monthly in ((low, costs.trained[0]), (high, costs.trained[2])):
+        assert costs.untrained[1][2](volume) == pytest.approx(monthly(volume))
+    chart = charts.cost_chart(costs, settings)
+    assert chart.ticks[0] <= low and chart.ticks[-1] >= max(high, 1_000_000)
+    assert [words for _, _, words in chart.marks][1] == "your traffic: 1,000,000"
+    assert chart.table.rows[0][1] == f"${TODAY.usd_per_1k / 1000 * chart.ticks[0]:.2f}"  # type: ignore[operator]
+
+
+def test_without_a_price_there_is_no_chart_of_cost_and_a_damaged_price_is_not_drawn() -> None:
+    free, damaged, cheap = (costing(PRICED, usd) for usd in (0.0, 1e300, 0.0001))
+    assert costs_of(free, free, Economics()) is None and costs_of(damaged, damaged, Economics()) is None
+    costs = costs_of(cheap, cheap, Economics())
+    assert costs is not None and costs.break_even == []
+    assert charts.cost_chart(costs, Economics()).title == "Training breaks even at no traffic"
+
+
+def test_causes_stand_with_what_fixes_them_and_the_most_frequent_is_the_title() -> None:
+    chart = charts.causes_chart([failures("format", 10), failures("knowledge", 40), failures("refusal", 0)])
+    assert chart is not None and [row.value for row in chart.rows] == pytest.approx([40 / 60, 10 / 60])
+    assert chart.title == "66.7% of the wrong dev answers: the prompt lacks a document that contains the answer"
+    assert chart.rows[0].cells[1] == "Add the documents to the prompt" and chart.rows[1].interval is not None
+    assert charts.causes_chart(()) is None
+
+
+def test_the_learning_curve_ends_at_the_lower_bound_of_the_forecast() -> None:
+    chart = charts.pilot_chart(FORECAST, replace(PRICED, score=0.7), 0.9)
+    assert chart is not None
+    mean, least = chart.lines
+    assert mean.points[0] == (94.0, pytest.approx(0.623)) and len(mean.dots) == 8
+    assert least.points[-1] == (1500.0, pytest.approx(0.76)) and least.label == "at least 76.0%"
+    assert "1,500" in [row[0] for row in chart.table.rows]
+    assert charts.pilot_chart(replace(FORECAST, points=()), PRICED, 0.9) is None
+
+
+def test_wrong_answers_stand_beside_todays_and_those_of_today_alone() -> None:
+    model = SHIP.rung("model")
+    table = wrong_table(model)
+    assert table is not None and len(table.rows) == 10
+    assert [column.heading for column in table.columns] == ["case", "input", "expected", "today", "model/strong"]
+    alone = wrong_table(SHIP.rung("baseline"))
+    assert alone is not None and [column.key for column in alone.columns] == ["case", "question", "expected", "answer"]
+    assert wrong_table(None) is None and wrong_table(replace(SHIP.rungs[0], wrong=())) is None
+    assert wrong(1)[0].case and confusion()
+
+
+def test_the_winning_prompt_is_a_diff_to_todays() -> None:
+    diff = prompt_diff(SHIP, SHIP.rung("model"))
+    assert diff is not None and diff.title == "What model/strong changes of baseline/small"
+    assert ("remove", "model: compact") in diff.lines and ("add", "model: strong") in diff.lines
+    assert ("remove", "  Answer with one label.") in diff.lines
+    assert ("add", "  Answer with exactly one label and nothing else.") in diff.lines
+    shots = prompt_diff(SHIP, SHIP.rung("few_shot"))
+    assert shots is not None and ("add", "few-shot examples: 4") in shots.lines
+    assert prompt_diff(SHIP, SHIP.rung("baseline")) is None and prompt_diff(SHIP, SHIP.rung("classical")) is None
+
+
+def test_a_fence_in_a_prompt_cannot_leave_the_diff() -> None:
+    record = records.hostile()
+    winner = record.rungs[3]
+    variants = dict(record.variants)
+    variants[winner.variant or ""] = replace(
+        variants[winner.variant or ""], system="```\n<script>alert(1)</script>\n# x"
+    )
+    page = document(replace(record, variants=variants))
+    assert markdown.render_markdown(page).count("\n```\n") == 1
+    assert "<script" not in html.render_html(page)
+
+
+def test_labels_are_moved_apart_as_little_as_needed_and_stay_inside() -> None:
+    placed = apart([50.0, 51.0, 52.0, 200.0], 18, 0, 200)
+    assert all(b - a >= 18 for a, b in zip(sorted(placed), sorted(placed)[1:], strict=False))
+    assert min(placed) >= 0 and max(placed) <= 200 and placed[0] == 50.0
+    assert apart([190.0, 195.0, 199.0], 18, 0, 200) == [164.0, 182.0, 200.0]
+
+
+def test_a_name_is_cut_to_its_column() -> None:
+    assert text_width(fit("x" * 500, 100)) <= 100 and fit("short", 100) == "short"
+
+
+def test_the_card_says_what_stays_and_what_to_do_next() -> None:
+    steps = {name: card.document(*card_project(name)) for name in ("pilot_worthwhile", "ship", "undecided")}
+    commands = [page.next_step.command for page in steps.values() if page.next_step]
+    assert commands == ["tuneworthy data review start", "tuneworthy train", "tuneworthy data build"]
+    page = steps["undecided"]
+    assert page.answer == "1,771 of 2,000 rows are in this version" and page.outcome == "do_not_ship"
+    assert page.sentence == "1 of 3 gates failed when the version was frozen."
+    assert [one.value for one in page.cards] == ["1,771", "2 of 3 passed", "none"]
+    assert page.chart is not None and page.chart.table.rows[1] == ["exact_duplicate", "1,850", "130 dropped"]
+    text = markdown.render_markdown(page)
+    assert "210 rows have masked personal data" in text and "contamination: 12 rows overlap" in text
+    assert "<script" not in html.render_html(page)
