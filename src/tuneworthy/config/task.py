@@ -58,8 +58,8 @@ class SplitSection(Section):
     seed: Seed = 7
     """Seed of every draw of this project."""
     dev: Count = 80
-    """Dev cases, at most; taken from the examples where there are at least 200, else from the cases; those are examples
-    too, and none is answered with itself among the shots or training rows."""
+    """Most dev cases that are taken from the examples, where there are at least 200; else dev is all cases that are
+    not test, those are examples too, and none is answered with itself among the shots or training rows."""
 
 
 class PromptSection(Section):
