@@ -19,7 +19,7 @@ time {
   step train
   step merge
   step export gguf
-  step parity
+  step parity --prompts 100
   step run --rung fine_tune
   step decide
 }

@@ -22,7 +22,7 @@ from tuneworthy.verdict.messages import AFTER_PILOT, ANSWERS
 
 BOOKINGS = Path(__file__).parents[2] / "examples" / "bookings"
 FILES = ("cases.jsonl", "examples.jsonl")
-LINE = re.compile(r"BOOK (\w+) (MON|TUE|WED|THU|FRI) (\d\d):(\d\d)(?:-(\d\d):(\d\d)|/(\d+)) x(\d+)((?: \+\w+)*)")
+LINE = re.compile(r"BOOK (\w+) (MON|TUE|WED|THU|FRI) (\d\d):(\d\d)-(\d\d):(\d\d) x(\d+)((?: \+\w+)*)")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,8 @@ def test_every_line_is_a_booking_within_the_opening_hours(script: ModuleType) ->
         match = LINE.fullmatch(str(line))
         assert match, line
         room, _, *clock, people, extras = match.groups()
-        hour, minute, to_hour, to_minute, minutes = (int(part or 0) for part in clock)
-        start = 60 * hour + minute
-        end = start + minutes if minutes else 60 * to_hour + to_minute
+        hour, minute, to_hour, to_minute = map(int, clock)
+        start, end = 60 * hour + minute, 60 * to_hour + to_minute
         assert room in script.ROOMS and script.OPENS <= start < end <= script.CLOSES and 2 <= int(people) <= 12
         assert all(extra.lstrip("+") in script.EXTRAS for extra in extras.split())
 
@@ -68,11 +67,11 @@ def test_the_cases_are_no_look_up_of_the_examples(script: ModuleType) -> None:
     questions = "\n".join(messages[0]["content"].lower() for messages in examples)  # type: ignore[index]
     cases = rows("cases.jsonl")
     assert len({case["input"] for case in cases}) == len(cases)
-    assert sum(case["expected"] in answers for case in cases) <= 0.02 * len(cases)
+    assert sum(case["expected"] in answers for case in cases) == 4  # as the page says; copied answers score 0.8%
     tags = Counter(tag for case in cases for tag in case["tags"])  # type: ignore[attr-defined]
     assert tags["new wording"] >= 0.3 * len(cases) and tags["known wording"] >= 0.3 * len(cases)
     lists = [value for value in vars(script).values() if isinstance(value, script.Wordings)]
-    for wordings in [*lists, *script.LENGTHS.values(), *script.WITH_EXTRAS.values()]:
+    for wordings in [*lists, *script.WITH_EXTRAS.values()]:
         for new in wordings.new:
             assert re.search(r"\b" + re.sub(r"\\\{\w+\\\}", r"\\S+", re.escape(new.lower())), questions) is None, new
 

@@ -289,7 +289,7 @@ ROWS: dict[str, Row] = {
         ),
         "do_not_ship",
         "classical/linear",
-        lambda v: "classical/linear" in v.next_action.why and "tuneworthy.classical.fit" in v.next_action.why,
+        lambda v: "classical/linear" in v.next_action.why and v.next_action.command == "tuneworthy export classifier",
     ),
     "29 no shadow": (
         lambda: tuned(

@@ -347,7 +347,7 @@ def test_a_classical_baseline_that_is_as_good_is_taken_home(tmp_path: Path, caps
     told = ask(task, capsys)
     assert told.outcome == "do_not_fine_tune"
     assert told.verdict["recommendation"].startswith("classical/")
-    assert "tuneworthy.classical.fit" in told.verdict["next_action"]["why"]
+    assert told.verdict["next_action"]["command"] == "tuneworthy export classifier"
 
 
 def test_fewer_than_fifty_cases_decide_nothing(tmp_path: Path, capsys: Capture) -> None:
