@@ -92,6 +92,13 @@ def test_terminal_markdown_and_html_show_one_first_screen(name: str, form: str, 
             assert words(cell) in text, cell
 
 
+def test_a_model_that_ships_below_the_target_is_said_to() -> None:
+    missed = report(EVIDENCE["ship"]).sentence
+    assert re.search(r"It is better than the other options, but still misses the target of \d\d\.0%\.$", missed)
+    assert "misses the target" not in report(EVIDENCE["do_not_ship"]).sentence
+    assert "misses the target" not in report(EVIDENCE["fine_tune"]).sentence
+
+
 @pytest.mark.parametrize("name", SIMULATIONS)
 def test_the_first_screen_answers_without_the_tools_words_and_says_no_fact_twice(name: str) -> None:
     evidence = SIMULATIONS[name]

@@ -555,11 +555,11 @@ def labels_in_test_only(labels: Sequence[str]) -> str:
 
 
 def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
-    """Return the sentence for a classical baseline that beats every prompt."""
+    """Return the sentence for a classical baseline that is better than the best adopted variant."""
     what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
     return (
-        f"{what} beats every prompt here: {name} scores {score:.1%}, and the best language model variant "
-        f"({best}) scores {best_score:.1%}."
+        f"{what} is significantly better than the best language model variant that was adopted: {name} scores "
+        f"{score:.1%}, {best} {best_score:.1%}."
     )
 
 

@@ -331,7 +331,7 @@ class RunRecord:
         best: A variant that breaks no constraint; the classical baseline where nothing above it is worth its price;
             None if nothing that was compared on test is eligible.
         partial: Why the run stopped before its end; "" for a whole one.
-        classical_wins: A sentence if the classical baseline beats every prompt, else "".
+        classical_wins: A sentence if the classical baseline is better than the best adopted variant, else "".
         split: How dev and test were drawn.
         overlaps: What was dropped from the examples.
         differences: Of every two variants that were measured on test.

@@ -469,7 +469,7 @@ class LadderRun:
         return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
 
     def _classical_wins(self) -> str:
-        """Return a sentence if the classical baseline is shown to be better than every prompt, else ""."""
+        """Return a sentence if the classical baseline is shown to be better than the best adopted variant, else ""."""
         classical, best = self.classical, self.leader
         if classical is None or best is None or self.records["classical"].reason_code != "better":
             return ""

@@ -104,6 +104,15 @@ def in_short(reason: str) -> str:
     return " ".join([first, *(others[:1] if len(first) < SHORT else [])])
 
 
+def lead(record: RunRecord, reason: str, options: Sequence[Option], verdict: Verdict | None) -> str:
+    """Return the sentence under the answer; where a model ships that misses the target, that too."""
+    tuned = next((option for option in options if option.kind == "tuned"), None)
+    ships_below = verdict is not None and verdict.outcome == "ship" and tuned is not None and tuned.target == "missed"
+    if not ships_below or record.target is None:
+        return in_short(reason)
+    return f"{in_short(reason)} {messages.say('ships_below', target=numbers.percent(record.target))}"
+
+
 def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
     """Return what to do next."""
     verdict = holding(stored, record)

@@ -212,6 +212,7 @@ say = Catalogue(
         "next_full": "A verdict needs the test set.",
         "next_decide": "The run is measured, but no verdict has been computed from it.",
         "basis": "{n} {cases} {n:case|cases}, grader {grader}",
+        "ships_below": "It is better than the other options, but still misses the target of {target}.",
         "basis_target": ", target {target}",
         "basis_until": "; valid until {date}",
         "card_today": "Today",

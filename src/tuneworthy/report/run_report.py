@@ -49,7 +49,7 @@ def document(
         kind=messages.say("report_of", kind=messages.say("kind_quick" if record.quick else "kind_run")),
         outcome=outcome,
         answer=answer,
-        sentence=first_screen.in_short(reasons[0]),
+        sentence=first_screen.lead(record, reasons[0], options, current),
         basis=first_screen.basis(record, current),
         cards=first_screen.cards(record, options, current),
         chart=charts.options_chart(options, record.target, chosen, where),

@@ -34,6 +34,8 @@ from tuneworthy.verdict.training_reasons import reasons_of
 
 NO_TARGET = "no_target"
 LABELS: Final = "label_or_grader"
+# A cost of a wrong answer below which no team decides, US dollars.
+LEAST_WORTH: Final = 0.005
 
 
 def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dict) -> Verdict:
@@ -90,7 +92,9 @@ def money_of(evidence: Evidence, reference: Option | None) -> EconomicsResult:
     if settings.usd_per_wrong_answer is not None or bill is None:
         return found
     worth = worth_from(bill, most_gain(evidence, reference), settings)
-    return found if worth is None else replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth)))
+    if worth is None or worth < LEAST_WORTH:  # it pays whatever a wrong answer costs
+        return found
+    return replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth)))
 
 
 def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]) -> str:
@@ -251,7 +255,8 @@ def _open_sentence(
         rungs = [name for fact, name in unknown if fact == "could_meet"]
         lacking = messages.say("documents_missing") if "retrieval" in rungs and not evidence.documents else ""
         rungs = [name for name in rungs if not (lacking and name == "retrieval")]
-        return join_sentences(messages.say("rungs_open", rungs=messages.listed(rungs)) if rungs else "", lacking)
+        several = "rungs_open" if len(rungs) > 1 else "rung_open"
+        return join_sentences(messages.say(several, rungs=messages.listed(rungs)) if rungs else "", lacking)
     if kind == "cost":
         return next(row.evidence for row in evidence.training_reasons if row.reason == "cost")
     if kind == "lever":

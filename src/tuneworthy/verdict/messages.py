@@ -359,6 +359,7 @@ say = Catalogue(
         "today_and_chosen": "Today's setup scores {today}; {name} scores {score}.",
         "marked": "{name}: {notes}.",
         "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
+        "rung_open": "Not compared on the test set: {rungs}. It may meet the target.",
         "rungs_open": "Not compared on the test set: {rungs}. Each may meet the target.",
         "labels_suspected": (
             "Most failures may be label errors, but people have not confirmed enough of them. Cause: {share}."
