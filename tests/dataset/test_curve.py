@@ -134,7 +134,7 @@ def test_the_command_prints_a_table_and_what_it_recommends(
     assert invoke(["data", "curve", "--project", str(root)]) == 0
     said = capsys.readouterr()
     assert "Built − raw" in said.out and "Recommended size" in said.out and "the last doubling" in said.out
-    assert "alone, because rows that stayed" in " ".join(said.out.split()) and "not measured" not in said.out
+    assert "so they would favour the built rows" in " ".join(said.out.split()) and "not measured" not in said.out
     assert "difficulty" not in said.out and "Training the classical baseline (linear)" in said.err
     arguments = ["--json", "--sample", "diversity", "--sample", "difficulty", "--sample", "difficulty"]
     assert invoke(["data", "curve", "--project", str(root), *arguments]) == 0
@@ -152,7 +152,7 @@ def test_with_few_dev_cases_only_the_size_is_measured(
     monkeypatch.setattr("tuneworthy.cli.data_curve.MIN_ASKED", 121)
     assert invoke(["data", "curve", "--project", str(tmp_path), "--sample", "diversity"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "is not measured: that takes 121 dev cases" in said and "there are 120" in said
+    assert "It needs at least 121 dev cases" in said and "there are 120" in said
     assert "Built −" not in said and "Recommended size" in said
 
 
@@ -188,7 +188,7 @@ def test_too_few_rows_and_too_few_questions_are_undecided(
     (tmp_path / "q").mkdir()
     version = frozen(tmp_path / "q", rows_of(48))
     monkeypatch.setattr(curve, "measured_cases", lambda project: (measured_cases(project)[0], None, []))
-    with pytest.raises(Undecided, match=f"at least {MIN_ASKED} questions .* only 48"):
+    with pytest.raises(Undecided, match=f"at least {MIN_ASKED} dev cases .* only 48"):
         curve_of(load(tmp_path / "q"), version)
 
 

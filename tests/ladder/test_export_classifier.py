@@ -107,7 +107,7 @@ def test_one_weight_that_changed_is_found_and_nothing_is_written(
 ) -> None:
     monkeypatch.setattr(command, "standalone_files", altered(change))
     error = export(project, capsys, status=3)
-    assert "differs from the measured one on" in error["message"] and error["code"].startswith("E-LADDER-")
+    assert "answers differ from the run on" in error["message"] and error["code"].startswith("E-LADDER-")
     assert not (project / "out").exists()
     assert not list((project / ".tuneworthy").glob("tmp*"))
 

@@ -104,7 +104,7 @@ def test_without_a_price_there_is_no_chart_of_cost_and_a_damaged_price_is_not_dr
     assert costs_of(free, free, Economics()) is None and costs_of(damaged, damaged, Economics()) is None
     costs = costs_of(cheap, cheap, Economics())
     assert costs is not None and costs.break_even == []
-    assert charts.cost_chart(costs, Economics()).title == "Training breaks even at no traffic"
+    assert charts.cost_chart(costs, Economics()).title == "Training does not break even at any traffic"
 
 
 def test_causes_stand_with_what_fixes_them_and_the_most_frequent_is_the_title() -> None:
@@ -138,7 +138,7 @@ def test_wrong_answers_stand_beside_todays_and_those_of_today_alone() -> None:
 
 def test_the_winning_prompt_is_a_diff_to_todays() -> None:
     diff = prompt_diff(SHIP, SHIP.rung("model"))
-    assert diff is not None and diff.title == "What model/strong changes of baseline/small"
+    assert diff is not None and diff.title == "Changes from baseline/small to model/strong"
     assert ("remove", "model: compact") in diff.lines and ("add", "model: strong") in diff.lines
     assert ("remove", "  Answer with one label.") in diff.lines
     assert ("add", "  Answer with exactly one label and nothing else.") in diff.lines

@@ -68,7 +68,7 @@ def classifier(root: Path, out: Path, as_json: bool) -> None:
     """Write the classical baseline as a folder that runs on its own.
 
     The folder holds a Python file with `predict(text)`, a small HTTP server, the weights and a README. It needs NumPy,
-    not tuneworthy. Before it is written, it has to give the measured answer to every case.
+    not tuneworthy. The command first checks that its answers are those of the run.
 
     \b
     Example:

@@ -221,17 +221,18 @@ say = Catalogue(
         "curve_difference": "Built − {name} [95%]",
         "curve_all": "all",
         "curve_basis": (
-            "Score: {metric} of the classical baseline ({baseline}), n = {n}: dev cases and held-out rows, never test. "
-            "The held-out rows passed the checks, so fewer rows may seem enough than the cases need. A model trains on "
-            "at most two thirds of the rows, because the others are held out. Rows used: {n_built} of version "
-            "{version}, and {n_dropped} dropped ones."
+            "Score: {metric} of the classical baseline ({baseline}) on {n} dev cases and held-out rows, never on "
+            "test. The held-out rows passed the checks, so the recommended size may be too small. At least a third "
+            "of the rows is held out and not trained on. Rows: {n_built} of version {version} and {n_dropped} that "
+            "were dropped."
         ),
         "curve_dev": (
-            "Differences are measured on the {n} dev cases alone, because rows that stayed favour the built rows."
+            "Differences use only the {n} dev cases. The held-out rows passed the checks, so they would favour the "
+            "built rows."
         ),
         "curve_unmeasured": (
-            "What the checks and other samples do is not measured: that takes {least} dev cases with a known answer, "
-            "and there are {n}."
+            "The effect of the checks and of other samples was not measured. It needs at least {least} dev cases "
+            "with a known answer, and there are {n}."
         ),
         "curve_size": (
             "Recommended size: {size:,} rows. At this size and above, the score is within {margin:.1f} points of the "
@@ -241,17 +242,22 @@ say = Catalogue(
             "Recommended size: all rows. No size below {largest:,} is shown to be within {margin:.1f} points of its "
             "score (95%)."
         ),
-        "curve_open": "The questions cannot rule out that {least:,} rows are enough.",
+        "curve_open": (
+            "This test is too small to rule out that {least:,} rows are enough. Add dev cases for a sharper answer."
+        ),
         "curve_undecided": (
-            "No size can be recommended: all {largest:,} rows are not shown to score better than {least:,}. Either so "
-            "few rows are enough, or this baseline cannot learn the task."
+            "No size can be recommended: {largest:,} rows do not score measurably better than {least:,}. Either "
+            "{least:,} rows are enough, or this baseline cannot learn the task. Check the labels, then add rows and "
+            "run `tuneworthy data build`."
         ),
         "curve_more": "More rows like these are likely to help: the last doubling gained {gain} points.",
         "curve_flat": (
-            "More rows like these would hardly help: the last doubling gained {gain} points, less than the margin of "
-            "{margin:.1f}."
+            "More rows like these are unlikely to help: the last doubling gained {gain} points, less than the margin "
+            "of {margin:.1f}."
         ),
-        "curve_unclear": "It is undecided whether more rows like these help: the last doubling gained {gain} points.",
+        "curve_unclear": (
+            "It is unclear whether more rows like these would help: the last doubling gained {gain} points."
+        ),
         "card_ending": "{name!r} must end in .html or .md.",
         "fix_out": "Fix the path in --out.",
         "add_needs_files": "--add needs FILES, because the questions of the latest import already have answers.",
@@ -317,13 +323,13 @@ say = Catalogue(
         "engine_ended": "{engine} stopped unexpectedly.",
         "see_log": "See the log in {path}.",
         "classifier_exported": (
-            "{name}, {size_mb:.1f} MB. It gives the measured answer to all {n_test:,} test cases and {n_dev:,} dev "
-            "cases. Median time: {p50_ms:.1f} ms."
+            "{name}, {size_mb:.1f} MB. Its answers match the run on all {n_test:,} test cases and {n_dev:,} dev "
+            "cases. Median latency: {p50_ms:.1f} ms."
         ),
         "router_exported": (
-            "Below a probability of {threshold:.2f}, {large} answers: {sent:.1%} of {n:,} test cases. The router "
-            "scores {score:.1%} (difference {delta:+.1f} points [{low:+.1f}, {high:+.1f}], non-inferior) and costs "
-            "${usd:,.2f} per 1,000 answers instead of ${large_usd:,.2f}."
+            "The router asks {large} if the probability that the classical baseline gives is below {threshold:.2f}: "
+            "{sent:.1%} of {n:,} test cases. It scores {score:.1%}, non-inferior to {large} (difference {delta:+.1f} "
+            "points [{low:+.1f}, {high:+.1f}]), and costs ${usd:,.2f} per 1,000 answers, against ${large_usd:,.2f}."
         ),
         "serving_classifier": (
             "Serving the classical baseline {name} at {address}/predict and {address}/v1. Press Ctrl-C to stop."

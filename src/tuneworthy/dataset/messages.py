@@ -125,16 +125,20 @@ say = Catalogue(
         "version_changed": "{path} has changed since it was frozen.",
         "build_again": "Run `tuneworthy data build`.",
         "omit_version": "Omit --version to use the latest version, or pass a longer part of the ID.",
-        "other_cases": "The cases have changed since version {version} was built, so its rows may overlap them.",
+        "other_cases": (
+            "The cases have changed since version {version} was built, so its rows may overlap them. Run `tuneworthy "
+            "data build`."
+        ),
         "drawing_curve": "Training the classical baseline ({baseline}) {n} times, on up to {size} rows",
         "too_few_rows": (
-            "A learning curve needs at least {least} rows to train on. Only {n} remain beside the held-out questions."
+            "A learning curve needs at least {least} rows to train on. Only {n} remain after the held-out rows are "
+            "removed."
         ),
         "too_few_questions": (
-            "A learning curve needs at least {least} questions with a known answer. There are only {n} dev cases and "
-            "held-out rows."
+            "A learning curve needs at least {least} dev cases or held-out rows with a known answer. There are only "
+            "{n}."
         ),
-        "more_rows": "Import or distill more rows, and run `tuneworthy data build`.",
+        "more_rows": "Import or distil more rows, then run `tuneworthy data build`.",
         "no_version": "No version of the training data has been frozen yet.",
         "no_such_version": "{version!r} does not match exactly one version of the training data.",
         "not_drawn": "not drawn because --limit is {limit}",

@@ -410,8 +410,8 @@ say = Catalogue(
         ),
         "router_needs_model_hint": "Name the rung of such a variant, such as `model`.",
         "router_hint": "Deploy {name} alone, or add rows to [examples] and run `tuneworthy run`.",
-        "no_shares": "{name} gives no probabilities, so a router cannot tell where it is sure.",
-        "no_threshold": "No threshold keeps the score of {name} on the {n} dev cases, so nothing was written.",
+        "no_shares": "{name} returns no probabilities, so a router cannot measure its confidence.",
+        "no_threshold": "Nothing was written, because no threshold keeps the score of {name} on the {n} dev cases.",
         "router_worse": (
             "Nothing was written, because the router is not shown to be non-inferior to {name}: the difference is "
             "{delta:+.1f} points (lower bound {lower:+.1f}, margin {margin:.1f}, n = {n})."
@@ -423,8 +423,8 @@ say = Catalogue(
         ),
         "classifier_fails": "The exported classifier does not run, so nothing was written: {fault}.",
         "classifier_differs": (
-            "Nothing was written, because the exported classifier differs from the measured one on {n} of {of} cases, "
-            "first on {case}{answers}."
+            "Nothing was written, because the exported classifier's answers differ from the run on {n} of {of} "
+            "cases, first on case {case}{answers}."
         ),
         "dev_answers": " (measured {measured}, exported {exported})",
         "report_fault": "This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",

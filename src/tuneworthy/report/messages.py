@@ -236,7 +236,7 @@ say = Catalogue(
         "free": "no cost per call",
         "no_price": "price unknown",
         "price_by_traffic": "cost depends on traffic",
-        "chosen": "Recommended to run now: {name}.",
+        "chosen": "Recommended for deployment now: {name}.",
         "interval_heading": "95% interval",
         "run_it": "Run {command}.",
         "options_title": "Score of each option on {where}",
@@ -255,8 +255,8 @@ say = Catalogue(
         "kind_run": "run",
         "kind_quick": "quick run",
         "report_of": "report of a {kind}",
-        "section_cost": "Cost per month against traffic",
-        "section_ladder": "What each rung bought",
+        "section_cost": "Monthly cost by traffic",
+        "section_ladder": "Gain of each rung",
         "section_errors": "Why answers are wrong, and what fixes it",
         "section_labels": "Which labels are confused",
         "section_fields": "Which fields are wrong",
@@ -282,8 +282,8 @@ say = Catalogue(
         "no_fix": "no known fix",
         "fields_title": "F1 of each field with {name}; the lowest is {field}",
         "cost_title": "Training breaks even from {few} to {many} requests per month",
-        "cost_title_from": "Training breaks even from {few} requests per month at best",
-        "cost_title_never": "Training breaks even at no traffic",
+        "cost_title_from": "In the best case, training breaks even above {few} requests per month",
+        "cost_title_never": "Training does not break even at any traffic",
         "cost_x": "requests per month",
         "cost_y": "$ per month",
         "breaks_even": "break-even: {few} to {many}",
@@ -302,13 +302,13 @@ say = Catalogue(
             "Points are single training runs, and the line is their mean. The dotted line ends at the lower bound of "
             "the forecast."
         ),
-        "without_level": "untrained {score}",
+        "without_level": "without training {score}",
         "wrong_title": "{n} wrong dev {n:answer|answers}, side by side",
         "read_wrong": (
             "The first {n} dev cases that {name} answers wrongly. Long texts are cut, and personal data is masked. "
             "Test answers stay hidden."
         ),
-        "diff_title": "What {name} changes of {today}",
+        "diff_title": "Changes from {today} to {name}",
         "diff_note": "{n} more lines are not shown.",
         # The dataset card
         "kind_card": "dataset card",
@@ -324,12 +324,14 @@ say = Catalogue(
         "card_reviewed": "reviewed",
         "card_none": "none",
         "card_nobody": "nobody has reviewed these rows",
-        "card_funnel": "Rows that each check leaves",
+        "card_funnel": "Rows remaining after each check",
         "card_dropped": "{n} dropped",
         "card_effect": "effect of dropping rows: {effect}",
         "card_rebuild": "Fix what the failed gates name, then freeze a new version.",
         "card_to_train": "The rows are reviewed. Train on this version.",
-        "card_unreviewed": "Nobody has reviewed these rows. A review of a sample bounds the share of bad rows.",
+        "card_unreviewed": (
+            "Nobody has reviewed these rows. Run `tuneworthy data review` to estimate the share of bad rows."
+        ),
         "card_checks": "Data checks",
         "card_findings": "Findings, with examples",
         "card_rows": "Remaining rows",

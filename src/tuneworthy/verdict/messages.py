@@ -218,25 +218,25 @@ say = Catalogue(
             "Training pays off within {horizon:g} months if there are at least {volume:,.0f} requests per month."
         ),
         "pays_from_band": (
-            "Training pays off within {horizon:g} months from about {volume:,.0f} requests per month: from {low:,.0f} "
-            "at the best and {high:,.0f} at the worst assumptions."
+            "Training pays off within {horizon:g} months above about {volume:,.0f} requests per month ({low:,.0f} in "
+            "the best case, {high:,.0f} in the worst)."
         ),
         "pays_from_open": (
-            "Training pays off within {horizon:g} months from about {volume:,.0f} requests per month: from {low:,.0f} "
-            "at the best assumptions, and at no volume at the worst."
+            "Training pays off within {horizon:g} months above about {volume:,.0f} requests per month ({low:,.0f} in "
+            "the best case). In the worst case, it never pays off."
         ),
         "pays_at_best": (
-            "At the best assumptions, training pays off within {horizon:g} months from {low:,.0f} requests per month. "
-            "At the estimates it pays off at no volume."
+            "In the best case, training pays off within {horizon:g} months above {low:,.0f} requests per month. With "
+            "the estimated values, it never pays off."
         ),
         "set_traffic": "Set `economics.requests_per_month`.",
-        "no_traffic_to_multiply": "The project sets no traffic, so ten times as much is unknown.",
-        "no_api": "No measured option of this project is hosted or paid by the answer, so there is no API to match.",
+        "no_traffic_to_multiply": "The project sets no traffic, so `traffic_x10` has nothing to multiply.",
+        "no_api": "No measured option is a hosted or pay-per-call API, so there is no API to match.",
         "choose_assumption": "Choose another assumption.",
         "needs_large": "dataset, training of a 70B model, and H100 cards to serve it",
         "verdict_now": "Without this assumption: {answer} (recommended: {name}). The stored verdict is unchanged.",
         "server_or_answers": (
-            "One option is paid by the answer and the other needs a server. Which costs less depends on the traffic, "
+            "One option is billed per answer and the other needs a server. Which costs less depends on the traffic, "
             "which is not set."
         ),
         "range": "{low:g} to {high:g}",
@@ -460,14 +460,14 @@ say = Catalogue(
         "repeats_alike": "Unstable answers were not measured: every repeated answer was the same.",
         "dev_alike": "Today's option scores {dev:.1%} on dev (n = {n_dev}) and {test:.1%} on test (n = {n_test}).",
         "dev_differs": (
-            "Today's option scores {dev:.1%} on dev (n = {n_dev}) but {test:.1%} on test (n = {n_test}), a difference "
-            "that chance does not explain. So the causes of errors on dev may not be those on test."
+            "Today's option scores {dev:.1%} on dev (n = {n_dev}) but {test:.1%} on test (n = {n_test}), a "
+            "statistically significant difference. The causes of errors on dev may therefore not apply to test."
         ),
         "dev_differs_fix": (
-            "Find out why dev and test differ: have a second person label some cases of both, take the examples from "
-            "the same source as the cases, and run the ladder again. Or waive the gate `dev` with a reason."
+            "Find out why dev and test differ: have a second person label some cases of both, draw the examples and "
+            "the cases from one source, and run `tuneworthy run`. Or waive the gate `dev` with a reason."
         ),
-        "dev_unmeasured": "Today's option was not measured on dev and test.",
+        "dev_unmeasured": "Today's option was not measured on both dev and test.",
         "judge_overruled": (
             "People overrule the judge too often (n = {n} rated answers), so it cannot tell what fixes an answer."
         ),

@@ -19,6 +19,7 @@ from tuneworthy.ladder.commands.export_classifier import RUNG, export_classifier
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
@@ -95,6 +96,10 @@ async def export_router(session: Session, which: str, folder: Path) -> RouterExp
         UserError: The classical winner gives no probabilities, or `which` names no variant of a model.
         GateFailed: No threshold keeps the score on dev, or the router is not shown to be non-inferior on test.
     """
+    last = read_record(session.folder)
+    rung = last.rung(RUNG) if last else None
+    if rung is None or rung.variant is None:
+        raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
     classical, large = resolve(session, RUNG), resolve(session, which)
     if classical.model == large.model or session.judging:
         raise UserError(
