@@ -182,6 +182,12 @@ class Answers(Runner):
             for case in cases
         ]
 
+    def stored(
+        self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
+    ) -> list[Trace]:
+        """Return nothing: no answer is stored."""
+        return []
+
 
 ANSWERS = {value: Response(text=text, seconds=0.1) for value, text in ((True, "right"), (False, "wrong"))}
 

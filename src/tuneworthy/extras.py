@@ -8,7 +8,7 @@ from tuneworthy.errors import UserError
 
 MISSING: Final = {
     "numba": UserError(messages.say("no_numba"), hint=messages.say("no_numba_hint")),
-    "pandas": UserError(messages.say("no_pandas"), hint=messages.say("no_pandas_hint")),
+    "pandas": UserError(messages.say("no_pandas"), hint=messages.say("no_data_extra")),
     "pyarrow": UserError(messages.say("no_pyarrow"), hint=messages.say("no_data_extra")),
     "python_calamine": UserError(messages.say("no_calamine"), hint=messages.say("no_data_extra")),
     "sacrebleu": UserError(messages.say("no_sacrebleu"), hint=messages.say("no_sacrebleu_hint")),

@@ -21,7 +21,6 @@ say = Catalogue(
         "no_calamine": "Reading Excel files needs python-calamine, which is not installed.",
         "no_data_extra": 'Run `pip install "tuneworthy[data]"`.',
         "no_pandas": "A DataFrame needs pandas, which is not installed.",
-        "no_pandas_hint": "Run `pip install pandas`.",
         "no_sacrebleu": "The grader `chrf` needs sacrebleu, which is not installed.",
         "no_sacrebleu_hint": 'Run `pip install "tuneworthy[chrf]"`.',
         # functions that the user wrote

@@ -29,6 +29,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report import numbers
 from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.run_report import document
 from tuneworthy.search import racing as search_race
 from tuneworthy.search.optimise import sides
 from tuneworthy.store import ResponseStore
@@ -569,7 +570,7 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert found is not None and (found.status, found.name) == ("adopted", "prompt/gepa"), found
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
     assert estimate is not None and stored <= estimate.calls[1] and "writer" in estimate.models
-    page = render_markdown(record, load(root))
+    page = render_markdown(document(record, load(root)))
     assert "Prompts tried by GEPA" in page and "is a colour." in page
     best = found.detail.gepa.search.prompts[found.detail.gepa.search.best]
     shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
@@ -609,7 +610,7 @@ def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_pa
     record, _ = run_ladder(long_prompt(tmp_path))
     found = record.rung("prompt")
     assert found is not None and "prompt/cut" in {row.name for row in found.candidates}
-    page = render_markdown(record)
+    page = render_markdown(document(record))
     about = found.detail.ablation
     assert "Paragraphs that do not improve the score: 3 of 4. " in page and "Mind the gap." in page
     assert f"a call is about {about.tokens_saved} of {about.tokens} tokens shorter" in page

@@ -23,6 +23,7 @@ from tuneworthy.ship.serve import NAME, ServingChoice, check_serving, choose, ll
 from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
 from tuneworthy.store.messages import KINDS
+from tuneworthy.trust import child_environment
 
 
 @click.command("serve")
@@ -134,7 +135,7 @@ def _serve_classifier(project: Project, store: Folder, port: int, only_print: bo
     note(messages.say("serve_by_hand", command=shlex.join(command)))
     log = store.logs / "classifier.log"
     log.parent.mkdir(exist_ok=True)
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as child:
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=child_environment()) as child:
         try:
             note(messages.say("serving_classifier", name=export.name, address=f"http://127.0.0.1:{port}"))
             _watch(lambda: child.poll() is None, "server.py", log)

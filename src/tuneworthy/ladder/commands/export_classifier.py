@@ -29,6 +29,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.prompts.templates import chat, plain_pieces
 from tuneworthy.store import write_atomic
+from tuneworthy.trust import child_environment
 from tuneworthy.types import Variant
 
 RUNG: Final = "classical"
@@ -225,7 +226,7 @@ def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
         packages = str(Path(np.__file__).parent.parent)
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", CHECK, str(folder), packages, work],
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, check=False, env=child_environment(),
         )  # fmt: skip
         if done.returncode:
             fault = done.stderr.strip().rpartition("\n")[2]
