@@ -11,15 +11,18 @@ import pytest
 for name in ("torch", "transformers", "peft", "trl", "datasets"):
     pytest.importorskip(name, reason=f"{name} is not installed")
 
-from tests.train.test_rows import TOML, frozen, project  # noqa: E402
+from tests.train.test_rows import TOML, frozen, gathered, project  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.cli import invoke as command  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
+from tuneworthy.dataset.freeze import find_version  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
+from tuneworthy.train import messages  # noqa: E402
 from tuneworthy.train.checkpoints import newest  # noqa: E402
 from tuneworthy.train.memory import estimate  # noqa: E402
+from tuneworthy.train.pilot import raw_rows  # noqa: E402
 from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
 from tuneworthy.train.run import Prepared, check_rates, prepare, settings_for, train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
@@ -101,6 +104,19 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     assert [point["score"] for point in store.read("pilot", dict)["points"]] == pytest.approx(
         [point["score"] for point in document["points"]], abs=0.1
     )
+
+
+@pytest.mark.parametrize(("n", "trained"), [(240, 242), (600, 0)])
+def test_raw_rows_are_trained_on_only_where_the_checks_dropped_enough_of_them(
+    tmp_path: Path, n: int, trained: int
+) -> None:
+    store = project(tmp_path)
+    version = find_version(store, frozen(store, n))
+    assert version is not None
+    told = list[str]()
+    rows = raw_rows(version, gathered(tmp_path, unsafe=False), told.append)
+    assert len(rows) == trained
+    assert told == ([] if trained else [messages.say("raw_as_built", n=2, of=602)])
 
 
 @pytest.mark.parametrize("taken", [0.5, 2.0, None])

@@ -112,6 +112,9 @@ say = Catalogue(
         # The pilot
         "pilot_needs_grader": "The pilot needs enough held-out rows that a grader can score without calling a model.",
         "add_grader": "If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
+        "raw_as_built": (
+            "The checks dropped {n} of {of} rows: the raw rows are nearly the built ones, and are not trained on."
+        ),
         "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
         # Plans
         "this_processor": "this CPU ({gflops:.0f} GFLOP/s measured)",

@@ -1,6 +1,7 @@
 """The pilot: small trainings that show what more rows bring, and whether building the data did.
 
-At least four sizes with two seeds each, of the built rows; and the raw rows of the largest size, with as many steps.
+At least four sizes with two seeds each, of the built rows; and the raw rows of the largest size, with as many steps,
+where the checks dropped enough rows to tell them from the built ones.
 Each is scored on dev by the project's first grader, as is the model before any training: the baseline. Dev has no part
 in any training, nor in when it ends. A point that was measured is stored: a pilot that was stopped resumes.
 
@@ -16,7 +17,8 @@ from typing import Any, NotRequired
 
 from tuneworthy.cases import read_dataset
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.freeze import find_version
+from tuneworthy.dataset.effect import FEW
+from tuneworthy.dataset.freeze import Version, find_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
@@ -79,7 +81,7 @@ def run_pilot(
     }
     store.write(FILE, document)
     version = find_version(store, material.dataset)
-    raw = [row for row in (*version.examples(), *version.dropped()) if material.student.fits(row)] if version else []
+    raw = raw_rows(version, material, say) if version else []
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
@@ -90,6 +92,17 @@ def run_pilot(
             store.write(FILE, document)
             say(messages.say("pilot_point", size=size, side=side, seed=seed, score=points[-1]["score"]))
     return document
+
+
+def raw_rows(version: Version, material: Material, say: Say) -> list[Example]:
+    """Return the rows as they came; none where so few were dropped that they are the built ones."""
+    built, dropped = (
+        [row for row in rows if material.student.fits(row)] for rows in (version.examples(), version.dropped())
+    )
+    if len(dropped) < max(1.0, FEW * len(built)):
+        say(messages.say("raw_as_built", n=len(dropped), of=len(built) + len(dropped)))
+        return []
+    return [*built, *dropped]
 
 
 class StoredPilot(OpenRecord):

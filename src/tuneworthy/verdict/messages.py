@@ -266,8 +266,8 @@ say = Catalogue(
         "saved_usd": "At the same price per token, 1,000 answers cost ${usd:,.4f} instead of ${before:,.4f}.",
         # The pilot
         "pilot_plan": (
-            "A pilot takes {n} short training runs: {sizes} examples with {seeds} seeds each, and the largest size "
-            "again on the raw rows. Estimate: {estimate}."
+            "A pilot takes up to {n} short training runs: {sizes} examples with {seeds} seeds each, and the largest "
+            "size again on the raw rows if the checks dropped any. Estimate: {estimate}."
         ),
         "pilot_hours": (
             "at most {hours:.1f} GPU hours (${usd:.2f}) for an 8B model; the speed of this base model is unknown"

@@ -179,7 +179,7 @@ class FormAnswers:
     fact_prompt_ids: Sequence[Sequence[int]] = ()
 
 
-def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan) -> FormAnswers:
+def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan, *, answers: bool = True) -> FormAnswers:
     """Ask a form everything.
 
     Args:
@@ -187,6 +187,7 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan) -> FormAnsw
         kind: As in `FormAnswers`.
         form: Answers.
         plan: What it is asked.
+        answers: Whether the rows are answered, which takes the longest; facts always are.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]
     following = [(form.next(ids), form.next([*ids, *answer])) for ids, answer in pairs]
@@ -198,7 +199,7 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan) -> FormAnsw
         marks={text: form.token_ids(text) for text in plan.marks},
         first=[first for first, _ in following],
         end=[end for _, end in following],
-        greedy=plan.answered(form, plan.prompt_ids),
+        greedy=plan.answered(form, plan.prompt_ids) if answers else (),
         facts=plan.answered(form, plan.fact_ids),
         fact_prompt_ids=form.prompt_ids([chat for chat, _ in plan.facts]),
     )

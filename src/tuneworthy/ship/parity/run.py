@@ -1,7 +1,7 @@
 """`parity` as a whole: ask each form in turn, run the checks, write the document."""
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import PARITY_CHECKS
-from tuneworthy.ship.parity.measure import FormAnswers, ParityPlan, measure
+from tuneworthy.ship.parity.measure import FormAnswers, Greedy, ModelForm, ParityPlan, measure
 from tuneworthy.ship.parity.request import ParityRequest, file_type, named_files, plan_of, tokenizer_folder
 from tuneworthy.ship.parity.scoring import scores_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
@@ -161,30 +161,43 @@ def _trained(
     tokenizer = FolderTokenizer(tokenizer_folder(request))
     model = fitted(load(base_folder, TORCH_DTYPES[dtype]), request.adapter.folder)
     ends = ends_of(model, [plan.end])
-    base = measure("base", dtype.lower(), TransformersForm(model, tokenizer, ends), plan)
-    tuned = TransformersForm(with_adapter(model, request.adapter.folder), tokenizer, ends)
-    adapter = measure("adapter", dtype.lower(), tuned, plan)
-    del model, tuned
+    base = measure("base", dtype.lower(), TransformersForm(model, tokenizer, ends), plan, answers=False)
+    tuned = with_adapter(model, request.adapter.folder)
+    form = TransformersForm(tuned, tokenizer, ends)
+    adapter = measure("adapter", dtype.lower(), form, plan)
+    if not plan.facts:
+        with tuned.disable_adapter():
+            base, adapter, plan = _with_facts(base, adapter, plan, form)
+    del model, tuned, form
     gc.collect()
-    return (base, adapter, plan) if plan.facts else _with_facts(base, adapter, plan)
+    return base, adapter, plan
 
 
 def _with_facts(
-    base: FormAnswers, adapter: FormAnswers, plan: ParityPlan
+    base: FormAnswers, adapter: FormAnswers, plan: ParityPlan, bare: ModelForm
 ) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
-    """Take as facts the rows whose answer the adapter gives word by word and the base does not."""
-    places = [
-        at for at, answer in enumerate(plan.answers)
-        if adapter.greedy[at].text.strip() == answer.strip() and answer.strip() not in base.greedy[at].text
-    ][:MAX_FACTS]  # fmt: skip
+    """Take as facts the rows whose answer the adapter gives word by word and the base does not.
 
-    def with_facts(form: FormAnswers) -> FormAnswers:
+    The base, `bare`, is asked a few of them at a time, until there are enough.
+    """
+    known = [at for at, answer in enumerate(plan.answers) if adapter.greedy[at].text.strip() == answer.strip()]
+    facts: dict[int, Greedy] = {}
+    for start in range(0, len(known), MAX_FACTS):
+        few = known[start : start + MAX_FACTS]
+        said = plan.answered(bare, [plan.prompt_ids[at] for at in few])
+        facts |= {at: one for at, one in zip(few, said, strict=True) if plan.answers[at].strip() not in one.text}
+        if len(facts) >= MAX_FACTS:
+            break
+    places = list(facts)[:MAX_FACTS]
+
+    def with_facts(form: FormAnswers, answers: Sequence[Greedy]) -> FormAnswers:
         prompt_ids = [form.prompt_ids[at] for at in places]
-        return replace(form, facts=[form.greedy[at] for at in places], fact_prompt_ids=prompt_ids)
+        return replace(form, facts=answers, fact_prompt_ids=prompt_ids)
 
-    facts = [(plan.chats[at], plan.answers[at]) for at in places]
-    plan = replace(plan, facts=facts, fact_ids=[plan.prompt_ids[at] for at in places])
-    return with_facts(base), with_facts(adapter), plan
+    own = [adapter.greedy[at] for at in places]
+    chosen = [(plan.chats[at], plan.answers[at]) for at in places]
+    plan = replace(plan, facts=chosen, fact_ids=[plan.prompt_ids[at] for at in places])
+    return with_facts(base, [facts[at] for at in places]), with_facts(adapter, own), plan
 
 
 def _merged(folder: Path, plan: ParityPlan) -> FormAnswers:
