@@ -30,6 +30,7 @@ Truth = Literal[
     "documents_unknown",
     "traffic_unknown",
     "price_unknown",
+    "costs_unknown",
 ]
 Condition = Literal["balanced", "imbalanced", "duplicates", "noise", "judge"]
 TRUTHS: tuple[Truth, ...] = get_args(Truth)
@@ -53,6 +54,7 @@ BY: Mapping[Truth, str] = {
     "documents_unknown": "documents",
     "traffic_unknown": "unknown",
     "price_unknown": "price",
+    "costs_unknown": "cost",
 }
 # Open answers have no majority, and a judge sees no label that could be wrong.
 IMPOSSIBLE = {
@@ -63,7 +65,7 @@ IMPOSSIBLE = {
     ("labels_unchecked", "judge"),
 }
 # Where a stronger model would do, and where documents would.
-REASONING = ("cost", "latency", "locality", "model_untried", "traffic_unknown", "price_unknown")
+REASONING = ("cost", "latency", "locality", "model_untried", "traffic_unknown", "price_unknown", "costs_unknown")
 KNOWLEDGE = ("knowledge", "documents_unknown", "waived")
 # Where nobody labelled failures again.
 UNCHECKED = ("quality_unchecked", "labels_unchecked")
@@ -378,7 +380,12 @@ def _cost(rng: np.random.Generator, world: World, strong: float) -> World:
     requests = fixed / max(1e-9, (1 - saved) * large / 1000 - SERVER_USD / CAPACITY)
     if requests <= 0 or per_request <= 0 or (requests < CAPACITY and requests * large / 1000 * (1 - saved) < fixed):
         requests = (fixed + SERVER_USD) / ((1 - saved) * large / 1000)
-    return replace(world, models=models, requests=float(requests), knows=world.knows | {"traffic", "prices"})
+    return replace(world, models=models, requests=float(requests), knows=world.knows | {"traffic", "prices", "costs"})
+
+
+def _costs_unknown(rng: np.random.Generator, world: World, strong: float) -> World:
+    """What training and serving cost is not given, so that it is assumed."""
+    return replace(_cost(rng, world, strong), knows=world.knows | {"traffic", "prices"})
 
 
 def _traffic_unknown(rng: np.random.Generator, world: World, strong: float) -> World:
@@ -464,6 +471,7 @@ SETTINGS = {
     "documents_unknown": _documents_unknown,
     "traffic_unknown": _traffic_unknown,
     "price_unknown": _price_unknown,
+    "costs_unknown": _costs_unknown,
 }
 
 
