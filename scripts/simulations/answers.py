@@ -394,6 +394,7 @@ def project_of(world: World) -> Project:
     if "costs" in world.knows:  # they are what the project file has by default
         economics |= {name: getattr(Economics(), name) for name in SPREADING}
         economics |= {"serve_capacity_per_month": CAPACITY}
+    economics |= {"ranges": {"success": (1.0, 1.0)}} if "success" in world.knows else {}
     economics |= {"usd_per_wrong_answer": world.worth} if world.worth is not None else {}
     limits: dict[str, Any] = {"on_device": world.on_device}
     limits |= {"p95_ms": world.p95_ms} if world.p95_ms else {}

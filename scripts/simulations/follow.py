@@ -68,6 +68,7 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
         ("set traffic", messages.say("set_traffic"), "traffic"),
         ("set price", "Set the price of the model", "prices"),
         ("set costs", messages.say("set_costs"), "costs"),
+        ("set chance of success", "Narrow [economics.ranges]", "success"),
         ("documents", messages.say("give_documents"), "documents" if world.seed % 2 == 0 else "waiver"),
     ):
         if sentence in why:

@@ -126,7 +126,7 @@ class World:
         search: Share of the cases that need a document, to which the search finds it.
         rungs: That were run.
         requests: True traffic a month. worth: what a wrong answer costs; None if the project does not say.
-        knows: What the project file says: traffic, prices, costs, documents, waiver.
+        knows: What the project file says: traffic, prices, costs, success, documents, waiver.
         relabelled: Failures that people labelled again.
         added: Test cases that were added, each time.
         n_human: Test cases that people judge; 0 where a rule grades.

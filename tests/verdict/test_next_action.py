@@ -9,6 +9,7 @@ from typing import Any
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.bills import Bill
@@ -85,24 +86,27 @@ def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> No
     assert next(one for one in waived.options if one.kind == "classical").target == "met"
 
 
-def test_own_costs_narrow_the_range_and_are_asked_for_where_it_straddles() -> None:
-    every: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING}
-    every |= {"serve_capacity_per_month": 1e6, "ranges": {"success": (1.0, 1.0)}}
+def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> None:
+    own: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING} | {"serve_capacity_per_month": 1e6}
     usd = 5.0
+    bill = Bill(name="large", usd_per_1k=usd)
+    sure = {"ranges": {"success": (1.0, 1.0)}}
 
-    def value(**known: Any) -> bool | None:
-        return cost_is_a_reason(Bill(name="large", usd_per_1k=usd), usd, Economics(**known), 0.1)
+    def value(traffic: int, **known: Any) -> bool | None:
+        return cost_is_a_reason(bill, usd, Economics(requests_per_month=traffic, **known), 0.1)
 
-    traffic = next(
-        n for n in range(100_000, 2_000_000, 5_000)
-        if value(requests_per_month=n) is None
-    )  # fmt: skip
-    assert value(requests_per_month=traffic, **every) is not None
-    dear = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=usd)
-    evidence = large_today(economics=Economics(requests_per_month=traffic))
-    rungs = {name: dear if name == "baseline" else one for name, one in evidence.rungs.items()}
-    bills = {**evidence.bills, "baseline": replace(evidence.bills["baseline"], usd_per_1k=usd)}
-    assert "[economics]" in decide(replace(evidence, rungs=rungs, bills=bills)).next_action.why
+    def step(traffic: int, **known: Any) -> str:
+        dear = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=usd)
+        evidence = large_today(economics=Economics(requests_per_month=traffic, **known))
+        rungs = {name: dear if name == "baseline" else one for name, one in evidence.rungs.items()}
+        bills = {**evidence.bills, "baseline": replace(evidence.bills["baseline"], usd_per_1k=usd)}
+        return decide(replace(evidence, rungs=rungs, bills=bills)).next_action.why
+
+    traffic = next(n for n in range(100_000, 2_000_000, 5_000) if value(n, **own) is None and value(n, **own, **sure))
+    assert value(traffic) is None
+    assert step(traffic) == messages.say("set_costs")
+    assert step(traffic, **own) == messages.say("narrow_ranges", low=0.5, high=1.0)
+    assert value(traffic, **own, **sure) is True
 
 
 def test_every_cheap_lever_tried_still_leads_to_training() -> None:

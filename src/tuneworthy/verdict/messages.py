@@ -420,6 +420,10 @@ say = Catalogue(
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
         ),
+        "narrow_ranges": (
+            "Narrow [economics.ranges], within which training may or may not pay: first the chance that a training "
+            "succeeds (success = [{low:g}, {high:g}])."
+        ),
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
         "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",

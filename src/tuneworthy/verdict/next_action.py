@@ -288,7 +288,11 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield from _with_costs(messages.say("set_traffic"), same, evidence)
     elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
-        yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
+        if is_range(evidence.economics):
+            yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
+        else:
+            low, high = evidence.economics.ranges.success
+            yield _edit(messages.say("narrow_ranges", low=low, high=high), [fact])
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
 
