@@ -1,7 +1,7 @@
 """Measure the checks for refusals, truncation and degenerate answers: `python -m scripts.bad_answers` prints a table.
 
 Nothing here was used to write the checks: `refusals_held_out.json` holds wordings that are not in the package's
-`refusals.json`, and the answers below stand in no pattern. Clean rows are the held-out answers, each a sentence with a
+`refusals.json`, and the answers below appear in no pattern. Clean rows are the held-out answers, each a sentence with a
 negation, an apology or a technical term more often than in any log, alone and joined to texts of three.
 """
 

@@ -101,7 +101,7 @@ def intents(folder: Path) -> DataSet:
 
 
 def slots(folder: Path) -> DataSet:
-    """Return RESTAURANT-8K: what was asked for stands in front of the text."""
+    """Return RESTAURANT-8K: what was asked for appears in front of the text."""
     parts = []
     for name in ("train.json", "test.json"):
         part = []

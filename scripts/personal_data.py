@@ -1,7 +1,7 @@
 """Measure what is masked: 60 kinds of personal data x 20 values: `python -m scripts.personal_data` prints a table.
 
 Values are drawn from masks (# a digit, @ a capital letter, $ a letter or digit, % a hex digit, dates by name) until the
-library that checks them accepts one. The sentences around them stand in no pattern of the package. Clean values are
+library that checks them accepts one. The sentences around them appear in no pattern of the package. Clean values are
 drawn from other masks: order numbers, dates, prices, versions, hashes, part numbers, times, ISBNs, coordinates of a
 matrix, prose with digits.
 """

@@ -35,7 +35,7 @@ def as_json(value: Any) -> bytes:
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (container, key or index) of all that stands in `value`."""
+    """Yield (container, key or index) of all that appears in `value`."""
     stack = [value]
     while stack:
         holder = stack.pop()

@@ -64,7 +64,7 @@ class Grant(NamedTuple):
 
     Attributes:
         kind: Of what.
-        what: As it stands in the project file: the function, the environment variable, the path, the command line.
+        what: As it appears in the project file: the function, the environment variable, the path, the command line.
         where: What that comes to: the file of the function, the server, the path without links, the program.
     """
 

@@ -153,7 +153,7 @@ class OutputFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shots:
-    """Which examples stand in the prompt.
+    """Which examples appear in the prompt.
 
     Attributes:
         mode: `fixed` (the same for all cases) or `per_case` (the nearest).

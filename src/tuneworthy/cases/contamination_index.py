@@ -4,7 +4,7 @@ A row is found by text, by n-grams, by one or two changed words, by group, and b
 quotes. Whether what was found is evidence enough to drop the row, the answers say (`cases.agreement`): where the text
 is not equal and the answer is another one, the row asks something else.
 
-Coverage is measured from the case: the share of its words that stand in n-grams it has in common with one row, its
+Coverage is measured from the case: the share of its words that appear in n-grams it has in common with one row, its
 single best one; a long row cannot hide a short case, and many rows do not add up. What many cases share (a template,
 instructions) counts for no case: it is cut out of both sides first. An n-gram that many rows hold is a pattern of
 theirs, and counts the less the more do (`ContaminationIndex.weigh`). One changed word in the middle of a short question
@@ -116,7 +116,7 @@ class OverlapHit:
 def gram_size(n_words: int, n: int) -> int:
     """Return the length of the n-grams of a case of `n_words` words.
 
-    Short questions share their beginnings ("where is my ..."): one of fewer than 6 words must stand in the
+    Short questions share their beginnings ("where is my ..."): one of fewer than 6 words must appear in the
     row as a whole, one of 6 or 7 but for a word at an end. (On BANKING77 one word of slack below 6 words
     reports 2.8% of the training rows against 308 cases, most of them wrongly; this rule reports 1.0%.)
     """
@@ -149,7 +149,7 @@ def common_grams(texts: Iterable[Sequence[str]], n: int) -> set[Gram]:
 
 
 def without(tokens: list[str], common: Set[Gram], n: int) -> list[str]:
-    """Return the words of `tokens` that stand in no n-gram of `common`."""
+    """Return the words of `tokens` that appear in no n-gram of `common`."""
     if not common:
         return tokens
     cut: set[int] = set()

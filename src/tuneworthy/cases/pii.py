@@ -448,7 +448,7 @@ def _recurring(kind: str, value: str) -> str:
 
 
 def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
-    """Return the value of `kind` that stands in `text` from `start` to `end`."""
+    """Return the value of `kind` that appears in `text` from `start` to `end`."""
     return PiiMatch(kind, start, end, _digest(kind, text[start:end]))
 
 

@@ -1,6 +1,6 @@
 """Classical baselines for short answers that are words of the question: copy rules, and the tagger with one field.
 
-Where fewer than half of the training answers stand in their question, both answer as the nearest example.
+Where fewer than half of the training answers appear in their question, both answer as the nearest example.
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ CASES: dict[str, Callable[[str], str]] = {
     "title": str.title,
 }
 MAX_NUMBER = 2.0**53  # larger ones (and nan) lose digits on the way through JSON
-COPIED_FROM = 0.5  # share of a field's filled values that must stand in the question
+COPIED_FROM = 0.5  # share of a field's filled values that must appear in the question
 
 
 def read_object(text: str) -> dict[str, Any] | None:

@@ -62,7 +62,7 @@ class DataSection(Section):
     pii_engine: PiiEngine = "patterns"
     """What finds personal data: own validators, or presidio beside them (names and places)."""
     teacher_mix: bool = False
-    """Whether answers of several teachers (models, prompts or parameters) may stand in one version."""
+    """Whether answers of several teachers (models, prompts or parameters) may appear in one version."""
     topic_cap: Similarity = 0.1
     """Largest share of the rows that one topic may have."""
     length_spreads: Positive = 6.0

@@ -139,7 +139,7 @@ class Style(Section):
     max_words: int | None = Field(default=None, ge=1)
     """Most words of an answer."""
     banned: list[str] = []
-    """Phrases that must not stand in the answer (case is ignored)."""
+    """Phrases that must not appear in the answer (case is ignored)."""
     required: list[str] = []
     """Regular expressions that must all be found."""
 

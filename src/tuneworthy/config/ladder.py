@@ -145,4 +145,4 @@ class Waiver(Section):
     gate: str
     """Name of the gate."""
     reason: str = Field(min_length=8)
-    """Why: it stands in the verdict."""
+    """Why; shown in the verdict."""

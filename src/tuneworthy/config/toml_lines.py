@@ -48,7 +48,7 @@ def key_lines(text: str) -> dict[Path, int]:
 
 
 def line_of(lines: dict[Path, int], location: Sequence[str | int]) -> int | None:
-    """Return the line of the longest part of `location` that stands in the text.
+    """Return the line of the longest part of `location` that appears in the text.
 
     Steps that the text does not have (such as the tag of a union) are passed over.
     """

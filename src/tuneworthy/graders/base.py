@@ -107,7 +107,7 @@ class GradingContext:
         """Return the path of a file below the project.
 
         Args:
-            name: As it stands in the project file.
+            name: As it appears in the project file.
             what: What it should be, as a noun with its article.
 
         Raises:

@@ -130,7 +130,7 @@ def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list
     """Return the canaries, put to the project's own questions.
 
     Args:
-        cases: Labelled cases (dev); built-in questions stand in where there are fewer than two different answers.
+        cases: Labelled cases (dev); built-in questions appear in where there are fewer than two different answers.
         needs_expected: Whether the judge sees right answers; else those that are wrong in fact are left out.
     """
     own = [case for case in cases if case.labelled and case.expected is not None]

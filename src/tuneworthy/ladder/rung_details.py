@@ -157,7 +157,7 @@ class CitationCounts:
         n: Answers.
         cite: Those that cite.
         cite_unseen: Those that cite a document which they were not shown.
-        supported: Those whose words stand in a cited document.
+        supported: Those whose words appear in a cited document.
     """
 
     n: int

@@ -95,7 +95,7 @@ def check_template(source: str) -> None:
 def render(source: str, case_input: str | Mapping[str, Any]) -> str:
     """Fill the template `source` with a case's input: `{{ input }}`, or its own variables.
 
-    Of a text, variables are those that stand in it as `cases.normalize.variables_text` writes them.
+    Of a text, variables are those that appear in it as `cases.normalize.variables_text` writes them.
 
     Raises:
         UserError: Bad template, one that meets a limit, or a variable that the case does not have.
@@ -138,7 +138,7 @@ def _read(source: str, text: str) -> dict[str, Any]:
 
 
 def _is_filled(source: str, text: str) -> bool:
-    """Whether what stands around the variables of a template stands in `text`, in its order."""
+    """Whether what stands around the variables of a template appears in `text`, in its order."""
     try:
         first, *rest = render(source, dict.fromkeys(_named(source), "\0")).split("\0")
     except UserError:  # it does more than write its variables

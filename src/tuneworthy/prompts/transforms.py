@@ -111,7 +111,7 @@ def _with_system(variant: Variant, system: str) -> Variant:
 
 
 def _contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
-    """Describe the form of the answer in words; labels that stand in the prompt already are not listed again."""
+    """Describe the form of the answer in words; labels that appear in the prompt already are not listed again."""
     listed = [verbatim(label) for label in labels]
     if kind == "label" and all(label in (variant.system or "") for label in listed):
         return "Answer with exactly one of the labels above, copied letter by letter, and nothing else."

@@ -139,7 +139,7 @@ def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
             and isinstance(turns[-1]["content"], list)
             and turns[-1]["role"] == "user"
         ):
-            turns[-1]["content"] += turn["content"]  # results of one round of calls stand in one turn
+            turns[-1]["content"] += turn["content"]  # results of one round of calls appear in one turn
         else:
             turns.append(turn)
     return system, turns

@@ -1,7 +1,7 @@
 """Reads the header of a GGUF file without trusting it.
 
 Invariant: whatever the bytes are, `read_header` returns or raises `ModelError` within a time and a memory that
-depend on the caps below, never on a length that stands in the file. Each length is held against the cap and
+depend on the caps below, never on a length that appears in the file. Each length is held against the cap and
 against the bytes that are left before anything is read by it.
 
 `gguf.GGUFReader` is no substitute: its package belongs to the extra `train`, while `check` reads headers in a core

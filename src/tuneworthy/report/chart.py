@@ -1,6 +1,6 @@
 """Charts as values: what is drawn, written out as a table, and read aloud. `svg` draws them.
 
-Invariant: every number that a chart shows stands in its table, and so in its text for readers who do not see it.
+Invariant: every number that a chart shows appears in its table, and so in its text for readers who do not see it.
 """
 
 from collections.abc import Sequence

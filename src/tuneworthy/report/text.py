@@ -76,7 +76,7 @@ def _is_hidden(character: str) -> bool:
 
 
 def markdown_text(value: object, most: int = 0) -> str:
-    """Return `value` cleaned and escaped, to stand in a line or a cell of Markdown as it is.
+    """Return `value` cleaned and escaped, to appear in a line or a cell of Markdown as it is.
 
     >>> markdown_text("a|b <i> [x](http://y)")
     'a\\\\|b &lt;i&gt; \\\\[x\\\\](http\\\\://y)'

@@ -49,7 +49,7 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
 
 
 def _write(store: Folder, trained: Artifact, source: Path, route: Mapping[str, Any]) -> Artifact:
-    """Write the artifact; what is measured while its files are written stands in its manifest."""
+    """Write the artifact; what is measured while its files are written appears in its manifest."""
     with scratch(store.path / "models", ".part-merge") as folder:
         rounding = merge_folder(trained.folder, source, folder)
         config = read_config(folder / "config.json")

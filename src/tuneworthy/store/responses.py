@@ -251,7 +251,7 @@ class ResponseStore:
         return int(self._db.execute("SELECT COUNT(*) FROM responses").fetchone()[0])
 
 
-# The order of the list that stands in `body`. Only ever appended to: older rows are shorter.
+# The order of the list that appears in `body`. Only ever appended to: older rows are shorter.
 _FIELDS = (
     "text",
     "finish_reason",
@@ -277,7 +277,7 @@ def _encode(answer: Response | Failure) -> bytes:
 
 
 class StoredFailure(TypedDict):
-    """How a failure stands in `body`."""
+    """How a failure appears in `body`."""
 
     failure: tuple[str, str, int]
 

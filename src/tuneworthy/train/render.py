@@ -254,7 +254,7 @@ class Renderer:
     def _joined(self, identity: str, turns: Sequence[tuple[str, str]]) -> TokenRow | str:
         """Tokenise prompts and answers apart, as they are when served, and put them together.
 
-        A prompt that has other ids than what stands in the row before its answer makes the mask wrong.
+        A prompt that has other ids than what appears in the row before its answer makes the mask wrong.
 
         Args:
             turns: (all of the chat before the answer, the answer with its end); each begins with the one before it.

@@ -40,7 +40,7 @@ from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import read_relabelled, relabelling
 from tuneworthy.verdict.training_method import has_preferences
 
-# Share of dev whose answers must stand in the input, or be one of a closed set, for a task that needs no documents.
+# Share of dev whose answers must appear in the input, or be one of a closed set, for a task that needs no documents.
 MOSTLY = 0.8
 # Cases that must expect a value for it to be one of a closed set.
 RECURS = 5
@@ -159,7 +159,7 @@ def answers_open(data: TaskData) -> bool:
 
 
 def _is_closed(case: Case, counts: Counter[str]) -> bool:
-    """Return whether each value of the expected answer stands in the input or recurs in other answers."""
+    """Return whether each value of the expected answer appears in the input or recurs in other answers."""
     text = f" {' '.join(words(case.text))} "
     return all(f" {key} " in text or counts[key] >= RECURS for key in _keys(case))
 

@@ -1,6 +1,6 @@
 """The guide: which lever fits which kind of problem, and whether training helps; data with sources.
 
-The rows stand in `guide.json`. A cell without a source is practice that nothing we read supports.
+The rows appear in `guide.json`. A cell without a source is practice that nothing we read supports.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Values that most rows copy from their input, and that do not stand in the input of this one."""
+"""Values that most rows copy from their input, and that do not appear in the input of this one."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.types import Example
 
-# Share of the values of a key that stand in the input from which the key is copied, and values needed to say so.
+# Share of the values of a key that appear in the input from which the key is copied, and values needed to say so.
 COPIED: Final = 0.85
 MIN_VALUES: Final = 50
 

@@ -23,7 +23,7 @@ class Use:
         schema: Schema of the answer, if there is one.
         max_tokens: Limit of the answer; None if not known.
         thinks_first: Whether the prompt asks for reasoning before the answer, in the same text.
-        retrieved: Whether documents stand in the prompt.
+        retrieved: Whether documents appear in the prompt.
         purpose: `creative` where variety is what is wanted; "" otherwise.
         compares: Whether the answers are used to compare two settings.
         capabilities: What the model accepts.

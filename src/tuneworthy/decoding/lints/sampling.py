@@ -93,7 +93,7 @@ def repetition_penalty_high(use: Use) -> Iterator[Finding]:
 def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
     """A repetition penalty where the answer must repeat: words of retrieved text, the keys of JSON, a label.
 
-    HF, vLLM and llama.cpp count the tokens of the prompt as well, so what stands in the documents is pushed down.
+    HF, vLLM and llama.cpp count the tokens of the prompt as well, so what appears in the documents is pushed down.
     """
     penalty = use.value("repetition_penalty", 1)
     repeated = {"json_schema": messages.say("repeats_keys"), "choice": messages.say("copies_label")}.get(use.output, "")

@@ -30,7 +30,7 @@ def _nested(levels: int) -> dict[str, Any]:
 def sampled_structure(use: Use) -> Iterator[Finding]:
     """A constrained answer is sampled above temperature 0.
 
-    A grammar keeps the syntax right at any temperature; which value stands in a field is still drawn, so the same
+    A grammar keeps the syntax right at any temperature; which value appears in a field is still drawn, so the same
     question gives different fields.
     """
     temperature = use.value("temperature", 1)

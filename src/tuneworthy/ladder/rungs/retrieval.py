@@ -50,7 +50,7 @@ PROMPT_ROOM = 256
 SPARE = 1.1
 # Providers that get the case alone, no messages.
 OWN = frozenset({"http", "python"})
-# Share of the words of a wrong answer that stand in a right passage, from which the passage was used.
+# Share of the words of a wrong answer that appear in a right passage, from which the passage was used.
 USED = 0.6
 # The first that fits an answer holds.
 CAUSES = (
@@ -262,7 +262,7 @@ def attribute(
 def cause(trace: Trace, right: Sequence[Passage]) -> str:
     """Say why an answer is wrong that was shown passages of all right documents.
 
-    A passage was used if the answer cites it, or if most of the answer's words stand in it.
+    A passage was used if the answer cites it, or if most of the answer's words appear in it.
     """
     if any(passage.document in trace.cited for passage in right):
         return "used_and_wrong"
@@ -273,7 +273,7 @@ def cause(trace: Trace, right: Sequence[Passage]) -> str:
 
 
 def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
-    """Count answers that cite, that cite a document which they were not shown, and whose words stand in a cited one."""
+    """Count answers that cite, that cite a document which they were not shown, and whose words are in a cited one."""
     answered = [trace for trace in traces if trace.response]
     counts = Counter({"cite": 0, "cite_unseen": 0, "supported": 0})
     for trace in answered:

@@ -150,7 +150,7 @@ def _event_turn(name: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbered(own: Mapping[str, Any], prefix: str) -> list[Any]:
-    """Return the messages that stand in attributes such as `gen_ai.prompt.0.content`."""
+    """Return the messages that appear in attributes such as `gen_ai.prompt.0.content`."""
     root: dict[str, Any] = {}
     for key, value in own.items():
         if key.startswith(f"{prefix}."):

@@ -3,7 +3,7 @@
 from collections.abc import Set
 from typing import Final
 
-# A title, and keys that together stand in no other format's rows.
+# A title, and keys that together appear in no other format's rows.
 _UNREAD: Final[tuple[tuple[str, frozenset[str]], ...]] = tuple(
     (title, frozenset(keys.split()))
     for title, keys in (
