@@ -81,6 +81,8 @@ say = Catalogue(
         "chat_as_variable": "Case {case}: `{name}` holds messages as JSON, which would be the text of the question.",
         "chat_as_variable_hint": "Write a chat as `messages` beside `expected`, or name the column of the question "
         "with --input.",
+        "two_answers": "{path} has several columns of --expected: {names}.",
+        "name_one": "Name one column of the expected answer for each file.",
         "file_exists": "{path} already exists, and a new project would overwrite it.",
         "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",

@@ -281,6 +281,15 @@ def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
     return facts
 
 
+def columns_of(path: Path) -> set[str]:
+    """Return the names of the columns (or keys) of the first rows of a file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return {key for _, row in _peek(open_rows(path, _Unheard(path)))[1] for key in row}
+
+
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
     """Return the first lines with their rows or faults, and the rows among them."""
     lines: list[Row] = []
