@@ -109,8 +109,14 @@ say = Catalogue(
         "running_check": "Running the check {check} on {n} rows",
         "check_progress": "{check}: {n:,} rows read so far (rows in the set: {total:,})",
         "check_off": "the check is off",
-        "no_row_passed": "No row passed the checks (rows read: {n}).",
+        "no_row_passed": "No row passed the checks. All {n} {n:row was|rows were} dropped: {reasons}.",
+        "dropped_for": "{n} by `{check}` ({words})",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
+        "all_overlap_hint": (
+            "{n} {n:row overlaps|rows overlap} a case or a dev row. Training on them would make the test score "
+            "meaningless. Import rows whose questions are not cases, or start again with fewer cases: pass --n-cases to "
+            "`init`."
+        ),
         "unknown_code": (
             "The check {check} reports the code {code!r}, which it does not declare. It declares only: {codes}."
         ),

@@ -257,6 +257,9 @@ say = Catalogue(
         "overlap_price_of": "{answer} {n} of {total} ({share:.1%})",
         "overlap_kept": "Every row with the answer {answer} overlaps a case, so {n} of {total} are kept.",
         "no_action": "No action needed: these examples are used neither for few-shot prompts nor for training.",
+        "none_remain": (
+            "No example remains for few-shot prompts or training. Set [examples] to rows whose questions are not cases."
+        ),
         "too_few_remain": (
             "Fewer than {least} scorable examples remain, so the dev set is drawn from the cases, which halves the "
             "test set. Check whether the overlap comes only from a shared template, or add examples."
