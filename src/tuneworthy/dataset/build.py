@@ -100,7 +100,12 @@ def build_version(
         recipe["notes"].append(messages.say("lost_labels", labels=", ".join(lost)))
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
-        raise _without_rows(checked)
+        raise UserError(
+            messages.say("no_row_passed", n=len(checked.before), reasons=_reasons(checked)),
+            hint=messages.say(
+                "all_overlap_hint" if checked.overlaps else "no_row_passed_hint", n=len(checked.overlaps)
+            ),
+        )
     if failed and not unsafe:
         return BuildResult(None, recipe, failed)
     frozen = {key: value for key, value in recipe.items() if key != "seconds"}
@@ -116,17 +121,12 @@ def build_version(
     return BuildResult(version, version.recipe, failed)
 
 
-def _without_rows(checked: CheckedRows) -> UserError:
-    """Return the error of a build that no row passes: how many rows left for which reason, and what to do."""
+def _reasons(checked: CheckedRows) -> str:
+    """Say which check dropped how many rows for which reason."""
     counts = Counter((stage.check.codes[one.code], stage.check.name) for stage in checked.stages
                      for one in stage.dropped.values())  # fmt: skip
-    reasons = "; ".join(
+    return "; ".join(
         messages.say("dropped_for", n=n, words=words, check=check) for (words, check), n in counts.most_common()
-    )
-    what = "all_overlap_hint" if checked.overlaps else "no_row_passed_hint"
-    return UserError(
-        messages.say("no_row_passed", n=len(checked.before), reasons=reasons),
-        hint=messages.say(what, n=len(checked.overlaps)),
     )
 
 

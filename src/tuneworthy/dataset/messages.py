@@ -113,9 +113,9 @@ say = Catalogue(
         "dropped_for": "{n} by `{check}` ({words})",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
         "all_overlap_hint": (
-            "{n} {n:row overlaps|rows overlap} a case or a dev row. Training on them would make the test score "
-            "meaningless. Import rows whose questions are not cases, or start again with fewer cases: pass --n-cases to "
-            "`init`."
+            "{n} {n:row overlaps|rows overlap} a case or a dev row. Training on such rows would make the test "
+            "score meaningless. Import rows whose questions are not cases. To use fewer rows as cases, start a new "
+            "project and pass --n-cases to `init`."
         ),
         "unknown_code": (
             "The check {check} reports the code {code!r}, which it does not declare. It declares only: {codes}."
