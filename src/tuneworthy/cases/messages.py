@@ -145,6 +145,8 @@ say = Catalogue(
         "fewer_questions": (
             "only {n_found} distinct {n_found:question|questions} could be drawn, but {n} were requested"
         ),
+        "all_are_cases": "Each of the {n} {n:question|questions} in {path} is a case already.",
+        "other_questions": "Draw from a file with other questions.",
         "rows_passed_over": "{n} {n:row is|rows are} passed over, because no answered question could be read",
         # Labelling
         "greeting": (

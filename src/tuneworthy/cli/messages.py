@@ -43,7 +43,8 @@ say = Catalogue(
         "choose_out": "Choose a different file with --out, or move the existing file.",
         "sampled": (
             "{path}: {n} {n:case|cases} from {n_read} {n_read:question|questions}, stratified by {key} ({n_strata} "
-            "{n_strata:stratum|strata}). Skipped duplicates: {n_exact}; near-duplicates: {n_near}. "
+            "{n_strata:stratum|strata}). Left out: {n_cases} already in the project's cases, {n_exact} "
+            "{n_exact:duplicate|duplicates}, {n_near} {n_near:near-duplicate|near-duplicates}. "
             "{action}"
         ),
         "label_next": "Next: tuneworthy cases label",
