@@ -53,7 +53,7 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
-    async with open_session(project, waiting=note) as session:
+    async with open_session(project, beside=True) as session:
         found = resolve(session, which)
         folder = out or Path("variant-" + re.sub(r"[^\w.-]+", "-", found.name))
         return export_variant(session, found, folder)
