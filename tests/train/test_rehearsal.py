@@ -51,7 +51,8 @@ def base(tmp_path: Path) -> Base:
     return open_base(prepare_base("tiny", tmp_path, Folder(tmp_path)))
 
 
-def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path) -> None:
+def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "EVERY_S", float("inf"))
     told: list[str] = []
     made = rehearsal_rows(tmp_path, base, SETTINGS, 80, told.append)
     assert len(made) == 40 and told == ["Rehearsal: the base model generates 40 rows in addition to 80 task rows."]

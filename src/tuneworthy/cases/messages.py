@@ -84,8 +84,8 @@ say = Catalogue(
         "short_answers": "{n} of {total} answers have at most {most} words",
         "long_answers": "{n} of {total} answers have more than {most} words",
         "labels": (
-            "{n} short answers with {distinct} distinct {distinct:value|values}; {repeated} of the answers occur more "
-            "than once"
+            "{n} short answers with {distinct} distinct {distinct:value|values}; {repeated} of them have a value that "
+            "occurs more than once"
         ),
         # The split
         "split_gone": "The stored split uses the case or example {name}, which no longer exists.",

@@ -180,8 +180,13 @@ def _read_whole(
         gc.freeze()  # no later collection looks through them
     journal.raise_faults()
     if not rows:
+        notes = "; ".join(journal.notes())
         raise DataError(
-            journal.path, None, kind.at_least_one.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
+            journal.path,
+            None,
+            kind.at_least_one.expected,
+            messages.say("none_usable"),
+            hint=notes[:1].upper() + notes[1:],
         )
     return tuple(rows), name, journal.notes(), tuple(journal.dropped)
 
