@@ -118,7 +118,8 @@ say = Catalogue(
         "pilot_needs_grader": "The pilot needs enough held-out rows that a grader can score without calling a model.",
         "add_grader": "If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
         "raw_as_built": (
-            "The checks dropped only {n} of {of} rows, so the raw rows are nearly the built ones and are not trained on."
+            "The checks dropped only {n} of {of} rows. The raw rows are nearly the built ones, so they are not trained "
+            "on."
         ),
         "pilot_trains": "Pilot: training {number} of {of} ({size} {side} rows, seed {seed}).",
         "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
