@@ -217,11 +217,11 @@ def complete(known: Mapping[str, str], keys: list[str]) -> dict[str, str]:
 
 
 def page(known: Mapping[str, str], errors: Mapping[str, tuple[str, str]]) -> str:
-    """Return docs/reference/errors.md."""
+    """Return docs/reference/errors.md: the sentences, without the clauses that stand inside others."""
     rows = [
         f"| `{code}` | {' | '.join(_cell(text) for text in errors[key])} |\n"
         for code, key in known.items()
-        if key in errors
+        if key in errors and re.search(r"[.:]$|^[^a-z].*}$", errors[key][0])
     ]
     return HEAD + "".join(rows)
 
@@ -229,7 +229,8 @@ def page(known: Mapping[str, str], errors: Mapping[str, tuple[str, str]]) -> str
 def _cell(text: str) -> str:
     """Return a sentence as the cell of a table, with the plural of what its counts choose."""
     plural = re.sub(r"\{\w+:[^{}|]*\|([^{}]*)\}", r"\1", text)
-    return re.sub(r"\{(\w+)[^{}]*\}", r"{\1}", plural).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    named = re.sub(r"\{(\w+)[^{}]*\}", r"{\1}", plural).replace("{{", "{").replace("}}", "}")
+    return named.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def main(arguments: list[str]) -> int:

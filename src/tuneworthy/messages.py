@@ -74,19 +74,21 @@ say = Catalogue(
         # new projects
         "project_exists": "{root} already contains a project.",
         "other_folder": "Choose another folder, or remove tuneworthy.toml.",
-        "log_as_cases": "{path} is a log ({title}): it holds the answers of a model, and no expected ones.",
+        "log_as_cases": "{path} is a log ({title}): it contains a model's answers, but no expected ones.",
         "log_as_cases_hint": "Run `tuneworthy cases sample --from {path} --n 300`, then `tuneworthy cases label`, and "
         "pass the labelled file to --data. `tuneworthy data import {path}` takes the log as training rows.",
         "request_log": "requests and responses",
-        "chat_as_variable": "Case {case}: `{name}` holds messages as JSON, which would be the text of the question.",
+        "chat_as_variable": "Case {case}: `{name}` holds messages as JSON, which would become the question's text.",
         "chat_as_variable_hint": "Write a chat as `messages` beside `expected`, or name the column of the question "
         "with --input.",
+        "two_answers": "{path} has several columns of --expected: {names}.",
+        "name_one": "Name one column of the expected answer for each file.",
         "file_exists": "{path} already exists, and a new project would overwrite it.",
         "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",
         "labels_applied": (
-            "{n} {n:label|labels} of {path} written into the cases; the labellers differ on {n_differ} "
-            "{n_differ:case|cases}"
+            "Wrote {n} {n:label|labels} from {path} into the cases. The labellers disagree on {n_differ} "
+            "{n_differ:case|cases}."
         ),
         "drawn": (
             "Drew {n} of {n_rows} rows as cases, stratified and seeded. {n_rest} others are the examples. Change this "
@@ -96,10 +98,10 @@ say = Catalogue(
         "all_cases": (
             "All {n} rows are cases, because half of them would leave too few examples. Dev cases double as examples."
         ),
-        "allowed": "As you named it, the project may {grant}.",
+        "allowed": "Because you named it on the command line, the project may {grant}.",
         "unknown_price": (
             "The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. "
-            "Until then no budget can be kept, and which option is cheapest stays undecided."
+            "Until then, no budget can be enforced, and which option is cheapest stays undecided."
         ),
         "few_cases": (
             "The project has {n} {n:case|cases}, but the test set needs at least {least}. A smaller test set detects "

@@ -19,6 +19,7 @@ from tuneworthy import messages
 from tuneworthy.cases import Rejects, guess_kind, labels_of, read_cases, read_examples, stream_examples
 from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
+from tuneworthy.cases.readers.reader import columns_of
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers
@@ -78,7 +79,7 @@ def make_project(
     *,
     examples: Path | None = None,
     inputs: Sequence[str] = (),
-    expected: str | None = None,
+    expected: Sequence[str] = (),
     n_cases: int | None = None,
     seed: int = 7,
     model: str = EMBEDDED,
@@ -90,8 +91,8 @@ def make_project(
         root: Where; must not hold a project file yet.
         data: Cases: CSV, JSONL, Parquet, promptfoo config, Langfuse export.
         examples: Rows for shots and training; without it, the rows of `data` that are no cases.
-        inputs: Columns of the question; several become one text, a line each.
-        expected: Column of the right answer.
+        inputs: Columns of the question, in either file; several in one file become one text, a line each.
+        expected: Columns of the right answer: one in each file.
         n_cases: How many cases to draw from `data`, stratified; rows without an answer only where the others are too
             few. If not given: all where there are `examples`, or where half of the rows would leave fewer than 200
             examples; else half, at most 500.
@@ -106,9 +107,10 @@ def make_project(
     if (root / FILE_NAME).exists():
         raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     models = _named(model, *compare)
-    _refuse_log(data, named=bool(inputs or expected))
+    of_cases, of_rows = _columns(data, examples, inputs, expected)
+    _refuse_log(data, named=any(of_cases.values()))
     labelled = _apply_labels(data)
-    found = read_cases(data, input_column=list(inputs) or None, expected_column=expected, lenient=True)
+    found = read_cases(data, **of_cases, lenient=True)
     cases = [_as_text(case) for case in found.cases]
     if n_cases is None and not examples:
         n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
@@ -116,11 +118,10 @@ def make_project(
     # Cases without an answer are drawn only where the answers do not suffice.
     pool = answered if n_cases is not None and n_cases <= len(answered) else cases
     drawn, rest = _draw(pool, n_cases, seed)
-    notes = [*labelled, *found.notes]
-    if left := len(cases) - len(pool):
-        notes.append(messages.say("not_drawn", n=left))
+    left = len(cases) - len(pool)
+    notes = [*labelled, *found.notes, *([messages.say("not_drawn", n=left)] if left else [])]
     if examples:
-        read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected, lenient=True)
+        read = read_examples(examples, **of_rows, lenient=True)
         rows = list(read.examples)
         notes += read.notes
     else:
@@ -139,12 +140,12 @@ def make_project(
     write_cases(own_path(root, CASES), drawn)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)
-    labels = labels_of(drawn, rows) if kind.name == "label" else ()
     answers = [answer_text(case.expected) for case in drawn if case.labelled and case.expected is not None]
     answers += [row.answer for row in rows]
     schema = _schema(drawn, rows) if kind.name == "json" else None
     if schema:
         write_atomic(own_path(root, SCHEMA), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
+    labels = labels_of(drawn, rows) if kind.name == "label" else ()
     write_atomic(own_path(root, PROMPT), system_prompt(kind.name, labels, schema).encode())
     text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed, models=models)
     write_atomic(own_path(root, FILE_NAME), text.encode())
@@ -171,6 +172,29 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
     same = content is not None and path.exists() and path.read_bytes() == content
     if path.exists() and not same and not any(path.samefile(source) for source in sources if source is not None):
         raise UserError(messages.say("file_exists", path=path), hint=messages.say("keep_own_file"))
+
+
+def _columns(
+    data: Path, examples: Path | None, inputs: Sequence[str], expected: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the named columns of `data` and of `examples`: each of the file that has it, of `data` if none has.
+
+    Raises:
+        UserError: Two of one file hold the answer.
+    """
+    names = {*inputs, *expected}
+    of_rows = columns_of(examples) & names if examples and names else set()
+    of_cases = names - of_rows | columns_of(data) & of_rows if of_rows else names
+    columns: list[dict[str, Any]] = []
+    for path, present in ((data, of_cases), (examples, of_rows)):
+        answers = [name for name in expected if name in present]
+        if len(answers) > 1:
+            raise UserError(
+                messages.say("two_answers", path=path, names=", ".join(answers)), hint=messages.say("name_one")
+            )
+        questions = [name for name in inputs if name in present]
+        columns.append({"input_column": questions, "expected_column": answers[0] if answers else None})
+    return columns[0], columns[1]
 
 
 def _refuse_log(data: Path, *, named: bool) -> None:

@@ -48,6 +48,17 @@ def test_the_same_question_and_nearly_the_same_are_drawn_once(tmp_path: Path) ->
     assert f"only {len(texts)} distinct questions could be drawn, but 100 were requested" in sample.notes
 
 
+def test_questions_that_are_cases_already_are_not_drawn_and_are_counted(tmp_path: Path) -> None:
+    path = logs(tmp_path / "a.jsonl", [*TEXTS[:30], f"{TEXTS[0].upper()}!"])
+    cases = read_cases(logs(tmp_path / "cases.jsonl", [f"  {text.title()}?" for text in TEXTS[:12]])).cases
+    sample = sample_cases(path, 30, seed=3, present=cases)
+    assert (sample.n_read, sample.n_cases, sample.n_exact) == (31, 13, 0)
+    assert not {case.text for case in sample.cases} & {*TEXTS[:12]}
+    assert len(sample.cases) + sample.n_near == 18
+    with pytest.raises(UserError, match="Each of the 31 questions"):
+        sample_cases(path, 30, seed=3, present=read_cases(path).cases)
+
+
 def test_labels_are_drawn_in_their_shares(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [{"input": text, "expected": "rare" if i % 10 == 0 else "common"} for i, text in enumerate(TEXTS)]

@@ -309,6 +309,28 @@ def test_an_example_without_a_question_or_an_answer_is_left_out_and_noted(tmp_pa
         read_examples(examples)
 
 
+def test_named_columns_apply_to_each_file_that_has_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cases, logs, other = tmp_path / "cases.jsonl", tmp_path / "logs.csv", tmp_path / "other.csv"
+    cases.write_text("".join(json.dumps({"input": f"ask {i}", "expected": "ab"[i % 2]}) + "\n" for i in range(60)))
+    logs.write_text("utter,goal,was\n" + "".join(f"say {i},{'ab'[i % 2]},x\n" for i in range(20)))
+    other.write_text("frage,ziel\n" + "".join(f"sag {i},{'ab'[i % 2]}\n" for i in range(60)))
+    made = make_project(tmp_path / "p", cases, examples=logs, inputs=["utter"], expected=["goal"])
+    assert (made.n_cases, made.n_examples) == (60, 20)
+    first = read_examples(made.root / "examples.jsonl").examples[0]
+    assert (first.messages[0]["content"], first.answer) == ("say 0", "a")
+    both = make_project(
+        tmp_path / "q", other, examples=logs, inputs=["frage", "utter"], expected=["goal", "ziel"]
+    )  # each file has names of its own
+    assert (both.n_cases, both.n_examples) == (60, 20)
+    command = ["init", str(tmp_path / "r"), "--data", str(cases), "--examples", str(logs), "--input", "utter"]
+    assert invoke([*command, "--expected", "gaol"]) == 2  # no file has it
+    assert "cases.jsonl:1: expected a column 'gaol'" in capfd.readouterr().err
+    assert invoke([*command, "--expected", "goal", "--expected", "was"]) == 2
+    assert "logs.csv has several columns of --expected: goal, was." in capfd.readouterr().err
+    assert invoke(command) == 2  # the other column is guessed, which is said
+    assert "no column as the expected answer" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("answer", ["{}", "{} is {}\n#### {}"])
 def test_a_task_with_numbers_as_answers_gets_the_numeric_grader(tmp_path: Path, answer: str) -> None:
     said = [{"input": f"how many {i}", "expected": answer.format(*[i * 37] * 3)} for i in range(60)]

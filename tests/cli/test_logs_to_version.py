@@ -46,7 +46,7 @@ def test_raw_traces_become_a_version_in_five_commands(
               for case in cases]  # fmt: skip
     Path("cases.labels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in labels))  # cases label
     assert invoke(["init", "task", "--data", "cases.jsonl"]) == 0
-    assert "60 labels of cases.labels.jsonl written into the cases" in capsys.readouterr().err
+    assert "Wrote 60 labels from cases.labels.jsonl into the cases" in capsys.readouterr().err
     assert invoke(["data", "build", "traces.jsonl", "--project", "task"]) == 0
     out = capsys.readouterr().out
     assert "traces.jsonl: Langfuse export, 321 traces, 20 with feedback, 300 imported" in out

@@ -104,6 +104,23 @@ def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> Non
     assert [one["reason"] for one in version.findings() if one["action"] == "mask"] == ["personal_data"]
 
 
+def test_a_build_whose_rows_all_overlap_names_the_overlap_the_counts_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(
+        tmp_path / "p",
+        rows=[pair(LEAK, f"answer {i}") for i in range(4)] + [pair("Hm?", "As an AI language model, I cannot help.")],
+    )
+    assert invoke(["data", "build", "--project", str(root)]) == 2
+    error = capsys.readouterr().err
+    assert "All 5 rows were dropped: 4 by `contamination` (the same letters and digits as a case's question)" in error
+    assert "; 1 by `" in error and "4 rows overlap a case" in error and "pass --n-cases to `init`" in error
+    odd = project(tmp_path / "q", rows=[pair("Hm?", "As an AI language model, I cannot help with that.")])
+    assert invoke(["data", "build", "--project", str(odd)]) == 2
+    error = capsys.readouterr().err
+    assert "1 by `refusal`" in error and "overlap" not in error.partition("error[")[2]
+
+
 def test_a_version_is_named_by_its_content_and_does_not_change(tmp_path: Path) -> None:
     root, other = project(tmp_path / "p"), project(tmp_path / "q")
     for each in (root, root, other):

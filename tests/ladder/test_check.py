@@ -100,8 +100,10 @@ def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_
     for name, n_overlaps, todo in (
         ("few", 5, "No action needed"),
         ("many", 30, "the dev set is drawn from the cases"),
+        ("all", 60, "No example remains for few-shot prompts or training."),
     ):
         folder = clean(tmp_path / name)
+        folder.examples = folder.examples[:n_overlaps] if name == "all" else folder.examples
         for number in range(n_overlaps):
             folder.examples[number]["messages"][0]["content"] = folder.cases[number]["input"].upper()
         report = check_project(folder.write(), contact=False)

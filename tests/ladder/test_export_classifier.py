@@ -22,6 +22,7 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
+from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands import export_classifier as command
 from tuneworthy.ladder.record import read_record
 from tuneworthy.providers.vllm_server import free_port
@@ -54,6 +55,29 @@ def export(project: Path, capsys: pytest.CaptureFixture[str], status: int = 0) -
     )
     document = json.loads(capsys.readouterr().out)
     return document["error"] if status else document
+
+
+def test_a_variant_is_written_beside_a_process_that_holds_the_lock(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_to_wait(line: str) -> None:
+        raise UserError(f"waits: {line}")
+
+    monkeypatch.setattr("tuneworthy.cli.export.note", refuse_to_wait)
+    stored = {path: path.read_bytes() for path in (project / ".tuneworthy").glob("**/*.json")}
+    with Folder(project).lock(refuse_to_wait):
+        command_line = ["export", "variant", "baseline", "--project", str(project), "--out", str(tmp_path / "out")]
+        assert invoke(command_line) == 0 and (tmp_path / "out" / "prompt.md").exists()
+        assert {path: path.read_bytes() for path in (project / ".tuneworthy").glob("**/*.json")} == stored
+        assert invoke(["export", "classifier", "--project", str(project), "--out", str(tmp_path / "c")]) == 2
+        assert "waits: " in capsys.readouterr().err  # it runs the model, and stores what that answers
+
+
+def test_a_classical_winner_has_no_prompt_and_the_refusal_names_the_command_that_exports_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["export", "variant", "classical", "--project", str(project)]) == 2
+    assert "which has no prompt to export. Run `tuneworthy export classifier" in capsys.readouterr().err
 
 
 def test_the_folder_answers_every_case_as_measured(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_a_waterfall_starts_each_rung_at_the_score_of_the_best_before_it() -> No
     assert (rows["baseline"].start, rows["baseline"].value) == (chart.domain[0], 0.345)
     assert rows["prompt"].start == pytest.approx(0.345) and rows["model"].start == pytest.approx(0.58)
     assert [row.kind for row in chart.rows] == ["today", "best", "best", "lost", "plain"]
-    assert rows["prompt"].cells[2] == "+23.5 points (+16.5 to +30.5)"
+    assert rows["prompt"].cells[2] == "+23.5 points [+16.5, +30.5]"
     assert charts.rungs_chart(records.quick()) is None
 
 

@@ -52,7 +52,7 @@ def test_a_comment_says_the_answer_first_then_the_numbers_and_what_to_do() -> No
         "| A | `baseline/small` `01234567` | 100.0% |",
         "| B | `prompt/new` `fedcba98` | 75.0% |",
         "",
-        "Difference: -25.0 points (95% interval -35.5 to -16.8). n = 80 dev cases, 1 unscored. Cost: \\$0.02.",
+        "Difference: -25.0 points (95% interval \\[-35.5, -16.8\\]). n = 80 dev cases, 1 unscored. Cost: \\$0.02.",
         "",
         f"Worse with B (25): {', '.join(f'`c{i}`' for i in range(MOST_IDS))}, and 5 more",
         "",

@@ -51,7 +51,7 @@ def test_a_run_is_reported_in_all_formats_without_a_case(project: Path, capsys: 
     capsys.readouterr()
     assert invoke(["report", "--project", str(project)]) == 0
     told = capsys.readouterr()
-    assert told.out.startswith("Not decided yet. ") and "Best without training" in told.out
+    assert told.out.startswith("Not decided yet. ") and "Without training: " in told.out
     assert "report.html" in told.err
     for name in ("r.md", "r.json"):
         assert invoke(["report", "--project", str(project), "--out", str(project / name)]) == 0

@@ -17,6 +17,8 @@ from tests.verdict.planted import failures, with_rungs, worth_it
 from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 
 from tuneworthy.cli import invoke
+from tuneworthy.cli.decide import show
+from tuneworthy.config.task import TaskSection
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import html, markdown
 from tuneworthy.report.document import Document
@@ -108,7 +110,7 @@ def test_the_first_screen_answers_without_the_tools_words_and_says_no_fact_twice
     assert not TOOLS_WORDS.search(re.sub(r"--rung \w+", "", shown)), shown
     assert "`" not in page.sentence and [card.label for card in page.cards] == [
         "Today",
-        "Best without training",
+        "Without training",
         "With training",
     ]
     sentences = [
@@ -136,10 +138,44 @@ def test_the_paragraph_has_at_most_sixty_words(name: str) -> None:
 def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -> None:
     text = paragraph(record_of(EVIDENCE["ship"]), None, stored(EVIDENCE["ship"]))
     assert text == (
-        "tickets: Ship the fine-tuned model. Today (baseline/small): 55.0% (48.1 to 61.7%, n = 200 test), $700 a "
-        "month. Best without training (model/strong): 70.0% (63.3 to 75.9%), $4,200 a month. With training: 85.0% "
-        "(79.4 to 89.3%), $1,130 a month. Target: 90.0%. Valid until 2027-02-22. Next: tuneworthy serve"
+        "tickets: Ship the fine-tuned model. Today (baseline/small): 55.0% [48.1%, 61.7%] (n = 200 test), $700 a "
+        "month. Without training (model/strong): 70.0% [63.3%, 75.9%], $4,200 a month. With training: 85.0% "
+        "[79.4%, 89.3%], $1,130 a month. Target: 90.0%. Valid until 2027-02-22. Next: tuneworthy serve"
     )
+
+
+def test_the_card_without_training_says_which_rule_chose_its_option() -> None:
+    cards = {name: report(EVIDENCE[name]).cards[1] for name in EVIDENCE} | {"met": report(with_rungs(MET)).cards[1]}
+    assert {card.label for card in cards.values()} == {"Without training"}
+    assert cards["met"].details[0] == "recommended: the cheapest that meets the target"
+    today = report(with_rungs(replace(MET, rung="baseline", name="baseline/small"))).cards[1]
+    assert today.details[0].startswith("recommended: it meets the target, and no other option that does")
+    adopted = document(records.plain(), today=TODAY).cards[1]  # few_shot scores higher, which no test shows
+    assert adopted.details[0] == "adopted: no other option is shown to score higher"
+
+
+def test_training_has_one_price_on_the_first_screen_and_its_cost_once_in_the_summary() -> None:
+    page = report(EVIDENCE["fine_tune"])
+    card, chart, verdict = page.cards[2], page.chart, decide(EVIDENCE["fine_tune"])
+    (row,) = [row for row in chart.table.rows if row[0] == "fine_tune"] if chart else []
+    once = next(option.one_off_usd for option in verdict.options if option.kind == "fine_tune")
+    assert re.fullmatch(r"(from|about) \$[\d,]+ a month", row[2]) and once
+    assert card.details[-1] == f"{row[2]}, ${once:,.0f} once"
+    assert f"With training: {card.value}, {card.details[-1]}." in page.paragraph
+
+
+@pytest.mark.parametrize("low", [0.86, 0.91])
+def test_a_met_target_says_its_rule_where_the_interval_begins_below_it(
+    low: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = with_rungs(replace(MET, ci95=(low, 0.98)))
+    assert evidence.target == 0.9
+    show(decide(evidence), TaskSection(name="tickets", target=0.9, margin=0.05))
+    out = " ".join(capsys.readouterr().out.split())
+    rule = "met: the score reaches 90.0%, and its one-sided lower limit is above 85.0%, the target minus the margin."
+    assert (rule in out) == (low < 0.9) and "* recommended" in out
+    card = report(evidence, record=replace(records.plain(), target=0.9, margin=0.05)).cards[1]
+    assert card.mark == ("target met" if low > 0.9 else "target met: the lower limit is above 85.0%")
 
 
 def test_without_a_verdict_the_run_is_shown_and_the_next_step_is_to_decide() -> None:
@@ -157,7 +193,7 @@ def test_where_today_is_best_its_card_says_so_once() -> None:
         best="baseline",
     )
     page = document(record, today=TODAY)
-    assert page.cards[1].name == "today's setup is the best measured"
+    assert page.cards[1].name == "today's setup" and page.cards[1].details[0] == "the highest score measured"
     assert page.paragraph.count("75.0%") == 1
 
 
@@ -173,7 +209,7 @@ def test_a_forecast_is_shown_as_its_lower_bound() -> None:
 def test_a_reason_is_cut_to_its_first_sentence_that_says_enough() -> None:
     short, long = (
         "Every gate passes.",
-        "The difference is +15.0 points (95% interval +9.6 to +20.4), which is significant.",
+        "The difference is +15.0 points (95% interval [+9.6, +20.4]), which is significant.",
     )
     assert in_short(f"{long} {short}") == long
     assert in_short(f"{short} {long} {short}") == f"{short} {long}"

@@ -18,7 +18,7 @@ from tests.train.test_train_project import tiny_project  # noqa: E402
 from tests.train.tiny import END, VOCAB, write_tiny  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
-from tuneworthy.train import rehearsal  # noqa: E402
+from tuneworthy.train import generation, rehearsal  # noqa: E402
 from tuneworthy.train.base_model import Base, load_model, open_base, prepare_base  # noqa: E402
 from tuneworthy.train.batch_order import StepsOfAKind  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
@@ -51,7 +51,8 @@ def base(tmp_path: Path) -> Base:
     return open_base(prepare_base("tiny", tmp_path, Folder(tmp_path)))
 
 
-def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path) -> None:
+def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "EVERY_S", float("inf"))
     told: list[str] = []
     made = rehearsal_rows(tmp_path, base, SETTINGS, 80, told.append)
     assert len(made) == 40 and told == ["Rehearsal: the base model generates 40 rows in addition to 80 task rows."]
@@ -65,6 +66,16 @@ def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path) -> None:
         assert len(row.ids) <= rehearsal.LONGEST
         ended += row.ids[-1] == END
     assert 0 < ended < 40  # an answer that was cut has no end that could be learnt
+
+
+def test_it_says_how_far_it_is(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "EVERY_S", 0.0)
+    lines: list[str] = []
+    rehearsal_rows(tmp_path, base, SETTINGS, 80, lines.append)
+    for what in ("questions", "answers"):
+        counts = [int(line.split()[2]) for line in lines if line.startswith(f"Rehearsal {what}: ")]
+        assert len(counts) > 1 and counts == sorted(counts) and counts[-1] <= 48
+        assert all(" of 48, " in line for line in lines if line.startswith(f"Rehearsal {what}: "))
 
 
 def test_what_it_answers_is_its_greedy_answer(base: Base, tmp_path: Path) -> None:

@@ -212,6 +212,15 @@ def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_projec
         assert (mine.value, mine.source, mine.mark) == (own, "project file", "project")
 
 
+def test_every_range_says_what_its_two_numbers_are() -> None:
+    facts = pays(10.0, 1000, ranges={"traffic": (0.5, 2)}).assumptions
+    ranges = {name: fact for name, fact in facts.items() if name.startswith("range_")}
+    assert ranges.keys() == {f"range_{name}" for name in type(Economics().ranges).model_fields}
+    assert len({fact.source for fact in ranges.values()}) == len(ranges)
+    assert all(fact.source.startswith("lowest and highest ") for fact in ranges.values())
+    assert (facts["range_traffic"].value, facts["range_traffic"].mark) == ("[0.5, 2]", "project")
+
+
 def test_a_mistyped_assumption_is_an_error(tmp_path: Path) -> None:
     root = write_simulation(
         tmp_path, {"m": "answer(request, 1)"}, n_cases=3, n_examples=0, extra="[economics]\nhours = 3\n"

@@ -185,7 +185,7 @@ def test_a_verdict_closes_the_decision_until_the_next_run() -> None:
     )
     shown = checklist(seen([replace(rung("baseline"), variant="first"), compared, *run_record()[3:]], **said))
     told = " ".join(step.evidence for step in shown.steps)
-    assert "difference from today's setup (x) is +10.0 points (95% interval +5.0 to +15.0)" in told
+    assert "difference from today's setup (x) is +10.0 points (95% interval [+5.0, +15.0])" in told
     assert "no_gain" not in told and "do_not_fine_tune" not in told and "Do not fine-tune." in told
     stale = checklist(seen(run_record(), **said, verdict_stale=["the project file changed"]))
     assert (statuses(stale)["decision"], next_of(stale)) == ("open", "decision")

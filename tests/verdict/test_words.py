@@ -33,7 +33,7 @@ def test_an_open_limit_names_the_option_and_its_interval_and_marks_every_other()
     rungs = [straddling("baseline", "baseline/small", 0.6), straddling("model", "model/strong", 0.97)]
     found = decide(project(*rungs, limits=Constraints(p95_ms=150.0)))
     assert found.outcome == "undecided" and found.reasons[0].startswith("Whether model/strong meets the latency limit")
-    assert "(140 to 180 ms) contains the limit of 150 ms" in found.reasons[0]
+    assert "([140, 180] ms) contains the limit of 150 ms" in found.reasons[0]
     assert all("contains the limit" in option.notes[0] for option in found.options if option.kind != "fine_tune")
 
 

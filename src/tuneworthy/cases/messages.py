@@ -84,8 +84,8 @@ say = Catalogue(
         "short_answers": "{n} of {total} answers have at most {most} words",
         "long_answers": "{n} of {total} answers have more than {most} words",
         "labels": (
-            "{n} short answers with {distinct} distinct {distinct:value|values}; {repeated} of the answers occur more "
-            "than once"
+            "{n} short answers with {distinct} distinct {distinct:value|values}; {repeated} of them have a value that "
+            "occurs more than once"
         ),
         # The split
         "split_gone": "The stored split uses the case or example {name}, which no longer exists.",
@@ -145,6 +145,8 @@ say = Catalogue(
         "fewer_questions": (
             "only {n_found} distinct {n_found:question|questions} could be drawn, but {n} were requested"
         ),
+        "all_are_cases": "Each of the {n} {n:question|questions} in {path} is a case already.",
+        "other_questions": "Draw from a file with other questions.",
         "rows_passed_over": "{n} {n:row is|rows are} passed over, because no answered question could be read",
         # Labelling
         "greeting": (

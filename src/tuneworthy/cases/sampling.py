@@ -5,7 +5,7 @@ The result depends on the content of the file, `n` and `seed`, not on the order 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Sample:
     Attributes:
         cases: In the order in which they are to be labelled.
         n_read: Questions in the file.
+        n_cases: Questions left out because they are cases already, but for case and punctuation.
         n_exact: Questions left out because an earlier one is the same but for case and punctuation.
         n_near: Questions passed over because one that was drawn is nearly the same.
         strata: How many were drawn of each stratum.
@@ -46,6 +47,7 @@ class Sample:
 
     cases: tuple[Case, ...]
     n_read: int
+    n_cases: int
     n_exact: int
     n_near: int
     strata: dict[str, int]
@@ -53,22 +55,27 @@ class Sample:
     notes: tuple[str, ...] = ()
 
 
-def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
+def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case] = ()) -> Sample:
     """Draw `n` unlabelled cases from the logs or the data at `path`.
 
     Args:
         path: Any format of examples or cases, or a text file with one question a line.
         n: How many; fewer if the file has fewer questions that differ.
         seed: Of the draw.
+        present: The cases that the project has: none of their questions is drawn.
 
     Raises:
-        UserError: `n` is below 1, or the file cannot be read.
+        UserError: `n` is below 1, every question is a case already, or the file cannot be read.
     """
     if n < 1:
         raise UserError(messages.say("nothing_to_draw", n=n))
     read, notes = _questions(Path(path))
+    taken = {normalise(question_of(case)) for case in present}
+    new = [case for case in read if normalise(question_of(case)) not in taken]
+    if not new:
+        raise UserError(messages.say("all_are_cases", n=len(read), path=path), hint=messages.say("other_questions"))
     distinct: dict[str, Case] = {}
-    for case in sorted(read, key=lambda case: case.id):
+    for case in sorted(new, key=lambda case: case.id):
         distinct.setdefault(normalise(question_of(case)), case)
     cases = list(distinct.values())
     by, strata = _strata(cases, seed)
@@ -77,7 +84,8 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
         notes += (messages.say("fewer_questions", n=n, n_found=len(chosen)),)
     drawn = Counter(strata[i] for i in chosen)
     bare = tuple(replace(cases[i], expected=UNLABELLED) for i in chosen)
-    return Sample(bare, len(read), len(read) - len(cases), n_near, dict(sorted(drawn.items())), by, notes)
+    n_exact = len(new) - len(cases)
+    return Sample(bare, len(read), len(read) - len(new), n_exact, n_near, dict(sorted(drawn.items())), by, notes)
 
 
 def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:

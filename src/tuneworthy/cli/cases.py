@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cases import read_cases
 from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.sampling import sample_cases
@@ -55,7 +56,8 @@ def command() -> None:
 def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_json: bool) -> None:
     """Draw cases from logs.
 
-    Draws a stratified sample without duplicates and with few near-duplicates. The cases have no labels yet.
+    Draws a stratified sample without duplicates and with few near-duplicates. Questions that are cases of the project
+    already are left out. The drawn cases have no labels yet.
 
     \b
     Example:
@@ -64,7 +66,8 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     target = out or own_path(root, "cases.jsonl")
     if target.exists():
         raise UserError(messages.say("file_exists", path=target), hint=messages.say("choose_out"))
-    drawn = sample_cases(source, n, seed)
+    own = LabelFiles.of(root, None).cases
+    drawn = sample_cases(source, n, seed, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
     if as_json:
         print_json(
@@ -72,6 +75,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
                 "path": str(target),
                 "n": len(drawn.cases),
                 "n_read": drawn.n_read,
+                "n_cases": drawn.n_cases,
                 "n_exact": drawn.n_exact,
                 "n_near": drawn.n_near,
                 "stratified_by": drawn.stratified_by,
@@ -80,7 +84,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
             }
         )
         return
-    labelled_here = LabelFiles.of(root, None).cases.resolve() == target.resolve()
+    labelled_here = own.resolve() == target.resolve()
     note(*map(sentence, drawn.notes))
     click.echo(
         messages.say(
@@ -89,6 +93,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
             path=target,
             n=len(drawn.cases),
             n_read=drawn.n_read,
+            n_cases=drawn.n_cases,
             n_exact=drawn.n_exact,
             n_near=drawn.n_near,
             key=drawn.stratified_by,

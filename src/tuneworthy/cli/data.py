@@ -7,11 +7,11 @@ from tuneworthy.cli.lazy import LazyGroup
 # Subcommand to the line that `--help` shows, in the order of the work.
 PARTS: dict[str, str] = {
     "import": "Import logs and data files as examples.",
-    "distill": "Let a teacher answer questions, as training rows.",
+    "distill": "Create training rows from the answers of a teacher.",
     "build": "Check the rows and freeze a version.",
     "review": "Let people review a random sample of a version.",
     "card": "Write the card of a frozen version.",
-    "curve": "Compare quality with quantity on your own rows.",
+    "curve": "Show how the score grows with the number of rows.",
     "export": "Write a frozen version in the format of a trainer.",
 }
 

@@ -13,7 +13,7 @@ from tuneworthy.config import load
 from tuneworthy.dataset.curve import SAMPLES, DatasetCurve, curve_of
 from tuneworthy.dataset.effect import MIN_ASKED, Difference
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.report.numbers import NONE, count, percent, points
+from tuneworthy.report.numbers import NONE, count, percent, percent_range, points, points_range
 from tuneworthy.store import Folder
 
 
@@ -24,23 +24,25 @@ from tuneworthy.store import Folder
     "samples",
     multiple=True,
     type=click.Choice(list(SAMPLES)),
-    help="Another way to draw the rows; repeatable.",
+    help="Another way to choose the rows; repeatable.",
 )
 @project_option
 @json_option
 def command(version_id: str | None, samples: tuple[str, ...], root: Path, as_json: bool) -> int:
-    """Compare quality with quantity on your own rows.
+    """Show how the score grows with the number of rows.
 
-    Trains the classical baseline on random subsets of doubling size of a frozen version (built), and shows the scores
-    and a recommended size. That is the smallest size that loses less than the margin in [task] against all rows.
+    Trains the classical baseline on random subsets of a frozen version, each twice as large as the one before, and
+    shows the score of each size. The recommended size is the smallest that scores within the margin in [task] of all
+    rows.
 
-    Compares them with as many rows from before the checks (raw), on dev cases alone: at least 50 with a known answer.
+    Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, which
+    are rows from before the checks.
 
-    With --sample difficulty, the hardest rows are drawn first. These are the rows whose answer a model trained on
-    other rows finds least probable. With --sample diversity, each next row is the one least similar to those already
-    drawn.
+    --sample adds another way to choose the rows. With `difficulty`, the hardest rows come first: those whose answer a
+    model trained on other rows finds least probable. With `diversity`, each further row is the one least similar to
+    those already chosen.
 
-    The exit status is 4 if rows or questions are too few, or if more rows do not help this baseline.
+    The exit status is 4 if there are too few rows or dev cases, or if more rows do not help this baseline.
 
     \b
     Example:
@@ -58,7 +60,7 @@ def _say(curve: DatasetCurve) -> None:
     rows = [
         [
             count(one.size),
-            f"{percent(one.score)} {_range(one.ci95, '.1f')}",
+            f"{percent(one.score)} {percent_range(one.ci95)}",
             *(_words(one.against.get(n)) for n in others),
         ]
         for one in curve.points
@@ -90,8 +92,4 @@ def _say(curve: DatasetCurve) -> None:
 
 
 def _words(difference: Difference | None) -> str:
-    return f"{points(difference.delta)} {_range(difference.ci95, '+.1f')}" if difference else NONE
-
-
-def _range(bounds: tuple[float, float], shape: str) -> str:
-    return "[" + ", ".join(f"{100 * one:{shape}}" for one in bounds) + "]"
+    return f"{points(difference.delta)} {points_range(difference.ci95)}" if difference else NONE

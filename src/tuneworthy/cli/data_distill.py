@@ -44,7 +44,7 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Let a teacher answer questions, as training rows.
+    """Create training rows from the answers of a teacher.
 
     The teacher of [teacher] answers the questions of FILES (default: the latest import, or else the examples). First,
     the command skips rows with disliked answers, dev and test questions, and duplicates, and masks personal data. It

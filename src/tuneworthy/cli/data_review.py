@@ -72,9 +72,9 @@ def command() -> None:
     Ratings are saved immediately in reviews.jsonl: stop with /quit and resume later. If several people review, they
     share part of the sample, which measures their agreement. A row is bad if any reviewer says so.
 
-    Each reviewer also gets some rows with the answer of another row, unmarked. Ratings of good do not count from a
-    reviewer who rates more than 2 of them as good. On a terminal, a row cannot be rated as good faster than it can
-    be read.
+    Each reviewer also gets some rows with the answer of another row, unmarked. If a reviewer rates more than 2 of
+    them as good, none of that reviewer's good ratings count. On a terminal, a row cannot be rated as good faster than
+    it can be read.
 
     The exit status is 0 if the version is accepted, 3 if it is rejected, and 4 if the plan is not finished.
 

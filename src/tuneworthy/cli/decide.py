@@ -12,7 +12,9 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
+from tuneworthy.config.task import TaskSection
 from tuneworthy.errors import join_sentences
+from tuneworthy.report.numbers import percent_range
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
 from tuneworthy.verdict.messages import answer_of, error_share, marked
@@ -22,15 +24,18 @@ from tuneworthy.verdict.what_if import ASSUMPTIONS
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 # Columns of a terminal that the table fits.
 WIDTH = 80
-NAME = 22
-SCORE = 21
+NAME = 20
+SCORE = 23
 
 
 @click.command("decide")
 @project_option
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases first; this calls the models.")
 @click.option(
-    "--what-if", type=click.Choice(list(ASSUMPTIONS)), metavar="NAME", help="Verdict under an assumption; not stored."
+    "--what-if",
+    type=click.Choice(list(ASSUMPTIONS)),
+    metavar="NAME",
+    help="Verdict under one assumption (see above); not stored.",
 )
 @spending_options
 @json_option
@@ -41,10 +46,17 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
     been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
     fine-tune or ship, 3 do not, 4 undecided.
 
-    With `--what-if`, the command shows the verdict under an assumption beside the current one, and exits with 0.
-    `train_big_serve_small`: a 70B model is trained first and teaches the small model that serves.
-    `open_7b_matches_api`: an open 7B model on your own server scores the same as the best API. `traffic_x10` and
-    `api_half_price`: ten times the traffic, half the API prices. The stored verdict stays as it is.
+    With --what-if NAME, the command shows the verdict under one assumption beside the current verdict, which stays as
+    it is. The exit status is then 0.
+
+    \b
+    NAME is one of:
+      train_big_serve_small  A 70B model is trained first and teaches the small
+                             model that serves.
+      open_7b_matches_api    An open 7B model on your own server scores the same
+                             as the best API.
+      traffic_x10            The traffic is ten times as high.
+      api_half_price         Every API costs half as much.
 
     \b
     Example:
@@ -56,12 +68,13 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
     verdict = run_async(
         decide_project(project, probe=probe, max_usd=max_usd, what_if=what_if, progress=AnswerProgress(), waiting=note)
     )
-    print_result(as_json, verdict.to_dict(), partial(show, target=project.task.target), verdict)
+    print_result(as_json, verdict.to_dict(), partial(show, task=project.task), verdict)
     return 0 if what_if else EXIT[verdict.outcome]
 
 
-def show(verdict: Verdict, target: float | None) -> None:
+def show(verdict: Verdict, task: TaskSection) -> None:
     """Print the answer, the options beside the target, the error analysis, and the next step."""
+    target = task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
     monthly = any(option.usd_per_month is not None for option in verdict.options)
     click.echo(
@@ -70,6 +83,10 @@ def show(verdict: Verdict, target: float | None) -> None:
     )
     for option in verdict.options:
         _row(option, monthly, recommended=option.option == verdict.recommendation)
+    if verdict.recommendation:
+        click.echo(messages.say("recommended"))
+    if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
+        click.echo(messages.say("target_rule", target=target, floor=target - task.margin))
     for row in verdict.errors:
         if row.n_failed:
             click.echo(messages.say("failures", share=error_share(row)))
@@ -110,7 +127,7 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
         mark, name = " ", ""
     score = "-" if option.score is None else f"{option.score:.1%}"
     if option.ci95 is not None:
-        score += f" [{100 * option.ci95[0]:.1f}, {100 * option.ci95[1]:.1f}]"
+        score += f" {percent_range(option.ci95)}"
     delta = "" if option.delta_vs_today is None else f"{round(100 * option.delta_vs_today, 1) + 0.0:+.1f}"
     usd = option.usd_per_month if monthly else option.usd_per_1k
     price = "-" if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"

@@ -80,8 +80,8 @@ def command(
     """Show which tokens survive each sampler, engine by engine.
 
     Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs,
-    --logits), from `decode uncertainty` (--case), or from a model (--prompt). The same settings act
-    differently, because each engine has its own sampler order and defaults.
+    --logits), from `decode uncertainty` (--case), or from a model (--prompt). The same settings can
+    act differently in each engine, because each has its own sampler order and defaults.
 
     \b
     Example:

@@ -53,7 +53,7 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
-    async with open_session(project, waiting=note) as session:
+    async with open_session(project, beside=True) as session:
         found = resolve(session, which)
         folder = out or Path("variant-" + re.sub(r"[^\w.-]+", "-", found.name))
         return export_variant(session, found, folder)
@@ -95,11 +95,12 @@ async def write_classifier(project: Project, folder: Path) -> ClassifierExport:
               help="Folder to write.")  # fmt: skip
 @json_option
 def router(which: str, root: Path, out: Path, as_json: bool) -> None:
-    """Write a router: the classical baseline where it is sure.
+    """Write a router from the classical baseline to a model.
 
-    WHICH is the large variant that answers elsewhere: a rung of the last run, or a variant ID. The threshold is chosen
-    on dev. One comparison on test is spent, and nothing is written (exit status 3) unless the router is non-inferior
-    to the large variant.
+    The router answers with the classical baseline where its confidence is above a threshold, and sends the other
+    questions to the variant WHICH: a rung of the last run, or a variant ID. The threshold is chosen on dev. The router
+    is then compared with WHICH on test, which uses up some of alpha. If it is not shown to be non-inferior, nothing is
+    written and the exit status is 3.
 
     \b
     Example:

@@ -19,7 +19,7 @@ from tuneworthy.scaffold import EMBEDDED, make_project
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the expected answer.")
+@click.option("--expected", multiple=True, metavar="COL", help="Column of the expected answer; one per file.")
 @click.option("--model", default=EMBEDDED, show_default=True, metavar="PROVIDER:NAME", help="Today's model.")
 @click.option("--compare", multiple=True, metavar="PROVIDER:NAME", help="Another model to measure; repeatable.")
 @click.option(
@@ -40,7 +40,7 @@ def command(
     data: Path,
     examples: Path | None,
     inputs: tuple[str, ...],
-    expected: str | None,
+    expected: tuple[str, ...],
     model: str,
     compare: tuple[str, ...],
     n_cases: int | None,
@@ -51,7 +51,7 @@ def command(
 
     Writes FOLDER with cases, examples, a prompt and a commented project file. Detects the task type and chooses the
     graders from it. Nothing is downloaded and no model is called. Without --examples, the rows that are not drawn as
-    cases become the examples.
+    cases become the examples. --input and --expected apply to each file that has the column.
 
     Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
     openai:NAME@URL is a model of any server that speaks OpenAI's protocol; http:URL is your own pipeline.

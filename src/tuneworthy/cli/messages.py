@@ -43,7 +43,8 @@ say = Catalogue(
         "choose_out": "Choose a different file with --out, or move the existing file.",
         "sampled": (
             "{path}: {n} {n:case|cases} from {n_read} {n_read:question|questions}, stratified by {key} ({n_strata} "
-            "{n_strata:stratum|strata}). Skipped duplicates: {n_exact}; near-duplicates: {n_near}. "
+            "{n_strata:stratum|strata}). Left out: {n_cases} already in the project's cases, {n_exact} "
+            "{n_exact:duplicate|duplicates}, {n_near} {n_near:near-duplicate|near-duplicates}. "
             "{action}"
         ),
         "label_next": "Next: tuneworthy cases label",
@@ -87,7 +88,7 @@ say = Catalogue(
             "the labels are."
         ),
         "label_menu": "Labels (type the number or the label):",
-        "many_labels": "There are {n} labels. Type a label; one that does not exist yet is not taken without a +.",
+        "many_labels": "There are {n} labels. Type a label. To add a new label, type + before it.",
         "answers_to_judge": (
             "{n} {n:answer|answers} to at most {n_cases} test cases, in random order. The variant of each answer is "
             "hidden."
@@ -102,10 +103,10 @@ say = Catalogue(
         # reviewing on a terminal
         "review_greeting": (
             "Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {undo} "
-            "shows the row that you last rated good again, {skip} skips a row for now, and {quit} stops. Every rating "
+            "shows again the row that you last rated good, {skip} skips a row for now, and {quit} stops. Every rating "
             "is saved."
         ),
-        "bad_stays": "Only the last row can be shown again, and only if you rated it good: a rating never gets better.",
+        "bad_stays": "Only the last row can be shown again, and only if you rated it good: bad ratings stay.",
         "review_plan": (
             "Version {version}, attempt {attempt}: rate {n} of the {n_new} rows that nobody has reviewed. At most "
             "{max_bad} may be bad. The plan dates from {time} and uses seed {seed}."
@@ -141,7 +142,7 @@ say = Catalogue(
         ),
         "plan_headings": "  --max-bad   rows   ",
         "no_review_plan": "  No plan is possible: too many rows are known to be bad, or all rows have been reviewed.",
-        "review_state": "{version}: {status}: {words}.",
+        "review_state": "Version {version}, {status}: {words}.",
         "bad_row": "  bad: {row} ({reviewer}): {reason}",
         "good_by_reason": "  {reason}: {n_good} of {n} are good",
         # money
@@ -216,9 +217,9 @@ say = Catalogue(
         ),
         "frozen": "Version {version}: {n} rows{unsafe}",
         "unsafe": ", frozen although a gate failed",
-        "curve_rows": "Rows",
-        "curve_score": "Built [95%]",
-        "curve_difference": "Built − {name} [95%]",
+        "curve_rows": "rows",
+        "curve_score": "built, 95% interval",
+        "curve_difference": "built − {name}, 95% interval",
         "curve_all": "all",
         "curve_basis": (
             "Score: {metric} of the classical baseline ({baseline}) on {n} dev cases and held-out rows, never on "
@@ -236,11 +237,11 @@ say = Catalogue(
         ),
         "curve_size": (
             "Recommended size: {size:,} rows. At this size and above, the score is within {margin:.1f} points of the "
-            "score with {largest:,} rows (95%)."
+            "score with {largest:,} rows (at 95% confidence)."
         ),
         "curve_size_all": (
             "Recommended size: all rows. No size below {largest:,} is shown to be within {margin:.1f} points of its "
-            "score (95%)."
+            "score (at 95% confidence)."
         ),
         "curve_open": (
             "This test is too small to rule out that {least:,} rows are enough. Add dev cases for a sharper answer."
@@ -327,9 +328,10 @@ say = Catalogue(
             "cases. Median latency: {p50_ms:.1f} ms."
         ),
         "router_exported": (
-            "The router asks {large} if the probability that the classical baseline gives is below {threshold:.2f}: "
-            "{sent:.1%} of {n:,} test cases. It scores {score:.1%}, non-inferior to {large} (difference {delta:+.1f} "
-            "points [{low:+.1f}, {high:+.1f}]), and costs ${usd:,.2f} per 1,000 answers, against ${large_usd:,.2f}."
+            "The router sends a question to {large} if the classical baseline's probability is below "
+            "{threshold:.2f}, as in {sent:.1%} of {n:,} test cases. It scores {score:.1%}, non-inferior to {large} "
+            "(difference {delta:+.1f} points [{low:+.1f}, {high:+.1f}]), and costs ${usd:,.2f} per 1,000 answers, "
+            "against ${large_usd:,.2f}."
         ),
         "serving_classifier": (
             "Serving the classical baseline {name} at {address}/predict and {address}/v1. Press Ctrl-C to stop."
@@ -376,6 +378,11 @@ say = Catalogue(
         "next": "Next: {action}",
         "chance": "Once all of this is done, the chance that the answer is settled is {chance:.0%}.",
         "needs": "needs {what}",
+        "recommended": "* recommended",
+        "target_rule": (
+            "met: the score reaches {target:.1%}, and its one-sided lower limit is above {floor:.1%}, the target minus "
+            "the margin. The 95% interval may begin below the target."
+        ),
     },
 ).say
 

@@ -45,7 +45,7 @@ def list_command(as_json: bool) -> None:
     for file in found:
         where = str(file.path) if file.path else messages.say("not_downloaded", spec=file.spec)
         size = f"{file.bytes / 1e6:,.0f} MB"
-        weights = f"{file.parameters / 1e6:,.0f} M weights" if file.parameters else ""
+        weights = f"{file.parameters / 1e6:,.0f}M parameters" if file.parameters else ""
         click.echo("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
 
 

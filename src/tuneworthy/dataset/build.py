@@ -100,7 +100,10 @@ def build_version(
         recipe["notes"].append(messages.say("lost_labels", labels=", ".join(lost)))
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
-        raise UserError(messages.say("no_row_passed", n=len(checked.before)), hint=messages.say("no_row_passed_hint"))
+        why = messages.say("no_row_passed", n=len(checked.before), reasons=_reasons(checked))
+        if checked.overlaps:
+            raise UserError(why, hint=messages.say("all_overlap_hint", n=len(checked.overlaps)))
+        raise UserError(why, hint=messages.say("no_row_passed_hint"))
     if failed and not unsafe:
         return BuildResult(None, recipe, failed)
     frozen = {key: value for key, value in recipe.items() if key != "seconds"}
@@ -114,6 +117,15 @@ def build_version(
     version = freeze(store, contents, {**frozen, "times": times})
     shutil.rmtree(cache.parent, ignore_errors=True)
     return BuildResult(version, version.recipe, failed)
+
+
+def _reasons(checked: CheckedRows) -> str:
+    """Say which check dropped how many rows for which reason."""
+    counts = Counter((stage.check.codes[one.code], stage.check.name) for stage in checked.stages
+                     for one in stage.dropped.values())  # fmt: skip
+    return "; ".join(
+        messages.say("dropped_for", n=n, words=words, check=check) for (words, check), n in counts.most_common()
+    )
 
 
 def configured_checks(data: DataSection) -> list[DataCheck]:

@@ -103,14 +103,20 @@ say = Catalogue(
         ),
         "no_judge": "No judge rated the rows. To add a judge, set model in [data.judge].",
         "lost_labels": "Every row with these labels was dropped, although cases expect them: {labels}.",
-        "held_back": "All checks together cost accuracy, so {check} only reports what it finds.",
+        "held_back": "Together, the checks cost accuracy, so `{check}` only reports what it finds.",
         "measuring_check": "{check}: measuring what dropping {n} rows does to accuracy",
         "check_is_off": "The check {check} is off.",
         "running_check": "Running the check {check} on {n} rows",
         "check_progress": "{check}: {n:,} rows read so far (rows in the set: {total:,})",
         "check_off": "the check is off",
-        "no_row_passed": "No row passed the checks (rows read: {n}).",
+        "no_row_passed": "No row passed the checks. All {n} {n:row was|rows were} dropped: {reasons}.",
+        "dropped_for": "{n} by `{check}` ({words})",
         "no_row_passed_hint": "Change [data] in the project file, or import different rows.",
+        "all_overlap_hint": (
+            "{n} {n:row overlaps|rows overlap} a case or a dev row. Training on such rows would make the test "
+            "score meaningless. Import rows whose questions are not cases. To use fewer rows as cases, start a new "
+            "project and pass --n-cases to `init`."
+        ),
         "unknown_code": (
             "The check {check} reports the code {code!r}, which it does not declare. It declares only: {codes}."
         ),
@@ -125,10 +131,7 @@ say = Catalogue(
         "version_changed": "{path} has changed since it was frozen.",
         "build_again": "Run `tuneworthy data build`.",
         "omit_version": "Omit --version to use the latest version, or pass a longer part of the ID.",
-        "other_cases": (
-            "The cases have changed since version {version} was built, so its rows may overlap them. Run `tuneworthy "
-            "data build`."
-        ),
+        "other_cases": ("The cases have changed since version {version} was built, so its rows may overlap them."),
         "drawing_curve": "Training the classical baseline ({baseline}) {n} times, on up to {size} rows",
         "too_few_rows": (
             "A learning curve needs at least {least} rows to train on. Only {n} remain after the held-out rows are "
@@ -233,8 +236,8 @@ say = Catalogue(
         "caught_planted": ". The reviewers caught {n_caught} of {n} planted bad rows",
         "no_planted": ". No planted bad rows tested the reviewers",
         "distrusted": (
-            ". Ratings of good do not count from {names}, who missed too many planted bad rows: other people must rate "
-            "these rows"
+            ". The good ratings of {names} do not count, because they missed too many planted bad rows: other people "
+            "must rate these rows"
         ),
         "refuted": (
             "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
@@ -260,9 +263,12 @@ say = Catalogue(
         "files": "Files",
         "frequent_answers": "Most frequent answers",
         "effective_answers": "{n} distinct answers, as varied as {effective:.1f} equally frequent ones",
-        "effect_certain": "not measured: these rows are dropped at any cost",
-        "effect_few": "not measured: fewer than {few:.1%} of the rows",
-        "effect_unmeasured": "not measured: fewer than {n} labelled dev cases",
+        "effect_certain": "not measured, because these rows are always dropped",
+        "effect_few": (
+            "not measured, because fewer than {few:.1%} of the rows are dropped (rows that are always dropped do not "
+            "count)"
+        ),
+        "effect_unmeasured": "not measured, because there are fewer than {n} labelled dev cases",
         "effect_measured": "{delta:+.1f} points [{low:+.1f}, {high:+.1f}] on {where} ({baseline}, n = {n})",
         "on_dev": "dev",
         "on_staying": "held-out rows that stay",
@@ -477,7 +483,7 @@ def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Se
     what = f"rows dropped for {', '.join(reasons)}" if reasons else "dropped rows"
     return (
         f"{n_good} of {n_judged} reviewed {what} {'is' if n_good == 1 else 'are'} good. Estimated share of good rows "
-        f"among all {n_rows}: {wrong}, with unrated rows counted once as good and once as bad"
+        f"among all {n_rows}: {wrong}. The ends count every unrated row as bad and as good"
     )
 
 
@@ -488,4 +494,4 @@ def setting_text(setting: object) -> str:
 
 def interval(share: tuple[float, float]) -> str:
     """Write an interval of a share."""
-    return f"{share[0]:.1%} to {share[1]:.1%}"
+    return f"[{share[0]:.1%}, {share[1]:.1%}]"

@@ -257,6 +257,9 @@ say = Catalogue(
         "overlap_price_of": "{answer} {n} of {total} ({share:.1%})",
         "overlap_kept": "Every row with the answer {answer} overlaps a case, so {n} of {total} are kept.",
         "no_action": "No action needed: these examples are used neither for few-shot prompts nor for training.",
+        "none_remain": (
+            "No example remains for few-shot prompts or training. Set [examples] to rows whose questions are not cases."
+        ),
         "too_few_remain": (
             "Fewer than {least} scorable examples remain, so the dev set is drawn from the cases, which halves the "
             "test set. Check whether the overlap comes only from a shared template, or add examples."
@@ -331,7 +334,7 @@ say = Catalogue(
         "drop_constraint": "Remove the constraint if this model may be used in production.",
         "no_price": (
             "models.{name}: The price table dated {date} has no price for {model}. The estimate leaves it out, no "
-            "budget can be kept, and which option is cheapest stays undecided."
+            "budget can be enforced, and which option is cheapest stays undecided."
         ),
         "retires": "models.{name}: The provider's retirement date for {model} is {date}.",
         "choose_successor": "Switch to a successor model.",
@@ -356,8 +359,8 @@ say = Catalogue(
         ),
         "raise_budget": "Raise the budget, or run fewer rungs (ladder.rungs).",
         "more_cases": (
-            "{n} test cases are needed to detect a gain as small as the margin. Add cases, or set task.margin to the "
-            "smallest difference that matters."
+            "Detecting such a gain takes {n} test cases. Add cases, or set task.margin to the smallest difference that "
+            "matters."
         ),
         "estimate": "{estimate}{stored}.",
         "stored_answers": "; {n:,} cached {n:answer is|answers are} free",
@@ -459,7 +462,7 @@ The server listens on 127.0.0.1 only. Clients of OpenAI's protocol use the base 
 
 | | |
 | --- | --- |
-| Score | {score:.1%} ({grader}, 95% interval {low:.1%} to {high:.1%}, n = {n}) |{calibration}
+| Score | {score:.1%} ({grader}, 95% interval [{low:.1%}, {high:.1%}], n = {n}) |{calibration}
 | Same answers | {n_test:,} test cases and {n_dev:,} dev cases, checked at export |
 | Median time | {p50_ms:.1f} ms per answer, on the machine that exported it |
 | Variant | `{variant}` ({name}) |

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -249,23 +249,26 @@ async def open_session(
     max_usd: float | None = None,
     waiting: Callable[[str], None] = lambda _: None,
     reading: bool = False,
+    beside: bool = False,
 ) -> AsyncIterator[Session]:
-    """Open `project` for asking: one process at a time.
+    """Open `project` for asking: one process at a time, but for those that only read beside it.
 
     Args:
         progress: Told what happens.
         max_usd: Limit of what this run may spend, beside the project's own budget.
         waiting: Told if another process holds the project.
         reading: Whether a folder that cannot be written will do.
+        beside: Whether the lock is not taken: for a command that calls no model and stores nothing here. What it
+            reads is written as a whole by the process that holds the lock, and the split is never drawn for it.
 
     Raises:
         Untrusted: The project asks for what nobody allowed.
     """
     require(project.root, *missing_grants(project))  # all at once, and before money is spent
     folder = Folder(project.root)
-    with folder.lock(waiting, reading=reading):
+    with nullcontext() if beside else folder.lock(waiting, reading=reading):
         data = read_data(project)  # now, as another process may just have drawn the split
-        if folder.writable and not (folder.path / "split.json").exists():
+        if folder.writable and not beside and not (folder.path / "split.json").exists():
             folder.write("split", data.split.to_dict())
         store = ResponseStore(folder.responses)
         spending = store.spending()

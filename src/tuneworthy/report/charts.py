@@ -40,9 +40,16 @@ def score_of(option: Option) -> str:
 
 
 def price_words(option: Option) -> str:
-    """Return what an option costs: a month where the traffic is known, else a thousand answers."""
+    """Return what an option costs: a month where the traffic is known, else a thousand answers.
+
+    Of training without known traffic it is what a month costs at least: the server and the upkeep.
+    """
     if option.usd_per_month:
-        return messages.say("a_month", usd=numbers.dollars(option.usd_per_month))
+        words = "about_a_month" if option.kind == "fine_tune" else "a_month"
+        return messages.say(words, usd=numbers.dollars(option.usd_per_month))
+    least = option.running.monthly_usd(0.0) if option.running and option.kind == "fine_tune" else None
+    if least:
+        return messages.say("month_from", usd=numbers.dollars(least))
     if option.usd_per_1k is None:
         return messages.say("no_price" if option.kind != "fine_tune" else "price_by_traffic")
     if option.usd_per_1k == 0:
@@ -123,8 +130,7 @@ def rungs_chart(record: RunRecord) -> BarChart | None:
 def _step(rung: RungRecord, low: float) -> Bar:
     score, gain = rung.score or 0.0, ""
     if rung.delta is not None and rung.delta_ci is not None:
-        ends = " to ".join(numbers.points(end) for end in rung.delta_ci)
-        gain = messages.say("gain", points=numbers.points(rung.delta), ends=ends)
+        gain = messages.say("gain", points=numbers.points(rung.delta), bounds=numbers.points_range(rung.delta_ci))
     adopted: Kind = "best" if rung.status is RungStatus.ADOPTED else "lost"
     return Bar(
         label=clean(rung.rung),

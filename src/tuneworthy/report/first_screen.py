@@ -139,53 +139,66 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
     """Return today, the best without training, and with training."""
     today = next((option for option in options if option.kind == "today"), None)
     best, tuned = best_untrained(record, options, verdict), next((o for o in options if o.kind in TRAINED), None)
-    second = _card(messages.say("card_untrained"), best)
-    if best is not None and best is today:
-        second = _card(messages.say("card_untrained"), best, messages.say("same_as_today"))
+    rule = _rule(best, options, verdict) if best else ""
     return [
-        _card(messages.say("card_today"), today),
-        second,
-        _card(messages.say("card_trained"), tuned)
+        _card(messages.say("card_today"), today, record),
+        _card(
+            messages.say("card_untrained"), best, record, rule, messages.say("same_as_today") if best is today else ""
+        ),
+        _card(messages.say("card_trained"), tuned, record)
         if tuned is None or tuned.kind == "tuned"
         else _forecast(tuned, verdict),
     ]
 
 
-def _card(label: str, option: Option | None, name: str = "") -> Card:
+def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> str:
+    """Say which rule chose the option that stands for all without training."""
+    if verdict and best.option == verdict.recommendation and best.target == "met":
+        return messages.say("rule_today" if best.kind == "today" else "rule_cheapest")
+    most = max((option.score or 0.0 for option in options if option.kind not in TRAINED), default=0.0)
+    return messages.say("rule_highest" if (best.score or 0.0) >= most else "rule_adopted")
+
+
+def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:
     if option is None:
         return Card(label=label, value=messages.say("unknown"), name=messages.say("not_measured"), details=[])
     bounds = [messages.say("interval", bounds=numbers.percent_range(option.ci95))] if option.ci95 else []
     mark = option.target or ""
+    words = messages.say("target_is", status=mark) if mark else ""
     if option.violates:
-        mark = "missed"
+        mark, words = "missed", messages.say("breaks_limit")
+    elif mark == "met" and record.target is not None and option.ci95 and option.ci95[0] < record.target:
+        words = messages.say("target_by_rule", floor=numbers.percent(record.target - record.margin))
     return Card(
         label=label,
         value=score_of(option),
         name=name or clean(option.option, MOST_CHARS),
-        details=[*bounds, _price(option)],
+        details=[*([rule] if rule else []), *bounds, _price(option)],
         status=mark,
-        mark=messages.say("breaks_limit")
-        if option.violates
-        else messages.say("target_is", status=mark)
-        if mark
-        else "",
+        mark=words,
     )
 
 
 def _forecast(option: Option, verdict: Verdict | None) -> Card:
     """Return the card of training before a tuned model was compared: a forecast, or unknown."""
-    details, money = [messages.say("no_pilot")], verdict.economics if verdict else None
+    details = [messages.say("no_pilot")]
     if option.score is not None and verdict is not None:
         details = [messages.say("forecast", n=numbers.count(verdict.forecast.n_examples))]
-    if option.one_off_usd is not None and money is not None and money.monthly_usd is not None:
-        month = money.monthly_usd if option.usd_per_month is None else option.usd_per_month
-        words = "training_costs" if option.usd_per_month is not None else "training_costs_from"
-        details.append(messages.say(words, once=numbers.dollars(option.one_off_usd), month=numbers.dollars(month)))
     return Card(
         label=messages.say("card_trained"),
         value=score_of(option),
         name=messages.say("fine_tuned"),
-        details=details,
+        details=[*details, _with_once(option)],
+    )
+
+
+def _with_once(option: Option) -> str:
+    """Return what an option costs, and once before it can run."""
+    price = price_words(option)
+    return (
+        messages.say("with_once", price=price, once=numbers.dollars(option.one_off_usd))
+        if option.one_off_usd
+        else price
     )
 
 
@@ -238,8 +251,8 @@ def _few(name: object) -> str:
 
 
 def _scored(label: str, option: Option, where: str) -> str:
-    bounds = f" ({numbers.percent_range(option.ci95)}{where})" if option.ci95 else ""
+    bounds = f" {numbers.percent_range(option.ci95)}{where}" if option.ci95 else ""
     name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
     return messages.say(
-        "line_score", label=label, name=name, score=score_of(option), bounds=bounds, price=price_words(option)
+        "line_score", label=label, name=name, score=score_of(option), bounds=bounds, price=_with_once(option)
     )

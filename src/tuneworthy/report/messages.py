@@ -15,7 +15,7 @@ say = Catalogue(
             "n = {n} on {split}, {unscored} unscored"
         ),
         "difference_long": (
-            "Difference: {delta:+.1f} points (95% interval {low:+.1f} to {high:+.1f}). n = {n} {split} "
+            "Difference: {delta:+.1f} points (95% interval [{low:+.1f}, {high:+.1f}]). n = {n} {split} "
             "{n:case|cases}, {unscored} unscored. Cost: {cost}."
         ),
         "losses": "Worse with B ({n}): {ids}",
@@ -54,15 +54,16 @@ say = Catalogue(
             "interval {bounds}, n = {n})."
         ),
         "target_met": (
-            "The target of {target} is met. The score is {score}, with a lower limit of {lower} ({bound}). This limit "
-            "exceeds {floor}, the target minus the margin."
+            "The target of {target} is met: the score of {score} reaches it, and the lower limit of {lower} ({bound}) "
+            "is above {floor}, the target minus the margin. The limit may be below the target itself."
         ),
         "target_missed": (
-            "The target of {target} is missed. The score is {score}, with an upper limit of {upper} ({bound})."
+            "The target of {target} is missed: the score is {score}, and even its upper limit of {upper} ({bound}) is "
+            "below the target."
         ),
         "target_open": (
-            "It is unresolved whether the target of {target} is met. The score is {score}, and the {n} test cases are "
-            "consistent with a true score of {bounds} ({bound}s). More test cases would narrow this range."
+            "It is unresolved whether the target of {target} is met: the score is {score}, but with {n} test cases the "
+            "true score may lie anywhere in {bounds} ({bound}s). More test cases would narrow this range."
         ),
         "target_unscored": (
             "It is unresolved whether the target of {target} is met. {unscored} of {n} test cases could not be scored, "
@@ -210,31 +211,39 @@ say = Catalogue(
         "not_decided": "Not decided yet",
         "next_run": "The results are incomplete or out of date.",
         "next_full": "A verdict needs the test set.",
-        "next_decide": "The run is measured, but no verdict has been computed from it.",
+        "next_decide": "The run is complete, but no verdict has been computed from it.",
         "basis": "{n} {cases} {n:case|cases}, grader {grader}",
         "ships_below": "It is better than the other options, but still misses the target of {target}.",
         "basis_target": ", target {target}",
         "basis_until": "; valid until {date}",
         "card_today": "Today",
-        "card_untrained": "Best without training",
+        "card_untrained": "Without training",
+        "rule_today": (
+            "recommended: it meets the target, and no other option that does is at least 20% cheaper or faster"
+        ),
+        "rule_cheapest": "recommended: the cheapest that meets the target",
+        "rule_highest": "the highest score measured",
+        "rule_adopted": "adopted: no other option is shown to score higher",
         "card_trained": "With training",
-        "same_as_today": "today's setup is the best measured",
+        "same_as_today": "today's setup",
         "unknown": "unknown",
         "not_measured": "not measured",
         "interval": "95% interval {bounds}",
         "target_is": "target {status}",
+        "target_by_rule": "target met: the lower limit is above {floor}",
         "breaks_limit": "violates a constraint",
         "no_pilot": "no pilot yet, so there is no forecast",
         "forecast": "lower bound of the pilot's forecast for {n} examples",
         "at_least": "at least {score}",
         "fine_tuned": "fine-tuned model",
-        "training_costs": "about {month} a month, {once} once",
-        "training_costs_from": "from {month} a month, {once} once",
+        "with_once": "{price}, {once} once",
         "price_both": "{month} ({per_1k} per 1,000 answers)",
         "a_month": "{usd} a month",
         "per_1k": "{usd} per 1,000 answers",
         "free": "no cost per call",
         "no_price": "price unknown",
+        "about_a_month": "about {usd} a month",
+        "month_from": "from {usd} a month",
         "price_by_traffic": "cost depends on traffic",
         "chosen": "Recommended for deployment now: {name}.",
         "interval_heading": "95% interval",
@@ -246,7 +255,7 @@ say = Catalogue(
         "line_partial": "The run is incomplete.",
         "line_stale": "The results are out of date.",
         "line_score": "{label}{name}: {score}{bounds}, {price}.",
-        "where": ", n = {n} {cases}",
+        "where": " (n = {n} {cases})",
         "line_target": "Target: {target}.",
         "line_next": "Next: {command}",
         "line_until": "Valid until {date}.",
@@ -270,8 +279,8 @@ say = Catalogue(
         "no_analysis": "The failures have not been analysed. Run `tuneworthy decide --probe`.",
         # Charts
         "target": "target {target}",
-        "span": "({low} to {high})",
-        "gain": "{points} points ({ends})",
+        "span": "[{low}, {high}]",
+        "gain": "{points} points {bounds}",
         "ladder_path": "{n} of {steps} {steps:rung|rungs} adopted: from {first} to {last}",
         "ladder_none": "No rung was adopted ({n} compared on the test set)",
         "ladder_note": (

@@ -40,9 +40,9 @@ def percent_range(bounds: Sequence[float]) -> str:
     """Return an interval of shares in per cent.
 
     >>> percent_range((0.9231, 0.9796))
-    '92.3 to 98.0%'
+    '[92.3%, 98.0%]'
     """
-    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}%"
+    return f"[{bounds[0]:.1%}, {bounds[1]:.1%}]"
 
 
 def points(value: float) -> str:
@@ -52,6 +52,15 @@ def points(value: float) -> str:
     '+38.0'
     """
     return f"{100 * value:+.1f}"
+
+
+def points_range(bounds: Sequence[float]) -> str:
+    """Return an interval of differences in percentage points.
+
+    >>> points_range((0.31, 0.45))
+    '[+31.0, +45.0]'
+    """
+    return f"[{points(bounds[0])}, {points(bounds[1])}]"
 
 
 def dollars(value: float | None) -> str:

@@ -1,14 +1,42 @@
 """What a model answers: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from tuneworthy.train import messages
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
 MOST_TOKENS = 16_384
 # Share of the probability that the tokens to draw from hold.
 NUCLEUS = 0.95
+# Seconds between two sentences on how far it is.
+EVERY_S = 10.0
+Advance = Callable[[int], None]
+
+
+def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
+    """Return what counts texts as they come, and says now and then how many there are and how long the rest takes.
+
+    Args:
+        say: Gets the sentence.
+        what: What is counted: a key of `messages.COUNTED`.
+        total: How many there will be.
+    """
+    began = last = time.monotonic()
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done, last
+        done += n
+        now = time.monotonic()
+        if done and now - last >= EVERY_S:
+            last, left = now, (now - began) / done * max(0, total - done)
+            say(messages.say("generated", what=messages.COUNTED[what], n=min(done, total), of=total, seconds=left))
+
+    return advance
 
 
 @contextmanager
@@ -36,6 +64,7 @@ def answers(
     max_tokens: int,
     stop: Sequence[str] = (),
     batch: int = BATCH,
+    advance: Advance = lambda _: None,
 ) -> list[tuple[str, str]]:
     """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
 
@@ -47,9 +76,10 @@ def answers(
         max_tokens: Limit of an answer.
         stop: Texts that end an answer.
         batch: Prompts at once.
+        advance: Gets the number of answers of each batch.
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch)
+    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch, advance=advance)
     return [_answer(tokenizer, ids, end, stop) for ids, end in rows]
 
 
@@ -62,6 +92,7 @@ def answer_ids(
     max_tokens: int,
     batch: int = BATCH,
     draw: bool = False,
+    advance: Advance = lambda _: None,
 ) -> list[tuple[list[int], int | None]]:
     """Return the ids of each answer without the one that ended it, and that one; None if none did.
 
@@ -75,6 +106,7 @@ def answer_ids(
         max_tokens: Limit of an answer.
         batch: Prompts at once.
         draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
+        advance: Gets the number of answers of each batch.
     """
     import torch
     from transformers import GenerationConfig
@@ -99,6 +131,7 @@ def answer_ids(
         for at, row in zip(chosen, written[:, width:].tolist(), strict=True):
             place = next((place for place, token in enumerate(row) if token in ends), None)
             answers_of[at] = (row[:place], None if place is None else row[place])
+        advance(len(chosen))
     return answers_of
 
 

@@ -60,7 +60,11 @@ say = Catalogue(
             "dev or overlap with cases: {left_out}."
         ),
         "judge_does_not_stop": "No early stopping: the first grader is a judge, which would need model calls.",
-        "too_few_to_hold_out": "No early stopping: {n} {n:row is|rows are} too few to hold any out.",
+        "too_few_to_hold_out": (
+            "{n} training {n:row is|rows are} too few to hold any out (at least {least} needed). Training therefore "
+            "cannot stop early: it runs to the last epoch, and no held-out score shows whether the adapter overfits. "
+            "Import more rows, or compare the adapter on dev with `tuneworthy run`."
+        ),
         "too_few_scorable": "No early stopping: too few held-out rows can be scored ({n}).",
         "held_out_unscorable": (
             "{n} of {of} held-out rows cannot be scored and {n:is|are} used for neither training nor early stopping."
@@ -69,6 +73,7 @@ say = Catalogue(
             "{n} of {of} held-out rows {n:repeats|repeat} the question of another row. Each question is evaluated once."
         ),
         "rehearsal_starts": "Rehearsal: the base model generates {n} rows in addition to {n_rows} task rows.",
+        "generated": "{what}: {n} of {of}, {seconds:.0f} s left.",
         "rehearsal_short": (
             "Rehearsal: only {n} of {wanted} rows, because the base model generated no more complete questions."
         ),
@@ -113,8 +118,10 @@ say = Catalogue(
         "pilot_needs_grader": "The pilot needs enough held-out rows that a grader can score without calling a model.",
         "add_grader": "If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
         "raw_as_built": (
-            "The checks dropped {n} of {of} rows: the raw rows are nearly the built ones, and are not trained on."
+            "The checks dropped only {n} of {of} rows. The raw rows are nearly the built ones, so they are not trained "
+            "on."
         ),
+        "pilot_trains": "Pilot: training {number} of {of} ({size} {side} rows, seed {seed}).",
         "pilot_point": "{size} {side} rows, seed {seed}: dev score {score:.1%}.",
         # Plans
         "this_processor": "this CPU ({gflops:.0f} GFLOP/s measured)",
@@ -257,6 +264,13 @@ say = Catalogue(
     },
 ).say
 
+
+# What a run generates before and between its steps.
+COUNTED: Final[Mapping[str, str]] = {
+    "questions": "Rehearsal questions",
+    "answers": "Rehearsal answers",
+    "held_out": "Evaluation, held-out answers",
+}
 
 # Rows
 LEFT_OUT_REASONS: Final[Mapping[str, str]] = {

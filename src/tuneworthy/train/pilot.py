@@ -69,7 +69,7 @@ def run_pilot(
     points, baseline = (stored["points"], stored["baseline"]) if stored and stored.get("of") == of else ([], None)
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
-        baseline = metric.score(scorer(prepared, dev)(model), say)
+        baseline = metric.score(scorer(prepared, dev, say)(model), say)
     document = {
         "of": of,
         "dataset": material.dataset,
@@ -84,8 +84,10 @@ def run_pilot(
     raw = raw_rows(version, material, say) if version else []
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
-    for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
+    plan = _plan(sizes(len(material.train)), n_seeds, bool(raw))
+    for number, (size, seed, side) in enumerate(plan, start=1):
         if (size, seed, side) not in done:
+            say(messages.say("pilot_trains", number=number, of=len(plan), size=size, side=side, seed=seed))
             pool = material.train if side == "built" else raw
             some = material.with_rows(_draw(pool, size, seed))
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
@@ -150,7 +152,7 @@ def _point(
     some = own[: settings.n_rehearsal(size)]
     steps = max(1, round(settings.epochs * (size + len(some)) / settings.batch_size))
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
-    ask = scorer(prepared, metric.cases)
+    ask = scorer(prepared, metric.cases, say)
     ran = train_rows(
         prepared.base.artifact.folder,
         prepared.rendered.rows,

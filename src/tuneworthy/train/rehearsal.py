@@ -41,6 +41,7 @@ SPARE: Final = 8
 DRAWS_A_ROW: Final = 4
 
 Say = Callable[[str], None]
+Advance = Callable[[int], None]
 
 
 def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:
@@ -78,7 +79,7 @@ def rehearsal_rows(
     own = stored_rows(training, base.artifact.id, settings.seed, n)
     if own is None:
         say(messages.say("rehearsal_starts", n=n, n_rows=n_rows))
-        own = _written(base, settings, n)[:n]
+        own = _written(base, settings, n, say)[:n]
         rows = [asdict(row) for row in own]
         path = _path(training, base.artifact.id, settings.seed, n)
         write_atomic(path, orjson.dumps({"rows": rows, "hash": content_hash(rows)}))
@@ -91,11 +92,11 @@ def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
     return training / f"rehearsal-{content_hash([VERSION, base_id, seed, n])}.json"
 
 
-def _written(base: Base, settings: TrainingSettings, n: int) -> list[TokenRow]:
+def _written(base: Base, settings: TrainingSettings, n: int, say: Say) -> list[TokenRow]:
     """Have the base write questions and answers: `n` and some more, or fewer."""
     import torch
 
-    from tuneworthy.train.generation import answering_mode
+    from tuneworthy.train.generation import answering_mode, progress
     from tuneworthy.train.trainer import loaded
 
     renderer = Renderer(base.template, base.tokenizer, base.ends)
@@ -105,8 +106,9 @@ def _written(base: Base, settings: TrainingSettings, n: int) -> list[TokenRow]:
     model = loaded(base.artifact.folder, settings)
     with answering_mode(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        questions = _questions(model, base, turn, n + SPARE)
-        rows = _answered(model, base, renderer, questions) if questions else []
+        questions = _questions(model, base, turn, n + SPARE, progress(say, "questions", n + SPARE))
+        counter = progress(say, "answers", len(questions))
+        rows = _answered(model, base, renderer, questions, counter) if questions else []
     del model
     gc.collect()
     if torch.cuda.is_available():
@@ -115,11 +117,12 @@ def _written(base: Base, settings: TrainingSettings, n: int) -> list[TokenRow]:
     return rows
 
 
-def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> list[str]:
+def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int, advance: Advance) -> list[str]:
     """Return `n` questions that differ, or fewer.
 
     Args:
         turn: What stands before a question, and the id that comes after it (`Renderer.user_turn`).
+        advance: Gets how many questions each draw adds.
     """
     from tuneworthy.train.generation import answer_ids
 
@@ -136,12 +139,13 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> l
                  for ids in whole]  # fmt: skip
         before = len(questions)
         questions |= dict.fromkeys(filter(None, texts))
+        advance(len(questions) - before)
         if len(questions) >= n or len(questions) == before:
             break
     return list(questions)[:n]
 
 
-def _answered(model: Any, base: Base, renderer: Renderer, questions: Sequence[str]) -> list[TokenRow]:
+def _answered(model: Any, base: Base, renderer: Renderer, questions: Sequence[str], advance: Advance) -> list[TokenRow]:
     """Return the questions with their answers as rows, but for those that the template refuses or nothing answers.
 
     An answer is stored as the ids that the model gave: as text, a template may change it.
@@ -150,7 +154,9 @@ def _answered(model: Any, base: Base, renderer: Renderer, questions: Sequence[st
 
     prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in questions])
     answered = [ids for ids in prompts if ids]
-    answers = answer_ids(model, answered, ends=base.ends, filler=base.ends[0], max_tokens=ANSWER_TOKENS)
+    answers = answer_ids(
+        model, answered, ends=base.ends, filler=base.ends[0], max_tokens=ANSWER_TOKENS, advance=advance
+    )
     rows: list[TokenRow] = []
     for prompt, (ids, end) in zip(answered, answers, strict=True):
         if ids:

@@ -261,18 +261,18 @@ def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
 
     Args:
         prepared: The run.
-        say: Gets how many answers could not be scored.
+        say: Gets how far an evaluation is, and how many answers could not be scored.
     """
     metric = prepared.material.metric
     if metric is None:
         return None
-    score = scorer(prepared, metric.cases)
+    score = scorer(prepared, metric.cases, say)
     return lambda model: metric.score(score(model), say)
 
 
-def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tuple[str, str]]]:
-    """Return what asks a model all of `cases` with the prompt that is served."""
-    from tuneworthy.train.generation import answering_mode, answers
+def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any], list[tuple[str, str]]]:
+    """Return what asks a model all of `cases` with the prompt that is served; `say` gets how far it is."""
+    from tuneworthy.train.generation import answering_mode, answers, progress
 
     student = prepared.material.student
     prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
@@ -290,6 +290,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
                 ends=prepared.base.ends,
                 max_tokens=limit,
                 stop=student.variant.stop,
+                advance=progress(say, "held_out", len(prompts)),
             )
 
     return ask
@@ -326,6 +327,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
                 run,
                 tokenizer=prepared.base.tokenizer,
                 max_steps=steps,
+                say=say,
             )
         except DivergedError as error:
             losses[rate] = inf

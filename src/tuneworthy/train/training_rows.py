@@ -250,7 +250,8 @@ def _hold_out(
         return None, list(rows), [messages.say("judge_does_not_stop")]
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
     if take < HELD_OUT_FEWEST:
-        return None, list(rows), [messages.say("too_few_to_hold_out", n=len(rows))]
+        least = round(HELD_OUT_FEWEST / HELD_OUT_SHARE)
+        return None, list(rows), [messages.say("too_few_to_hold_out", n=len(rows), least=least)]
     units = units_of(rows)
     for unit in units:
         unit.strata[""] = len(unit.members)

@@ -367,7 +367,7 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
     for name in type(numbers.ranges).model_fields:
         low, high = getattr(numbers.ranges, name)
         mark: Literal["project", "assumed"] = "project" if name in numbers.ranges.model_fields_set else "assumed"
-        facts[f"range_{name}"] = Fact(messages.say("range", low=low, high=high), messages.say("range_source"), mark)
+        facts[f"range_{name}"] = Fact(messages.say("range", low=low, high=high), messages.RANGES[name], mark)
     facts["ownership"] = Fact(**table["ownership"], date=table["date"])
     return facts
 

@@ -103,7 +103,7 @@ class RungEvidence:
         return f"{label} ({self.name.partition('/')[2] or self.name})"
 
     def score_on(self, n_test: int) -> str:
-        """Return the score in words: `84.0% (95% interval 78.3% to 88.4%, 200 test cases)`.
+        """Return the score in words: `84.0% (95% interval [78.3%, 88.4%], 200 test cases)`.
 
         Cases without a score are taken off `n_test`.
         """

@@ -11,7 +11,7 @@ say = Catalogue(
     __name__,
     {
         "score": "{score:.1%} ({bounds}{n} test cases)",
-        "bounds": "95% interval {lower:.1%} to {upper:.1%}, ",
+        "bounds": "95% interval [{lower:.1%}, {upper:.1%}], ",
         "no_score": "no score",
         # Fixes that several gates share
         "run": "Run `tuneworthy run`.",
@@ -95,7 +95,7 @@ say = Catalogue(
         "effect_costs": "The build of version {version} costs accuracy: {effect}.",
         "labels_lost": "The build of version {version} dropped every row with these labels: {labels}.",
         "effect_unknown": "What the build does to accuracy has not been measured.",
-        "drop_less": "Set policy in [data] to report what drops good rows, then run `tuneworthy data build`.",
+        "drop_less": "Set policy in [data] to report for checks that drop good rows. Then run `tuneworthy data build`.",
         "label_dev": "Add rows or labelled cases, then run `tuneworthy data build`.",
         "near_rows": "Rows that resemble a case but answer it differently or are short: {n:,}. Review these rows.",
         "cases_changed": "The dev or test cases have changed",
@@ -114,7 +114,7 @@ say = Catalogue(
         "no_tuned": "No fine-tuned model has been compared on the test set.",
         "parity_missing": "The adapter, merged model and exported model have not been compared with each other.",
         "tuned_score": "On the test set, {name} scores {score:.1%}; {difference}.",
-        "difference": "the difference from {name} is {delta:+.1f} points (95% interval {low:+.1f} to {high:+.1f})",
+        "difference": "the difference from {name} is {delta:+.1f} points (95% interval [{low:+.1f}, {high:+.1f}])",
         "no_difference": "it has not been compared with another variant",
         "may_not_serve": "A constraint rules it out: {reason}.",
         "trained_on_cases": "The training data may overlap the test set. {detail}",
@@ -239,8 +239,7 @@ say = Catalogue(
             "One option is billed per answer and the other needs a server. Which costs less depends on the traffic, "
             "which is not set."
         ),
-        "range": "{low:g} to {high:g}",
-        "range_source": "factors of the estimate",
+        "range": "[{low:g}, {high:g}]",
         "server_price": "{n} x {title}",
         "tokens_measured": "{read:,.0f} prompt and {written:,.0f} answer tokens, as measured",
         "tokens_assumed": "{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed",
@@ -331,7 +330,7 @@ say = Catalogue(
         ),
         "passed_over": (
             "{name} meets the target too, at {usd} instead of {more}, but {how} more than {margin:.1f} points below "
-            "{best} (difference {delta:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}). {settle}."
+            "{best} (difference {delta:+.1f} points, 95% interval [{low:+.1f}, {high:+.1f}]). {settle}."
         ),
         "may_be_below": "may score",
         "is_below": "scores",
@@ -379,8 +378,8 @@ say = Catalogue(
         ),
         "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model has been measured.",
         "would_save": (
-            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save between "
-            "{low:,.0f} and {high:,.0f} US dollars a month."
+            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save "
+            "${low:,.0f} to ${high:,.0f} a month."
         ),
         "kept": "The p95 latency is {p95:,.0f} ms, within the limit of {limit:,.0f} ms.",
         "none_in_question": "No option that meets the target exceeds the latency limit of {limit:,.0f} ms.",
@@ -394,8 +393,8 @@ say = Catalogue(
         ),
         "no_hosted_meets": "No hosted option is shown to meet the target.",
         "style_unmeasured": "Style has not been measured: the project has no style grader and no validated judge.",
-        "style_met": "By a style grader or a validated judge, the best option meets the target.",
-        "style_missed": "By a style grader or a validated judge, the best option misses the target.",
+        "style_met": "According to a style grader or a validated judge, the best option meets the target.",
+        "style_missed": "According to a style grader or a validated judge, the best option misses the target.",
         "style_open": "It is still open whether the best option meets the target of the style grader or judge.",
         "reasons_measured": "Measured reasons to train: {names}.",
         "reasons_unknown": "No reason to train has been measured yet. Still unknown: {names}.",
@@ -415,7 +414,7 @@ say = Catalogue(
         ),
         "move_limit": "Set `constraints.p95_ms` to a limit outside this interval.",
         "more_timed": "Add test cases: up to 200 calls are timed.",
-        "span": "{lower:,.0f} to {upper:,.0f} ms",
+        "span": "[{lower:,.0f}, {upper:,.0f}] ms",
         "set_price": "Set the price of the model behind {name} in [models].",
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
@@ -537,6 +536,15 @@ TO_MAKE_TRUE: Final[Mapping[str, str]] = {
     "traffic_x10": "If the traffic grows, set `economics.requests_per_month` and run `tuneworthy decide`.",
     "api_half_price": "If prices fall, set the new prices in [models] and run `tuneworthy decide`.",
 }
+# What the two numbers of a range are, by its key in [economics.ranges].
+RANGES: Final[Mapping[str, str]] = {
+    "traffic": "lowest and highest traffic, as factors of requests_per_month",
+    "price": "lowest and highest future price of the provider, as factors of today's price",
+    "costs": "lowest and highest cost of training and upkeep, as factors of the values that the project does not set",
+    "capacity": "lowest and highest capacity of a server, as factors of the computed one",
+    "success": "lowest and highest chance that a training reaches its goal; at 0.5, the one-off costs count twice",
+    "wrong_answer": "lowest and highest cost of a wrong answer, as factors of usd_per_wrong_answer",
+}
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",
     "format": "the answer has the wrong format",
@@ -639,10 +647,10 @@ def marked(option: Option) -> str:
 
 
 def error_share(row: ErrorShare) -> str:
-    """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval 53.3% to 78.3%)`."""
+    """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval [53.3%, 78.3%])`."""
     low, high = row.ci95
     answers = "wrong answer" if row.n == 1 else "wrong answers"
-    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} {answers}, 95% interval {low:.1%} to {high:.1%})"
+    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} {answers}, 95% interval [{low:.1%}, {high:.1%}])"
 
 
 def answer_of(verdict: Verdict) -> str:

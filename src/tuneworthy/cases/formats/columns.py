@@ -98,7 +98,7 @@ class Columns:
         if not self.inputs and not self.messages:
             raise RowFault(messages.INPUT_COLUMN, have)
         self.expected = expected or expected_column(first, keys - set(self.inputs))
-        self._note_choice(keys, guessed=not inputs)
+        self._note_choice(keys, guessed=not (inputs and expected))
 
     def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
         if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):

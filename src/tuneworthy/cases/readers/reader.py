@@ -180,8 +180,13 @@ def _read_whole(
         gc.freeze()  # no later collection looks through them
     journal.raise_faults()
     if not rows:
+        notes = "; ".join(journal.notes())
         raise DataError(
-            journal.path, None, kind.at_least_one.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
+            journal.path,
+            None,
+            kind.at_least_one.expected,
+            messages.say("none_usable"),
+            hint=notes[:1].upper() + notes[1:],
         )
     return tuple(rows), name, journal.notes(), tuple(journal.dropped)
 
@@ -279,6 +284,15 @@ def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
                     if [value] != (values := facts.setdefault(key, []))[-1:]:
                         values.append(value)
     return facts
+
+
+def columns_of(path: Path) -> set[str]:
+    """Return the names of the columns (or keys) of the first rows of a file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return {key for _, row in _peek(open_rows(path, _Unheard(path)))[1] for key in row}
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:

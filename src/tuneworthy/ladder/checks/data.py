@@ -172,7 +172,7 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
 
     Of labels and JSON, the answers that lose the largest share of their rows are named. Where an answer would lose
     every row, a fifth of those that are no exact copies stays.
-    The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
+    The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from, or none.
     """
     if facts.data is None:
         return
@@ -190,7 +190,10 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
                 **counts,
             )
             prices = getattr(facts.data.dataset.contamination, side).prices
-            yield Finding(message=join_sentences(message, _price(prices)), fix=fix)
+            none_left = total == len(facts.examples)
+            yield Finding(
+                message=join_sentences(message, _price(prices)), fix=messages.say("none_remain") if none_left else fix
+            )
 
 
 def _price(prices: Sequence[AnswerLoss]) -> str:

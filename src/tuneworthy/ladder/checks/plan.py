@@ -79,7 +79,7 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
     if power.difference <= power.margin:
         yield Finding(message=messages.say("power_enough", power=text, margin=100 * power.margin))
         return
-    needed = f"About {power.n_for_margin:,}" if power.n_for_margin else f"More than {MOST_CASES:,}"
+    needed = f"about {power.n_for_margin:,}" if power.n_for_margin else f"more than {MOST_CASES:,}"
     yield Finding(
         message=messages.say("power_short", power=text, margin=100 * power.margin),
         fix=messages.say("more_cases", n=needed),
