@@ -89,35 +89,31 @@ async def write_classifier(project: Project, folder: Path) -> ClassifierExport:
 
 
 @command.command("router")
-@click.argument("which")
 @project_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="router", show_default=True,
               help="Folder to write.")  # fmt: skip
 @json_option
-def router(which: str, root: Path, out: Path, as_json: bool) -> None:
-    """Write a router: the classical baseline where it is sure.
+def router(root: Path, out: Path, as_json: bool) -> None:
+    """Write the measured cascade as a router.
 
-    WHICH is the large variant that answers elsewhere: a rung of the last run, or a variant ID. The threshold is chosen
-    on dev. One comparison on test is spent, and nothing is written (exit status 3) unless the router is non-inferior
-    to the large variant.
+    The folder holds `router.py`, its classifier, the prompt and client of the large model, and a configuration for
+    LiteLLM. It needs NumPy, not tuneworthy. The command first checks that its answers to the test cases are those of
+    the run. It writes nothing (exit status 3) if the cascade was not adopted.
 
     \b
     Example:
-      tuneworthy export router model --out router
+      tuneworthy export router --out router
     """
-    export = run_async(_write_router(load(root), which, out))
-    paired = export.paired
-    low, high = paired.ci
+    export = run_async(_write_router(load(root), out))
     line = messages.say(
-        "router_exported", threshold=export.threshold, large=export.large, sent=export.sent, n=paired.n, score=paired.b,
-        delta=100 * paired.delta, low=100 * low, high=100 * high, usd=export.usd_per_1k,
-        large_usd=export.large_usd_per_1k,
+        "router_exported", threshold=export.threshold, large=export.large, sent=export.sent, n=export.n_test,
+        score=export.score or 0.0, usd=export.usd_per_1k or 0.0, large_usd=export.large_usd_per_1k or 0.0,
     )  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
     print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
 
 
-async def _write_router(project: Project, which: str, folder: Path) -> RouterExport:
+async def _write_router(project: Project, folder: Path) -> RouterExport:
     async with open_session(project, waiting=note) as session:
         with writing_to(folder):
-            return await export_router(session, which, folder)
+            return await export_router(session, folder)
