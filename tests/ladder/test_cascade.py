@@ -28,11 +28,13 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.rungs import cascade
-from tuneworthy.ladder.rungs.cascade import CascadeRung, CascadePart, choose_threshold
+from tuneworthy.ladder.rungs.cascade import CascadePart, CascadeRung, choose_threshold
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.types import Cascade, Failure, Response, Trace, Variant
+from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.recommendation import rank, recommend
 
 T = TypeVar("T")
 PRICED = "input_usd_per_mtok = 1000.0\noutput_usd_per_mtok = 1000.0\nlatency_ms = 20.0\n"
@@ -467,3 +469,21 @@ def test_litellm_loads_the_configuration_and_asks_the_router(
         subprocess.run([python, "-m", "pip", "install", "--quiet", "litellm", "numpy", "pyyaml"], check=True)
     done = subprocess.run([python, "-c", PROXY_CHECK], cwd=folder, capture_output=True, text=True, check=False)
     assert done.stdout.split("\n")[:2] == ["green", "asked qwz"], done.stderr
+
+
+def test_a_cascade_that_was_not_adopted_runs_only_where_nothing_else_meets_the_target() -> None:
+    cheap, large = (
+        Option(option=name, rung=name, kind=kind, usd_per_1k=usd)
+        for name, kind, usd in (("cascade", "cascade", 9.7), ("model", "variant", 10.0))  # type: ignore[misc]
+    )
+    today = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0)
+    options = rank([today, large, cheap])
+
+    def chosen(meets: set[str], *, adopted: bool) -> str | None:
+        found = recommend(options, lambda option: option.option in meets, lambda _: adopted)
+        return found and found.option
+
+    assert chosen({"cascade", "model"}, adopted=False) == "model"
+    assert chosen({"cascade", "model"}, adopted=True) == "cascade"
+    assert chosen({"cascade"}, adopted=False) == "cascade"
+    assert chosen({"cascade", "today"}, adopted=True) == "today"
