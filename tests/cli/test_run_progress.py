@@ -16,7 +16,7 @@ from tuneworthy.ladder.estimate import Amount, RungEstimate, Work
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.types import RungStatus
 
-RUNGS = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune")
+RUNGS = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
 MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
 
 

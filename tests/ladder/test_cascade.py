@@ -382,6 +382,7 @@ def test_the_router_answers_as_measured_and_needs_nothing_but_numpy(
     assert len(read_comparisons(Folder(walked)).spent) == made
     assert (document["n_test"], document["large"], document["score"]) == (240, "model/strong", row.score)
     assert document["usd_per_1k"] == row.usd_per_1k < document["large_usd_per_1k"]
+    assert {Path(path).suffix for path in document["paths"]} == {".py", ".json", ".npz", ".md", ".txt"}
     code = (
         "import router\n"
         "print(router.answer('item 5 leafy meadow 9', lambda text: 'asked'))\n"

@@ -249,7 +249,7 @@ def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
         (Path(work) / "cases.json").write_bytes(orjson.dumps([[row.filled, row.text] for row in measured]))
         packages = str(Path(np.__file__).parent.parent)
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", CHECK, str(folder), packages, work],
+            [sys.executable, "-I", "-S", "-B", "-c", CHECK, str(folder), packages, work],
             capture_output=True, text=True, check=False, env=child_environment(),
         )  # fmt: skip
         if done.returncode:

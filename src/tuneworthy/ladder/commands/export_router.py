@@ -216,7 +216,7 @@ async def _check(session: Session, variant: Variant, folder: Path) -> int:
         cases.write_bytes(orjson.dumps(rows))
         packages = str(Path(np.__file__).parent.parent)
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", CHECK, str(folder), packages, str(cases)],
+            [sys.executable, "-I", "-S", "-B", "-c", CHECK, str(folder), packages, str(cases)],
             capture_output=True, text=True, check=False, env=child_environment(),
         )  # fmt: skip
     if done.returncode:
