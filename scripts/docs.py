@@ -14,7 +14,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -450,13 +450,13 @@ def output_schema(cls: type) -> dict[str, Any]:
     return schema
 
 
-def nested(cls: type) -> Iterator[type]:
-    """Yield a dataclass and those that its fields hold."""
+def nested(cls: type, within: Sequence[type] = ()) -> Iterator[type]:
+    """Yield a dataclass and those that its fields hold; one that holds itself (a variant's cascade) once."""
     yield cls
     for hint in get_type_hints(cls).values():
         for one in (hint, *get_args(hint)):
-            if dataclasses.is_dataclass(one) and isinstance(one, type):
-                yield from nested(one)
+            if dataclasses.is_dataclass(one) and isinstance(one, type) and one not in within:
+                yield from nested(one, (*within, cls))
 
 
 def attributes(cls: type) -> dict[str, str]:

@@ -164,7 +164,7 @@ COMMANDS: dict[str, list[str]] = {
     "export ollama": ["export ollama"],
     "export variant": ["export variant best"],
     "export classifier": ["export classifier --out classifier"],
-    "export router": ["export router model --out router"],
+    "export router": ["export router --out router"],
     "parity": ["parity"],
     "serve": ["serve"],
     "decode explain": ["decode explain --probs numbers.json --temperature 0.7 --top-p 0.9"],

@@ -23,7 +23,7 @@ from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.splits import Split
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config import Project
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import RUNGS, Economics
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.graders.validate import JudgeValidation
 from tuneworthy.ladder.classical_models import PREFIX
@@ -404,7 +404,8 @@ def project_of(world: World) -> Project:
             "task": {"name": "simulation", "target": world.target, "margin": world.margin},
             "graders": [grader],
             "models": models,
-            "ladder": {"baseline": world.today},
+            # Its answers have no probabilities, so that there is no cascade to plan for.
+            "ladder": {"baseline": world.today, "rungs": [name for name in RUNGS if name != "cascade"]},
             "constraints": limits,
             "economics": economics,
             "waivers": waivers,

@@ -217,6 +217,19 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """Who answers before the variant that has it: a cheap variant, where it is sure.
+
+    Attributes:
+        first: Gives the probability of each label with its answer.
+        threshold: Probability of its answer from which it is sure; every other case is sent on.
+    """
+
+    first: Variant
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """The thing compared. Its identity is a hash of the resolved content; `name` is only for people.
 
@@ -233,6 +246,7 @@ class Variant:
         max_tokens: Limit of the answer, tokens.
         stop: Texts that end an answer.
         answer_after: A marker: the answer is what follows its last occurrence (the rest is thinking aloud).
+        cascade: Who answers first; None for a variant that answers every case itself.
         notes: How it was made (transforms applied), for the report; not part of the identity.
     """
 
@@ -248,6 +262,7 @@ class Variant:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     answer_after: str | None = None
+    cascade: Cascade | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -260,6 +275,12 @@ class Variant:
         """Content hash of everything that can change an answer."""
         content = asdict(self)
         del content["name"], content["notes"]
+        if self.cascade is None:
+            del content[
+                "cascade"
+            ]  # a variant without one keeps the id that it had before there were any, like the next
+        else:
+            content["cascade"] = [self.cascade.first.id, self.cascade.threshold]
         if not self.output.ranking:
             del content["output"]["ranking"], content["output"]["prior"]
         if self.retrieval is None:

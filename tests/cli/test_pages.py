@@ -90,6 +90,8 @@ ELSEWHERE |= {
     "test_people_judge_on_the_terminal_blind_and_append_only",
     ("how-to/models.md", "tuneworthy models probe my-model --project by-server"): "cli/test_models_verb.py::"
     "test_a_probe_tells_what_acts",
+    ("how-to/cascade.md", "tuneworthy run"): "ladder/test_cascade.py::"
+    "test_the_router_answers_as_measured_and_needs_nothing_but_numpy",
     ("how-to/train.md", "tuneworthy plan"): "cli/test_plan.py::test_a_plan_has_settings_memory_and_time",
     ("how-to/train.md", "tuneworthy train --pilot"): BOOKINGS,
     ("how-to/train.md", "tuneworthy merge"): BOOKINGS,

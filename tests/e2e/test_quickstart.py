@@ -85,7 +85,7 @@ def ran(root: Path, server: Server) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((root / ".tuneworthy" / "run.json").read_bytes())
     rungs = {row["rung"]: row for row in record["rungs"]}
     assert set(rungs) == {
-        "classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"
+        "classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune"
     }  # fmt: skip
     skipped = {name: row["reason_code"] for name, row in rungs.items() if row["status"] in {"skipped", "failed"}}
     assert skipped == NOTHING_TO_TRY

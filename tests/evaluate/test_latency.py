@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from scipy.stats import binom
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.constraints import keeps_p95
-from tuneworthy.evaluate.latency import Latency, measure_latency
+from tuneworthy.evaluate.latency import Latency, measure_latency, time_calls
 from tuneworthy.stats.intervals import quantile_interval
 from tuneworthy.types import Case
 
@@ -30,7 +31,7 @@ def timed(seconds: Callable[[int], float], cases: int = 300, limits: Any = LIMIT
     runner: Any = SimpleNamespace(run=run, library=None)
     variant: Any = SimpleNamespace(retrieval=None)
     model: Any = None
-    return asyncio.run(measure_latency(runner, variant, model, CASES[:cases], limits=limits))
+    return asyncio.run(measure_latency(partial(time_calls, runner, variant, model), CASES[:cases], limits=limits))
 
 
 def kept(latency: Latency) -> bool | None:

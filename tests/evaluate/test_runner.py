@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, UserError
 from tuneworthy.evaluate import runner
-from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
+from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.providers.drain import AT_ONCE
 from tuneworthy.types import Case, OutputFormat, Response
@@ -576,12 +577,12 @@ def test_latency_is_measured_on_fresh_calls_one_at_a_time(tmp_path: Path) -> Non
     world = World(tmp_path, concurrency=8)
     play(world.ask(questions(40)))
     world.provider.most = 0
-    latency = play(measure_latency(world.runner, VARIANT, world.model, questions(40)))
+    latency = play(measure_latency(partial(time_calls, world.runner, VARIANT, world.model), questions(40)))
     assert world.provider.most == 1
     assert len(latency.seconds) == 32
     assert "c0" not in latency.seconds  # it warms up
     asked = world.provider.calls.total()
-    play(measure_latency(world.runner, VARIANT, world.model, questions(40)))
+    play(measure_latency(partial(time_calls, world.runner, VARIANT, world.model), questions(40)))
     assert world.provider.calls.total() == asked
 
 

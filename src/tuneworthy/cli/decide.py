@@ -133,6 +133,7 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
     price = "-" if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
     p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
     click.echo(f"{mark} {name:<{NAME}} {score:<{SCORE}}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
-    for line in [option.violates, option.needs and messages.say("needs", what=option.needs), *option.notes]:
+    sent = "" if option.share_sent is None else messages.say("sends_on", share=option.share_sent)
+    for line in [sent, option.violates, option.needs and messages.say("needs", what=option.needs), *option.notes]:
         if line:
             click.echo(f"    {clean(line, 0)}")

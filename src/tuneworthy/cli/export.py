@@ -89,36 +89,31 @@ async def write_classifier(project: Project, folder: Path) -> ClassifierExport:
 
 
 @command.command("router")
-@click.argument("which")
 @project_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="router", show_default=True,
               help="Folder to write.")  # fmt: skip
 @json_option
-def router(which: str, root: Path, out: Path, as_json: bool) -> None:
-    """Write a router from the classical baseline to a model.
+def router(root: Path, out: Path, as_json: bool) -> None:
+    """Write the measured cascade as a router.
 
-    The router answers with the classical baseline where its confidence is above a threshold, and sends the other
-    questions to the variant WHICH: a rung of the last run, or a variant ID. The threshold is chosen on dev. The router
-    is then compared with WHICH on test, which uses up some of alpha. If it is not shown to be non-inferior, nothing is
-    written and the exit status is 3.
+    The folder holds `router.py`, its classifier, the prompt and client of the large model, and a configuration for
+    LiteLLM. It needs NumPy, not tuneworthy. The command first checks that its answers to the test cases are those of
+    the run. It writes nothing (exit status 3) if the cascade was not adopted.
 
     \b
     Example:
-      tuneworthy export router model --out router
+      tuneworthy export router --out router
     """
-    export = run_async(_write_router(load(root), which, out))
-    paired = export.paired
-    low, high = paired.ci
+    export = run_async(_write_router(load(root), out))
     line = messages.say(
-        "router_exported", threshold=export.threshold, large=export.large, sent=export.sent, n=paired.n, score=paired.b,
-        delta=100 * paired.delta, low=100 * low, high=100 * high, usd=export.usd_per_1k,
-        large_usd=export.large_usd_per_1k,
+        "router_exported", threshold=export.threshold, large=export.large, sent=export.sent, n=export.n_test,
+        score=export.score or 0.0, usd=export.usd_per_1k or 0.0, large_usd=export.large_usd_per_1k or 0.0,
     )  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
     print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
 
 
-async def _write_router(project: Project, which: str, folder: Path) -> RouterExport:
+async def _write_router(project: Project, folder: Path) -> RouterExport:
     async with open_session(project, waiting=note) as session:
         with writing_to(folder):
-            return await export_router(session, which, folder)
+            return await export_router(session, folder)

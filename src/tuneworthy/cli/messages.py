@@ -328,9 +328,8 @@ say = Catalogue(
             "cases. Median latency: {p50_ms:.1f} ms."
         ),
         "router_exported": (
-            "The router sends a question to {large} if the classical baseline's probability is below "
-            "{threshold:.2f}, as in {sent:.1%} of {n:,} test cases. It scores {score:.1%}, non-inferior to {large} "
-            "(difference {delta:+.1f} points [{low:+.1f}, {high:+.1f}]), and costs ${usd:,.2f} per 1,000 answers, "
+            "The router asks {large} where the classifier's probability is below {threshold:.2f}: {sent:.1%} of the "
+            "{n:,} test cases. Its answers to them are those of the run: {score:.1%}, at ${usd:,.2f} per 1,000 answers "
             "against ${large_usd:,.2f}."
         ),
         "serving_classifier": (
@@ -374,6 +373,7 @@ say = Catalogue(
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
         "no_suspects": "No stored error analysis marks an expected answer as probably wrong.",
         "probe_first": "Run `tuneworthy decide --probe` to look for such answers.",
+        "sends_on": "asks the large model for {share:.1%} of the test cases",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",
         "chance": "Once all of this is done, the chance that the answer is settled is {chance:.0%}.",

@@ -19,6 +19,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
 from tuneworthy.errors import OutsideFault, Undecided, UserError
+from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.run import check_rungs, run_ladder
 from tuneworthy.ladder.session import Session, open_session
@@ -100,12 +101,13 @@ async def open_variants(
 ) -> AsyncIterator[tuple[Session, list[Variant]]]:
     """Open a session and the variants that `words` name, once the user agreed to what their models cost.
 
-    An empty word is the best variant of the last run; the current one if that run is not complete.
+    An empty word is the best variant of the last run, of a cascade its large part; the current one if that run is not
+    complete.
     """
     async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
         usual = "best" if last and last.best and not last.partial else "current"
-        variants = [resolve(session, word or usual) for word in words]
+        variants = [resolve(session, word) if word else large_of(resolve(session, usual)) for word in words]
         judges = {grader.model for grader in project.graders if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, judges | {variant.model for variant in variants})
         yield session, variants

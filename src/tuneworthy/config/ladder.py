@@ -10,7 +10,7 @@ from tuneworthy.config.strangers import open_name
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
 # The built-in rungs in the order of the ladder.
-RUNGS: Final = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
+RUNGS: Final = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune")
 RungName = open_name("rungs", "rung", RUNGS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,30 +59,44 @@ class Latency:
 
 
 async def measure_latency(
-    runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case], *, limits: ServingLimits | None = None
+    time: Callable[[Sequence[Case]], Awaitable[Latency]],
+    cases: Sequence[Case],
+    *,
+    limits: ServingLimits | None = None,
 ) -> Latency:
     """Return the times of up to `N_CASES` calls, one at a time, to cases whose stored answers do not count.
 
     Where the interval of the 95th percentile straddles the limit of `limits`, of up to 200 calls.
 
-    As wherever a variant is served, the start that all prompts share may be cached; the rest of a prompt is not. One
-    call before them warms the model up and is not counted. The search for passages is part of the time. The answers
-    are stored like all others: latency is measured once.
+    Args:
+        time: As `time_calls`.
+        cases: The first of them are asked.
+        limits: Of the project.
     """
     latency = Latency({})
     for n in (N_CASES, *MORE_CASES):
         chosen = list(cases[: n + 1])
-        traces = await runner.run(variant, model, chosen, timing=Timing(), concurrency=1)
-        counted = traces[1:] if len(traces) > 8 else traces
-        searching = await _searching(runner, variant, chosen)
-        latency = Latency({
-            trace.case_id: trace.response.seconds + searching.get(trace.case_id, 0.0)
-            for trace in counted if trace.response
-        })  # fmt: skip
+        latency = await time(chosen)
         settled = limits is None or keeps_p95(limits, latency.quantile_ms(0.95), latency.interval_ms(0.95)) is not None
         if settled or len(chosen) <= n or not latency.seconds:
             break
     return latency
+
+
+async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
+    """Return the times of single calls to `cases`.
+
+    As wherever a variant is served, the start that all prompts share may be cached; the rest of a prompt is not. The
+    first call warms the model up and is not counted. The search for passages is part of the time. The answers are
+    stored like all others: latency is measured once.
+    """
+    traces = await runner.run(variant, model, cases, timing=Timing(), concurrency=1)
+    counted = traces[1:] if len(traces) > 8 else traces
+    searching = await _searching(runner, variant, cases)
+    return Latency({
+        trace.case_id: trace.response.seconds + searching.get(trace.case_id, 0.0)
+        for trace in counted if trace.response
+    })  # fmt: skip
 
 
 async def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:

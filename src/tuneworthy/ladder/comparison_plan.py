@@ -14,6 +14,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.task_info import TaskInfo
+from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
@@ -81,11 +82,24 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
 
     `classical` stands for the best against it. `fine_tune` is planned before a model is trained.
     """
-    able = {
+    able: dict[str, bool] = {
         "baseline": False,
         "classical": len(split.pool) > 0,
         "retrieval": documents_path(project) is not None,
         "model": len(project.answering) > 1,
         "few_shot": len(split.pool) > 0 or task.structured.kind != "free",
+        "cascade": split.explore and not cascade_barred(project, task)[1],
     }
     return [name for name in project.ladder.rungs if able.get(name, True)]
+
+
+def cascade_barred(project: Project, task: TaskInfo) -> tuple[str, str]:
+    """Return why the project can have no cascade, in words and as a code; two empty texts if it can."""
+    if task.kind != "label":
+        return messages.say("cascade_needs_labels"), "no_labels"
+    if project.graders[0].type == "judge":
+        return messages.say("cascade_not_judged"), "judge"
+    prices = [price_for(project.models[name]) for name in project.answering if project.may_serve(name)]
+    if not any(price is not None and not price.free for price in prices):
+        return messages.say("cascade_needs_price"), "no_dearer_model"
+    return "", ""

@@ -4,13 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.constraints import violation
-from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
+from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
@@ -18,6 +19,7 @@ from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.calibrated import calibration_of
+from tuneworthy.ladder.cascade import is_sent, large_of
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
@@ -117,7 +119,7 @@ async def measure_on_test(
     if session.judging:
         await session.judging.learn(test, traces)
     limits, model = session.project.constraints, session.models[variant.model]
-    latency = await measure_latency(session.runner, variant, model, [*dev, *test], limits=limits)
+    latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
     usd_per_1k = means["usd_per_1k"]
     trial = Measurement(
@@ -177,6 +179,21 @@ async def measure_on_test(
     ), trial
 
 
+async def _time(session: Session, variant: Variant, cases: Sequence[Case]) -> Latency:
+    """Return the times of single calls; of a cascade, case by case, those of the parts that answer the case."""
+    model = session.models[variant.model]
+    latency = await time_calls(session.runner, large_of(variant), model, cases)
+    if variant.cascade is None:
+        return latency
+    cascade, large = variant.cascade, latency.seconds
+    first = (await _time(session, cascade.first, cases)).seconds
+    sent = {trace.case_id for trace in await session.ask(cascade.first, cases) if is_sent(cascade, trace)}
+    return Latency({
+        case: seconds + (large[case] if case in sent else 0.0)
+        for case, seconds in first.items() if case in large or case not in sent
+    })  # fmt: skip
+
+
 async def decide(
     session: Session, best: Measurement, highest: Measurement, trial: Measurement, alpha: float | None
 ) -> tuple[PairedResult, Adoption]:
@@ -203,7 +220,8 @@ async def decide(
         unscored_share=max(best.unscored, trial.unscored) / len(trial.num),
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
-        time_ratio=trial.latency.ratio_to(best.latency),
+        # A cascade is there to save money: its times are put together from those of its parts.
+        time_ratio=None if trial.variant.cascade else trial.latency.ratio_to(best.latency),
         loses_target=_meets(session, best) and not _meets(session, trial),
         violated=trial.violated,
         unvalidated=unvalidated,

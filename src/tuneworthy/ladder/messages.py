@@ -121,6 +121,15 @@ say = Catalogue(
         "classical": "no language model",
         "classical_compared": "no language model; against the best language model variant: {reason}",
         "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
+        # Rung cascade
+        "cascade_needs_labels": "a cascade needs a task whose answers are labels",
+        "cascade_not_judged": "a judge scores the answers, and a cascade needs a grader that compares labels",
+        "cascade_needs_price": "no model that may serve has a price, so a cascade saves nothing",
+        "no_dearer_model": "no language model with a price was measured on dev and test",
+        "no_confidence": "no variant answered all dev cases with probabilities, so nothing says when it is sure",
+        "same_model": "the only variants with probabilities use the model of {name}",
+        "no_cheaper_part": "no variant with probabilities costs less than {name}",
+        "no_threshold": "no threshold keeps the score of {name} on the {n} dev cases",
         # Rung prompt
         "own_prompt": "{model} is your own pipeline, which has its own prompt",
         "not_optimised": "the prompt is not optimised: {why}",
@@ -397,6 +406,8 @@ say = Catalogue(
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
         # export variant
         "no_prompt": "{name} is a classical baseline, which has no prompt to export.",
+        "two_parts": "{name} is a cascade: a cheap variant and a large one.",
+        "export_cascade": "Run `tuneworthy export router`, or name the rung of one part.",
         "export_classical": "Run `tuneworthy export classifier`.",
         "export_ranked": (
             "Nothing is generated. The answer is the label in `variant.json` whose tokens have the highest sum of "
@@ -408,16 +419,16 @@ say = Catalogue(
         ),
         "no_documents_to_search": "The project in {root} has no documents to search.",
         # export router
-        "router_needs_model": (
-            "A router cannot be built on {name}: it needs a variant that calls a model and no judge scores."
-        ),
-        "router_needs_model_hint": "Name the rung of such a variant, such as `model`.",
-        "router_hint": "Deploy {name} alone, or add rows to [examples] and run `tuneworthy run`.",
-        "no_shares": "{name} returns no probabilities, so a router cannot measure its confidence.",
-        "no_threshold": "Nothing was written, because no threshold keeps the score of {name} on the {n} dev cases.",
-        "router_worse": (
-            "Nothing was written, because the router is not shown to be non-inferior to {name}: the difference is "
-            "{delta:+.1f} points (lower bound {lower:+.1f}, margin {margin:.1f}, n = {n})."
+        "no_cascade": "The last run measured no cascade: {why}.",
+        "not_in_run": "its rung was not run",
+        "no_cascade_hint": "Add the rung `cascade` to ladder.rungs if it is not there, and run `tuneworthy run`.",
+        "router_not_adopted": "Nothing was written, because the cascade was not adopted: {why}.",
+        "router_hint": "Deploy the large model alone, or add rows to [examples] and run `tuneworthy run`.",
+        "first_not_exported": "{name} is a language model, and a router runs only a classifier without this tool.",
+        "router_fails": "The exported router does not run, so nothing was written: {fault}.",
+        "router_differs": (
+            "Nothing was written, because the router's answers differ from the run on {n} of {of} test cases, the "
+            "first of them {case}."
         ),
         # export classifier
         "no_classical_winner": "The last run has no classical baseline that was compared on test.",

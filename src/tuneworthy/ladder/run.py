@@ -19,6 +19,7 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
 from tuneworthy.ladder.calibrated import calibration_of
+from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.comparisons import (
     comparison_id,
@@ -183,10 +184,12 @@ class LadderRun:
     Attributes:
         current: The rung that is running.
         records: Of the rungs that were run, in their order.
+        tried: The candidates of all of them.
         best: What the next rung builds on.
         leader: The best language-model variant so far; an ineligible one only until an eligible one was tested.
         highest: The highest-scoring one ever adopted.
         classical: The classical baseline.
+        cascade: The cascade, once it was compared: nothing is built on it, but it may be the best.
         classical_leads: Whether it is ahead of today's variant on dev, so that it is compared with the best.
         trials: What was measured on test, by rung.
         balance: The most frequent label.
@@ -200,10 +203,12 @@ class LadderRun:
         self.current = ""
         self.records: dict[str, RungRecord] = {}
         self.variants: dict[str, Variant] = {}
+        self.tried: list[Variant] = []
         self.best: Variant | None = None
         self.leader: Measurement | None = None
         self.highest: Measurement | None = None
         self.classical: Measurement | None = None
+        self.cascade: Measurement | None = None
         self.classical_leads = False
         self.trials: dict[str, Measurement] = {}
         self.balance = None if quick else balance_of(session)
@@ -254,15 +259,28 @@ class LadderRun:
             )
         session = self.session
         rung = RUNGS.get(name, session.project.root)()
-        view = view_of(session, self.best, self.dev, searched=session.split.explore and not self.quick)
+        view = view_of(
+            session,
+            self.best,
+            self.dev,
+            searched=session.split.explore and not self.quick,
+            tried=self.tried,
+            measured=self._measured(),
+        )
         proposal = await rung.propose(view)
-        found = await rung.search(session, view) if proposal.candidates else SearchResult()
+        found = SearchResult() if proposal.skipped else await rung.search(session, view)
         candidates = _distinct([*proposal.candidates, *found.candidates])
+        self.tried.extend(candidates)
         unavailable = await self._unavailable(candidates)
         candidates = [variant for variant in candidates if variant.model not in unavailable]
         notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable.values()]
         if not candidates:
-            return _nothing_to_try(name, proposal, list(unavailable.values()), notes)
+            skipped = replace(
+                proposal,
+                skipped=proposal.skipped or found.skipped,
+                skip_code=proposal.skip_code or found.skip_code,
+            )
+            return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
         raced = await self._explore(candidates, unseen)
         winner = raced.winner if raced else candidates[0]
@@ -335,7 +353,7 @@ class LadderRun:
         """Return what became of candidates on dev, with what their probabilities are worth there."""
         by_id = {variant.id: variant for variant in variants}
         return [
-            replace(row, calibration=calibration_of(self.session.runner.stored(by_id[row.variant], cases), cases))
+            replace(row, calibration=calibration_of(self.session.stored(by_id[row.variant], cases), cases))
             for row in rows
             for cases in [raced[: row.n]]
         ]
@@ -417,7 +435,11 @@ class LadderRun:
             return _reference(record, messages.say("today"))
         gain, decision = await self._decide(best, trial, leads=await self._leads(trial, best.variant, unseen))
         record = with_decision(record, best.variant, gain, decision)
-        if decision.status is RungStatus.ADOPTED:
+        if name == CASCADE:
+            self.cascade = trial
+            if decision.status is RungStatus.ADOPTED and self.highest and trial.score > self.highest.score:
+                self.highest = trial
+        elif decision.status is RungStatus.ADOPTED:
             self._lead(trial)
         elif _takes_over(best, trial):
             self._lead(trial)
@@ -462,11 +484,22 @@ class LadderRun:
 
     def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared."""
-        best, classical = self.leader, self.classical
-        if best and classical and self.records["classical"].compared_to and not classical.violated:
-            wins = self.records["classical"].reason_code in {"better", "cheaper"}
-            best = classical if wins or _takes_over(best, classical) else best
+        best = leader = self.leader
+        for other in (self.cascade, self.classical):
+            row = self.records.get(other.rung) if other else None
+            if leader and other and row and row.compared_to and not other.violated:
+                wins = row.reason_code in {"better", "cheaper"} and (other.rung, leader.rung) != (CASCADE, "fine_tune")
+                best = other if wins or _takes_over(leader, other) else best
         return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
+
+    def _measured(self) -> list[Variant]:
+        """Return the language-model variants that were measured on test and may serve."""
+        may_serve = self.session.project.may_serve
+        return [
+            one.variant
+            for one in self.trials.values()
+            if one.rung not in {"classical", TEACHER, "fine_tune"} and may_serve(one.variant.model)
+        ]
 
     def _classical_wins(self) -> str:
         """Return a sentence if the classical baseline is shown to be better than the best adopted variant, else ""."""

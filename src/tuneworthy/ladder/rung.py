@@ -35,6 +35,8 @@ class View:
         library: The project's documents, or None.
         dev: The dev cases in the order of the race; empty in an estimate.
         searched: Whether models may be asked to find candidates: in a whole run, and where dev is large enough.
+        tried: The candidates of the rungs before.
+        measured: Those of them that were measured on test with a language model and may serve.
     """
 
     project: Project
@@ -47,6 +49,8 @@ class View:
     library: DocumentLibrary | None = None
     dev: Sequence[Case] = ()
     searched: bool = False
+    tried: Sequence[Variant] = ()
+    measured: Sequence[Variant] = ()
 
     @property
     def incumbent(self) -> Variant:
@@ -55,7 +59,15 @@ class View:
         return self.best
 
 
-def view_of(session: Session, best: Variant | None, dev: Sequence[Case] = (), *, searched: bool = False) -> View:
+def view_of(
+    session: Session,
+    best: Variant | None,
+    dev: Sequence[Case] = (),
+    *,
+    searched: bool = False,
+    tried: Sequence[Variant] = (),
+    measured: Sequence[Variant] = (),
+) -> View:
     """Return the view of an opened project."""
     return View(
         project=session.project,
@@ -68,6 +80,8 @@ def view_of(session: Session, best: Variant | None, dev: Sequence[Case] = (), *,
         library=session.library,
         dev=dev,
         searched=searched,
+        tried=tried,
+        measured=measured,
     )
 
 
@@ -104,12 +118,15 @@ class SearchResult:
         made_from: Ids of the dev cases that they were made from: no race uses these.
         detail: How they were found.
         notes: What was not done, and why.
+        skipped: Why there is nothing to try ("" if there is something), like `skip_code` as in a proposal.
     """
 
     candidates: Sequence[Variant] = ()
     made_from: frozenset[str] = frozenset()
     detail: Detail | None = None
     notes: Sequence[str] = ()
+    skipped: str = ""
+    skip_code: str = ""
 
 
 class Rung(ABC):

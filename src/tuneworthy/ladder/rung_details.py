@@ -275,4 +275,26 @@ class TunedDetail:
     regressions: Sequence[RegressionResult] = ()
 
 
-Detail = PromptDetail | RetrievalDetail | ModelDetail | TunedDetail
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeDetail:
+    """What the rung `cascade` measured beside its score.
+
+    Attributes:
+        first: Name of the variant that answers where it is sure.
+        large: Id of the variant that answers elsewhere.
+        threshold: Probability from which the first one is sure; chosen on dev.
+        sent_dev: Share of dev that is sent on.
+        sent: Share of test likewise.
+        first_tokens: Mean tokens of prompt and answer of the first variant; None where they are not reported.
+    """
+
+    kind: Literal["cascade"] = "cascade"
+    first: str
+    large: str
+    threshold: float
+    sent_dev: float
+    sent: float
+    first_tokens: tuple[float, float] | None = None
+
+
+Detail = PromptDetail | RetrievalDetail | ModelDetail | TunedDetail | CascadeDetail

@@ -24,6 +24,7 @@ from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.cascade import is_sent, joined, large_of
 from tuneworthy.ladder.classical_models import add_classical_models
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.reveal import reveal_note
@@ -202,7 +203,7 @@ class Session:
     async def ask(
         self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, logprobs: int | None = None
     ) -> list[Trace]:
-        """Return the traces of `cases`, each case's repeats together.
+        """Return the traces of `cases`, each case's repeats together; those of a cascade come from its two parts.
 
         Args:
             variant: What is asked.
@@ -213,6 +214,13 @@ class Session:
         Raises:
             UserError: `[models]` names another model now than the one that the variant was measured with.
         """
+        if variant.cascade is not None:
+            own = await self.ask(variant.cascade.first, cases)
+            sent = {trace.case_id for trace in own if is_sent(variant.cascade, trace)}
+            rest = [case for case in cases if case.id in sent]
+            return joined(
+                variant, own, await self.ask(large_of(variant), rest, repeats=repeats, logprobs=logprobs), repeats
+            )
         model = self.models[variant.model]
         if canonical(dict(variant.model_identity)) != model.identity:
             raise UserError(
@@ -220,6 +228,13 @@ class Session:
                 hint=messages.say("model_changed_hint"),
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
+
+    def stored(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
+        """Return the traces of `ask` that are stored, in its order; asks nothing."""
+        if variant.cascade is None:
+            return self.runner.stored(variant, cases, repeats=range(repeats))
+        own = self.stored(variant.cascade.first, cases)
+        return joined(variant, own, self.stored(large_of(variant), cases, repeats=repeats), repeats)
 
     async def score(
         self, traces: Sequence[Trace], cases: Sequence[Case], *, grader: Grader | None = None

@@ -45,7 +45,9 @@ def _lead(record: RunRecord, rung: RungRecord) -> bool:
 
 
 def _option(record: RunRecord, rung: RungRecord, traffic: float | None) -> Option:
-    kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", "fine_tune": "tuned"}
+    kinds: dict[str, OptionKind] = {
+        "baseline": "today", "classical": "classical", "cascade": "cascade", "fine_tune": "tuned",
+    }  # fmt: skip
     shown = rung.candidates[0] if record.quick and rung.candidates else rung
     usd = rung.usd_per_1k
     target = None

@@ -399,6 +399,7 @@ STEP_NAMES: Final[Mapping[str, str]] = {
     "model": "A different model",
     "few_shot": "A few-shot prompt",
     "decoding": "A variant with different sampling settings",
+    "cascade": "A cascade",
     "fine_tune": "A fine-tuned model",
 }
 

@@ -418,6 +418,7 @@ def options_table(options: Sequence[Option]) -> Table:
         Column("once", "$ once"),
         Column("p50", "p50 ms"),
         Column("p95", "p95 ms"),
+        Column("sent", "sent on"),
         Column("needs", "needs, limits", "text"),
     ]
     return Table("All options", columns, [_option_row(option) for option in options]).filled()
@@ -437,6 +438,7 @@ def _option_row(option: Option) -> list[str]:
         *(numbers.dollars(usd).removeprefix("$") for usd in money),
         numbers.milliseconds(option.latency_p50_ms),
         numbers.milliseconds(option.latency_p95_ms),
+        numbers.NONE if option.share_sent is None else numbers.percent(option.share_sent),
         clean(join_sentences(option.violates, option.needs, *option.notes), 0).replace("`", ""),
     ]
 

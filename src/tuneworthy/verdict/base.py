@@ -19,7 +19,7 @@ TUNED: Final = "fine_tune"
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
-OptionKind = Literal["today", "variant", "classical", "tuned", "fine_tune"]
+OptionKind = Literal["today", "variant", "classical", "cascade", "tuned", "fine_tune"]
 ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
 ReasonStatus = Literal["measured", "refuted", "unknown"]
 Method = Literal["sft", "preference", "rl", "distil", "classifier"]
@@ -228,6 +228,7 @@ class Option:
         usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
         running: The same at any traffic; None if nothing is known of it.
         one_off_usd: Once, before it can run.
+        share_sent: Of a cascade: share of the test cases that it sends on to the large model; None for all others.
         needs: What is missing before it can run tomorrow; "" if nothing is.
         notes: What marks it, such as a constant answer.
     """
@@ -249,6 +250,7 @@ class Option:
     latency_p95_ms: float | None = None
     latency_p95_ci: tuple[float, float | None] | None = None
     one_off_usd: float | None = None
+    share_sent: float | None = None
     needs: str = ""
     notes: Sequence[str] = ()
 

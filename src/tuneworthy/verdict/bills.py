@@ -7,6 +7,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import Project
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.providers.prices import Price, price_for
 from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.serving import RunningCost, server_for, upkeep_usd
@@ -24,7 +25,8 @@ class Bill:
         usd_per_1k: A thousand answers as they were measured; None if the price is not known.
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
         price: Of the model, for cache and batch; None if it is free or not known.
-        own_server: Whether the model runs on a server of one's own.
+        own_server: Whether the model runs on a server of one's own; of a cascade, its first part.
+        server_tokens: Of an answer of that server, where they are others.
         tuned: Whether it was trained here, so that it needs upkeep.
     """
 
@@ -34,6 +36,7 @@ class Bill:
     output_tokens: float | None = None
     price: Price | None = None
     own_server: bool = False
+    server_tokens: tuple[float, float] | None = None
     tuned: bool = False
 
     @property
@@ -59,7 +62,7 @@ class Bill:
         """Return what the option costs to run."""
         return RunningCost(
             usd_per_1k=self.usd_with(settings),
-            server=server_for(settings, self.tokens) if self.own_server else None,
+            server=server_for(settings, self.server_tokens or self.tokens) if self.own_server else None,
             upkeep_usd=upkeep_usd(settings) if self.tuned else 0.0,
         )
 
@@ -71,13 +74,17 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
         variant = record.variant_of(row)
         if row.score is None or variant is None:
             continue
+        price = price_for(project.models[variant.model]) if variant.model in project.models else None
+        first = variant.cascade.first.model if variant.cascade else ""
+        charged = price_for(project.models[first]) if first in project.models else None
         bills[row.rung] = Bill(
             name=row.name or "",
             usd_per_1k=known_usd(row, variant.model, project),
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens,
-            price=price_for(project.models[variant.model]) if variant.model in project.models else None,
-            own_server=_is_served(project, variant.model, tuned=row.rung == TUNED),
+            price=price if charged is None or charged.free else None,  # two prices: as it was measured
+            own_server=_is_served(project, first or variant.model, tuned=row.rung == TUNED),
+            server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,
             tuned=row.rung == TUNED,
         )
     return bills
@@ -113,7 +120,7 @@ def smallest_usd(project: Project, record: RunRecord) -> float | None:
         known_usd(row, variant.model, project)
         for row in record.rungs
         if (variant := record.variant_of(row))
-        if not variant.model.startswith(PREFIX) and row.score is not None
+        if not variant.model.startswith(PREFIX) and variant.cascade is None and row.score is not None
     ]
     models = record.rung("model")
     costs += [1000 * one.cost_usd / one.n for one in (models.candidates if models else ()) if one.n]

@@ -27,7 +27,7 @@ from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
 from tuneworthy.verdict.options import open_latency, options_of, shown_better, training_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
-from tuneworthy.verdict.recommendation import is_saving
+from tuneworthy.verdict.recommendation import PROVEN, is_saving
 from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
 from tuneworthy.verdict.training_method import method_of
 from tuneworthy.verdict.training_reasons import reasons_of
@@ -268,7 +268,7 @@ def _open_sentence(
 
 def _open_latency(evidence: Evidence, facts: DecisionFacts, kind: FactKind, subject: str) -> str:
     """Name the option whose latency leaves the limit open: the subject, or the fastest that could be trained."""
-    options = [one for one in facts.options if one.option == subject or (kind == "distil" and one.kind != "classical")]
+    options = [one for one in facts.options if one.option == subject or (kind == "distil" and one.kind not in PROVEN)]
     for one in sorted(options, key=lambda one: one.latency_p95_ms or 0.0):
         if why := open_latency(evidence.limits, one.latency_p95_ms, one.latency_p95_ci):
             return messages.say("limit_open", name=one.option, why=why)

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from scipy.special import bdtrc
 
+from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats import clopper_pearson
@@ -254,11 +255,13 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
 def best_language_model(record: RunRecord) -> Variant | None:
     """Return the best language-model variant of a stored run: what the probes look at; None without one.
 
-    Where the classical baseline is best, that is the variant it was compared with; of a quick run, the best on dev.
+    Where the classical baseline or a cascade is best, that is what it was compared with. Of a quick run, the best on
+    dev.
     """
-    best, classical = record.best, record.rung("classical")
-    if best and best.rung == "classical" and classical:
-        return record.variants.get(classical.compared_to or "")
+    best = record.best
+    row = record.rung(best.rung) if best and best.rung in {"classical", CASCADE} else None
+    if row is not None:
+        return record.variants.get(row.compared_to or "")
     if best:
         return record.variants.get(best.variant)
     explored = [row for row in record.rungs if row.rung != "classical" and row.variant and row.candidates]

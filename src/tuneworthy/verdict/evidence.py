@@ -9,7 +9,7 @@ from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
 from tuneworthy.ladder.record import BestVariant, Interval, LabelBalance, RungDifference, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import RetrievalDetail
+from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail
 from tuneworthy.stats import lower_bound, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
@@ -44,6 +44,7 @@ class RungEvidence:
         no_worse: Whether it is non-inferior to the best that was measured; known of the classical baseline.
         supposed: Whether it is an assumption (`what_if`) and was not measured.
         unscored: Those that `score` leaves out as they could not be scored.
+        share_sent: Share of test that a cascade sends on to its large model; None for all others.
         violated: The constraint that the variant breaks, in words; "" if none.
         compared_to: The best language-model variant before it.
         delta: Paired difference to that, with its interval.
@@ -72,6 +73,7 @@ class RungEvidence:
     latency_p95_ms: float | None = None
     latency_p95_ci: tuple[float, float | None] | None = None
     usd_per_1k: float | None = None
+    share_sent: float | None = None
     violated: str = ""
     compared_to: str | None = None
     delta: float | None = None
@@ -435,6 +437,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         latency_p95_ms=row.latency_p95_ms,
         latency_p95_ci=row.latency_p95_ci,
         usd_per_1k=known_usd(row, name, project),
+        share_sent=row.detail.sent if isinstance(row.detail, CascadeDetail) else None,
         violated=row.violated
         or constraints.violation(
             project.constraints,

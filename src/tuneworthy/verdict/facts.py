@@ -13,7 +13,7 @@ from tuneworthy.verdict.base import GateResult, Option
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import measured_options, tuned_score
-from tuneworthy.verdict.recommendation import is_saving, rank, recommend
+from tuneworthy.verdict.recommendation import PROVEN, is_saving, rank, recommend
 
 FactKind = Literal[
     "sound", "meets", "eligible", "as_good", "could_meet", "could_teach", "cost", "distil", "lever", "pays"
@@ -38,11 +38,11 @@ class DecisionFacts:
     """What is known of a project before training.
 
     Kinds of facts: `sound` (a gate that any answer needs); of an option `meets` the target, `eligible` by the
-    constraints, `as_good` (the classical baseline is non-inferior to the best), `cost` (a smaller model, tuned, would
-    save more than it costs) and `distil` (a smaller model would keep the constraint that it breaks); of a rung that was
-    not compared `could_meet` (of `retrieval` also where documents may be missing); of a class of failures `lever`
-    (something else fixes most of them); `pays` (training pays). `could_teach` of the rung `model`, where no other model
-    is named: one that a constraint bars from serving may meet the target.
+    constraints, `as_good` (the classical baseline is non-inferior to the best; the cascade was adopted), `cost` (a
+    smaller model, tuned, would save more than it costs) and `distil` (a smaller model would keep the constraint that it
+    breaks); of a rung that was not compared `could_meet` (of `retrieval` also where documents may be missing); of a
+    class of failures `lever` (something else fixes most of them); `pays` (training pays). `could_teach` of the rung
+    `model`, where no other model is named: one that a constraint bars from serving may meet the target.
 
     Attributes:
         values: None where a fact is unknown.
@@ -176,6 +176,8 @@ def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -
         values[("as_good", option.option)] = row is not None and row.no_worse
     elif option.kind == "classical":
         values[("as_good", option.option)] = True
+    elif option.kind == "cascade":
+        values[("as_good", option.option)] = evidence.rungs[option.rung].status == "adopted"
     if option.eligible is not True:
         values[("distil", option.option)] = _can_distil(evidence, option, measured)
     return values
@@ -188,7 +190,7 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
         return not limits.data_stays
     if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
         fast = any(
-            other.kind != "classical"
+            other.kind not in PROVEN
             and other.eligible
             and keeps_p95(limits, other.latency_p95_ms, other.latency_p95_ci)
             for other in measured

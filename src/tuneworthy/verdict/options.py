@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
+from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, EconomicsResult, Option, OptionKind
@@ -48,7 +49,7 @@ def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None
 
 
 def _needs(rung: RungEvidence) -> str:
-    return messages.say("needs_export") if rung.rung == "classical" else ""
+    return {"classical": messages.say("needs_export"), CASCADE: messages.say("needs_router")}.get(rung.rung, "")
 
 
 def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
@@ -57,7 +58,7 @@ def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
 
 def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
     running, traffic = evidence.bill(rung).running(evidence.economics), evidence.economics.requests_per_month
-    kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", TUNED: "tuned"}
+    kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", CASCADE: "cascade", TUNED: "tuned"}
     return Option(
         option=rung.name,
         rung=rung.rung,
@@ -76,6 +77,7 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
         one_off_usd=0.0,
+        share_sent=rung.share_sent,
         needs=_needs(rung),
         notes=_notes(evidence, rung),
     )

@@ -8,6 +8,8 @@ from tuneworthy.verdict.base import Option
 
 # An option must be this much cheaper or faster than today's to displace it where today's meets the target.
 SAVING: Final = 0.8
+# Kinds that run only where they are shown to be as good, and for a cascade to save, or where nothing else will do.
+PROVEN: Final = frozenset({"classical", "cascade"})
 # Latencies are compared in steps of so many milliseconds: what is below is noise of the measurement.
 STEP_MS: Final = 25.0
 
@@ -39,23 +41,24 @@ def recommend(
     """Return the option that meets the target and should run; None if none meets it.
 
     Today's option if it meets the target and nothing that meets it is a saving; then the cheapest saving; else the
-    cheapest that meets it. The classical baseline only if it is as good as the best that was measured, or nothing else
-    meets the target.
+    cheapest that meets it. The classical baseline only if it is as good as the best that was measured, a cascade only
+    if it was adopted, or nothing else meets the target.
 
     Args:
         ranked: From `rank`.
         works: Whether an option may serve and meets the target; asked only as far as it matters.
-        as_good: Whether the classical baseline is non-inferior to the best.
+        as_good: Whether the classical baseline is non-inferior to the best, or a cascade was adopted.
     """
     working = (option for option in ranked if works(option))
-    cheapest = next(working, None)
-    if cheapest is not None and cheapest.kind == "classical" and not as_good(cheapest):
-        cheapest = next(working, cheapest)
+    cheapest = first = next(working, None)
+    while cheapest is not None and cheapest.kind in PROVEN and not as_good(cheapest):
+        cheapest = next(working, None)
+    cheapest = cheapest or first
     today = next((option for option in ranked if option.kind == "today"), None)
     if cheapest is None or today is None or today is cheapest or is_saving(cheapest, today) or not works(today):
         return cheapest
     savings = (option for option in ranked if is_saving(option, today) and works(option))
-    return next((option for option in savings if option.kind != "classical" or as_good(option)), today)
+    return next((option for option in savings if option.kind not in PROVEN or as_good(option)), today)
 
 
 def _usd(option: Option) -> float:

@@ -127,7 +127,7 @@ def take_home(option: Option | None) -> NextAction:
     if option is None or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(command="", why=messages.say("keep", name=name))
-    export = "classifier" if option.kind == "classical" else f"variant {option.rung}"
+    export = {"classical": "classifier", "cascade": "router"}.get(option.kind, f"variant {option.rung}")
     return NextAction(command=f"tuneworthy export {export}", why=messages.say("take_home", name=option.option))
 
 

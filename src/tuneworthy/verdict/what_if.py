@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from tuneworthy.errors import UserError, join_sentences
+from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, NextAction, Option, Verdict
@@ -71,7 +72,11 @@ def _large_model(evidence: Evidence) -> Option:
 
 def _open_model(evidence: Evidence) -> Evidence:
     """An open model on a server of one's own scores what the best model scores that is paid by the answer."""
-    paid = [one for one in evidence.upstream.values() if one.tested and (one.hosted or one.usd_per_1k)]
+    paid = [
+        one
+        for one in evidence.upstream.values()
+        if one.tested and one.rung != CASCADE and (one.hosted or one.usd_per_1k)
+    ]
     if not paid:
         raise UserError(messages.say("no_api"), hint=messages.say("choose_assumption"))
     api = max(paid, key=lambda one: one.score or 0.0)

@@ -163,7 +163,7 @@ class StoredAnswers:
         project, split = self.session.project, self.session.split
         tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
         names = [self._rung(name) for name in rungs] or tested
-        traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
+        traces = [trace for name in names for trace in self.session.stored(self._variant(name), split.test)]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError(messages.say("no_test_answers"), hint=messages.say("run_without_quick"))
@@ -218,7 +218,7 @@ class StoredAnswers:
         row = self.record.rung(rung)
         assert row is not None
         variant = self._variant(rung)
-        traces = self.session.runner.stored(variant, cases, repeats=range(row.repeats))
+        traces = self.session.stored(variant, cases, repeats=row.repeats)
         _, _, scores = asyncio.run(self.session.score(traces, cases))
         return [
             StoredAnswer(

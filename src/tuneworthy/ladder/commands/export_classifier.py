@@ -24,7 +24,7 @@ from tuneworthy.classical.runtime import fill_template
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import DECISION, LEAST, ClassicalProvider
-from tuneworthy.ladder.record import RungRecord, read_record
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.prompts.templates import chat, plain_pieces
@@ -111,20 +111,41 @@ async def export_classifier(session: Session, folder: Path) -> ClassifierExport:
         UserError: There is no finished run, no classical winner in it, or one that cannot be exported.
         GateFailed: The exported classifier answers a case otherwise than it was measured.
     """
+    rung = finished_run(session).rung(RUNG)
+    if rung is None or rung.variant is None:
+        raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
+    return await write_classifier(session, resolve(session, rung.variant), rung, folder)
+
+
+def finished_run(session: Session) -> RunRecord:
+    """Return the record of the latest run.
+
+    Raises:
+        UserError: There was no run yet, or it stopped before its end.
+    """
     last = read_record(session.folder)
     if last is None:
         raise UserError(messages.say("no_run_yet", root=session.project.root), hint=messages.say("run_ladder"))
     if last.partial:
         why = messages.say("partial_answers", reason=last.partial)
         raise UserError(why, hint=messages.say("run_ladder_again"))
-    rung = next((rung for rung in last.rungs if rung.rung == RUNG and rung.variant), None)
-    if rung is None:
-        raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
-    variant = resolve(session, str(rung.variant))
-    provider = session.models[variant.model].provider
-    assert isinstance(provider, ClassicalProvider)
-    model = await provider.fitted()
-    template, measured = await _measured(session, variant, provider, model)
+    return last
+
+
+async def write_classifier(session: Session, variant: Variant, rung: RungRecord, folder: Path) -> ClassifierExport:
+    """Write a classical baseline into `folder`, after it was checked.
+
+    Args:
+        session: The opened project.
+        variant: Of the baseline.
+        rung: What measured it, alone or as a part.
+        folder: Made if it is not there.
+
+    Raises:
+        UserError: It cannot be exported.
+        GateFailed: The exported classifier answers a case otherwise than it was measured.
+    """
+    template, measured, model = await measured_answers(session, variant)
     files = standalone_files(model, template)
     with TemporaryDirectory(dir=session.folder.path) as name:
         for file, content in files.items():
@@ -179,13 +200,16 @@ def _readme(
     ).encode()  # fmt: skip
 
 
-async def _measured(
-    session: Session, variant: Variant, provider: ClassicalProvider, model: ClassicalModel
-) -> tuple[Sequence[str], list[MeasuredAnswer]]:
-    """Return the template that all cases fill in, and what was answered to each case.
+async def measured_answers(
+    session: Session, variant: Variant
+) -> tuple[Sequence[str], list[MeasuredAnswer], ClassicalModel]:
+    """Return the template that all cases fill in, what was answered to each case, and the fitted baseline.
 
     Of dev cases that the model learnt from, what was measured came from other models: this one is asked.
     """
+    provider = session.models[variant.model].provider
+    assert isinstance(provider, ClassicalProvider)
+    model = await provider.fitted()
     split, pieces = session.split, plain_pieces(variant.user)
     cases = [*split.test, *split.dev]
     questions = {case.id: str(chat(variant, case, ())[-1].get("content") or "") for case in cases}
@@ -205,7 +229,7 @@ async def _measured(
         labels = model.labels if isinstance(model, ProbabilisticModel) else ()
         values = [logprobs[label] for label in labels] if logprobs else None
         rows.append(MeasuredAnswer(case.id, case.id in test, filled, text, expected, values))
-    return pieces, rows
+    return pieces, rows, model
 
 
 def _fills(pieces: Sequence[str], text: str | Mapping[str, Any]) -> str | None:
@@ -225,7 +249,7 @@ def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
         (Path(work) / "cases.json").write_bytes(orjson.dumps([[row.filled, row.text] for row in measured]))
         packages = str(Path(np.__file__).parent.parent)
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", CHECK, str(folder), packages, work],
+            [sys.executable, "-I", "-S", "-B", "-c", CHECK, str(folder), packages, work],
             capture_output=True, text=True, check=False, env=child_environment(),
         )  # fmt: skip
         if done.returncode:

@@ -1,30 +1,34 @@
-"""A router: the classical winner answers where it is sure, and a large model elsewhere.
+"""The measured cascade as a router: a folder that answers without this package, and a configuration for LiteLLM.
 
-Invariants: the threshold is chosen on dev alone; the router is compared with the large model on test once, and nothing
-is written unless it is non-inferior.
+Invariant: nothing is written unless the cascade was adopted, and the router gives the measured answer to every test
+case.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import exp, isfinite
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+import orjson
 
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.commands.export_classifier import RUNG, export_classifier
+from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
+from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.commands.export_classifier import finished_run, measured_answers, write_classifier
 from tuneworthy.ladder.commands.export_variant import export_variant
-from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.measurement import repeats_of
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.stats.paired import PairedResult, compare, non_inferior
 from tuneworthy.store import write_atomic
-from tuneworthy.types import MOST_UNSCORED, Case, Variant
+from tuneworthy.trust import child_environment
+from tuneworthy.types import RungStatus, Variant
 
 ROUTER: Final = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
@@ -34,149 +38,194 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "classifier"))
 
-from classifier import probabilities
+from classifier import MODEL, STATE, fill_template
 
 # Probability of its answer from which the classifier is sure.
 THRESHOLD = {threshold!r}
 
 
-def sure_answer(text: str) -> str | None:
-    """Return the answer of the classifier; None where it is not sure."""
-    shares = probabilities(text)
+def sure_answer(text: str, *, filled: bool = False) -> str | None:
+    """Return the answer of the classifier; None where it is not sure. `filled`: `text` is the whole prompt."""
+    shares = MODEL.probabilities(text if filled else fill_template(STATE["template"], text))
     label = max(shares, key=shares.__getitem__)
     return label if shares[label] >= THRESHOLD else None
 
 
-def answer(text: str, ask: Callable[[str], str]) -> str:
+def answer(text: str, ask: Callable[[str], str], *, filled: bool = False) -> str:
     """Return the answer; `ask` asks the large model, as `ask` of `large/client.py` does."""
-    label = sure_answer(text)
+    label = sure_answer(text, filled=filled)
     return ask(text) if label is None else label
 '''
+# LiteLLM routes by model, cost or load, not by how sure a model is: a custom provider asks the router.
+LITELLM: Final = {
+    "litellm_config.yaml": """# Start it in this folder: litellm --config litellm_config.yaml
+model_list:
+  - model_name: cascade
+    litellm_params:
+      model: tuneworthy/cascade
+litellm_settings:
+  custom_provider_map:
+    - provider: tuneworthy
+      custom_handler: litellm_handler.cascade
+""",
+    "litellm_handler.py": '''"""The router as a provider of LiteLLM. It needs litellm[proxy], numpy and openai."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import litellm
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import router
+from large import client
+
+
+class Cascade(litellm.CustomLLM):
+    """Answers the last message; it does not stream."""
+
+    def completion(self, *args: Any, **kwargs: Any) -> litellm.ModelResponse:
+        """Return the answer of the classifier where it is sure, else that of the large model."""
+        response = kwargs["model_response"]
+        response.choices[0].message.content = router.answer(kwargs["messages"][-1]["content"], client.ask)
+        return response
+
+    async def acompletion(self, *args: Any, **kwargs: Any) -> litellm.ModelResponse:
+        """Return the same without blocking other requests."""
+        return await asyncio.to_thread(self.completion, *args, **kwargs)
+
+
+cascade = Cascade()
+''',
+}
+# Imports the router where nothing but NumPy can be imported, and answers the cases of a file.
+CHECK: Final = """
+import json, sys
+folder, packages, work = sys.argv[1:]
+allowed = {*sys.stdlib_module_names, "numpy", "classifier", "router"}
+class Closed:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Closed)
+sys.path[:] = [folder, *sys.path, packages]
+import router
+cases = json.load(open(work, encoding="utf-8"))
+print(json.dumps([router.answer(text, lambda _: large, filled=filled) for filled, text, large in cases]))
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterExport:
-    """What was exported, and what it scores and costs on test.
+    """What was exported, as it was measured on test.
 
     Attributes:
+        name: Of the cascade.
         large: Name of the variant that answers where the classifier is not sure.
         threshold: Probability from which the classifier is sure.
         sent: Share of the test cases that the large model answers.
-        paired: The router against the large model.
-        lower: One-sided 95% lower bound of the difference.
-        usd_per_1k: A thousand answers of the router.
+        n_test: Test cases that the router answers as measured.
+        score: Of the cascade, with its 95% interval.
+        usd_per_1k: A thousand answers of the cascade.
         large_usd_per_1k: Of the large model alone.
         paths: The files.
     """
 
+    name: str
     large: str
     threshold: float
     sent: float
-    paired: PairedResult
-    lower: float
-    usd_per_1k: float
-    large_usd_per_1k: float
+    n_test: int
+    score: float | None
+    ci95: tuple[float, float] | None
+    usd_per_1k: float | None
+    large_usd_per_1k: float | None
     paths: Sequence[Path]
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcomes:
-    """Both variants on the same cases, `(n_cases,)` each: NaN where a case could not be scored."""
-
-    sure: NDArray[np.float64]
-    own: NDArray[np.float64]
-    large: NDArray[np.float64]
-    usd: NDArray[np.float64]
-
-
-async def export_router(session: Session, which: str, folder: Path) -> RouterExport:
-    """Choose the threshold, prove the router on test, and write it into `folder`.
+async def export_router(session: Session, folder: Path) -> RouterExport:
+    """Write the cascade of the latest run into `folder`, after it was checked.
 
     Raises:
-        UserError: The classical winner gives no probabilities, or `which` names no variant of a model.
-        GateFailed: No threshold keeps the score on dev, or the router is not shown to be non-inferior on test.
+        UserError: There is no finished run, no cascade in it, or one whose first part is no classifier.
+        GateFailed: The cascade was not adopted, or the router answers a case otherwise than it was measured.
     """
-    last = read_record(session.folder)
-    rung = last.rung(RUNG) if last else None
-    if rung is None or rung.variant is None:
-        raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
-    classical, large = resolve(session, RUNG), resolve(session, which)
-    if classical.model == large.model or session.judging:
-        raise UserError(
-            messages.say("router_needs_model", name=large.name), hint=messages.say("router_needs_model_hint")
-        )
-    hint = messages.say("router_hint", name=large.name)
-    dev = await _outcomes(session, classical, large, session.split.dev)
-    threshold = choose_threshold(dev.sure, dev.own, dev.large)
-    if not isfinite(threshold):
-        raise GateFailed(messages.say("no_threshold", n=len(dev.sure), name=large.name), hint=hint)
-    test = await _outcomes(session, classical, large, session.split.test)
-    routed = np.where(test.sure >= threshold, test.own, test.large)
-    both = ~(np.isnan(routed) | np.isnan(test.large))
-    identity = {"classical": classical.id, "large": large.id, "threshold": threshold}
-    alpha = take_comparison(session, "compare", large, replace(large, model="router", model_identity=identity))
-    groups, ones = session.groups(session.split.test), np.ones(int(both.sum()))
-    sides = (test.large[both], ones, routed[both], ones)
-    own_groups = None if groups is None else groups[both]
-    paired = compare(*sides, own_groups, alpha=alpha, seed=session.project.split.seed)
-    bound = non_inferior(*sides, own_groups, margin=session.project.task.margin)
-    sent = test.sure < threshold
-    if not bound.holds or (~both).mean() > MOST_UNSCORED:
-        raise GateFailed(
-            messages.say(
-                "router_worse", name=large.name, delta=100 * paired.delta, lower=100 * bound.lower,
-                margin=100 * session.project.task.margin, n=paired.n,
-            ),
-            hint=hint,
-        )  # fmt: skip
-    export = await export_classifier(session, folder / "classifier")
-    paths = [folder / "router.py", *export.paths, *export_variant(session, large, folder / "large")]
-    write_atomic(paths[0], ROUTER.format(threshold=threshold).encode())
+    last = finished_run(session)
+    rung = last.rung(CASCADE)
+    variant = last.variant_of(rung) if rung else None
+    if rung is None or variant is None or variant.cascade is None or not isinstance(rung.detail, CascadeDetail):
+        why = rung.reason.rstrip(".") if rung else messages.say("not_in_run")
+        raise UserError(messages.say("no_cascade", why=why), hint=messages.say("no_cascade_hint"))
+    first, large = variant.cascade.first, large_of(variant)
+    if rung.status is not RungStatus.ADOPTED:
+        why = rung.reason.rstrip(".")
+        raise GateFailed(messages.say("router_not_adopted", why=why), hint=messages.say("router_hint"))
+    if not first.model.startswith(PREFIX):
+        raise UserError(messages.say("first_not_exported", name=first.name), hint=messages.say("router_hint"))
+    with TemporaryDirectory(dir=session.folder.path) as name:
+        work = Path(name)
+        await write_classifier(session, first, rung, work / "classifier")
+        write_atomic(work / "router.py", ROUTER.format(threshold=variant.cascade.threshold).encode())
+        export_variant(session, large, work / "large")
+        if (work / "large" / "client.py").exists():
+            for file, content in LITELLM.items():
+                write_atomic(work / file, content.encode())
+        n_test = await _check(session, variant, work)
+        files = {path.relative_to(work): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
+    for path, data in files.items():
+        write_atomic(folder / path, data)
+    alone = _rung_of(last, rung.detail.large)
     return RouterExport(
-        large=large.name,
-        threshold=threshold,
-        sent=float(sent.mean()),
-        paired=paired,
-        lower=bound.lower,
-        usd_per_1k=1000 * float(np.where(sent, test.usd, 0.0).mean()),
-        large_usd_per_1k=1000 * float(test.usd.mean()),
-        paths=paths,
+        name=variant.name,
+        large=alone.name or "" if alone else large.model,
+        threshold=variant.cascade.threshold,
+        sent=rung.detail.sent,
+        n_test=n_test,
+        score=rung.score,
+        ci95=rung.ci95,
+        usd_per_1k=rung.usd_per_1k,
+        large_usd_per_1k=alone.usd_per_1k if alone else None,
+        paths=[folder / path for path in files],
     )
 
 
-def choose_threshold(sure: NDArray[np.float64], own: NDArray[np.float64], large: NDArray[np.float64]) -> float:
-    """Return the lowest threshold that keeps the score of the large model; infinite if none does.
+def _rung_of(last: RunRecord, variant: str) -> RungRecord | None:
+    """Return the rung that measured a variant alone."""
+    return next((row for row in last.rungs if row.variant == variant), None)
 
-    Args:
-        sure: Probability of the classifier's answer, `(n_cases,)`, like the next two.
-        own: Score of that answer.
-        large: Score of the large model's answer; NaN where it has none.
 
-    >>> choose_threshold(np.array([0.9, 0.8, 0.3]), np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0]))
-    0.55
+async def _check(session: Session, variant: Variant, folder: Path) -> int:
+    """Compare the answers of the router with the measured ones on test; return the number of cases.
+
+    Raises:
+        GateFailed: It answers a case otherwise, or not at all.
     """
-    scored = ~(np.isnan(own) | np.isnan(large))
-    sure, own, large = sure[scored], own[scored], large[scored]
-    steps = np.unique(sure)
-    for threshold in (0.0, *((steps[1:] + steps[:-1]) / 2).round(6).tolist()):
-        if np.where(sure >= threshold, own, large).sum() >= large.sum():
-            return float(threshold)
-    return float("inf")
-
-
-async def _outcomes(session: Session, classical: Variant, large: Variant, cases: Sequence[Case]) -> _Outcomes:
-    repeats = repeats_of(session.project, large)
-    own_traces = await session.ask(classical, cases)
-    traces = await session.ask(large, cases, repeats=repeats)
-    shares = [trace.response.label_logprobs if trace.response else None for trace in own_traces]
-    if not all(shares):
-        raise UserError(
-            messages.say("no_shares", name=classical.name), hint=messages.say("router_hint", name=large.name)
+    assert variant.cascade is not None
+    test, first = session.split.test, variant.cascade.first
+    asked = {row.case: row for row in (await measured_answers(session, first))[1] if row.test}
+    traces = await session.ask(variant, test, repeats=repeats_of(session.project, variant))
+    measured = {trace.case_id: trace.text for trace in traces if trace.repeat == 0}
+    own = {trace.case_id for trace in await session.ask(first, test) if not is_sent(variant.cascade, trace)}
+    # The large model is not asked again; a marker stands where the measured cascade did not ask it.
+    rows = [[row.filled, row.text, None if case in own else measured[case]] for case, row in asked.items()]
+    with TemporaryDirectory() as work:
+        cases = Path(work) / "cases.json"
+        cases.write_bytes(orjson.dumps(rows))
+        packages = str(Path(np.__file__).parent.parent)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", "-c", CHECK, str(folder), packages, str(cases)],
+            capture_output=True, text=True, check=False, env=child_environment(),
+        )  # fmt: skip
+    if done.returncode:
+        fault = done.stderr.strip().rpartition("\n")[2]
+        raise GateFailed(messages.say("router_fails", fault=fault), hint=messages.say("report_fault"))
+    differing = [case for case, answer in zip(asked, json.loads(done.stdout), strict=True) if answer != measured[case]]
+    if differing:
+        raise GateFailed(
+            messages.say("router_differs", n=len(differing), of=len(asked), case=differing[0]),
+            hint=messages.say("report_fault"),
         )
-    (own, own_den, _), (num, den, _) = await session.score(own_traces, cases), await session.score(traces, cases)
-    return _Outcomes(
-        np.array([exp(max(values.values())) for values in shares if values]),
-        own / own_den,
-        num / den,
-        np.array([trace.cost_usd for trace in traces]).reshape(len(cases), repeats).mean(axis=1),
-    )
+    return len(asked)

@@ -71,8 +71,10 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     question.
 
     Raises:
-        UserError: The variant is a classical baseline, which has no prompt.
+        UserError: The variant is a classical baseline, which has no prompt, or a cascade, which has two parts.
     """
+    if variant.cascade is not None:
+        raise UserError(messages.say("two_parts", name=variant.name), hint=messages.say("export_cascade"))
     if variant.model.startswith(PREFIX):
         raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("export_classical"))
     case = Case(id="export", input="@@INPUT@@")

@@ -6,6 +6,7 @@ from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import current, resolve
@@ -39,7 +40,7 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
     if teacher.model is not None:
         found = _of_model(session, teacher, teacher.model)
     else:
-        found = resolve(session, teacher.variant or "best")
+        found = large_of(resolve(session, teacher.variant or "best"))
         _check(session, teacher, found.model)
         if canonical(dict(found.model_identity)) != session.models[found.model].identity:
             raise UserError(

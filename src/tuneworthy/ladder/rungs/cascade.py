@@ -1,0 +1,187 @@
+"""Rung `cascade`: a cheap variant answers where it is sure, a large one elsewhere.
+
+Invariants: parts and threshold are chosen on dev, from answers that are stored; no rung builds on a cascade.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.evaluate.runner import usage
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.cascade import CASCADE, confidence_of, is_sent, large_of
+from tuneworthy.ladder.comparison_plan import cascade_barred
+from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
+from tuneworthy.ladder.rung_details import CascadeDetail
+from tuneworthy.ladder.session import Session
+from tuneworthy.types import MOST_UNSCORED, Cascade, Case, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class CascadePart:
+    """What the stored answers of a variant to dev tell, each `(n_cases,)`, NaN where nothing is stored.
+
+    Attributes:
+        variant: It.
+        right: Scores.
+        usd: Cost of an answer.
+        sure: Probability of the answer; 0 where none is told.
+    """
+
+    variant: Variant
+    right: NDArray[np.float64]
+    usd: NDArray[np.float64]
+    sure: NDArray[np.float64]
+
+    @property
+    def whole(self) -> bool:
+        """Whether (nearly) all cases have a scored answer."""
+        return bool(np.isnan(self.right).mean() <= MOST_UNSCORED)
+
+    @property
+    def score(self) -> float:
+        """Mean of the scored answers."""
+        return float(np.nanmean(self.right))
+
+
+@dataclass(frozen=True, slots=True)
+class CascadePair:
+    """A cascade on dev.
+
+    Attributes:
+        first: Who answers where it is sure.
+        large: Who answers elsewhere.
+        threshold: The lowest that keeps the score of `large`; infinite if none does.
+    """
+
+    first: CascadePart
+    large: CascadePart
+    threshold: float
+
+    @property
+    def sent(self) -> NDArray[np.bool_]:
+        """Which cases are sent on."""
+        return self.first.sure < self.threshold
+
+    @property
+    def score(self) -> float:
+        """Mean of the scored answers."""
+        return float(np.nanmean(np.where(self.sent, self.large.right, self.first.right)))
+
+    @property
+    def usd(self) -> float:
+        """Cost of an answer."""
+        return float(np.nanmean(self.first.usd + np.where(self.sent, self.large.usd, 0.0)))
+
+    @property
+    def variant(self) -> Variant:
+        """The cascade as a variant."""
+        first, large = self.first.variant, self.large.variant
+        name = f"{CASCADE}/{first.name.partition('/')[2] or first.name}+{large.model}"
+        notes = (first.name, large.name)
+        return replace(large, name=name, cascade=Cascade(first=first, threshold=self.threshold), notes=notes)
+
+
+@rung(CASCADE)
+class CascadeRung(Rung):
+    """One cascade: the large model as the ladder has it, before it the cheapest variant that tells how sure it is."""
+
+    async def propose(self, view: View) -> Proposal:
+        """Return nothing, or why there can be no cascade; `search` puts one together from stored answers."""
+        why, code = cascade_barred(view.project, view.task)
+        if not why and not view.searched:
+            why, code = messages.say("unsearched"), "unsearched"
+        return Proposal(skipped=why, skip_code=code)
+
+    async def search(self, session: Session, view: View) -> SearchResult:
+        """Return the cascade with its threshold, chosen on dev; no model is called."""
+        paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
+        large = [part for part in [await part_of(session, one, view.dev) for one in paid] if part.whole]
+        if not large:
+            return SearchResult(skipped=messages.say("no_dearer_model"), skip_code="no_dearer_model")
+        tried = [await part_of(session, one, view.dev) for one in view.tried]
+        sure = [part for part in tried if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
+        if not sure:
+            return SearchResult(skipped=messages.say("no_confidence"), skip_code="no_confidence")
+        strongest = max(large, key=lambda part: part.score)
+        best = next((part for part in large if part.variant.id == view.incumbent.id), strongest)
+        pairs = [(_pairs(sure, one), one) for one in (best, strongest)]
+        if not any(found for found, _ in pairs):
+            name = strongest.variant.name
+            if all(part.variant.model == strongest.variant.model for part in sure):
+                return SearchResult(skipped=messages.say("same_model", name=name), skip_code="same_model")
+            return SearchResult(skipped=messages.say("no_cheaper_part", name=name), skip_code="no_dearer_model")
+        able = [min(found, key=lambda one: one.usd) for found, _ in pairs if found]
+        able = [one for one in able if isfinite(one.threshold)]
+        if not able:
+            return SearchResult(
+                skipped=messages.say("no_threshold", n=len(view.dev), name=strongest.variant.name),
+                skip_code="no_threshold",
+            )
+        first, last = able[0], able[-1]
+        chosen = last if last.score > first.score + view.project.task.margin else first
+        return SearchResult(candidates=[chosen.variant])
+
+    async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> CascadeDetail:
+        """Return what is measured beside the score: the shares that are sent on, and the work of the first part."""
+        assert winner.cascade is not None
+        cascade, test = winner.cascade, session.split.test
+        own = await session.ask(cascade.first, test)
+        means = usage(own)
+        read, written = means["input_tokens"], means["output_tokens"]
+        on_dev = await session.ask(cascade.first, dev)
+        return CascadeDetail(
+            first=cascade.first.name,
+            large=large_of(winner).id,
+            threshold=cascade.threshold,
+            sent_dev=sum(is_sent(cascade, trace) for trace in on_dev) / len(dev),
+            sent=sum(is_sent(cascade, trace) for trace in own) / len(test),
+            first_tokens=None if read is None or written is None else (read, written),
+        )
+
+
+async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> CascadePart:
+    """Return what is stored of a variant on dev."""
+    place = {case.id: number for number, case in enumerate(dev)}
+    traces = session.stored(variant, dev)
+    at = [place[trace.case_id] for trace in traces]
+    right, usd = np.full((2, len(dev)), np.nan)
+    sure = np.zeros(len(dev))
+    if traces:
+        num, den, _ = await session.score(traces, [dev[number] for number in at])
+        right[at] = num / den
+        usd[at] = [trace.cost_usd for trace in traces]
+        sure[at] = [confidence_of(trace) for trace in traces]
+    return CascadePart(variant, right, usd, sure)
+
+
+def _pairs(sure: Sequence[CascadePart], large: CascadePart) -> list[CascadePair]:
+    """Return the cascades before `large` that could save: of another model, and cheaper."""
+    return [
+        CascadePair(part, large, choose_threshold(part.sure, part.right, large.right))
+        for part in sure
+        if part.variant.model != large.variant.model and np.nanmean(part.usd) < np.nanmean(large.usd)
+    ]
+
+
+def choose_threshold(sure: NDArray[np.float64], own: NDArray[np.float64], large: NDArray[np.float64]) -> float:
+    """Return the lowest threshold that keeps the score of the large model; infinite if none does.
+
+    Args:
+        sure: Probability of the first part's answer, `(n_cases,)`, like the next two.
+        own: Score of that answer.
+        large: Score of the large model's answer; NaN where it has none.
+
+    >>> choose_threshold(np.array([0.9, 0.8, 0.3]), np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0]))
+    0.55
+    """
+    scored = ~(np.isnan(own) | np.isnan(large))
+    sure, own, large = sure[scored], own[scored], large[scored]
+    steps = np.unique(sure)
+    for threshold in (0.0, *((steps[1:] + steps[:-1]) / 2).round(6).tolist()):
+        if np.where(sure >= threshold, own, large).sum() >= large.sum():
+            return float(threshold)
+    return float("inf")
