@@ -17,7 +17,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.report.numbers import percent_range
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.messages import answer_of, error_share, marked
+from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, marked
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
 
@@ -30,7 +30,7 @@ SCORE = 23
 
 @click.command("decide")
 @project_option
-@click.option("--probe", is_flag=True, help="Analyse failed dev cases first; this calls the models.")
+@click.option("--probe", is_flag=True, help="Analyse failed dev cases and domain text first; this calls the models.")
 @click.option(
     "--what-if",
     type=click.Choice(list(ASSUMPTIONS)),
@@ -92,6 +92,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
             click.echo(messages.say("failures", share=error_share(row)))
         for limit in row.limits:
             click.echo(f"  {clean(limit, 0)}")
+    if sentence := domain_sentence(verdict):
+        click.echo(clean(sentence, 0))
     click.echo()
     show_next(verdict)
 
