@@ -7,7 +7,10 @@
 What must hold: built rows are not shown worse than raw ones, and lose at most 1 point at the lower end of the interval;
 where the poison costs at least 1 point, at least half of it is recovered; at most 2% of the clean rows are dropped.
 Rows of dev, which no version trains on, are in none of the three and do not count as dropped, nor do rows of which a
-planted copy stays.
+planted copy stays. A clean row may be a near copy of a question of dev or test, which a build must drop, or of another
+clean row: the share that is dropped is also printed without the former, and without both. What is dropped as
+contamination may teach much, and the poison holds copies of cases with right answers: what is recovered is also printed
+without contamination in any version.
 """
 
 from __future__ import annotations
@@ -88,7 +91,10 @@ def scores(name: str, rows: list[Row], test: list[Row], seed: int) -> list[float
 
 
 def one_seed(name: str, seed: int, n: int, data: str, folder: Path) -> tuple[np.ndarray, Counter[str]]:
-    """Return the scores with raw, built and clean rows, ``(n_test, 3)``, and what was dropped by kind and reason."""
+    """Return the scores of each arm, ``(n_test, n_arms)``, and what was dropped by kind and reason.
+
+    The arms: raw, built and clean rows; and raw and clean ones without those that a build must drop as contamination.
+    """
     rng = random.Random(f"{name} {seed}")
     clean = OURS[name](rng, n) if name in OURS else REAL[name](folder, rng, n)
     rows = poisoned(clean, rng)
@@ -110,11 +116,15 @@ def one_seed(name: str, seed: int, n: int, data: str, folder: Path) -> tuple[np.
         if line in rejects and rejects[line] != "held_out" and not planted:
             dropped[row.kind] += 1
             dropped[f"{row.kind} {rejects[line]}"] += 1
+            repeat = line in repeats and rejects.get(repeats[line]) in {None, "held_out"}
+            dropped[f"{row.kind} copy of a case"] += rejects[line].startswith("overlap_")
+            dropped[f"{row.kind} copy of a row"] += repeat
     baseline = BASELINES.get(name, "linear")
     test = clean.test[: MOST_TEST.get(baseline, 3_000)]
     built = [row for line, row in enumerate(rows, 1) if line in left]
     raw = [row for line, row in enumerate(rows, 1) if rejects.get(line) != "held_out"]
-    arms = [raw, built, [row for row in raw if row.kind == "clean"]]
+    apart = [row for line, row in enumerate(rows, 1) if not rejects.get(line, "").startswith(("held_out", "overlap_"))]
+    arms = [raw, built, *([row for row in some if row.kind == "clean"] for some in (raw, apart)), apart]
     return np.array([scores(baseline, arm, test, seed) for arm in arms]).T, dropped
 
 
@@ -143,7 +153,7 @@ def main() -> int:
 
 def verdict(scored: np.ndarray, dropped: Counter[str]) -> bool:
     """Print the means, the difference with its interval, what was recovered and what was dropped."""
-    raw, built, clean = scored.mean(axis=0)
+    raw, built, clean, clean_apart, apart = scored.mean(axis=0)
     ones = np.ones(len(scored))
     result = compare(scored[:, 0], ones, scored[:, 1], ones, alpha=None)
     cost, gain = clean - raw, built - raw
@@ -151,13 +161,22 @@ def verdict(scored: np.ndarray, dropped: Counter[str]) -> bool:
     kinds = sorted(key.split()[0] for key in dropped if key.endswith(" n"))
     listed = ", ".join(f"{kind} {dropped[kind]} of {dropped[f'{kind} n']}" for kind in kinds)
     reasons = ", ".join(
-        f"{key.split()[1]} {n}" for key, n in dropped.items() if key.startswith("clean ") and key[-2:] != " n"
+        f"{key.split()[1]} {n}"
+        for key, n in dropped.items()
+        if key.startswith("clean ") and len(key.split()) == 2 and key[-2:] != " n"
     )
     print(f"  raw {raw:.4f}, built {built:.4f}, clean {clean:.4f}; built against raw {100 * gain:+.1f} points "
           f"[{100 * result.ci[0]:+.1f}, {100 * result.ci[1]:+.1f}] (n = {result.n})")  # fmt: skip
     print(f"  poison costs {100 * cost:.1f} points"
           + (f", of which {gain / cost:.0%} is recovered" if cost >= 0.01 else ""))  # fmt: skip
-    print(f"  dropped: {listed}\n  clean rows dropped: {share:.1%} ({reasons})", flush=True)
+    cost_apart = clean_apart - apart
+    print(f"  without contamination in any: raw {apart:.4f}, built {built:.4f}, clean {clean_apart:.4f}; poison costs "
+          f"{100 * cost_apart:.1f} points"
+          + (f", of which {(built - apart) / cost_apart:.0%} is recovered" if cost_apart >= 0.01 else ""))  # fmt: skip
+    others = dropped["clean"] - dropped["clean copy of a case"]
+    print(f"  dropped: {listed}\n  clean rows dropped: {share:.1%} ({reasons}); without copies of cases "
+          f"{others / dropped['clean n']:.1%}, without copies of rows that stay, too, "
+          f"{(others - dropped['clean copy of a row']) / dropped['clean n']:.1%}", flush=True)  # fmt: skip
     held = result.ci[0] >= -0.01 and (cost < 0.01 or gain >= cost / 2) and share <= 0.02
     print("  holds" if held else "  DOES NOT HOLD", flush=True)
     return bool(held)

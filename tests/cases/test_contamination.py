@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
-from tuneworthy.cases import contamination, find_overlaps
+from tuneworthy.cases import contamination, contamination_index, find_overlaps
 from tuneworthy.cases.contamination import search
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, words
@@ -160,6 +160,17 @@ def test_json_answers_are_compared_by_what_they_say() -> None:
 def test_a_short_text_with_another_answer_reveals_nothing() -> None:
     rows = [example("4", '{"people": 4}'), example("4", '{"time": 4}')]
     assert [leak.row for leak in find_overlaps(rows, [case("4", {"time": 4})]).dropped] == [rows[1]]
+
+
+def test_an_answer_that_most_rows_have_is_little_evidence_and_a_rare_one_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = ["can I bring my yoghurt", "can I bring my children", "I want to sit by the door"]
+    others = [example(f"{common[i % 3]} {VOCABULARY[i % len(VOCABULARY)]} number {i}", "{}") for i in range(300)]
+    copies = [example("can I bring my cat today", answer) for answer in ("{}", '{"pet": "cat"}')]
+    asked = [case("can I bring my dog today", json) for json in ({}, {"pet": "cat"})]
+    rows = [*copies, *others]
+    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == copies[1:]
+    monkeypatch.setattr(contamination_index, "_ANSWER_BITS", 0.0)  # switched off
+    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == copies
 
 
 def test_a_pattern_that_hundreds_of_rows_share_is_no_evidence() -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.checks import label_errors
 from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _merged, over_cap
 from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
-from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts
+from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts, out_of_fold
 from tuneworthy.dataset.dedup.near import near_duplicates
 from tuneworthy.dataset.effect import FEW, Effect, EffectMeter, effect_words
 from tuneworthy.dataset.rows import StoredRows, row_of
@@ -340,6 +341,30 @@ def test_a_topic_that_fell_apart_is_one_topic() -> None:
         alike[part * size : (part + 1) * size, part * size : (part + 1) * size] = 0.45
     near = alike >= 0.4
     assert _merged(alike, near, [0, size, 2 * size]).tolist() == [0, 0, 2]
+
+
+def test_of_a_flooded_label_the_repeats_leave_and_other_questions_stay() -> None:
+    plain = [f"{verb} my {thing}" for verb in ("where is", "please cancel", "I lost") for thing in ("card", "parcel")]
+    flood = [f"hello {plain[0]} now ticket {i} thanks" for i in range(60)]
+    rows = [*(row(text, "card") for text in [*flood, *plain]), *(row(f"number {i}", f"of {i % 9}") for i in range(54))]
+    labels = sorted({one.answer for one in rows})
+    findings = Concentration(cap=0.2)(rows, CheckContext(labels=labels))
+    left_out = [one.row for one in findings if one.code == "over_cap"]
+    assert len(left_out) > 40 and max(left_out) < len(flood)
+    assert max(over_cap([labels.index(one.answer) for one in rows], 0.2)) >= len(flood)  # at random, others leave
+
+
+def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:
+    rng = np.random.default_rng(1)
+    kinds = rng.permutation(np.arange(64) % 2)
+    texts = [f"{i:b}".translate(str.maketrans("01", "xq")) for i in range(64, 128)]
+    vectors = dict(zip(texts, rng.normal(size=(64, 16)) + 9 * np.eye(16)[kinds], strict=True))
+    labels = [LABELS[kind] for kind in kinds]
+    labels[9] = LABELS[1 - kinds[9]]
+    meaning = SimpleNamespace(encode=lambda texts: np.array([vectors[text] for text in texts], np.float32))
+    right = sorted(LABELS[:2]).index(LABELS[kinds[9]])
+    by_meaning, by_words = (out_of_fold(texts, labels, encoder)[1][9, right] for encoder in (meaning, None))
+    assert by_meaning > 0.5 > by_words
 
 
 def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() -> None:

@@ -32,7 +32,7 @@ class ExpectedAnswer:
         self._known = expected is not UNLABELLED and expected is not None and expected != ""
         several = isinstance(expected, list) and bool(expected) and not isinstance(expected[0], dict)
         texts = [answer_text(value) for value in (expected if several else [expected])] if self._known else []
-        self._forms = {_form(text) for text in texts}
+        self.forms = {form_of(text) for text in texts}
         self._texts = texts
         self._words = [words(text) for text in texts]
 
@@ -41,10 +41,10 @@ class ExpectedAnswer:
         answer = answer_of(row)
         if not self._known or not answer.strip():
             return "unknown"
-        if _form(answer) in self._forms:
+        if form_of(answer) in self.forms:
             return "same"
-        if any(form.startswith((b"{", b"[")) for form in self._forms):
-            return "same" if _form(_object_in(answer)) in self._forms else "other"
+        if any(form.startswith((b"{", b"[")) for form in self.forms):
+            return "same" if form_of(_object_in(answer)) in self.forms else "other"
         own = words(answer)
         short = any(len(each) <= _SHORT for each in self._words)
         if short and len(own) <= _SHORT:
@@ -92,7 +92,7 @@ def answer_of(row: Case | Example) -> str:
     return answer_text(row.expected) if row.labelled and row.expected is not None else ""
 
 
-def _form(text: str) -> bytes:
+def form_of(text: str) -> bytes:
     """Return what two answers that mean the same have in common: JSON with sorted keys, and letters and digits."""
     value = parse_object(text)
     return normalised_bytes(text) if value is UNLABELLED else canonical(_plain(value))

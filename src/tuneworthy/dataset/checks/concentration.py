@@ -7,7 +7,7 @@ largest topic whose centre they are like. The effective number of topics is 1 / 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ MERGED, MIN_MERGED = 0.7, 5
 MIN_ROWS = 50
 _SPREADS = 6
 _BLOCK = 2_048
+# Rows of a topic among which those that stand for the others are looked for.
+_COMPARED = 500
 _CLIP = 1_000
 
 
@@ -69,17 +71,25 @@ def topic_spread(topics: Sequence[int], k: int = 10) -> TopicSpread:
     return TopicSpread(n, len(counts), top, n * n / squares if squares else 0.0)
 
 
-def over_cap(topics: Sequence[int], cap: float, seed: int = 0, wanted: Mapping[int, float] | None = None) -> list[int]:
+def over_cap(
+    topics: Sequence[int],
+    cap: float,
+    seed: int = 0,
+    wanted: Mapping[int, float] | None = None,
+    text: Callable[[int], str] | None = None,
+) -> list[int]:
     """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
 
-    Which rows of a topic stay is drawn with `seed`. Where there are too few topics for the cap, it is raised to twice
-    the even share; topics of one row count only if they make up `cap` of the rows together.
+    Which rows of a topic stay is drawn with `seed`; with `text`, those stay that stand for the others best. Where
+    there are too few topics for the cap, it is raised to twice the even share; topics of one row count only if they
+    make up `cap` of the rows together.
 
     Args:
         topics: The topic of each row.
         cap: 0..1.
         seed: Of the draw.
         wanted: Shares of topics that may be larger than `cap`.
+        text: The question of a row.
     """
     sizes = Counter(topics)
     if not sizes:
@@ -96,8 +106,35 @@ def over_cap(topics: Sequence[int], cap: float, seed: int = 0, wanted: Mapping[i
     for row, topic in enumerate(topics):
         if topic in places:
             places[topic].append(row)
-    rng = np.random.default_rng(seed)
-    return sorted(rows[int(i)] for topic, rows in places.items() for i in rng.permutation(len(rows))[most[topic] :])
+    rng, extra = np.random.default_rng(seed), list[int]()
+    for topic, rows in places.items():
+        drawn, share = rng.permutation(rows), most[topic] / len(rows)
+        if text is None:
+            extra += drawn[most[topic] :].tolist()
+            continue
+        for first in range(0, len(drawn), _COMPARED):
+            some = drawn[first : first + _COMPARED]
+            n = int(share * (first + len(some)) + 1e-9) - int(share * first + 1e-9)
+            extra += np.delete(some, representatives([text(int(row)) for row in some], n)).tolist()
+    return sorted(extra)
+
+
+def representatives(texts: Sequence[str], n: int) -> list[int]:
+    """Return the `n` of `texts` that all of them are most like: of a question asked in many ways the plainest first.
+
+    Each text counts with its likeness to the nearest that was chosen (facility location), chosen one after the other.
+
+    >>> representatives(["where is my card", "so where now is my card", "where is my card #12", "lost my password"], 2)
+    [0, 3]
+    """
+    alike = _products(vectors := _characters(texts), vectors)
+    nearest, chosen = np.zeros(len(texts), np.float32), list[int]()
+    for _ in range(n):
+        gains = np.maximum(alike - nearest, 0).sum(axis=1)
+        gains[chosen] = -1
+        chosen.append(int(gains.argmax()))
+        nearest = np.maximum(nearest, alike[chosen[-1]])
+    return chosen
 
 
 def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
@@ -214,7 +251,7 @@ def _allowed(counts: Mapping[int, int], n: int | None = None) -> dict[int, float
     return {topic: wilson(count, n)[1] for topic, count in counts.items()}
 
 
-@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=4)
+@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=5)
 @dataclass(frozen=True, slots=True)
 class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
@@ -223,8 +260,8 @@ class Concentration:
     task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
     its share of the cases if that is more (the upper end of its 95% interval). Where answers are JSON, or most are
     given several times, rows with the same answer are one topic: questions that differ in what is read from them are
-    not one question asked often. Which rows stay is drawn at random. The cases are not touched: they keep the mix of
-    real traffic, on which the model is measured.
+    not one question asked often. The rows stay that the others are most like, so that repeats leave first. The cases
+    are not touched: they keep the mix of real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -245,7 +282,7 @@ class Concentration:
             found = find_topics(asked, context.encoder, context.seed)
             of_row, wanted = dict(enumerate(found[: len(rows)])), _allowed(Counter(found[len(rows) :]))
         places, topics = [*of_row], [*of_row.values()]
-        extra = over_cap(topics, self.cap, context.seed, wanted)
+        extra = over_cap(topics, self.cap, context.seed, wanted, lambda number: rows[places[number]].question)
         if not extra:
             return
         spread, left = topic_spread(topics), topic_spread(np.delete(np.array(topics), extra).tolist())

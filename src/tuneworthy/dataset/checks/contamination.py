@@ -24,7 +24,7 @@ _SHOWN: Final = 5
     codes=messages.REASONS["contamination"],
     gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
     whole=True,
-    version=3,
+    version=4,
     certain=True,
 )
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,14 @@ class Contamination:
     """Rows whose question overlaps with a question of dev or test.
 
     A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits
-    (letters of other scripts count as those that they look like), and rows of a case's group, are always dropped.
-    So are rows that hold most words of a case in stretches of `n` words, rows one or two words away from it, and rows
-    whose system prompt or earlier turn quotes it; but where the text is not equal and the answer is another one
-    ("how do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it
-    repeats a name or number that only its own question has. A stretch that more than 20 rows hold
-    is a pattern of theirs and counts the less the more do. Where every row of a label would go, a share of
-    those that are no exact copies stays, and the finding says so. `paraphrases` finds the same question in other words.
+    (letters of other scripts count as those that they look like), and rows of a case's group, are always dropped. So
+    are rows that hold most words of a case in stretches of `n` words, rows one or two words away from it, and rows
+    whose system prompt or earlier turn quotes it; but where the text is not equal and the answer is another one ("how
+    do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it repeats a
+    name or number that only its own question has, and the same answer says the less the more rows have it. A stretch
+    that more than 20 rows hold is a pattern of theirs and counts the less the more do. Where every row of a label would
+    go, a share of those that are no exact copies stays, and the finding says so. `paraphrases` finds the same question
+    in other words.
 
     Bad: a training row "Where's my card?" beside the test question "where is my card".
     """

@@ -10,6 +10,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ MOST_ANSWERS = 500
 CLEARLY = 20.0
 # Share of the rows that must be predicted as given before the model is believed against a row.
 PREDICTED = 0.5
-_TEMPERATURE = 4.0
+# Factors on the margins of models of n-grams, and of an encoder's vectors, whose margins are narrower.
+_TEMPERATURE, _OF_VECTORS = 4.0, 6.0
 _C = 1.0
 
 
@@ -60,13 +62,14 @@ class Doubt:
 def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
     """Return the classes, sorted, and the probability of each for each text by a model that has not seen it.
 
-    The probabilities of a linear classifier and of a vote of the nearest rows are averaged: where a label has few rows,
-    they err on different ones. Texts that differ in case and punctuation only are in one fold.
+    The probabilities of two models are averaged, which err on different rows where a label has few: of a linear
+    classifier of n-grams, and of one of an encoder's vectors, or a vote of the nearest rows without an encoder. Texts
+    that differ in case and punctuation only are in one fold.
 
     Args:
         texts: ``(n_rows,)``.
         labels: ``(n_rows,)``, at least two different ones.
-        encoder: Its vectors give a further prediction.
+        encoder: Its vectors instead of the vote.
         seed: Of the folds.
 
     Returns:
@@ -80,10 +83,10 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
     folds = _folds(texts, codes, n_folds, seed)
     features = TextFeatures().fit_transform(texts)
     views: list[tuple[Any, Callable[..., NDArray[np.float64]]]] = [(features, _fit)]
-    if len(texts) <= MOST_VOTING:
-        views.append((features, _vote))
     if encoder is not None:
-        views.append((encoder.encode(texts), _fit))
+        views.append((encoder.encode(texts), partial(_fit, temperature=_OF_VECTORS)))
+    elif len(texts) <= MOST_VOTING:
+        views.append((features, _vote))
     total = np.zeros((len(texts), len(classes)))
     for matrix, predict in views:
         for fold in range(n_folds):
@@ -106,7 +109,9 @@ def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: i
     return dealt
 
 
-def _fit(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray[np.float64]:
+def _fit(
+    matrix: Any, codes: NDArray[np.int64], test: Any, seed: int, temperature: float = _TEMPERATURE
+) -> NDArray[np.float64]:
     """Return the probabilities of the classes that occur in `codes`, in their order, for the rows of `test`."""
     import warnings
 
@@ -119,7 +124,7 @@ def _fit(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray
         warnings.simplefilter("ignore", ConvergenceWarning)  # contradictory rows never settle
         model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, codes)
     margins = model.decision_function(test)
-    return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * _TEMPERATURE)
+    return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * temperature)
 
 
 def _vote(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray[np.float64]:
@@ -183,7 +188,7 @@ def shared_answers(answers: Sequence[str]) -> set[str]:
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=4)
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=5)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
