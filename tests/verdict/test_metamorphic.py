@@ -9,7 +9,7 @@ to leave out (`economics.MOST_REQUESTS`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -143,18 +143,21 @@ def _with_rungs(evidence: Evidence, gone: set[str], **more: Any) -> Evidence:
     )
 
 
-def without_prices(evidence: Evidence) -> Evidence:
+def without_prices(evidence: Evidence, of: Collection[str] | None = None) -> Evidence:
+    """Take the prices of the language models away, or those of some rungs alone."""
+    gone = {name for name in evidence.rungs if name != "classical"} if of is None else of
+
     def unpriced(one: RungEvidence) -> RungEvidence:
         violated = "" if "$" in one.violated else one.violated
         status = "inconclusive" if one.violated and not violated else one.status
         return replace(one, usd_per_1k=None, violated=violated, status=status)
 
-    rungs = {name: one if name == "classical" else unpriced(one) for name, one in evidence.rungs.items()}
+    rungs = {name: unpriced(one) if name in gone else one for name, one in evidence.rungs.items()}
     bills = {
-        name: one if name == "classical" else replace(one, usd_per_1k=None, price=None)
-        for name, one in evidence.bills.items()
+        name: replace(one, usd_per_1k=None, price=None) if name in gone else one for name, one in evidence.bills.items()
     }
-    return replace(evidence, rungs=rungs, bills=bills, smaller_usd=None)
+    prices = [one.usd_per_1k for name, one in rungs.items() if name != "classical" and one.usd_per_1k is not None]
+    return replace(evidence, rungs=rungs, bills=bills, smaller_usd=min(prices, default=None))
 
 
 def without_documents(evidence: Evidence) -> Evidence:
@@ -172,6 +175,7 @@ REMOVED: dict[str, Callable[[Evidence], Evidence]] = {
     "motivation": lambda one: replace(one, motivation=None),
     "traffic": lambda one: replace(one, economics=one.economics.model_copy(update={"requests_per_month": None})),
     "prices": without_prices,
+    "the price of one model": lambda one: without_prices(one, {"model"}),
     "documents": without_documents,
     "models": lambda one: _with_rungs(one, {"model", "teacher"}, other_models=0, barred_models=0),
     "waivers": lambda one: replace(one, waivers={}),

@@ -109,6 +109,23 @@ def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> Non
     assert value(traffic, **own, **sure) is True
 
 
+def test_an_option_that_may_do_at_an_unknown_price_is_named_and_its_price_asked_for() -> None:
+    dear = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=1.0)
+    tiny = rung("few_shot", "few_shot/tiny", 0.6, status="no_gain", usd_per_1k=0.05)
+
+    def verdict(usd: float | None) -> Verdict:
+        small = rung("model", "model/small", 0.95, status="no_gain", usd_per_1k=usd)
+        others = [one for one in REST if one.rung not in {"model", "few_shot"}]
+        busy = Economics(requests_per_month=20_000_000)
+        return decide(project(dear, small, tiny, *others, has_examples=False, target=0.9, economics=busy))
+
+    assert verdict(0.9).outcome == "fine_tune" and verdict(0.1).outcome == "do_not_fine_tune"
+    found = verdict(None)
+    assert found.outcome == "undecided" and found.recommendation == "baseline/large"
+    assert found.reasons[0].startswith(messages.say("price_open", name="model/small"))
+    assert messages.say("set_price", name="model/small") in found.next_action.why
+
+
 def test_every_cheap_lever_tried_still_leads_to_training() -> None:
     assert decide(worth_it()).outcome == "fine_tune"
 

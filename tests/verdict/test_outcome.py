@@ -42,6 +42,15 @@ def test_an_outcome_needs_every_completion_to_agree() -> None:
         assert (ruling.outcome if ruling else None) == (next(iter(outcomes)) if len(outcomes) == 1 else None)
 
 
+def test_an_option_without_a_price_that_does_leaves_it_open_whether_to_train_for_the_cost_of_another() -> None:
+    unpriced = replace(SMALL, usd_per_1k=None)
+    dear = facts(meets__today=True, meets__small=True, cost__today=True, cost__small=None)
+    found = replace(dear, options=(TODAY, unpriced))
+    assert decided(found) is None and open_facts(found) == [("cost", "small")]
+    ruling = decided(found.suppose(("meets", "small"), False))
+    assert ruling is not None and ruling.code == "cost"
+
+
 def test_an_option_that_saves_nothing_hides_none_that_does() -> None:
     today = replace(TODAY, latency_p95_ms=1000.0)
     cheaper = replace(SMALL, option="a little cheaper", usd_per_1k=0.95, latency_p95_ms=990.0)

@@ -260,6 +260,9 @@ def _open_sentence(
         several = "rungs_open" if len(rungs) > 1 else "rung_open"
         return join_sentences(messages.say(several, rungs=messages.listed(rungs)) if rungs else "", lacking)
     if kind == "cost":
+        option = next(one for one in facts.options if one.option == subject)
+        if option.usd_per_1k is None and option != facts.recommendation:
+            return messages.say("price_open", name=subject)
         return next(row.evidence for row in evidence.training_reasons if row.reason == "cost")
     if kind == "lever":
         return _open_lever(evidence, subject)

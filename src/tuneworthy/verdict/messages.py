@@ -390,6 +390,7 @@ say = Catalogue(
         "today_score": "Today's setup scores {score}.",
         "today_and_chosen": "Today's setup scores {today}; {name} scores {score}.",
         "marked": "{name}: {notes}.",
+        "price_open": "{name} may do at a lower price, but the price is unknown.",
         "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
         "rung_open": "Not compared on the test set: {rungs}. It may meet the target.",
         "rungs_open": "Not compared on the test set: {rungs}. Each may meet the target.",

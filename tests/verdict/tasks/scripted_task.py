@@ -348,6 +348,6 @@ def ask(made: HandMade, capsys: pytest.CaptureFixture[str], *, probe: bool = Tru
     verdict = json.loads(capsys.readouterr().out)
     assert invoke(["report", "--project", root, "--out", str(made.root / "report.md")]) == 0
     paragraph = capsys.readouterr().out
-    wide = [line for line in terminal.splitlines() if len(line) > 80 and ("[" in line[:50] and "  " in line)]
+    wide = [line for line in terminal.splitlines() if len(line) > 80 and "[" in line[:50] and "  " in line.strip()]
     assert not wide, wide
     return Told(verdict, status, terminal, paragraph, (made.root / "report.md").read_text(), record)
