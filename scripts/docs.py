@@ -323,9 +323,17 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
 
 def help_parts(command: click.Command) -> tuple[str, str]:
     """Return the paragraphs of a command's help, and its example (with its heading)."""
-    text, _, example = inspect.cleandoc(command.help or "").partition("\b\n")
-    paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
+    whole = inspect.cleandoc(command.help or "")
+    text, _, example = whole.rpartition("\b\n") if "\b\n" in whole else (whole, "", "")
+    paragraphs = [_as_it_is(part) if part.startswith("\b\n") else " ".join(part.split())
+                  for part in text.strip(" \n").split("\n\n")]  # fmt: skip
     return "\n\n".join(paragraphs), inspect.cleandoc("\n" + example).strip()
+
+
+def _as_it_is(part: str) -> str:
+    """Return a paragraph whose lines stay: its first line, and the others as a block."""
+    heading, _, lines = part.removeprefix("\b\n").partition("\n")
+    return f"{heading}\n\n```text\n{inspect.cleandoc(lines)}\n```"
 
 
 def command_page(path: str, command: click.Command) -> str:

@@ -133,7 +133,7 @@ def test_the_command_prints_a_table_and_what_it_recommends(
     root, document = measured
     assert invoke(["data", "curve", "--project", str(root)]) == 0
     said = capsys.readouterr()
-    assert "Built − raw" in said.out and "Recommended size" in said.out and "the last doubling" in said.out
+    assert "built − raw" in said.out and "Recommended size" in said.out and "the last doubling" in said.out
     assert "so they would favour the built rows" in " ".join(said.out.split()) and "not measured" not in said.out
     assert "difficulty" not in said.out and "Training the classical baseline (linear)" in said.err
     arguments = ["--json", "--sample", "diversity", "--sample", "difficulty", "--sample", "difficulty"]
@@ -153,7 +153,7 @@ def test_with_few_dev_cases_only_the_size_is_measured(
     assert invoke(["data", "curve", "--project", str(tmp_path), "--sample", "diversity"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "It needs at least 121 dev cases" in said and "there are 120" in said
-    assert "Built −" not in said and "Recommended size" in said
+    assert "built −" not in said and "Recommended size" in said
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

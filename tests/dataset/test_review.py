@@ -370,7 +370,7 @@ def test_who_rates_everything_good_is_caught_and_the_rows_wait_for_others(labels
     judge(labels, plan, none)
     state = labels.state()
     assert state.status == "open" and state.distrusted == ("ada",) and (state.n_judged, state.n_bad) == (0, 0)
-    assert "do not count from ada" in state.summary and labels.reviewing("ada", plan).next() is None
+    assert "The good ratings of ada do not count" in state.summary and labels.reviewing("ada", plan).next() is None
     assert judge(labels, plan, is_wrong, "bob") == plan.n + 8
     state = labels.state()
     assert state.status == "accepted" and "caught 8 of 11 planted bad rows" in state.summary

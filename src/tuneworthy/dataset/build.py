@@ -101,9 +101,9 @@ def build_version(
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
         why = messages.say("no_row_passed", n=len(checked.before), reasons=_reasons(checked))
-        if checked.overlaps:
-            raise UserError(why, hint=messages.say("all_overlap_hint", n=len(checked.overlaps)))
-        raise UserError(why, hint=messages.say("no_row_passed_hint"))
+        if not checked.overlaps:
+            raise UserError(why, hint=messages.say("no_row_passed_hint"))
+        raise UserError(why, hint=messages.say("all_overlap_hint", n=len(checked.overlaps)))
     if failed and not unsafe:
         return BuildResult(None, recipe, failed)
     frozen = {key: value for key, value in recipe.items() if key != "seconds"}
