@@ -146,13 +146,13 @@ def test_a_difference_on_test_shows_no_answer_and_one_on_dev_does(
 
     monkeypatch.setattr(command, "standalone_files", answers_blue)
     assert "measured" not in export(project, capsys, status=3)["message"].partition(", first on ")[2]
-    real = command._measured
+    real = command.measured_answers
 
     async def dev_alone(*arguments: Any) -> Any:
-        template, rows = await real(*arguments)
-        return template, [row for row in rows if not row.test]
+        template, rows, model = await real(*arguments)
+        return template, [row for row in rows if not row.test], model
 
-    monkeypatch.setattr(command, "_measured", dev_alone)
+    monkeypatch.setattr(command, "measured_answers", dev_alone)
     assert "exported blue)" in export(project, capsys, status=3)["message"]
 
 

@@ -102,7 +102,8 @@ class CascadeRung(Rung):
         large = [part for part in [await part_of(session, one, view.dev) for one in paid] if part.whole]
         if not large:
             return SearchResult(skipped=messages.say("no_dearer_model"), skip_code="no_dearer_model")
-        tried = [await part_of(session, one, view.dev) for one in view.tried]
+        able = [one for one in view.tried if any(map(confidence_of, session.stored(one, view.dev[:1])))]
+        tried = [await part_of(session, one, view.dev) for one in able]
         sure = [part for part in tried if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
         if not sure:
             return SearchResult(skipped=messages.say("no_confidence"), skip_code="no_confidence")
@@ -114,14 +115,14 @@ class CascadeRung(Rung):
             if all(part.variant.model == strongest.variant.model for part in sure):
                 return SearchResult(skipped=messages.say("same_model", name=name), skip_code="same_model")
             return SearchResult(skipped=messages.say("no_cheaper_part", name=name), skip_code="no_dearer_model")
-        able = [min(found, key=lambda one: one.usd) for found, _ in pairs if found]
-        able = [one for one in able if isfinite(one.threshold)]
-        if not able:
+        cheapest = [min(found, key=lambda one: one.usd) for found, _ in pairs if found]
+        cheapest = [one for one in cheapest if isfinite(one.threshold)]
+        if not cheapest:
             return SearchResult(
                 skipped=messages.say("no_threshold", n=len(view.dev), name=strongest.variant.name),
                 skip_code="no_threshold",
             )
-        first, last = able[0], able[-1]
+        first, last = cheapest[0], cheapest[-1]
         chosen = last if last.score > first.score + view.project.task.margin else first
         return SearchResult(candidates=[chosen.variant])
 
