@@ -90,7 +90,7 @@ class OpenProject:
         """Return whether to fine-tune, from the last run.
 
         Args:
-            probe: Analyse failed dev cases first, which calls the models.
+            probe: Analyse failed dev cases and the domain's text first, which calls the models.
             max_usd: Most that these calls may cost.
 
         Raises:

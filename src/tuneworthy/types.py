@@ -291,7 +291,7 @@ class Request:
     """One question to a provider, fully resolved.
 
     Attributes:
-        messages: The chat that is sent.
+        messages: The chat that is sent; none where plain texts, and not answers, are ranked.
         max_tokens: Limit of the answer, tokens.
         decoding: Sampling parameters to send (already filtered by the capability table).
         output: Constraint on the answer.

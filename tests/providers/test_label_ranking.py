@@ -44,7 +44,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -
 
 
 async def reference(provider: LlamaCppProvider, question: str, label: str) -> float:
-    """Return the log-probability of `label`, each token looked up among all tokens that could come next."""
+    """Return the log-probability of `label`, each token looked up among all tokens that could come next.
+
+    Without a question it is that of a plain text behind a line break.
+    """
     engine = await provider.start()
 
     async def post(body: dict[str, Any], path: str) -> dict[str, Any]:
@@ -56,7 +59,9 @@ async def reference(provider: LlamaCppProvider, question: str, label: str) -> fl
         answer = await post({"content": text, "add_special": True, "parse_special": True}, "tokenize")
         return list(answer["tokens"])
 
-    text = (await post({"messages": list(ask(question).messages)}, "apply-template"))["prompt"]
+    text = "\n"
+    if question:
+        text = (await post({"messages": list(ask(question).messages)}, "apply-template"))["prompt"]
     prompt, both = await tokens(text), await tokens(text + label)
     total = 0.0
     for end in range(len(prompt), len(both)):
@@ -80,6 +85,19 @@ def test_a_label_has_the_sum_of_the_log_probabilities_of_its_tokens(
         # 1 %: how many tokens are read together changes the last bits of a quantised model
         assert logprobs(response)[label] == pytest.approx(runner.run(reference(provider, question, label)), rel=0.01)
     assert response.text == max(logprobs(response), key=logprobs(response).__getitem__)
+
+
+def test_plain_texts_are_scored_as_the_model_cuts_them_whatever_their_characters(
+    provider: LlamaCppProvider, runner: asyncio.Runner
+) -> None:
+    texts = ("Hgb 9.8->7.4, GI c/s", "Grüße für 3 €")
+    request = Request(messages=(), output=OutputFormat(kind="ranked", choices=(*texts, "ok 😀")))
+    found = logprobs(runner.run(provider.complete(request)))
+    assert found.keys() == set(texts)  # the face is several tokens, and no grammar generates a part of a character
+    with pytest.raises(ProviderError, match="several tokens"):
+        runner.run(provider.complete(ask("Hello?", ("ok 😀", "no"))))
+    for text in texts:
+        assert found[text] == pytest.approx(runner.run(reference(provider, "", text)), rel=0.01)
 
 
 def test_the_prompt_and_what_labels_share_are_read_once(provider: LlamaCppProvider, runner: asyncio.Runner) -> None:
@@ -108,7 +126,7 @@ def test_other_tokens_than_those_of_the_label_are_refused(runner: asyncio.Runner
             rows = [{"id": 8, "logprob": -1.0}]
             return {
                 "apply-template": {"prompt": "p"},
-                "tokenize": {"tokens": list(range(len(body.get("content", ""))))},
+                "tokenize": {"tokens": [{"id": n, "piece": "x"} for n in range(len(body.get("content", "")))]},
                 "completion": {"completion_probabilities": rows},
             }[path]
 

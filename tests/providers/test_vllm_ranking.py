@@ -76,12 +76,15 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
-def rank(address: str) -> Response:
+QUESTION = ({"role": "user", "content": "xyz"},)
+
+
+def rank(address: str, messages: tuple[dict[str, Any], ...] = QUESTION) -> Response:
     async def once() -> Response:
         ranker = PromptRanker(address=address, model="m", timeout_s=20)
         try:
             output = OutputFormat(kind="ranked", choices=("ab", "c", "aaa"), ranking="sum")
-            return await ranker.rank(Request(messages=({"role": "user", "content": "xyz"},), output=output))
+            return await ranker.rank(Request(messages=messages, output=output))
         finally:
             await ranker.close()
 
@@ -95,6 +98,11 @@ def test_a_label_has_the_sum_of_its_own_tokens_and_the_prompt_counts_for_nothing
     assert response.label_logprobs == {"ab": -3.0, "c": -3.0, "aaa": -3.0}
     prompt = len("xyz" + OPENING + ("<think></think>" if thinks else ""))
     assert response.input_tokens == 3 * prompt + 6
+
+
+def test_without_messages_plain_texts_are_scored_behind_a_line_break(address: str) -> None:
+    assert rank(address, ()).label_logprobs == {"ab": -3.0, "c": -3.0, "aaa": -3.0}
+    assert rank(address, ()).input_tokens == 3 * len("\n") + 6
 
 
 @pytest.mark.parametrize("loses", ["tokens", "prompts", "index", "choices"])

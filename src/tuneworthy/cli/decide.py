@@ -15,7 +15,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.messages import answer_of, error_share, marked
+from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, marked
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
 
@@ -28,7 +28,7 @@ SCORE = 21
 
 @click.command("decide")
 @project_option
-@click.option("--probe", is_flag=True, help="Analyse failed dev cases first; this calls the models.")
+@click.option("--probe", is_flag=True, help="Analyse failed dev cases and domain text first; this calls the models.")
 @click.option(
     "--what-if", type=click.Choice(list(ASSUMPTIONS)), metavar="NAME", help="Verdict under an assumption; not stored."
 )
@@ -75,6 +75,8 @@ def show(verdict: Verdict, target: float | None) -> None:
             click.echo(messages.say("failures", share=error_share(row)))
         for limit in row.limits:
             click.echo(f"  {clean(limit, 0)}")
+    if sentence := domain_sentence(verdict):
+        click.echo(clean(sentence, 0))
     click.echo()
     show_next(verdict)
 

@@ -50,6 +50,7 @@ RECORD_COSTS: Final = {
     "quick": "Run `tuneworthy run --quick` to rebuild the record from the stored answers.",
     "verdict": "Run `tuneworthy decide` to compute the verdict again.",
     "errors": "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers.",
+    "domain": "Run `tuneworthy decide --probe` to score the domain's text again.",
     "judge": "Run `tuneworthy run` to validate the judge again from the stored answers.",
     "pilot": "Run `tuneworthy train --pilot` to train the pilot again.",
     "parity": "Run `tuneworthy parity` to check parity again.",

@@ -27,6 +27,7 @@ from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.domain_text import StoredDomain
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.gather import StoredValidation
 from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocument, StoredProof
@@ -40,6 +41,7 @@ SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     "quick": (dict,),
     "verdict": (Verdict,),
     "errors": (ErrorAnalysis,),
+    "domain": (StoredDomain,),
     JUDGE: (StoredValidation,),
     PILOT: (PilotDocument,),
     PARITY: (StoredProof,),

@@ -38,6 +38,10 @@ class Provider(Protocol):
         """Free connections and child processes; may be called twice."""
 
 
+# What stands before a plain text whose log-probability is wanted: a model gives its first token none.
+PLAIN_START = "\n"
+
+
 def outgoing(request: Request) -> dict[str, Any]:
     """Return the content of `request` that can change the answer or its time, JSON-able: the store's key."""
     timing = {"timing": [request.timing.group, request.timing.lane]} if request.timing else {}

@@ -20,6 +20,7 @@ from typing import Any
 
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
+from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key
 from tuneworthy.types import Request, Response
@@ -55,28 +56,35 @@ class LabelRanker:
         """Return the most probable of `request.output.choices`, and the log-probability of each.
 
         Args:
-            request: What is asked.
+            request: What is asked; without messages its choices are plain texts, and those that cannot be scored are
+                not in the response.
             sent: Its messages, in the roles that the model takes.
 
         Raises:
             ProviderError: A call failed, or the server generated other tokens than those of the label.
         """
         started = time.perf_counter()
-        text = str((await self._client.post({"messages": list(sent)}, "apply-template"))["prompt"])
+        text = PLAIN_START
+        if sent:
+            text = str((await self._client.post({"messages": list(sent)}, "apply-template"))["prompt"])
         prompt = await self._tokenize(text)
-        labels = await self._label_tokens(request.output.choices, text, len(prompt))
+        choices = request.output.choices
+        labels = dict(zip(choices, await self._label_tokens(choices, text, len(prompt)), strict=True))
+        if sent and not all(labels.values()):
+            raise ProviderError(messages.say("split_characters"), code="malformed", retryable=False)
+        labels = {label: tokens for label, tokens in labels.items() if tokens}
         slot = request.timing.lane if request.timing else await self._free.get()
         try:
-            logprobs = await self._walk(prompt, labels, slot)
+            logprobs = await self._walk(prompt, list(labels.values()), slot)
         finally:
             if not request.timing:
                 self._free.put_nowait(slot)
         sums = {
             label: sum(logprobs[tuple(tokens[:end])] for end in range(1, len(tokens) + 1))
-            for label, tokens in zip(request.output.choices, labels, strict=True)
+            for label, tokens in labels.items()
         }
         return Response(
-            text=max(sums, key=sums.__getitem__),
+            text=max(sums, key=sums.__getitem__, default=""),
             input_tokens=len(prompt),
             output_tokens=len(logprobs),
             label_logprobs=sums,
@@ -111,15 +119,26 @@ class LabelRanker:
         return logprobs
 
     async def _label_tokens(self, labels: tuple[str, ...], text: str, n_prompt: int) -> list[list[int]]:
-        """Return the tokens of each label behind the prompt `text`, which has `n_prompt`."""
+        """Return the tokens of each label behind the prompt `text`, which has `n_prompt`.
+
+        None of a label with a character that is cut into several tokens: no grammar generates it.
+        """
         key = text[-TAIL_CHARS:], labels
         if key not in self._tokens:
-            self._tokens[key] = [(await self._tokenize(text + label))[n_prompt:] for label in labels]
+            pieces = [(await self._pieces(text + label))[n_prompt:] for label in labels]
+            self._tokens[key] = [
+                [token for token, _ in row] if all(whole for _, whole in row) else [] for row in pieces
+            ]
         return self._tokens[key]
 
     async def _tokenize(self, text: str) -> list[int]:
-        answer = await self._client.post({"content": text, "add_special": True, "parse_special": True}, "tokenize")
-        return [int(token) for token in answer["tokens"]]
+        return [token for token, _ in await self._pieces(text)]
+
+    async def _pieces(self, text: str) -> list[tuple[int, bool]]:
+        """Return the tokens of a text, and of each whether it consists of whole characters."""
+        body = {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}
+        answer = await self._client.post(body, "tokenize")
+        return [(int(token["id"]), isinstance(token["piece"], str)) for token in answer["tokens"]]
 
 
 def token_grammar(tokens: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ say = Catalogue(
         "broken_answer": "{host}: the response is incomplete or is not valid HTTP: {said}.",
         "broken_connection": "{host}: the connection failed: {said}.",
         "empty_body": "an empty response body",
+        "split_characters": "The model reads a character of a label as several tokens, so the label cannot be ranked.",
         "other_tokens": "The server generated other tokens than those of the label, so its labels cannot be ranked.",
         # Addresses and keys
         "password_in_address": "The URL of {host} contains a user name or a password.",

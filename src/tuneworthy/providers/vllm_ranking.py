@@ -13,6 +13,7 @@ from typing import Any
 
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
+from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.types import Request, Response
 
@@ -34,12 +35,16 @@ class PromptRanker:
     async def rank(self, request: Request) -> Response:
         """Return the most probable of `request.output.choices`, and the log-probability of each.
 
+        Without messages the choices are plain texts.
+
         Raises:
             ProviderError: A call failed, or its answer has no tokens or no log-probabilities of them.
         """
         started = time.perf_counter()
         labels = request.output.choices
-        prompt = await self._tokenize(messages=request.messages)
+        prompt = await self._tokenize(
+            **({"messages": request.messages} if request.messages else {"prompt": PLAIN_START})
+        )
         if labels not in self._tokens:
             self._tokens[labels] = [await self._label_tokens(request, prompt, label) for label in labels]
         prompts = [[*prompt, *tokens] for tokens in self._tokens[labels]]
@@ -64,10 +69,12 @@ class PromptRanker:
     async def _label_tokens(self, request: Request, prompt: Sequence[int], label: str) -> list[int]:
         """Return the tokens of `label` as the chat template continues the prompt with it.
 
-        Where the template begins an answer in another way than it continues one, those of the label alone.
+        Where the template begins an answer in another way than it continues one, those of the label alone. Without
+        messages there is no template.
         """
         turns = [*request.messages, {"role": "assistant", "content": label}]
-        whole = await self._tokenize(messages=turns, add_generation_prompt=False, continue_final_message=True)
+        chat = {"messages": turns, "add_generation_prompt": False, "continue_final_message": True}
+        whole = await self._tokenize(**(chat if request.messages else {"prompt": PLAIN_START + label}))
         if len(whole) > len(prompt) and whole[: len(prompt)] == list(prompt):
             return whole[len(prompt) :]
         return await self._tokenize(prompt=label, add_special_tokens=False)

@@ -17,6 +17,7 @@ from tuneworthy.verdict.base import Option, Verdict
 from tuneworthy.verdict.bills import bills_of
 from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.messages import domain_sentence
 from tuneworthy.verdict.savings import savings_sentence
 
 
@@ -135,6 +136,7 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     target = findings.target_of(record)
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
     shown = [*first, *reasons[1:], target.sentence if target else "", *(verdict.would_change if verdict else ())]
+    shown += [domain_sentence(verdict)] if verdict else []
     needs = tables.options_table(options) if verdict else None
     gates = tables.gates_table(verdict.gates) if verdict else None
     return _section("reasons", messages.say("section_reasons"), *map(first_screen.plain, shown), needs, gates)

@@ -76,7 +76,9 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
         options=options,
         recommendation=chosen.option if chosen else None,
         training=TrainingAdvice(
-            method=method_of(evidence, ruling) if ruling and outcome is Outcome.FINE_TUNE else None, reasons=reasons
+            method=method_of(evidence, ruling) if ruling and outcome is Outcome.FINE_TUNE else None,
+            reasons=reasons,
+            domain=evidence.domain,
         ),
         would_change=[*_would_change(facts, outcome), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],

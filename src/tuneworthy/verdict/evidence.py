@@ -15,7 +15,7 @@ from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
+from tuneworthy.verdict.base import TUNED, DomainText, EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
 from tuneworthy.verdict.bills import Bill, known_usd
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
@@ -214,6 +214,7 @@ class Evidence:
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
         pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
+        domain: How strange the text of the domain is to the base.
         forecast: Of the pilot.
         bills: What an answer of each measured rung costs, by rung.
         smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.
@@ -261,6 +262,7 @@ class Evidence:
     label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
+    domain: DomainText = field(default_factory=lambda: DomainText(why=messages.say("domain_unknown")))
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
     bills: Mapping[str, Bill] = field(default_factory=dict)
     smaller_usd: float | None = None

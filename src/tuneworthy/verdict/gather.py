@@ -25,6 +25,7 @@ from tuneworthy.train.plan import Expected, expect
 from tuneworthy.types import Case
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.bills import bills_of, smallest_usd
+from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import (
     Evidence,
@@ -77,6 +78,7 @@ def gather(session: Session) -> Evidence:
         label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels.wrong if labels else None,
         pass_rate=report.pass_rate if report else None,
+        domain=domain_of(session),
         judge=_judge(session, record),
         expires=_expires(project, date.today()),
     )

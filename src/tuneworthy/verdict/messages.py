@@ -78,7 +78,39 @@ say = Catalogue(
         "no_limit": "No latency limit is set.",
         "errors_unknown": "The causes of wrong answers have not been analysed.",
         "errors_stale": "The error analysis is out of date. Changed since: {changes}.",
-        "domain_unknown": "The base model's bits per byte on text of the domain have not been measured.",
+        "domain_unknown": (
+            "The bits per byte of the domain's text have not been measured. Run `tuneworthy decide --probe`."
+        ),
+        "domain_stale": ("The bits per byte of the domain's text are out of date. Run `tuneworthy decide --probe`."),
+        "domain_needs_base": (
+            "The model {name} gives no log-probability of a text. Set `base` in [train] to the model that would be "
+            "trained, then run `tuneworthy decide --probe`."
+        ),
+        "domain_no_torch": (
+            "Scoring text with the base model needs torch and transformers: `pip install 'tuneworthy[train]'`."
+        ),
+        "domain_no_weights": (
+            "The base model is not on this machine. Run `tuneworthy models pull {base}`, then "
+            "`tuneworthy decide --probe`."
+        ),
+        "domain_too_few": (
+            "The domain's text counts as {n:.0f} independent sources; at least {least} are needed. Add cases or "
+            "documents, then run `tuneworthy decide --probe`."
+        ),
+        "domain_not_english": (
+            "Most of the domain's text is not English. It cannot be compared with general sentences, which are."
+        ),
+        "domain_failed": "The domain's text could not be scored.",
+        "domain_unscored": "{left} of {n} texts of the domain could not be scored.",
+        "domain_left_out": "{n} {n:text|texts} could not be scored.",
+        "domain_progress": "domain text",
+        "domain_bits": (
+            "The base model needs {domain:.2f} bits per byte for the domain's text and {general:.2f} for general "
+            "English of the same length. Difference: {delta:+.2f} (95% interval {low:+.2f} to {high:+.2f}, {n} texts)."
+        ),
+        "domain_gap": "This is a gap: at least {share:.0%} more bits, the threshold that is assumed.",
+        "domain_no_gap": "This is no gap: less than {share:.0%} more bits, the threshold that is assumed.",
+        "domain_open": "Whether it is at least {share:.0%} more bits, the threshold that is assumed, is open.",
         # Gates before training
         "not_frozen": "No version of the training data is frozen.",
         "version_changed": "Files of version {version} have been modified: {change}.",
@@ -631,6 +663,19 @@ def sentence(text: str) -> str:
     'No teacher was measured.'
     """
     return join_sentences(text[:1].upper() + text[1:]) if text else ""
+
+
+def domain_gap(value: bool | None, share: float) -> str:
+    """Say whether the text of the domain is strange to the base."""
+    return say("domain_open" if value is None else "domain_gap" if value else "domain_no_gap", share=share)
+
+
+def domain_sentence(verdict: Verdict) -> str:
+    """Return what was found of the text of the domain; "" if it was not scored, or a reason says it already."""
+    row = next((row for row in verdict.training.reasons if row.reason == "domain"), None)
+    scored = verdict.training.domain is not None and verdict.training.domain.n > 0
+    said = row is None or any(row.evidence in reason for reason in verdict.reasons)
+    return row.evidence if row is not None and scored and not said else ""
 
 
 def marked(option: Option) -> str:

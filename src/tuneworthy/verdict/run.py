@@ -10,6 +10,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
@@ -32,7 +33,7 @@ async def decide_project(
 
     Args:
         project: From `config.load`.
-        probe: First analyse why the best variant fails on dev (calls the models).
+        probe: First analyse why the best variant fails on dev, and how strange the domain's text is to the base.
         max_usd: Most that the probes may spend.
         what_if: An assumption (`what_if.ASSUMPTIONS`); its verdict is returned and not stored.
         progress: Called with what was answered.
@@ -49,6 +50,7 @@ async def decide_project(
         variant = best_language_model(without_tuned(record, project)) if record else None
         if probe and variant is not None:
             await analyse_errors(session, variant)
+            await measure_domain(session, progress)
         evidence = gather(session)
         costs = partial(rung_costs, Facts(project, contact=False))
         if what_if is not None:

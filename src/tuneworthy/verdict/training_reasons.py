@@ -1,8 +1,9 @@
 """The reasons to train, each measured, refuted or unknown. From measurements only; none is declared."""
 
 from tuneworthy.constraints import keeps_p95, may_serve
+from tuneworthy.errors import join_sentences
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
+from tuneworthy.verdict.base import DOMAIN_GAP, ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.economics import FEWEST_SAVED, has_smaller, least_volume, monthly_saving
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts
@@ -21,7 +22,7 @@ def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]
         _locality(evidence, facts),
         _share(evidence, "format", "format"),
         _style(evidence),
-        TrainingReason(reason="domain", status="unknown", evidence=messages.say("domain_unknown")),
+        _domain(evidence),
     ]
     return sorted(found, key=lambda row: row.reason != evidence.motivation)
 
@@ -138,6 +139,27 @@ def _style(evidence: Evidence) -> TrainingReason:
     if status == "missed":
         return _say("style", True, messages.say("style_missed"))
     return _say("style", None, messages.say("style_open"))
+
+
+def _domain(evidence: Evidence) -> TrainingReason:
+    """The base finds the text of the domain strange: shown, and decides nothing alone."""
+    text = evidence.domain
+    if text.domain is None or text.general is None or text.ci95 is None:
+        return _say("domain", None, text.why)
+    low, high = text.ci95
+    gap = DOMAIN_GAP * text.general
+    value = True if low >= gap else False if high < gap else None
+    numbers = messages.say(
+        "domain_bits",
+        domain=text.domain,
+        general=text.general,
+        delta=text.domain - text.general,
+        low=low,
+        high=high,
+        n=text.n,
+    )
+    left_out = messages.say("domain_left_out", n=text.left_out) if text.left_out else ""
+    return _say("domain", value, join_sentences(numbers, left_out, messages.domain_gap(value, DOMAIN_GAP)))
 
 
 def _share(evidence: Evidence, reason: ReasonName, name: ErrorClass) -> TrainingReason:

