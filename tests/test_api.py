@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
+import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tuneworthy
 from tests.ladder.simulations import write_simulation
-from tuneworthy import extras
+from tuneworthy import api, extras
 from tuneworthy.api import OpenProject
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.record import RunRecord
@@ -20,7 +23,9 @@ MODELS = {"small": "answer(request, 0.9 if 'colour' in system(request) else 0.3)
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> OpenProject:
-    root = write_simulation(tmp_path_factory.mktemp("api") / "task", MODELS, n_cases=120, rungs=["baseline", "prompt"])
+    root = write_simulation(
+        tmp_path_factory.mktemp("api") / "my-task", MODELS, n_cases=120, rungs=["baseline", "prompt"]
+    )
     opened = tuneworthy.open(root)
     opened.run()
     opened.decide()
@@ -69,6 +74,31 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(UserError, match="needs pandas"):
         empty.options()
+
+
+class AnyValue(doctest.OutputChecker):
+    """What another project gives is of the same kind: its beginning agrees."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return re.split("[.(]", want)[0] == re.split("[.(]", got)[0]
+
+
+@pytest.mark.parametrize("module", [tuneworthy, api])
+def test_the_examples_in_docstrings_run(
+    module: ModuleType, project: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.project.root.parent)
+    examples = [one for one in doctest.DocTestFinder().find(module, globs={"tuneworthy": tuneworthy}) if one.examples]
+    for test in examples:
+        for example in test.examples:
+            example.options.clear()  # without such a folder they are skipped
+        assert doctest.DocTestRunner(AnyValue()).run(test).failed == 0
+    assert examples
+
+
+def test_an_example_that_no_longer_runs_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    test = doctest.DocTestParser().get_doctest(">>> tuneworthy.opened('a')\n", {"tuneworthy": tuneworthy}, "", None, 0)
+    assert doctest.DocTestRunner(AnyValue()).run(test).failed == 1
 
 
 def _beside(project: OpenProject) -> Path:

@@ -3,8 +3,9 @@
 >>> import tuneworthy
 >>> project = tuneworthy.open("my-task")        # doctest: +SKIP
 >>> project.run(max_usd=2).best                   # doctest: +SKIP
->>> verdict = project.decide()                    # doctest: +SKIP
->>> verdict.outcome, verdict.reasons              # doctest: +SKIP
+BestVariant(rung='few_shot', variant='248f9fc708ee81ec')
+>>> project.decide().outcome                      # doctest: +SKIP
+<Outcome.DO_NOT_FINE_TUNE: 'do_not_fine_tune'>
 """
 
 from __future__ import annotations

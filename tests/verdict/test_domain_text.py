@@ -265,7 +265,7 @@ FACES = tuple(f"\N{GRINNING FACE} {text}" for text in PLAIN)
     ("texts", "why"),
     [
         (GERMAN, "not English"),
-        (PLAIN[:36], "independent sources"),
+        (PLAIN[:65], "independent sources"),
         (FACES, "of 60 texts of the domain could not be scored"),
     ],
 )
