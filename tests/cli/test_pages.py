@@ -83,6 +83,8 @@ ELSEWHERE |= {
     "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
     ("tutorials/classifier.md", "tuneworthy decide --project my-demo"): "cli/test_demo_train.py::"
     "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
+    ("tutorials/notebook.md", "pip install 'tuneworthy[local,data]'"): "cli/test_demo_train.py::"
+    "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
     ("tutorials/training.md", "cp -r examples/bookings bookings && cd bookings"): BOOKINGS,
     ("tutorials/brand-voice.md", "cp -r examples/style voice && cd voice"): "e2e/test_style_project.py::"
     "test_the_style_project_is_walked_with_a_model_that_mimics",

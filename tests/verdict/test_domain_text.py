@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -20,10 +21,12 @@ import tuneworthy
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import ProviderError
+from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.session import Session, open_session, read_data
 from tuneworthy.providers.models import pull
 from tuneworthy.report.run_report import document
 from tuneworthy.report.stored import last_record
+from tuneworthy.types import Request, Response
 from tuneworthy.verdict import domain_text
 from tuneworthy.verdict.base import DomainText, TrainingReason
 from tuneworthy.verdict.decide import decide
@@ -313,6 +316,37 @@ def test_a_call_that_fails_leaves_it_unknown(tmp_path: Path, monkeypatch: pytest
     found(root)
     stored = orjson.loads((root / ".tuneworthy/domain.json").read_bytes())
     assert "The server is down." in stored["text"]["why"] and stored["text"]["domain"] is None
+
+
+class Flaky:
+    """A provider that ranks texts, and whose first calls fail."""
+
+    def __init__(self, failures: int, *, retryable: bool = True) -> None:
+        self.failures, self.retryable, self.calls = failures, retryable, 0
+
+    async def complete(self, request: Request) -> Response:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise ProviderError("The connection broke.", code="connection", retryable=self.retryable)
+        return Response(text="", label_logprobs=by_words(request.output.choices))
+
+
+@pytest.mark.parametrize(
+    ("flaky", "calls", "status"),
+    [
+        (Flaky(0), 15, "refuted"),
+        (Flaky(2), 17, "refuted"),
+        (Flaky(1000), None, "unknown"),
+        (Flaky(1, retryable=False), None, "unknown"),
+    ],
+)
+def test_the_texts_go_to_the_baseline_and_a_broken_call_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flaky: Flaky, calls: int | None, status: str
+) -> None:
+    monkeypatch.setattr(domain_text, "SCORES_TEXT", ("scripted",))
+    monkeypatch.setattr(Models, "__getitem__", lambda self, name: SimpleNamespace(provider=flaky))
+    text = found(write_project(tmp_path / "task", PLAIN))
+    assert reason(text).status == status and calls in {None, flaky.calls}
 
 
 @pytest.mark.slow

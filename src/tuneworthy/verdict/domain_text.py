@@ -25,6 +25,7 @@ from tuneworthy.dataset.checks.outliers import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.session import Session
+from tuneworthy.providers.base import Provider
 from tuneworthy.providers.models import find
 from tuneworthy.stats.difference import linearised
 from tuneworthy.stats.ratios import LEAST_GROUPS, clustered_variance, effective_groups
@@ -42,8 +43,10 @@ SHORTEST_BYTES: Final = 10
 SCORES_TEXT: Final = ("llama_cpp", "vllm")
 # Share of the texts that must be scored; one with a character of several tokens is not by llama.cpp.
 MOSTLY_SCORED: Final = 0.9
-# Texts a call.
+# Texts a call, calls at a time, and calls for the same texts at most.
 BATCH: Final = 8
+WORKERS: Final = 4
+MOST_CALLS: Final = 3
 
 
 class StoredDomain(OpenRecord):
@@ -186,20 +189,38 @@ async def _logprobs(session: Session, texts: Sequence[str], progress: Progress |
     if progress:
         progress.begin(messages.say("domain_progress"), len(texts), 0, alone=False)
 
-    async def scored(batch: Sequence[str]) -> Mapping[str, float]:
-        request = Request(messages=(), output=OutputFormat(kind="ranked", choices=tuple(batch)))
-        found = (await provider.complete(request)).label_logprobs
-        for _ in batch:
-            if progress:
-                progress.advance(0.0)
-        return found or {}
+    found: dict[str, float] = {}
+    batches = iter([tuple(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
 
+    async def work() -> None:
+        for batch in batches:
+            found.update(await _scored(provider, batch))
+            for _ in batch:
+                if progress:
+                    progress.advance(0.0)
+
+    workers = [asyncio.create_task(work()) for _ in range(WORKERS)]
     try:
-        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        return {text: value for found in await asyncio.gather(*map(scored, batches)) for text, value in found.items()}
+        await asyncio.gather(*workers)
     finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
         if progress:
             progress.end()
+    return found
+
+
+async def _scored(provider: Provider, batch: tuple[str, ...]) -> Mapping[str, float]:
+    """Return the log-probabilities of texts; a call that may succeed later is made again."""
+    request = Request(messages=(), output=OutputFormat(kind="ranked", choices=batch))
+    for _ in range(MOST_CALLS - 1):
+        try:
+            return (await provider.complete(request)).label_logprobs or {}
+        except ProviderError as error:
+            if not error.retryable:
+                raise
+    return (await provider.complete(request)).label_logprobs or {}
 
 
 def _can_score(project: Project) -> bool:
