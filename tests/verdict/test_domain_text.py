@@ -213,7 +213,7 @@ def test_decide_measures_the_text_and_shows_it_with_the_report(
     assert "bits per byte" in output and "This is a gap" in output
     verdict = project.decide()
     assert len(scored) == 1 and verdict.outcome == before.outcome
-    text = verdict.to_dict()["training"]["domain"]
+    text = verdict.to_dict()["domain_text"]
     assert text["n"] == 60 and text["ci95"][0] > 1 and text["why"] == ""
     page = document(last_record(root), load(root), verdict=load_verdict(load(root)))
     assert any("This is a gap" in str(block) for part in page.sections for block in part.blocks)

@@ -297,12 +297,10 @@ class TrainingAdvice:
     Attributes:
         method: None unless the answer is to train.
         reasons: All of them.
-        domain: What the reason `domain` rests on.
     """
 
     method: Method | None = None
     reasons: Sequence[TrainingReason] = ()
-    domain: DomainText | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +338,7 @@ class Verdict:
         options: What could run tomorrow.
         recommendation: Name of the option to run; None before one was measured.
         training: Which training, and the reasons to train.
+        domain_text: What the reason `domain` rests on.
         gates: All gates of the stages so far.
         errors: The error analysis.
         forecast: As computed.
@@ -362,6 +361,7 @@ class Verdict:
     valid_until: str
     options: Sequence[Option] = ()
     recommendation: str | None = None
+    domain_text: DomainText | None = None
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Sequence[str] = ()
     stale: Sequence[str] = ()

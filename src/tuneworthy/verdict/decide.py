@@ -78,8 +78,8 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
         training=TrainingAdvice(
             method=method_of(evidence, ruling) if ruling and outcome is Outcome.FINE_TUNE else None,
             reasons=reasons,
-            domain=evidence.domain,
         ),
+        domain_text=evidence.domain,
         would_change=[*_would_change(facts, outcome), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],
     )

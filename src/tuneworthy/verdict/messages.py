@@ -684,7 +684,7 @@ def domain_gap(value: bool | None, share: float) -> str:
 def domain_sentence(verdict: Verdict) -> str:
     """Return what was found of the text of the domain; "" if it was not scored, or a reason says it already."""
     row = next((row for row in verdict.training.reasons if row.reason == "domain"), None)
-    scored = verdict.training.domain is not None and verdict.training.domain.n > 0
+    scored = verdict.domain_text is not None and verdict.domain_text.n > 0
     said = row is None or any(row.evidence in reason for reason in verdict.reasons)
     return row.evidence if row is not None and scored and not said else ""
 

@@ -124,8 +124,9 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
         for option in ranked:  # one without a price counted as the dearest above, and may be the cheapest
             name = option.option
-            works = {("eligible", name): True, ("meets", name): True}
-            if option.usd_per_1k is None and option is not winner and ask({**works, ("cost", name): False}):
+            if option.usd_per_1k is not None or option is winner:
+                continue
+            if ask({("eligible", name): True, ("meets", name): True, ("cost", name): False}):
                 return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", name)
         for rung in untried:
             if rung in CHEAPER_RUNGS and ask({("could_meet", rung): True}):

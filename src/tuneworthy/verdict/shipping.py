@@ -63,7 +63,8 @@ def decide_shipping(
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
         recommendation=chosen,
-        training=TrainingAdvice(reasons=reasons, domain=evidence.domain),
+        training=TrainingAdvice(reasons=reasons),
+        domain_text=evidence.domain,
         would_change=[
             messages.say("gates_pass", gates=", ".join(result.gate for result in still_open))
             if still_open
