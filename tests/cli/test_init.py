@@ -311,7 +311,9 @@ def test_an_example_without_a_question_or_an_answer_is_left_out_and_noted(tmp_pa
 
 def test_named_columns_apply_to_each_file_that_has_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cases, logs, other = tmp_path / "cases.jsonl", tmp_path / "logs.csv", tmp_path / "other.csv"
-    cases.write_text("".join(json.dumps({"input": f"ask {i}", "expected": "ab"[i % 2]}) + "\n" for i in range(60)))
+    cases.write_text(
+        "".join(json.dumps({"input": f"ask {i}", "expected": "ab"[i % 2], "extra": 1}) + "\n" for i in range(60))
+    )
     logs.write_text("utter,goal,was\n" + "".join(f"say {i},{'ab'[i % 2]},x\n" for i in range(20)))
     other.write_text("frage,ziel\n" + "".join(f"sag {i},{'ab'[i % 2]}\n" for i in range(60)))
     made = make_project(tmp_path / "p", cases, examples=logs, inputs=["utter"], expected=["goal"])
@@ -323,6 +325,11 @@ def test_named_columns_apply_to_each_file_that_has_them(tmp_path: Path, capfd: p
     )  # each file has names of its own
     assert (both.n_cases, both.n_examples) == (60, 20)
     command = ["init", str(tmp_path / "r"), "--data", str(cases), "--examples", str(logs), "--input", "utter"]
+    assert invoke([*command, "--expected", "goal"]) == 0
+    assert "Ignored keys: extra (60 rows)." in capfd.readouterr().err
+    (tmp_path / "r" / "tuneworthy.toml").unlink()
+    for written in (tmp_path / "r").glob("*.jsonl"):
+        written.unlink()
     assert invoke([*command, "--expected", "gaol"]) == 2  # no file has it
     assert "cases.jsonl:1: expected a column 'gaol'" in capfd.readouterr().err
     assert invoke([*command, "--expected", "goal", "--expected", "was"]) == 2

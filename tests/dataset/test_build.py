@@ -334,7 +334,7 @@ def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
     recipe = version_of(root).recipe
     stages = {stage["check"]: (stage["n_drop"], stage["n_report"]) for stage in recipe["checks"]}
     assert sorted(stages[name] for name in ("refusal", "exact", "near")) == [(0, 1), (1, 0), (1, 0)]
-    assert sum("All checks together cost accuracy" in note for note in recipe["notes"]) == 1
+    assert sum("Together, the checks cost accuracy" in note for note in recipe["notes"]) == 1
     policy = 'policy = { outside_labels = "report", refusal = "drop", exact = "drop", near = "drop" }'
     root = project(tmp_path / "q", policy)
     assert invoke(["data", "build", "--project", str(root)]) == 0

@@ -7,6 +7,7 @@ import click
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json
 from tuneworthy.scaffold import EMBEDDED, make_project
+from tuneworthy.verdict.messages import sentence
 
 
 @click.command("init")
@@ -83,5 +84,5 @@ def command(
             }
         )
         return
-    note(*made.notes)
+    note(*map(sentence, made.notes))
     click.echo(messages.say("project_made", folder=folder, n_cases=made.n_cases, n_examples=made.n_examples))
