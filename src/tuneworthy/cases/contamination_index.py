@@ -59,8 +59,9 @@ _MARGIN: Final = {"one_word": 1.0, "more": 7.0}
 # An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10). One that
 # more rows hold counts as much less as they are more.
 COMMON = 20
-# Characters that are read at once. No result depends on it.
+# Characters that are read at once, and rows, whose answers are held as well. No result depends on it.
 _PORTION: Final = 1 << 18
+_PORTION_ROWS: Final = 1 << 12
 
 Gram = tuple[str, ...]
 Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
@@ -488,7 +489,7 @@ def _portions(rows: Iterable[Case | Example]) -> Iterator[list[tuple[Case | Exam
         question = question_of(row)
         portion.append((row, question))
         size += len(question) + sum(map(len, context_of(row))) + 1
-        if size >= _PORTION:
+        if size >= _PORTION or len(portion) == _PORTION_ROWS:
             yield portion
             portion, size = [], 0
     if portion:

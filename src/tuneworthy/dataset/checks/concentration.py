@@ -110,16 +110,17 @@ def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int 
     """
     if not texts:
         return []
-    vectors = _characters(texts) if encoder is None else encoder.encode(texts)
+    encode = _characters if encoder is None else encoder.encode
     sample = np.sort(np.random.default_rng(seed).permutation(len(texts))[:SAMPLE])
-    alike = _products(vectors[sample], vectors[sample])
+    drawn = encode([texts[number] for number in sample])
+    alike = _products(drawn, drawn)
     least = _least(alike, MIN_COSINE if encoder is None else ENCODER_COSINE, seed)
     near = alike >= least
     first = _centres(near)
-    centres, merged = sample[first], _merged(alike, near, first)
-    topics = np.arange(len(centres), len(centres) + len(texts))
-    for start in range(0, len(texts), _BLOCK) if len(centres) else ():
-        joins = _products(vectors[start : start + _BLOCK], vectors[centres]) >= least
+    merged = _merged(alike, near, first)
+    topics = np.arange(len(first), len(first) + len(texts))
+    for start in range(0, len(texts), _BLOCK) if first else ():
+        joins = _products(encode(texts[start : start + _BLOCK]), drawn[first]) >= least
         some = joins.any(axis=1)
         topics[start : start + _BLOCK][some] = merged[joins.argmax(axis=1)[some]]
     return [int(topic) for topic in topics]
