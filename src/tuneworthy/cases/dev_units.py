@@ -51,7 +51,8 @@ def units_to_draw(
     bad = np.isin(
         columns.questions, np.array([hash_of(normalised_bytes(question_of(case))) for case in cases], np.uint64)
     )
-    taken = [columns.names[case.group] for case in cases if case.group in columns.names]
+    groups = {case.group for case in cases}
+    taken = [number for name, number in columns.names.items() if name in groups]
     barred = np.zeros(n_units, np.bool_)
     barred[unit_of[bad | np.isin(columns.groups, taken)]] = True
     _, first, inverse = np.unique(columns.asked[scorable], return_index=True, return_inverse=True)

@@ -3,16 +3,13 @@
 Invariant: memory grows with the number of examples (some 60 bytes each), not with their texts.
 """
 
-import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from tempfile import TemporaryFile
 from typing import Any, Final, overload
-from weakref import finalize
 
 import numpy as np
 import orjson
@@ -22,6 +19,7 @@ from xxhash import xxh3_64_intdigest
 from tuneworthy.cases.asked import asked_id
 from tuneworthy.cases.normalize import normalised_bytes, question_of
 from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.store.own_file import OwnFile
 from tuneworthy.types import UNLABELLED, Example
 
 Numbers = NDArray[np.int64]
@@ -57,15 +55,13 @@ class ExampleColumns:
 
     def at(self, places: Numbers) -> "ExampleColumns":
         """Return the columns of some of the examples."""
-        return ExampleColumns(
-            *(getattr(self, name)[places] for name in ("ids", "groups", "asked", "questions", "answers", "objects")),
-            names=self.names,
-        )
+        some = {one.name: getattr(self, one.name)[places] for one in fields(self) if one.name != "names"}
+        return replace(self, **some)
 
     def scorable(self, kind: str) -> NDArray[np.bool_]:
         """Return which examples graders can score in a task of this kind."""
-        some = (self.asked != 0) & (self.answers != 0)
-        return some & self.objects if kind == "json" else some
+        fits: NDArray[np.bool_] = (self.asked != 0) & (self.answers != 0)
+        return fits & self.objects if kind == "json" else fits
 
 
 class _ColumnWriter:
@@ -94,14 +90,6 @@ class _ColumnWriter:
         return ExampleColumns(ids, groups, asked, questions, answers, objects, self._names)
 
 
-class _OwnFile:
-    """A file without a name, closed with the last object that reads it."""
-
-    def __init__(self) -> None:
-        self.open: Any = TemporaryFile(buffering=1 << 20)  # noqa: SIM115
-        finalize(self, self.open.close)
-
-
 class ExampleWriter:
     """Writes examples, which `stored` then returns.
 
@@ -111,7 +99,7 @@ class ExampleWriter:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._file = _OwnFile()
+        self._file = OwnFile()
         self._columns = _ColumnWriter()
         self._starts, self._lines, self._ids = array("Q", [0]), array("Q"), array("Q")
 
@@ -122,14 +110,13 @@ class ExampleWriter:
             [fields["messages"], fields.get("group"), fields.get("tags", ()), fields.get("meta", {})],
             option=orjson.OPT_NON_STR_KEYS,
         )
-        self._file.open.write(content)
-        self._starts.append(self._starts[-1] + len(content))
+        self._starts.append(self._file.write(content))
         self._lines.append(line)
         self._ids.append(int(identity, 16))
 
     def stored(self) -> "tuple[StoredExamples, Iterable[int]]":
         """Return the examples, of equal ones the first; and the lines of the others."""
-        self._file.open.flush()
+        self._file.finish()
         for one in (self._lines, self._ids):
             one.append(0)
         heads = np.array([self._starts, self._lines, self._ids])
@@ -150,7 +137,7 @@ class StoredExamples(Sequence[Example]):
         columns: Of all of them.
     """
 
-    def __init__(self, file: _OwnFile, name: str, heads: Hashes, columns: ExampleColumns) -> None:
+    def __init__(self, file: OwnFile, name: str, heads: Hashes, columns: ExampleColumns) -> None:
         self._file, self._name = file, name
         self._starts, (self._lines, self._ids) = heads[0].astype(np.int64), heads[1:]
         self._columns = columns
@@ -201,13 +188,14 @@ class StoredExamples(Sequence[Example]):
     __hash__ = None  # type: ignore[assignment]
 
     def _read(self, places: Numbers) -> Iterator[Example]:
-        handle, starts, ends = self._file.open.fileno(), self._starts[places], self._starts[places + 1]
+        starts, ends = self._starts[places], self._starts[places + 1]
         whole = b""
         if len(places) > 1 and bool((np.diff(places) == 1).all()):
-            whole, starts, ends = _content(handle, starts[0], ends[-1]), starts - starts[0], ends - starts[0]
+            whole = self._file.read(int(starts[0]), int(ends[-1]))
+            starts, ends = starts - starts[0], ends - starts[0]
         heads = zip(self._ids[places].tolist(), self._lines[places].tolist(), strict=True)
         for (identity, line), start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
-            content = whole[start:end] if whole else _content(handle, start, end)
+            content = whole[start:end] if whole else self._file.read(start, end)
             turns, group, tags, meta = orjson.loads(content)
             yield Example(
                 id=f"{identity:016x}",
@@ -217,16 +205,6 @@ class StoredExamples(Sequence[Example]):
                 tags=tuple(tags),
                 meta=meta,
             )
-
-
-def _content(handle: int, start: int, end: int) -> bytes:
-    """Return the bytes of a file from `start` to `end`; one read may return fewer."""
-    content = b""
-    while len(content) < end - start and (
-        more := os.pread(handle, int(end - start) - len(content), start + len(content))
-    ):
-        content += more
-    return content
 
 
 class ExamplesById(Mapping[str, Example]):

@@ -108,7 +108,7 @@ class _CharacterTfidf:
         """Learn the n-grams of `texts`; return their features.
 
         Raises:
-            ValueError: There are none.
+            ValueError: No n-gram occurs in that many.
         """
         import numpy as np
 

@@ -118,9 +118,10 @@ def read_cases(
     """
     journal = Journal(Path(path))
     journal.lenient = lenient
-    read = _read_whole(journal, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format)
-    cases, *rest = read
-    return CaseFile(tuple(cases), *rest)
+    cases, name, notes, dropped = _read_whole(
+        journal, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format
+    )
+    return CaseFile(tuple(cases), name, notes, dropped)
 
 
 def read_examples(
