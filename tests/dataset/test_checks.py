@@ -21,8 +21,8 @@ from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
-from tuneworthy.dataset.checks import label_errors
-from tuneworthy.dataset.checks.concentration import find_topics, over_cap, topic_spread
+from tuneworthy.dataset.checks import concentration, label_errors
+from tuneworthy.dataset.checks.concentration import Concentration, find_topics, over_cap, topic_spread
 from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.checks.label_errors import doubts, find_doubts
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
@@ -316,6 +316,21 @@ def test_one_question_in_many_words_is_one_topic() -> None:
     topics = find_topics([each.question for each in [*clean(), *faq(30)]], seed=5)
     assert len(set(topics[60:])) == 1
     assert topics[60] not in topics[:60]
+
+
+def test_of_many_rows_the_topics_of_a_sample_say_whether_one_may_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answered(rows: list[Example]) -> list[Example]:
+        turns = [(one.messages[0], {"role": "assistant", "content": f"Answer {n}"}) for n, one in enumerate(rows)]
+        return [replace(one, messages=messages) for one, messages in zip(rows, turns, strict=True)]
+
+    check, sizes = Concentration(cap=0.5), []
+    flood = answered([*clean(), *faq(90)])
+    n_found = len(list(check(flood, CheckContext())))
+    monkeypatch.setattr(concentration, "MANY", 50)
+    assert len(list(check(flood, CheckContext()))) == n_found > 1
+    monkeypatch.setattr(concentration, "SAMPLE", 55)
+    monkeypatch.setattr(concentration, "find_topics", lambda texts, *_: sizes.append(len(texts)) or find_topics(texts))
+    assert not list(check(answered(clean()), CheckContext())) and sizes == [55]
 
 
 def test_doubts_follow_the_paper() -> None:
