@@ -21,9 +21,10 @@ from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
-from tuneworthy.dataset.checks.concentration import find_topics, over_cap, topic_spread
+from tuneworthy.dataset.checks import concentration, label_errors
+from tuneworthy.dataset.checks.concentration import Concentration, find_topics, over_cap, topic_spread
 from tuneworthy.dataset.checks.degenerate import is_degenerate
-from tuneworthy.dataset.checks.label_errors import doubts
+from tuneworthy.dataset.checks.label_errors import doubts, find_doubts
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example
@@ -317,6 +318,21 @@ def test_one_question_in_many_words_is_one_topic() -> None:
     assert topics[60] not in topics[:60]
 
 
+def test_of_many_rows_the_topics_of_a_sample_say_whether_one_may_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answered(rows: list[Example]) -> list[Example]:
+        turns = [(one.messages[0], {"role": "assistant", "content": f"Answer {n}"}) for n, one in enumerate(rows)]
+        return [replace(one, messages=messages) for one, messages in zip(rows, turns, strict=True)]
+
+    check, sizes = Concentration(cap=0.5), []
+    flood = answered([*clean(), *faq(90)])
+    n_found = len(list(check(flood, CheckContext())))
+    monkeypatch.setattr(concentration, "MANY", 50)
+    assert len(list(check(flood, CheckContext()))) == n_found > 1
+    monkeypatch.setattr(concentration, "SAMPLE", 55)
+    monkeypatch.setattr(concentration, "find_topics", lambda texts, *_: sizes.append(len(texts)) or find_topics(texts))
+    assert not list(check(answered(clean()), CheckContext())) and sizes == [55]
+
+
 def test_doubts_follow_the_paper() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.05, 0.95], [0.75, 0.25], [0.45, 0.55]])
     ranked = doubts(np.array([0, 0, 1, 1, 1, 0]), probabilities, ["a", "b"])
@@ -334,6 +350,29 @@ def test_as_many_rows_are_doubted_as_cleanlab_counts_errors() -> None:
     ranked = doubts(codes, probabilities, list("abcde"))
     assert 30 < len(ranked) <= joint.sum() - np.trace(joint)
     assert len(ranked) >= 0.9 * (joint.sum() - np.trace(joint))
+
+
+def labelled_questions(n_rare: int) -> tuple[list[str], list[str]]:
+    """Return questions and labels: 600 of two frequent labels, some of a rare one, and a wrong label at the end."""
+    texts = [f"where is my {('card', 'parcel')[n % 2]} number {n}" for n in range(600)]
+    rare = [f"close account {n} for good" for n in range(n_rare)]
+    labels = [*(("card", "parcel")[n % 2] for n in range(600)), *["closing"] * n_rare]
+    return [*texts, *rare, "where is my parcel now"], [*labels, "card"]
+
+
+def test_of_many_rows_a_sample_is_learned_from_and_all_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_errors, "MOST_LEARNED", 60)
+    texts, labels = labelled_questions(8)
+    found, predicted = find_doubts(texts, labels)
+    assert [one.row for one in found] == [608] and predicted > 0.99
+
+
+def test_rare_labels_are_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_errors, "MOST_LEARNED", 60)
+    _, labels = labelled_questions(8)
+    codes = np.unique(np.array(labels), return_inverse=True)[1]
+    assert np.bincount(codes[label_errors._learned(codes, 3)]).tolist() == [26, 8, 26]
+    assert label_errors._learned(codes[:50], 3).tolist() == list(range(50))
 
 
 def test_an_unknown_share_or_size_is_refused() -> None:

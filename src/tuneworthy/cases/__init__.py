@@ -19,9 +19,10 @@ from tuneworthy.cases.splits import (
     Split,
     changes,
     example_case,
+    labels_of,
     make_split,
 )
-from tuneworthy.cases.task_kind import Kind, guess_kind, labels_of
+from tuneworthy.cases.task_kind import Kind, guess_kind
 from tuneworthy.errors import DataFaults
 
 __all__ = [

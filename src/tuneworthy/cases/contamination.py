@@ -80,7 +80,7 @@ class Overlaps(Generic[R]):
         kept: Ids of the rows that overlap and stay, as no row of their answer would be left.
     """
 
-    remaining: tuple[R, ...]
+    remaining: Sequence[R]
     dropped: tuple[Overlap[R], ...]
     n_rows: int
     n_cases: int
@@ -175,11 +175,17 @@ def find_overlaps(
     among: Sequence[R] | None = None,
 ) -> Overlaps[R]:
     """Return which of `rows` overlap with `cases` for certain; arguments as in `search`."""
+    from tuneworthy.cases.example_store import StoredExamples, others
+
     cases = list(cases)
     hits, prices = search(rows, cases, n=n, threshold=threshold, among=among)
     dropped = {hit.row: Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id) for hit in hits if hit.certain}
     overlapping = {case for hit in hits if hit.certain for case in hit.cases}
-    remaining = tuple(row for number, row in enumerate(rows) if number not in dropped)
+    remaining: Sequence[R]
+    if isinstance(rows, StoredExamples):
+        remaining = rows.at(others(rows, dropped))
+    else:
+        remaining = tuple(row for number, row in enumerate(rows) if number not in dropped)
     kept = frozenset(rows[hit.row].id for hit in hits if hit.kept)
     return Overlaps(
         remaining, tuple(dropped.values()), len(rows), len(cases), len(overlapping), n, threshold, prices, kept

@@ -63,8 +63,9 @@ _ANSWER_BITS, _MOST_GIVEN = 6.5, 5.0
 # An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10). One that
 # more rows hold counts as much less as they are more.
 COMMON = 20
-# Characters that are read at once. No result depends on it.
+# Characters that are read at once, and rows, whose answers are held as well. No result depends on it.
 _PORTION: Final = 1 << 18
+_PORTION_ROWS: Final = 1 << 12
 
 Gram = tuple[str, ...]
 Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
@@ -314,12 +315,14 @@ class ContaminationIndex:
         """
         counts, holders = np.zeros(len(self._case), np.int64), np.zeros(len(self._random), np.int64)
         texts: set[int] = set()
-        answers: Counter[bytes] = Counter()
+        forms = {form for case in self._answers for form in case.forms}
+        answers: Counter[bytes | None] = Counter()
         step = -(-len(rows) // _WEIGHED) or 1
         for portion in _portions(rows[place] for place in range(0, len(rows), step)) if self.cases else ():
             distinct = []
             for row, question in portion:
-                answers[form_of(answer_of(row))] += 1
+                form = form_of(answer_of(row))
+                answers[form if form in forms else None] += 1  # the texts of all others are not held
                 text = "\n".join([question, *context_of(row)])
                 if (key := hash(text)) not in texts:
                     texts.add(key)
@@ -498,7 +501,7 @@ def _portions(rows: Iterable[Case | Example]) -> Iterator[list[tuple[Case | Exam
         question = question_of(row)
         portion.append((row, question))
         size += len(question) + sum(map(len, context_of(row))) + 1
-        if size >= _PORTION:
+        if size >= _PORTION or len(portion) == _PORTION_ROWS:
             yield portion
             portion, size = [], 0
     if portion:

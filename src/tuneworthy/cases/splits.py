@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NotRequired
+from typing import Any, Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.normalize import normalise, question_of
-from tuneworthy.cases.stratified import Unit, draw, units_of
-from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, labels_of, parse_object
+from tuneworthy.cases.asked import asked_part, tools_of
+from tuneworthy.cases.stratified import draw, units_of
+from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
@@ -27,6 +27,8 @@ MIN_TEST = 50
 MAX_DEV_SHARE = 0.3
 # The `source` of an example that is a dev case.
 DEV = "dev"
+# Different answers from which a task is not one of labels, whatever white space is around them.
+_MOST_ANSWERS: Final = 5_000
 
 
 class CaseFingerprint(TypedDict):
@@ -74,7 +76,7 @@ class Split:
 
     dev: tuple[Case, ...]
     test: tuple[Case, ...]
-    shots: tuple[Example, ...]
+    shots: Sequence[Example]
     dev_shots: tuple[Example, ...] = ()
     explore: bool
     origin: Literal["examples", "cases"]
@@ -86,9 +88,9 @@ class Split:
     additions: tuple[tuple[str, ...], ...] = ()
 
     @property
-    def pool(self) -> tuple[Example, ...]:
+    def pool(self) -> Sequence[Example]:
         """What shots are drawn from and classical baselines learn from."""
-        return (*self.shots, *self.dev_shots)
+        return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
 
     @property
     def effective_groups(self) -> float:
@@ -112,7 +114,7 @@ class Split:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], cases: Iterable[Case], examples: Iterable[Example] = ()) -> Split:
+    def from_dict(cls, data: Mapping[str, Any], cases: Iterable[Case], examples: Sequence[Example] = ()) -> Split:
         """Return the stored split with the cases and examples as they are now.
 
         Cases that were added since then are not in it (see `changes`); examples that were added join the shots.
@@ -120,15 +122,19 @@ class Split:
         Raises:
             UserError: A case of the split is gone, or `data` is not a stored split.
         """
-        shots = {example.id: example for example in examples}
+        from tuneworthy.cases.dev_units import asking
+        from tuneworthy.cases.example_store import by_id, others, some_of
+
+        pool = by_id(examples)
         known = {case.id: case for case in cases}
         try:
             name, reason = data["kind"]
             kind = Kind(name, reason, labels_of(known.values()) if name == "label" else ())
-            dev_pool = known if data["origin"] == "cases" else _dev_pool(shots.values(), kind)
+            taken = set() if data["origin"] == "cases" else {entry["id"] for entry in data["dev"]}
+            asked = asking(pool, kind, taken)
+            dev_pool = known if data["origin"] == "cases" else _dev_pool(some_of(pool, asked), kind)
             dev = [dev_pool[entry["id"]] for entry in data["dev"]]
             test = [known[entry["id"]] for entry in data["test"]]
-            taken = set() if data["origin"] == "cases" else {entry["id"] for entry in data["dev"]}
             seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
         except KeyError as error:
             raise UserError(
@@ -137,7 +143,7 @@ class Split:
         return cls(
             dev=tuple(dev),
             test=tuple(test),
-            shots=tuple(example for _, example in sorted(shots.items()) if not _is_case(example, kind, taken)),
+            shots=some_of(pool, others(pool, asked)),
             explore=len(dev) >= MIN_DEV,
             origin=origin,
             seed=seed,
@@ -147,11 +153,6 @@ class Split:
             reasons=tuple(data.get("reasons", ())),
             additions=tuple(tuple(ids) for ids in data.get("additions", ())),
         )
-
-
-def _is_case(example: Example, kind: Kind, ids: set[str]) -> bool:
-    case = example_case(example, kind) if ids else None
-    return case is not None and case.id in ids
 
 
 def fingerprint(case: Case) -> dict[str, str]:
@@ -181,7 +182,7 @@ class Changes:
         return bool(self.added or self.removed or self.edited or self.relabelled)
 
 
-def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Iterable[Example] = ()) -> Changes:
+def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Sequence[Example] = ()) -> Changes:
     """Compare `stored` (of `Split.to_dict`) with the cases, and dev with the examples, as they are now."""
     now = [case for case in cases if case.labelled]
     known = {case.id: fingerprint(case) for case in now}
@@ -190,8 +191,11 @@ def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Iterable
         before |= {entry["id"]: entry for entry in stored["dev"]}
     added = known.keys() - before.keys()
     if stored["origin"] == "examples":
-        pool = _dev_pool(examples, Kind(*stored["kind"]))
-        dev = {entry["id"]: entry for entry in stored["dev"]}
+        from tuneworthy.cases.dev_units import asking
+        from tuneworthy.cases.example_store import some_of
+
+        kind, dev = Kind(*stored["kind"]), {entry["id"]: entry for entry in stored["dev"]}
+        pool = _dev_pool(some_of(examples, asking(examples, kind, dev)), kind)
         before |= dev
         known |= {identity: fingerprint(pool[identity]) for identity in dev if identity in pool}
     both = before.keys() & known.keys()
@@ -223,18 +227,12 @@ def asked_case(example: Example, expected: Any = UNLABELLED) -> Case | None:
 
     The input is the user's text if the chat is (system,) user, assistant; else all messages but the last.
     """
-    asked = example.messages[:-1]
-    roles = [message.get("role") for message in asked]
-    alone = [role for role in roles if role not in {"system", "developer"}] == ["user"] and len(roles) <= 2
-    tools = tuple(example.meta.get("tools") or ()) if isinstance(example.meta.get("tools"), list) else ()
-    if alone:
-        text = example.question
-        identity = Case.make_id(text, tools)
-        return Case(id=identity, input=text, expected=expected, group=example.group, tags=example.tags, tools=tools)
-    if roles[-1:] not in (["user"], ["tool"]):
+    asked, tools = asked_part(example), tools_of(example)
+    if asked is None:
         return None
-    identity = Case.make_id(list(asked), tools)
-    return Case(id=identity, messages=asked, expected=expected, group=example.group, tags=example.tags, tools=tools)
+    part: dict[str, Any] = {"input": asked} if isinstance(asked, str) else {"messages": tuple(asked)}
+    identity = Case.make_id(asked, tools)
+    return Case(id=identity, expected=expected, group=example.group, tags=example.tags, tools=tools, **part)
 
 
 def case_example(case: Case) -> Example | None:
@@ -272,15 +270,16 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     Raises:
         UserError: A side would be empty.
     """
+    from tuneworthy.cases.example_store import by_id, columns_of
+
     labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
     if not labelled:
         raise UserError(messages.say("no_labels", n=len(cases)), hint=messages.say("label_them"))
-    pool = sorted(examples, key=lambda example: example.id)
+    pool = by_id(examples)
     kind = _kind_of(labelled, pool)
-    converted = [example_case(example, kind) for example in pool]
-    n_scorable = sum(case is not None for case in converted)
+    n_scorable = int(columns_of(pool).scorable(kind.name).sum())
     if n_scorable >= MIN_EXAMPLES:
-        split = _from_examples(labelled, pool, converted, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+        split = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
     else:
         split = _from_cases(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
     if not (n_unlabelled := len(cases) - len(labelled)):
@@ -292,10 +291,12 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
 def _kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
     """Guess the kind from the cases; where they are too few to show labels, with the help of the examples."""
     expected = [case.expected for case in cases]
+    from tuneworthy.cases.example_store import answer_counts, columns_of
+
     kind = guess_kind(expected)
-    if kind.name != "short_answer" or not examples:
+    if kind.name != "short_answer" or not examples or len(set(columns_of(examples).answers.tolist())) > _MOST_ANSWERS:
         return kind
-    both = guess_kind([*expected, *(example.answer.strip() for example in examples if example.answer.strip())])
+    both = guess_kind([*expected, *answer_counts(examples).elements()])
     return both if both.name == "label" else kind
 
 
@@ -308,26 +309,23 @@ def _stratum(case: Case, kind: Kind) -> str:
 def _from_examples(
     cases: Sequence[Case],
     pool: Sequence[Example],
-    converted: Sequence[Case | None],
     kind: Kind,
     *,
     seed: int,
     dev_size: int,
     n_scorable: int,
 ) -> Split:
-    units = [unit for unit in units_of(pool) if _usable(unit, converted)]
-    taken = {normalise(question_of(case)) for case in cases}
-    groups = {case.group for case in cases if case.group is not None}
-    units = [unit for unit in units if not _touches(unit, pool, taken, groups)]
-    for unit in units:
-        distinct = {case.id: case for i in unit.members if (case := converted[i]) is not None}
-        unit.strata.update(_stratum(case, kind) for case in distinct.values())
+    from tuneworthy.cases.dev_units import units_to_draw
+    from tuneworthy.cases.example_store import others, some_of
+
     take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
-    gone = {i for unit in draw(units, take, seed=seed, at_least=False) for i in unit.members}
-    dev = _dev_pool((pool[i] for i in gone), kind)
+    units, totals = units_to_draw(pool, cases, kind, seed=seed, take=take, convert=example_case)
+    drawn = draw(units, take, seed=seed, at_least=False, totals=totals)
+    gone = sorted({i for unit in drawn for i in unit.members})
+    dev = _dev_pool(some_of(pool, gone), kind)
     if not dev:
         raise UserError(messages.say("no_dev_examples", n=len(pool), take=take), hint=messages.say("more_dev"))
-    shots = tuple(example for i, example in enumerate(pool) if i not in gone)
+    shots = some_of(pool, others(pool, gone))
     reasons: tuple[str, ...] = (
         messages.say(
             "dev_from_examples",
@@ -342,20 +340,6 @@ def _from_examples(
     split = _split(dev.values(), cases, shots, kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
     return replace(split, origin="examples", seed=seed, dev_size=dev_size, counts=counts)
-
-
-def _usable(unit: Unit, converted: Sequence[Case | None]) -> bool:
-    """Whether a unit holds something to score, and no question with two answers."""
-    answers: dict[str, Any] = {}
-    for i in unit.members:
-        if (case := converted[i]) is not None and answers.setdefault(case.id, case.expected) != case.expected:
-            return False
-    return bool(answers)
-
-
-def _touches(unit: Unit, pool: Sequence[Example], questions: set[str], groups: set[str]) -> bool:
-    rows = [pool[i] for i in unit.members]
-    return any(row.group in groups or normalise(question_of(row)) in questions for row in rows)
 
 
 def _from_cases(
@@ -384,13 +368,13 @@ def _from_cases(
             n_dev=len(dev),
         ),
     )
-    split = _split(dev, test, tuple(pool), kind, reasons)
+    split = _split(dev, test, pool, kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable}
     return replace(split, seed=seed, dev_size=dev_size, counts=counts)
 
 
 def _split(
-    dev: Iterable[Case], test: Iterable[Case], shots: tuple[Example, ...], kind: Kind, reasons: tuple[str, ...]
+    dev: Iterable[Case], test: Iterable[Case], shots: Sequence[Example], kind: Kind, reasons: tuple[str, ...]
 ) -> Split:
     """Assemble a split, sorted, with its counts and reasons; the caller fills in how it was asked for."""
     dev, test = (tuple(sorted(rows, key=lambda case: case.id)) for rows in (dev, test))
@@ -420,3 +404,13 @@ def _split(
         counts=counts,
         reasons=reasons,
     )
+
+
+def labels_of(cases: Iterable[Case], examples: Sequence[Example] = ()) -> tuple[str, ...]:
+    """Return the labels that occur as expected answer or as answer of an example, sorted."""
+    from tuneworthy.cases.example_store import answer_counts
+
+    expected = (case.expected for case in cases if case.labelled and case.expected is not None)
+    several = (value if isinstance(value, list) else [value] for value in expected)
+    found = {answer_text(value).strip() for values in several for value in values}
+    return tuple(sorted((found | answer_counts(examples).keys()) - {""}))

@@ -10,7 +10,7 @@ import orjson
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import words
-from tuneworthy.types import UNLABELLED, Case, Example
+from tuneworthy.types import UNLABELLED, Case
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
@@ -110,12 +110,3 @@ def label_counts(cases: Iterable[Case]) -> dict[str, int]:
     expected = [case.expected for case in cases if case.labelled and case.expected is not None]
     first = (value[0] if isinstance(value, list) and value else value for value in expected)
     return dict(Counter(answer_text(value).strip() for value in first).most_common())
-
-
-def labels_of(cases: Iterable[Case], examples: Iterable[Example] = ()) -> tuple[str, ...]:
-    """Return the labels that occur as expected answer or as answer of an example, sorted."""
-    expected = (case.expected for case in cases if case.labelled and case.expected is not None)
-    several = (value if isinstance(value, list) else [value] for value in expected)
-    found = {answer_text(value).strip() for values in several for value in values}
-    found |= {answer.strip() for example in examples if (answer := example.answer)}
-    return tuple(sorted(found - {""}))

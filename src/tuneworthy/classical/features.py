@@ -47,7 +47,7 @@ class TextFeatures:
         self._blocks, matrices = [], []
         for vectorizer in (
             TfidfVectorizer(ngram_range=WORD_NGRAMS, token_pattern=TOKEN_PATTERN, **common),
-            TfidfVectorizer(ngram_range=CHAR_NGRAMS, analyzer="char_wb", min_df=min_df, **common),
+            _CharacterTfidf(min_df),
         ):
             try:
                 matrices.append(vectorizer.fit_transform(self._clip(texts)))
@@ -79,3 +79,77 @@ class TextFeatures:
         if not matrices:
             return sparse.csr_matrix((n_texts, 1), dtype="float32")
         return sparse.hstack(matrices, format="csr", dtype="float32")
+
+
+class _CharacterTfidf:
+    """What `TfidfVectorizer` does with `char_wb`, but each word is cut into n-grams once: texts share their words.
+
+    Args:
+        min_df: Texts that an n-gram must occur in.
+    """
+
+    analyzer = "char_wb"
+
+    def __init__(self, min_df: int) -> None:
+        from sklearn.feature_extraction.text import TfidfTransformer
+
+        self.min_df = min_df
+        self._terms: Any = None
+        self._tfidf = TfidfTransformer(sublinear_tf=True)
+
+    @property
+    def idf_(self) -> Any:
+        return self._tfidf.idf_
+
+    def get_feature_names_out(self) -> Any:
+        return self._terms.get_feature_names_out()
+
+    def fit_transform(self, texts: Sequence[str]) -> Any:
+        """Learn the n-grams of `texts`; return their features.
+
+        Raises:
+            ValueError: No n-gram occurs in that many.
+        """
+        import numpy as np
+
+        words, rows = _words_of(texts)
+        terms = _char_counter()
+        counts = rows @ terms.fit_transform(words)
+        wide = np.bincount(counts.indices, minlength=counts.shape[1]) >= self.min_df
+        usual = np.flatnonzero(wide)
+        if len(usual) > MAX_FEATURES:
+            most = (-np.asarray(counts.sum(axis=0)).ravel()[wide]).argsort()[:MAX_FEATURES]
+            usual = np.sort(usual[most])
+        if not len(usual):
+            raise ValueError("no n-gram occurs often enough")
+        self._terms = _char_counter(terms.get_feature_names_out()[usual])
+        return self._tfidf.fit_transform(counts[:, usual])
+
+    def transform(self, texts: Sequence[str]) -> Any:
+        """Return the features of new `texts`."""
+        words, rows = _words_of(texts)
+        return self._tfidf.transform(rows @ self._terms.transform(words), copy=False)
+
+
+def _char_counter(vocabulary: Any = None) -> Any:
+    import numpy as np
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(
+        ngram_range=CHAR_NGRAMS, analyzer="char_wb", lowercase=False, dtype=np.float32, vocabulary=vocabulary
+    )
+
+
+def _words_of(texts: Sequence[str]) -> tuple[list[str], Any]:
+    """Return the different words of `texts`, and how often each text has each, CSR ``(n_texts, n_words)``."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    numbers: dict[str, int] = {}
+    starts, columns = [0], []
+    for text in texts:
+        columns += [numbers.setdefault(word, len(numbers)) for word in text.lower().split()]
+        starts.append(len(columns))
+    rows = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(len(texts), len(numbers)))
+    rows.sum_duplicates()
+    return list(numbers), rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, overload
@@ -32,6 +32,7 @@ class StoredRows(Sequence[Example]):
             )
         self._starts = _line_starts(self._bytes)
         self.places: NDArray[np.int64] = np.arange(len(self._starts) - 1)
+        self._whole = bytearray(len(self.places))
         self._changed: Mapping[int, dict[str, Any]] = {}
         self._view: Callable[[Example], Example] | None = None
 
@@ -54,8 +55,13 @@ class StoredRows(Sequence[Example]):
         return bytes(self._bytes[self._starts[place] : self._starts[place + 1]]).rstrip(b"\n") + b"\n"
 
     def raw(self, place: int) -> dict[str, Any]:
-        """Return the row at `place` of the file, as it is now."""
-        return dict(parsed(self.line(place), StoredRow, f"{self.path}:{place + 1}"))
+        """Return the row at `place` of the file, as it is now; its shape is looked at when it is first read."""
+        if self._whole[place]:
+            row: dict[str, Any] = orjson.loads(self.line(place))
+        else:
+            row = dict(parsed(self.line(place), StoredRow, f"{self.path}:{place + 1}"))
+            self._whole[place] = True
+        return row
 
     def at(self, place: int) -> Example:
         """Return the row at `place` of the file, as it is now, whether it is one of these or not."""
@@ -63,6 +69,12 @@ class StoredRows(Sequence[Example]):
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def __iter__(self) -> Iterator[Example]:
+        view = self._view
+        for place in self.places.tolist():
+            row = example_of(self.raw(place))
+            yield view(row) if view else row
 
     @overload
     def __getitem__(self, number: int) -> Example: ...

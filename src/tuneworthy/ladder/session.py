@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tuneworthy.cases import Dataset, read_dataset
-from tuneworthy.cases.splits import Changes, Split
-from tuneworthy.cases.task_kind import label_counts, labels_of
+from tuneworthy.cases.splits import Changes, Split, labels_of
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError

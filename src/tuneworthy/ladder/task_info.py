@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tuneworthy.cases.splits import Split
-from tuneworthy.cases.task_kind import TaskKind, labels_of, parse_object
+from tuneworthy.cases.example_store import answer_counts
+from tuneworthy.cases.splits import Split, labels_of
+from tuneworthy.cases.task_kind import TaskKind, parse_object
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
@@ -70,8 +71,7 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
         if grader.type in {"choice", "balanced_accuracy"}
         for label in grader.labels or ()
     }
-    rows = [labels_of([case]) for case in split.dev] + [labels_of((), [example]) for example in split.shots]
-    counts = Counter(label for row in rows for label in row)
+    counts = Counter(label for case in split.dev for label in labels_of([case])) + answer_counts(split.shots)
     once = sum(count == 1 and label not in named for label, count in counts.items())
     labels = tuple(sorted({*counts, *named}))
     closed = bool(named) or once <= project.task.margin * counts.total()

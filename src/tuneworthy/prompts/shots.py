@@ -1,7 +1,6 @@
 """Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25, or a sentence encoder)."""
 
 import random
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.cases.example_store import ExamplesById, by_id, columns_of, ids_of, rows_by_answer
 from tuneworthy.errors import UserError
 from tuneworthy.prompts import messages
 from tuneworthy.types import Case, Example, Shots, content_hash
@@ -30,11 +30,10 @@ class ShotPool:
     """
 
     def __init__(self, examples: Sequence[Example], load_encoder: Callable[[str], ShotEncoder] | None = None) -> None:
-        self.examples = sorted(examples, key=lambda example: example.id)
-        self.by_id: Mapping[str, Example] = {example.id: example for example in self.examples}
-        self.hash = content_hash([example.id for example in self.examples])
+        self.examples = by_id(examples)
+        self.by_id: Mapping[str, Example] = ExamplesById(self.examples)
+        self.hash = content_hash(ids_of(self.examples))
         self.load_encoder = load_encoder
-        self._n_of_source = Counter(example.group for example in self.examples)
         self._index: Any = None
         self._encoders: dict[str, tuple[ShotEncoder, NDArray[np.float32]]] = {}
         self._nearest: dict[tuple[str, int, str], tuple[Example, ...]] = {}
@@ -43,12 +42,15 @@ class ShotPool:
         return len(self.examples)
 
     @cached_property
-    def _by_answer(self) -> list[list[Example]]:
-        """The examples of each answer, the frequent answers first."""
-        by_answer: dict[str, list[Example]] = defaultdict(list)
-        for example in self.examples:
-            by_answer[example.answer].append(example)
-        return [rows for _, rows in sorted(by_answer.items(), key=lambda item: (-len(item[1]), item[0]))]
+    def _by_answer(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers of the examples, the frequent answers first, and where each answer begins."""
+        return rows_by_answer(self.examples)
+
+    @cached_property
+    def _n_of_source(self) -> Mapping[str, int]:
+        columns = columns_of(self.examples)
+        counts = np.bincount(columns.groups[columns.groups >= 0], minlength=len(columns.names)).tolist()
+        return {name: counts[number] for name, number in columns.names.items()}
 
     def fixed(self, k: int, seed: int, *, mixed: bool = False) -> Shots:
         """Draw `k` shots, seeded: one of each kind of answer in turn.
@@ -60,17 +62,22 @@ class ShotPool:
                 are more kinds than shots; else the frequent ones come first.
         """
         rng = random.Random(seed)
-        queues = [list(rows) for rows in self._by_answer]
+        rows, starts = self._by_answer
+        answers = list(range(len(starts) - 1))
         if mixed:
-            rng.shuffle(queues)
-        for queue in queues:
-            rng.shuffle(queue)
-        chosen: list[Example] = []
+            rng.shuffle(answers)
+        several: dict[int, list[int]] = {}
+        for answer in answers:
+            if starts[answer + 1] - starts[answer] > 1:
+                several[answer] = rows[starts[answer] : starts[answer + 1]].tolist()
+                rng.shuffle(several[answer])
+        chosen: list[int] = []
         while len(chosen) < min(k, len(self.examples)):
-            chosen += [queue.pop() for queue in queues[: k - len(chosen)]]
-            queues = [queue for queue in queues if queue]
+            some = answers[: k - len(chosen)]
+            chosen += [several[one].pop() if one in several else int(rows[starts[one]]) for one in some]
+            answers = [one for one in answers if several.get(one)]
         rng.shuffle(chosen)
-        return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(example.id for example in chosen))
+        return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(self.examples[row].id for row in chosen))
 
     def per_case(self, k: int, encoder: str = "") -> Shots:
         """Describe `k` shots chosen per case, by BM25 or by a sentence encoder."""
@@ -94,7 +101,7 @@ class ShotPool:
         k, encoder = shots.k, shots.encoder
         missing = [case for case in cases if (case.id, k, encoder) not in self._nearest]
         if missing:
-            most_own = max(self._n_of_source[case.source] for case in missing)
+            most_own = max(self._n_of_source.get(case.source, 0) for case in missing)
             wanted = min(k + most_own, len(self.examples))
             texts = [case.text for case in missing]
             rows = self._by_meaning(texts, wanted, encoder) if encoder else self._by_words(texts, wanted)

@@ -31,7 +31,6 @@ Converted = Iterator[tuple[int, Fields | None]]
 
 # Of a file that is read whole.
 MAX_ROWS = 5_000_000
-_MANY = 100_000
 _PEEK = 100
 _PEEK_FAULTS = 1000
 _NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
@@ -57,9 +56,9 @@ class CaseFile:
 
 @dataclass(frozen=True, slots=True)
 class ExampleFile:
-    """The examples of a file; attributes as in `CaseFile`."""
+    """The examples of a file, read from disk on access; attributes as in `CaseFile`."""
 
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     format: str
     notes: tuple[str, ...] = ()
     dropped: tuple[DroppedRow, ...] = ()
@@ -119,8 +118,10 @@ def read_cases(
     """
     journal = Journal(Path(path))
     journal.lenient = lenient
-    read = _read_whole(journal, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format)
-    return CaseFile(*read)
+    cases, name, notes, dropped = _read_whole(
+        journal, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format
+    )
+    return CaseFile(tuple(cases), name, notes, dropped)
 
 
 def read_examples(
@@ -166,18 +167,16 @@ def stream_examples(
 def _read_whole(
     journal: Journal,
     kind: _Noun,
-    collect: Callable[[Converted, Journal], list[R]],
+    collect: Callable[[Converted, Journal], Sequence[R]],
     *,
     inputs: str | Sequence[str] | None,
     expected: str | None,
     format: str | None,
-) -> tuple[tuple[R, ...], str, tuple[str, ...], tuple[DroppedRow, ...]]:
+) -> tuple[Sequence[R], str, tuple[str, ...], tuple[DroppedRow, ...]]:
     """Return the rows of a file, its format, the notes and what was dropped; errors as in `read_cases`."""
     with _no_collection():
         name, converted, _ = _opened(journal, kind, inputs, expected, format)
         rows = collect(_bounded(converted, journal), journal)
-    if len(rows) > _MANY:
-        gc.freeze()  # no later collection looks through them
     journal.raise_faults()
     if not rows:
         notes = "; ".join(journal.notes())
@@ -188,7 +187,7 @@ def _read_whole(
             messages.say("none_usable"),
             hint=notes[:1].upper() + notes[1:],
         )
-    return tuple(rows), name, journal.notes(), tuple(journal.dropped)
+    return rows, name, journal.notes(), tuple(journal.dropped)
 
 
 def _bounded(converted: Converted, journal: Journal) -> Converted:
@@ -444,16 +443,14 @@ def canonical_or_none(expected: Any) -> bytes | None:
     return None if expected is UNLABELLED else canonical(expected)
 
 
-def _collect_examples(rows: Converted, journal: Journal) -> list[Example]:
-    examples: list[Example] = []
-    ids: set[str] = set()
+def _collect_examples(rows: Converted, journal: Journal) -> Sequence[Example]:
+    from tuneworthy.cases.example_store import ExampleWriter
+
+    writer = ExampleWriter(journal.path.name)
     for line, fields in rows:
-        if fields is None:
-            continue
-        identity = content_hash(fields["messages"])
-        if identity in ids:
-            journal.drop(line, messages.SAME_MESSAGES)
-            continue
-        ids.add(identity)
-        examples.append(Example(id=identity, source=f"{journal.path.name}:{line}", **fields))
+        if fields is not None:
+            writer.add(content_hash(fields["messages"]), line, fields)
+    examples, again = writer.stored()
+    for line in again:
+        journal.drop(line, messages.SAME_MESSAGES)
     return examples

@@ -24,6 +24,9 @@ from tuneworthy.types import Case, Example, canonical
 
 # Questions among which topics are looked for: seconds, and 100 MB.
 SAMPLE = 4_000
+# Questions from which the sample alone is looked at first, and standard errors by which its largest topic must be below
+# the cap for the others to be let be: minutes.
+MANY, _ERRORS = 80_000, 5
 # Least likeness of a question to the centre of its topic: of characters, and in meaning.
 MIN_COSINE, ENCODER_COSINE = 0.4, 0.65
 # Likeness of the members of two topics, as a share of that within them, from which they are one; and members needed.
@@ -147,19 +150,27 @@ def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int 
     """
     if not texts:
         return []
-    vectors = _characters(texts) if encoder is None else encoder.encode(texts)
+    encode = _characters if encoder is None else encoder.encode
     sample = np.sort(np.random.default_rng(seed).permutation(len(texts))[:SAMPLE])
-    alike = _products(vectors[sample], vectors[sample])
+    drawn = encode([texts[number] for number in sample])
+    alike = _products(drawn, drawn)
     least = _least(alike, MIN_COSINE if encoder is None else ENCODER_COSINE, seed)
     near = alike >= least
     first = _centres(near)
-    centres, merged = sample[first], _merged(alike, near, first)
-    topics = np.arange(len(centres), len(centres) + len(texts))
-    for start in range(0, len(texts), _BLOCK) if len(centres) else ():
-        joins = _products(vectors[start : start + _BLOCK], vectors[centres]) >= least
+    merged = _merged(alike, near, first)
+    topics = np.arange(len(first), len(first) + len(texts))
+    for start in range(0, len(texts), _BLOCK) if first else ():
+        joins = _products(encode(texts[start : start + _BLOCK]), drawn[first]) >= least
         some = joins.any(axis=1)
         topics[start : start + _BLOCK][some] = merged[joins.argmax(axis=1)[some]]
     return [int(topic) for topic in topics]
+
+
+def _may_exceed(texts: Sequence[str], cap: float, encoder: Encoder | None, seed: int) -> bool:
+    """Whether a topic can make up more than `cap` of the texts, by a sample of them."""
+    drawn = np.random.default_rng(seed).permutation(len(texts))[:SAMPLE]
+    share = topic_spread(find_topics([texts[number] for number in drawn], encoder, seed)).top_share(1)
+    return share + _ERRORS * float(np.sqrt(share * (1 - share) / len(drawn))) > cap
 
 
 def _merged(alike: NDArray[np.float32], near: NDArray[np.bool_], centres: Sequence[int]) -> NDArray[np.int64]:
@@ -279,6 +290,8 @@ class Concentration:
             of_row, wanted = label_topics(answers, names, context.cases)
         else:
             asked = [*(row.question for row in rows), *(case.text for case in context.cases)]
+            if len(asked) > MANY and not _may_exceed(asked, self.cap, context.encoder, context.seed):
+                return
             found = find_topics(asked, context.encoder, context.seed)
             of_row, wanted = dict(enumerate(found[: len(rows)])), _allowed(Counter(found[len(rows) :]))
         places, topics = [*of_row], [*of_row.values()]

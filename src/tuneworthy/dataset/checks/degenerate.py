@@ -16,7 +16,8 @@ import orjson
 import re2
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.cases.task_kind import guess_kind, labels_of, parse_object
+from tuneworthy.cases.splits import labels_of
+from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.types import UNLABELLED, Example
@@ -134,17 +135,16 @@ def loops(answer: str) -> bool:
     >>> loops("We will help. " * 6), loops("yes, yes, it works and it works well"), loops("NOUN " * 12)
     (True, False, False)
     """
-    tokens = answer.split()
-    items = {
-        token.strip(punctuation).casefold() for token in tokens[: _MOST_ITEMS + 1] if re.search(r"[^\W\d_]", token)
-    }
-    if _MIN_LOOP <= len(tokens) <= _MOST_ITEMS and len(items) == 1:
-        return False
+    listed = tokens = answer.split()
     if len(answer) > 20 * max(1, len(tokens)):
         tokens = list(answer)
     pairs = list(pairwise(tokens))
     if len(tokens) < _MIN_LOOP or len(set(pairs)) > _DISTINCT * len(pairs) or parse_object(answer) is not UNLABELLED:
         return False
+    if _MIN_LOOP <= len(listed) <= _MOST_ITEMS:
+        items = {token.strip(punctuation).casefold() for token in listed if re.search(r"[^\W\d_]", token)}
+        if len(items) == 1:
+            return False
     return any(_repeats(tokens, size) for size in range(1, min(_LONGEST_UNIT, len(tokens) // 2) + 1))
 
 

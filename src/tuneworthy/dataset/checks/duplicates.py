@@ -4,10 +4,11 @@ A row repeats another one only if its answer does too. The same question with an
 contradiction, which other checks report; questions that only share a canned answer are different questions.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -17,8 +18,9 @@ from xxhash import xxh3_64_intdigest
 from tuneworthy.cases.normalize import folded, normalise, question_of, words
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.dataset.dedup.specifics import content, mistyped, names_in, rows_with, signed, specifics
+from tuneworthy.dataset.dedup.specifics import SAMPLE, content, mistyped, names_in, rows_with, signed, specifics
 from tuneworthy.extras import require
+from tuneworthy.store.own_file import OwnTexts
 from tuneworthy.types import Example, content_hash
 
 # Words of an answer up to which it must be the same, and may not only be like the other one.
@@ -80,14 +82,21 @@ class NearCheck:
         require("numba")
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        contents, short = map(list, zip(*map(_content, rows), strict=True)) if rows else ([], [])
-        first: dict[tuple[str, str], int] = {}
-        firsts = [first.setdefault(pair, row) for row, pair in enumerate(zip(contents, short, strict=True))]
-        of = {row: (other, 1.0) for row, other in enumerate(firsts) if other != row}
-        left = sorted(first.values())
-        names = names_in([question_of(row) for row in rows])
-        keys = _hashes(f"{short[row]}\n{specifics(contents[row], names)}" for row in left)
-        found = self._mistyped([contents[row] for row in left], keys)
+        names = names_in([question_of(row) for row in islice(rows, SAMPLE)])
+        first: dict[int, int] = {}
+        contents, left, keys = OwnTexts(), array("q"), array("Q")
+        of: dict[int, tuple[int, float]] = {}
+        for row, (text, short) in enumerate(map(_content, rows)):
+            other = first.setdefault(_hash(f"{short}\0{text}"), row)
+            if other != row:
+                of[row] = other, 1.0
+                continue
+            left.append(row)
+            contents.add(text)
+            keys.append(_hash(f"{short}\n{specifics(text, names)}"))
+        first.clear()
+        contents.finish()
+        found = self._mistyped(contents, np.array(keys))
         typed = {left[row]: (left[other], score) for row, (other, score) in found.items()}
         of = {row: (typed.get(other, (other,))[0], score) for row, (other, score) in of.items()} | typed
         for row in sorted(of):
@@ -125,8 +134,8 @@ def _content(row: Example) -> tuple[str, str]:
     return (f"{question}\n{content(answer)}", "") if len(words(answer)) > SHORT else (question, normalise(answer))
 
 
-def _hashes(keys: Iterable[str]) -> NDArray[np.uint64]:
-    return np.array([xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) for key in keys], np.uint64)
+def _hash(text: str) -> int:
+    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
 @DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True, version=3)

@@ -24,9 +24,9 @@ from tuneworthy.types import Example
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
 FOLDS, MANY_FOLDS, FEW_ROWS = 4, 10, 4_000
-# Rows up to which the nearest ones vote as well (with more, seconds become minutes and the vote adds little); how many
-# vote; the power of their cosine; the probability of a label that none of them has.
-MOST_VOTING, _VOTES, _POWER, _UNSEEN = 20_000, 12, 3, 1e-4
+# Rows that are learned from, at most, and up to which the nearest ones vote as well (with more, seconds become minutes
+# and the vote adds little); how many vote; the power of their cosine; the probability of a label that none of them has.
+MOST_LEARNED, _VOTES, _POWER, _UNSEEN = 20_000, 12, 3, 1e-4
 _BLOCK = 500
 # Rows of a label; of rarer ones nothing can be learnt from the other folds.
 MIN_OF_A_LABEL = 4
@@ -40,6 +40,9 @@ PREDICTED = 0.5
 # Factors on the margins of models of n-grams, and of an encoder's vectors, whose margins are narrower.
 _TEMPERATURE, _OF_VECTORS = 4.0, 6.0
 _C = 1.0
+
+# Feature rows to the probabilities of the classes that were learned.
+Predict = Callable[[Any], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
 
     The probabilities of two models are averaged, which err on different rows where a label has few: of a linear
     classifier of n-grams, and of one of an encoder's vectors, or a vote of the nearest rows without an encoder. Texts
-    that differ in case and punctuation only are in one fold.
+    that differ in case and punctuation only are in one fold. Of more than `MOST_LEARNED` rows, that many are learned
+    from, of each label as many where it has them.
 
     Args:
         texts: ``(n_rows,)``.
@@ -81,21 +85,30 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
     classes, codes = np.unique(np.array(labels, dtype=object), return_inverse=True)
     n_folds = MANY_FOLDS if len(texts) < FEW_ROWS else FOLDS
     folds = _folds(texts, codes, n_folds, seed)
-    features = TextFeatures().fit_transform(texts)
-    views: list[tuple[Any, Callable[..., NDArray[np.float64]]]] = [(features, _fit)]
+    learned = _learned(codes, seed)
+    features = TextFeatures()
+    matrix = features.fit_transform([texts[row] for row in learned])
+    views: list[tuple[Any, Callable[[Sequence[str]], Any], Callable[..., Predict]]]
+    views = [(matrix, features.transform, _fit)]
     if encoder is not None:
-        views.append((encoder.encode(texts), partial(_fit, temperature=_OF_VECTORS)))
-    elif len(texts) <= MOST_VOTING:
-        views.append((features, _vote))
+        vectors = encoder.encode([texts[row] for row in learned])
+        views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
+    elif len(texts) <= MOST_LEARNED:
+        views.append((matrix, features.transform, _vote))
     total = np.zeros((len(texts), len(classes)))
-    for matrix, predict in views:
+    for known, represent, fit in views:
         for fold in range(n_folds):
-            held_out = folds == fold
-            learned = np.unique(codes[~held_out])
-            if held_out.any() and len(learned) > 1:
-                predicted = predict(matrix[~held_out], codes[~held_out], matrix[held_out], seed)
-                total[np.ix_(held_out, learned)] += predicted
-    return classes.tolist(), total / len(views)
+            others = folds[learned] != fold
+            held_out, columns = np.flatnonzero(folds == fold), np.unique(codes[learned[others]])
+            if not len(held_out) or len(columns) < 2:
+                continue
+            predict = fit(known[others], codes[learned[others]], seed)
+            for first in range(0, len(held_out), MOST_LEARNED):
+                rows = held_out[first : first + MOST_LEARNED]
+                own = known[~others] if len(learned) == len(texts) else represent([texts[row] for row in rows])
+                total[np.ix_(rows, columns)] += predict(own)
+    total /= len(views)
+    return classes.tolist(), total
 
 
 def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -109,10 +122,17 @@ def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: i
     return dealt
 
 
-def _fit(
-    matrix: Any, codes: NDArray[np.int64], test: Any, seed: int, temperature: float = _TEMPERATURE
-) -> NDArray[np.float64]:
-    """Return the probabilities of the classes that occur in `codes`, in their order, for the rows of `test`."""
+def _learned(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return the rows that are learned from, in order: in turn one of each label, drawn at random."""
+    drawn = np.random.default_rng(seed).permutation(len(codes))
+    drawn = drawn[np.argsort(codes[drawn], kind="stable")]
+    sizes = np.bincount(codes)
+    ranks = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(drawn[np.argsort(ranks, kind="stable")][:MOST_LEARNED])
+
+
+def _fit(matrix: Any, codes: NDArray[np.int64], seed: int, temperature: float = _TEMPERATURE) -> Predict:
+    """Return what predicts the probabilities of the classes that occur in `codes`, in their order."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -123,22 +143,31 @@ def _fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # contradictory rows never settle
         model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, codes)
-    margins = model.decision_function(test)
-    return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * temperature)
+
+    def predict(rows: Any) -> NDArray[np.float64]:
+        margins = model.decision_function(rows)
+        return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * temperature)
+
+    return predict
 
 
-def _vote(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray[np.float64]:
-    """Return what the nearest rows say, as `_fit` does: each votes with a power of its cosine."""
+def _vote(matrix: Any, codes: NDArray[np.int64], seed: int) -> Predict:
+    """Return what predicts as `_fit` does, from the nearest rows: each votes with a power of its cosine."""
     learned, places = np.unique(codes, return_inverse=True)
-    votes = np.full((test.shape[0], len(learned)), _UNSEEN)
     n = min(_VOTES, len(codes))
-    for start in range(0, test.shape[0], _BLOCK):
-        alike = (test[start : start + _BLOCK] @ matrix.T).toarray()
-        nearest = np.argpartition(-alike, n - 1, axis=1)[:, :n]
-        rows = np.arange(len(alike))[:, None]
-        np.add.at(votes[start : start + _BLOCK], (rows, places[nearest]), np.maximum(alike[rows, nearest], 0) ** _POWER)
-    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
-    return shares
+
+    def predict(rows: Any) -> NDArray[np.float64]:
+        votes = np.full((rows.shape[0], len(learned)), _UNSEEN)
+        for start in range(0, rows.shape[0], _BLOCK):
+            alike = (rows[start : start + _BLOCK] @ matrix.T).toarray()
+            nearest = np.argpartition(-alike, n - 1, axis=1)[:, :n]
+            own = np.arange(len(alike))[:, None]
+            weights = np.maximum(alike[own, nearest], 0) ** _POWER
+            np.add.at(votes[start : start + _BLOCK], (own, places[nearest]), weights)
+        shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+        return shares
+
+    return predict
 
 
 def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> list[Doubt]:
@@ -151,14 +180,17 @@ def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes
     """
     own = probabilities[np.arange(len(codes)), codes]
     usual = np.array([own[codes == k].mean() if (codes == k).any() else np.inf for k in range(len(classes))])
-    believed = np.where(probabilities >= usual, probabilities, -1.0)
-    n_errors = int(((believed.max(axis=1) > 0) & (believed.argmax(axis=1) != codes)).sum())
-    others = probabilities.copy()
-    others[np.arange(len(codes)), codes] = -1
-    doubted = np.flatnonzero(others.max(axis=1) > own)
+    best, likely, n_errors = np.zeros(len(codes), np.int64), np.zeros(len(codes)), 0
+    for first in range(0, len(codes), MOST_LEARNED):
+        part, given = probabilities[first : first + MOST_LEARNED], codes[first : first + MOST_LEARNED]
+        believed = np.where(part >= usual, part, -1.0)
+        n_errors += int(((believed.max(axis=1) > 0) & (believed.argmax(axis=1) != given)).sum())
+        others = part.copy()
+        others[np.arange(len(part)), given] = -1
+        best[first : first + len(part)], likely[first : first + len(part)] = others.argmax(axis=1), others.max(axis=1)
+    doubted = np.flatnonzero(likely > own)
     ranked = doubted[np.argsort(own[doubted], kind="stable")][:n_errors]
-    best = others.argmax(axis=1)
-    return [Doubt(int(row), float(own[row]), classes[int(best[row])], float(others[row, best[row]])) for row in ranked]
+    return [Doubt(int(row), float(own[row]), classes[int(best[row])], float(likely[row])) for row in ranked]
 
 
 def find_doubts(

@@ -1,0 +1,65 @@
+"""A file without a name that only this process reads: for what would take too much memory."""
+
+import os
+from array import array
+from collections.abc import Sequence
+from tempfile import TemporaryFile
+from typing import Any, overload
+from weakref import finalize
+
+
+class OwnFile:
+    """Bytes that are written once and read on access; gone with the last object that reads them."""
+
+    def __init__(self) -> None:
+        self._file: Any = TemporaryFile(buffering=1 << 20)  # noqa: SIM115
+        finalize(self, self._file.close)
+        self._n_bytes = 0
+
+    def write(self, content: bytes) -> int:
+        """Append `content`; return where it ends."""
+        self._file.write(content)
+        self._n_bytes += len(content)
+        return self._n_bytes
+
+    def finish(self) -> None:
+        """Hand all that was written to the system, which `read` asks."""
+        self._file.flush()
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from `start` up to `end`."""
+        content = b""
+        while len(content) < end - start and (
+            more := os.pread(self._file.fileno(), end - start - len(content), start + len(content))
+        ):
+            content += more
+        return content
+
+
+class OwnTexts(Sequence[str]):
+    """Texts in an own file; all are added before the first is read."""
+
+    def __init__(self) -> None:
+        self._file, self._ends = OwnFile(), array("Q", [0])
+
+    def add(self, text: str) -> None:
+        """Append a text."""
+        self._ends.append(self._file.write(text.encode("utf-8", "surrogatepass")))
+
+    def finish(self) -> None:
+        """Make the texts readable."""
+        self._file.finish()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._file.read(self._ends[number], self._ends[number + 1]).decode("utf-8", "surrogatepass")
