@@ -103,7 +103,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
     )
 
 
-def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None = None) -> EconomicsResult:
+def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) -> EconomicsResult:
     """Return what training costs and saves against one option: the bill and the score are both of that option.
 
     Where that option meets the target, the saving is the question; where none does, the value of a better answer;
@@ -117,13 +117,11 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None = N
     if bill is not None and reference is not None and _works(facts, reference, eligible=True):
         required = required_usd(bill, today_usd(facts.options), settings)
         found = economics(bill, settings, gain, required=required)
-        apart = messages.say("worth_apart") if valued else ""
-        return replace(found, why=join_sentences(found.why, apart))
+        return replace(found, why=join_sentences(found.why, messages.say("worth_apart") if valued else ""))
     most = most_gain(evidence, reference)
     found = economics(bill, settings, gain, most=most if valued else None)
     barred = any(_works(facts, option, eligible=False) for option in facts.options)
-    yes = ruling is not None and ruling.outcome is Outcome.FINE_TUNE
-    if barred and yes and not (valued and ruling and ruling.code == "levers_exhausted"):
+    if barred and ruling and ruling.code in {"constraint", *(() if valued else ("levers_exhausted",))}:
         return replace(
             found,
             status="not_applicable",
@@ -236,11 +234,9 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
 def _saves_too_little(evidence: Evidence, chosen: Option) -> str:
     """Say that training saves something, but less than is required, unless that is the reason the team has in mind."""
     row = next(row for row in evidence.training_reasons if row.reason == "cost")
-    saving = (
-        monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics) if chosen.usd_per_1k else None
-    )
-    shown = row.status == "refuted" and evidence.motivation != "cost" and saving is not None and saving[1] > 0
-    return row.evidence if shown else ""
+    saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics)
+    some = bool(chosen.usd_per_1k and saving and saving[1] > 0)
+    return row.evidence if some and row.status == "refuted" and evidence.motivation != "cost" else ""
 
 
 def _passed_over(evidence: Evidence, facts: DecisionFacts) -> str:
