@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 from tests.verdict.planted import PROMISING, RUNGS, differences, project, rung, trained, worth_it
 
-from tuneworthy.config.ladder import Economics, HardwareName
+from tuneworthy.config.ladder import Constraints, Economics, HardwareName
 from tuneworthy.errors import UserError
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.verdict.base import EconomicsResult, Option, Verdict
@@ -240,6 +240,159 @@ def test_after_training_the_gain_is_the_measured_one() -> None:
     difference = evidence.difference(reference, evidence.tuned)
     assert difference is not None
     assert verdict.economics.assumptions["gain"].value == difference.ci95[0]
+
+
+def cost_in_question(traffic: float | None, *, today: float = 0.93, small: float = 0.74, **more: Any) -> Verdict:
+    """Today's option costs $2.60 a thousand and meets 0.88; a small one costs $0.129."""
+    large = rung("baseline", "baseline/large", today, status="reference", usd_per_1k=2.6, hosted=True)
+    rest = [replace(one, score=0.74, usd_per_1k=2.6) for one in RUNGS if one.rung in {"prompt", "few_shot", "decoding"}]
+    little = rung("model", "model/small", small, usd_per_1k=0.129, hosted=True)
+    rungs = [replace(one, status="no_gain") for one in rest]
+    money = Economics(requests_per_month=traffic, **more.pop("economics", {}))
+    return decide(project(RUNGS[0], large, rungs[0], little, *rungs[1:], economics=money, **({"target": 0.88} | more)))
+
+
+def gate(verdict: Verdict, name: str = "economics") -> str:
+    return next(one.status for one in verdict.gates if one.gate == name)
+
+
+# A fifth of $2.60 is $0.52: 1,184.9488 / 0.00208 = 569,686.9 at best. At worst an L4 answers 0.7 x 1,439,945.66 =
+# 1,007,961.96, and a request more costs $0.00057939: (398.9708 + 1,205.2208) / (0.00208 - 0.00057939) = 1,069,024.2.
+@pytest.mark.parametrize(
+    ("traffic", "outcome", "status", "passed"),
+    [
+        (460_000, "do_not_fine_tune", "never", "fail"),
+        (569_600, "do_not_fine_tune", "never", "fail"),
+        (569_800, "undecided", "unknown", "unknown"),
+        (900_000, "undecided", "unknown", "unknown"),
+        (1_069_000, "undecided", "unknown", "unknown"),
+        (1_069_100, "fine_tune", "pays", "pass"),
+    ],
+)
+def test_where_cost_is_the_question_there_is_one_break_even(
+    traffic: float, outcome: str, status: str, passed: str
+) -> None:
+    verdict = cost_in_question(traffic)
+    money = verdict.economics
+    assert (verdict.outcome, money.status, gate(verdict)) == (outcome, status, passed)
+    assert money.break_even_band == (pytest.approx(569_686.9, abs=1), pytest.approx(1_069_024.2, abs=1))
+    # estimate: 1,385.2650 / 0.00208
+    assert money.break_even_requests_per_month == pytest.approx(665_992.8, abs=1)
+    assert money.required_usd_per_1k == pytest.approx(0.52)
+    assert "569,687" in money.why and "beyond the required 20% of the bill" in money.why
+    if outcome == "undecided":
+        assert "At least 20% of the bill is required" in verdict.reasons[0]
+    if status == "pays":
+        # 1,069.1 x $2.08 = 2,223.73 less 903.1767: 1,320.55 a month; 5,785.06 / 1,320.55 = 4.4
+        assert money.break_even_month == 5
+
+
+def test_a_saving_below_a_fifth_says_so_and_what_would_change_it() -> None:
+    # 560 x $2.60 = 1,456 less 1,184.9488 at best
+    verdict = cost_in_question(560_000)
+    why = "Training would save at most $271 a month, less than the required 20% of the bill ($1,456)."
+    assert verdict.outcome == "do_not_fine_tune" and verdict.reasons[0].endswith(why)
+    assert any("569,687" in one and "costs" in one for one in verdict.would_change)
+    # 20 x $2.60 saves nothing, which nobody asks about
+    assert "save" not in cost_in_question(20_000).reasons[0]
+    assert cost_in_question(560_000, motivation="cost").reasons[0].count("at most") == 0
+
+
+def test_without_traffic_both_volumes_are_named() -> None:
+    verdict = cost_in_question(None)
+    assert (verdict.outcome, verdict.economics.status) == ("undecided", "unknown")
+    # 1,184.9488 / 0.0026 = 455,749.5
+    assert "below 455,750 requests" in verdict.reasons[0] and "above 569,687" in verdict.reasons[0]
+
+
+def test_a_dearer_option_of_today_sets_what_must_be_saved() -> None:
+    # The small one meets the target at $0.129 a thousand: no model of one's own saves $0.52 of that.
+    verdict = cost_in_question(3_000_000, small=0.93)
+    assert (verdict.recommendation, verdict.outcome) == ("model/small", "do_not_fine_tune")
+    assert (verdict.economics.status, verdict.economics.break_even_band) == ("never", (None, None))
+    assert "20% of today's bill" in verdict.economics.why
+    assert not any("costs" in one for one in verdict.would_change)
+
+
+def test_where_the_target_is_met_the_value_of_a_better_answer_does_not_count() -> None:
+    verdict = cost_in_question(3_000_000, small=0.87, today=0.95, target=0.85, economics={"usd_per_wrong_answer": 0.1})
+    assert (verdict.recommendation, verdict.economics.status) == ("model/small", "never")
+    assert "the value of better answers does not count" in verdict.economics.why
+    # 3,000,000 x 0.08 x $0.10
+    assert "8.0 points higher" in verdict.reasons[0] and "worth $24,000 a month" in verdict.reasons[0]
+
+
+def none_meets(traffic: float, value: float | None, **more: Any) -> Verdict:
+    """A project where nothing meets the target, whose best option costs $2.60 a thousand and gets 35% wrong."""
+    rungs = [replace(one, score=0.6, status="no_gain", usd_per_1k=2.6, hosted=True) for one in RUNGS]
+    rungs[0] = replace(rungs[0], score=0.3, usd_per_1k=0.0, status="reference")
+    rungs[1] = replace(rungs[1], score=0.65, status="reference")
+    money = Economics(requests_per_month=traffic, usd_per_wrong_answer=value)
+    return decide(project(*rungs, target=0.85, economics=money, **more))
+
+
+@pytest.mark.parametrize(
+    ("traffic", "value", "outcome", "status"),
+    [
+        # at best 1,184.9488 / (0.0026 + 0.02 x 0.35) = 123,432.2
+        (100_000, 0.02, "do_not_fine_tune", "never"),
+        (123_400, 0.02, "do_not_fine_tune", "never"),
+        (123_500, 0.02, "fine_tune", "unknown"),
+        (100_000, 1.0, "fine_tune", "unknown"),
+        # the bill alone pays, at worst from 2,188.1917 / 0.0026 = 841,612.2
+        (842_000, 0.02, "fine_tune", "pays"),
+    ],
+)
+def test_before_a_pilot_the_value_of_a_wrong_answer_is_a_range(
+    traffic: float, value: float, outcome: str, status: str
+) -> None:
+    verdict = none_meets(traffic, value)
+    assert (verdict.outcome, verdict.economics.status) == (outcome, status)
+    assert verdict.economics.break_even_band == (
+        pytest.approx(1_184.9488 / (0.0026 + 0.35 * value), rel=1e-4),
+        pytest.approx(841_612.2, abs=1),
+    )
+    assert "The best case assumes a score of 100.0%." in verdict.economics.why
+    if outcome == "do_not_fine_tune":
+        assert verdict.reasons[0].startswith("Training does not break even within 12 months at")
+
+
+def test_after_a_pilot_the_range_ends_at_its_bounds() -> None:
+    # it forecasts 0.10 to 0.20 more than 0.65
+    forecast = replace(PROMISING, gain=0.1, ci95=(0.1, 0.2))
+    verdict = none_meets(100_000, 1.0, forecast=forecast)
+    assert verdict.economics.break_even_band == (
+        pytest.approx(1_184.9488 / 0.2026, rel=1e-4),
+        pytest.approx(2_188.1917 / 0.1026, rel=1e-4),
+    )
+    assert "a score of 85.0%" in verdict.economics.why and verdict.economics.status == "pays"
+    flat = none_meets(100_000, 0.02, forecast=replace(PROMISING, gain=-0.1, ci95=(-0.2, -0.1)))
+    assert (flat.outcome, flat.economics.status) == ("do_not_fine_tune", "never")
+
+
+def test_a_model_without_a_bill_whose_gain_is_worth_too_little_never_pays() -> None:
+    verdict = decide(worth_it(economics=Economics(requests_per_month=1000, usd_per_wrong_answer=0.01)))
+    assert (verdict.reason_code, verdict.economics.status, gate(verdict)) == ("economics", "never", "fail")
+
+
+def test_the_value_from_which_training_pays_names_the_score_that_it_assumes() -> None:
+    # (1,385.2650 - 260) / 35,000 = $0.0322
+    why = none_meets(100_000, None).economics.why
+    assert "Training that reaches a score of 100.0% pays off if a wrong answer costs at least $0.03." in why
+
+
+@pytest.mark.parametrize("value", [None, 0.1])
+def test_where_a_constraint_decides_money_is_not_in_question(value: float | None) -> None:
+    slow = {"latency_p95_ms": 900.0, "status": "violates_constraint", "reason": "p95 is 900 ms"}
+    large = rung("baseline", "baseline/large", 0.93, usd_per_1k=2.6, hosted=True, **slow)
+    rest = [replace(one, score=0.74, status="no_gain") for one in RUNGS[2:]]
+    money = Economics(requests_per_month=3_000_000, usd_per_wrong_answer=value)
+    limits = Constraints(p95_ms=500)
+    verdict = decide(project(RUNGS[0], large, *rest, target=0.88, limits=limits, economics=money))
+    assert (verdict.outcome, verdict.reason_code) == ("fine_tune", "constraint")
+    assert (verdict.economics.status, gate(verdict)) == ("not_applicable", "not_applicable")
+    assert (verdict.economics.why, verdict.economics.break_even_band) == ("", (None, None))
+    assert verdict.economics.monthly_usd is not None
 
 
 def own(evidence: Evidence, *names: str) -> Evidence:

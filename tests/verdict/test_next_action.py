@@ -11,7 +11,7 @@ from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, wo
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.base import NextAction, Verdict
 from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason
@@ -95,18 +95,50 @@ def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> Non
     def value(traffic: int, **known: Any) -> bool | None:
         return cost_is_a_reason(bill, usd, Economics(requests_per_month=traffic, **known), 0.1)
 
-    def step(traffic: int, **known: Any) -> str:
+    def step(traffic: int, **known: Any) -> NextAction:
         dear = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=usd)
         evidence = large_today(economics=Economics(requests_per_month=traffic, **known))
         rungs = {name: dear if name == "baseline" else one for name, one in evidence.rungs.items()}
         bills = {**evidence.bills, "baseline": replace(evidence.bills["baseline"], usd_per_1k=usd)}
-        return decide(replace(evidence, rungs=rungs, bills=bills)).next_action.why
+        return decide(replace(evidence, rungs=rungs, bills=bills)).next_action
 
     traffic = next(n for n in range(100_000, 2_000_000, 5_000) if value(n, **own) is None and value(n, **own, **sure))
+    success = messages.say("narrow_ranges", ranges="success = [0.5, 1]")
     assert value(traffic) is None
-    assert step(traffic) == messages.say("set_costs")
-    assert step(traffic, **own) == messages.say("narrow_ranges", low=0.5, high=1.0)
+    assert step(traffic).why == f"{messages.say('set_costs')} {success}"
+    assert (step(traffic, **own).why, step(traffic, **own).chance_to_settle) == (success, 1.0)
     assert value(traffic, **own, **sure) is True
+    # at a tenth of this traffic it saves too little, at twice of it enough
+    wide = {"traffic": (0.1, 2.0)}
+    both = step(3 * traffic, **own, ranges=wide)
+    assert both.why == messages.say("narrow_ranges", ranges="traffic = [0.1, 2]")
+    assert 0.5 < (both.chance_to_settle or 0.0) < 1
+    alone = step(3 * traffic, **own, ranges=wide | {"success": (1.0, 1.0)})
+    assert alone.why == both.why and alone.chance_to_settle == 1.0
+    # costs that are assumed, and are no range
+    fixed = {"costs": (1.0, 1.0), "capacity": (1.0, 1.0)}
+    assert step(traffic, ranges=fixed).why == success
+
+
+def test_a_missing_price_of_today_is_named_before_any_range() -> None:
+    free = rung("baseline", "baseline/large", 0.97, status="reference", usd_per_1k=None)
+    paid = rung("few_shot", "few_shot/fixed-4", 0.97, usd_per_1k=5.0)
+    rungs = [{"baseline": free, "few_shot": paid}.get(one.rung, replace(one, usd_per_1k=1.0)) for one in REST]
+    busy = Economics(requests_per_month=20_000_000)
+    evidence = project(free, *(one for one in rungs if one.rung != "baseline"), economics=busy, smaller_usd=0.1)
+    verdict = decide(evidence)
+    assert (
+        verdict.reason_code == "cost_unknown" and "price of the model behind baseline/large" in verdict.next_action.why
+    )
+
+
+def test_no_step_is_sure_to_settle_the_cost_while_a_range_stays_open() -> None:
+    own: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING} | {"serve_capacity_per_month": 1e6}
+    for known in ({}, own):
+        step = decide(large_today(target=0.85, economics=Economics(**known))).next_action
+        assert "requests_per_month" in step.why and step.chance_to_settle == module.MOSTLY
+    sure = {"ranges": {"success": (1.0, 1.0)}}
+    assert decide(large_today(target=0.85, economics=Economics(**own, **sure))).next_action.chance_to_settle == 1.0
 
 
 def test_an_option_that_may_do_at_an_unknown_price_is_named_and_its_price_asked_for() -> None:

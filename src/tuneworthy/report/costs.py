@@ -25,7 +25,7 @@ class MonthlyCosts:
     Attributes:
         untrained: Name, colour and cost of options without training.
         trained: Cost of training, one-off costs spread over the horizon: the low end, the estimate, the high end.
-        break_even: Requests a month from which training pays by the bill alone, at both ends, or at the low one only.
+        break_even: Requests a month from which training pays, at both ends of the ranges, or at the low one only.
     """
 
     untrained: Sequence[tuple[str, Kind, Monthly]]
@@ -34,9 +34,21 @@ class MonthlyCosts:
 
 
 def monthly_costs(
-    today: Option | None, best: Option | None, settings: Economics, bills: Mapping[str, Bill]
+    today: Option | None,
+    best: Option | None,
+    settings: Economics,
+    bills: Mapping[str, Bill],
+    band: Sequence[float | None] | None = None,
 ) -> MonthlyCosts | None:
-    """Return the costs of today's option and of the best without training; None if neither costs anything."""
+    """Return the costs of today's option and of the best without training; None if neither costs anything.
+
+    Args:
+        today: Of the options.
+        best: The one without training that should run.
+        settings: The section `[economics]`.
+        bills: By rung.
+        band: The break-even of the verdict; None without one, so that training pays by the bill alone.
+    """
     drawn = [option for option in ([today] if today is best else [today, best]) if option is not None]
     costs = [(option, option.running) for option in drawn if option.running is not None]
     priced = [(option, cost) for option, cost in costs if 0 < (cost.monthly_usd(1.0) or 0.0) < MOST_USD]
@@ -44,14 +56,14 @@ def monthly_costs(
         return None
     reference = bills.get(best.rung) or Bill(name=best.option, usd_per_1k=None)
     low, middle, high = (money(reference, settings, None, end, bills.get(TUNED)) for end in ENDS)
-    volumes = [volume for point in (low, high) if (volume := point.break_even_volume()) is not None]
+    volumes = [point.break_even_volume() for point in (low, high)] if band is None else band
     return MonthlyCosts(
         [
             (option.option, "today" if option.kind == "today" else "best", partial(_month, cost))
             for option, cost in priced
         ],
         (partial(_trained, low), partial(_trained, middle), partial(_trained, high)),
-        volumes,
+        [volume for volume in volumes if volume is not None],
     )
 
 

@@ -236,6 +236,10 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, stored
     )
     if tuned is not None:
         parts.append(_scored(messages.say("card_trained"), tuned, ""))
+    rows = [row for row in verdict.training.reasons if row.reason == "cost"] if verdict else []
+    parts += [
+        row.evidence for row in rows if verdict and row.status == "refuted" and row.evidence in verdict.reasons[0]
+    ]
     if record.target is not None and not record.quick:
         parts.append(messages.say("line_target", target=numbers.percent(record.target)))
     if verdict and verdict.valid_until:

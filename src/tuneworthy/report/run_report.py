@@ -87,8 +87,12 @@ def _cost(
     if project is None or record.quick:
         return _section("cost", "")
     today = next((option for option in options if option.kind == "today"), None)
-    costs = monthly_costs(today, best, project.economics, bills_of(project, record))
-    chart = charts.cost_chart(costs, project.economics) if costs else None
+    money = verdict.economics if verdict else None
+    costs = monthly_costs(
+        today, best, project.economics, bills_of(project, record), money.break_even_band if money else None
+    )
+    barred = money is not None and money.status == "not_applicable"
+    chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
     sentences = [money_sentence(verdict.economics), savings_sentence(verdict.economics.saved)] if verdict else []
     return _section("cost", messages.say("section_cost"), *map(first_screen.plain, sentences), chart)
 

@@ -184,6 +184,8 @@ class EconomicsResult:
             ranges leave it open), or `not_applicable` (a hard constraint decides, not money).
         why: What the status rests on, as a sentence.
         reference: Name of the option whose bill and score training is compared with; None before a run.
+        required_usd_per_1k: What training must save of a thousand answers, and what does not count as saved, where the
+            option meets the target; None where cost is not the question.
         break_even_requests_per_month: Traffic at which training pays within the horizon; None if at none.
         break_even_band: The same at the best and at the worst end of every range.
         running: What the tuned model costs to run.
@@ -199,6 +201,7 @@ class EconomicsResult:
     status: EconomicsStatus
     why: str = ""
     reference: str | None = None
+    required_usd_per_1k: float | None = None
     break_even_requests_per_month: float | None = None
     break_even_band: tuple[float | None, float | None] = (None, None)
     running: RunningCost | None = None

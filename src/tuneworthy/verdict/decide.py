@@ -19,10 +19,28 @@ from tuneworthy.verdict.base import (
     TrainingAdvice,
     Verdict,
 )
-from tuneworthy.verdict.economics import economics, worth_from
+from tuneworthy.verdict.economics import (
+    FEWEST_SAVED,
+    economics,
+    money_sentence,
+    monthly_saving,
+    paid_bill,
+    required_usd,
+    worth_from,
+)
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model, facts_of, gain_over, most_gain
+from tuneworthy.verdict.facts import (
+    DEV,
+    DecisionFacts,
+    FactKind,
+    FactName,
+    best_model,
+    facts_of,
+    gain_over,
+    most_gain,
+    today_usd,
+)
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import RungCost, next_action
 from tuneworthy.verdict.options import open_latency, options_of, shown_better, training_option
@@ -51,7 +69,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
     ruling = decided(facts) if evidence.target is not None else None
     reasons = reasons_of(evidence, facts)
     chosen = facts.recommendation
-    money = money_of(evidence, chosen)
+    money = money_of(evidence, facts, ruling)
     options = options if evidence.tuned else [*options, training_option(evidence, money)]
     if evidence.tuned is not None and not evidence.stale:
         rung = chosen.rung if chosen else None
@@ -80,23 +98,51 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
             reasons=reasons,
         ),
         domain_text=evidence.domain,
-        would_change=[*_would_change(facts, outcome), *expiries(evidence)],
+        would_change=[*_would_change(facts, outcome, money), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],
     )
 
 
-def money_of(evidence: Evidence, reference: Option | None) -> EconomicsResult:
-    """Return what training costs and saves against one option: the bill and the score are both of that option."""
-    settings = evidence.economics
+def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) -> EconomicsResult:
+    """Return what training costs and saves against one option: the bill and the score are both of that option.
+
+    Where that option meets the target, the saving is the question; where none does, the value of a better answer;
+    where one does that a constraint rules out, neither.
+    """
+    settings, reference = evidence.economics, facts.recommendation
     bill = evidence.bill(evidence.rungs[reference.rung]) if reference else None
-    tuned = evidence.bill(evidence.tuned) if evidence.tuned else None
-    found = economics(bill, settings, gain_over(evidence, reference), tuned)
-    if settings.usd_per_wrong_answer is not None or bill is None:
-        return found
-    worth = worth_from(bill, most_gain(evidence, reference), settings)
+    gain, valued = gain_over(evidence, reference), settings.usd_per_wrong_answer is not None
+    if evidence.tuned is not None:
+        return economics(bill, settings, gain, evidence.bill(evidence.tuned))
+    if bill is not None and reference is not None and _works(facts, reference, eligible=True):
+        required = required_usd(bill, today_usd(facts.options), settings)
+        found = economics(bill, settings, gain, required=required)
+        return replace(found, why=join_sentences(found.why, messages.say("worth_apart") if valued else ""))
+    most = most_gain(evidence, reference)
+    found = economics(bill, settings, gain, most=most if valued else None)
+    barred = any(_works(facts, option, eligible=False) for option in facts.options)
+    if barred and ruling and ruling.code in {"constraint", *(() if valued else ("levers_exhausted",))}:
+        return replace(
+            found,
+            status="not_applicable",
+            why="",
+            break_even_requests_per_month=None,
+            break_even_band=(None, None),
+            break_even_month=None,
+            sensitivity=(),
+        )
+    score = min(1.0, most + (reference.score or 0.0)) if reference else 1.0
+    if valued:
+        return replace(found, why=join_sentences(found.why, messages.say("best_score", most=score)))
+    worth = worth_from(bill, most, settings) if bill else None
     if worth is None or worth < LEAST_WORTH:  # it pays whatever a wrong answer costs
         return found
-    return replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth)))
+    return replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth, most=score)))
+
+
+def _works(facts: DecisionFacts, option: Option, *, eligible: bool) -> bool:
+    """Return whether an option is shown to meet the target, and the constraints allow it or rule it out."""
+    return facts.known("meets", option.option) is True and facts.known("eligible", option.option) is eligible
 
 
 def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]) -> str:
@@ -158,7 +204,8 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
     if ruling.code == "target_met":
         if chosen is None or not facts.known("meets", chosen.option):
             return messages.say("met_or_cheaper", target=target)
-        return messages.say("target_met", name=chosen.option, target=target, other=_better(evidence, facts, chosen))
+        met = messages.say("target_met", name=chosen.option, target=target, other=_better(evidence, facts, chosen))
+        return join_sentences(met, _saves_too_little(evidence, chosen))
     if ruling.code == "cost":
         row = next(row for row in evidence.training_reasons if row.reason == "cost")
         return messages.say("cost_decides", evidence=row.evidence)
@@ -171,7 +218,7 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
     if ruling.code == "rung_untried":
         return messages.say("rung_may_meet", rung=ruling.subject)
     if ruling.code == "economics":
-        return messages.say("never_pays", detail=evidence.money.why)
+        return money_sentence(evidence.money)
     if ruling.code.startswith("errors_"):
         row_of, lever = _class(evidence, ruling.subject), _lever(evidence, ruling.subject)
         if row_of is None or (ruling.subject == LABELS and not most_of(row_of)):
@@ -182,6 +229,14 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         sentence = messages.say("gain_forecast", target=target, forecast=pilot.message)
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
     return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
+
+
+def _saves_too_little(evidence: Evidence, chosen: Option) -> str:
+    """Say that training saves something, but less than is required, unless that is the reason the team has in mind."""
+    row = next(row for row in evidence.training_reasons if row.reason == "cost")
+    saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics)
+    some = bool(chosen.usd_per_1k and saving and saving[1] > 0)
+    return row.evidence if some and row.status == "refuted" and evidence.motivation != "cost" else ""
 
 
 def _passed_over(evidence: Evidence, facts: DecisionFacts) -> str:
@@ -237,6 +292,9 @@ def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
             if more == 0:
                 price = messages.say("at_no_price")
             break
+    value, traffic = evidence.economics.usd_per_wrong_answer, evidence.economics.requests_per_month
+    if value and traffic:
+        price += messages.say("worth_of_points", usd=value * delta * traffic, value=value)
     return messages.say("other_is_better", name=option.option, points=100 * delta, price=price)
 
 
@@ -337,10 +395,17 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
     return NextAction(command=command_in(fix), why=fix or still_open[0].message)
 
 
-def _would_change(facts: DecisionFacts, outcome: Outcome) -> list[str]:
+def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult) -> list[str]:
     chosen = facts.recommendation
     if outcome is Outcome.FINE_TUNE:
         return [messages.say("new_model")]
     if outcome is Outcome.DO_NOT_FINE_TUNE and chosen and chosen.score is not None and chosen.target == "met":
-        return [messages.say("higher_target", score=chosen.score)]
+        higher, volume = messages.say("higher_target", score=chosen.score), money.break_even_band[0]
+        usd, required = money.usd_per_1k["reference"] or 0.0, money.required_usd_per_1k or 0.0
+        if money.status != "never" or usd <= required:
+            return [higher]
+        if volume is None:
+            return [higher, messages.say("lower_costs")]
+        paid = paid_bill(usd, required)
+        return [higher, messages.say("more_traffic", volume=volume, share=FEWEST_SAVED, bill=paid)]
     return []

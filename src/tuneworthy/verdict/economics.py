@@ -6,17 +6,18 @@ with its score. Invariants: more traffic never makes "pays" into "never"; a dear
 volume; every number used is named with its source.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
+from itertools import pairwise, product
 from math import ceil, inf, log
 from typing import Any, Final, Literal
 
 import orjson
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.errors import join_sentences
 from tuneworthy.providers.prices import table_date
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity
@@ -30,6 +31,15 @@ SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
 PRICE = "reference_usd_per_1k"
 # The costs of training and upkeep that are a range where the project file does not give them.
 SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
+# The ranges that a person narrows in one go, by what is named to them; own costs narrow two.
+RANGES_OF: Final[Mapping[str, Sequence[Literal["traffic", "price", "success", "costs", "capacity"]]]] = {
+    "traffic": ("traffic",),
+    "price": ("price",),
+    "success": ("success",),
+    "costs": ("costs", "capacity"),
+}
+# Numbers of a range that are tried, from its worst end to its best.
+STEPS: Final = 4
 # A saving below this share of what is paid is no reason to train, as no option displaces another for less.
 FEWEST_SAVED = 0.2
 # Traffic that nobody who leaves `requests_per_month` out is taken to have.
@@ -49,6 +59,7 @@ class Money:
         tuned: What the fine-tuned model costs to run.
         one_off_usd: Data, work and training.
         worth: What the gain is worth, by the answer.
+        required: Of an answer, what must be saved and does not count.
         horizon_months: Months within which it must pay back.
     """
 
@@ -56,12 +67,14 @@ class Money:
     tuned: RunningCost
     one_off_usd: float
     worth: float
+    required: float
     horizon_months: float
 
     @property
     def saved_usd(self) -> float:
-        """An answer of the option, plus what a better one is worth, less what a tuned one costs by the answer."""
-        return ((self.before.usd_per_1k or 0.0) - (self.tuned.usd_per_1k or 0.0)) / 1000 + self.worth
+        """What a tuned answer saves, and what a better one is worth, less what is required."""
+        usd = (self.before.usd_per_1k or 0.0) - (self.tuned.usd_per_1k or 0.0)
+        return usd / 1000 + self.worth - self.required
 
     def net_usd(self, requests: float) -> float:
         """Return what is gained in a month with so many requests, one-off costs apart."""
@@ -111,7 +124,13 @@ def trained(settings: Economics, tokens: tuple[float, float] | None) -> RunningC
 
 
 def money(
-    bill: Bill, settings: Economics, gain: Gain | None = None, end: End = "estimate", tuned: Bill | None = None
+    bill: Bill,
+    settings: Economics,
+    gain: Gain | None = None,
+    end: End = "estimate",
+    tuned: Bill | None = None,
+    *,
+    required: float = 0.0,
 ) -> Money:
     """Return the arithmetic of training against one option, at an end of the ranges.
 
@@ -121,6 +140,7 @@ def money(
         gain: Lower and upper bound of what training gains over that option; the lower one is what is claimed.
         end: Of the ranges.
         tuned: The tuned model that was compared on test; before, it is taken to read and write as much as the option.
+        required: US dollars of a thousand answers that must be saved and do not count.
     """
     ranges, at = settings.ranges, 1 if end == "best" else 0
     factor = dict.fromkeys(type(ranges).model_fields, 1.0)
@@ -137,6 +157,7 @@ def money(
         tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens),
         one_off_usd=one_off_usd(settings) / factor["success"],
         worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor["wrong_answer"],
+        required=required / 1000,
         horizon_months=settings.horizon_months,
     )
 
@@ -150,7 +171,13 @@ def traffic_ends(settings: Economics) -> Gain | None:
 
 
 def economics(
-    reference: Bill | None, settings: Economics, gain: Gain | None = None, tuned: Bill | None = None
+    reference: Bill | None,
+    settings: Economics,
+    gain: Gain | None = None,
+    tuned: Bill | None = None,
+    *,
+    most: float | None = None,
+    required: float | None = None,
 ) -> EconomicsResult:
     """Say whether training pays against one option, from which volume and in which month.
 
@@ -161,16 +188,25 @@ def economics(
         settings: The section `[economics]`.
         gain: What training gains over it, as for `money`; None before a pilot.
         tuned: The tuned model that was compared on test, if there is one.
+        most: The most that training can gain, where a wrong answer has a value and the gain decides.
+        required: US dollars of a thousand answers that training must save, where the option meets the target: cost is
+            then the question, and what a better answer is worth does not count.
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
-    point, worst, best = (money(bill, settings, gain, end, tuned) for end in ENDS)
+    span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
+    span = span if required is None else None
+    point, worst, best = (money(bill, settings, span, end, tuned, required=required or 0.0) for end in ENDS)
     discounted = settings.model_copy(update=dict.fromkeys(("cached_share", "batch_share"), 1.0))
     band, usd = (best.break_even_volume(), worst.break_even_volume()), point.before.usd_per_1k
-    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0
+    counts = usd if most is None else usd is not None
+    saves = bool(best.saved_usd > 0 or point.net_usd(0.0) > 0 or counts)
     month = point.tuned.monthly_usd(traffic or 0.0)
     status: EconomicsStatus = "unknown"
-    if (ends := traffic_ends(settings)) and (saves or usd):
-        status = "pays" if worst.pays(ends[0]) else "unknown" if best.pays(ends[1]) else "never"
+    if required is not None:
+        status = _STATUS[saves_enough(bill, settings, required)]
+    elif (ends := traffic_ends(settings)) and saves:
+        lost: EconomicsStatus = "unknown" if most is not None and usd is None else "never"
+        status = "pays" if worst.pays(ends[0]) else "unknown" if best.pays(ends[1]) else lost
     months = point.payback_months(traffic) if traffic and status != "unknown" else None
     facts = _facts(reference, settings, gain)
     if status == "never" and months is not None:
@@ -178,7 +214,8 @@ def economics(
     return EconomicsResult(
         status=status,
         reference=reference.name if reference else None,
-        why=_why(point, band, traffic) if saves or usd else messages.say("no_bill" if usd == 0 else "bill_unknown"),
+        why=_why(point, band, settings, required) if usd or (required is None and saves) else _no_bill(usd, required),
+        required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
         running=point.tuned,
@@ -191,9 +228,12 @@ def economics(
         one_off_usd=point.one_off_usd,
         monthly_usd=month,
         assumptions=facts,
-        sensitivity=_sensitivity(settings, reference, gain) if reference and usd else (),
+        sensitivity=_sensitivity(settings, reference, span, required or 0.0) if reference and usd else (),
         saved=savings_of(reference, tuned),
     )
+
+
+_STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
 
 
 def assumed_costs(settings: Economics) -> list[str]:
@@ -201,9 +241,38 @@ def assumed_costs(settings: Economics) -> list[str]:
     return [name for name in SPREADING if name not in settings.model_fields_set]
 
 
-def is_range(settings: Economics) -> bool:
-    """Return whether costs or the capacity of a server are assumed, so that they count as a range."""
-    return bool(assumed_costs(settings)) or settings.serve_capacity_per_month is None
+def open_ranges(settings: Economics) -> list[str]:
+    """Return what is known as a range only, by the keys of `RANGES_OF`."""
+    moves = {"costs": bool(assumed_costs(settings)), "capacity": settings.serve_capacity_per_month is None}
+
+    def is_open(key: str) -> bool:
+        low, high = getattr(settings.ranges, key)
+        return bool(low < high) and moves.get(key, True)
+
+    return [name for name, keys in RANGES_OF.items() if any(map(is_open, keys))]
+
+
+def chance_to_settle(bill: Bill, settings: Economics, required: float, names: Sequence[str]) -> float:
+    """Return how likely it is known whether training saves enough once some ranges are numbers: 1 if all open ones are.
+
+    The numbers of a range are taken to be equally likely, and one result that was not tried is taken to settle nothing.
+    """
+    if not set(open_ranges(settings)) - set(names):
+        return 1.0
+    ranges = settings.ranges
+    steps = [place / STEPS for place in range(STEPS + 1)]
+    places = list(product(steps, repeat=len(names)))
+    settled = 0
+    for place in places:
+        numbers: dict[str, Gain] = {}
+        for name, share in zip(names, place, strict=True):
+            for key in RANGES_OF[name]:
+                low, high = getattr(ranges, key)
+                number = low + (high - low) * (1 - share if key == "costs" else share)
+                numbers[key] = (number, number)
+        changed = settings.model_copy(update={"ranges": ranges.model_copy(update=numbers)})
+        settled += saves_enough(bill, changed, required) is not None
+    return settled / (len(places) + 1)
 
 
 def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
@@ -215,7 +284,7 @@ def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
     return usd_per_1k is not None and smaller_usd is not None and smaller_usd <= (1 - FEWEST_SAVED) * usd_per_1k
 
 
-def monthly_saving(bill: Bill, settings: Economics, keep: float = 0.0) -> Gain | None:
+def monthly_saving(bill: Bill, settings: Economics, required: float = 0.0) -> Gain | None:
     """Return what a tuned model saves a month, one-off costs spread over the horizon: the low and the high end.
 
     None where the traffic is not known.
@@ -223,24 +292,56 @@ def monthly_saving(bill: Bill, settings: Economics, keep: float = 0.0) -> Gain |
     Args:
         bill: Of the option that would be replaced.
         settings: The section `[economics]`.
-        keep: US dollars of a thousand answers that must be saved and do not count.
+        required: As for `money`.
     """
     ends = traffic_ends(settings)
     if ends is None:
         return None
     found = []
     for end in ENDS[1:]:
-        sums = money(bill, settings, end=end)
+        sums = money(bill, settings, end=end, required=required)
         bends = [one.server.capacity for one in (sums.before, sums.tuned) if one.server]
         volumes = [*ends, *(bend for bend in bends if ends[0] < bend < ends[1])]
-        months = [sums.net_usd(one) - sums.one_off_usd / sums.horizon_months - keep / 1000 * one for one in volumes]
+        months = [sums.net_usd(one) - sums.one_off_usd / sums.horizon_months for one in volumes]
         found += [min(months), max(months)]
     return min(found), max(found)
 
 
-def least_volume(bill: Bill, settings: Economics) -> float | None:
+def least_volume(bill: Bill, settings: Economics, required: float = 0.0) -> float | None:
     """Return the requests a month below which no tuned model can pay, at the best end of the range; None if at none."""
-    return money(bill, settings, end="best").break_even_volume()
+    return money(bill, settings, end="best", required=required).break_even_volume()
+
+
+def required_usd(bill: Bill, today_usd: float | None, settings: Economics) -> float:
+    """Return what training must save of a thousand answers: a part of what is paid for them, or today.
+
+    Without traffic nothing is known of what is paid today, and what is not known refutes nothing.
+    """
+    today = 0.0 if settings.requests_per_month is None else today_usd or 0.0
+    return FEWEST_SAVED * max(bill.usd_with(settings) or 0.0, today)
+
+
+def paid_bill(usd_per_1k: float | None, required: float) -> str:
+    """Name the bill of which a part is required: of an option, or today's where that is dearer."""
+    return messages.say("todays_bill" if required > FEWEST_SAVED * (usd_per_1k or 0.0) else "the_bill")
+
+
+def saves_enough(bill: Bill, settings: Economics, required: float) -> bool | None:
+    """Say whether a tuned model saves what is required and more than it costs; None if that is not known.
+
+    Args:
+        bill: Of the option that would be replaced.
+        settings: The section `[economics]`.
+        required: As for `money`.
+    """
+    usd = bill.usd_with(settings)
+    if not usd:
+        return None if usd is None else False
+    saving = monthly_saving(bill, settings, required)
+    if saving is None:
+        volume = least_volume(bill, settings, required)
+        return False if volume is None or volume > MOST_REQUESTS * settings.ranges.traffic[1] else None
+    return False if saving[1] < 0 else True if saving[0] >= 0 else None
 
 
 def cost_is_a_reason(
@@ -258,18 +359,9 @@ def cost_is_a_reason(
     False
     """
     usd = bill.usd_with(settings)
-    if usd == 0:
-        return False
-    if usd is None:
-        return None
-    saving = monthly_saving(bill, settings, keep=FEWEST_SAVED * max(usd, today_usd or 0.0))
-    if saving is None:
-        volume = least_volume(bill, settings)
-        return False if volume is None or volume > MOST_REQUESTS * settings.ranges.traffic[1] else None
-    if saving[1] < 0:
-        return False
+    saves = saves_enough(bill, settings, required_usd(bill, today_usd, settings))
     known = has_smaller(usd, smaller_usd) and today_usd is not None
-    return True if known and saving[0] >= 0 else None
+    return saves if known or saves is False else None
 
 
 def can_pay(bill: Bill | None, gain: Gain, settings: Economics) -> bool | None:
@@ -301,10 +393,13 @@ def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | Non
     return max(0.0, short) / (most_gain * traffic)
 
 
-def _why(point: Money, band: tuple[float | None, float | None], traffic: float | None) -> str:
+def _why(
+    point: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None = None
+) -> str:
     volume, (low, high) = point.break_even_volume(), band
+    share = {"share": FEWEST_SAVED, "bill": paid_bill(point.before.usd_per_1k, required or 0.0)}
     if low is None:
-        return messages.say("no_volume")
+        return messages.say("no_volume") if required is None else messages.say("no_volume_saves", **share)
     numbers = {"horizon": point.horizon_months, "low": low}
     if volume is None:
         text = messages.say("pays_at_best", **numbers)
@@ -314,7 +409,16 @@ def _why(point: Money, band: tuple[float | None, float | None], traffic: float |
         text = messages.say("pays_from", volume=volume, horizon=point.horizon_months)
     else:
         text = messages.say("pays_from_band", volume=volume, high=high, **numbers)
-    return text if traffic is not None else f"{text} {messages.say('set_traffic')}"
+    return join_sentences(
+        text,
+        messages.say("only_beyond", **share) if required else "",
+        messages.say("set_traffic") if settings.requests_per_month is None else "",
+    )
+
+
+def _no_bill(usd: float | None, required: float | None) -> str:
+    text = messages.say("no_bill" if usd == 0 else "bill_unknown")
+    return text if required is not None else join_sentences(text, messages.say("count_worth"))
 
 
 def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
@@ -393,7 +497,7 @@ def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[st
     return found
 
 
-def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None) -> list[Sensitivity]:
+def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None, required: float) -> list[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
     server = server_for(numbers, reference.tokens)
     served = {"serve_usd_per_month": server.usd_per_month, "serve_capacity_per_month": server.capacity}
@@ -406,11 +510,11 @@ def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None) -> list
         if name == PRICE:
             usd = reference.usd_with(numbers)
             bill = replace(reference, usd_per_1k=usd and usd * factor, price=None)
-            return money(bill, numbers, gain).break_even_volume()
+            return money(bill, numbers, gain, required=required * factor).break_even_volume()
         value = value_of(name)
         value = TRIED_SHARE if name in SHARES and not value and factor > 1 else value * factor
         changed = numbers.model_copy(update={name: min(1.0, value) if name in SHARES else value})
-        return money(reference, changed, gain).break_even_volume()
+        return money(reference, changed, gain, required=required).break_even_volume()
 
     names = [*_sources()["sources"], *(["usd_per_wrong_answer"] if gain and numbers.usd_per_wrong_answer else [])]
     values: Mapping[str, float | None] = {name: value_of(name) for name in names}

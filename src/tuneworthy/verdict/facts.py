@@ -155,6 +155,11 @@ def most_gain(evidence: Evidence, reference: Option | None) -> float:
     return max(0.0, gain[1] if gain else 1.0 - score)
 
 
+def today_usd(options: Sequence[Option]) -> float | None:
+    """Return what a thousand answers of today's option cost."""
+    return next((one.usd_per_1k for one in options if one.kind == "today"), None)
+
+
 def best_model(measured: Sequence[Option]) -> Option | None:
     """Return the best option that was measured with a language model: what the classical baseline is compared with."""
     return max((one for one in measured if one.kind != "classical"), key=lambda one: one.score or 0.0, default=None)
@@ -163,11 +168,10 @@ def best_model(measured: Sequence[Option]) -> Option | None:
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
     """Return what is known of an option beside the target."""
     values: dict[FactName, bool | None] = {}
-    today = next((one for one in measured if one.kind == "today"), None)
     best = best_model(measured)
     values[("cost", option.option)] = cost_is_a_reason(
         evidence.bill(evidence.rungs[option.rung]),
-        today.usd_per_1k if today else None,
+        today_usd(measured),
         evidence.economics,
         evidence.smaller_usd,
     )

@@ -194,7 +194,6 @@ say = Catalogue(
         "labels_unsettled": (
             "People relabelled {n} wrong answers. Whether most of the expected answers are wrong is still open."
         ),
-        "never_pays": "Training does not pay off. {detail}",
         "lever_unknown": (
             "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
         ),
@@ -228,24 +227,26 @@ say = Catalogue(
         # What would change it
         "on_date": "On {date}: {what}.",
         "higher_target": "A target above {score:.1%}, or a constraint that rules out the recommended option.",
+        "more_traffic": (
+            "Traffic above {volume:,.0f} requests per month, or lower costs of training, serving and upkeep: training "
+            "may then save the required {share:.0%} of {bill}."
+        ),
+        "lower_costs": "Lower costs of training, serving and upkeep.",
         "new_model": "A new or cheaper model that meets the target, or a pilot whose forecast gain is too small.",
         "other_adapter": "A new adapter, a new export, or a cheaper model that is as good.",
         "gates_pass": "Passing these gates: {gates}.",
         "look_again": "prices and models are due for a check",
         "retires": "the provider retires the model {name}",
         # Money
-        "no_bill": (
-            "The recommended option has no cost per call, so training cannot reduce the bill. To count the value of "
-            "better answers, set `economics.usd_per_wrong_answer`."
-        ),
-        "bill_unknown": (
-            "The saving on the bill is unknown, because no recommended option has a known price. To count the value of "
-            "better answers, set `economics.usd_per_wrong_answer`."
-        ),
+        "no_bill": ("The recommended option has no cost per call, so training cannot reduce the bill."),
+        "bill_unknown": ("The saving on the bill is unknown, because no recommended option has a known price."),
+        "count_worth": "To count the value of better answers, set `economics.usd_per_wrong_answer`.",
         "no_volume": (
             "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less than "
             "serving it costs."
         ),
+        "no_volume_saves": "At no traffic volume would training save the required {share:.0%} of {bill}.",
+        "only_beyond": "Only what is saved beyond the required {share:.0%} of {bill} counts.",
         "pays_from": (
             "Training pays off within {horizon:g} months if there are at least {volume:,.0f} requests per month."
         ),
@@ -375,6 +376,7 @@ say = Catalogue(
         "other_is_better": "; {name} scores {points:.1f} points higher {price}",
         "at_price": "and costs {usd} {more} {unit}",
         "at_no_price": "at the same price",
+        "worth_of_points": " (worth ${usd:,.0f} a month at ${value:g} per wrong answer)",
         "at_unknown_price": "at an unknown price",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
         "constraint_or_cost": (
@@ -405,16 +407,22 @@ say = Catalogue(
         "nothing_to_replace": "No option meets the target, so there is no bill to reduce.",
         "costs_nothing": "{name} costs nothing per call.",
         "price_missing": "The price of {name} is unknown.",
-        "not_below": "Traffic is not set. Do not fine-tune below {volume:,.0f} requests per month.",
-        "saves_too_little": (
-            "The bill is ${usd:,.0f} a month. A fine-tuned model would save at most ${high:,.0f} a month, less than the"
-            " required {share:.0%} of this bill."
+        "not_below": (
+            "Traffic is not set. Do not fine-tune below {volume:,.0f} requests per month, where training saves "
+            "nothing. The required {share:.0%} of the bill is saved above {enough:,.0f} at the earliest."
         ),
+        "saves_too_little": (
+            "Training would save at most ${high:,.0f} a month, less than the required {share:.0%} of {bill} "
+            "(${usd:,.0f})."
+        ),
+        "the_bill": "the bill",
+        "todays_bill": "today's bill",
         "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model has been measured.",
         "would_save": (
             "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save "
             "${low:,.0f} to ${high:,.0f} a month."
         ),
+        "saving_required": "At least {share:.0%} of {bill} is required.",
         "kept": "The p95 latency is {p95:,.0f} ms, within the limit of {limit:,.0f} ms.",
         "none_in_question": "No option that meets the target exceeds the latency limit of {limit:,.0f} ms.",
         "too_slow_option": (
@@ -453,10 +461,8 @@ say = Catalogue(
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
         ),
-        "narrow_ranges": (
-            "Narrow [economics.ranges], within which training may or may not pay: first the chance that a training "
-            "succeeds (success = [{low:g}, {high:g}])."
-        ),
+        "narrow_ranges": ("Narrow [economics.ranges], within which training may or may not pay: {ranges}."),
+        "key_range": "{name} = [{low:g}, {high:g}]",
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
         "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
@@ -479,7 +485,9 @@ say = Catalogue(
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
         "take_home": "Deploy {name}.",
-        "worth": "Training pays off if a wrong answer costs at least ${usd:,.2f}.",
+        "worth": ("Training that reaches a score of {most:.1%} pays off if a wrong answer costs at least ${usd:,.2f}."),
+        "worth_apart": "The target is met, so the value of better answers does not count.",
+        "best_score": "The best case assumes a score of {most:.1%}.",
         "nothing_else_may": "No other measured option meets the constraints.",
         "shown_better": "The improvement is significant.",
         "no_worse_and_saving": (

@@ -13,10 +13,10 @@ from typing import Any, Final
 from tuneworthy.errors import join_sentences
 from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import GateResult, NextAction
-from tuneworthy.verdict.economics import has_smaller, is_range
+from tuneworthy.verdict.base import GateResult, NextAction, Option
+from tuneworthy.verdict.economics import chance_to_settle, has_smaller, open_ranges, required_usd
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName, today_usd
 from tuneworthy.verdict.options import open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
@@ -51,6 +51,8 @@ FAINT: Final = 1e-3
 HARDLY: Final = 0.5
 # Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
 ALONE: Final = 0.7
+# The highest chance that is stated where other ranges stay open: assumed.
+MOSTLY: Final = 0.9
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[str, float]] = {
     "sound": 0.9,
@@ -76,10 +78,11 @@ class RungCost:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An action with the chances that it shows each of its facts true, and false."""
+    """An action with the chances that it shows each of its facts true, and false, and the highest that is stated."""
 
     action: NextAction
     chances: Mapping[FactName, tuple[float, float]]
+    most: float = 1.0
 
     @property
     def price(self) -> float:
@@ -113,7 +116,7 @@ def next_action(
     plans = [(futures.chance(plan.chances), plan) for plan in together]
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
-    return replace(best.action, chance_to_settle=round(chance, 2))
+    return replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
 
 
 def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
@@ -132,6 +135,7 @@ def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
                     person_minutes=_total([action.person_minutes for action in actions]),
                 ),
                 {fact: pair for candidate in plan for fact, pair in candidate.chances.items()},
+                min(candidate.most for candidate in plan),
             )
 
 
@@ -282,30 +286,48 @@ def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Cand
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
-    if option is not None and option.usd_per_1k is None:
-        yield from _with_costs(messages.say("set_price", name=option.option), [fact], evidence)
+    compared = [one for one in facts.options if one is option or one.kind == "today"]
+    if unpriced := next((one for one in compared if one.usd_per_1k is None), None):
+        yield from _with_costs(messages.say("set_price", name=unpriced.option), [fact], evidence)
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield from _with_costs(messages.say("set_traffic"), same, evidence)
     elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
-        if is_range(evidence.economics):
-            yield _edit(messages.say("set_costs"), [fact], minutes=MINUTES_FOR_COSTS)
-        else:
-            low, high = evidence.economics.ranges.success
-            yield _edit(messages.say("narrow_ranges", low=low, high=high), [fact])
+        yield from _narrow(fact, option, facts, evidence)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
 
 
+def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
+    """Offer to narrow some of the ranges that are open, or all, by how likely that settles the question of cost."""
+    settings, bill = evidence.economics, evidence.bill(evidence.rungs[option.rung])
+    names, required = open_ranges(settings), required_usd(bill, today_usd(facts.options), settings)
+    for some in chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1)):
+        keys = [name for name in some if name != "costs"]
+        pairs = [(name, *getattr(settings.ranges, name)) for name in keys]
+        shown = [messages.say("key_range", name=name, low=low, high=high) for name, low, high in pairs]
+        why = join_sentences(
+            messages.say("set_costs") if "costs" in some else "",
+            messages.say("narrow_ranges", ranges=messages.listed(shown)) if keys else "",
+        )
+        minutes = MINUTES_TO_EDIT * len(keys) + MINUTES_FOR_COSTS * ("costs" in some)
+        yield _weigh(_edit(why, [fact], minutes=minutes), chance_to_settle(bill, settings, required, some))
+
+
 def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iterator[_Candidate]:
     """Offer a price or the traffic alone, and with the costs of training where these are assumed, so a wide range."""
-    whole = _edit(why, facts)
-    if not is_range(evidence.economics):
-        yield whole
-        return
-    yield replace(whole, chances={fact: (ALONE * yes, ALONE * no) for fact, (yes, no) in whole.chances.items()})
-    both = join_sentences(why, messages.say("set_costs"))
-    yield _edit(both, facts, minutes=MINUTES_TO_EDIT + MINUTES_FOR_COSTS)
+    ranges = open_ranges(evidence.economics)
+    most = MOSTLY if set(ranges) - {"costs"} else 1.0
+    yield replace(_weigh(_edit(why, facts), ALONE if "costs" in ranges else 1.0), most=most)
+    if "costs" in ranges:
+        both = join_sentences(why, messages.say("set_costs"))
+        yield replace(_edit(both, facts, minutes=MINUTES_TO_EDIT + MINUTES_FOR_COSTS), most=most)
+
+
+def _weigh(candidate: _Candidate, chance: float) -> _Candidate:
+    """Return the same where it shows something only with a chance."""
+    chances = {fact: (chance * yes, chance * no) for fact, (yes, no) in candidate.chances.items()}
+    return replace(candidate, chances=chances)
 
 
 def _lever(fact: FactName, evidence: Evidence) -> _Candidate:

@@ -4,9 +4,17 @@ from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
-from tuneworthy.verdict.economics import FEWEST_SAVED, has_smaller, least_volume, monthly_saving
+from tuneworthy.verdict.economics import (
+    FEWEST_SAVED,
+    has_smaller,
+    least_volume,
+    monthly_saving,
+    paid_bill,
+    required_usd,
+    traffic_ends,
+)
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.facts import DecisionFacts
+from tuneworthy.verdict.facts import DecisionFacts, today_usd
 
 # Lower bound of the share of failures from which a class is a reason.
 CLASS_SHARE = 0.2
@@ -74,20 +82,25 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         return _say(
             "cost", value, free if chosen.usd_per_1k == 0 else messages.say("price_missing", name=chosen.option)
         )
-    bill = evidence.bill(evidence.rungs[chosen.rung])
-    saving = monthly_saving(bill, settings)
+    bill, today = evidence.bill(evidence.rungs[chosen.rung]), today_usd(facts.options)
+    saving, required = monthly_saving(bill, settings), required_usd(bill, today, settings)
+    share = {"share": FEWEST_SAVED, "bill": paid_bill(bill.usd_with(settings), required)}
     if saving is None:
-        volume = least_volume(bill, settings)
-        if volume is None:
-            return _say("cost", value, messages.say("no_volume"))
-        return _say("cost", value, messages.say("not_below", volume=volume))
+        volume, enough = least_volume(bill, settings), least_volume(bill, settings, required)
+        if volume is None or enough is None:
+            return _say("cost", value, messages.say("no_volume_saves", **share))
+        return _say("cost", value, messages.say("not_below", volume=volume, enough=enough, share=FEWEST_SAVED))
     low, high = saving
     month = chosen.usd_per_month or 0.0
     if value is False:
-        return _say("cost", value, messages.say("saves_too_little", usd=month, high=max(0.0, high), share=FEWEST_SAVED))
+        most = (traffic_ends(settings) or (0.0, 0.0))[1] * required / FEWEST_SAVED / 1000
+        short = messages.say("saves_too_little", usd=most, high=max(0.0, high), **share)
+        return _say("cost", value, short)
     if value is None and not has_smaller(chosen.usd_per_1k, evidence.smaller_usd):
         return _say("cost", value, messages.say("no_smaller_model", name=chosen.option, usd=month))
-    return _say("cost", value, messages.say("would_save", name=chosen.option, usd=month, low=low, high=high))
+    saves = messages.say("would_save", name=chosen.option, usd=month, low=low, high=high)
+    limit = messages.say("saving_required", **share)
+    return _say("cost", value, join_sentences(saves, "" if value else limit))
 
 
 def _latency(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
