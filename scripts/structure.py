@@ -132,7 +132,8 @@ LIMITS: Final[Mapping[str, int]] = {
     + 240
     + 40
     + 430
-    + 100,
+    + 100
+    + 155,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

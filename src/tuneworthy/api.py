@@ -27,6 +27,7 @@ from tuneworthy.report.stored import last_record
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.report.write import render, write
 from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.bills import running_costs
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
 from tuneworthy.verdict.run import decide_project
@@ -173,7 +174,8 @@ class OpenProject:
         return replace(record, stale=stale), verdict
 
     def _paragraph(self, record: RunRecord, verdict: StoredVerdict | None) -> str:
-        return paragraph(record, self.project.economics.requests_per_month, verdict)
+        numbers = self.project.economics
+        return paragraph(record, numbers.requests_per_month, verdict, running_costs(self.project, record))
 
 
 def _result(work: Coroutine[Any, Any, T]) -> T:

@@ -273,6 +273,13 @@ def _price_unknown(folder: Folder) -> None:
     folder.toml += HOSTED
 
 
+def _shares_unused(folder: Folder) -> None:
+    priced = FREE.replace("= 0", "= 1")
+    folder.toml += HOSTED + priced
+    folder.replace("[economics]", "[economics]\ncached_share = 0.5")
+    folder.replace("[ladder]", "[ladder]\nbudget_usd = 1000.0")
+
+
 def _model_retires(folder: Folder) -> None:
     folder.toml += f'[models.two]\nprovider = "anthropic"\nmodel = "claude-sonnet-4-5"\napi_key_env = "{KEY}"\n'
     folder.replace("[ladder]", "[ladder]\nbudget_usd = 1000.0")
@@ -356,6 +363,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "model_opens": (_model_opens, "error"),
     "on_device": (_on_device, "warning"),
     "price_unknown": (_price_unknown, "error"),
+    "shares_unused": (_shares_unused, "warning"),
     "model_retires": (_model_retires, "warning"),
     "thinking_cut": (_thinking_cut, "warning"),
     "decoding_settings": (_decoding_settings, "warning"),

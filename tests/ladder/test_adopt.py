@@ -57,6 +57,12 @@ def test_no_worse_and_cheaper_is_adopted_and_no_worse_alone_is_not() -> None:
     assert decide_adoption(evidence(2, 2, cost_ratio=0.9), MARGIN).status is not RungStatus.ADOPTED
 
 
+def test_a_lower_price_per_answer_does_not_hide_the_server() -> None:
+    reason = decide_adoption(evidence(2, 2, cost_ratio=0.0, served=True), MARGIN).reason
+    assert "server is not counted" in reason and "100" not in reason
+    assert "50.0% lower cost" in decide_adoption(evidence(2, 2, cost_ratio=0.5), MARGIN).reason
+
+
 def test_no_worse_and_faster_needs_the_upper_bound_below_one() -> None:
     assert decide_adoption(evidence(2, 2, time_ratio=(0.7, 0.9)), MARGIN).reason_code == "cheaper"
     assert decide_adoption(evidence(2, 2, time_ratio=(0.7, 1.1)), MARGIN).status is not RungStatus.ADOPTED

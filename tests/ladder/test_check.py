@@ -299,3 +299,18 @@ def test_labels_that_differ_in_a_sign_or_are_single_letters_are_no_variants(tmp_
         folder.examples.append({"messages": [row["messages"][0], {"role": "assistant", "content": label}]})
     (finding,) = [one for one in check_project(folder.write(), contact=False).findings if one.rule == "label_variants"]
     assert "1 label is" in finding.message and "(card-arrival / card_arrival)" in finding.message
+
+
+def test_a_price_at_a_local_address_asks_whether_the_server_is_a_proxy(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    PLANTED["on_device"][0](folder)
+    folder.replace("https://gateway.invalid/v1", "http://127.0.0.1:9/v1")
+    assert ("on_device", "warning") not in told(check_project(folder.write(), contact=False)), "it is free"
+    folder.replace("input_usd_per_mtok = 0", "input_usd_per_mtok = 1")
+    assert ("on_device", "warning") in told(check_project(folder.write(), contact=False))
+    folder.replace("input_usd_per_mtok = 1", "forwards = false\ninput_usd_per_mtok = 1")
+    assert ("on_device", "warning") not in told(check_project(folder.write(), contact=False))
+    folder.replace("forwards = false", "forwards = true")
+    assert ("on_device", "warning") in told(check_project(folder.write(), contact=False))
+    model = load(folder.root).models["two"]
+    assert model.hosted and model.key_variable == KEY

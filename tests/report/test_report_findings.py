@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 import report_records as records
 
+from tuneworthy.config import Project
+from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import load
+from tuneworthy.ladder.provenance import settings
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import findings, tables
 from tuneworthy.report.html import render_html
 from tuneworthy.report.run_report import document, method
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.stats.target import target_status
-from tuneworthy.types import content_hash
 
 TODAY = date(2026, 11, 24)
 # One-sided 95% bounds of 170 and of 160 of 200.
@@ -139,15 +142,20 @@ def test_models_that_retire_soon_are_told_if_they_were_used(tmp_path: Path) -> N
     assert [w for w in findings.warnings(record, project, date(2027, 2, 1)) if "retired" in w]
 
 
-def test_a_changed_project_file_is_told(tmp_path: Path) -> None:
+def test_a_setting_that_a_quick_run_hangs_on_is_told_and_a_price_is_not(tmp_path: Path) -> None:
     (tmp_path / "tuneworthy.toml").write_text(PROJECT)
     project = load(tmp_path)
-    assert [w for w in findings.warnings(records.plain(), project, TODAY) if "has changed" in w]
-    same = replace(
-        records.plain(),
-        provenance=replace(records.plain().provenance, project=content_hash(project.model_dump(mode="json"))),
-    )
-    assert not [w for w in findings.warnings(same, project, TODAY) if "has changed" in w]
+    plain = records.plain()
+    quick = replace(plain, quick=True, provenance=replace(plain.provenance, settings=settings(project)))
+
+    def told(record: RunRecord, project: Project) -> list[str]:
+        return [line for line in findings.warnings(record, project, TODAY) if "has changed" in line]
+
+    priced = project.model_copy(update={"economics": Economics(requests_per_month=20_000)})
+    assert told(quick, priced) == []
+    other = project.model_copy(update={"task": project.task.model_copy(update={"target": 0.1})})
+    assert len(told(quick, other)) == 1
+    assert told(plain, other) == [], "of a full run, what changed is named"
 
 
 def test_the_ladder_table_has_a_month_only_where_traffic_is_told() -> None:

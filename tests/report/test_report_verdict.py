@@ -13,11 +13,12 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tests.report import report_records as records
 from tests.report.report_projects import EVIDENCE, record_of, report_project
-from tests.verdict.planted import failures, with_rungs, worth_it
+from tests.verdict.planted import RUNGS, failures, with_rungs, worth_it
 from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 
 from tuneworthy.cli import invoke
 from tuneworthy.cli.decide import show
+from tuneworthy.config.ladder import Economics
 from tuneworthy.config.task import TaskSection
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import html, markdown
@@ -133,6 +134,17 @@ def test_the_paragraph_has_at_most_sixty_words(name: str) -> None:
         text = paragraph(record, 200_000, stored(evidence))
         assert len(text.split()) <= MOST_WORDS, text
         assert text.isprintable()
+
+
+def test_the_paragraph_says_that_an_option_breaks_a_constraint() -> None:
+    barred = replace(RUNGS[1], score=0.95, violated="small is a hosted model, but the task must run on the device")
+    evidence = with_rungs(barred, target=0.9, economics=Economics(requests_per_month=200_000))
+    text = paragraph(record_of(evidence), None, stored(evidence))
+    today, _, rest = text.partition("Without training")
+    assert "Today (baseline/small): 95.0%" in today and today.rstrip().endswith("per call, violates a constraint.")
+    assert "violates" not in rest
+    cost = next(row for row in decide(evidence).training.reasons if row.reason == "cost")
+    assert cost.evidence == "No eligible option meets the target, so there is no bill to reduce."
 
 
 def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -> None:

@@ -184,7 +184,7 @@ def test_money_decides_only_where_a_wrong_answer_has_a_price() -> None:
     free, gain = costs(0.0), (0.0, 0.3)
     assert can_pay(free, gain, Economics(requests_per_month=10)) is True
     valued = Economics(requests_per_month=1000, usd_per_wrong_answer=0.01)
-    assert can_pay(free, gain, valued) is False and can_pay(None, gain, valued) is None
+    assert can_pay(free, gain, valued) is False and can_pay(Bill(name="", usd_per_1k=None), gain, valued) is None
     assert can_pay(free, gain, Economics(usd_per_wrong_answer=0.01)) is None
     assert can_pay(free, gain, valued.model_copy(update={"usd_per_wrong_answer": 100.0})) is True
 

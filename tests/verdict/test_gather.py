@@ -15,19 +15,24 @@ from tests.ladder.simulations import write_simulation
 
 import tuneworthy
 from tuneworthy.cases.splits import example_case
+from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
+from tuneworthy.report.first_screen import options_in, paragraph
+from tuneworthy.report.tables import options_table
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.bills import running_costs
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gather import gather, overlaps_left
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.run import decide_project
+from tuneworthy.verdict.shipping import take_home
 
 MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7, 'strong')"}
 
@@ -313,3 +318,108 @@ def test_the_probes_look_at_the_best_that_may_be_used(world: Path) -> None:
     verdict(world, probe=True)
     looked_at = Folder(world).read("errors", dict)["of"]["variant"]
     assert looked_at != record["best"]["variant"]
+
+
+LOCAL = '[models.weak]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n'
+
+
+@pytest.mark.parametrize(("traffic", "eligible"), [("20_000", False), ("5_000_000", True), (None, None)])
+def test_a_cost_limit_counts_the_server_of_an_option(world: Path, traffic: str | None, eligible: bool | None) -> None:
+    """An L4 at $584: $29.20 per 1,000 answers at 20,000 a month, and below a dollar at 5,000,000."""
+    numbers = f"[economics]\nrequests_per_month = {traffic}\n" if traffic else ""
+    edit(world, "[ladder]", f"[constraints]\nusd_per_1k = 1.0\n{numbers}[ladder]")
+    edit(world, '[models.weak]\nprovider = "scripted"\nfunction = "world.py:weak"\n', LOCAL)
+    found = decide(evidence(world))
+    option = next(one for one in found.options if one.option == "baseline/weak")
+    assert option.eligible is eligible
+    if traffic == "20_000":
+        assert option.violates == "1,000 answers cost $29.2000, above the limit of $1"
+        assert option.usd_per_1k == pytest.approx(29.2)
+    if traffic is None:
+        assert option.usd_per_1k is None and option.usd_by_answer == 0.0
+        facts = replace(evidence(world), stale=())
+        only = replace(facts, rungs={name: rung for name, rung in facts.rungs.items() if name != "model"})
+        assert "economics.requests_per_month" in decide(replace(only, target=0.1)).next_action.why
+
+
+def test_tables_show_the_server_and_never_a_price_of_zero(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(world, '[models.weak]\nprovider = "scripted"\nfunction = "world.py:weak"\n', LOCAL)
+
+    def cells() -> tuple[str, str, str]:
+        project = load(world)
+        record = read_record(Folder(project.root))
+        assert record is not None
+        show_ladder(record, project)
+        lines = capsys.readouterr().out.splitlines()
+        costs = running_costs(project, record)
+        traffic = project.economics.requests_per_month
+        words = paragraph(record, traffic, costs=costs)
+        options = options_table(options_in(record, None, traffic, costs))
+        row = next(row for row in options.rows if row[0] == "baseline/weak")
+        place = [column.key for column in options.columns].index("cost")
+        return next(line for line in lines if "baseline/weak" in line), words, row[place]
+
+    line, words, cell = cells()
+    assert " server " in line and "from $584 a month" in words and cell == "server"
+    edit(world, "[ladder]", "[economics]\nrequests_per_month = 20_000\n[ladder]")
+    line, words, cell = cells()
+    assert "29.2" in line and "$584 a month" in words and cell == "29.20"
+
+
+def test_training_is_taken_to_read_what_any_option_was_measured_to_read(world: Path) -> None:
+    def tokens(record: dict[str, Any]) -> None:
+        for name, read in (("classical", 0.0), ("baseline", 500.0), ("model", 500.0)):
+            of(record, name).update(input_tokens=read, output_tokens=read and 4.0)
+
+    rewrite(world, tokens)
+    found = evidence(world)
+    assert found.bill(found.rungs["classical"]).tokens_to_serve == (500.0, 4.0)
+    barred = {name: replace(rung, violated="too slow") for name, rung in found.rungs.items()}
+    none = decide(replace(found, rungs=barred, best=None)).economics
+    assert none.reference is None
+    assert "500 prompt and 4 answer tokens, as measured" in none.assumptions["serve_capacity_per_month"].source
+
+
+def test_a_priced_model_at_a_local_address_is_a_question_where_hosted_models_may_not_serve(world: Path) -> None:
+    edit(world, "[ladder]", "[constraints]\non_device = true\n[ladder]")
+    priced = "input_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n"
+    edit(world, '[models.weak]\nprovider = "scripted"\nfunction = "world.py:weak"\n', LOCAL + priced)
+
+    def eligible() -> bool | None:
+        return next(one for one in decide(evidence(world)).options if one.option == "baseline/weak").eligible
+
+    assert eligible() is None
+    met = replace(evidence(world), target=0.2, stale=())
+    only = replace(met, rungs={name: rung for name, rung in met.rungs.items() if name != "model"})
+    open_verdict = decide(only)
+    assert (open_verdict.outcome, open_verdict.reason_code) == ("undecided", "eligible_unknown")
+    assert "price and a local address" in open_verdict.reasons[0]
+    assert "models.weak.forwards" in open_verdict.next_action.why
+    for answer, allowed in (("true", False), ("false", True)):
+        edit(world, LOCAL, f"{LOCAL}forwards = {answer}\n")
+        assert eligible() is allowed
+        edit(world, f"forwards = {answer}\n", "")
+    # Without a price it is a server of one's own.
+    edit(world, priced, "")
+    assert eligible() is True
+
+
+def test_the_model_behind_an_option_is_named_where_it_is_deployed(world: Path) -> None:
+    option = next(one for one in decide(evidence(world)).options if one.rung == "model")
+    assert option.model in {"weak", "strong"}
+    named = replace(option, option="few_shot/per_case-8", model="strong")
+    assert take_home(named).why == "Deploy few_shot/per_case-8 on models.strong."
+
+
+def test_a_step_that_calls_a_model_names_the_price_that_is_missing_first(world: Path) -> None:
+    hosted = '[models.strong]\nprovider = "openai"\nmodel = "m"\nbase_url = "https://x.invalid/v1"\n'
+    edit(world, '[models.strong]\nprovider = "scripted"\nfunction = "world.py:strong"\n', hosted)
+    rewrite(world, lambda record: record.update(partial="stopped at the rung model"))
+    found = evidence(world)
+    assert found.unpriced == ["strong"] and found.stale
+    action = decide(found).next_action
+    assert action.command.startswith("tuneworthy run")
+    assert action.why.startswith("Set `input_usd_per_mtok` and `output_usd_per_mtok` in [models.strong].")
+    assert action.why.count("input_usd_per_mtok") == 1 and "out of date: the run is incomplete" not in action.why
+    edit(world, hosted, hosted + "input_usd_per_mtok = 1\noutput_usd_per_mtok = 1\n")
+    assert "input_usd_per_mtok" not in decide(evidence(world)).next_action.why

@@ -20,7 +20,7 @@ from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.verdict.base import EconomicsResult, Option, Verdict
 from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import economics, money
+from tuneworthy.verdict.economics import economics, money, serving_sentence
 from tuneworthy.verdict.economics import trained as trained_cost
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.serving import hardware, hardware_date
@@ -191,6 +191,19 @@ def test_what_if_the_7b_model_costs_more_than_the_api_at_little_traffic() -> Non
     then = decide_if("open_7b_matches_api", evidence)
     # $10.26 against a server of $584
     assert then.recommendation == "model/api" and then.outcome == "do_not_fine_tune"
+    assert then.next_action.why.startswith("Leave the open model out")
+
+
+def test_what_if_names_the_open_model_where_it_is_better_for_less_than_the_api() -> None:
+    # The small one is recommended at $0.10 x 10,000 = $1,000; the open model costs 10,000,000 / 1,645,652.18 = 6.076618
+    # L4 = $3,548.75, the API $10,255.50, and both score the same.
+    small = rung("baseline", "baseline/small", 0.92, status="reference", usd_per_1k=0.1, hosted=True)
+    api = rung("model", "model/api", 0.98, usd_per_1k=1.02555, hosted=True)
+    evidence = project(RUNGS[0], small, api, target=0.85, economics=Economics(requests_per_month=10_000_000))
+    then = decide_if("open_7b_matches_api", evidence)
+    assert then.recommendation == "baseline/small"
+    assert "what-if/open-7b scores 6.0 points higher and costs $2,549 more a month" in then.reasons[0]
+    assert "Add the open model" in then.next_action.why
 
 
 def test_where_the_api_misses_the_target_the_tree_turns_to_training_as_the_article_says() -> None:
@@ -416,6 +429,20 @@ def test_of_two_that_meet_the_target_the_cheaper_one_at_this_traffic_is_recommen
     assert recommended(1_000_000) == recommended(None) == "baseline/local"
 
 
+def test_without_the_traffic_a_server_has_no_price_and_the_next_step_asks_for_it() -> None:
+    local = rung("baseline", "baseline/local", 0.90, status="reference")
+    api = rung("model", "model/api", 0.97, status="adopted", usd_per_1k=1.0, hosted=True)
+    verdict = decide(own(project(RUNGS[0], local, api, target=0.85, economics=Economics()), "baseline"))
+    assert (verdict.recommendation, row(verdict, "baseline/local").usd_per_1k) == ("baseline/local", None)
+    why = verdict.next_action.why
+    assert why.startswith("Set `economics.requests_per_month`") and "At low traffic, model/api" in why
+    assert "depending on the traffic" in verdict.reasons[0] and "$" not in verdict.reasons[0]
+    assert "costs nothing" not in str(verdict.training) and "no cost per call" not in verdict.economics.why
+    # An API that costs more than a server at any traffic leaves nothing to ask: both need one.
+    both = decide(own(project(RUNGS[0], local, api, target=0.85, economics=Economics()), "baseline", "model"))
+    assert "requests_per_month" not in both.next_action.why
+
+
 def test_a_model_on_a_server_that_meets_the_target_leaves_no_bill_to_cut_at_any_traffic() -> None:
     # 10,000,000 requests: 6.944706 L4 are $4,055.71, the API $4,461. At 1.4 of the capacity a tuned model might save a
     # fifth of that, but no more than the untuned one on the same servers, so the traffic leaves nothing open.
@@ -445,6 +472,32 @@ def test_a_tuned_model_on_a_server_is_no_saving_against_an_api_that_costs_less()
     assert improvement(5_000_000)[0] == "pass" and "20% cheaper" in improvement(5_000_000)[1]
     status, detail = improvement(None)
     assert status == "unknown" and "requests_per_month" in detail
+
+
+def test_the_prices_of_the_project_file_are_named_as_such() -> None:
+    given = replace(API, price=replace(PRICED, source="project file"))
+    sources = [economics(bill, BUSY).assumptions["reference_usd_per_1k"].source for bill in (API, given)]
+    assert "at the prices of 20" in sources[0] and sources[1].endswith("at the prices in the project file")
+
+
+def test_what_serving_is_taken_to_need_is_said() -> None:
+    def said(requests: float | None = 3_000_000, **settings: Any) -> str:
+        economics = Economics(requests_per_month=requests, **settings)
+        return serving_sentence(decide(served_locally(economics)))
+
+    # 3,000,000 / 1,439,945.66 = 2.083412 servers, as in row 6 above
+    assert said() == (
+        "Serving assumes a model of 8B parameters on 1 L4 ($584 a month), 2.08 servers for baseline/local at this "
+        "traffic (counted in parts). Set serve_hardware and serve_params_b in [economics] if yours differ."
+    )
+    assert "on 3 H100 ($8,651 a month), one server at this traffic." in said(20_000, **LARGE)
+    assert "Set serve" not in said(**LARGE) and "server" not in said(None).partition("Set")[0]
+    assert said(serve_usd_per_month=100, serve_capacity_per_month=1e6) == ""
+
+
+def served_locally(economics: Economics) -> Evidence:
+    local = rung("baseline", "baseline/local", 0.97, status="reference")
+    return own(project(RUNGS[0], local, economics=economics), "baseline")
 
 
 def test_the_page_on_money_has_the_rates_of_the_table() -> None:

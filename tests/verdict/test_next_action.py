@@ -199,3 +199,13 @@ def test_a_perfect_score_misses_no_target_that_can_be_set() -> None:
     perfect = replace(RUNGS[1], score=1.0, ci95=(0.96, 1.0), n=100, n_effective=100.0)
     why = decide(project(perfect, target=1.0, margin=0.001, n_test=100, has_examples=False)).next_action.why
     assert "a target of 97% is met." in why and "101%" not in why
+
+
+def test_where_a_price_leaves_open_whether_training_pays_the_price_is_asked_for_and_not_the_traffic() -> None:
+    rungs = [replace(one, usd_per_1k=None) for one in RUNGS]
+    numbers = Economics(requests_per_month=100, usd_per_wrong_answer=0.01)
+    verdict = decide(project(*rungs, economics=numbers))
+    assert (verdict.outcome, verdict.reason_code) == ("undecided", "pays_unknown")
+    assert verdict.reasons[0].startswith("Whether training pays off depends on the price of ")
+    assert "Set the price of the model behind " in verdict.next_action.why
+    assert "requests_per_month" not in verdict.next_action.why

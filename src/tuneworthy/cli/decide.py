@@ -17,6 +17,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.report.numbers import percent_range
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Verdict
+from tuneworthy.verdict.economics import serving_sentence
 from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, marked
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
@@ -87,6 +88,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
         click.echo(messages.say("recommended"))
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
         click.echo(messages.say("target_rule", target=target, floor=target - task.margin))
+    if serving := serving_sentence(verdict):
+        click.echo(clean(serving, 0))
     for row in verdict.errors:
         if row.n_failed:
             click.echo(messages.say("failures", share=error_share(row)))
@@ -132,7 +135,8 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
         score += f" {percent_range(option.ci95)}"
     delta = "" if option.delta_vs_today is None else f"{round(100 * option.delta_vs_today, 1) + 0.0:+.1f}"
     usd = option.usd_per_month if monthly else option.usd_per_1k
-    price = "-" if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
+    unknown = messages.say("by_server") if option.server and not monthly else "-"
+    price = unknown if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
     p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
     click.echo(f"{mark} {name:<{NAME}} {score:<{SCORE}}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
     sent = "" if option.share_sent is None else messages.say("sends_on", share=option.share_sent)

@@ -16,7 +16,7 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, remember_project
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
-from tuneworthy.config import load
+from tuneworthy.config import Project, load
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.stored import last_record
 from tuneworthy.scaffold import keep_file
@@ -72,14 +72,14 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
         verdict = run_async(decide_project(project))
     page = folder / "report.html"
     OpenProject(project).write_report(page)
-    print_result(as_json, record.to_dict(), _show, record, verdict)
+    print_result(as_json, record.to_dict(), _show, project, record, verdict)
     click.echo(messages.say("report_at", path=page), err=as_json)
     return 0
 
 
-def _show(record: RunRecord, verdict: Verdict) -> None:
+def _show(project: Project, record: RunRecord, verdict: Verdict) -> None:
     """Print the ladder, the verdict and the next step."""
-    show_ladder(record)
+    show_ladder(record, project)
     show_answer(verdict)
     click.echo()
     show_next(verdict)

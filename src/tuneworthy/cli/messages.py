@@ -378,6 +378,7 @@ say = Catalogue(
         "next": "Next: {action}",
         "chance": "Once all of this is done, the chance that the answer is settled is {chance:.0%}.",
         "needs": "needs {what}",
+        "by_server": "server",
         "recommended": "* recommended",
         "target_rule": (
             "met: the score reaches {target:.1%}, and its one-sided lower limit is above {floor:.1%}, the target minus "

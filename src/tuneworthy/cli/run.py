@@ -55,7 +55,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     agree_to_spend(project, max_usd, yes)
 
     def show(record: RunRecord) -> None:
-        print_result(as_json, record.to_dict(), show_run, record)
+        print_result(as_json, record.to_dict(), show_run, record, project)
 
     record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show)
     show(record)

@@ -9,12 +9,14 @@ from rich.text import Text
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.terminal import console
+from tuneworthy.config import Project
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.tables import Table as Rows
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
+from tuneworthy.verdict.bills import running_costs
 
 STYLES = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
 # The least important last: a narrow terminal shows fewer.
@@ -41,16 +43,17 @@ def make_table(
     return table
 
 
-def show_run(record: RunRecord) -> None:
+def show_run(record: RunRecord, project: Project | None = None) -> None:
     """Print the ladder as a table, and what follows from it."""
-    show_ladder(record)
+    show_ladder(record, project)
     for line in closing_lines(record):
         click.echo(line)
 
 
-def show_ladder(record: RunRecord) -> None:
-    """Print the ladder as a table."""
-    out, ladder = console(), ladder_table(record).only(*_COLUMNS)
+def show_ladder(record: RunRecord, project: Project | None = None) -> None:
+    """Print the ladder as a table, with the servers of one's own that `project` needs."""
+    traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, None)
+    out, ladder = console(), ladder_table(record, traffic, costs).only(*_COLUMNS)
     while len(ladder.columns) > 3 and NAMES + _numbers_width(ladder) > out.width:
         ladder = ladder.only(*(column.key for column in ladder.columns[:-1]))
     table = Table(title=ladder.title, box=box.SIMPLE_HEAD, title_justify="left")

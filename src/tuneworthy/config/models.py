@@ -33,10 +33,37 @@ class ModelSection(Section):
         return False
 
     @property
+    def may_forward(self) -> bool:
+        """Whether it is open that a server on this machine passes calls on to a hosted model."""
+        return False
+
+    @property
     def key_variable(self) -> str | None:
         """The variable whose value is sent as the key: a server on this machine gets one only if that is written."""
-        written = self.hosted or "api_key_env" in self.model_fields_set
+        written = (self.hosted and not getattr(self, "forwards", None)) or "api_key_env" in self.model_fields_set
         return getattr(self, "api_key_env", None) or None if written else None
+
+
+class AddressedModel(ModelSection):
+    """What models behind an address share."""
+
+    forwards: bool | None = None
+    """Whether a server at a local address passes calls on to a hosted model, as a proxy does. Needed if the model has a
+    price and the constraints forbid hosted models."""
+
+    @property
+    def address(self) -> str:
+        """Where calls are sent."""
+        return str(getattr(self, "base_url", ""))
+
+    @property
+    def hosted(self) -> bool:
+        return bool(self.forwards) or urlsplit(self.address).hostname not in LOOPBACK
+
+    @property
+    def may_forward(self) -> bool:
+        priced = bool(self.input_usd_per_mtok or self.output_usd_per_mtok)
+        return priced and self.forwards is None and not self.hosted
 
 
 class LlamaCpp(ModelSection):
@@ -86,7 +113,7 @@ class Vllm(ModelSection):
         return None if usual else program_grant(self.executable, self.arguments)
 
 
-class OpenAI(ModelSection):
+class OpenAI(AddressedModel):
     """Any server that speaks the OpenAI chat-completions protocol."""
 
     provider: Literal["openai"]
@@ -97,12 +124,8 @@ class OpenAI(ModelSection):
     api_key_env: str | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
-    @property
-    def hosted(self) -> bool:
-        return urlsplit(self.base_url).hostname not in LOOPBACK
 
-
-class Anthropic(ModelSection):
+class Anthropic(AddressedModel):
     """Anthropic's messages API."""
 
     provider: Literal["anthropic"]
@@ -113,12 +136,8 @@ class Anthropic(ModelSection):
     api_key_env: str = "ANTHROPIC_API_KEY"
     """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
-    @property
-    def hosted(self) -> bool:
-        return urlsplit(self.base_url).hostname not in LOOPBACK
 
-
-class DecisionSection(ModelSection):
+class DecisionSection(AddressedModel):
     """What decision models share: they choose one of `criteria` and give the probability of each.
 
     The system prompt is sent as the question, the rest of the chat as what it is asked about.
@@ -135,10 +154,6 @@ class DecisionSection(ModelSection):
     """Each label, and what it means (may be empty)."""
     question: str = "Which label fits the text?"
     """What is asked where there is no system prompt."""
-
-    @property
-    def hosted(self) -> bool:
-        return urlsplit(self.base_url).hostname not in LOOPBACK
 
 
 class SystemOne(DecisionSection):
@@ -161,7 +176,7 @@ class OpenAIDecisions(DecisionSection):
     """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
 
-class Http(ModelSection):
+class Http(AddressedModel):
     """A pipeline of the user's own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
 
     provider: Literal["http"]
@@ -173,8 +188,8 @@ class Http(ModelSection):
     """Sent as a bearer token if set."""
 
     @property
-    def hosted(self) -> bool:
-        return urlsplit(self.url).hostname not in LOOPBACK
+    def address(self) -> str:
+        return self.url
 
 
 class Python(ModelSection):

@@ -21,6 +21,7 @@ class AdoptionEvidence:
         unscored_share: The larger share of unscored cases of the two.
         sign_flips: Whether the sign of the gain flips when the unscored are filled against it.
         cost_ratio: Cost of an answer, candidate / best so far; None if not told or free.
+        served: Whether the candidate needs a server of one's own, whose cost no answer bears.
         time_ratio: Latency, candidate / best so far: (geometric mean, upper bound); None if not measured.
         loses_target: Whether the best so far meets the target and the candidate does not.
         violated: A constraint that the candidate breaks, in words; "" if none.
@@ -34,6 +35,7 @@ class AdoptionEvidence:
     unscored_share: float = 0.0
     sign_flips: bool = False
     cost_ratio: float | None = None
+    served: bool = False
     time_ratio: tuple[float, float] | None = None
     loses_target: bool = False
     violated: str = ""
@@ -114,6 +116,8 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
 def _saving(evidence: AdoptionEvidence) -> str:
     """Say what is at least 20 % lower, or "" if nothing is."""
     if evidence.cheaper and evidence.cost_ratio is not None:
+        if evidence.served:
+            return messages.say("charges_less")
         return messages.say("costs_less", share=1 - evidence.cost_ratio)
     if evidence.faster and evidence.time_ratio is not None:
         return messages.say("takes_less", share=1 - evidence.time_ratio[0])

@@ -33,6 +33,7 @@ from tuneworthy.ladder.record import (
     WrongAnswer,
 )
 from tuneworthy.ladder.session import Session
+from tuneworthy.providers.prices import has_own_server
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
@@ -210,6 +211,8 @@ async def decide(
         alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
     margin = session.project.task.margin
+    cascade = trial.variant.cascade
+    config = session.project.models.get(cascade.first.model if cascade else trial.variant.model)
     effective = session.split.effective_groups
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
     _, no_creep, fault = compare_on_test(session, highest, trial)
@@ -220,6 +223,7 @@ async def decide(
         unscored_share=max(best.unscored, trial.unscored) / len(trial.num),
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
+        served=config is not None and has_own_server(config),
         # A cascade is there to save money: its times are put together from those of its parts.
         time_ratio=None if trial.variant.cascade else trial.latency.ratio_to(best.latency),
         loses_target=_meets(session, best) and not _meets(session, trial),

@@ -115,6 +115,7 @@ say = Catalogue(
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
         "costs_less": "{share:.1%} lower cost",
+        "charges_less": "a lower price per answer (its server is not counted)",
         "takes_less": "{share:.1%} lower latency",
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
@@ -339,6 +340,15 @@ say = Catalogue(
             "models.{name} is hosted and constraints.on_device is set. The run measures it as a possible teacher, but "
             "does not recommend it for production."
         ),
+        "shares_unused": (
+            "models.{name} has no known cached or batch price, so {shares} in [economics] does not lower its bill."
+        ),
+        "set_share_free_price": "Set the average price per token that you pay, with caching and batches.",
+        "model_forwards": (
+            "models.{name} has a price and a local address. If its server passes calls on to a hosted model, the "
+            "constraints forbid it in production."
+        ),
+        "set_forwards": "Set models.{name}.forwards to true or false.",
         "not_trusted": "You have not allowed this project to {grant}.",
         "drop_constraint": "Remove the constraint if this model may be used in production.",
         "no_price": (

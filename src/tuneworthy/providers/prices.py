@@ -25,6 +25,7 @@ FEATURE_TOKENS = 1024
 # What the user can do about an unknown price.
 NO_PRICE = messages.say("set_prices")
 _LOCAL = frozenset({"llama_cpp", "python", "scripted", "vllm"})
+_SERVED = frozenset({"llama_cpp", "openai", "vllm"})
 _VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}
 
 
@@ -185,6 +186,12 @@ def price_for(config: Any) -> Price | None:
         price.rates, input=max(price.rates.input, least.input), output=max(price.rates.output, least.output)
     )
     return replace(price, rates=rates)
+
+
+def has_own_server(config: Any) -> bool:
+    """Return whether a model of `[models]` runs on a server of one's own, and no price a token stands for that."""
+    price = price_for(config)
+    return config.provider in _SERVED and not config.hosted and price is not None and price.free
 
 
 def table_date() -> date:

@@ -42,12 +42,12 @@ def score_of(option: Option) -> str:
 def price_words(option: Option) -> str:
     """Return what an option costs: a month where the traffic is known, else a thousand answers.
 
-    Of training without known traffic it is what a month costs at least: the server and the upkeep.
+    With a server of one's own and no known traffic it is what a month costs at least: the server and the upkeep.
     """
     if option.usd_per_month:
         words = "about_a_month" if option.kind == "fine_tune" else "a_month"
         return messages.say(words, usd=numbers.dollars(option.usd_per_month))
-    least = option.running.monthly_usd(0.0) if option.running and option.kind == "fine_tune" else None
+    least = option.running.monthly_usd(0.0) if option.running else None
     if least:
         return messages.say("month_from", usd=numbers.dollars(least))
     if option.usd_per_1k is None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from tuneworthy.classical.messages import METHODS
 from tuneworthy.config import Project
+from tuneworthy.ladder.provenance import settings
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report import messages, numbers
@@ -17,7 +18,7 @@ from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
-from tuneworthy.types import MOST_UNSCORED, RungStatus, content_hash
+from tuneworthy.types import MOST_UNSCORED, RungStatus
 from tuneworthy.verdict.base import Target as TargetStatus
 
 # Graders whose score is the share of cases that are answered correctly.
@@ -252,6 +253,8 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     priced = any(price and price.source == "table" and not price.free for _, price in used.values())
     if priced and (today - table_date()).days > PRICES_DAYS:
         lines.append(messages.say("old_prices", date=table_date()))
-    if record.provenance.project != content_hash(project.model_dump(mode="json")):
+    then = record.provenance.settings
+    changed = any(then.get(name, value) != value for name, value in settings(project).items())
+    if record.quick and changed:  # of a full run, `stale` names what changed
         lines.append(messages.say("file_changed"))
     return lines

@@ -5,7 +5,7 @@ measurements of the run alone, and the answer is that nothing was decided.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.report import findings, messages, numbers
@@ -15,6 +15,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, OptionKind, Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import answer_of
+from tuneworthy.verdict.serving import RunningCost
 
 TRAINED = frozenset({"tuned", "fine_tune"})
 # Words of a name in the paragraph; characters of a name on a card.
@@ -29,12 +30,17 @@ def holding(stored: StoredVerdict | None, record: RunRecord) -> Verdict | None:
     return stored.verdict if stored and stored.holds and not record.quick else None
 
 
-def options_in(record: RunRecord, verdict: Verdict | None, requests_per_month: float | None) -> list[Option]:
+def options_in(
+    record: RunRecord,
+    verdict: Verdict | None,
+    requests_per_month: float | None,
+    costs: Mapping[str, RunningCost] | None = None,
+) -> list[Option]:
     """Return the options of the verdict; without one, what was measured on test (on dev in a quick run)."""
     if verdict is not None:
         return list(verdict.options)
     return [
-        _option(record, rung, requests_per_month)
+        _option(record, rung, requests_per_month, (costs or {}).get(rung.rung))
         for rung in record.rungs
         if rung.score is not None or _lead(record, rung)
     ]
@@ -44,12 +50,12 @@ def _lead(record: RunRecord, rung: RungRecord) -> bool:
     return record.quick and bool(rung.candidates)
 
 
-def _option(record: RunRecord, rung: RungRecord, traffic: float | None) -> Option:
+def _option(record: RunRecord, rung: RungRecord, traffic: float | None, cost: RunningCost | None) -> Option:
     kinds: dict[str, OptionKind] = {
         "baseline": "today", "classical": "classical", "cascade": "cascade", "fine_tune": "tuned",
     }  # fmt: skip
     shown = rung.candidates[0] if record.quick and rung.candidates else rung
-    usd = rung.usd_per_1k
+    running = cost or RunningCost(usd_per_1k=rung.usd_per_1k)
     target = None
     if not record.quick and record.target is not None and findings.measured(rung):
         target = findings.status_of(record, rung)
@@ -61,8 +67,9 @@ def _option(record: RunRecord, rung: RungRecord, traffic: float | None) -> Optio
         ci95=shown.ci95,
         target=target,
         violates=rung.violated,
-        usd_per_1k=usd,
-        usd_per_month=None if usd is None or not traffic else usd / 1000 * traffic,
+        usd_per_1k=running.usd_per_1k_at(traffic),
+        usd_per_month=running.monthly_usd(traffic) if traffic else None,
+        running=running,
     )
 
 
@@ -211,16 +218,22 @@ def _price(option: Option) -> str:
     return price
 
 
-def paragraph(record: RunRecord, requests_per_month: float | None = None, stored: StoredVerdict | None = None) -> str:
+def paragraph(
+    record: RunRecord,
+    requests_per_month: float | None = None,
+    stored: StoredVerdict | None = None,
+    costs: Mapping[str, RunningCost] | None = None,
+) -> str:
     """Return the paragraph to paste: plain text, one line, at most 60 words.
 
     Args:
         record: Of the run.
         requests_per_month: Adds the monthly bill.
         stored: The last verdict; its answer is used if it still holds.
+        costs: Of the rungs, for the servers of one's own where there is no verdict.
     """
     verdict = holding(stored, record)
-    options = options_in(record, verdict, requests_per_month)
+    options = options_in(record, verdict, requests_per_month, costs)
     _, answer, _ = answer_and_reasons(record, stored)
     today, best = next((o for o in options if o.kind == "today"), None), best_untrained(record, options, verdict)
     tuned = next((option for option in options if option.kind in TRAINED), None)
@@ -259,6 +272,6 @@ def _few(name: object) -> str:
 def _scored(label: str, option: Option, where: str) -> str:
     bounds = f" {numbers.percent_range(option.ci95)}{where}" if option.ci95 else ""
     name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
-    return messages.say(
-        "line_score", label=label, name=name, score=score_of(option), bounds=bounds, price=_with_once(option)
-    )
+    price = _with_once(option)
+    price += f", {messages.say('breaks_limit')}" if option.violates else ""
+    return messages.say("line_score", label=label, name=name, score=score_of(option), bounds=bounds, price=price)

@@ -241,6 +241,7 @@ say = Catalogue(
         "a_month": "{usd} a month",
         "per_1k": "{usd} per 1,000 answers",
         "free": "no cost per call",
+        "by_server": "server",
         "no_price": "price unknown",
         "about_a_month": "about {usd} a month",
         "month_from": "from {usd} a month",

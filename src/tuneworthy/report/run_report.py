@@ -1,6 +1,6 @@
 """The report of a run: its first screen, then pictures, tables and method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from tuneworthy.config import Project
@@ -14,11 +14,12 @@ from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.bills import bills_of
-from tuneworthy.verdict.economics import money_sentence
+from tuneworthy.verdict.bills import bills_of, running_costs
+from tuneworthy.verdict.economics import money_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import domain_sentence
 from tuneworthy.verdict.savings import savings_sentence
+from tuneworthy.verdict.serving import RunningCost
 
 
 def document(
@@ -38,7 +39,8 @@ def document(
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
     current = first_screen.holding(verdict, record)
-    options = first_screen.options_in(record, current, traffic)
+    costs = running_costs(project, record) if project else {}
+    options = first_screen.options_in(record, current, traffic, costs)
     outcome, answer, reasons = first_screen.answer_and_reasons(record, verdict)
     best = first_screen.best_untrained(record, options, current)
     chosen = current.recommendation if current else best.option if best else None
@@ -55,13 +57,13 @@ def document(
         cards=first_screen.cards(record, options, current),
         chart=charts.options_chart(options, record.target, chosen, where),
         next_step=first_screen.next_step(record, verdict),
-        paragraph=first_screen.paragraph(record, traffic, verdict),
+        paragraph=first_screen.paragraph(record, traffic, verdict, costs),
         warnings=[first_screen.plain(line) for line in findings.warnings(record, project, day)],
         sections=[
             section
             for section in (
                 _cost(record, options, best, current, project),
-                _rungs(record, traffic),
+                _rungs(record, traffic, costs),
                 _errors(record, current),
                 _labels(record, shown),
                 _answers(record, shown),
@@ -97,9 +99,9 @@ def _cost(
     return _section("cost", messages.say("section_cost"), *map(first_screen.plain, sentences), chart)
 
 
-def _rungs(record: RunRecord, traffic: float | None) -> PagePart:
+def _rungs(record: RunRecord, traffic: float | None, costs: Mapping[str, RunningCost]) -> PagePart:
     chart = charts.rungs_chart(record)
-    ladder, reasons = tables.ladder_table(record, traffic).filled(), tables.reasons_table(record)
+    ladder, reasons = tables.ladder_table(record, traffic, costs).filled(), tables.reasons_table(record)
     return _section("ladder", messages.say("section_ladder"), chart, ladder, reasons)
 
 
@@ -141,7 +143,7 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
     shown = [*first, *reasons[1:], target.sentence if target else "", *(verdict.would_change if verdict else ())]
     shown += [domain_sentence(verdict)] if verdict else []
-    needs = tables.options_table(options) if verdict else None
+    needs = tables.options_table(options, serving_sentence(verdict)) if verdict else None
     gates = tables.gates_table(verdict.gates) if verdict else None
     return _section("reasons", messages.say("section_reasons"), *map(first_screen.plain, shown), needs, gates)
 

@@ -15,6 +15,7 @@ from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import ErrorShare, GateResult, Option
+from tuneworthy.verdict.serving import OwnServer, RunningCost
 
 # Labels in the table of recalls and in a confusion matrix, and pairs in its place, at most.
 MOST_LABELS = 20
@@ -75,12 +76,15 @@ class Table:
         return self.only(*(c.key for i, c in enumerate(self.columns) if not all(row[i] in empty for row in self.rows)))
 
 
-def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> Table:
+def ladder_table(
+    record: RunRecord, requests_per_month: float | None = None, costs: Mapping[str, RunningCost] | None = None
+) -> Table:
     """Return one row a rung: what was compared on test, its score, gain, cost, time and tokens.
 
     Args:
         record: Of the run.
         requests_per_month: Adds the monthly bill.
+        costs: Of the rungs, servers of one's own included.
     """
     where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
     columns = [
@@ -109,14 +113,16 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
     table = Table(
         f"{clean(record.task)}: {clean(record.primary)} on {where}",
         columns,
-        [_ladder_row(rung, record, requests_per_month) for rung in record.rungs],
+        [_ladder_row(rung, record, requests_per_month, costs) for rung in record.rungs],
         _reading(record),
         next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
     )
     return table.only(*(column.key for column in columns if column.key not in left_out))
 
 
-def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None) -> list[str]:
+def _ladder_row(
+    rung: RungRecord, record: RunRecord, requests_per_month: float | None, costs: Mapping[str, RunningCost] | None
+) -> list[str]:
     """Return the cells of one rung; on dev where test was left alone."""
     shown, bounds, n = rung.score, rung.ci95, rung.n
     if record.quick and rung.candidates:
@@ -126,8 +132,8 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
     gain = numbers.NONE
     if rung.delta is not None and rung.delta_ci is not None:
         gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}"
-    per_1k = rung.usd_per_1k
-    month = per_1k * requests_per_month / 1000 if per_1k is not None and requests_per_month else None
+    cost = (costs or {}).get(rung.rung) or RunningCost(usd_per_1k=rung.usd_per_1k)
+    month = cost.monthly_usd(requests_per_month) if requests_per_month else None
     tokens = numbers.NONE
     if rung.input_tokens is not None or rung.output_tokens is not None:
         tokens = f"{numbers.count(rung.input_tokens)} / {numbers.count(rung.output_tokens)}"
@@ -142,7 +148,7 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
         numbers.NONE if rung.alpha is None else f"{rung.alpha:.3g}",
         str(n) if n else numbers.NONE,
         str(rung.unscored) if rung.n else numbers.NONE,
-        numbers.dollars(per_1k).removeprefix("$"),
+        _per_1k(cost.usd_per_1k_at(requests_per_month), cost.server),
         numbers.dollars(month).removeprefix("$"),
         numbers.milliseconds(rung.latency_p50_ms),
         numbers.milliseconds(rung.latency_p95_ms),
@@ -405,8 +411,8 @@ def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
     return Table("Error analysis", columns, cells)
 
 
-def options_table(options: Sequence[Option]) -> Table:
-    """Return the options of a verdict side by side."""
+def options_table(options: Sequence[Option], serving: str = "") -> Table:
+    """Return the options of a verdict side by side, and what serving is taken to need."""
     columns = [
         Column("option", "option", "name"),
         Column("score", "score"),
@@ -421,11 +427,16 @@ def options_table(options: Sequence[Option]) -> Table:
         Column("sent", "sent on"),
         Column("needs", "needs, limits", "text"),
     ]
-    return Table("All options", columns, [_option_row(option) for option in options]).filled()
+    return Table("All options", columns, [_option_row(option) for option in options], serving).filled()
+
+
+def _per_1k(usd: float | None, server: OwnServer | None) -> str:
+    """Return the cost of a thousand answers; the word for a server of one's own whose traffic is not known."""
+    return messages.say("by_server") if usd is None and server else numbers.dollars(usd).removeprefix("$")
 
 
 def _option_row(option: Option) -> list[str]:
-    money = (option.usd_per_1k, option.usd_per_month, option.one_off_usd or None)
+    money = (option.usd_per_month, option.one_off_usd or None)
     delta = numbers.NONE
     if option.delta_vs_today is not None and option.delta_ci is not None:
         delta = f"{option.delta_vs_today:+.3f} {numbers.interval(option.delta_ci, signed=True)}"
@@ -435,6 +446,7 @@ def _option_row(option: Option) -> list[str]:
         numbers.interval(option.ci95),
         delta,
         option.target or numbers.NONE,
+        _per_1k(option.usd_per_1k, option.server),
         *(numbers.dollars(usd).removeprefix("$") for usd in money),
         numbers.milliseconds(option.latency_p50_ms),
         numbers.milliseconds(option.latency_p95_ms),

@@ -13,6 +13,7 @@ from tuneworthy.report.first_screen import paragraph
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.verdict.bills import running_costs
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
 ENDINGS = (".html", ".md", ".json")
@@ -62,10 +63,10 @@ def render(
         return render_html(document(record, project, today, verdict))
     if path.suffix == ".md":
         return render_markdown(document(record, project, today, verdict))
-    traffic = project.economics.requests_per_month if project else None
+    traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, None)
     decided = {"verdict": verdict.verdict.to_dict()} if verdict and verdict.holds else {}
     return orjson.dumps(
-        record.to_dict() | decided | {"paragraph": paragraph(record, traffic, verdict)},
+        record.to_dict() | decided | {"paragraph": paragraph(record, traffic, verdict, costs)},
         option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS,
     ).decode()
 

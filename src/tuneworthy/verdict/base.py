@@ -12,7 +12,7 @@ import orjson
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
-from tuneworthy.verdict.serving import RunningCost
+from tuneworthy.verdict.serving import OwnServer, RunningCost
 
 # The rung of tuned models.
 TUNED: Final = "fine_tune"
@@ -222,12 +222,14 @@ class Option:
         option: Name of the variant.
         rung: That measured it.
         kind: What it is.
+        model: Key of `[models]` that answers; "" without one.
         score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
         delta_vs_today: Paired difference to today's option, with its 95% interval.
         target: Whether it meets the target; None without a target.
         violates: The constraint that it breaks; "" if it breaks none.
         eligible: Whether the constraints allow it; None if a measured interval contains the limit.
-        usd_per_1k: A thousand answers, US dollars; None if not known. Servers of one's own are not in it.
+        usd_per_1k: A thousand answers, US dollars, with their share of servers of one's own; None if the price is not
+            known, or the traffic where there is such a server.
         usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
         running: The same at any traffic; None if nothing is known of it.
         one_off_usd: Once, before it can run.
@@ -239,6 +241,7 @@ class Option:
     option: str
     rung: str
     kind: OptionKind
+    model: str = ""
     score: float | None = None
     ci95: tuple[float, float] | None = None
     delta_vs_today: float | None = None
@@ -256,6 +259,16 @@ class Option:
     share_sent: float | None = None
     needs: str = ""
     notes: Sequence[str] = ()
+
+    @property
+    def usd_by_answer(self) -> float | None:
+        """What is paid by the answer, for a thousand: servers of one's own are not in it."""
+        return self.running.usd_per_1k if self.running else self.usd_per_1k
+
+    @property
+    def server(self) -> OwnServer | None:
+        """The server of one's own that it needs."""
+        return self.running.server if self.running else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,15 @@
 """What an answer of each measured option costs, as the run left it: dollars, tokens, and whose server answers."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import Project
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
-from tuneworthy.providers.prices import Price, price_for
+from tuneworthy.providers.prices import Price, has_own_server, price_for
 from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.serving import RunningCost, server_for, upkeep_usd
-
-# Providers whose models run on a server of one's own, unless they are hosted.
-SERVED: Final = frozenset({"llama_cpp", "vllm", "openai"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +22,8 @@ class Bill:
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
         price: Of the model, for cache and batch; None if it is free or not known.
         own_server: Whether the model runs on a server of one's own; of a cascade, its first part.
-        server_tokens: Of an answer of that server, where they are others.
+        server_tokens: Of an answer of that server, where they are others; those of another option where none are
+            measured.
         tuned: Whether it was trained here, so that it needs upkeep.
     """
 
@@ -41,10 +38,15 @@ class Bill:
 
     @property
     def tokens(self) -> tuple[float, float] | None:
-        """Those of the prompt and of the answer."""
-        if self.input_tokens is None or self.output_tokens is None:
+        """Those of the prompt and of the answer; None without a language model."""
+        if not self.input_tokens or self.output_tokens is None:
             return None
         return self.input_tokens, self.output_tokens
+
+    @property
+    def tokens_to_serve(self) -> tuple[float, float] | None:
+        """What a model of one's own would read and write in its place."""
+        return self.tokens or self.server_tokens
 
     def usd_with(self, settings: Economics) -> float | None:
         """Return what a thousand answers cost with the assumed shares of cache and batch."""
@@ -87,18 +89,21 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
             server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,
             tuned=row.rung == TUNED,
         )
-    return bills
+    measured = next((bill.tokens for bill in bills.values() if bill.tokens), None)
+    return {
+        rung: bill if bill.tokens_to_serve else replace(bill, server_tokens=measured) for rung, bill in bills.items()
+    }
+
+
+def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]:
+    """Return what each rung costs to run that was measured on test."""
+    return {rung: bill.running(project.economics) for rung, bill in bills_of(project, record).items()}
 
 
 def _is_served(project: Project, model: str, *, tuned: bool) -> bool:
     """Return whether a model runs on a server of one's own, and no price a token stands for that."""
     section = project.models.get(model)
-    if section is None:
-        return tuned
-    if section.hosted or section.provider not in SERVED:
-        return False
-    price = price_for(section)
-    return price is not None and price.free
+    return tuned if section is None else has_own_server(section)
 
 
 def known_usd(row: RungRecord, model: str, project: Project) -> float | None:

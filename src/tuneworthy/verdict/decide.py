@@ -21,6 +21,7 @@ from tuneworthy.verdict.base import (
 )
 from tuneworthy.verdict.economics import (
     FEWEST_SAVED,
+    MOST_REQUESTS,
     economics,
     money_sentence,
     monthly_saving,
@@ -110,11 +111,11 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
     where one does that a constraint rules out, neither.
     """
     settings, reference = evidence.economics, facts.recommendation
-    bill = evidence.bill(evidence.rungs[reference.rung]) if reference else None
+    bill = evidence.bill(evidence.rungs[reference.rung] if reference else None)
     gain, valued = gain_over(evidence, reference), settings.usd_per_wrong_answer is not None
     if evidence.tuned is not None:
         return economics(bill, settings, gain, evidence.bill(evidence.tuned))
-    if bill is not None and reference is not None and _works(facts, reference, eligible=True):
+    if reference is not None and _works(facts, reference, eligible=True):
         required = required_usd(bill, today_usd(facts.options), settings)
         found = economics(bill, settings, gain, required=required)
         return replace(found, why=join_sentences(found.why, messages.say("worth_apart") if valued else ""))
@@ -134,7 +135,7 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
     score = min(1.0, most + (reference.score or 0.0)) if reference else 1.0
     if valued:
         return replace(found, why=join_sentences(found.why, messages.say("best_score", most=score)))
-    worth = worth_from(bill, most, settings) if bill else None
+    worth = worth_from(bill, most, settings)
     if worth is None or worth < LEAST_WORTH:  # it pays whatever a wrong answer costs
         return found
     return replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth, most=score)))
@@ -235,7 +236,7 @@ def _saves_too_little(evidence: Evidence, chosen: Option) -> str:
     """Say that training saves something, but less than is required, unless that is the reason the team has in mind."""
     row = next(row for row in evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics)
-    some = bool(chosen.usd_per_1k and saving and saving[1] > 0)
+    some = bool(chosen.usd_by_answer and saving and saving[1] > 0)
     return row.evidence if some and row.status == "refuted" and evidence.motivation != "cost" else ""
 
 
@@ -271,7 +272,7 @@ def _price(option: Option) -> str:
         return messages.say("usd_per_month", usd=option.usd_per_month)
     if option.usd_per_1k is not None:
         return messages.say("usd_per_1k", usd=option.usd_per_1k)
-    return messages.say("unknown_price")
+    return messages.say("unknown_price" if option.usd_by_answer is None else "server_price_open")
 
 
 def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
@@ -280,7 +281,8 @@ def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
     if found is None:
         return ""
     option, delta = found
-    price = messages.say("at_unknown_price")
+    known = chosen.usd_by_answer is not None and option.usd_by_answer is not None
+    price = messages.say("at_traffic_price" if known else "at_unknown_price")
     for mine, theirs, unit in (
         (chosen.usd_per_month, option.usd_per_month, "a month"),
         (chosen.usd_per_1k, option.usd_per_1k, "per 1,000 answers"),
@@ -319,14 +321,30 @@ def _open_sentence(
         return join_sentences(messages.say(several, rungs=messages.listed(rungs)) if rungs else "", lacking)
     if kind == "cost":
         option = next(one for one in facts.options if one.option == subject)
-        if option.usd_per_1k is None and option != facts.recommendation:
+        if option.usd_by_answer is None and option != facts.recommendation:
             return messages.say("price_open", name=subject)
         return next(row.evidence for row in evidence.training_reasons if row.reason == "cost")
     if kind == "lever":
         return _open_lever(evidence, subject)
+    if kind == "eligible" and (sentence := _open_limit(evidence, facts, subject)):
+        return sentence
     if kind in {"eligible", "distil"} and (sentence := _open_latency(evidence, facts, kind, subject)):
         return sentence
+    chosen = facts.recommendation
+    if kind == "pays" and evidence.economics.requests_per_month is not None and chosen is not None:
+        return messages.say("pays_price_open", name=chosen.option)
     return messages.OPEN[kind]
+
+
+def _open_limit(evidence: Evidence, facts: DecisionFacts, subject: str) -> str:
+    """Say what leaves open whether the constraints allow an option: where its model runs, or its server's share."""
+    option = next(one for one in facts.options if one.option == subject)
+    rung, limit = evidence.rungs[option.rung], evidence.limits.usd_per_1k
+    if rung.may_be_barred(evidence.limits):
+        return messages.say("forwards_open", model=rung.model)
+    if limit is not None and option.usd_per_1k is None and option.usd_by_answer is not None:
+        return messages.say("cost_limit_open", name=subject, limit=limit)
+    return ""
 
 
 def _open_latency(evidence: Evidence, facts: DecisionFacts, kind: FactKind, subject: str) -> str:
@@ -379,7 +397,22 @@ def _next(
     if ruling.code.startswith("errors_"):
         command = "tuneworthy cases label --suspects --apply" if ruling.subject == LABELS else "tuneworthy run"
         return NextAction(command=command, why=messages.say("pull_lever", lever=_lever(evidence, ruling.subject)))
-    return take_home(facts.recommendation)
+    why = _traffic_chooses(evidence, facts)
+    return NextAction(command="", why=why, calls=0, usd=0.0) if why else take_home(facts.recommendation)
+
+
+def _traffic_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
+    """Ask for the traffic, if it is not set and another option would be recommended at little or at much of it."""
+    chosen = facts.recommendation
+    if chosen is None or evidence.economics.requests_per_month is not None:
+        return ""
+    for requests, how in ((1.0, "low"), (float(MOST_REQUESTS), "high")):
+        months = [one.running.monthly_usd(requests) if one.running else None for one in facts.options]
+        options = [replace(one, usd_per_month=usd) for one, usd in zip(facts.options, months, strict=True)]
+        other = replace(facts, options=options).recommendation
+        if other is not None and other.option != chosen.option:
+            return messages.say("traffic_chooses", how=how, other=other.option, name=chosen.option)
+    return ""
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:

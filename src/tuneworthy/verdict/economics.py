@@ -20,7 +20,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
 from tuneworthy.providers.prices import table_date
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity
+from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity, Verdict
 from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.savings import savings_of
 from tuneworthy.verdict.serving import USUAL_TOKENS, RunningCost, hardware, hardware_date, server_for, upkeep_usd
@@ -29,6 +29,8 @@ from tuneworthy.verdict.serving import USUAL_TOKENS, RunningCost, hardware, hard
 TRIED_SHARE = 0.5
 SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
 PRICE = "reference_usd_per_1k"
+# What a project says that knows its own server: nothing is then assumed.
+SERVER: Final = ("serve_usd_per_month", "serve_capacity_per_month")
 # The costs of training and upkeep that are a range where the project file does not give them.
 SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
 # The ranges that a person narrows in one go, by what is named to them; own costs narrow two.
@@ -154,7 +156,7 @@ def money(
     usd = None if before.usd_per_1k is None else before.usd_per_1k * factor["price"]
     return Money(
         before=RunningCost(usd_per_1k=usd, server=before.server, upkeep_usd=before.upkeep_usd),
-        tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens),
+        tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens_to_serve),
         one_off_usd=one_off_usd(settings) / factor["success"],
         worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor["wrong_answer"],
         required=required / 1000,
@@ -184,7 +186,7 @@ def economics(
     It pays if it does at the worst end of every range, and never if it does not at the best one.
 
     Args:
-        reference: The option that would be replaced; None before a run.
+        reference: The option that would be replaced; None, or without a name, if there is no such option.
         settings: The section `[economics]`.
         gain: What training gains over it, as for `money`; None before a pilot.
         tuned: The tuned model that was compared on test, if there is one.
@@ -213,8 +215,10 @@ def economics(
         facts["payback_month"] = Fact(ceil(months - 1e-9), messages.say("after_horizon"), "computed")
     return EconomicsResult(
         status=status,
-        reference=reference.name if reference else None,
-        why=_why(point, band, settings, required) if usd or (required is None and saves) else _no_bill(usd, required),
+        reference=bill.name or None,
+        why=_why(point, band, settings, required)
+        if usd or (required is None and saves)
+        else _no_bill(point.before, required),
         required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
@@ -364,7 +368,7 @@ def cost_is_a_reason(
     return saves if known or saves is False else None
 
 
-def can_pay(bill: Bill | None, gain: Gain, settings: Economics) -> bool | None:
+def can_pay(bill: Bill, gain: Gain, settings: Economics) -> bool | None:
     """Say whether training may pay at the best end of the range, the value of a better answer included.
 
     Money decides only where that value is given. None where the traffic is not known, or a price that matters.
@@ -379,8 +383,8 @@ def can_pay(bill: Bill | None, gain: Gain, settings: Economics) -> bool | None:
     ends = traffic_ends(settings)
     if ends is None:
         return None
-    pays = money(bill or Bill(name="", usd_per_1k=None), settings, gain, "best").pays(ends[1])
-    return None if (bill is None or bill.usd_per_1k is None) and not pays else pays
+    pays = money(bill, settings, gain, "best").pays(ends[1])
+    return None if bill.usd_per_1k is None and not pays else pays
 
 
 def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | None:
@@ -416,8 +420,10 @@ def _why(
     )
 
 
-def _no_bill(usd: float | None, required: float | None) -> str:
-    text = messages.say("no_bill" if usd == 0 else "bill_unknown")
+def _no_bill(before: RunningCost, required: float | None) -> str:
+    text = messages.say("bill_unknown")
+    if before.usd_per_1k is not None:
+        text = messages.say("no_bill" if before.server is None else "server_bill")
     return text if required is not None else join_sentences(text, messages.say("count_worth"))
 
 
@@ -438,6 +444,30 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
         "unknown": "" if result.why else messages.say("money_unknown"),
     }[result.status]
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
+
+
+def serving_sentence(verdict: Verdict) -> str:
+    """Say what serving a model of one's own is taken to need; "" where no option does, or the project says it all.
+
+    It is that of the recommended option, else of the last one, which is training.
+    """
+    facts, served = verdict.economics.assumptions, [one for one in verdict.options if one.server]
+    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
+    size, name, requests = (
+        facts.get(key, Fact(None)) for key in ("serve_params_b", "serve_hardware", "requests_per_month")
+    )
+    given = all(facts[key].mark == "project" for key in SERVER if key in facts)
+    if chosen is None or chosen.server is None or given or not isinstance(size.value, float | int):
+        return ""
+    cards, server = hardware(str(name.value)).cards_for(size.value), chosen.server
+    machine = messages.say("machine", n=cards, name=messages.MACHINES[str(name.value)])
+    part = ""
+    if isinstance(requests.value, float | int):
+        count = max(1.0, requests.value / server.capacity)
+        part = messages.say("servers", n=count, name=chosen.option) if count > 1 else messages.say("one_server")
+    text = messages.say("serving", size=size.value, machine=machine, usd=server.usd_per_month, servers=part)
+    assumed = [key for key in ("serve_hardware", "serve_params_b") if facts[key].mark != "project"]
+    return join_sentences(text, messages.say("set_serving", keys=" and ".join(assumed)) if assumed else "")
 
 
 @cache
@@ -463,11 +493,12 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
         facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
     source = messages.say("no_pilot") if gain is None else messages.say("gain_source")
     facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
-    facts["compared_with"] = Fact(
-        reference.name if reference else None, "" if reference else messages.say("nothing_run"), "measured"
-    )
+    name = reference.name if reference else ""
+    facts["compared_with"] = Fact(name or None, "" if name else messages.say("nothing_run"), "measured")
     usd = reference.usd_with(numbers) if reference else None
-    facts[PRICE] = Fact(usd, messages.say("price_source", date=table_date()), "measured")
+    given = reference is not None and reference.price is not None and reference.price.source == "project file"
+    source = messages.say("price_given") if given else messages.say("price_source", date=table_date())
+    facts[PRICE] = Fact(usd, source, "measured")
     for name in type(numbers.ranges).model_fields:
         low, high = getattr(numbers.ranges, name)
         mark: Literal["project", "assumed"] = "project" if name in numbers.ranges.model_fields_set else "assumed"
@@ -478,7 +509,7 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
 
 def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return the price and the capacity of a server where the project file does not give them, and the hardware."""
-    row, tokens = hardware(numbers.serve_hardware), reference.tokens if reference else None
+    row, tokens = hardware(numbers.serve_hardware), reference.tokens_to_serve if reference else None
     server, day = server_for(numbers, tokens), hardware_date()
     source = messages.say("server_price", n=row.cards_for(numbers.serve_params_b), title=row.title)
     read, written = tokens or USUAL_TOKENS
@@ -499,7 +530,7 @@ def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[st
 
 def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None, required: float) -> list[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
-    server = server_for(numbers, reference.tokens)
+    server = server_for(numbers, reference.tokens_to_serve)
     served = {"serve_usd_per_month": server.usd_per_month, "serve_capacity_per_month": server.capacity}
 
     def value_of(name: str) -> float:

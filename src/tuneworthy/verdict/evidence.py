@@ -16,7 +16,7 @@ from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
-from tuneworthy.verdict.bills import Bill, known_usd
+from tuneworthy.verdict.bills import Bill, bills_of, known_usd
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STRUCTURE = ("xml", "xml_contract")
@@ -37,7 +37,9 @@ class RungEvidence:
         names: Of all candidates tried on dev, and of the one compared on test.
         score: On test, with its 95% interval; None if it was not measured there.
         n: Test cases, and as how many independent right/wrong ones they count (`n_effective`).
+        model: Key of `[models]`, or the name of a classical baseline.
         hosted: Whether its model runs elsewhere.
+        may_forward: Whether that is open, as a server on this machine may pass calls on.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
         constant: Whether it answers the same to every case.
         delta_today: Paired difference to today's option, with its interval.
@@ -62,7 +64,9 @@ class RungEvidence:
     n: int = 0
     n_effective: float | None = None
     unscored: int = 0
+    model: str = ""
     hosted: bool = False
+    may_forward: bool = False
     supposed: bool = False
     beats_majority: bool | None = None
     constant: bool = False
@@ -93,6 +97,10 @@ class RungEvidence:
     def eligible(self) -> bool:
         """Whether the constraints allow it."""
         return self.status != "violates_constraint" and not self.violated
+
+    def may_be_barred(self, limits: Constraints) -> bool:
+        """Return whether it is open that the constraints bar its model, as a hosted one."""
+        return self.may_forward and not constraints.may_serve(limits, hosted=True)
 
     @property
     def label(self) -> str:
@@ -203,6 +211,7 @@ class Evidence:
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
+        unpriced: Hosted models whose price is not known, so that no run calls them.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
         documents: Whether documents are there.
         documents_named: Whether cases name the documents that hold their answers.
@@ -252,6 +261,7 @@ class Evidence:
     style_grader: bool = False
     preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
+    unpriced: Sequence[str] = ()
     long_prompt: bool = False
     documents: bool = False
     documents_named: bool = False
@@ -297,8 +307,11 @@ class Evidence:
             return None
         return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
 
-    def bill(self, rung: RungEvidence) -> Bill:
-        """Return what an answer of a rung costs."""
+    def bill(self, rung: RungEvidence | None) -> Bill:
+        """Return what an answer of a rung costs; of none, one without a name and a price."""
+        if rung is None:
+            tokens = next((bill.tokens_to_serve for bill in self.bills.values()), None)
+            return Bill(name="", usd_per_1k=None, server_tokens=tokens)
         return self.bills.get(rung.rung) or Bill(name=rung.name, usd_per_1k=rung.usd_per_1k)
 
     def difference_words(self, rung: RungEvidence) -> str:
@@ -410,11 +423,13 @@ def dev_gap_of(record: RunRecord) -> DevGap | None:
 
 def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
     """Return the rungs of a run by name, held against the constraints of `project`."""
-    return {row.rung: _rung_evidence(row, record, project) for row in record.rungs}
+    bills = bills_of(project, record)
+    return {row.rung: _rung_evidence(row, record, project, bills.get(row.rung)) for row in record.rungs}
 
 
-def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> RungEvidence:
-    variant = record.variant_of(row)
+def _rung_evidence(row: RungRecord, record: RunRecord, project: Project, bill: Bill | None) -> RungEvidence:
+    variant, numbers = record.variant_of(row), project.economics
+    served = bill.running(numbers).usd_per_1k_at(numbers.requests_per_month) if bill and bill.own_server else None
     name = variant.model if variant else ""
     return RungEvidence(
         rung=row.rung,
@@ -429,7 +444,9 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
         n=row.n,
         n_effective=row.n_effective,
         unscored=row.unscored,
+        model=name,
         hosted=name in project.models and project.models[name].hosted,
+        may_forward=name in project.models and project.models[name].may_forward,
         beats_majority=row.beats_majority,
         constant=row.constant,
         recall=row.recall,
@@ -447,7 +464,7 @@ def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> Rung
             hosted=name in project.models and project.models[name].hosted,
             p95_ms=row.latency_p95_ms,
             p95_interval=row.latency_p95_ci,
-            usd_per_1k=row.usd_per_1k,
+            usd_per_1k=row.usd_per_1k if served is None else served,
         ),
         compared_to=row.compared_to,
         delta=row.delta,

@@ -125,7 +125,7 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
     facts = DecisionFacts(values=values, options=measured, fallback=last.option if last else None)
     chosen = facts.recommendation
-    bill = evidence.bill(evidence.rungs[chosen.rung]) if chosen else None
+    bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
     values[("pays", "")] = can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics)
     return replace(facts, values=values)
 
@@ -156,8 +156,8 @@ def most_gain(evidence: Evidence, reference: Option | None) -> float:
 
 
 def today_usd(options: Sequence[Option]) -> float | None:
-    """Return what a thousand answers of today's option cost."""
-    return next((one.usd_per_1k for one in options if one.kind == "today"), None)
+    """Return what is paid for a thousand answers of today's option."""
+    return next((one.usd_by_answer for one in options if one.kind == "today"), None)
 
 
 def best_model(measured: Sequence[Option]) -> Option | None:
@@ -190,7 +190,7 @@ def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -
 def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) -> bool | None:
     """Return whether a smaller model would keep the constraint that an option breaks, so that it can be taught."""
     limits, rung = evidence.limits, evidence.rungs[option.rung]
-    if not may_serve(limits, hosted=rung.hosted):
+    if not may_serve(limits, hosted=rung.hosted) or rung.may_be_barred(limits):
         return not limits.data_stays
     if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
         fast = any(

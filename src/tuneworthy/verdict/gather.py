@@ -130,6 +130,11 @@ def evidence_of(
         has_examples=bool(data and data.split.pool),
         only_dev=bool(data and data.split.dev_shots and not data.split.shots),
         other_models=len(eligible),
+        unpriced=[
+            name
+            for name in project.answering
+            if project.models[name].hosted and price_for(project.models[name]) is None
+        ],
         barred_models=len(others) - len(eligible),
         differences=run.differences if run else (),
         balance=run.balance if run else None,

@@ -25,7 +25,7 @@ say = Catalogue(
         "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
         "n_test": "The test set has {n} cases.",
-        "run_stale": "The last run is out of date: {changes}.",
+        "run_stale": "The last run cannot be used as it is: {changes}.",
         "baseline_missing": "Today's setup has not been measured on the test set.",
         "baseline_score": "Today's setup scores {score:.1%}.",
         "overlaps": "Examples, dev cases and test cases overlap ({counts}).",
@@ -239,6 +239,10 @@ say = Catalogue(
         "retires": "the provider retires the model {name}",
         # Money
         "no_bill": ("The recommended option has no cost per call, so training cannot reduce the bill."),
+        "server_bill": (
+            "The recommended option runs on a server of your own. A fine-tuned model would need one as well, so "
+            "training cannot reduce the bill."
+        ),
         "bill_unknown": ("The saving on the bill is unknown, because no recommended option has a known price."),
         "count_worth": "To count the value of better answers, set `economics.usd_per_wrong_answer`.",
         "no_volume": (
@@ -263,10 +267,17 @@ say = Catalogue(
             "the estimated values, it never pays off."
         ),
         "set_traffic": "Set `economics.requests_per_month`.",
+        "traffic_chooses": (
+            "Set `economics.requests_per_month` and run `tuneworthy decide` again. At {how} traffic, {other} would be "
+            "recommended, because it costs less than {name}."
+        ),
         "no_traffic_to_multiply": "The project sets no traffic, so `traffic_x10` has nothing to multiply.",
         "no_api": "No measured option is a hosted or pay-per-call API, so there is no API to match.",
         "choose_assumption": "Choose another assumption.",
         "needs_large": "dataset, training of a 70B model, and H100 cards to serve it",
+        "open_model_loses": (
+            "Leave the open model out: even with the score of the best API, it would not be recommended."
+        ),
         "verdict_now": "Without this assumption: {answer} (recommended: {name}). The stored verdict is unchanged.",
         "server_or_answers": (
             "One option is billed per answer and the other needs a server. Which costs less depends on the traffic, "
@@ -277,6 +288,11 @@ say = Catalogue(
         "tokens_measured": "{read:,.0f} prompt and {written:,.0f} answer tokens, as measured",
         "tokens_assumed": "{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed",
         "capacity_source": "{tokens}, on {title}: {source}",
+        "serving": "Serving assumes a model of {size:g}B parameters on {machine} (${usd:,.0f} a month){servers}.",
+        "machine": "{n} {name}",
+        "one_server": ", one server at this traffic",
+        "servers": ", {n:.3g} servers for {name} at this traffic (counted in parts)",
+        "set_serving": "Set {keys} in [economics] if yours differ.",
         "pays": "Training breaks even in month {month}{traffic}.",
         "at_traffic": " at {requests:,.0f} requests per month",
         "pays_never": "Training does not break even{horizon}{traffic}.",
@@ -288,6 +304,7 @@ say = Catalogue(
         "gain_source": "lower bound of the gain over the option that it is compared with",
         "no_pilot": "no pilot yet",
         "nothing_run": "no run yet",
+        "price_given": "token counts on the test set at the prices in the project file",
         "price_source": "token counts on the test set at the prices of {date}",
         "after_horizon": "later than the horizon, at the project's traffic",
         "saved_input": (
@@ -373,11 +390,13 @@ say = Catalogue(
         "usd_per_month": "${usd:,.2f} a month",
         "usd_per_1k": "${usd:,.4f} per 1,000 answers",
         "unknown_price": "an unknown price",
+        "server_price_open": "the price of a server",
         "other_is_better": "; {name} scores {points:.1f} points higher {price}",
         "at_price": "and costs {usd} {more} {unit}",
         "at_no_price": "at the same price",
         "worth_of_points": " (worth ${usd:,.0f} a month at ${value:g} per wrong answer)",
         "at_unknown_price": "at an unknown price",
+        "at_traffic_price": "and costs more or less, depending on the traffic",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
         "constraint_or_cost": (
             "It is unknown whether the option that meets the target also meets the constraints. Either way, a smaller "
@@ -404,8 +423,9 @@ say = Catalogue(
         "met_by": "{name} meets the target of {target:.1%}.",
         "unresolved_options": "These options may or may not meet the target: {names}.",
         "none_meets": "No eligible option meets the target of {target:.1%}.",
-        "nothing_to_replace": "No option meets the target, so there is no bill to reduce.",
+        "nothing_to_replace": "No eligible option meets the target, so there is no bill to reduce.",
         "costs_nothing": "{name} costs nothing per call.",
+        "costs_server": "{name} runs on a server of your own, which another model would need as well.",
         "price_missing": "The price of {name} is unknown.",
         "not_below": (
             "Traffic is not set. Do not fine-tune below {volume:,.0f} requests per month, where training saves "
@@ -457,6 +477,20 @@ say = Catalogue(
         "move_limit": "Set `constraints.p95_ms` to a limit outside this interval.",
         "more_timed": "Add test cases: up to 200 calls are timed.",
         "span": "[{lower:,.0f}, {upper:,.0f}] ms",
+        "set_forwards": (
+            "Set `models.{model}.forwards` to true if the server at this local address passes calls on to a hosted "
+            "model, and to false if it runs the model."
+        ),
+        "forwards_open": (
+            "models.{model} has a price and a local address. If its server passes calls on to a hosted model, the "
+            "constraints forbid it in production."
+        ),
+        "cost_limit_open": (
+            "Whether {name} meets the limit of ${limit:,.4g} per 1,000 answers depends on the traffic, which is not "
+            "set."
+        ),
+        "set_prices": "Set `input_usd_per_mtok` and `output_usd_per_mtok` in {sections}.",
+        "pays_price_open": "Whether training pays off depends on the price of {name}, which is unknown.",
         "set_price": "Set the price of the model behind {name} in [models].",
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
@@ -484,7 +518,8 @@ say = Catalogue(
         ),
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
-        "take_home": "Deploy {name}.",
+        "take_home": "Deploy {name}{runs_on}.",
+        "runs_on": " on models.{model}",
         "worth": ("Training that reaches a score of {most:.1%} pays off if a wrong answer costs at least ${usd:,.2f}."),
         "worth_apart": "The target is met, so the value of better answers does not count.",
         "best_score": "The best case assumes a score of {most:.1%}.",
@@ -563,6 +598,13 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
     "fine_tune": "fine-tuned model",
     "teacher": "hosted teacher model",
     "open_7b": "open 7B model",
+}
+# What a model of one's own runs on (`hardware.json`), without a number.
+MACHINES: Final[Mapping[str, str]] = {
+    "cpu": "machine with 8 vCPU",
+    "consumer": "RTX 4090",
+    "l4": "L4",
+    "h100": "H100",
 }
 # The assumptions of `decide --what-if`, and what would make each true.
 ASSUMED: Final[Mapping[str, str]] = {

@@ -110,13 +110,26 @@ def next_action(
     futures = _Futures(facts)
     single = [(futures.chance(candidate.chances), candidate) for candidate in candidates]
     if not single:
-        return NextAction(command="tuneworthy run", why=messages.say("run_again"))
+        return _with_prices(NextAction(command="tuneworthy run", why=messages.say("run_again")), evidence)
     single.sort(key=lambda pair: -pair[0] / pair[1].price)
     together = _together([candidate for _, candidate in single[:MOST_COMBINED]])
     plans = [(futures.chance(plan.chances), plan) for plan in together]
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max([*single, *plans], key=lambda pair: (round(min(pair[0], ENOUGH), 1), -pair[1].price))
-    return replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
+    return replace(_with_prices(best.action, evidence), chance_to_settle=round(min(chance, best.most), 2))
+
+
+def _with_prices(action: NextAction, evidence: Evidence) -> NextAction:
+    """Return an action that calls models with the prices that it needs first."""
+    first = _set_prices(evidence)
+    if not action.command or not first:
+        return action
+    return replace(action, why=join_sentences(first, action.why.replace(f" {first}", "")))
+
+
+def _set_prices(evidence: Evidence) -> str:
+    sections = messages.listed([f"[models.{name}]" for name in evidence.unpriced])
+    return messages.say("set_prices", sections=sections) if evidence.unpriced else ""
 
 
 def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
@@ -224,7 +237,10 @@ def _candidates(
         elif kind == "lever":
             yield _lever(fact, evidence)
         elif kind == "eligible":
-            yield _eligible(fact, facts, evidence)
+            yield _eligible(fact, unknown, facts, evidence)
+        elif kind == "pays" and evidence.economics.requests_per_month is not None:
+            name = facts.recommendation.option if facts.recommendation else ""
+            yield _edit(_set_prices(evidence) or messages.say("set_price", name=name), [fact])
         elif kind in EDITS:
             name, minutes = EDITS[kind]
             yield _edit(messages.say(name), [fact], minutes=minutes)
@@ -272,11 +288,18 @@ def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
     return _edit(messages.say("fix_search"), same, minutes=MINUTES_TO_FIX_SEARCH)
 
 
-def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Candidate:
+def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> _Candidate:
     """Return what tells whether an option keeps its limits: a price, or another latency limit."""
     option, limits = next(one for one in facts.options if one.option == fact[1]), evidence.limits
+    if (rung := evidence.rungs[option.rung]).may_be_barred(limits):
+        same = [one.option for one in facts.options if evidence.rungs[one.rung].model == rung.model]
+        return _edit(
+            messages.say("set_forwards", model=rung.model),
+            [one for one in unknown if one[0] == "eligible" and one[1] in same],
+        )
     if limits.usd_per_1k is not None and option.usd_per_1k is None:
-        return _edit(messages.say("set_price", name=option.option), [fact])
+        unpriced = option.usd_by_answer is None
+        return _edit(messages.say("set_price", name=option.option) if unpriced else messages.say("set_traffic"), [fact])
     if option.latency_p95_ms is None or option.latency_p95_ci is None:
         return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
     why = open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)
@@ -287,12 +310,12 @@ def _eligible(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> _Cand
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
     compared = [one for one in facts.options if one is option or one.kind == "today"]
-    if unpriced := next((one for one in compared if one.usd_per_1k is None), None):
+    if unpriced := next((one for one in compared if one.usd_by_answer is None), None):
         yield from _with_costs(messages.say("set_price", name=unpriced.option), [fact], evidence)
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield from _with_costs(messages.say("set_traffic"), same, evidence)
-    elif option is not None and has_smaller(option.usd_per_1k, evidence.smaller_usd):
+    elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
         yield from _narrow(fact, option, facts, evidence)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)

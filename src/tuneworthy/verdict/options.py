@@ -8,6 +8,7 @@ from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, EconomicsResult, Option, OptionKind
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.recommendation import rank
 
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
@@ -27,10 +28,13 @@ def measured_options(options: Sequence[Option]) -> list[Option]:
 
 
 def shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) -> tuple[Option, float] | None:
-    """Return the option that may serve, is shown to be better than the chosen one by most, and by how much."""
+    """Return the option that may serve, is shown to be better than the chosen one by most, and by how much.
+
+    Of several that are better by as much it is the cheapest.
+    """
     better = [
         (row.delta, option)
-        for option in options
+        for option in rank(options)
         if option.eligible and option is not chosen and (row := _row(evidence, chosen, option)) and row.ci95[0] > 0
     ]
     delta, option = max(better, key=lambda pair: pair[0], default=(0.0, None))
@@ -63,14 +67,15 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         option=rung.name,
         rung=rung.rung,
         kind=kinds.get(rung.rung, "variant"),
+        model="" if rung.rung == "classical" else rung.model,
         score=rung.score,
         ci95=rung.ci95,
         delta_vs_today=None if rung.rung == "baseline" else rung.delta_today,
         delta_ci=None if rung.rung == "baseline" else rung.delta_today_ci,
         target=evidence.target_of(rung),
         violates=rung.violated or ("" if rung.eligible else rung.reason),
-        eligible=_eligible(evidence, rung),
-        usd_per_1k=running.usd_per_1k,
+        eligible=_eligible(evidence, rung, running.usd_per_1k_at(traffic)),
+        usd_per_1k=running.usd_per_1k_at(traffic),
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
         running=running,
         latency_p50_ms=rung.latency_p50_ms,
@@ -83,13 +88,13 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
     )
 
 
-def _eligible(evidence: Evidence, rung: RungEvidence) -> bool | None:
+def _eligible(evidence: Evidence, rung: RungEvidence, usd_per_1k: float | None) -> bool | None:
     limits = evidence.limits
     fast = keeps_p95(limits, rung.latency_p95_ms, rung.latency_p95_ci)
     if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or fast is False:
         return False
-    unpriced = limits.usd_per_1k is not None and rung.usd_per_1k is None
-    return None if fast is None or unpriced else True
+    unpriced = limits.usd_per_1k is not None and usd_per_1k is None
+    return None if fast is None or unpriced or rung.may_be_barred(limits) else True
 
 
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:

@@ -66,7 +66,7 @@ def _usd(option: Option) -> float:
 
 
 def _by_answer(option: Option) -> float:
-    return inf if option.usd_per_1k is None else option.usd_per_1k
+    return inf if option.usd_by_answer is None else option.usd_by_answer
 
 
 def _p95(option: Option) -> float:

@@ -92,6 +92,18 @@ class RunningCost:
         servers = self.server.monthly_usd(requests) if self.server else 0.0
         return self.usd_per_1k / 1000 * requests + servers + self.upkeep_usd
 
+    def usd_per_1k_at(self, requests: float | None) -> float | None:
+        """Return what a thousand answers cost in all: with a server of one's own that depends on the traffic.
+
+        >>> own = RunningCost(usd_per_1k=0.0, server=OwnServer(usd_per_month=500.0, capacity=1e6))
+        >>> own.usd_per_1k_at(20_000), own.usd_per_1k_at(None)
+        (25.0, None)
+        """
+        if self.server is None:
+            return self.usd_per_1k
+        month = self.monthly_usd(requests) if requests else None
+        return 1000 * month / requests if requests and month is not None else None
+
 
 @cache
 def _table() -> dict[str, Any]:

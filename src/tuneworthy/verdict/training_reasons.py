@@ -77,11 +77,11 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         if unsettled := _unsettled(facts):
             return _say("cost", None, messages.say("unresolved_options", names=", ".join(unsettled)))
         return _say("cost", False, messages.say("nothing_to_replace"))
-    if not chosen.usd_per_1k:
-        free = messages.say("costs_nothing", name=chosen.option)
-        return _say(
-            "cost", value, free if chosen.usd_per_1k == 0 else messages.say("price_missing", name=chosen.option)
-        )
+    if not chosen.usd_by_answer:
+        if chosen.usd_by_answer is None:
+            return _say("cost", value, messages.say("price_missing", name=chosen.option))
+        free = messages.say("costs_server" if chosen.server else "costs_nothing", name=chosen.option)
+        return _say("cost", value, free)
     bill, today = evidence.bill(evidence.rungs[chosen.rung]), today_usd(facts.options)
     saving, required = monthly_saving(bill, settings), required_usd(bill, today, settings)
     share = {"share": FEWEST_SAVED, "bill": paid_bill(bill.usd_with(settings), required)}
@@ -96,7 +96,7 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         most = (traffic_ends(settings) or (0.0, 0.0))[1] * required / FEWEST_SAVED / 1000
         short = messages.say("saves_too_little", usd=most, high=max(0.0, high), **share)
         return _say("cost", value, short)
-    if value is None and not has_smaller(chosen.usd_per_1k, evidence.smaller_usd):
+    if value is None and not has_smaller(chosen.usd_by_answer, evidence.smaller_usd):
         return _say("cost", value, messages.say("no_smaller_model", name=chosen.option, usd=month))
     saves = messages.say("would_save", name=chosen.option, usd=month, low=low, high=high)
     limit = messages.say("saving_required", **share)

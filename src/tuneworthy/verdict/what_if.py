@@ -14,7 +14,8 @@ from tuneworthy.verdict.economics import one_off_usd, trained
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.next_action import RungCost
 
-OPEN_MODEL: Final = "open_7b"
+OPEN: Final = "open_7b_matches_api"
+OPEN_MODEL, OPEN_NAME = "open_7b", "what-if/open-7b"
 # Sizes in billions of parameters: the open model that matches an API, and the teacher that is trained first.
 OPEN_B, TEACHER_B = 7.0, 70.0
 # What the teacher would be served on.
@@ -38,8 +39,14 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
         verdict,
         reasons=[join_sentences(messages.ASSUMED[name], verdict.reasons[0]), *verdict.reasons[1:2], known],
         options=[*verdict.options, *([_large_model(evidence)] if name == "train_big_serve_small" else [])],
-        next_action=NextAction(command="", why=messages.TO_MAKE_TRUE[name]),
+        next_action=NextAction(command="", why=_step(name, verdict)),
     )
+
+
+def _step(name: str, verdict: Verdict) -> str:
+    """Return what would make an assumption true; an open model that loses even under it is not worth measuring."""
+    named = verdict.recommendation == OPEN_NAME or OPEN_NAME in verdict.reasons[0]
+    return messages.say("open_model_loses") if name == OPEN and not named else messages.TO_MAKE_TRUE[name]
 
 
 def _train_big(evidence: Evidence) -> Evidence:
@@ -85,8 +92,8 @@ def _open_model(evidence: Evidence) -> Evidence:
         rung=OPEN_MODEL,
         status="adopted",
         variant=None,
-        name="what-if/open-7b",
-        names=("what-if/open-7b",),
+        name=OPEN_NAME,
+        names=(OPEN_NAME,),
         hosted=False,
         supposed=True,
         usd_per_1k=0.0,
@@ -137,7 +144,7 @@ def _half_price(evidence: Evidence) -> Evidence:
 
 ASSUMPTIONS: Final[Mapping[str, Callable[[Evidence], Evidence]]] = {
     "train_big_serve_small": _train_big,
-    "open_7b_matches_api": _open_model,
+    OPEN: _open_model,
     "traffic_x10": _more_traffic,
     "api_half_price": _half_price,
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.config.grants import missing_grants
+from tuneworthy.constraints import may_serve
 from tuneworthy.errors import AuthError, ModelError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
@@ -135,13 +136,18 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
 def on_device(facts: Facts) -> Iterator[Finding]:
     """Hosted models where the constraints keep them from serving: they are measured, and may teach.
 
-    With `constraints.data_stays` they are not even called.
+    With `constraints.data_stays` they are not even called. A model with a price at a local address may be hosted too:
+    its server may be a proxy.
     """
     for name in facts.project.models:
         if facts.excluded(name):
             yield Finding(message=messages.say("model_excluded", name=name), fix=messages.say("allow_sending"))
         elif not facts.project.may_serve(name):
             yield Finding(message=messages.say("model_hosted", name=name), fix=messages.say("drop_constraint"))
+        elif not may_serve(facts.project.constraints, hosted=facts.project.models[name].may_forward):
+            yield Finding(
+                message=messages.say("model_forwards", name=name), fix=messages.say("set_forwards", name=name)
+            )
 
 
 @check("price_unknown")
@@ -151,6 +157,24 @@ def price_unknown(facts: Facts) -> Iterator[Finding]:
         if model.hosted and price_for(model) is None:
             label = getattr(model, "model", model.provider)
             yield Finding(message=messages.say("no_price", name=name, date=table_date(), model=label), fix=NO_PRICE)
+
+
+@check("shares_unused", severity="warning")
+def shares_unused(facts: Facts) -> Iterator[Finding]:
+    """`economics.cached_share` or `economics.batch_share` is set, but no cached or batch price of a model is known.
+
+    Prices in the project file replace those of the table, and have no cached rate.
+    """
+    numbers = facts.project.economics
+    for name, model in used(facts).items():
+        price = price_for(model)
+        if price is None or price.free:
+            continue
+        unused = ["cached_share"] if numbers.cached_share and price.rates.cached_input is None else []
+        unused += ["batch_share"] if numbers.batch_share and price.batch_factor is None else []
+        if unused:
+            text = messages.say("shares_unused", name=name, shares=" and ".join(unused))
+            yield Finding(message=text, fix=messages.say("set_share_free_price"))
 
 
 @check("model_retires", severity="warning")
