@@ -408,7 +408,7 @@ def test_the_model_behind_an_option_is_named_where_it_is_deployed(world: Path) -
     option = next(one for one in decide(evidence(world)).options if one.rung == "model")
     assert option.model in {"weak", "strong"}
     named = replace(option, option="few_shot/per_case-8", model="strong")
-    assert take_home(named).why == "Deploy few_shot/per_case-8 on models.strong."
+    assert take_home(named).why == "Deploy few_shot/per_case-8 with the model `strong`."
 
 
 def test_a_step_that_calls_a_model_names_the_price_that_is_missing_first(world: Path) -> None:

@@ -519,7 +519,7 @@ say = Catalogue(
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",
         "take_home": "Deploy {name}{runs_on}.",
-        "runs_on": " on models.{model}",
+        "runs_on": " with the model `{model}`",
         "worth": ("Training that reaches a score of {most:.1%} pays off if a wrong answer costs at least ${usd:,.2f}."),
         "worth_apart": "The target is met, so the value of better answers does not count.",
         "best_score": "The best case assumes a score of {most:.1%}.",

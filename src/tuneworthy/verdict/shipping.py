@@ -129,7 +129,8 @@ def take_home(option: Option | None) -> NextAction:
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(command="", why=messages.say("keep", name=name))
     export = {"classical": "classifier", "cascade": "router"}.get(option.kind, f"variant {option.rung}")
-    runs_on = messages.say("runs_on", model=option.model) if option.model else ""
+    named = not option.model or option.option.endswith(option.model)
+    runs_on = "" if named else messages.say("runs_on", model=option.model)
     why = messages.say("take_home", name=option.option, runs_on=runs_on)
     return NextAction(command=f"tuneworthy export {export}", why=why)
 
