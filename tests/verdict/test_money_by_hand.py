@@ -492,7 +492,8 @@ def test_what_serving_is_taken_to_need_is_said() -> None:
     )
     assert "on 3 H100 ($8,651 a month), one server at this traffic." in said(20_000, **LARGE)
     assert "Set serve" not in said(**LARGE) and "server" not in said(None).partition("Set")[0]
-    assert said(serve_usd_per_month=100, serve_capacity_per_month=1e6) == ""
+    assert "on 1 L4 ($100 a month, as the project file says)" in said(serve_usd_per_month=100)
+    assert said(serve_usd_per_month=100, serve_capacity_per_month=1e6) == said(serve_usd_per_month=0) == ""
 
 
 def served_locally(economics: Economics) -> Evidence:

@@ -457,7 +457,13 @@ def serving_sentence(verdict: Verdict) -> str:
         facts.get(key, Fact(None)) for key in ("serve_params_b", "serve_hardware", "requests_per_month")
     )
     given = all(facts[key].mark == "project" for key in SERVER if key in facts)
-    if chosen is None or chosen.server is None or given or not isinstance(size.value, float | int):
+    if (
+        chosen is None
+        or chosen.server is None
+        or not chosen.server.usd_per_month
+        or given
+        or not isinstance(size.value, float | int)
+    ):
         return ""
     cards, server = hardware(str(name.value)).cards_for(size.value), chosen.server
     machine = messages.say("machine", n=cards, name=messages.MACHINES[str(name.value)])
@@ -465,7 +471,9 @@ def serving_sentence(verdict: Verdict) -> str:
     if isinstance(requests.value, float | int):
         count = max(1.0, requests.value / server.capacity)
         part = messages.say("servers", n=count, name=chosen.option) if count > 1 else messages.say("one_server")
-    text = messages.say("serving", size=size.value, machine=machine, usd=server.usd_per_month, servers=part)
+    own = facts["serve_usd_per_month"].mark == "project"
+    price = messages.say("server_usd_set" if own else "server_usd", usd=server.usd_per_month)
+    text = messages.say("serving", size=size.value, machine=machine, price=price, servers=part)
     assumed = [key for key in ("serve_hardware", "serve_params_b") if facts[key].mark != "project"]
     return join_sentences(text, messages.say("set_serving", keys=" and ".join(assumed)) if assumed else "")
 
