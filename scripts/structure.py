@@ -133,7 +133,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 40
     + 430
     + 100
-    + 158,
+    + 166,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

@@ -47,6 +47,8 @@ def test_an_option_without_a_price_that_does_leaves_it_open_whether_to_train_for
     dear = facts(meets__today=True, meets__small=True, cost__today=True, cost__small=None)
     found = replace(dear, options=(TODAY, unpriced))
     assert decided(found) is None and open_facts(found) == [("cost", "small")]
+    same = replace(found, options=tuple(replace(one, model="m", usd_per_1k=None) for one in found.options))
+    assert open_facts(same) == []  # the price that is missing is that of both
     ruling = decided(found.suppose(("meets", "small"), False))
     assert ruling is not None and ruling.code == "cost"
 

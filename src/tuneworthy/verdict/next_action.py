@@ -309,9 +309,13 @@ def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts,
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
-    compared = [one for one in facts.options if one is option or one.kind == "today"]
-    if unpriced := next((one for one in compared if one.usd_by_answer is None), None):
-        yield from _with_costs(messages.say("set_price", name=unpriced.option), [fact], evidence)
+    open_costs = [one for one in open_facts(facts) if one[0] == "cost"]
+    if unpriced := _unpriced(fact, facts):
+        model = evidence.rungs[unpriced.rung].model
+        lacking = ((one, _unpriced(one, facts)) for one in open_costs)
+        same = [one for one, other in lacking if other and evidence.rungs[other.rung].model == model]
+        if fact == same[0]:  # one price is that of all options of its model
+            yield from _with_costs(messages.say("set_price", name=unpriced.option), same, evidence)
     elif evidence.economics.requests_per_month is None:
         same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
         yield from _with_costs(messages.say("set_traffic"), same, evidence)
@@ -319,6 +323,12 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
         yield from _narrow(fact, option, facts, evidence)
     else:
         yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
+
+
+def _unpriced(fact: FactName, facts: DecisionFacts) -> Option | None:
+    """Return an option without a price that a question of cost needs: today's, or the one that it is about."""
+    compared = (one for one in facts.options if one.option == fact[1] or one.kind == "today")
+    return next((one for one in compared if one.usd_by_answer is None), None)
 
 
 def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:

@@ -122,9 +122,9 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     if winner is not None:  # (b)
         if not ask({("cost", winner.option): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
-        for option in ranked:  # one without a price counted as the dearest above, and may be the cheapest
-            name = option.option
-            if option.usd_per_1k is not None or option is winner:
+        for option in ranked:  # one of a model without a price counted as the dearest above, and may be the cheapest
+            name, same = option.option, option is winner or (option.model and option.model == winner.model)
+            if option.usd_by_answer is not None or same:
                 continue
             if ask({("eligible", name): True, ("meets", name): True, ("cost", name): False}):
                 return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", name)
