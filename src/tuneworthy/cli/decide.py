@@ -16,7 +16,7 @@ from tuneworthy.config.task import TaskSection
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.numbers import percent_range
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import Option, Verdict
+from tuneworthy.verdict.base import Option, Outcome, Verdict
 from tuneworthy.verdict.economics import serving_sentence
 from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, marked
 from tuneworthy.verdict.run import decide_project
@@ -85,7 +85,7 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     for option in verdict.options:
         _row(option, monthly, recommended=option.option == verdict.recommendation)
     if verdict.recommendation:
-        click.echo(messages.say("recommended"))
+        click.echo(messages.say("for_now" if verdict.outcome is Outcome.UNDECIDED else "recommended"))
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
         click.echo(messages.say("target_rule", target=target, floor=target - task.margin))
     if serving := serving_sentence(verdict):

@@ -380,6 +380,7 @@ say = Catalogue(
         "needs": "needs {what}",
         "by_server": "server",
         "recommended": "* recommended",
+        "for_now": "* recommended for now",
         "target_rule": (
             "met: the score reaches {target:.1%}, and its one-sided lower limit is above {floor:.1%}, the target minus "
             "the margin. The 95% interval may begin below the target."
