@@ -132,7 +132,9 @@ def test_a_worse_prompt_fails_with_a_readable_comment_and_a_valid_junit_file(rep
     assert outcome.outputs["answer"] == "worse"
     lines = outcome.comment.splitlines()
     assert lines[0] == "### B is worse than A."
-    assert re.fullmatch(r"Difference: -\d\d\.\d points \(95% interval -\d\d\.\d to -\d\d\.\d\)\. n = .*", lines[7])
+    assert re.fullmatch(
+        r"Difference: -\d\d\.\d points \(95% interval \\\[-\d\d\.\d, -\d\d\.\d\\\]\)\. n = .*", lines[7]
+    )
     assert re.match(r"Worse with B \(\d+\): `", lines[9])
     assert outcome.summary == outcome.comment and "what judges it" not in outcome.comment
     top = etree.parse(outcome.outputs["junit"])

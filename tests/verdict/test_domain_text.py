@@ -297,6 +297,8 @@ def test_a_model_without_log_probabilities_of_text_names_what_would_measure_it(
     invoke(["decide", "--probe", "--yes", "--project", str(root)])
     output = " ".join(capsys.readouterr().out.split())
     assert "The model small gives no log-probability of a text. Set `base` in [train]" in output
+    for library in ("torch", "transformers"):
+        pytest.importorskip(library)
     config = root / "tuneworthy.toml"
     config.write_text(config.read_text() + "\n[train]\nbase = 'no-such-folder'\n")
     assert "tuneworthy decide --probe" in found(root, measure=False).why
