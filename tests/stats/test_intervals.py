@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneworthy.stats import clopper_pearson, lower_bound, score_bound, score_interval, upper_bound, wilson
+from tuneworthy.stats.intervals import effective_n
 
 
 @pytest.mark.parametrize(("n", "points"), [(50, 11.1), (100, 7.8), (200, 5.5), (400, 3.9), (800, 2.8)])
@@ -31,7 +32,7 @@ def test_right_wrong_cases_get_wilson_and_all_else_the_effective_size():
     assert plain.method == "wilson"
     assert score_interval(right, np.ones(50), np.arange(50)) == plain  # a source each is no cluster
     clustered = score_interval(right, np.ones(50), np.arange(50) // 5)
-    assert (clustered.method, clustered.n_groups) == ("wilson_effective_n", 10)
+    assert (clustered.method, clustered.n_groups) == ("korn_graubard", 10)
     assert clustered.hi - clustered.lo > 1.5 * (plain.hi - plain.lo)
 
 
@@ -49,6 +50,19 @@ def test_a_case_that_does_better_lowers_no_bound(groups):
 
     worse, better = (np.array([limits(last) for last in column]) for column in ((0.0, 0.5, 0.8), (0.5, 0.8, 0.95)))
     assert (better >= worse).all()
+
+
+def test_a_large_source_that_failed_as_a_whole_widens_the_bound_above():
+    groups = np.r_[np.zeros(20), np.arange(1, 101)]
+    right = np.ones(120)
+    right[:30] = 0  # at a true score of 0.9 the large source fails once in ten times
+    assert score_bound(right, np.ones(120), groups, side="upper") > 0.9
+
+
+def test_sources_that_agree_but_for_one_case_count_at_most_once_each():
+    groups, right = np.repeat(np.arange(40), 5), np.ones(200)
+    right[-1] = 0.95
+    assert effective_n(right, np.ones(200), groups) <= 40
 
 
 def test_a_ratio_weighs_cases_by_their_denominator():

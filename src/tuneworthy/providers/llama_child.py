@@ -112,7 +112,7 @@ def main() -> None:
         json.dump({"error": f"{type(error).__name__}: {error}"}, report)
         report.write("\n")
         report.flush()
-        os._exit(LOAD_FAILED)
+        sys.exit(LOAD_FAILED)  # in the ordinary way: llama.cpp's log is written by a thread, which that waits for
     json.dump({"address": server.listening_address}, report)
     report.write("\n")
     report.flush()

@@ -21,7 +21,7 @@ class Interval:
 
     Attributes:
         n: cases. n_groups: independent clusters (cases, where there are no groups).
-        method: `wilson`, `clopper_pearson` or `wilson_effective_n`.
+        method: `wilson`, `clopper_pearson` or `korn_graubard`.
     """
 
     value: float
@@ -52,8 +52,8 @@ def wilson(k: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
     )
 
 
-def clopper_pearson(k: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Exact two-sided interval of a proportion; covers at least `1 - alpha` everywhere.
+def clopper_pearson(k: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
+    """Exact two-sided interval of a proportion; covers at least `1 - alpha` everywhere; `n` may be an effective size.
 
     Source: Clopper and Pearson 1934.
 
@@ -106,15 +106,17 @@ def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> tuple
 def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> Interval:
     """Two-sided interval of `sum(num) / sum(den)`.
 
-    Right/wrong cases without groups get Wilson's interval; everything else Wilson's with the effective sample size
-    that the cluster-robust variance of the ratio implies, and Student's t for the effective number of clusters.
+    Right/wrong cases without groups get Wilson's interval; everything else Clopper-Pearson's with the effective sample
+    size that the cluster-robust variance of the ratio implies, and Student's t for the effective number of clusters:
+    with few clusters Wilson's is too bold near 0 and 1.
 
     Args:
         num, den: `(n_cases,)` contributions, `0 <= num <= den`, averaged over repeats.
         groups: `(n_cases,)` labels of cases that share a source.
         alpha: two-sided error.
 
-    Source: Franco, Little, Louis, Slud 2019 (J. Survey Stat. Methodol. 7:334), section 2.
+    Source: Korn and Graubard 1998 (Survey Methodology 24:193); Franco, Little, Louis, Slud 2019 (J. Survey Stat.
+    Methodol. 7:334), section 2.
     """
     (num, den), groups = as_ratio(num, den), shared_sources(groups)
     value = float(num.sum() / den.sum())
@@ -122,8 +124,8 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
         lo, hi = wilson(float(num.sum()), num.size, alpha)
         return Interval(value, lo, hi, num.size, num.size, alpha, "wilson")
     size, n_groups = effective_size(num, den, groups, alpha)
-    lo, hi = wilson(value * size, size, alpha)
-    return Interval(value, lo, hi, num.size, n_groups, alpha, "wilson_effective_n")
+    lo, hi = clopper_pearson(value * size, size, alpha)
+    return Interval(value, lo, hi, num.size, n_groups, alpha, "korn_graubard")
 
 
 def score_bound(
@@ -178,11 +180,9 @@ def effective_size(num: Floats, den: Floats, groups: NDArray[Any] | None, alpha:
         return float(n), n
     variance, df = clustered_variance(influence, labels)
     variance += (value**2 + (1 - value) ** 2) * (n / num.size) ** 2 / (n + 2) ** 2
-    t_over_z = scipy.special.stdtrit(df, alpha / 2) / scipy.special.ndtri(alpha / 2)
-    weights = cluster_sums(den[:, None], groups)
-    # Scores in [0, 1] vary most where each cluster is right or wrong as a whole.
-    least = weights.sum() ** 2 / (weights**2).sum()
-    return float(max(least, value * (1 - value) / variance / t_over_z**2)), n
+    variance *= (scipy.special.stdtrit(df, alpha / 2) / scipy.special.ndtri(alpha / 2)) ** 2
+    share = (value * n + 1) / (n + 2)  # near 0 and 1 the two more make most of the variance
+    return float(max(1.0, value * (1 - value) / variance, min(n, share * (1 - share) / variance))), n
 
 
 def _check_counts(k: float, n: float, alpha: float) -> None:
