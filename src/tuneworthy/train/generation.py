@@ -1,8 +1,11 @@
 """What a model answers: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
 
+import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 from tuneworthy.train import messages
@@ -10,11 +13,24 @@ from tuneworthy.train import messages
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
 MOST_TOKENS = 16_384
+# Fewest tokens that all prompts begin with for them to be read once instead of with each prompt.
+SHARED = 16
 # Share of the probability that the tokens to draw from hold.
 NUCLEUS = 0.95
 # Seconds between two sentences on how far it is.
 EVERY_S = 10.0
 Advance = Callable[[int], None]
+
+
+def quiet() -> None:
+    """Keep the progress bars and warnings of the libraries off the terminal."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\.")
 
 
 def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
@@ -96,7 +112,8 @@ def answer_ids(
 ) -> list[tuple[list[int], int | None]]:
     """Return the ids of each answer without the one that ended it, and that one; None if none did.
 
-    What the model's own generation configuration says of how to answer is ignored.
+    What the model's own generation configuration says of how to answer is ignored. Tokens that all prompts begin with,
+    such as the system prompt, are read once.
 
     Args:
         model: Of transformers, in `answering_mode` or ready to answer.
@@ -122,17 +139,40 @@ def answer_ids(
     )
     answers_of: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
     device = model.device
+    start, cache = _shared_start(model, prompts)
     for chosen in batches([len(ids) for ids in prompts], max_tokens, batch):
         width = max(len(prompts[at]) for at in chosen)
-        ids = torch.tensor([[filler] * (width - len(prompts[at])) + list(prompts[at]) for at in chosen], device=device)
-        mask = torch.tensor([[0] * (width - len(prompts[at])) + [1] * len(prompts[at]) for at in chosen], device=device)
+        rows = [(width - len(prompts[at]), list(prompts[at])) for at in chosen]
+        ids = torch.tensor([row[:start] + [filler] * gap + row[start:] for gap, row in rows], device=device)
+        mask = torch.tensor([[1] * start + [0] * gap + [1] * len(row[start:]) for gap, row in rows], device=device)
+        past = copy.deepcopy(cache)
+        if past is not None:
+            past.batch_repeat_interleave(len(chosen))
         with torch.no_grad(), _neutral(model):
-            written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+            written = model.generate(input_ids=ids, attention_mask=mask, past_key_values=past, generation_config=config)
         for at, row in zip(chosen, written[:, width:].tolist(), strict=True):
             place = next((place for place, token in enumerate(row) if token in ends), None)
             answers_of[at] = (row[:place], None if place is None else row[place])
         advance(len(chosen))
     return answers_of
+
+
+def _shared_start(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
+    """Return how many tokens all prompts begin with, and the cache of them; 0 and None where it does not pay.
+
+    Nor is it taken where the cache of a layer is of another kind than all keys and values (a window, a state).
+    """
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    places = zip(*(ids[:-1] for ids in prompts), strict=False)
+    start = [ids[0] for ids in takewhile(lambda ids: len(set(ids)) == 1, places)]
+    if len(prompts) < 2 or len(start) < SHARED:
+        return 0, None
+    with torch.no_grad():
+        cache = model(input_ids=torch.tensor([start], device=model.device), use_cache=True).past_key_values
+    whole = all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None]))
+    return (len(start), cache) if whole else (0, None)
 
 
 @contextmanager
@@ -142,7 +182,9 @@ def _neutral(model: Any) -> Iterator[None]:
 
     before, model.generation_config = model.generation_config, GenerationConfig()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`past_key_values` is deprecated")  # `cache` is not in older versions
+            yield
     finally:
         model.generation_config = before
 

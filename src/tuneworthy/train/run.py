@@ -25,6 +25,7 @@ from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
+from tuneworthy.train.generation import answering_mode, answers, progress, quiet
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
 from tuneworthy.train.plan import free_memory
@@ -150,19 +151,6 @@ def _device() -> Device:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def quiet() -> None:
-    """Keep the progress bars and warnings of the libraries off the terminal."""
-    import warnings
-
-    import datasets
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\.")
-
-
 def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None) -> Prepared:
     """Make base and rows ready.
 
@@ -272,8 +260,6 @@ def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
 
 def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any], list[tuple[str, str]]]:
     """Return what asks a model all of `cases` with the prompt that is served; `say` gets how far it is."""
-    from tuneworthy.train.generation import answering_mode, answers, progress
-
     student = prepared.material.student
     prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
     if not all(prompts):

@@ -14,7 +14,7 @@ from tuneworthy.ship import messages
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.generation import answer_ids
+from tuneworthy.train.generation import answer_ids, quiet
 from tuneworthy.train.memory import Device
 
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -160,11 +160,9 @@ def load(folder: Path, dtype: str) -> Any:
     try:
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
     except ImportError:
         raise UserError(messages.say("no_torch"), hint=messages.say("install_train")) from None
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     computed = getattr(torch, dtype if computes_in(device, dtype) else "float32")
     model = AutoModelForCausalLM.from_pretrained(
