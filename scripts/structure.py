@@ -133,7 +133,8 @@ LIMITS: Final[Mapping[str, int]] = {
     + 40
     + 430
     + 100
-    + 166,
+    + 166
+    + 112,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

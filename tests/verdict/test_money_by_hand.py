@@ -503,7 +503,7 @@ def test_the_size_that_the_files_show_sets_the_servers_unless_the_project_sets_i
     verdict = decide(replace(evidence, bills={**evidence.bills, "baseline": read}))
     # half the size, half the servers: 3,000,000 / (2 x 1,439,945.66) = 1.041706
     assert serving_sentence(verdict) == (
-        "Serving assumes 1 L4 ($584 a month) for a model of 4B parameters, the size of its files, 1.04 servers for "
+        "Serving assumes 1 L4 at $584 a month for a model of 4B parameters (read from its files), 1.04 servers for "
         "baseline/local at this traffic (counted in parts). Set serve_hardware in [economics] if yours differ."
     )
     size = verdict.economics.assumptions["serve_params_b"]

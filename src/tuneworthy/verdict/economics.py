@@ -483,7 +483,8 @@ def serving_sentence(verdict: Verdict) -> str:
         part = messages.say("servers", n=count, name=chosen.option) if count > 1 else messages.say("one_server")
     own = facts["serve_usd_per_month"].mark == "project"
     price = messages.say("server_usd_set" if own else "server_usd", usd=server.usd_per_month)
-    text = messages.say(f"serving_{server.size_from}", size=size, machine=machine, price=price, servers=part)
+    known = {"project": "serving", "file": "serving_sized", "assumed": "serving_unsized"}
+    text = messages.say(known[server.size_from], size=size, machine=machine, price=price, servers=part)
     assumed = ["serve_hardware"] if facts["serve_hardware"].mark != "project" else []
     assumed += ["serve_params_b"] if server.size_from == "assumed" else []
     return join_sentences(

@@ -288,11 +288,11 @@ say = Catalogue(
         "tokens_measured": "{read:,.0f} prompt and {written:,.0f} answer tokens, as measured",
         "tokens_assumed": "{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed",
         "capacity_source": "{tokens}, on {title}: {source}",
-        "serving_project": "Serving assumes a model of {size:g}B parameters on {machine} ({price}){servers}.",
-        "serving_file": (
-            "Serving assumes {machine} ({price}) for a model of {size:.3g}B parameters, the size of its files{servers}."
+        "serving": "Serving assumes a model of {size:g}B parameters on {machine} ({price}){servers}.",
+        "serving_sized": (
+            "Serving assumes {machine} at {price} for a model of {size:.3g}B parameters (read from its files){servers}."
         ),
-        "serving_assumed": (
+        "serving_unsized": (
             "The size of the model is unknown. Serving assumes {size:g}B parameters on {machine} ({price}){servers}."
         ),
         "tokens_unreported": "The number of servers is an estimate, because the model reported no token counts.",
@@ -388,7 +388,7 @@ say = Catalogue(
         "recall_of_more": "and {n} more {n:label|labels} with a recall of at most {most:.0%}",
         "unresolved": "unresolved: the test cases do not settle whether the target is met.",
         "server_cost": (
-            "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it a month."
+            "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
         ),
         "no_better_than_majority": "not shown to beat the majority class",
         "set_target": (

@@ -234,7 +234,7 @@ def _candidates(
         elif kind == "sound":
             gate = by_gate[subject]
             command = "tuneworthy run" if subject == "baseline" else ""
-            yield _Candidate(NextAction(command=command, why=gate.detail), _prior([fact]))
+            yield _Candidate(NextAction(command=command, why=gate.fix or gate.detail), _prior([fact]))
         elif kind == "cost":
             yield from _money(fact, facts, evidence)
         elif kind == "lever":
