@@ -117,7 +117,7 @@ def read_tensors(path: Path) -> dict[str, Place]:
 
 
 def count_weights(folder: Path) -> int | None:
-    """Return how many weights the safetensors of a folder hold; None if there are none, or most bytes are packed codes.
+    """Return how many weights the safetensors of a folder hold; None without any, or where most bytes are packed codes.
 
     Raises:
         ModelError: As `read_tensors`.
