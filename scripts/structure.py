@@ -135,7 +135,8 @@ LIMITS: Final[Mapping[str, int]] = {
     + 430
     + 100
     + 166
-    + 20,
+    + 20
+    + 112,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

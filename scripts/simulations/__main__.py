@@ -42,6 +42,7 @@ def decided(seed: int, truth: Truth, condition: Condition, n_test: int, *, steps
         settled=followed.settled if followed else None,
         wrong_then=bool(followed and followed.last.wrong),
         steps=followed.steps if followed else (),
+        chance=found.verdict.next_action.chance_to_settle,
     )
 
 

@@ -12,6 +12,7 @@ from scripts.simulations.answers import SimulationSession, key_of
 from scripts.simulations.rules import Answer, Measured, is_near, right_answer
 from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, World
 
+from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.measurement import differences
 from tuneworthy.ladder.record import (
@@ -28,7 +29,6 @@ from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
 from tuneworthy.verdict import probes
 from tuneworthy.verdict.base import Verdict
-from tuneworthy.verdict.bills import bills_of, smallest_usd
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best

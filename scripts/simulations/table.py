@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from scipy.stats import binom
 from scripts.simulations.truth import CONDITIONS, FIRM, TRUTHS, Condition, Truth
@@ -16,6 +17,8 @@ MOST_WRONG, LEVEL = 0.05, 0.05
 MOST_UNDECIDED: Mapping[int, float] = {200: 0.30, 600: 0.15}
 FEWEST_SETTLED = 0.8
 TOO_MANY = "**above**"
+# Of the chances that are stated.
+BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class Row:
         code: Outcome and rule.
         settled: Whether the next step settled it; None where it was not followed.
         steps: That were taken.
+        chance: That the verdict states of its next step; None where it states none.
     """
 
     truth: Truth
@@ -42,6 +46,12 @@ class Row:
     settled: bool | None = None
     wrong_then: bool = False
     steps: tuple[str, ...] = ()
+    chance: float | None = None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the one step that was named settled it, which is what its chance is stated of."""
+        return bool(self.settled) and len(self.steps) == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +117,7 @@ def tables(rows: Sequence[Row]) -> str:
     parts = []
     for n_test in sorted({row.n_test for row in rows}):
         some = [row for row in rows if row.n_test == n_test]
-        parts.append(f"## {n_test} test cases\n\n{summary(some, n_test)}\n{table(some)}")
+        parts.append(f"## {n_test} test cases\n\n{summary(some, n_test)}\n{calibration(some)}\n{table(some)}")
     return "\n".join(parts)
 
 
@@ -138,6 +148,19 @@ def summary(rows: Sequence[Row], n_test: int) -> str:
     )  # fmt: skip
     head = ("what", "figure", "wanted", "reached")
     return _markdown(head, [(*line[:3], "" if not line[2] else "yes" if line[3] else "**no**") for line in lines])
+
+
+def calibration(rows: Sequence[Row]) -> str:
+    """Return how often the step that was named settled the question alone, by the chance that was stated."""
+    stated = [row for row in rows if row.of_class and not row.near and row.settled is not None and row.chance]
+    lines = []
+    for low, high in pairwise(BANDS):
+        some = [row for row in stated if low <= (row.chance or 0.0) < high]
+        if some:
+            mean = sum(row.chance or 0.0 for row in some) / len(some)
+            settled = share(sum(row.at_once for row in some), len(some))
+            lines.append((f"{low:.0%} to {high:.0%}", f"{mean:.1%}", settled))
+    return _markdown(("stated chance", "mean", "settled by that step"), lines)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tuneworthy.config import Project
 from tuneworthy.errors import Undecided
 from tuneworthy.extras import require
+from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import run_ladder
@@ -27,7 +28,6 @@ from tuneworthy.report.stored import last_record
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.report.write import render, write
 from tuneworthy.verdict.base import Verdict
-from tuneworthy.verdict.bills import running_costs
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
 from tuneworthy.verdict.run import decide_project

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from tuneworthy.ladder import serving
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
+from tuneworthy.ladder.serving import OwnServer, RunningCost
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
+from tuneworthy.verdict import recommendation
+from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.recommendation import is_saving
 
 MARGIN = 0.05
+SERVER = OwnServer(usd_per_month=500.0, capacity=1e6)
+
+
+def costs(mine: float, theirs: float = 1.0, *servers: OwnServer | None) -> tuple[RunningCost, RunningCost]:
+    """Costs of the candidate and of the best so far by the answer, and their servers."""
+    own, other = servers or (None, None)
+    return RunningCost(usd_per_1k=mine, server=own), RunningCost(usd_per_1k=theirs, server=other)
 
 
 def evidence(gains: int, losses: int, n: int = 300, alpha: float | None = 0.008, **more: object) -> AdoptionEvidence:
@@ -42,7 +55,7 @@ def test_what_does_not_lead_on_dev_is_not_compared_and_only_described() -> None:
     found = decide_adoption(evidence(40, 10, alpha=None), MARGIN)
     assert (found.status, found.reason_code) == (RungStatus.INCONCLUSIVE, "not_compared")
     assert "not tested because it is not ahead on dev" in found.reason and "p =" not in found.reason
-    assert decide_adoption(evidence(2, 2, alpha=None, cost_ratio=0.5), MARGIN).reason_code == "cheaper"
+    assert decide_adoption(evidence(2, 2, alpha=None, costs=costs(0.5)), MARGIN).reason_code == "cheaper"
     assert decide_adoption(evidence(5, 15, alpha=None), MARGIN).reason_code == "no_gain"
 
 
@@ -53,27 +66,67 @@ def test_a_gain_is_tested_one_sided_at_the_alpha_of_the_comparison_whatever_the_
 
 
 def test_no_worse_and_cheaper_is_adopted_and_no_worse_alone_is_not() -> None:
-    assert decide_adoption(evidence(2, 2, cost_ratio=0.5), MARGIN).reason_code == "cheaper"
-    assert decide_adoption(evidence(2, 2, cost_ratio=0.9), MARGIN).status is not RungStatus.ADOPTED
+    assert decide_adoption(evidence(2, 2, costs=costs(0.5)), MARGIN).reason_code == "cheaper"
+    assert decide_adoption(evidence(2, 2, costs=costs(0.9)), MARGIN).status is not RungStatus.ADOPTED
 
 
 def test_a_lower_price_per_answer_does_not_hide_the_server() -> None:
-    reason = decide_adoption(evidence(2, 2, cost_ratio=0.0, served=True), MARGIN).reason
+    reason = decide_adoption(evidence(2, 2, costs=costs(0.0, 1.0, SERVER, None)), MARGIN).reason
     assert "server is not counted" in reason and "100" not in reason
-    assert "50.0% lower cost" in decide_adoption(evidence(2, 2, cost_ratio=0.5), MARGIN).reason
+    assert "50.0% lower cost" in decide_adoption(evidence(2, 2, costs=costs(0.5)), MARGIN).reason
 
 
-def test_no_worse_and_faster_needs_the_upper_bound_below_one() -> None:
-    assert decide_adoption(evidence(2, 2, time_ratio=(0.7, 0.9)), MARGIN).reason_code == "cheaper"
-    assert decide_adoption(evidence(2, 2, time_ratio=(0.7, 1.1)), MARGIN).status is not RungStatus.ADOPTED
+def test_where_the_traffic_is_known_costs_are_those_of_a_month_with_the_server() -> None:
+    served = costs(0.0, 1.0, SERVER, None)  # $500 against $1 per 1,000 answers
+    rare = decide_adoption(evidence(2, 2, costs=served, requests=10_000.0), MARGIN)
+    assert rare.status is not RungStatus.ADOPTED
+    often = decide_adoption(evidence(2, 2, costs=served, requests=900_000.0), MARGIN)
+    assert often.reason_code == "cheaper" and "$500.00 instead of $900.00 a month" in often.reason
+
+
+def test_what_needs_no_server_saves_that_of_another_and_a_server_each_saves_nothing() -> None:
+    free = decide_adoption(evidence(2, 2, costs=costs(0.0, 0.0, None, SERVER)), MARGIN)
+    assert free.reason_code == "cheaper" and "without the server" in free.reason
+    for pair in ((SERVER, SERVER), (SERVER, None), (None, None)):
+        found = decide_adoption(evidence(2, 2, costs=costs(0.0, 0.0, *pair)), MARGIN)
+        assert found.status is not RungStatus.ADOPTED
+
+
+def test_speed_counts_only_where_the_latency_is_limited_and_the_bound_shows_a_fifth() -> None:
+    fast = decide_adoption(evidence(2, 2, time_ratio=(0.7, 0.79), limited=True), MARGIN)
+    assert fast.reason_code == "cheaper" and "30.0% lower latency (at least 21.0%)" in fast.reason
+    for ratio, limited in (((0.7, 0.9), True), ((0.7, 1.1), True), ((0.1, 0.2), False)):
+        found = decide_adoption(evidence(2, 2, time_ratio=ratio, limited=limited), MARGIN)
+        assert found.status is not RungStatus.ADOPTED
+
+
+def test_an_option_whose_every_answer_is_wrong_is_never_adopted() -> None:
+    saving: dict[str, object] = {"time_ratio": (0.1, 0.2), "limited": True, "costs": costs(0.01)}
+    assert decide_adoption(evidence(0, 0, **saving), MARGIN).reason_code == "cheaper"
+    found = decide_adoption(evidence(0, 0, all_wrong=True, **saving), MARGIN)
+    assert (found.status, found.reason_code) == (RungStatus.NO_GAIN, "no_gain")
+
+
+def test_the_rule_and_the_verdict_ask_the_same_comparison_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = (
+        Option(option=name, rung=name, kind="variant", running=cost)
+        for name, cost in zip(("small", "large"), costs(0.5), strict=True)
+    )
+    assert (
+        is_saving(small, large) and decide_adoption(evidence(2, 2, costs=costs(0.5)), MARGIN).reason_code == "cheaper"
+    )
+    for module in (serving, recommendation):
+        monkeypatch.setattr(module, "saves", lambda *_, **__: False)
+    assert not is_saving(small, large)
+    assert decide_adoption(evidence(2, 2, costs=costs(0.5)), MARGIN).status is not RungStatus.ADOPTED
 
 
 def test_cheaper_but_perhaps_worse_by_the_margin_is_not_adopted() -> None:
-    assert decide_adoption(evidence(10, 25, cost_ratio=0.1), MARGIN).status is not RungStatus.ADOPTED
+    assert decide_adoption(evidence(10, 25, costs=costs(0.1)), MARGIN).status is not RungStatus.ADOPTED
 
 
 def test_a_cheaper_variant_that_loses_a_target_that_was_met_is_not_adopted() -> None:
-    lost = decide_adoption(evidence(2, 2, cost_ratio=0.5, loses_target=True), MARGIN)
+    lost = decide_adoption(evidence(2, 2, costs=costs(0.5), loses_target=True), MARGIN)
     assert (lost.status, lost.reason_code) == (RungStatus.NO_GAIN, "loses_target")
     assert decide_adoption(evidence(40, 10, loses_target=True), MARGIN).reason_code == "better"
 
@@ -94,7 +147,7 @@ def test_a_broken_constraint_comes_before_everything() -> None:
 
 def test_too_few_sources_neither_adopt_nor_exclude() -> None:
     for gains, losses in ((40, 10), (5, 15)):
-        found = decide_adoption(evidence(gains, losses, few_groups="12 sources", cost_ratio=0.1), MARGIN)
+        found = decide_adoption(evidence(gains, losses, few_groups="12 sources", costs=costs(0.1)), MARGIN)
         assert (found.status, found.reason_code) == (RungStatus.INCONCLUSIVE, "few_groups")
 
 

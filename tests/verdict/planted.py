@@ -9,11 +9,11 @@ from math import sqrt
 from typing import Any
 
 from tuneworthy.dataset.effect import Difference, Effect
+from tuneworthy.ladder.bills import Bill
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.stats import clopper_pearson, wilson
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast
-from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.training_facts import (

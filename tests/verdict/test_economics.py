@@ -15,11 +15,11 @@ from tests.report.report_records import record as run_record
 from tuneworthy.config import load
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import ConfigError
+from tuneworthy.ladder.bills import Bill, bills_of, known_usd
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import EconomicsResult
-from tuneworthy.verdict.bills import Bill, bills_of, known_usd
 from tuneworthy.verdict.economics import can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -18,6 +18,7 @@ from tuneworthy.cases.splits import example_case
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.first_screen import options_in, paragraph
@@ -25,7 +26,6 @@ from tuneworthy.report.tables import options_table
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 from tuneworthy.verdict.base import Verdict
-from tuneworthy.verdict.bills import running_costs
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence

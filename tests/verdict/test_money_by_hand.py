@@ -16,14 +16,14 @@ from tests.verdict.planted import PROMISING, RUNGS, differences, project, rung, 
 
 from tuneworthy.config.ladder import Constraints, Economics, HardwareName
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.bills import Bill
+from tuneworthy.ladder.serving import hardware, hardware_date
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.verdict.base import EconomicsResult, Option, Verdict
-from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.economics import economics, money, serving_sentence
 from tuneworthy.verdict.economics import trained as trained_cost
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.serving import hardware, hardware_date
 from tuneworthy.verdict.what_if import ASSUMPTIONS, decide_if
 
 CENT = 0.01
@@ -487,13 +487,33 @@ def test_what_serving_is_taken_to_need_is_said() -> None:
 
     # 3,000,000 / 1,439,945.66 = 2.083412 servers, as in row 6 above
     assert said() == (
-        "Serving assumes a model of 8B parameters on 1 L4 ($584 a month), 2.08 servers for baseline/local at this "
-        "traffic (counted in parts). Set serve_hardware and serve_params_b in [economics] if yours differ."
+        "The size of the model is unknown. Serving assumes 8B parameters on 1 L4 ($584 a month), 2.08 servers for "
+        "baseline/local at this traffic (counted in parts). The number of servers is an estimate, because the model "
+        "reported no token counts. Set serve_hardware and serve_params_b in [economics] if yours differ."
     )
     assert "on 3 H100 ($8,651 a month), one server at this traffic." in said(20_000, **LARGE)
     assert "Set serve" not in said(**LARGE) and "server" not in said(None).partition("Set")[0]
     assert "on 1 L4 ($100 a month, as the project file says)" in said(serve_usd_per_month=100)
     assert said(serve_usd_per_month=100, serve_capacity_per_month=1e6) == said(serve_usd_per_month=0) == ""
+
+
+def test_the_size_that_the_files_show_sets_the_servers_unless_the_project_sets_it() -> None:
+    evidence = served_locally(Economics(requests_per_month=3_000_000))
+    read = replace(evidence.bills["baseline"], params_b=4.0, trained_b=2.0, input_tokens=600.0, output_tokens=60.0)
+    verdict = decide(replace(evidence, bills={**evidence.bills, "baseline": read}))
+    # half the size, half the servers: 3,000,000 / (2 x 1,439,945.66) = 1.041706
+    assert serving_sentence(verdict) == (
+        "Serving assumes 1 L4 at $584 a month for a model of 4B parameters (read from its files), 1.04 servers for "
+        "baseline/local at this traffic (counted in parts). Set serve_hardware in [economics] if yours differ."
+    )
+    size = verdict.economics.assumptions["serve_params_b"]
+    assert (size.value, size.mark) == (2.0, "measured")
+    assert verdict.economics.monthly_usd == pytest.approx(584.0 + 319.18, abs=1)  # the tuned one: one server
+    set_by_hand = decide(
+        replace(served_locally(Economics(requests_per_month=3_000_000, serve_params_b=8)), bills={"baseline": read})
+    )
+    assert "a model of 8B parameters on 1 L4" in serving_sentence(set_by_hand)
+    assert set_by_hand.economics.assumptions["serve_params_b"].mark == "project"
 
 
 def served_locally(economics: Economics) -> Evidence:

@@ -9,10 +9,10 @@ from typing import Any
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.ladder.bills import Bill
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.base import NextAction, Verdict
-from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict.evidence import Evidence, SearchEvidence
@@ -106,7 +106,7 @@ def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> Non
     success = messages.say("narrow_ranges", ranges="success = [0.5, 1]")
     assert value(traffic) is None
     assert step(traffic).why == f"{messages.say('set_costs')} {success}"
-    assert (step(traffic, **own).why, step(traffic, **own).chance_to_settle) == (success, 1.0)
+    assert (step(traffic, **own).why, step(traffic, **own).chance_to_settle) == (success, module.SURE)
     assert value(traffic, **own, **sure) is True
     # at a tenth of this traffic it saves too little, at twice of it enough
     wide = {"traffic": (0.1, 2.0)}
@@ -114,7 +114,7 @@ def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> Non
     assert both.why == messages.say("narrow_ranges", ranges="traffic = [0.1, 2]")
     assert 0.5 < (both.chance_to_settle or 0.0) < 1
     alone = step(3 * traffic, **own, ranges=wide | {"success": (1.0, 1.0)})
-    assert alone.why == both.why and alone.chance_to_settle == 1.0
+    assert alone.why == both.why and alone.chance_to_settle == module.SURE
     # costs that are assumed, and are no range
     fixed = {"costs": (1.0, 1.0), "capacity": (1.0, 1.0)}
     assert step(traffic, ranges=fixed).why == success
@@ -138,7 +138,9 @@ def test_no_step_is_sure_to_settle_the_cost_while_a_range_stays_open() -> None:
         step = decide(large_today(target=0.85, economics=Economics(**known))).next_action
         assert "requests_per_month" in step.why and step.chance_to_settle == module.MOSTLY
     sure = {"ranges": {"success": (1.0, 1.0)}}
-    assert decide(large_today(target=0.85, economics=Economics(**own, **sure))).next_action.chance_to_settle == 1.0
+    assert (
+        decide(large_today(target=0.85, economics=Economics(**own, **sure))).next_action.chance_to_settle == module.SURE
+    )
 
 
 def test_an_option_that_may_do_at_an_unknown_price_is_named_and_its_price_asked_for() -> None:

@@ -9,10 +9,10 @@ from tests.report.report_records import named
 from tests.report.report_records import record as run_record
 
 from tuneworthy.config import Project
+from tuneworthy.ladder.bills import bills_of
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import Savings, TokenSaving
-from tuneworthy.verdict.bills import bills_of
 from tuneworthy.verdict.savings import savings_of, savings_sentence
 
 

@@ -12,6 +12,7 @@ from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_
 
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
+from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.stats import compare, non_inferior
 from tuneworthy.stats.intervals import effective_n, score_interval
 from tuneworthy.stats.ppi import corrected_difference
@@ -351,7 +352,9 @@ def test_row_9_a_cheaper_variant_that_loses_the_target_is_not_adopted_and_not_re
     today, small = answers(32), answers(44)  # 92% and 89%: every case that is lost is one more
     gain, bound = compare(today, ONES, small, ONES), non_inferior(today, ONES, small, ONES, margin=0.05)
     assert gain.ci[1] < 0 and bound.holds  # significantly worse, inside the margin
-    cheap = AdoptionEvidence(gain=gain, no_creep=bound, cost_ratio=0.1, loses_target=True)
+    cheap = AdoptionEvidence(
+        gain=gain, no_creep=bound, costs=(RunningCost(usd_per_1k=0.1), RunningCost(usd_per_1k=1.0)), loses_target=True
+    )
     assert decide_adoption(cheap, 0.05).status is not RungStatus.ADOPTED
     assert decide_adoption(replace(cheap, loses_target=False), 0.05).status is RungStatus.ADOPTED
     verdict = decide(

@@ -9,12 +9,16 @@ from tests.report.report_records import plain
 from tests.verdict.planted import project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints
+from tuneworthy.ladder.record import LabelBalance
+from tuneworthy.ladder.serving import OwnServer, RunningCost
 from tuneworthy.report.first_screen import answer_and_reasons
 from tuneworthy.stats.intervals import quantile_interval
-from tuneworthy.verdict.base import NextAction
+from tuneworthy.verdict.base import NextAction, Option
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.messages import legend
+from tuneworthy.verdict.next_action import SURE
 from tuneworthy.verdict.options import FEWEST_TIMED
 
 
@@ -68,3 +72,32 @@ def test_a_classical_baseline_that_is_passed_over_is_named_with_what_would_settl
     assert "More test cases would settle it" in first
     close = replace(cheap, score=0.975)
     assert "meets the target too" not in decide(with_rungs(close, today, dear, margin=0.03, best="model")).reasons[0]
+
+
+def test_what_stands_for_a_number_in_the_table_is_explained_only_where_it_is_there() -> None:
+    open_target = Option(option="a", rung="model", kind="variant", target="unresolved")
+    server = OwnServer(usd_per_month=500.0, capacity=1e6)
+    served = replace(open_target, target="missed", running=RunningCost(usd_per_1k=0.0, server=server))
+    assert [line.partition(":")[0] for line in legend([open_target])] == ["unresolved"]
+    assert [line.partition(":")[0] for line in legend([served])] == ["server"]
+    assert legend([replace(served, usd_per_month=500.0)]) == []
+
+
+def test_labels_beyond_the_first_three_that_are_hardly_found_are_counted() -> None:
+    balance = LabelBalance(label="a", share=0.5, n=100, score=0.5, rarest=0.02)
+    few = with_rungs(rung("baseline", "baseline/small", 0.6, recall=dict.fromkeys("bcd", 0.0)), balance=balance)
+    many = with_rungs(rung("baseline", "baseline/small", 0.6, recall=dict.fromkeys("bcdefg", 0.0)), balance=balance)
+    notes = [next(one for one in decide(some).options if one.kind == "today").notes for some in (few, many)]
+    assert len(notes[0]) == 3 and "recall of `d`: 0.0%" in notes[0]
+    assert notes[1][3:] == ["and 3 more labels with a recall of at most 10%"]
+
+
+def test_steps_that_are_named_together_begin_with_the_cheapest() -> None:
+    step = decide(with_rungs(without="prompt", best="model", errors=None, other_models=0)).next_action
+    why = step.why
+    assert why.index("--probe") < why.index("[models]"), why
+
+
+def test_no_chance_is_called_certain() -> None:
+    steps = [decide(some).next_action for some in (with_rungs(without="prompt"), with_rungs(without="few_shot"))]
+    assert all(0 < (step.chance_to_settle or 0.0) <= SURE < 1 for step in steps)

@@ -18,7 +18,7 @@ from tuneworthy.report.numbers import percent_range
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Outcome, Verdict
 from tuneworthy.verdict.economics import serving_sentence
-from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, marked
+from tuneworthy.verdict.messages import answer_of, cost_note, domain_sentence, error_share, legend, marked
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
 
@@ -88,6 +88,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
         click.echo(messages.say("for_now" if verdict.outcome is Outcome.UNDECIDED else "recommended"))
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
         click.echo(messages.say("target_rule", target=target, floor=target - task.margin))
+    for line in legend(verdict.options):
+        click.echo(clean(line, 0))
     if serving := serving_sentence(verdict):
         click.echo(clean(serving, 0))
     for row in verdict.errors:
@@ -140,6 +142,12 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
     p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
     click.echo(f"{mark} {name:<{NAME}} {score:<{SCORE}}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
     sent = "" if option.share_sent is None else messages.say("sends_on", share=option.share_sent)
-    for line in [sent, option.violates, option.needs and messages.say("needs", what=option.needs), *option.notes]:
+    for line in [
+        sent,
+        option.violates,
+        cost_note(option),
+        option.needs and messages.say("needs", what=option.needs),
+        *option.notes,
+    ]:
         if line:
             click.echo(f"    {clean(line, 0)}")

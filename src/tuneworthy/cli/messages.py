@@ -376,7 +376,7 @@ say = Catalogue(
         "sends_on": "asks the large model for {share:.1%} of the test cases",
         "failures": "Failures on dev: {share}.",
         "next": "Next: {action}",
-        "chance": "Once all of this is done, the chance that the answer is settled is {chance:.0%}.",
+        "chance": "The chance of settling this question is then about {chance:.0%}.",
         "needs": "needs {what}",
         "by_server": "server",
         "recommended": "* recommended",

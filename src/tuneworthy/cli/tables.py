@@ -10,13 +10,13 @@ from rich.text import Text
 from tuneworthy.cli import messages
 from tuneworthy.cli.terminal import console
 from tuneworthy.config import Project
+from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.tables import Table as Rows
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.bills import running_costs
 
 STYLES = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
 # The least important last: a narrow terminal shows fewer.

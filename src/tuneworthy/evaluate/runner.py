@@ -684,7 +684,10 @@ def _trace(
 
 
 def usage(traces: Sequence[Trace]) -> Mapping[str, float | int | None]:
-    """Return mean tokens and cost of `traces`: input_tokens, output_tokens, usd_per_1k; None where not reported."""
+    """Return mean tokens and cost of `traces`: input_tokens, output_tokens, usd_per_1k; None where not reported.
+
+    And how many answers are `unreported`.
+    """
     answered = [trace.response for trace in traces if trace.response]
 
     def mean(values: list[int | None]) -> float | None:
@@ -695,6 +698,7 @@ def usage(traces: Sequence[Trace]) -> Mapping[str, float | int | None]:
         "input_tokens": mean([response.input_tokens for response in answered]),
         "output_tokens": mean([response.output_tokens for response in answered]),
         "usd_per_1k": 1000 * sum(trace.cost_usd for trace in traces) / len(answered) if answered else None,
+        "unreported": sum(None in (one.input_tokens, one.output_tokens) for one in answered),
     }
 
 

@@ -1,13 +1,20 @@
-"""Whether a rung's candidate replaces the best variant so far: a pure rule over measured numbers."""
+"""Whether a rung's candidate replaces the best variant so far: a pure rule over measured numbers.
+
+The rule, stated here alone. A candidate is adopted
+
+1. if its score is shown to be higher; or
+2. if it is non-inferior by the margin to the highest-scoring variant ever adopted, loses no target that was met, has a
+   right answer at all, and saves at least 20 %: of the cost (`RunningCost.saves_against`, by which the verdict too
+   compares prices), or of the time, if the project limits the latency and the upper bound of the ratio says so.
+"""
 
 from dataclasses import dataclass
 
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.serving import SAVING, RunningCost
 from tuneworthy.stats.messages import p_value
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.types import MOST_UNSCORED, RungStatus
-
-CHEAPER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +27,11 @@ class AdoptionEvidence:
         no_creep: Candidate against the highest-scoring variant ever adopted, by the project's margin, at 5 %.
         unscored_share: The larger share of unscored cases of the two.
         sign_flips: Whether the sign of the gain flips when the unscored are filled against it.
-        cost_ratio: Cost of an answer, candidate / best so far; None if not told or free.
-        served: Whether the candidate needs a server of one's own, whose cost no answer bears.
+        costs: Of running the candidate, and the best so far.
+        requests: A month; None if not known: costs are then compared by the answer.
+        all_wrong: Whether no answer of the candidate is right.
         time_ratio: Latency, candidate / best so far: (geometric mean, upper bound); None if not measured.
+        limited: Whether the project limits the latency: only then does a shorter time count.
         loses_target: Whether the best so far meets the target and the candidate does not.
         violated: A constraint that the candidate breaks, in words; "" if none.
         unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
@@ -34,9 +43,11 @@ class AdoptionEvidence:
     no_creep: NonInferiority
     unscored_share: float = 0.0
     sign_flips: bool = False
-    cost_ratio: float | None = None
-    served: bool = False
+    costs: tuple[RunningCost, RunningCost] | None = None
+    requests: float | None = None
+    all_wrong: bool = False
     time_ratio: tuple[float, float] | None = None
+    limited: bool = False
     loses_target: bool = False
     violated: str = ""
     unvalidated: str = ""
@@ -45,13 +56,15 @@ class AdoptionEvidence:
 
     @property
     def cheaper(self) -> bool:
-        """Whether an answer costs at least 20 % less."""
-        return self.cost_ratio is not None and self.cost_ratio <= CHEAPER
+        """Whether it costs at least 20 % less to run."""
+        if self.costs is None or self.costs[1].usd_per_1k is None:
+            return False
+        return self.costs[0].saves_against(self.costs[1], self.requests)
 
     @property
     def faster(self) -> bool:
-        """Whether an answer comes at least 20 % faster."""
-        return self.time_ratio is not None and self.time_ratio[0] <= CHEAPER and self.time_ratio[1] < 1
+        """Whether the latency is limited, and an answer is shown to come at least 20 % faster."""
+        return self.limited and self.time_ratio is not None and self.time_ratio[1] <= SAVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +79,8 @@ class Adoption:
 def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
-    Adopted: better at this comparison's alpha, or at that of the same comparison before cases were added; or
-    non-inferior by `margin` to the highest-scoring variant ever adopted and at least 20 % cheaper or faster, unless
-    that loses a target that was met. No gain: the 95 % interval excludes a gain of `margin`. Else inconclusive; one
-    that does not lead on dev is not compared, and says so.
+    Adopted: as the module says; what was shown before cases were added stays shown. No gain: the 95 % interval excludes
+    a gain of `margin`. Else inconclusive; one that does not lead on dev is not compared, and says so.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
@@ -87,7 +98,7 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
         reason = messages.say("judge_unvalidated", why=evidence.unvalidated, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
-    cheap_enough = saving != "" and evidence.no_creep.holds
+    cheap_enough = saving != "" and evidence.no_creep.holds and not evidence.all_wrong
     before = evidence.shown_before if gain.delta > 0 else None
     better = gain.better or before is not None
     wins = better or (cheap_enough and not evidence.loses_target)
@@ -115,10 +126,16 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
 
 def _saving(evidence: AdoptionEvidence) -> str:
     """Say what is at least 20 % lower, or "" if nothing is."""
-    if evidence.cheaper and evidence.cost_ratio is not None:
-        if evidence.served:
+    if evidence.cheaper and evidence.costs is not None:
+        if evidence.requests is not None:
+            mine, theirs = (cost.monthly_usd(evidence.requests) for cost in evidence.costs)
+            return messages.say("costs_less_monthly", usd=mine, other=theirs, requests=evidence.requests)
+        mine, theirs = (cost.usd_per_1k for cost in evidence.costs)
+        if evidence.costs[0].server is not None:
             return messages.say("charges_less")
-        return messages.say("costs_less", share=1 - evidence.cost_ratio)
+        if not theirs:
+            return messages.say("needs_no_server")
+        return messages.say("costs_less", share=1 - (mine or 0.0) / theirs)
     if evidence.faster and evidence.time_ratio is not None:
-        return messages.say("takes_less", share=1 - evidence.time_ratio[0])
+        return messages.say("takes_less", share=1 - evidence.time_ratio[0], least=1 - evidence.time_ratio[1])
     return ""

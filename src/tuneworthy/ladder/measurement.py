@@ -18,6 +18,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
+from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.cascade import is_sent, large_of
 from tuneworthy.ladder.classical_models import PREFIX
@@ -32,8 +33,8 @@ from tuneworthy.ladder.record import (
     RungRecord,
     WrongAnswer,
 )
+from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.ladder.session import Session
-from tuneworthy.providers.prices import has_own_server
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
@@ -59,7 +60,7 @@ class Measurement:
         traces: Its answers.
         num: `(n_cases,)` of the primary grader, NaN where unscored; so is `den`.
         unscored: Cases that could not be scored; lost repeats count in proportion, rounded up.
-        usd_per_1k: A thousand answers; None if not told.
+        cost: Of running it, by the answer and by the month.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
@@ -71,7 +72,7 @@ class Measurement:
     num: np.ndarray
     den: np.ndarray
     unscored: int
-    usd_per_1k: float | None
+    cost: RunningCost
     latency: Latency
     violated: str = ""
     beats_majority: bool | None = None
@@ -123,6 +124,15 @@ async def measure_on_test(
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
     usd_per_1k = means["usd_per_1k"]
+    record = replace(
+        record,
+        n=len(test),
+        usd_per_1k=usd_per_1k,
+        input_tokens=means["input_tokens"],
+        output_tokens=means["output_tokens"],
+        unreported=int(means["unreported"] or 0),
+        repeats=repeats,
+    )
     trial = Measurement(
         rung=record.rung,
         variant=variant,
@@ -130,7 +140,7 @@ async def measure_on_test(
         num=num,
         den=den,
         unscored=math.ceil(n_lost / repeats),
-        usd_per_1k=usd_per_1k,
+        cost=bill_of(session.project, record, variant).running(session.project.economics),
         latency=latency,
         violated=violation(
             limits,
@@ -156,22 +166,17 @@ async def measure_on_test(
         }
     return replace(
         record,
-        n=len(trial.num),
         unscored=trial.unscored,
         score=score,
         ci95=ci95,
         bounds95=bounds,
         n_effective=size,
         constant=_is_constant(traces),
-        usd_per_1k=usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
         latency_p50_ci=latency.interval_ms(0.5),
         latency_p95_ci=latency.interval_ms(0.95),
         latency_n=len(latency.seconds),
-        input_tokens=means["input_tokens"],
-        output_tokens=means["output_tokens"],
-        repeats=repeats,
         graders=shares,
         fields=fields,
         calibration=calibration_of(traces, test),
@@ -211,8 +216,6 @@ async def decide(
         alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
     margin = session.project.task.margin
-    cascade = trial.variant.cascade
-    config = session.project.models.get(cascade.first.model if cascade else trial.variant.model)
     effective = session.split.effective_groups
     gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
     _, no_creep, fault = compare_on_test(session, highest, trial)
@@ -222,8 +225,10 @@ async def decide(
         no_creep=no_creep,
         unscored_share=max(best.unscored, trial.unscored) / len(trial.num),
         sign_flips=_flips(best, trial),
-        cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
-        served=config is not None and has_own_server(config),
+        costs=(trial.cost, best.cost),
+        requests=session.project.economics.requests_per_month,
+        all_wrong=trial.score == 0,
+        limited=session.project.constraints.p95_ms is not None,
         # A cascade is there to save money: its times are put together from those of its parts.
         time_ratio=None if trial.variant.cascade else trial.latency.ratio_to(best.latency),
         loses_target=_meets(session, best) and not _meets(session, trial),

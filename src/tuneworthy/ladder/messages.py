@@ -114,9 +114,11 @@ say = Catalogue(
         "loses_target": "non-inferior at {saving}, but no longer meets the target; difference {gain}",
         "no_gain": "a gain of {margin:.1f} points or more is ruled out (difference {gain})",
         "unresolved": "a gain of {margin:.1f} points is neither shown nor ruled out (difference {gain})",
-        "costs_less": "{share:.1%} lower cost",
+        "costs_less": "{share:.1%} lower cost per answer",
+        "costs_less_monthly": "${usd:,.2f} instead of ${other:,.2f} a month ({requests:,.0f} requests)",
+        "needs_no_server": "no cost, without the server that the best variant so far needs",
         "charges_less": "a lower price per answer (its server is not counted)",
-        "takes_less": "{share:.1%} lower latency",
+        "takes_less": "{share:.1%} lower latency (at least {least:.1%})",
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",

@@ -124,6 +124,7 @@ class RungRecord:
         latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
+        unreported: Answers on test whose tokens the provider did not report: priced ones count at their maximum.
         repeats: Answers to each test case.
         graders: Every grader's score, by type.
         fields: Scores of each field of a JSON task.
@@ -174,6 +175,7 @@ class RungRecord:
     latency_n: int = 0
     input_tokens: float | None = None
     output_tokens: float | None = None
+    unreported: int = 0
     repeats: int = 1
     graders: Mapping[str, float] = field(default_factory=dict)
     fields: Mapping[str, FieldScores] = field(default_factory=dict)
@@ -190,6 +192,11 @@ class RungRecord:
     calibration: LabelCalibration | None = None
     violated: str = ""
     notes: Sequence[str] = ()
+
+    @property
+    def unreported_share(self) -> float:
+        """Share of the answers on test that count at their maximum cost; 0 where nothing is paid."""
+        return self.unreported / max(1, self.n * self.repeats) if self.usd_per_1k else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -619,7 +619,8 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
 
 def _takes_over(best: Measurement, trial: Measurement) -> bool:
     """Whether `trial` is the best only because it is the first that breaks no constraint."""
-    return bool(best.violated) and not trial.violated and trial.unscored <= MOST_UNSCORED * len(trial.num)
+    whole = trial.unscored <= MOST_UNSCORED * len(trial.num)
+    return bool(best.violated) and not trial.violated and whole and trial.score > 0
 
 
 def _reference(record: RungRecord, what: str) -> RungRecord:

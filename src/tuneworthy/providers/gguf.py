@@ -66,6 +66,7 @@ class GgufHeader:
         chat_template: Whether it carries one.
         file_type: Quantisation, e.g. `Q4_1`; `unknown` without the key.
         n_tensors: Tensors in the file.
+        n_params: Weights in all of them; None if the model has further files, or the sizes cannot be true.
         tied: Whether embeddings and output head are one: there is no tensor for the head.
         values: All keys with a single value (strings over 1 kB are shortened).
         lengths: Length of the value of each key with an array.
@@ -79,6 +80,7 @@ class GgufHeader:
     chat_template: bool
     file_type: str
     n_tensors: int
+    n_params: int | None
     tied: bool
     values: Mapping[str, Scalar] = field(repr=False)
     lengths: Mapping[str, int] = field(repr=False)
@@ -105,6 +107,7 @@ class _Reader:
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
         self.path, self._file, self._size, self._rest = path, file, size, size
         self._strings = 0
+        self._weights = 0
         self._has_head = False
 
     def header(self) -> GgufHeader:
@@ -143,6 +146,7 @@ class _Reader:
             weights = 1
             for _ in range(n_dims):
                 weights *= self._number(10, f"the shape of {name!r}")
+            self._weights += weights
             block, width = _BLOCKS.get(self._number(4, f"the type of {name!r}"), (weights or 1, 1))
             needed = max(needed, self._number(10, f"the place of {name!r}") + -(-weights // block) * width)
         gap = -(self._size - self._rest) % alignment
@@ -157,6 +161,7 @@ class _Reader:
             raise header_fault(self.path, messages.say("no_architecture"))
         context, vocab = values.get(f"{architecture}.context_length"), values.get(f"{architecture}.vocab_size")
         kind, name = values.get("general.file_type"), values.get("general.name", "")
+        whole = values.get("split.count", 1) in {0, 1} and 0 < self._weights <= 8 * self._size
         return GgufHeader(
             version=version,
             architecture=architecture,
@@ -166,6 +171,7 @@ class _Reader:
             chat_template=bool(values.get("tokenizer.chat_template")),
             file_type=_FILE_TYPES.get(kind, f"type {kind}") if isinstance(kind, int) else "unknown",
             n_tensors=n_tensors,
+            n_params=self._weights if whole else None,
             tied=n_tensors > 0 and not self._has_head,
             values=values,
             lengths=lengths,

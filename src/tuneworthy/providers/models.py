@@ -24,10 +24,11 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.errors import ModelError
+from tuneworthy.errors import ModelError, TuneworthyError
 from tuneworthy.input_files import open_input
 from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.weights import count_weights
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.trust import path_of
 
@@ -150,6 +151,31 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
         there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
         return place if there else None
     return place if place.is_file() else None
+
+
+def size_of(spec: str, root: Path) -> float | None:
+    """Return the size of a model, billions of parameters, as its files or the table say.
+
+    None if it is not on this machine, may not be read, or its files do not say.
+
+    Args:
+        spec: See the module.
+        root: The project folder, which a relative path starts from.
+    """
+    pin = next((pin for pin in pinned_models() if pin.spec == spec), None)
+    if pin is not None:
+        return pin.parameters / 1e9
+    try:
+        path = find(spec, root)
+        n = None if path is None else _count(path.resolve(), path.stat().st_mtime_ns)
+    except (TuneworthyError, OSError):
+        return None
+    return n / 1e9 if n else None
+
+
+@lru_cache(maxsize=32)
+def _count(path: Path, _changed: int) -> int | None:
+    return count_weights(path) if path.is_dir() else read_header(path).n_params
 
 
 def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool = False) -> Path:

@@ -35,6 +35,8 @@ BITS: Final[Mapping[str, int]] = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
 }  # fmt: skip
+# Least share of the bytes that numbers take in a model whose weights are not packed several to a number.
+PLAIN: Final = 0.9
 # Types that weights are computed in here.
 FLOATS: Final = ("F32", "F16", "BF16")
 _PICKLE: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -112,6 +114,19 @@ def read_tensors(path: Path) -> dict[str, Place]:
     if end != size:
         raise header_fault(path, messages.say("odd_size", found=size, needed=end))
     return ordered
+
+
+def count_weights(folder: Path) -> int | None:
+    """Return how many weights the safetensors of a folder hold; None without any, or where most bytes are packed codes.
+
+    Raises:
+        ModelError: As `read_tensors`.
+    """
+    places = [place for path in sorted(folder.glob("*.safetensors")) for place in read_tensors(path).values()]
+    plain = [place for place in places if place.dtype.startswith(("F", "BF"))]
+    size = sum(place.end - place.start for place in places)
+    whole = bool(places) and sum(place.end - place.start for place in plain) >= PLAIN * size
+    return sum(prod(place.shape) for place in plain) if whole else None
 
 
 def _header_length(path: Path, first: bytes, size: int) -> int:

@@ -45,7 +45,7 @@ def price_words(option: Option) -> str:
     With a server of one's own and no known traffic it is what a month costs at least: the server and the upkeep.
     """
     if option.usd_per_month:
-        words = "about_a_month" if option.kind == "fine_tune" else "a_month"
+        words = "about_a_month" if option.kind == "fine_tune" else "at_most_month" if option.unreported else "a_month"
         return messages.say(words, usd=numbers.dollars(option.usd_per_month))
     least = option.running.monthly_usd(0.0) if option.running else None
     if least:
@@ -54,7 +54,7 @@ def price_words(option: Option) -> str:
         return messages.say("no_price" if option.kind != "fine_tune" else "price_by_traffic")
     if option.usd_per_1k == 0:
         return messages.say("free")
-    return messages.say("per_1k", usd=numbers.dollars(option.usd_per_1k))
+    return messages.say("at_most_1k" if option.unreported else "per_1k", usd=numbers.dollars(option.usd_per_1k))
 
 
 def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> BarChart | None:

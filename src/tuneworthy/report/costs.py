@@ -6,11 +6,11 @@ from functools import partial
 from typing import Final
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.ladder.bills import Bill
+from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.report.chart import Kind
 from tuneworthy.verdict.base import TUNED, Option
-from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.economics import Money, money
-from tuneworthy.verdict.serving import RunningCost
 
 Monthly = Callable[[float], float]
 ENDS: Final = ("best", "estimate", "worst")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.report import findings, messages, numbers
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
@@ -15,7 +16,6 @@ from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, OptionKind, Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import answer_of
-from tuneworthy.verdict.serving import RunningCost
 
 TRAINED = frozenset({"tuned", "fine_tune"})
 # Words of a name in the paragraph; characters of a name on a card.
@@ -70,6 +70,7 @@ def _option(record: RunRecord, rung: RungRecord, traffic: float | None, cost: Ru
         usd_per_1k=running.usd_per_1k_at(traffic),
         usd_per_month=running.monthly_usd(traffic) if traffic else None,
         running=running,
+        unreported=rung.unreported_share,
     )
 
 

@@ -239,6 +239,8 @@ say = Catalogue(
         "with_once": "{price}, {once} once",
         "price_both": "{month} ({per_1k} per 1,000 answers)",
         "a_month": "{usd} a month",
+        "at_most_month": "at most {usd} a month",
+        "at_most_1k": "at most {usd} per 1,000 answers",
         "per_1k": "{usd} per 1,000 answers",
         "free": "no cost per call",
         "by_server": "server",

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from tuneworthy.config import Project
+from tuneworthy.ladder.bills import bills_of, running_costs
 from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.report import charts, findings, first_screen, messages, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.costs import monthly_costs
@@ -14,12 +16,10 @@ from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.bills import bills_of, running_costs
 from tuneworthy.verdict.economics import money_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import domain_sentence
 from tuneworthy.verdict.savings import savings_sentence
-from tuneworthy.verdict.serving import RunningCost
 
 
 def document(

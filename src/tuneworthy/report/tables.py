@@ -12,10 +12,11 @@ from typing import Any, Literal
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
+from tuneworthy.ladder.serving import OwnServer, RunningCost
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import ErrorShare, GateResult, Option
-from tuneworthy.verdict.serving import OwnServer, RunningCost
+from tuneworthy.verdict.messages import cost_note, legend
 
 # Labels in the table of recalls and in a confusion matrix, and pairs in its place, at most.
 MOST_LABELS = 20
@@ -427,7 +428,8 @@ def options_table(options: Sequence[Option], serving: str = "") -> Table:
         Column("sent", "sent on"),
         Column("needs", "needs, limits", "text"),
     ]
-    return Table("All options", columns, [_option_row(option) for option in options], serving).filled()
+    note = join_sentences(*(clean(line, 0).replace("`", "") for line in legend(options)), serving)
+    return Table("All options", columns, [_option_row(option) for option in options], note).filled()
 
 
 def _per_1k(usd: float | None, server: OwnServer | None) -> str:
@@ -451,7 +453,7 @@ def _option_row(option: Option) -> list[str]:
         numbers.milliseconds(option.latency_p50_ms),
         numbers.milliseconds(option.latency_p95_ms),
         numbers.NONE if option.share_sent is None else numbers.percent(option.share_sent),
-        clean(join_sentences(option.violates, option.needs, *option.notes), 0).replace("`", ""),
+        clean(join_sentences(option.violates, cost_note(option), option.needs, *option.notes), 0).replace("`", ""),
     ]
 
 

@@ -7,13 +7,13 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import messages
 from tuneworthy.report.first_screen import paragraph
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.verdict.bills import running_costs
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
 ENDINGS = (".html", ".md", ".json")

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 import orjson
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.serving import OwnServer, RunningCost
 from tuneworthy.rules import Status
-from tuneworthy.verdict.serving import OwnServer, RunningCost
 
 # The rung of tuned models.
 TUNED: Final = "fine_tune"
@@ -232,6 +232,8 @@ class Option:
             known, or the traffic where there is such a server.
         usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
         running: The same at any traffic; None if nothing is known of it.
+        unreported: Share of its answers whose tokens the provider did not report. These count at their maximum cost, so
+            that its prices are upper limits.
         one_off_usd: Once, before it can run.
         share_sent: Of a cascade: share of the test cases that it sends on to the large model; None for all others.
         needs: What is missing before it can run tomorrow; "" if nothing is.
@@ -252,6 +254,7 @@ class Option:
     usd_per_1k: float | None = None
     usd_per_month: float | None = None
     running: RunningCost | None = None
+    unreported: float = 0.0
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     latency_p95_ci: tuple[float, float | None] | None = None

@@ -217,7 +217,7 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
             return messages.say("constraint_or_cost")
         return join_sentences(messages.say("constraint_decides"), reason.evidence)
     if ruling.code == "rung_untried":
-        return messages.say("rung_may_meet", rung=ruling.subject)
+        return messages.say("rung_open", rungs=ruling.subject)
     if ruling.code == "economics":
         return money_sentence(evidence.money)
     if ruling.code.startswith("errors_"):

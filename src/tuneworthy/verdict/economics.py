@@ -18,12 +18,20 @@ import orjson
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.bills import Bill
+from tuneworthy.ladder.serving import (
+    USUAL_TOKENS,
+    RunningCost,
+    hardware,
+    hardware_date,
+    server_for,
+    size_b,
+    upkeep_usd,
+)
 from tuneworthy.providers.prices import table_date
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity, Verdict
-from tuneworthy.verdict.bills import Bill
 from tuneworthy.verdict.savings import savings_of
-from tuneworthy.verdict.serving import USUAL_TOKENS, RunningCost, hardware, hardware_date, server_for, upkeep_usd
 
 # A share of 0 cannot be doubled: the sensitivity tries this instead.
 TRIED_SHARE = 0.5
@@ -118,10 +126,12 @@ def one_off_usd(settings: Economics) -> float:
     return work + settings.train_hours * settings.gpu_usd_per_hour
 
 
-def trained(settings: Economics, tokens: tuple[float, float] | None) -> RunningCost:
-    """Return what a tuned model costs to run that reads and writes so many tokens."""
+def trained(settings: Economics, tokens: tuple[float, float] | None, params_b: float | None = None) -> RunningCost:
+    """Return what a tuned model costs to run that reads and writes so many tokens; its size as in `server_for`."""
     return RunningCost(
-        usd_per_1k=settings.serve_usd_per_1k, server=server_for(settings, tokens), upkeep_usd=upkeep_usd(settings)
+        usd_per_1k=settings.serve_usd_per_1k,
+        server=server_for(settings, tokens, params_b),
+        upkeep_usd=upkeep_usd(settings),
     )
 
 
@@ -156,7 +166,7 @@ def money(
     usd = None if before.usd_per_1k is None else before.usd_per_1k * factor["price"]
     return Money(
         before=RunningCost(usd_per_1k=usd, server=before.server, upkeep_usd=before.upkeep_usd),
-        tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens_to_serve),
+        tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens_to_serve, bill.trained_b),
         one_off_usd=one_off_usd(settings) / factor["success"],
         worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor["wrong_answer"],
         required=required / 1000,
@@ -453,19 +463,19 @@ def serving_sentence(verdict: Verdict) -> str:
     """
     facts, served = verdict.economics.assumptions, [one for one in verdict.options if one.server]
     chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
-    size, name, requests = (
-        facts.get(key, Fact(None)) for key in ("serve_params_b", "serve_hardware", "requests_per_month")
-    )
+    name, requests = (facts.get(key, Fact(None)) for key in ("serve_hardware", "requests_per_month"))
     given = all(facts[key].mark == "project" for key in SERVER if key in facts)
     if (
         chosen is None
         or chosen.server is None
         or not chosen.server.usd_per_month
         or given
-        or not isinstance(size.value, float | int)
+        or chosen.server.params_b is None
+        or name.value is None
     ):
         return ""
-    cards, server = hardware(str(name.value)).cards_for(size.value), chosen.server
+    server, size = chosen.server, chosen.server.params_b
+    cards = hardware(str(name.value)).cards_for(size)
     machine = messages.say("machine", n=cards, name=messages.MACHINES[str(name.value)])
     part = ""
     if isinstance(requests.value, float | int):
@@ -473,9 +483,15 @@ def serving_sentence(verdict: Verdict) -> str:
         part = messages.say("servers", n=count, name=chosen.option) if count > 1 else messages.say("one_server")
     own = facts["serve_usd_per_month"].mark == "project"
     price = messages.say("server_usd_set" if own else "server_usd", usd=server.usd_per_month)
-    text = messages.say("serving", size=size.value, machine=machine, price=price, servers=part)
-    assumed = [key for key in ("serve_hardware", "serve_params_b") if facts[key].mark != "project"]
-    return join_sentences(text, messages.say("set_serving", keys=" and ".join(assumed)) if assumed else "")
+    known = {"project": "serving", "file": "serving_sized", "assumed": "serving_unsized"}
+    text = messages.say(known[server.size_from], size=size, machine=machine, price=price, servers=part)
+    assumed = ["serve_hardware"] if facts["serve_hardware"].mark != "project" else []
+    assumed += ["serve_params_b"] if server.size_from == "assumed" else []
+    return join_sentences(
+        text,
+        messages.say("tokens_unreported") if part and server.tokens_assumed and chosen.score is not None else "",
+        messages.say("set_serving", keys=" and ".join(assumed)) if assumed else "",
+    )
 
 
 @cache
@@ -492,6 +508,11 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
         else Fact(getattr(numbers, name), row["source"], row["mark"], table["date"], row["unit"])
         for name, row in table["sources"].items()
     }
+    if reference is not None and reference.trained_b is not None and facts["serve_params_b"].mark != "project":
+        read = messages.say("size_read")
+        facts["serve_params_b"] = replace(
+            facts["serve_params_b"], value=reference.trained_b, source=read, mark="measured"
+        )
     facts |= _serving_facts(reference, numbers, facts)
     for name, missing in (
         ("requests_per_month", messages.say("no_traffic")),
@@ -506,6 +527,8 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
     usd = reference.usd_with(numbers) if reference else None
     given = reference is not None and reference.price is not None and reference.price.source == "project file"
     source = messages.say("price_given") if given else messages.say("price_source", date=table_date())
+    if reference is not None and reference.unreported:
+        source = messages.say("price_ceiling", share=reference.unreported, source=source)
     facts[PRICE] = Fact(usd, source, "measured")
     for name in type(numbers.ranges).model_fields:
         low, high = getattr(numbers.ranges, name)
@@ -518,8 +541,9 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
 def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return the price and the capacity of a server where the project file does not give them, and the hardware."""
     row, tokens = hardware(numbers.serve_hardware), reference.tokens_to_serve if reference else None
-    server, day = server_for(numbers, tokens), hardware_date()
-    source = messages.say("server_price", n=row.cards_for(numbers.serve_params_b), title=row.title)
+    params_b = reference.trained_b if reference else None
+    server, day = server_for(numbers, tokens, params_b), hardware_date()
+    source = messages.say("server_price", n=row.cards_for(size_b(numbers, params_b)), title=row.title)
     read, written = tokens or USUAL_TOKENS
     counted = messages.say("tokens_measured" if tokens else "tokens_assumed", read=read, written=written)
     computed = messages.say("capacity_source", tokens=counted, title=row.title, source=row.rates_source)
@@ -538,12 +562,16 @@ def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[st
 
 def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None, required: float) -> list[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
-    server = server_for(numbers, reference.tokens_to_serve)
-    served = {"serve_usd_per_month": server.usd_per_month, "serve_capacity_per_month": server.capacity}
+    server = server_for(numbers, reference.tokens_to_serve, reference.trained_b)
+    served = {
+        "serve_usd_per_month": server.usd_per_month,
+        "serve_capacity_per_month": server.capacity,
+        "serve_params_b": size_b(numbers, reference.trained_b),
+    }
 
     def value_of(name: str) -> float:
         value: float | None = getattr(numbers, name)
-        return served[name] if value is None else value
+        return served[name] if value is None or name == "serve_params_b" else value
 
     def volume(name: str, factor: float) -> float | None:
         if name == PRICE:

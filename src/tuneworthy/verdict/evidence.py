@@ -8,6 +8,7 @@ from tuneworthy import constraints
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
+from tuneworthy.ladder.bills import Bill, bills_of, known_usd
 from tuneworthy.ladder.record import BestVariant, Interval, LabelBalance, RungDifference, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail
 from tuneworthy.stats import lower_bound, upper_bound
@@ -16,7 +17,6 @@ from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
-from tuneworthy.verdict.bills import Bill, bills_of, known_usd
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STRUCTURE = ("xml", "xml_contract")
@@ -311,7 +311,8 @@ class Evidence:
         """Return what an answer of a rung costs; of none, one without a name and a price."""
         if rung is None:
             tokens = next((bill.tokens_to_serve for bill in self.bills.values()), None)
-            return Bill(name="", usd_per_1k=None, server_tokens=tokens)
+            trained_b = next((bill.trained_b for bill in self.bills.values()), None)
+            return Bill(name="", usd_per_1k=None, server_tokens=tokens, trained_b=trained_b)
         return self.bills.get(rung.rung) or Bill(name=rung.name, usd_per_1k=rung.usd_per_1k)
 
     def difference_words(self, rung: RungEvidence) -> str:

@@ -111,7 +111,7 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
         values[("meets", option.option)] = _MEETS[option.target or "unresolved"]
         values |= _of_option(evidence, option, measured)
     for option in measured:
-        saves = option.kind == "classical" and option.eligible and not copied
+        saves = option.kind == "classical" and option.eligible and not copied and (option.score or 0.0) > 0
         if saves and values[("as_good", option.option)] and last:
             last = option if is_saving(option, last) else last
     values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}

@@ -12,6 +12,7 @@ from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.errors import Undecided, UserError, join_sentences
+from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
@@ -24,7 +25,6 @@ from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.plan import Expected, expect
 from tuneworthy.types import Case
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.bills import bills_of, smallest_usd
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import (

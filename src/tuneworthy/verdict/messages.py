@@ -38,8 +38,8 @@ say = Catalogue(
             "whether an answer fits its question."
         ),
         "fix_grader": (
-            "In [[graders]], put a grader first that checks whether an answer fits its question, or waive the gate "
-            "`classical` with a reason."
+            "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
+            "`classical` in [[waivers]] with a reason."
         ),
         "classical_score": "The classical baseline scores {score:.1%}.",
         "prompt_untried": "These prompt changes have not been tried: {missing}.",
@@ -51,7 +51,7 @@ say = Catalogue(
         ),
         "only_device_model": "The constraints rule out every other model in the project.",
         "no_other_model": "The project file defines no other model.",
-        "add_model": "Add a model to [models], or waive the gate `other_models` with a reason.",
+        "add_model": "Add a model to [models], or list `other_models` in [[waivers]] with a reason.",
         "no_documents": "Nothing measured suggests that the answers depend on documents.",
         "search_fails": (
             "Retrieval fails: for {lost} of {failed} wrong answers on dev, the search returned no document that "
@@ -209,10 +209,10 @@ say = Catalogue(
             "fine-tuned model meets the target is known only after training."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
-        "ship": "Every gate before shipping passes.",
+        "ship": "Every gate (required check) before shipping passes.",
         "target_missed": "The target of {target:.1%} is still missed.",
         "target_unresolved": "Whether the target of {target:.1%} is met is still open.",
-        "gate_closed": "The gate `{gate}` has not passed. {message}",
+        "gate_closed": "The gate `{gate}` (a required check) has not passed. {message}",
         "tuned_reaches": "The score of {name} is {score}{against}.",
         "against": "; without training, {name} reaches {score}",
         "also_closed": "Other gates that have not passed: {gates}.",
@@ -221,9 +221,9 @@ say = Catalogue(
             "Measure the fine-tuned model on the test set: run `tuneworthy merge`, `tuneworthy export gguf`, "
             "`tuneworthy parity` and `tuneworthy run --rung fine_tune`."
         ),
-        "train": "Run `tuneworthy train`: every gate before training passes.",
+        "train": "Run `tuneworthy train`: every gate (required check) before training passes.",
         "serve": "Run `tuneworthy serve`.",
-        "or_waive": "Or waive the gate `{gate}` with a reason.",
+        "or_waive": "Or list `{gate}` in [[waivers]] with a reason.",
         # What would change it
         "on_date": "On {date}: {what}.",
         "higher_target": "A target above {score:.1%}, or a constraint that rules out the recommended option.",
@@ -289,6 +289,18 @@ say = Catalogue(
         "tokens_assumed": "{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed",
         "capacity_source": "{tokens}, on {title}: {source}",
         "serving": "Serving assumes a model of {size:g}B parameters on {machine} ({price}){servers}.",
+        "serving_sized": (
+            "Serving assumes {machine} at {price} for a model of {size:.3g}B parameters (read from its files){servers}."
+        ),
+        "serving_unsized": (
+            "The size of the model is unknown. Serving assumes {size:g}B parameters on {machine} ({price}){servers}."
+        ),
+        "tokens_unreported": "The number of servers is an estimate, because the model reported no token counts.",
+        "size_read": "number of weights in the files of the model that would be trained",
+        "cost_upper": "cost is an upper limit: no token counts from the provider for {share:.1%} of the answers",
+        "price_ceiling": (
+            "maximum cost of the {share:.1%} of answers whose tokens the provider did not report, and {source}"
+        ),
         "server_usd": "${usd:,.0f} a month",
         "server_usd_set": "${usd:,.0f} a month, as the project file says",
         "machine": "{n} {name}",
@@ -326,7 +338,7 @@ say = Catalogue(
         "pilot_duration": "{duration}{usd} for {base}",
         "pilot_usd": ", at most ${usd:.2f},",
         "pilot_so_far": "Sizes measured with {seeds} seeds so far: {n} of {sizes}.",
-        "switched_off": "The probe is switched off.",
+        "switched_off": "This check is switched off.",
         "free_text": "Free-text answers cannot be compared word for word.",
         "no_voters": "The project has no other model and too few examples to train a classifier.",
         "documents_absent": "The project has none of the documents that the failed cases list.",
@@ -373,6 +385,11 @@ say = Catalogue(
         "needs_pilot": "dataset and pilot",
         "constant": "gives every case the same answer",
         "recall_of": "recall of `{label}`: {recall:.1%}",
+        "recall_of_more": "and {n} more {n:label|labels} with a recall of at most {most:.0%}",
+        "unresolved": "unresolved: the test cases do not settle whether the target is met.",
+        "server_cost": (
+            "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
+        ),
         "no_better_than_majority": "not shown to beat the majority class",
         "set_target": (
             "The project sets no target, so the outcome is undecided. The options and their prices are listed below."
@@ -404,7 +421,6 @@ say = Catalogue(
             "It is unknown whether the option that meets the target also meets the constraints. Either way, a smaller "
             "model may be worth training."
         ),
-        "rung_may_meet": "The rung `{rung}` has not been compared on the test set and may meet the target.",
         "facts_are_slow": (
             "The project has no documents. Fine-tuning teaches new facts slowly and makes models hallucinate more "
             "(https://arxiv.org/abs/2405.05904)."
@@ -463,9 +479,10 @@ say = Catalogue(
         "reasons_measured": "Measured reasons to train: {names}.",
         "reasons_unknown": "No reason to train has been measured yet. Still unknown: {names}.",
         "run_again": "Run the ladder again.",
-        "compare_rungs": "Compare these rungs on the test set: {rungs}.",
+        "compare_rungs": "Compare these rungs (kinds of option) on the test set: {rungs}.",
         "give_documents": (
-            "Add the documents that contain the answers to [documents], or waive the gate `retrieval` with a reason."
+            "Add the documents that contain the answers to [documents], or list `retrieval` in [[waivers]] with a "
+            "reason."
         ),
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
@@ -503,7 +520,7 @@ say = Catalogue(
         "analyse": "Analyse the causes of wrong answers on dev.",
         "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
         "apply_labels": "Apply the corrected labels, then run the ladder and the error analysis again.",
-        "try_lever": "Try the rung `{rung}`, which may fix most failures.",
+        "try_lever": "Try `{rung}`, which may fix most failures.",
         "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",
         "add_n_rated": (
             "Add {n} test cases (about {minutes:.0f} min of labelling, including ratings of the answers with "
@@ -547,7 +564,7 @@ say = Catalogue(
         ),
         "dev_differs_fix": (
             "Find out why dev and test differ: have a second person label some cases of both, draw the examples and "
-            "the cases from one source, and run `tuneworthy run`. Or waive the gate `dev` with a reason."
+            "the cases from one source, and run `tuneworthy run`. Or list `dev` in [[waivers]] with a reason."
         ),
         "dev_unmeasured": "Today's option was not measured on both dev and test.",
         "judge_overruled": (
@@ -639,7 +656,7 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "knowledge": "the prompt lacks a document that contains the answer",
     "instability": "the model is correct on another attempt",
     "reasoning": "only a stronger model is correct",
-    "unexplained": "no probe finds a cause",
+    "unexplained": "no automatic check finds a cause",
 }
 # What a probe measures, as the subject of a sentence.
 WHAT: Final[Mapping[str, str]] = {
@@ -669,7 +686,7 @@ PROBES: Final[Mapping[ErrorClass, str]] = {
     "knowledge": "The answer is correct once the prompt includes the document that the case lists.",
     "instability": "Repeated answers are correct more often than chance explains.",
     "reasoning": "A model that is significantly better on dev answers correctly with the same prompt.",
-    "unexplained": "No probe finds a cause.",
+    "unexplained": "No automatic check finds a cause.",
 }
 ANALYSIS_PARTS: Final[Mapping[str, str]] = {
     "version": "the version of the error analysis",
@@ -744,6 +761,18 @@ def domain_sentence(verdict: Verdict) -> str:
 def marked(option: Option) -> str:
     """Say what marks an option."""
     return say("marked", name=option.option, notes="; ".join(option.notes))
+
+
+def legend(options: Sequence[Option]) -> list[str]:
+    """Explain the words that stand for a number in a table of options, as far as they are there."""
+    served = any(one.server and one.usd_per_month is None and one.usd_per_1k is None for one in options)
+    lines = [say("unresolved")] if any(one.target == "unresolved" for one in options) else []
+    return [*lines, *([say("server_cost")] if served else [])]
+
+
+def cost_note(option: Option) -> str:
+    """Say that the cost of an option is an upper limit; "" if all token counts were reported."""
+    return say("cost_upper", share=option.unreported) if option.unreported else ""
 
 
 def error_share(row: ErrorShare) -> str:

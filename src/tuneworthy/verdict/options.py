@@ -13,6 +13,8 @@ from tuneworthy.verdict.recommendation import rank
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
 RARE = 0.1
+# Labels that are named so, at most; the others are counted.
+MOST_RECALLS = 3
 # Fewest calls from which the 95% interval of a p95 has an upper end.
 FEWEST_TIMED = 72
 
@@ -78,6 +80,7 @@ def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
         usd_per_1k=running.usd_per_1k_at(traffic),
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
         running=running,
+        unreported=evidence.bill(rung).unreported,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
@@ -103,7 +106,9 @@ def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     balance = evidence.balance
     if balance is not None and balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
-        notes += [messages.say("recall_of", label=label, recall=rung.recall[label]) for label in missed[:3]]
+        notes += [messages.say("recall_of", label=label, recall=rung.recall[label]) for label in missed[:MOST_RECALLS]]
+        if more := len(missed[MOST_RECALLS:]):
+            notes.append(messages.say("recall_of_more", n=more, most=MISSED_RECALL))
     if rung.beats_majority is False and not rung.constant:
         notes.append(messages.say("no_better_than_majority"))
     return notes

@@ -1,13 +1,12 @@
 """Which option to run tomorrow: pure rules over measured options."""
 
 from collections.abc import Callable, Sequence
-from math import inf
+from math import inf, isinf
 from typing import Final
 
+from tuneworthy.ladder.serving import SAVING, saves
 from tuneworthy.verdict.base import Option
 
-# An option must be this much cheaper or faster than today's to displace it where today's meets the target.
-SAVING: Final = 0.8
 # Kinds that run only where they are shown to be as good, and for a cascade to save, or where nothing else will do.
 PROVEN: Final = frozenset({"classical", "cascade"})
 # Latencies are compared in steps of so many milliseconds: what is below is noise of the measurement.
@@ -29,7 +28,9 @@ def is_saving(option: Option, other: Option) -> bool:
     >>> is_saving(small, large)
     False
     """
-    if _usd(option) <= SAVING * _usd(other) and _usd(option) < _usd(other):
+    by_answer = option.usd_per_month is None or other.usd_per_month is None
+    spares_server = by_answer and option.server is None and other.server is not None
+    if saves(*(None if isinf(usd) else usd for usd in map(_usd, (option, other))), spares_server=spares_server):
         return True
     faster = _p95(option) <= SAVING * _p95(other) and _p95(option) + STEP_MS < _p95(other)
     return faster and _by_answer(option) <= _by_answer(other)

@@ -4,9 +4,9 @@ A tuned model needs no instructions and no examples in its prompt (prompt distil
 the question. Counted from the answers on test; a price is used where the project's models have one.
 """
 
+from tuneworthy.ladder.bills import Bill
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Savings, TokenSaving
-from tuneworthy.verdict.bills import Bill
 
 
 def savings_of(reference: Bill | None, tuned: Bill | None) -> Savings | None:

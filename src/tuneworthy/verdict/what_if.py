@@ -7,6 +7,7 @@ from typing import Final
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RungDifference
+from tuneworthy.ladder.serving import size_b
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, NextAction, Option, Verdict
 from tuneworthy.verdict.decide import decide
@@ -53,16 +54,20 @@ def _train_big(evidence: Evidence) -> Evidence:
     """A large model is trained first and teaches the small one that serves: both trainings are paid."""
     numbers = evidence.economics
     update = {
-        "train_hours": numbers.train_hours * (1 + TEACHER_B / numbers.serve_params_b),
+        "train_hours": numbers.train_hours * (1 + TEACHER_B / _trained_b(evidence)),
         "hours_engineering": 2 * numbers.hours_engineering,
     }
     return replace(evidence, economics=numbers.model_copy(update=update))
 
 
+def _trained_b(evidence: Evidence) -> float:
+    return size_b(evidence.economics, evidence.bill(evidence.top).trained_b)
+
+
 def _large_model(evidence: Evidence) -> Option:
     """Return the large model served itself, as an option beside the small one."""
     numbers, traffic = evidence.economics, evidence.economics.requests_per_month
-    hours = numbers.train_hours * TEACHER_B / numbers.serve_params_b
+    hours = numbers.train_hours * TEACHER_B / _trained_b(evidence)
     update = {"serve_hardware": TEACHER_HARDWARE, "serve_params_b": TEACHER_B, "train_hours": hours}
     large = numbers.model_copy(update=update | {"serve_usd_per_month": None, "serve_capacity_per_month": None})
     running = trained(large, evidence.bill(evidence.top).tokens if evidence.top else None)

@@ -183,7 +183,8 @@ def reply(name, request):
     shots = any(message["role"] == "assistant" for message in request.messages)
     documents = "DOCUMENT" in " ".join(message["content"] for message in request.messages)
     which = "documents" if documents and "documents" in model else "shots" if shots and "shots" in model else "answers"
-    return Response(text=model[which][number], input_tokens=20, output_tokens=1)
+    usage = {} if model.get("silent") else {"input_tokens": 20, "output_tokens": 1}
+    return Response(text=model[which][number], **usage)
 """
 
 Answer = Callable[[int], str]
@@ -198,6 +199,7 @@ class Scripted:
         shots: With examples in the prompt, if that differs.
         documents: With a document in the prompt, if that differs.
         usd_per_1k: A thousand answers; None leaves the price out.
+        silent: Whether it reports no token counts.
     """
 
     answers: Answer
@@ -206,6 +208,7 @@ class Scripted:
     usd_per_1k: float | None = None
     latency_ms: float = 0.0
     hosted: bool = False
+    silent: bool = False
 
     def section(self, name: str) -> str:
         lines = [f"[models.{name}]", 'provider = "scripted"', f'function = "replies.py:{name}"']
@@ -258,6 +261,7 @@ class HandMade:
                 for which, reply in (("answers", one.answers), ("shots", one.shots), ("documents", one.documents))
                 if reply
             }
+            | ({"silent": True} if one.silent else {})
             for name, one in self.models.items()
         }
         (root / "models.json").write_text(json.dumps(models))

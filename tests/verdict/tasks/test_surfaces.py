@@ -107,7 +107,7 @@ def test_status_names_the_next_step_of_the_verdict_with_its_cost(tmp_path: Path,
     shown = capsys.readouterr().out
     assert told.verdict["next_action"]["why"].split(".")[0] in shown
     assert "no calls, no cost, a few seconds" not in shown
-    assert "all of this is done, the chance that the answer is settled" in told.terminal
+    assert "The chance of settling this question is then about" in told.terminal
 
 
 REMOVED: dict[str, Callable[[HandMade], HandMade]] = {

@@ -49,7 +49,7 @@ def improvement(evidence: Evidence) -> Finding:
         return says("pass", f"{message} {messages.say('shown_better')}", **numbers)
     margin = 100 * evidence.margin
     unpriced = _unpriced(evidence, rival, tuned)
-    if row.no_worse and not unpriced and _is_saving(evidence, tuned, rival):
+    if row.no_worse and tuned.score > 0 and not unpriced and _is_saving(evidence, tuned, rival):
         return says("pass", f"{message} {messages.say('no_worse_and_saving', margin=margin)}", **numbers)
     newly_met = evidence.target_of(tuned) == "met" and not any(
         other.eligible and evidence.target_of(other) == "met" for other in evidence.upstream.values() if other.tested
@@ -92,6 +92,7 @@ def _costs(evidence: Evidence, rung: RungEvidence) -> Option:
         kind="variant",
         usd_per_1k=running.usd_per_1k,
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        running=running,
         latency_p95_ms=rung.latency_p95_ms,
     )
 

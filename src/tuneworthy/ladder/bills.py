@@ -1,15 +1,20 @@
 """What an answer of each measured option costs, as the run left it: dollars, tokens, and whose server answers."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.config.models import LlamaCpp, Vllm
 from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
+from tuneworthy.ladder.serving import RunningCost, server_for, upkeep_usd
+from tuneworthy.providers.models import size_of
 from tuneworthy.providers.prices import Price, has_own_server, price_for
-from tuneworthy.verdict.base import TUNED
-from tuneworthy.verdict.serving import RunningCost, server_for, upkeep_usd
+from tuneworthy.train.base_model import base_spec
+from tuneworthy.types import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,9 @@ class Bill:
         server_tokens: Of an answer of that server, where they are others; those of another option where none are
             measured.
         tuned: Whether it was trained here, so that it needs upkeep.
+        params_b: Size of the model on that server as its files say, billions of parameters; None if not known.
+        trained_b: The same of the model that would be trained in its place.
+        unreported: Share of its answers whose tokens the provider did not report: they count at their maximum.
     """
 
     name: str
@@ -35,6 +43,9 @@ class Bill:
     own_server: bool = False
     server_tokens: tuple[float, float] | None = None
     tuned: bool = False
+    params_b: float | None = None
+    trained_b: float | None = None
+    unreported: float = 0.0
 
     @property
     def tokens(self) -> tuple[float, float] | None:
@@ -64,35 +75,64 @@ class Bill:
         """Return what the option costs to run."""
         return RunningCost(
             usd_per_1k=self.usd_with(settings),
-            server=server_for(settings, self.server_tokens or self.tokens) if self.own_server else None,
+            server=server_for(
+                settings,
+                self.server_tokens or self.tokens,
+                self.params_b,
+                borrowed=self.tokens is None,
+            )
+            if self.own_server
+            else None,
             upkeep_usd=upkeep_usd(settings) if self.tuned else 0.0,
         )
 
 
 def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
     """Return what an answer of each rung costs that was measured on test."""
-    bills = {}
-    for row in record.rungs:
-        variant = record.variant_of(row)
-        if row.score is None or variant is None:
-            continue
-        price = price_for(project.models[variant.model]) if variant.model in project.models else None
-        first = variant.cascade.first.model if variant.cascade else ""
-        charged = price_for(project.models[first]) if first in project.models else None
-        bills[row.rung] = Bill(
-            name=row.name or "",
-            usd_per_1k=known_usd(row, variant.model, project),
-            input_tokens=row.input_tokens,
-            output_tokens=row.output_tokens,
-            price=price if charged is None or charged.free else None,  # two prices: as it was measured
-            own_server=_is_served(project, first or variant.model, tuned=row.rung == TUNED),
-            server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,
-            tuned=row.rung == TUNED,
-        )
+    bills = {
+        row.rung: bill_of(project, row, variant)
+        for row in record.rungs
+        if row.score is not None and (variant := record.variant_of(row))
+    }
     measured = next((bill.tokens for bill in bills.values() if bill.tokens), None)
     return {
         rung: bill if bill.tokens_to_serve else replace(bill, server_tokens=measured) for rung, bill in bills.items()
     }
+
+
+def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
+    """Return what an answer of a variant costs that a rung measured on test."""
+    price = price_for(project.models[variant.model]) if variant.model in project.models else None
+    first = variant.cascade.first.model if variant.cascade else ""
+    charged = price_for(project.models[first]) if first in project.models else None
+    tuned = row.rung == "fine_tune"
+    own_server, trained_b = _is_served(project, first or variant.model, tuned=tuned), _trained_b(project)
+    return Bill(
+        name=row.name or "",
+        usd_per_1k=known_usd(row, variant.model, project),
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        price=price if charged is None or charged.free else None,  # two prices: as it was measured
+        own_server=own_server,
+        server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,
+        tuned=tuned,
+        params_b=(trained_b if tuned else _params_b(project, first or variant.model)) if own_server else None,
+        trained_b=trained_b,
+        unreported=row.unreported_share,
+    )
+
+
+def _params_b(project: Project, name: str) -> float | None:
+    """Return the size of a model of `[models]` that runs here, as its files say, billions of parameters."""
+    section = project.models.get(name)
+    return size_of(section.model, project.root) if isinstance(section, LlamaCpp | Vllm) else None
+
+
+def _trained_b(project: Project) -> float | None:
+    """Return the size of the model that would be trained; None if none is named, or it is not on this machine."""
+    with suppress(UserError):
+        return size_of(base_spec(project), project.root)
+    return _params_b(project, project.ladder.baseline)
 
 
 def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]:

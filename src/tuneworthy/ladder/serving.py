@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
 from tuneworthy.config.ladder import Economics
 
 HOURS: Final = 730.0
+# An option must cost at most this share of another, or take it, to displace it without being better.
+SAVING: Final = 0.8
 # Share of a card's memory beside the weights: the answers in flight.
 HEADROOM: Final = 1.2
 # Tokens of an answer where no provider reports them: a prompt of a page, an answer of two sentences. Assumed.
@@ -61,14 +63,36 @@ class OwnServer:
     Attributes:
         usd_per_month: Of one, all its cards together.
         capacity: Requests that one takes in a month, peaks allowed for.
+        params_b: Size of the model, billions of parameters; None if nothing was computed from it.
+        size_from: Where that size is from; `assumed` is the default of `[economics]`.
+        tokens_assumed: Whether the capacity rests on token counts that nothing reported for this option.
     """
 
     usd_per_month: float
     capacity: float
+    params_b: float | None = None
+    size_from: Literal["project", "file", "assumed"] = "assumed"
+    tokens_assumed: bool = False
 
     def monthly_usd(self, requests: float) -> float:
         """Return the price of the servers; beyond the first they are counted in parts, so that a sum never jumps."""
         return self.usd_per_month * max(1.0, requests / self.capacity)
+
+
+def saves(mine: float | None, theirs: float | None, *, spares_server: bool = False) -> bool:
+    """Return whether one cost is at least 20 % below another; an unknown one is the dearest. Run and verdict ask this.
+
+    Args:
+        mine: US dollars, of a month or of a thousand answers.
+        theirs: The same of what it would displace.
+        spares_server: Whether, beside that, only the other one needs a server.
+
+    >>> saves(0.8, 1.0), saves(0.9, 1.0), saves(0.0, 0.0), saves(0.0, 0.0, spares_server=True), saves(1.0, None)
+    (True, False, False, True, True)
+    """
+    if mine is None or theirs is None:
+        return mine is not None
+    return mine <= SAVING * theirs and (mine < theirs or spares_server)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +115,26 @@ class RunningCost:
             return None
         servers = self.server.monthly_usd(requests) if self.server else 0.0
         return self.usd_per_1k / 1000 * requests + servers + self.upkeep_usd
+
+    def saves_against(self, other: "RunningCost", requests: float | None) -> bool:
+        """Return whether this costs at least 20 % less than `other`.
+
+        By the month, servers and upkeep included, where the traffic is known, else by the answer (see `saves`).
+
+        Args:
+            other: What it would displace.
+            requests: A month; None if not known.
+
+        >>> own = RunningCost(usd_per_1k=0.0, server=OwnServer(usd_per_month=500.0, capacity=1e6))
+        >>> api = RunningCost(usd_per_1k=1.0)
+        >>> own.saves_against(api, 10_000), own.saves_against(api, 1_000_000), own.saves_against(api, None)
+        (False, True, True)
+        """
+        mine, theirs = self.usd_per_1k, other.usd_per_1k
+        if requests is not None:
+            mine, theirs = self.monthly_usd(requests), other.monthly_usd(requests)
+        spares_server = requests is None and self.server is None and other.server is not None
+        return saves(mine, theirs, spares_server=spares_server)
 
     def usd_per_1k_at(self, requests: float | None) -> float | None:
         """Return what a thousand answers cost in all: with a server of one's own that depends on the traffic.
@@ -121,23 +165,43 @@ def hardware_date() -> str:
     return str(_table()["date"])
 
 
-def server_for(settings: Economics, tokens: tuple[float, float] | None = None) -> OwnServer:
+def size_b(settings: Economics, params_b: float | None) -> float:
+    """Return the size of a model, billions of parameters: as the project sets it, else as read, else as assumed."""
+    return settings.serve_params_b if params_b is None or "serve_params_b" in settings.model_fields_set else params_b
+
+
+def server_for(
+    settings: Economics,
+    tokens: tuple[float, float] | None = None,
+    params_b: float | None = None,
+    *,
+    borrowed: bool = False,
+) -> OwnServer:
     """Return the server of a model of one's own; what the project file gives is taken as it is.
 
     Args:
-        settings: Name the hardware, the size of the model and the load.
+        settings: Name the hardware, the load, and the size of the model where it cannot be read.
         tokens: Of the prompt and of the answer, means; None if they are not known.
+        params_b: Size that was read from the model's files, billions of parameters; None if it was not.
+        borrowed: Whether `tokens` are those of another option.
 
     >>> round(server_for(Economics(), (1000, 100)).capacity)
     863967
     """
-    row, size = hardware(settings.serve_hardware), settings.serve_params_b
+    row, size = hardware(settings.serve_hardware), size_b(settings, params_b)
     cards, (read, written) = row.cards_for(size), tokens or USUAL_TOKENS
     seconds = size * (read / row.prompt_tokens_per_s + written / row.answer_tokens_per_s) / cards
     price, capacity = settings.serve_usd_per_month, settings.serve_capacity_per_month
     return OwnServer(
         usd_per_month=cards * row.usd_per_hour * HOURS if price is None else price,
         capacity=settings.serve_load * HOURS * 3600 / max(seconds, 1e-9) if capacity is None else capacity,
+        params_b=size,
+        size_from="project"
+        if "serve_params_b" in settings.model_fields_set
+        else "assumed"
+        if params_b is None
+        else "file",
+        tokens_assumed=capacity is None and (tokens is None or borrowed),
     )
 
 
