@@ -537,5 +537,6 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     rows: list[tuple[str, Any]] = []
     for name, value in document.items():
         key = f"{prefix}{name}"
-        rows += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, value)]
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        rows += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, shown)] if shown not in {None, ""} else []
     return rows

@@ -1,0 +1,108 @@
+"""The exported router behind a LiteLLM proxy answers every test case as the run measured it, and asks the large model
+for as many.
+
+`TUNEWORTHY_LITELLM_PYTHON` names the Python of an environment with `litellm[proxy]` and `numpy`; skipped without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import protocol_server
+from tests.ladder.simulations import LABELS
+from tests.ladder.test_cascade import export, opened, project, row_of, run
+from tuneworthy.ladder.rung_details import CascadeDetail
+from tuneworthy.providers.vllm_server import free_port
+
+PYTHON = os.environ.get("TUNEWORTHY_LITELLM_PYTHON")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PYTHON is None, reason="TUNEWORTHY_LITELLM_PYTHON is not set"),
+]
+SCRIPTED = 'provider = "scripted"\nfunction = "world.py:strong"\n'
+SECONDS = 120
+
+
+def colour(body: dict[str, Any]) -> str:
+    """The strong model: right but for every twentieth question."""
+    number = int(str(body["messages"][-1]["content"]).split()[1])
+    return LABELS[(number + (number % 20 == 7)) % 3]
+
+
+@contextmanager
+def proxy(folder: Path) -> Iterator[str]:
+    """Start the proxy as docs/how-to/cascade.md says, and yield its address once it lists the model."""
+    port = free_port()
+    command = [str(Path(str(PYTHON)).with_name("litellm")), "--config", "litellm_config.yaml", "--port", str(port)]
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_API_KEY": "none"}
+    log = folder.parent / "proxy.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as reply:
+                    assert [one["id"] for one in json.load(reply)["data"]] == ["cascade"]
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert process.poll() is None and time.monotonic() < end, log.read_text()
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def reply_to(url: str, content: Any, **more: Any) -> str:
+    body = {"model": "cascade", "messages": [{"role": "user", "content": content}], **more}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as reply:
+        return str(reply.read().decode())
+
+
+def answer_of(url: str, content: Any) -> str:
+    return str(json.loads(reply_to(url, content))["choices"][0]["message"]["content"])
+
+
+def test_every_test_case_is_routed_and_answered_as_the_run_measured_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol_server, "answer", colour)
+    with protocol_server.serving() as server:
+        root = project(tmp_path / "world", "'red'")
+        file = root / "tuneworthy.toml"
+        hosted = f'provider = "openai"\nmodel = "strong"\nbase_url = "{server.url}"\n'
+        assert SCRIPTED in file.read_text()
+        file.write_text(file.read_text().replace(SCRIPTED, hosted))
+        record = run(root)
+        row = row_of(record)
+        variant = record.variants[str(row.variant)]
+        assert row.status == "adopted" and isinstance(row.detail, CascadeDetail) and 0.2 < row.detail.sent < 0.8
+        export(root, capsys)
+
+        async def measured(session: Any) -> list[tuple[str, str]]:
+            cases = session.split.test
+            return [(case.input, trace.text) for case, trace in zip(cases, await session.ask(variant, cases), strict=True)]
+
+        rows = opened(root, measured)
+        server.calls.clear()
+        with proxy(root / "out") as url, ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda question: answer_of(url, question), (question for question, _ in rows)))
+            sent = server.calls["strong"]
+        assert answers == [text for _, text in rows]
+        assert sent == round(row.detail.sent * len(rows))
