@@ -97,7 +97,9 @@ def test_every_test_case_is_routed_and_answered_as_the_run_measured_it(
 
         async def measured(session: Any) -> list[tuple[str, str]]:
             cases = session.split.test
-            return [(case.input, trace.text) for case, trace in zip(cases, await session.ask(variant, cases), strict=True)]
+            return [
+                (case.input, trace.text) for case, trace in zip(cases, await session.ask(variant, cases), strict=True)
+            ]
 
         rows = opened(root, measured)
         server.calls.clear()

@@ -424,7 +424,7 @@ def options_table(options: Sequence[Option], serving: str = "") -> Table:
         Column("once", "$ once"),
         Column("p50", "p50 ms"),
         Column("p95", "p95 ms"),
-        Column("sent", "sent on"),
+        Column("sent", "to large model"),
         Column("needs", "needs, limits", "text"),
     ]
     return Table("All options", columns, [_option_row(option) for option in options], serving).filled()
@@ -538,5 +538,7 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     for name, value in document.items():
         key = f"{prefix}{name}"
         shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        rows += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, shown)] if shown not in {None, ""} else []
+        rows += (
+            _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, shown)] if shown not in {None, ""} else []
+        )
     return rows
