@@ -33,6 +33,7 @@ pytestmark = [
 ]
 SCRIPTED = 'provider = "scripted"\nfunction = "world.py:strong"\n'
 SECONDS = 120
+KEY = "sk-proxy-test"
 
 
 def colour(body: dict[str, Any]) -> str:
@@ -46,7 +47,7 @@ def proxy(folder: Path) -> Iterator[str]:
     """Start the proxy as docs/how-to/cascade.md says, and yield its address once it lists the model."""
     port = free_port()
     command = [str(Path(str(PYTHON)).with_name("litellm")), "--config", "litellm_config.yaml", "--port", str(port)]
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_API_KEY": "none"}
+    environment = {**os.environ, "LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     log = folder.parent / "proxy.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
@@ -54,8 +55,9 @@ def proxy(folder: Path) -> Iterator[str]:
         end = time.monotonic() + SECONDS
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as reply:
-                    assert [one["id"] for one in json.load(reply)["data"]] == ["cascade"]
+                assert [one["id"] for one in json.loads(sent(f"http://127.0.0.1:{port}/v1/models"))["data"]] == [
+                    "cascade"
+                ]
                 break
             except (urllib.error.URLError, ConnectionError):
                 assert process.poll() is None and time.monotonic() < end, log.read_text()
@@ -66,13 +68,16 @@ def proxy(folder: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
+def sent(url: str, body: Any = None) -> str:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers)) as reply:
+        return str(reply.read().decode())
+
+
 def reply_to(url: str, content: Any, **more: Any) -> str:
     body = {"model": "cascade", "messages": [{"role": "user", "content": content}], **more}
-    request = urllib.request.Request(
-        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request) as reply:
-        return str(reply.read().decode())
+    return sent(f"{url}/v1/chat/completions", body)
 
 
 def answer_of(url: str, content: Any) -> str:
@@ -86,9 +91,10 @@ def test_every_test_case_is_routed_and_answered_as_the_run_measured_it(
     with protocol_server.serving() as server:
         root = project(tmp_path / "world", "'red'")
         file = root / "tuneworthy.toml"
+        text = file.read_text().replace("latency_ms = 20.0\n", "")
         hosted = f'provider = "openai"\nmodel = "strong"\nbase_url = "{server.url}"\n'
-        assert SCRIPTED in file.read_text()
-        file.write_text(file.read_text().replace(SCRIPTED, hosted))
+        assert SCRIPTED in text
+        file.write_text(text.replace(SCRIPTED, hosted))
         record = run(root)
         row = row_of(record)
         variant = record.variants[str(row.variant)]
@@ -105,6 +111,11 @@ def test_every_test_case_is_routed_and_answered_as_the_run_measured_it(
         server.calls.clear()
         with proxy(root / "out") as url, ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda question: answer_of(url, question), (question for question, _ in rows)))
-            sent = server.calls["strong"]
+            calls = server.calls["strong"]
+            question, answer = rows[0]
+            assert answer_of(url, [{"type": "text", "text": question}]) == answer
+            lines = reply_to(url, question, stream=True).split("\n\n")
+            chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+            assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == answer
         assert answers == [text for _, text in rows]
-        assert sent == round(row.detail.sent * len(rows))
+        assert calls == round(row.detail.sent * len(rows))

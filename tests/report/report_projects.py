@@ -207,8 +207,10 @@ def card_project(name: str) -> tuple[DatasetCard, str]:
         funnel=[FunnelStep(check, n_in, n_out, gone, masked, 3, 0.42) for check, n_in, n_out, gone, masked in steps],
         reasons=list(REASONS),
         effects=[
-            CheckEffect("near_duplicate", 60, 0.03, "refund (12, 8.0%)", "+0.2 points (-0.6 to +1.0)"),
-            CheckEffect("", 229, 0.115, "refund (31, 9.1%)", "+0.4 points (-0.5 to +1.3) on dev, linear classifier"),
+            CheckEffect(
+                "near_duplicate", 60, 0.03, "refund (12, 8.0%)", "+0.2 points [-0.6, +1.0] on dev (linear, n = 900)"
+            ),
+            CheckEffect("", 229, 0.115, "refund (31, 9.1%)", "+0.4 points [-0.5, +1.3] on dev (linear, n = 900)"),
         ],
         set_findings=[("balance", "The label `login` has 3.1% of the rows.")],
         repeated=[(ROW, 9)],

@@ -249,7 +249,7 @@ def _lines(chart: LineChart, width: int) -> Drawing:
     ticks = _decades(low, high) if chart.y_unit == "usd" else list(_round_ticks(low, high, 5))
     money = chart.y_unit == "usd"
     words = [f"${_short(tick)}" if money else shown(tick, chart.y_unit).replace(".0%", "%") for tick in ticks]
-    left, right = max(map(text_width, words), default=20.0) + 8, width - room - 10
+    left, right = max(map(text_width, words), default=20.0) + 8, width - room - (24 if narrow else 10)
     top = LINE * (len(chart.marks) + 1) + 12
     bottom = top + (230 if narrow else 280)
     drawing = Drawing(width, bottom + 2 * LINE + 8 + (LINE * len(names) + 4 if narrow else 0))
