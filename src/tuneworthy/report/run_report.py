@@ -122,7 +122,7 @@ def _labels(record: RunRecord, rung: RungRecord | None) -> PagePart:
     return _section(
         "labels",
         messages.say("section_fields" if record.kind == "json" else "section_labels"),
-        charts.fields_chart(record, rung),
+        charts.fields_chart(rung),
         tables.confusion_table(rung),
         tables.recall_table(record),
         tables.fields_table(record),
