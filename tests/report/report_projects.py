@@ -23,13 +23,13 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import load
 from tuneworthy.dataset.card import CardRow, CheckEffect, DatasetCard, FunnelStep, Reason, RowCounts
 from tuneworthy.ladder.record import FieldScores, LabelConfusion, RungRecord, RunRecord, WrongAnswer
-from tuneworthy.types import RungStatus, Shots, Variant, content_hash
+from tuneworthy.types import Cascade, RungStatus, Shots, Variant, content_hash
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
 TRAFFIC = 2_000_000.0
-PRICES = {"baseline": 0.35, "prompt": 0.42, "model": 2.1, "few_shot": 2.9, "decoding": 2.1}
+PRICES = {"baseline": 0.35, "prompt": 0.42, "model": 2.1, "few_shot": 2.9, "decoding": 2.1, "cascade": 0.62}
 POINTS = tuple(
     (size, seed, score + 0.006 * seed)
     for size, score in ((94, 0.62), (188, 0.69), (375, 0.74), (750, 0.80))
@@ -60,8 +60,11 @@ CONTRACT = (
 
 
 def priced(evidence: Evidence, traffic: float = TRAFFIC) -> Evidence:
-    """The same with prices and traffic."""
+    """The same with prices, traffic, and differences to today."""
     rungs = {name: replace(one, usd_per_1k=PRICES.get(name, 0.0)) for name, one in evidence.rungs.items()}
+    for pair in evidence.differences:
+        if pair.a == "baseline":
+            rungs[pair.b] = replace(rungs[pair.b], delta_today=pair.delta, delta_today_ci=pair.ci95)
     bills = {name: replace(bill, usd_per_1k=PRICES.get(name, 0.0)) for name, bill in evidence.bills.items()}
     if "fine_tune" in bills:
         bills["fine_tune"] = replace(bills["fine_tune"], own_server=True, tuned=True)
@@ -72,7 +75,13 @@ def priced(evidence: Evidence, traffic: float = TRAFFIC) -> Evidence:
 
 EVIDENCE: dict[str, Evidence] = {
     "pilot_worthwhile": priced(worth_it()),
-    "do_not_fine_tune": priced(with_rungs(rung("model", "model/strong", 0.95, status="adopted")), 150_000.0),
+    "do_not_fine_tune": priced(
+        with_rungs(
+            rung("model", "model/strong", 0.95, status="adopted"),
+            rung("cascade", "cascade/linear+strong", 0.945, status="adopted", reason_code="cheaper", share_sent=0.295),
+        ),
+        150_000.0,
+    ),
     "undecided": priced(with_rungs(without="model", best="prompt")),
     "fine_tune": priced(ready(forecast=FORECAST)),
     "ship": priced(trained(forecast=FORECAST)),
@@ -110,7 +119,7 @@ def record_of(evidence: Evidence, **more: Any) -> RunRecord:
     model: RungRecord | None = None
     for one in evidence.rungs.values():
         base = records.rung(one.rung, one.name, round(200 * (one.score or 0.0)), RungStatus(one.status))
-        delta = {}
+        delta: dict[str, Any] = {}
         if model is not None and one.score is not None and one.rung not in {"classical", "baseline"}:
             delta = records.gain(one.score - (model.score or 0.0), model.rung)
         if one.rung == "classical":
@@ -142,6 +151,7 @@ def record_of(evidence: Evidence, **more: Any) -> RunRecord:
             system=system,
             user="{{ input }}",
             shots=shots,
+            cascade=Cascade(first=prompts["id-classical"], threshold=0.62) if row.rung == "cascade" else None,
         )
     return replace(run, variants=prompts)
 
@@ -197,8 +207,10 @@ def card_project(name: str) -> tuple[DatasetCard, str]:
         funnel=[FunnelStep(check, n_in, n_out, gone, masked, 3, 0.42) for check, n_in, n_out, gone, masked in steps],
         reasons=list(REASONS),
         effects=[
-            CheckEffect("near_duplicate", 60, 0.03, "refund (12, 8.0%)", "+0.2 points (-0.6 to +1.0)"),
-            CheckEffect("", 229, 0.115, "refund (31, 9.1%)", "+0.4 points (-0.5 to +1.3) on dev, linear classifier"),
+            CheckEffect(
+                "near_duplicate", 60, 0.03, "refund (12, 8.0%)", "+0.2 points [-0.6, +1.0] on dev (linear, n = 900)"
+            ),
+            CheckEffect("", 229, 0.115, "refund (31, 9.1%)", "+0.4 points [-0.5, +1.3] on dev (linear, n = 900)"),
         ],
         set_findings=[("balance", "The label `login` has 3.1% of the rows.")],
         repeated=[(ROW, 9)],

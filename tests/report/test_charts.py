@@ -29,7 +29,7 @@ from tuneworthy.report.chart import BarChart, LineChart, alt_of
 from tuneworthy.report.costs import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.run_report import document
-from tuneworthy.report.svg import apart, draw, fit, text_width
+from tuneworthy.report.svg import NARROW, apart, draw, fit, text_width
 from tuneworthy.verdict.base import Option
 
 SHIP = record_of(EVIDENCE["ship"])
@@ -164,6 +164,18 @@ def test_labels_are_moved_apart_as_little_as_needed_and_stay_inside() -> None:
     assert all(b - a >= 18 for a, b in zip(sorted(placed), sorted(placed)[1:], strict=False))
     assert min(placed) >= 0 and max(placed) <= 200 and placed[0] == 50.0
     assert apart([190.0, 195.0, 199.0], 18, 0, 200) == [164.0, 182.0, 200.0]
+
+
+def test_on_a_phone_the_lines_are_named_whole_below_the_drawing_the_highest_first() -> None:
+    long = costing(replace(PRICED, option="cascade/linear+a-strong-model"), 2.0)
+    chart = charts.cost_chart(costs_of(TODAY, long, Economics()), Economics())  # type: ignore[arg-type]
+    assert [line.label for line in chart.lines] == ["now", long.option, "fine-tuned model"]
+    assert texts(draw(chart, NARROW))[-3:] == [long.option, "now", "fine-tuned model"]
+
+
+def test_the_first_number_of_a_scale_is_written_where_the_scale_begins_at_the_edge() -> None:
+    chart = charts.rungs_chart(record_of(EVIDENCE["do_not_fine_tune"]))
+    assert chart is not None and chart.domain[0] == 0.4 and {"40%", "100%"} <= set(texts(draw(chart, NARROW)))
 
 
 def test_a_name_is_cut_to_its_column() -> None:

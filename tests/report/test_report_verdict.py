@@ -289,3 +289,22 @@ def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.99"))
     assert invoke(["report", *where]) == 0
     assert '<h1 class="stale">The last verdict is out of date</h1>' in (root / "report.html").read_text()
+
+
+def test_a_cascade_says_what_share_the_large_model_answers(tmp_path: Path) -> None:
+    made = report_project("do_not_fine_tune", tmp_path)
+    page = document(made.record, made.project, verdict=made.verdict)
+    assert page.cards[1].name == "cascade/linear+strong"
+    assert "the large model answers 29.5% of the cases" in page.cards[1].details
+    assert not any("large model" in detail for card in (page.cards[0], page.cards[2]) for detail in card.details)
+
+
+def test_traffic_is_rounded_and_what_would_change_the_answer_is_introduced(tmp_path: Path) -> None:
+    made = report_project("do_not_fine_tune", tmp_path)
+    page = document(made.record, made.project, verdict=made.verdict)
+    reasons = next(section.blocks for section in page.sections if section.name == "reasons")
+    at = reasons.index("Each of these would change the answer:")
+    assert list(reasons[at + 1 :])[: len(made.verdict.verdict.would_change)] == made.verdict.verdict.would_change
+    sentences = " ".join(block for section in page.sections for block in section.blocks if isinstance(block, str))
+    traffic = re.findall(r"([\d,]+) requests per month", sentences)
+    assert traffic == ["150,000", "8,900,000", "2,900,000"]

@@ -8,6 +8,7 @@ from tuneworthy.report import messages
 from tuneworthy.report.chart import Bar, BarChart
 from tuneworthy.report.charts import FIRST
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
+from tuneworthy.report.first_screen import plain
 from tuneworthy.report.numbers import NONE, count, percent
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
@@ -23,7 +24,7 @@ def document(card: DatasetCard, review: str = "") -> Document:
         review: What people who reviewed it found, in a sentence; "" if nobody did.
     """
     warnings = [messages.say("card_unsafe", gate=clean(gate)) for gate in card.unsafe]
-    warnings += [clean(note, 0) for note in card.notes]
+    warnings += [plain(note) for note in card.notes]
     failed = sum(status != "passed" for _, status, _ in card.gates)
     return Document(
         title=clean(card.task),
@@ -168,7 +169,7 @@ def _whole_set(card: DatasetCard) -> list[Table]:
             Table(
                 "Checks of the whole dataset",
                 columns,
-                [[clean(check), clean(finding)] for check, finding in card.set_findings],
+                [[clean(check), plain(finding)] for check, finding in card.set_findings],
             )
         )
     if card.repeated:
@@ -177,7 +178,7 @@ def _whole_set(card: DatasetCard) -> list[Table]:
         rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
         found.append(Table("Rows with the most duplicates", columns, rows, messages.say("card_repeated")))
     columns = [Column("gate", "gate", "name"), Column("status", "status", "status"), Column("detail", "detail", "text")]
-    found.append(Table("Gates", columns, [[clean(cell) for cell in gate] for gate in card.gates]))
+    found.append(Table("Gates", columns, [[plain(cell) for cell in gate] for gate in card.gates]))
     return found
 
 

@@ -167,7 +167,7 @@ def causes_chart(errors: Sequence[ErrorShare]) -> BarChart | None:
     )
 
 
-def fields_chart(record: RunRecord, best: RungRecord | None) -> BarChart | None:
+def fields_chart(best: RungRecord | None) -> BarChart | None:
     """Return the F1 of each expected field for the best variant, the lowest first; None where there are no fields."""
     fields = {} if best is None else best.fields
     scores = sorted((row.f1 or 0.0, name) for name, row in fields.items() if row.recall is not None)[:MOST_FIELDS]
@@ -182,7 +182,6 @@ def fields_chart(record: RunRecord, best: RungRecord | None) -> BarChart | None:
         ],
         domain=(0.0, 1.0),
         unit="percent",
-        note=messages.say("read_fields", n=record.n_test),
     )
 
 

@@ -173,6 +173,8 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
     if option is None:
         return Card(label=label, value=messages.say("unknown"), name=messages.say("not_measured"), details=[])
     bounds = [messages.say("interval", bounds=numbers.percent_range(option.ci95))] if option.ci95 else []
+    if option.share_sent is not None:
+        bounds.append(messages.say("card_sent", share=numbers.percent(option.share_sent)))
     mark = option.target or ""
     words = messages.say("target_is", status=mark) if mark else ""
     if option.violates:

@@ -122,7 +122,7 @@ def _labels(record: RunRecord, rung: RungRecord | None) -> PagePart:
     return _section(
         "labels",
         messages.say("section_fields" if record.kind == "json" else "section_labels"),
-        charts.fields_chart(record, rung),
+        charts.fields_chart(rung),
         tables.confusion_table(rung),
         tables.recall_table(record),
         tables.fields_table(record),
@@ -141,7 +141,8 @@ def _pilot(record: RunRecord, best: Option | None, verdict: Verdict | None) -> P
 def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
     target = findings.target_of(record)
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
-    shown = [*first, *reasons[1:], target.sentence if target else "", *(verdict.would_change if verdict else ())]
+    shown = [*first, *reasons[1:], target.sentence if target else ""]
+    shown += [messages.say("would_change"), *verdict.would_change] if verdict and verdict.would_change else []
     shown += [domain_sentence(verdict)] if verdict else []
     needs = tables.options_table(options, serving_sentence(verdict)) if verdict else None
     gates = tables.gates_table(verdict.gates) if verdict else None

@@ -197,7 +197,7 @@ def _wrapped(cells: Sequence[str], width: float) -> list[str]:
 
 def _scale(drawing: Drawing, chart: BarChart, at: Scale, ends: tuple[float, float], rows: tuple[float, float]) -> None:
     (left, right), (top, bottom), unit = ends, rows, chart.unit or "count"
-    edge = 0.0
+    edge = -1.0
     for tick in _round_ticks(*chart.domain, max(2, int((right - left) / 70))):
         text, x = shown(tick, unit).replace(".0%", "%"), at(tick)
         half = text_width(text) / 2
@@ -243,16 +243,16 @@ def _marks(drawing: Drawing, marks: Sequence[tuple[float, float, str]], bottom: 
 def _lines(chart: LineChart, width: int) -> Drawing:
     narrow = width <= PHONE
     names = [*(line.label for line in chart.lines), *(words for _, words in chart.levels)]
-    room = min((0.36 if narrow else NAMES) * width, max(text_width(clean(name, 0)) for name in names) + 6)
+    room = 0.0 if narrow else min(NAMES * width, max(text_width(clean(name, 0)) for name in names) + 6)
     values = list(_values(chart))
     low, high = _ends(values, chart)
     ticks = _decades(low, high) if chart.y_unit == "usd" else list(_round_ticks(low, high, 5))
     money = chart.y_unit == "usd"
     words = [f"${_short(tick)}" if money else shown(tick, chart.y_unit).replace(".0%", "%") for tick in ticks]
-    left, right = max(map(text_width, words), default=20.0) + 8, width - room - 10
+    left, right = max(map(text_width, words), default=20.0) + 8, width - room - (24 if narrow else 10)
     top = LINE * (len(chart.marks) + 1) + 12
     bottom = top + (230 if narrow else 280)
-    drawing = Drawing(width, bottom + 2 * LINE + 8)
+    drawing = Drawing(width, bottom + 2 * LINE + 8 + (LINE * len(names) + 4 if narrow else 0))
     first, last = log10(chart.ticks[0]), log10(chart.ticks[-1])
 
     def x_at(value: float) -> float:
@@ -286,9 +286,23 @@ def _lines(chart: LineChart, width: int) -> Drawing:
     for value, label in chart.levels:
         drawing.rule((left, y_at(value)), (right, y_at(value)), "mark")
         ends.append((y_at(value), label, "mark"))
+    if narrow:
+        _legend(drawing, sorted(ends), bottom + 3 * LINE)
+        return drawing
     for (_, label, kind), y in zip(ends, apart([end[0] for end in ends], LINE, top, bottom), strict=True):
         drawing.text(right + 8, y + 4.5, fit(label, room - 2), kind)
     return drawing
+
+
+def _legend(drawing: Drawing, ends: Sequence[tuple[float, str, str]], top: float) -> None:
+    """Name the lines below the drawing, the highest first."""
+    for place, (_, label, kind) in enumerate(ends):
+        y = top + LINE * place
+        if kind == "mark":
+            drawing.rule((4, y), (34, y), kind)
+        else:
+            drawing.path([(4, y), (34, y)], f"line {kind}")
+        drawing.text(42, y + 4.5, fit(label, drawing.size[0] - 44), kind)
 
 
 def _x_axis(drawing: Drawing, chart: LineChart, x_at: Scale, bottom: float, ends: tuple[float, float]) -> None:

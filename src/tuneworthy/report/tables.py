@@ -425,7 +425,7 @@ def options_table(options: Sequence[Option], serving: str = "") -> Table:
         Column("once", "$ once"),
         Column("p50", "p50 ms"),
         Column("p95", "p95 ms"),
-        Column("sent", "sent on"),
+        Column("sent", "to large model"),
         Column("needs", "needs, limits", "text"),
     ]
     note = join_sentences(*(clean(line, 0).replace("`", "") for line in legend(options)), serving)
@@ -539,5 +539,8 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     rows: list[tuple[str, Any]] = []
     for name, value in document.items():
         key = f"{prefix}{name}"
-        rows += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, value)]
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        rows += (
+            _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, shown)] if shown not in {None, ""} else []
+        )
     return rows

@@ -17,6 +17,7 @@ say = Catalogue(
         "run": "Run `tuneworthy run`.",
         "run_rung": "Run `tuneworthy run --rung {rung}`.",
         "build": "Run `tuneworthy data build`.",
+        "build_first": "`tuneworthy data build` makes the dataset that a pilot and the training need.",
         "pilot": "Run `tuneworthy train --pilot`.",
         "run_command": "Run `tuneworthy {command}`.",
         # Gates before a decision
@@ -222,7 +223,7 @@ say = Catalogue(
             "`tuneworthy parity` and `tuneworthy run --rung fine_tune`."
         ),
         "train": "Run `tuneworthy train`: every gate (required check) before training passes.",
-        "serve": "Run `tuneworthy serve`.",
+        "serve": "Start the server of the fine-tuned model: run `tuneworthy serve`.",
         "or_waive": "Or list `{gate}` in [[waivers]] with a reason.",
         # What would change it
         "on_date": "On {date}: {what}.",

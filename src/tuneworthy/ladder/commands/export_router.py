@@ -58,7 +58,8 @@ def answer(text: str, ask: Callable[[str], str], *, filled: bool = False) -> str
 '''
 # LiteLLM routes by model, cost or load, not by how sure a model is: a custom provider asks the router.
 LITELLM: Final = {
-    "litellm_config.yaml": """# Start it in this folder: litellm --config litellm_config.yaml
+    "litellm_config.yaml": """# Set LITELLM_MASTER_KEY, the key that clients send, and start it in this folder:
+# litellm --config litellm_config.yaml
 model_list:
   - model_name: cascade
     litellm_params:
@@ -72,10 +73,12 @@ litellm_settings:
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import litellm
+from litellm.types.utils import GenericStreamingChunk
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -83,18 +86,42 @@ import router
 from large import client
 
 
+def reply(messages: list[dict[str, Any]]) -> str:
+    """Return the answer of the classifier to the last message where it is sure, else that of the large model."""
+    content = messages[-1]["content"]
+    if not isinstance(content, str):  # a list of parts
+        content = "".join(part.get("text", "") for part in content)
+    return router.answer(content, client.ask)
+
+
+def chunk(text: str) -> GenericStreamingChunk:
+    """Return an answer as the only chunk of a stream."""
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    return {
+        "text": text, "tool_use": None, "is_finished": True, "finish_reason": "stop", "index": 0, "usage": usage
+    }
+
+
 class Cascade(litellm.CustomLLM):
-    """Answers the last message; it does not stream."""
+    """Answers the last message."""
 
     def completion(self, *args: Any, **kwargs: Any) -> litellm.ModelResponse:
-        """Return the answer of the classifier where it is sure, else that of the large model."""
+        """Return the answer."""
         response = kwargs["model_response"]
-        response.choices[0].message.content = router.answer(kwargs["messages"][-1]["content"], client.ask)
+        response.choices[0].message.content = reply(kwargs["messages"])
         return response
 
     async def acompletion(self, *args: Any, **kwargs: Any) -> litellm.ModelResponse:
         """Return the same without blocking other requests."""
         return await asyncio.to_thread(self.completion, *args, **kwargs)
+
+    def streaming(self, *args: Any, **kwargs: Any) -> Iterator[GenericStreamingChunk]:
+        """Yield the answer."""
+        yield chunk(reply(kwargs["messages"]))
+
+    async def astreaming(self, *args: Any, **kwargs: Any) -> AsyncIterator[GenericStreamingChunk]:
+        """Yield the same without blocking other requests."""
+        yield chunk(await asyncio.to_thread(reply, kwargs["messages"]))
 
 
 cascade = Cascade()

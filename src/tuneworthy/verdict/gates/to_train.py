@@ -9,7 +9,7 @@ from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, says
 
 STAGE: Final = "to_train"
-NOT_FROZEN: Final = says("unknown", messages.say("not_frozen"), messages.say("build"))
+NOT_FROZEN: Final = says("unknown", messages.say("not_frozen"), messages.say("build_first"))
 
 
 @GATES.rule("dataset_frozen", group=STAGE)
