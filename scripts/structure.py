@@ -136,7 +136,8 @@ LIMITS: Final[Mapping[str, int]] = {
     + 100
     + 166
     + 20
-    + 112,
+    + 112
+    + 17,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,
