@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.report.report_records import plain
-from tests.verdict.planted import project, rung, with_rungs, worth_it
+from tests.verdict.planted import failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.ladder.record import LabelBalance
@@ -18,7 +18,7 @@ from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import legend
-from tuneworthy.verdict.next_action import SURE
+from tuneworthy.verdict.next_action import MOST, SURE
 from tuneworthy.verdict.options import FEWEST_TIMED
 
 
@@ -100,4 +100,8 @@ def test_steps_that_are_named_together_begin_with_the_cheapest() -> None:
 
 def test_no_chance_is_called_certain() -> None:
     steps = [decide(some).next_action for some in (with_rungs(without="prompt"), with_rungs(without="few_shot"))]
-    assert all(0 < (step.chance_to_settle or 0.0) <= SURE < 1 for step in steps)
+    assert all(0 < (step.chance_to_settle or 0.0) <= MOST["run"] < SURE < 1 for step in steps)
+    documents = decide(
+        with_rungs(kind="free_text", answers_open=True, errors=(failures("unexplained", 60),))
+    ).next_action
+    assert "[documents]" in documents.why and documents.chance_to_settle == MOST["documents"]
