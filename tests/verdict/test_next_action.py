@@ -86,6 +86,14 @@ def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> No
     assert next(one for one in waived.options if one.kind == "classical").target == "met"
 
 
+def test_a_style_grader_proves_no_answer_without_a_language_model() -> None:
+    tagger = rung("classical", "classical/answer_tagger", 0.95, status="reference")
+    verdict = decide(with_rungs(tagger, kind="json", style_grader=True))
+    assert verdict.outcome == "undecided" and "does not check whether an answer fits" in verdict.reasons[0]
+    assert next(one for one in verdict.options if one.kind == "classical").target == "unresolved"
+    assert decide(with_rungs(tagger, kind="json")).outcome == "do_not_fine_tune"
+
+
 def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> None:
     own: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING} | {"serve_capacity_per_month": 1e6}
     usd = 5.0
@@ -136,7 +144,7 @@ def test_no_step_is_sure_to_settle_the_cost_while_a_range_stays_open() -> None:
     own: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING} | {"serve_capacity_per_month": 1e6}
     for known in ({}, own):
         step = decide(large_today(target=0.85, economics=Economics(**known))).next_action
-        assert "requests_per_month" in step.why and step.chance_to_settle == module.MOSTLY
+        assert "requests_per_month" in step.why and step.chance_to_settle == module.MOST["money"]
     sure = {"ranges": {"success": (1.0, 1.0)}}
     assert (
         decide(large_today(target=0.85, economics=Economics(**own, **sure))).next_action.chance_to_settle == module.SURE

@@ -343,12 +343,14 @@ class Evidence:
     def accepts_copies(self) -> bool:
         """Whether copied answers come within the margin of the target, so that the grader checks form or tone only.
 
-        In a task of free text an answer copied from another question is wrong.
+        In a task of free text an answer copied from another question is wrong; and a style grader does not see whether
+        any answer without a language model fits its question.
         """
         rung = self.rungs.get("classical")
         if rung is None or rung.score is None or self.target is None:
             return False
-        return self.kind == "free_text" and rung.name == COPIES and rung.score > self.target - self.margin
+        unfit = self.style_grader or (self.kind == "free_text" and rung.name == COPIES)
+        return unfit and rung.score > self.target - self.margin
 
     def target_of(self, rung: RungEvidence | None) -> Target | None:
         """Say whether a measured variant meets the target; None without a target.
@@ -358,7 +360,7 @@ class Evidence:
         """
         if self.target is None:
             return None
-        if rung is not None and rung.name == COPIES and self.accepts_copies and "classical" not in self.waivers:
+        if rung is not None and rung.rung == "classical" and self.accepts_copies and "classical" not in self.waivers:
             return "unresolved"
         if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None or self.few_groups:
             return "unresolved"

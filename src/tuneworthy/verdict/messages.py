@@ -38,6 +38,10 @@ say = Catalogue(
             "Copying the answer of the most similar example scores {score:.1%}. The grader therefore does not check "
             "whether an answer fits its question."
         ),
+        "form_score": (
+            "{name} scores {score:.1%} without a language model. The grader judges style and does not check whether an "
+            "answer fits its question."
+        ),
         "fix_grader": (
             "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
             "`classical` in [[waivers]] with a reason."

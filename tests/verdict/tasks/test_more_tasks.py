@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.verdict.tasks.scripted_task import HandMade, Scripted, Told, ask, share
 from tests.verdict.tasks.test_added_cases import reworded
-from tests.verdict.tasks.test_tasks import BUSY, COSTLY, LABELS, colour, made, noisy, other, right_on, serial, strong
+from tests.verdict.tasks.test_tasks import BUSY, COSTLY, LABELS, colour, made, noisy, other, right_on, strong
 
 from tuneworthy.cli import invoke
 
@@ -55,28 +55,6 @@ def test_speed_is_a_reason_to_adopt_only_where_it_is_limited(limited: bool, tmp_
     row = rung_of(told, "model")
     assert (row["status"] == "adopted") is limited, row["reason"]
     assert not limited or "lower latency (at least" in row["reason"]
-
-
-def test_facts_that_documents_hold_need_no_training(tmp_path: Path, capsys: Capture) -> None:
-    n = 200
-
-    def fact(i: int) -> str:
-        return f"DOCUMENT about q{i}q: the serial number is {serial(i)}."
-
-    model = Scripted(answers=right_on(0.1, "", serial, lambda i: "000000"), documents=right_on(0.97, "d", serial))
-    task = made(
-        tmp_path,
-        {"today": model, "second": model},
-        truth=serial,
-        n=n,
-        n_examples=0,
-        sections='[documents]\npath = "documents/"\n',
-        documents={f"{i}.md": fact(i) for i in range(n)},
-        case=lambda i: {"documents": [f"{i}.md"]},
-    )
-    told = ask(task, capsys)
-    assert (told.outcome, told.status) == ("do_not_fine_tune", 3)
-    assert told.verdict["recommendation"].startswith("retrieval/")
 
 
 def test_costs_without_token_counts_are_said_to_be_upper_limits(tmp_path: Path, capsys: Capture) -> None:

@@ -9,7 +9,7 @@ from tuneworthy.stats.sizing import shows
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsStatus
 from tuneworthy.verdict.economics import money_sentence
-from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
+from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES = 50
@@ -82,9 +82,9 @@ def classical(evidence: Evidence) -> Finding:
     if subject is None or subject.score is None:
         return says("unknown", messages.say("classical_missing"), messages.say("run"))
     if evidence.accepts_copies:
-        return says(
-            "fail", messages.say("copies_score", score=subject.score), messages.say("fix_grader"), score=subject.score
-        )
+        copied = "copies_score" if subject.name == COPIES else "form_score"
+        message = messages.say(copied, name=subject.name, score=subject.score)
+        return says("fail", message, messages.say("fix_grader"), score=subject.score)
     return says("pass", messages.say("classical_score", score=subject.score), score=subject.score)
 
 
