@@ -172,6 +172,25 @@ def test_labels_that_were_given_before_are_the_labels_of_the_task(
     assert labels == ["refund"] * 3 + ["delivery"] * 3
 
 
+def test_the_plus_of_a_new_label_is_no_part_of_it_from_the_first_case_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": f"c{n}", "input": f"question {n}"} for n in range(7)]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    say(monkeypatch, "+room", "+laptop", "room", "room", "laptop", "+leave", "leave")
+    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
+    labels = [label.label for label in read_labels(tmp_path / "cases.labels.jsonl")]
+    assert labels == ["room", "laptop", "room", "room", "laptop", "leave", "leave"]
+
+
+def test_the_plus_of_a_number_is_part_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"id": f"c{n}", "input": f"question {n}"} for n in range(2)]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    say(monkeypatch, "+49 30 1234", "+5")
+    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
+    assert [label.label for label in read_labels(tmp_path / "cases.labels.jsonl")] == ["+49 30 1234", "+5"]
+
+
 def test_choices_are_taken_by_name_case_and_number() -> None:
     both = ["yes", "No"]
     assert [choose(line, both, numbered=both, closed=True) for line in ("yes", "no", "2")] == ["yes", "No", "No"]

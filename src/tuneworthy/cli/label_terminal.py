@@ -188,7 +188,10 @@ def _parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Callable[[s
     def parse(line: str) -> str:
         known = menu()
         numbered = labels if len(labels) <= MOST_LISTED else ()
-        return choose(line, known, numbered=numbered, closed=bool(closed)) if known else line
+        if known:
+            return choose(line, known, numbered=numbered, closed=bool(closed))
+        # The plus of a new label while too few are known to list them; that of a number is part of the answer.
+        return line[1:] if line[:1] == "+" and line[1:2].isalpha() else line
 
     return parse
 
