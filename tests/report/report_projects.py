@@ -65,7 +65,11 @@ def priced(evidence: Evidence, traffic: float = TRAFFIC) -> Evidence:
     for pair in evidence.differences:
         if pair.a == "baseline":
             rungs[pair.b] = replace(rungs[pair.b], delta_today=pair.delta, delta_today_ci=pair.ci95)
-    bills = {name: replace(bill, usd_per_1k=PRICES.get(name, 0.0)) for name, bill in evidence.bills.items()}
+    # The tokens are those of the record.
+    bills = {
+        name: replace(bill, usd_per_1k=PRICES.get(name, 0.0), input_tokens=210.0, output_tokens=4.0)
+        for name, bill in evidence.bills.items()
+    }
     if "fine_tune" in bills:
         bills["fine_tune"] = replace(bills["fine_tune"], own_server=True, tuned=True)
     return replace(

@@ -152,7 +152,7 @@ def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -
     assert text == (
         "tickets: Ship the fine-tuned model. Today (baseline/small): 55.0% [48.1%, 61.7%] (n = 200 test), $700 a "
         "month. Without training (model/strong): 70.0% [63.3%, 75.9%], $4,200 a month. With training: 85.0% "
-        "[79.4%, 89.3%], $1,130 a month. Target: 90.0%. Valid until 2027-02-22. Next: tuneworthy serve"
+        "[79.4%, 89.3%], $903 a month. Target: 90.0%. Valid until 2027-02-22. Next: tuneworthy serve"
     )
 
 
@@ -213,7 +213,7 @@ def test_a_forecast_is_shown_as_its_lower_bound() -> None:
     page = report(EVIDENCE["fine_tune"], record=record_of(EVIDENCE["fine_tune"]))
     assert page.cards[2].value == "at least 76.0%" and page.cards[2].details == [
         "lower bound of the pilot's forecast for 1,500 examples",
-        "about $1,130 a month, $5,785 once",
+        "about $903 a month, $5,785 once",
     ]
     assert report(worth_it()).cards[2].details[0] == "no pilot yet, so there is no forecast"
 
@@ -307,4 +307,4 @@ def test_traffic_is_rounded_and_what_would_change_the_answer_is_introduced(tmp_p
     assert list(reasons[at + 1 :])[: len(made.verdict.verdict.would_change)] == made.verdict.verdict.would_change
     sentences = " ".join(block for section in page.sections for block in section.blocks if isinstance(block, str))
     traffic = re.findall(r"([\d,]+) requests per month", sentences)
-    assert traffic == ["150,000", "8,900,000", "2,900,000"]
+    assert traffic == ["150,000", "2,800,000", "2,400,000"]
