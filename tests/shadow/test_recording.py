@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.cases.exports import EXPORTS, Export
 from tests.shadow.traffic import TENANTS, write_log, write_traffic_project
 from tuneworthy.config import Project, load
 from tuneworthy.config.shadow import Shadow
@@ -118,3 +119,17 @@ def test_of_a_long_session_only_so_many_turns_are_asked(tmp_path: Path) -> None:
     (session,) = read(tmp_path, [{"messages": turns}], turns=3).sessions
     texts = [turn.answer.text for turn in session.turns]
     assert len(texts) == 3 and texts == sorted(texts)
+
+
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+def test_each_tools_file_is_traffic_without_a_flag(tmp_path: Path, export: Export) -> None:
+    write_traffic_project(tmp_path / "p", "equal")
+    beside = b"".join(orjson.dumps(row) + b"\n" for row in export.beside)
+    files = {f"a{export.suffix}": export.content(), "b.jsonl": beside}
+    paths = [tmp_path / name for name, content in files.items() if content]
+    for path in paths:
+        path.write_bytes(files[path.name])
+    turns = [turn for one in read_recording(load(tmp_path / "p"), paths).sessions for turn in one.turns]
+    answers = {turn.answer.text or str(turn.answer.tool_calls[0]["function"]["name"]) for turn in turns}
+    assert len(set(export.answers) - answers) <= 1  # a user's correction is not what production said
+    assert turns and all(turn.case.text for turn in turns)

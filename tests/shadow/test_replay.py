@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -19,10 +21,13 @@ from tuneworthy.cases.labelling import LabelSession
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.evaluate.models import Models
+from tuneworthy.ladder.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
+from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.shadow.replay import QUEUE, ShadowRecord, label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.types import content_hash
 
 CALLS = """
 
@@ -120,6 +125,21 @@ def test_a_spent_budget_stops_it_and_what_was_answered_is_judged_and_stored(tmp_
     assert whole.n_sessions == 400 and not whole.partial and status in {0, 4}
 
 
+def test_no_more_turns_are_asked_in_a_minute_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 20)
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("tuneworthy.shadow.replay.asyncio", SimpleNamespace(sleep=wait))
+    _, record = replayed(root, log, "--per-minute", "10")
+    assert record.n_pairs / 10 - 1 <= len(waits) <= record.n_pairs / 7 and all(50 < one <= 60 for one in waits)
+    waits.clear()
+    replayed(root, log, "--per-minute", "10")
+    assert not waits, "what is stored is not asked"
+
+
 def label(root: Path, path: Path, truth: dict[str, str]) -> int:
     session = LabelSession(label_queue(Folder(root)), path, "ada", seed=7)
     while (case := session.next()) is not None:
@@ -206,3 +226,56 @@ def test_the_answers_are_in_the_store_of_all_answers(tmp_path: Path) -> None:
     n = store._db.execute("SELECT count(*) FROM responses").fetchone()[0]
     store.close()
     assert n == record.n_pairs
+
+
+JUDGE = """
+
+import json
+
+
+def seen(request):
+    return json.loads(request.messages[-1]["content"].split("\\n")[1])
+
+
+def vain(request):
+    answer = seen(request)["answer"]
+    return "good" if answer.endswith("!") or answer == truth(seen(request)["question"]) else "bad"
+
+
+def flatterer(request):
+    return candidate(request, 0.25, 0.0) + "!"
+"""
+
+
+def test_a_judge_that_likes_the_candidate_cannot_pass_it_against_people(tmp_path: Path) -> None:
+    """The judge calls every answer of the candidate good; people see that a quarter of them are lost."""
+    root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
+    with (root / "world.py").open("a") as file:
+        file.write(JUDGE)
+    text = (root / "tuneworthy.toml").read_text().replace('"world.py:equal"', '"world.py:flatterer"')
+    grader = 'type = "judge"\nmodel = "judge"\nrubric = "It names the colour."\nneeds_expected = false\n'
+    judge = '[models.judge]\nprovider = "scripted"\nfunction = "world.py:vain"\n'
+    (root / "tuneworthy.toml").write_text(text.replace('type = "exact"\n', grader) + judge)
+    log = write_log(tmp_path / "log.jsonl", 500, truth=False)
+    status, record = replayed(root, log)
+    assert status == 4 and record.verdict.results[0].n == 0
+    queue = label_queue(Folder(root))
+    assert all("question: " in case.text and "answer: " in case.text for case in queue)
+    rows = map(orjson.loads, write_log(tmp_path / "t.jsonl", 500).read_bytes().splitlines())
+    truth = {row["messages"][-2]["content"]: row["truth"] for row in rows}
+    session = LabelSession(queue, verdicts_path(load(root)), "ada", seed=7)
+    while (case := session.next()) is not None:
+        question, answer = case.text.removeprefix("question: ").split("\nanswer: ")
+        session.submit(case.id, answer.rstrip("!") == truth[question.rsplit("\n", 1)[-1]])
+    status, alone = replayed(root, log)
+    assert status == 3 and "Quality is worse" in alone.verdict.detail
+    judge_now = asyncio.run(identity(root))
+    Folder(root).write("judge", {"status": "pass", "judge": judge_now})
+    status, corrected = replayed(root, log)
+    assert status == 3 and "Quality is worse" in corrected.verdict.detail
+    assert corrected.verdict.results[0].n > alone.verdict.results[0].n, "the judge scores every session"
+
+
+async def identity(root: Path) -> str:
+    async with open_session(load(root)) as session:
+        return content_hash(dict(session.primary.identity))

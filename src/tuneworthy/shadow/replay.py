@@ -112,7 +112,10 @@ async def replay(
     judge, rules = PairJudge(session, truth), rules_of(session, recording)
     pairs: list[AnswerPair] = []
     fault: TuneworthyError | None = None
+    started, sent = 0.0, session.runner.sent
     for batch in _batches(recording, min(TURNS, per_minute or TURNS)):
+        if per_minute and session.runner.sent > sent:
+            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
         started, sent = time.monotonic(), session.runner.sent
         cases = [turn.case for _, turn in batch]
         try:
@@ -124,8 +127,6 @@ async def replay(
             break
         if judged(pairs, rules).status == "fail":
             break
-        if per_minute and session.runner.sent > sent:
-            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))
