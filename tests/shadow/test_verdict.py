@@ -198,3 +198,18 @@ def test_turns_of_one_session_are_one_bet() -> None:
     single = result(judged(one, KNOWN), "quality")
     repeated = result(judged(four, replace(KNOWN, turns=4)), "quality")
     assert repeated.n == single.n == 500 and (repeated.low, repeated.high) == (single.low, single.high)
+
+
+def test_turns_count_alike_and_not_sessions() -> None:
+    long: list[AnswerPair] = [copy for each in pairs(100, 1.0, 0.0) for copy in [each] * 4]
+    found = result(judged([*long, *pairs(100, 0.0, 0.0, start=500)], replace(KNOWN, turns=4)), "quality")
+    assert found.n == 200 and found.estimate == pytest.approx(-400 / 500)
+
+
+def test_how_far_the_judge_is_trusted_does_not_depend_on_the_session_that_it_is_trusted_in() -> None:
+    rng = np.random.default_rng(6)
+    people, known = rng.choice([-1.0, 0.0, 1.0], size=50), np.ones(50, dtype=bool)
+    judge, other = people.copy(), people.copy()
+    other[-1] = people[-1] - 1.0 if people[-1] > -1 else 0.0
+    one, two = (corrected(judge, h, known, np.ones(50), 0.2).values for h in (people, other))
+    assert (one[:-1] == two[:-1]).all() and one[-1] - two[-1] == pytest.approx((people[-1] - other[-1]) / 0.2)
