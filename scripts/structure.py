@@ -137,7 +137,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 100
     + 166
     + 20
-    + 762,
+    + 766,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

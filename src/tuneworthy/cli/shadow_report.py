@@ -57,7 +57,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
 def show(record: ShadowRecord, project: Project) -> None:
     """Print the first screen of a replay with its metrics in words, and where the pairs can be read."""
     page = document(record, project.task.name, ())
-    for line in first_screen_lines(replace(page, chart=None, warnings=[*filter(None, [record.partial])])):
+    for line in first_screen_lines(replace(page, chart=None)):
         click.echo(line)
     for result in record.verdict.results:
         if result.n and not result.stratum:

@@ -15,6 +15,8 @@ from tuneworthy.shadow.verdict import MetricResult
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 ANSWERS = {"pass": "shadow_pass", "fail": "shadow_fail", "unknown": "shadow_open"}
+# Where the sequence is wider, it is not drawn: the first sessions show nothing.
+WIDEST = 0.6
 # Longest text of an answer in the table of pairs, characters.
 MOST_CHARS = 160
 
@@ -30,12 +32,15 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
     verdict = record.verdict
     overall = [result for result in verdict.results if not result.stratum]
     quality = overall[0]
-    parts = [PagePart(name="metrics", title=messages.say("shadow_metrics"), blocks=[_metrics(overall)])]
+    notes = [clean(note, 0) for note in record.notes]
+    parts = [PagePart(name="metrics", title=messages.say("shadow_metrics"), blocks=[*notes, _metrics(overall)])]
     if strata := [result for result in verdict.results if result.stratum and result.n]:
+        strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
         parts.append(PagePart(name="strata", title=messages.say("shadow_strata"), blocks=[_metrics(strata)]))
     if worse:
         parts.append(PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse)]))
-    chart = next((result for result in overall if result.n > 1), None)
+    drawn = sorted(overall, key=lambda result: result.stopped_at is None)
+    chart = next((result for result in drawn if result.n > 1), None)
     return Document(
         title=clean(task),
         kind=messages.say("kind_shadow"),
@@ -70,7 +75,7 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
         next_step=NextStep(command="tuneworthy decide", why="")
         if not verdict.fix
         else NextStep(command="", why=verdict.fix),
-        warnings=[clean(note, 0) for note in (*record.notes, *filter(None, [record.partial]))],
+        warnings=[record.partial] if record.partial else [],
         sections=[
             *parts,
             PagePart(name="limits", title=messages.say("shadow_unknown"), blocks=[messages.say("shadow_limits")]),
@@ -81,7 +86,8 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
 
 def _sequence(result: MetricResult) -> LineChart:
     """Return the confidence sequence of a metric over the sessions."""
-    points = [point for point in result.points if point[0] > 1] or result.points
+    narrow = [point for point in result.points if point[3] - point[2] <= WIDEST]
+    points = narrow if len(narrow) > 1 else result.points[-2:]
     levels = [(0.0, messages.say("shadow_same"))]
     if result.margin:
         levels.append((-result.margin, messages.say("shadow_margin", margin=numbers.points(-result.margin))))
