@@ -89,6 +89,7 @@ def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: 
     assert decided(world, capsys)[1]["outcome"] == "ship"
     text = (world / "tuneworthy.toml").read_text()
     (world / "tuneworthy.toml").write_text(text.replace("[task]\n", "[task]\nmargin = 0.04\n"))
+    assert invoke(["run", "--project", str(world)]) == 0
     assert decided(world, capsys)[2]["status"] == "unknown", "a replay at another margin shows nothing"
 
 
