@@ -279,3 +279,15 @@ def test_a_judge_that_likes_the_candidate_cannot_pass_it_against_people(tmp_path
 async def identity(root: Path) -> str:
     async with open_session(load(root)) as session:
         return content_hash(dict(session.primary.identity))
+
+
+def test_a_record_that_was_damaged_is_named_and_moved_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 30)
+    replayed(root, log)
+    Folder(root).write("shadow", {"verdict": 1})
+    assert invoke(["shadow", "report", "--project", str(root)]) == 2
+    assert "shadow.json" in capsys.readouterr().err
+    invoke(["doctor", "--repair", "--project", str(root)])
+    assert "shadow replay" in capsys.readouterr().out
+    assert invoke(["shadow", "report", "--project", str(root)]) == 4
+    assert replayed(root, log)[1].n_sessions == 30
