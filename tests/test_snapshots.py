@@ -170,6 +170,9 @@ COMMANDS: dict[str, list[str]] = {
     "decode explain": ["decode explain --probs numbers.json --temperature 0.7 --top-p 0.9"],
     "decode sweep": ["decode sweep --calls 200"],
     "decode uncertainty": ["decode uncertainty"],
+    "shadow replay": ["shadow replay examples.jsonl --candidate best"],
+    "shadow label": ["shadow label --labeller ada"],
+    "shadow report": ["shadow report", "shadow report --out shadow.md"],
     "cases add": ["cases add tickets.csv --input text --expected label"],
     "demo": [],
 }

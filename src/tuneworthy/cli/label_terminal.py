@@ -72,7 +72,7 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
         raise UserError(messages.say("all_labelled", n=len(cases), path=files.cases), hint=messages.say("label_again"))
     seed = files.project.split.seed if files.project else 7
     session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
-    return run_terminal(session, ask_line, note, parse=_parser(files, files.labels, cases))
+    return run_terminal(session, ask_line, note, parse=answer_parser(files, files.labels, cases))
 
 
 def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
@@ -91,7 +91,7 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
         raise UserError(messages.say("no_suspects"), hint=messages.say("probe_first"))
     files = LabelFiles(project.path(project.cases.path), path, project)
     session = LabelSession(pool, path, labeller, seed=DRAW_SEED, share=1.0)
-    return path, run_terminal(session, ask_line, note, parse=_parser(files, path, data.cases))
+    return path, run_terminal(session, ask_line, note, parse=answer_parser(files, path, data.cases))
 
 
 def examples_to_correct(project: Project, labels: Sequence[Label]) -> list[tuple[str, str]]:
@@ -158,7 +158,7 @@ def parse_verdict(line: str) -> bool:
     raise UserError(messages.say("not_a_verdict", line=line[:40]))
 
 
-def _parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
+def answer_parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
     """Show the labels of the task, if it has any, and return the parser of an answer; None if any text is one.
 
     Labels that were given before, in this session as well, are labels of the task: a new one needs a `+`.

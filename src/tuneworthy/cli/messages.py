@@ -38,6 +38,11 @@ say = Catalogue(
         "no_user_name": "The system does not provide your user name.",
         "give_user_name": "Set a name with {option}.",
         "not_dollars": "{value} is not an amount in US dollars.",
+        # shadow
+        "no_replay": "No traffic has been replayed yet.",
+        "replay_first": "Run `tuneworthy shadow replay FILES`.",
+        "see_pairs": "See the worst pairs: tuneworthy shadow report --out shadow.html",
+        "shadow_labels": "{path}: {n} of {n_all} are labelled. Run the same `tuneworthy shadow replay` again.",
         # cases
         "file_exists": "{path} already exists.",
         "choose_out": "Choose a different file with --out, or move the existing file.",

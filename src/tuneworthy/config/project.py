@@ -20,6 +20,7 @@ from tuneworthy.config.reflection import Reflection
 from tuneworthy.config.regressions import RegressionSource
 from tuneworthy.config.retrieval import Documents, RetrievalSection
 from tuneworthy.config.serve import Serve
+from tuneworthy.config.shadow import Shadow
 from tuneworthy.config.task import Cases, Examples, PromptSection, SplitSection, TaskSection
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
@@ -58,6 +59,7 @@ class Project(Section):
     teacher: Teacher | None = None
     train: Train = Train()
     serve: Serve = Serve()
+    shadow: Shadow = Shadow()
     regressions: list[RegressionSource] = []
     waivers: list[Waiver] = []
 

@@ -55,6 +55,7 @@ RECORD_COSTS: Final = {
     "pilot": "Run `tuneworthy train --pilot` to train the pilot again.",
     "parity": "Run `tuneworthy parity` to check parity again.",
     "serving": "Run `tuneworthy serve --check` to check the server again.",
+    "shadow": "Run `tuneworthy shadow replay` again; its answers are stored.",
     "served": "A running server is not recognised. Run `tuneworthy serve` to start it again.",
     "uncertainty": "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
     "probes/*": "Run `tuneworthy models probe` to probe the model again.",

@@ -21,6 +21,8 @@ from tuneworthy.ladder.record import record_from
 from tuneworthy.ladder.reveal import Reveal
 from tuneworthy.ladder.rungs.decoding import StoredSweep
 from tuneworthy.providers.probe import StoredProbe
+from tuneworthy.shadow.replay import DOCUMENT as SHADOW
+from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.ship.served import NOTE, ServedNote
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
@@ -46,6 +48,7 @@ SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     PILOT: (PilotDocument,),
     PARITY: (StoredProof,),
     SERVING: (StoredProof,),
+    SHADOW: (ShadowRecord,),
     NOTE: (ServedNote,),
     "uncertainty": (StoredUncertainty,),
     "probes/*": (StoredProbe,),

@@ -11,7 +11,7 @@ from tuneworthy.report import messages, numbers
 from tuneworthy.report.tables import Column, Table
 
 Kind = Literal["today", "best", "tuned", "plain", "lost", "gone"]
-Unit = Literal["percent", "usd", "count"]
+Unit = Literal["percent", "usd", "count", "points"]
 Places = Sequence[float]
 
 
@@ -168,4 +168,5 @@ def shown(value: float, unit: Unit) -> str:
     >>> shown(0.855, "percent"), shown(1200.0, "usd"), shown(3.0, "count")
     ('85.5%', '$1,200', '3')
     """
-    return {"percent": numbers.percent, "usd": numbers.dollars, "count": numbers.count}[unit](value)
+    forms = {"percent": numbers.percent, "usd": numbers.dollars, "count": numbers.count, "points": numbers.points}
+    return forms[unit](value)

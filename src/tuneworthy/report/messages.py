@@ -325,6 +325,40 @@ say = Catalogue(
         ),
         "diff_title": "Changes from {today} to {name}",
         "diff_note": "{n} more lines are not shown.",
+        # The shadow replay
+        "kind_shadow": "shadow replay",
+        "shadow_pass": "{candidate} does no worse on recorded traffic",
+        "shadow_fail": "{candidate} does worse on recorded traffic",
+        "shadow_unknown": "What a replay cannot know",
+        "shadow_open": "Whether {candidate} does worse on recorded traffic is not shown yet",
+        "shadow_basis": (
+            "Compared with {production} answers on {n:,} of {n_drawn:,} drawn sessions ({n_pairs:,} pairs), {date}."
+        ),
+        "shadow_quality": "Quality against production",
+        "shadow_points": "points",
+        "shadow_cost": "Cost of the candidate",
+        "shadow_answers": "{n:,} answers",
+        "shadow_length": "answers {ratio:.2f} times as long as production's",
+        "shadow_metrics": "All traffic",
+        "shadow_strata": "By stratum",
+        "shadow_worse": "{n} {n:pair|pairs} that got worse",
+        "shadow_limits": (
+            "A replay shows what the candidate would have answered, and not how users would have reacted: later turns "
+            "follow production's answers, and no outcome of a user is known. Latency is that of the replay, under its "
+            "own load."
+        ),
+        "shadow_made": "Made by `tuneworthy shadow report`; the replay is of {date}.",
+        "shadow_same": "as production",
+        "shadow_margin": "margin {margin}",
+        "shadow_sequence": "{metric}: candidate minus production, as the sessions came",
+        "shadow_x": "sessions",
+        "shadow_y": "points",
+        "shadow_note": "The band holds the true difference at every session at once, with 95% confidence.",
+        "shadow_table": "Candidate minus production",
+        "shadow_table_note": "Intervals hold at every session at once. A rule that was met once holds for good.",
+        "shadow_stopped": "worse, at session {n}",
+        "shadow_passed": "no worse, at session {n}",
+        "shadow_pairs": "The worst pairs; personal data is masked",
         # The dataset card
         "kind_card": "dataset card",
         "card_answer": "{n} of {n_read} rows are in this version",

@@ -331,7 +331,8 @@ def _ends(values: Sequence[float], chart: LineChart) -> tuple[float, float]:
     low, high = min(values), max(values)
     if chart.y_unit == "usd":
         return 10 ** floor(log10(max(low, 0.01))), 10 ** ceil(log10(max(high, 0.1)))
-    return max(0.0, floor(10 * (low - 0.02)) / 10), min(1.0, ceil(10 * (high + 0.02)) / 10)
+    least = -1.0 if chart.y_unit == "points" else 0.0
+    return max(least, floor(10 * (low - 0.02)) / 10), min(1.0, ceil(10 * (high + 0.02)) / 10)
 
 
 def _decades(low: float, high: float) -> list[float]:

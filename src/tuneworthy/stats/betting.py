@@ -1,15 +1,25 @@
-"""A wager on differences: grows where the mean is above 0, and is fair or worse where it is not, at all times.
+"""Wagers on the mean of bounded observations: valid at every look, so that one may stop at any time.
 
-Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024; Ville 1939.
+A bettor begins with 1 and stakes a share of the capital on each observation. If the mean is not where the bets say,
+the capital is a supermartingale: the chance that it ever reaches 1 / alpha is at most alpha (Ville). A confidence
+sequence holds the means against which no capital ever reached that. An equal part of the capital is staked by each of
+`BETS`, so the capital does not depend on the order of the observations, only the times at which it was reached do.
+
+Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (hedged capital;
+diversified bets); Ville 1939.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 # Shares of the capital that are staked each time; an equal part of it begins at each.
 BETS = np.linspace(0.1, 0.9, 9)
+# How often the ends of a confidence sequence are halved: to 0.01 points.
+HALVINGS = 14
 
 
-def wager(differences: np.ndarray) -> float:
+def wager(differences: Floats) -> float:
     """Return the capital of a bettor who began with 1 and bet on each difference being above 0, in the order given.
 
     If the mean is 0 or less, whatever came before, the chance that the capital ever reaches 1 / alpha is at most
@@ -19,8 +29,65 @@ def wager(differences: np.ndarray) -> float:
         differences: `(n,)`, each in [-1, 1].
 
     >>> round(wager(np.ones(6)), 1), wager(-np.ones(6)) < 1, wager(np.empty(0))
-    (13.2, True, 1.0)
+    (16.7, True, 1.0)
     """
-    if not len(differences):
-        return 1.0
-    return float(np.exp(np.log1p(np.multiply.outer(BETS, differences)).sum(axis=1)).mean())
+    return float(np.exp(log_capital(differences, 0.0)[-1])) if len(differences) else 1.0
+
+
+def log_capital(
+    values: Floats, null: float, weights: Floats | float = 1.0, *, reach: float = 1.0, above: bool = True
+) -> Floats:
+    """Return the logarithm of the capital after each observation, of bets that the weighted mean is beyond `null`.
+
+    Args:
+        values: `(..., n)`, each in [-reach, reach]; the last axis is time.
+        null: The mean that is bet against.
+        weights: `(..., n)`, each in [0, 1]; the mean is `E[weight * value] / E[weight]`.
+        reach: See `values`.
+        above: Whether the bets are on a mean above `null`; else on one below.
+
+    Returns:
+        As `values`.
+    """
+    return _joined(np.cumsum(_growth(values, null, weights, reach=reach, above=above), axis=-1))
+
+
+def _growth(values: Floats, null: float, weights: Floats | float, *, reach: float, above: bool) -> Floats:
+    """Return the logarithm of what each bet makes of its capital at each observation, `(n_bets, ..., n)`."""
+    side = 1.0 if above else -1.0
+    stakes = weights * side * (values - null) / (reach + side * null)
+    growth: Floats = np.log1p(np.multiply.outer(BETS, stakes))
+    return growth
+
+
+def _joined(growth: Floats) -> Floats:
+    capital: Floats = np.logaddexp.reduce(growth, axis=0) - np.log(len(BETS))
+    return capital
+
+
+def confidence_sequence(
+    values: Floats, weights: Floats, places: NDArray[np.int64], alpha: float, *, reach: float = 1.0
+) -> tuple[Floats, Floats]:
+    """Return the ends of the two-sided confidence sequence of a weighted mean in [-1, 1], after `places` observations.
+
+    Args:
+        values: `(n,)`, as in `log_capital`.
+        weights: `(n,)`.
+        places: `(k,)`, rising, each from 1 to n.
+        alpha: The chance that the sequence ever misses the mean, at most.
+        reach: See `log_capital`.
+
+    Returns:
+        Lower and upper ends, each `(k,)`; they only ever come closer. They are rounded outward.
+    """
+
+    def end(n: int, *, above: bool) -> float:
+        sure, open_end = (-1.0, 1.0) if above else (1.0, -1.0)
+        for _ in range(HALVINGS):
+            mean = (sure + open_end) / 2
+            growth = _growth(values[:n], mean, weights[:n], reach=reach, above=above).sum(axis=-1)
+            sure, open_end = (mean, open_end) if _joined(growth) >= np.log(2 / alpha) else (sure, mean)
+        return sure
+
+    lower, upper = ([end(int(n), above=above) for n in places] for above in (True, False))
+    return np.maximum.accumulate(lower), np.minimum.accumulate(upper)

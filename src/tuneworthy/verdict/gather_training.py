@@ -20,6 +20,7 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.regressions.sets import hashes, regression_sets
+from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, latest_artifact
 from tuneworthy.store.shapes import OpenRecord, shaped
@@ -70,6 +71,7 @@ def training_of(
         pilot=pilot,
         parity=_proof(store, PARITY, tuned, _FORMS),
         serving=_proof(store, SERVING, tuned, ("artifact",)),
+        shadow=_shadow(project, store, record),
         adapter=adapter.id if adapter is not None else None,
         tuned=tuned,
         regressions=regressions,
@@ -214,6 +216,18 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
     numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
     numbers |= {"engine": proof.engine} if proof.engine else {}
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
+
+
+def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
+    """Return what a replay of traffic shows, of the variant that is on test and at the margin of now."""
+    found, rung = read_shadow(store), record.rung("fine_tune") if record else None
+    if found is None:
+        return None
+    verdict, margin = found.verdict, found.verdict.results[0].margin
+    same = rung is not None and rung.variant == found.variant and margin == project.task.margin
+    other = messages.say("shadow_of_another", found=found.candidate, variant=found.variant[:8], margin=100 * margin)
+    numbers = {"fix": verdict.fix, "below": verdict.below, "date": found.date, "n_sessions": found.n_sessions}
+    return ProofEvidence(status=verdict.status, detail=verdict.detail, changed=[] if same else [other], numbers=numbers)
 
 
 def _of_model(document: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:

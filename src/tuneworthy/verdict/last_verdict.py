@@ -26,7 +26,7 @@ FILE: Final = "verdict"
 FRESH_DAYS: Final = 90
 DECIDING: Final = ("run", "errors", "judge", "project", "suspects")
 # What a verdict about shipping rests on beside that.
-SHIPPING: Final = ("pilot", "parity", "serving", "datasets/latest", "models/latest-adapter", "reviews")
+SHIPPING: Final = ("pilot", "parity", "serving", "shadow", "datasets/latest", "models/latest-adapter", "reviews")
 
 
 class StoredHashes(OpenRecord):

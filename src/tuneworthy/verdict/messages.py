@@ -170,10 +170,12 @@ say = Catalogue(
             "same file."
         ),
         "no_shadow": "No real traffic has been sent to the fine-tuned model.",
-        "do_shadow": (
-            "Send a copy of your traffic to both models and compare the answers. Then waive the gate `shadow`, "
-            "with the result as the reason."
+        "do_shadow": "Run `tuneworthy shadow replay FILES` with logs of real traffic.",
+        "shadow_of_another": (
+            "The shadow replay does not cover the current model: it asked {found} ({variant}), with a margin of "
+            "{margin:.1f} points."
         ),
+        "below_for_nothing": "No measured reason to train (cost, latency or locality) makes up for that.",
         "proof_of_another": (
             "The parity check does not cover the current model (form `{form}`): it covers {found}, but "
             "{subject} {known}"
@@ -726,6 +728,7 @@ CHANGED_SINCE: Final[Mapping[str, str]] = {
     "pilot": "a new pilot was run",
     "parity": "`tuneworthy parity` was run again",
     "serving": "the fine-tuned model was served again",
+    "shadow": "recorded traffic was replayed again",
     "datasets/latest": "a new version of the training data was frozen",
     "models/latest-adapter": "a new adapter was trained",
     "reviews": "the training data was reviewed again",

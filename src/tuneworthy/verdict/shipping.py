@@ -149,7 +149,10 @@ def _changed(evidence: Evidence) -> list[str]:
     """Say what is about another dataset, adapter or base, and was therefore not used."""
     training = evidence.training
     proofs = [
-        result for proof in (training.pilot, training.parity, training.serving) if proof for result in proof.changed
+        result
+        for proof in (training.pilot, training.parity, training.serving, training.shadow)
+        if proof
+        for result in proof.changed
     ]
     regressions = [messages.say("set_changed", name=result.name) for result in training.regressions if result.changed]
     return [*training.changed, *proofs, *regressions]

@@ -73,7 +73,8 @@ class PilotEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofEvidence:
-    """A proof of a model file: that it is the model that was measured (`parity`), or that it is served (`serving`).
+    """A proof of a model: that its file is the one that was measured (`parity`), that it is served (`serving`), or that
+    it does no worse on recorded traffic (`shadow`).
 
     Attributes:
         status: What it says.
@@ -114,6 +115,7 @@ class TrainingEvidence:
         pilot: As far as there is one, like the proofs.
         parity: That the forms of the model are one model.
         serving: That it is served.
+        shadow: That it does no worse on recorded traffic.
         adapter: The adapter that was trained last.
         tuned: The artifacts that were compared on test, and what was measured beside the score.
         regressions: Of the run.
@@ -125,6 +127,7 @@ class TrainingEvidence:
     pilot: PilotEvidence | None = None
     parity: ProofEvidence | None = None
     serving: ProofEvidence | None = None
+    shadow: ProofEvidence | None = None
     adapter: str | None = None
     tuned: TunedDetail | None = None
     regressions: Sequence[RegressionEvidence] = ()

@@ -1,5 +1,6 @@
 """The gates before shipping: is it the model that was measured, is it better, was nothing lost, and is it served?"""
 
+from dataclasses import replace
 from typing import Final
 
 from tuneworthy.errors import join_sentences
@@ -139,8 +140,22 @@ def serving(evidence: Evidence) -> Finding:
 
 @GATES.rule("shadow", group=STAGE)
 def shadow(evidence: Evidence) -> Finding:
-    """Real traffic was sent to the tuned model as well, and it did no worse."""
-    return says("unknown", messages.say("no_shadow"), messages.say("do_shadow"))
+    """Recorded traffic was replayed to the tuned model, and it did no worse than production by the margin. Shown to be
+    worse within the margin is enough only where cost, latency or locality is a reason to train."""
+    subject = evidence.training.shadow
+    if subject is None or subject.changed:
+        return replace(_proof(subject, messages.say("no_shadow"), ""), fix=messages.say("do_shadow"))
+    finding = says(subject.status, subject.detail, subject.numbers["fix"], **subject.numbers)
+    if finding.status == "pass" and subject.numbers["below"] and not _excuses(evidence):
+        return says("fail", f"{subject.detail} {messages.say('below_for_nothing')}", **subject.numbers)
+    return finding
+
+
+def _excuses(evidence: Evidence) -> bool:
+    """Whether a reason to train is measured for which a little quality may be given."""
+    return any(
+        row.status == "measured" and row.reason in {"cost", "latency", "locality"} for row in evidence.training_reasons
+    )
 
 
 def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:

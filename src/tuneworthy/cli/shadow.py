@@ -1,0 +1,24 @@
+"""`tuneworthy shadow`: a file a subcommand, in `cli/shadow_<name>.py`, whose `command` is imported when it is run."""
+
+import click
+
+from tuneworthy.cli.lazy import LazyGroup
+
+# Subcommand to the line that `--help` shows, in the order of the work.
+PARTS: dict[str, str] = {
+    "replay": "Ask a candidate what recorded traffic asked, and judge it.",
+    "label": "Label what the verdict on traffic needs, blind.",
+    "report": "Show the last replay, or write it as a page.",
+}
+
+
+@click.group("shadow", cls=LazyGroup, parts=PARTS, prefix="shadow_")
+def command() -> None:
+    """Replay recorded traffic to a candidate, and judge it.
+
+    Users see nothing of it. The gate `shadow` uses the result.
+
+    \b
+    Example:
+      tuneworthy shadow replay logs.jsonl --max-usd 5
+    """

@@ -1,0 +1,40 @@
+"""`tuneworthy shadow label`."""
+
+from pathlib import Path
+
+import click
+
+from tuneworthy.cases.labelling import LabelSession, run_terminal
+from tuneworthy.cli import messages
+from tuneworthy.cli.label_terminal import VERDICT_GREETING, LabelFiles, answer_parser, ask_line, parse_verdict
+from tuneworthy.cli.options import note, person, project_option
+from tuneworthy.config import load
+from tuneworthy.ladder.judging import verdicts_path
+from tuneworthy.shadow.replay import label_queue, labels_path
+from tuneworthy.store import Folder
+
+
+@click.command("label")
+@click.option("--labeller", metavar="NAME", help="Name of the labeller (default: your user name).")
+@project_option
+def command(labeller: str | None, root: Path) -> None:
+    """Label what the verdict on traffic needs, blind.
+
+    A hash chose the sessions (`shadow.label_share`). You give the right answer to each of their turns, or where a
+    judge grades, you rate both answers without seeing which model gave them. Every label is saved immediately. Then
+    run the same `shadow replay` again: no call is repeated.
+
+    \b
+    Example:
+      tuneworthy shadow label --labeller ada
+    """
+    project = load(root)
+    queue, judges = label_queue(Folder(project.root)), project.graders[0].type == "judge"
+    path = verdicts_path(project) if judges else labels_path(project)
+    session = LabelSession(queue, path, person(labeller, "--labeller"), seed=project.split.seed)
+    files = LabelFiles(project.path(project.cases.path), path, project)
+    if judges:
+        run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
+    else:
+        run_terminal(session, ask_line, note, parse=answer_parser(files, path, ()))
+    click.echo(messages.say("shadow_labels", path=path, n=session.n_done, n_all=len(session.assigned)))

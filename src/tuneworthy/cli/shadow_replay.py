@@ -1,0 +1,93 @@
+"""`tuneworthy shadow replay`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.parity import STATUS
+from tuneworthy.cli.run import open_variants
+from tuneworthy.cli.shadow_report import show
+from tuneworthy.config import Project, load
+from tuneworthy.config.shadow import Shadow
+from tuneworthy.shadow.recording import read_recording
+from tuneworthy.shadow.replay import ShadowRecord, replay
+
+RECORDED = "recorded"
+
+
+@click.command("replay")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--candidate", default="fine_tune", show_default=True, help="Variant to ask, as in `compare`.")
+@click.option(
+    "--production", default=RECORDED, show_default=True, help="What to compare with: `recorded`, or a variant to ask."
+)
+@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
+@click.option("--sessions", type=click.IntRange(min=1), help="Maximum number of sessions (default: shadow.sessions).")
+@click.option("--by", metavar="KEY", help="Metadata key to examine value by value (default: shadow.by).")
+@click.option("--per-minute", type=click.IntRange(min=1), metavar="N", help="Maximum number of turns per minute.")
+@project_option
+@spending_options
+@json_option
+def command(
+    files: tuple[Path, ...],
+    candidate: str,
+    production: str,
+    format_name: str | None,
+    sessions: int | None,
+    by: str | None,
+    per_minute: int | None,
+    root: Path,
+    max_usd: float | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Ask a candidate what recorded traffic asked, and judge it.
+
+    FILES are logs of the model in use, in any format of `data import`. Sessions are drawn by a hash of their names,
+    each value of --by in its share. Every answer in a session is asked again with the recorded messages before it,
+    including answers of tools. Personal data is masked unless `data.policy` says otherwise.
+
+    The replay stops as soon as a metric is shown to be worse than production by more than the margin (exit status 3).
+    It passes (0) when quality, valid format and answering at all are each shown to be no worse. Otherwise the exit
+    status is 4. Looking often does not change these error rates.
+
+    Quality needs right answers: rows with the key `truth`, or a share of the sessions that people label with
+    `shadow label`. To resume after an interruption, run the command again.
+
+    \b
+    Example:
+      tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5
+      tuneworthy shadow replay logs-*.jsonl.gz --production current
+    """
+    project = load(root)
+    changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
+    project = _with(project, Shadow(**{**project.shadow.model_dump(), **changed}))
+    words = [candidate, *([] if production == RECORDED else [production])]
+    record = run_async(_run(project, files, words, format_name, per_minute=per_minute, max_usd=max_usd, yes=yes))
+    print_result(as_json, asdict(record), show, record, project)
+    return STATUS[record.verdict.status]
+
+
+def _with(project: Project, section: Shadow) -> Project:
+    changed = project.model_copy(update={"shadow": section})
+    changed._root = project.root
+    return changed
+
+
+async def _run(
+    project: Project,
+    files: tuple[Path, ...],
+    words: list[str],
+    format_name: str | None,
+    *,
+    per_minute: int | None,
+    max_usd: float | None,
+    yes: bool,
+) -> ShadowRecord:
+    recording = read_recording(project, files, format_name)
+    note(*recording.notes)
+    async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
+        return await replay(session, recording, *variants, per_minute=per_minute)

@@ -1,0 +1,65 @@
+"""`tuneworthy shadow report`."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
+from tuneworthy.config import Project, load
+from tuneworthy.errors import Undecided
+from tuneworthy.report.html import render_html
+from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.shadow import document
+from tuneworthy.report.terminal import first_screen_lines
+from tuneworthy.shadow.messages import METRICS
+from tuneworthy.shadow.replay import ShadowRecord, read_shadow, worst_pairs
+from tuneworthy.shadow.verdict import interval
+from tuneworthy.store import Folder, write_atomic
+
+FORMS = {".html": render_html, ".md": render_markdown}
+
+
+@click.command("report")
+@click.option("--out", type=click.Path(path_type=Path), help="Page to write: .html or .md (default: print it).")
+@click.option(
+    "--pairs", type=click.IntRange(min=0), default=20, show_default=True, help="Number of worse pairs to show."
+)
+@project_option
+@json_option
+def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
+    """Show the last replay, or write it as a page.
+
+    The page has the verdict, the confidence sequence over the sessions, each metric and stratum, and the pairs that
+    got worse, with personal data masked. All pairs are in .tuneworthy/shadow/pairs.jsonl.
+
+    \b
+    Example:
+      tuneworthy shadow report
+      tuneworthy shadow report --out shadow.html
+    """
+    project = load(root)
+    record = read_shadow(Folder(project.root))
+    if record is None:
+        raise Undecided(messages.say("no_replay"), hint=messages.say("replay_first"))
+    if out is not None:
+        if out.suffix not in FORMS:
+            raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
+        page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs))
+        with writing_to(out):
+            write_atomic(out, FORMS[out.suffix](page).encode())
+        note(messages.say("report_at", path=out))
+        return
+    print_result(as_json, asdict(record), show, record, project)
+
+
+def show(record: ShadowRecord, project: Project) -> None:
+    """Print the first screen of a replay with its metrics in words, and where the pairs can be read."""
+    page = document(record, project.task.name, ())
+    for line in first_screen_lines(replace(page, chart=None)):
+        click.echo(line)
+    for result in record.verdict.results:
+        if result.n and not result.stratum:
+            click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
+    click.echo(messages.say("see_pairs"))

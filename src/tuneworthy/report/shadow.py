@@ -1,0 +1,145 @@
+"""The report of a shadow replay as a page: the verdict, the sequence over the sessions, and what got worse."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuneworthy.report import messages, numbers
+from tuneworthy.report.chart import Line, LineChart
+from tuneworthy.report.charts import FIRST
+from tuneworthy.report.document import Card, Document, NextStep, PagePart
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import clean
+from tuneworthy.shadow.messages import METRICS
+from tuneworthy.shadow.replay import ShadowRecord
+from tuneworthy.shadow.verdict import MetricResult
+
+OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
+ANSWERS = {"pass": "shadow_pass", "fail": "shadow_fail", "unknown": "shadow_open"}
+# Where the sequence is wider, it is not drawn: the first sessions show nothing.
+WIDEST = 0.6
+# Longest text of an answer in the table of pairs, characters.
+MOST_CHARS = 160
+
+
+def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -> Document:
+    """Return a replay as a page.
+
+    Args:
+        record: Of the replay.
+        task: Name of the project.
+        worse: Rows of the pairs that got worse, the worst first.
+    """
+    verdict = record.verdict
+    overall = [result for result in verdict.results if not result.stratum]
+    quality = overall[0]
+    notes = [clean(note, 0) for note in record.notes]
+    parts = [PagePart(name="metrics", title=messages.say("shadow_metrics"), blocks=[*notes, _metrics(overall)])]
+    if strata := [result for result in verdict.results if result.stratum and result.n]:
+        strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
+        parts.append(PagePart(name="strata", title=messages.say("shadow_strata"), blocks=[_metrics(strata)]))
+    if worse:
+        parts.append(PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse)]))
+    drawn = sorted(overall, key=lambda result: result.stopped_at is None)
+    chart = next((result for result in drawn if result.n > 1), None)
+    return Document(
+        title=clean(task),
+        kind=messages.say("kind_shadow"),
+        outcome=OUTCOMES[verdict.status],
+        answer=messages.say(ANSWERS[verdict.status], candidate=clean(record.candidate)),
+        sentence=clean(verdict.detail, 0),
+        basis=messages.say(
+            "shadow_basis",
+            production=clean(record.production),
+            n=record.n_sessions,
+            n_drawn=record.n_drawn,
+            n_pairs=record.n_pairs,
+            date=record.date,
+        ),
+        cards=[
+            Card(
+                label=messages.say("shadow_quality"),
+                value=numbers.NONE if quality.estimate is None else numbers.points(quality.estimate),
+                name=messages.say("shadow_points"),
+                details=[numbers.points_range((quality.low, quality.high))],
+            ),
+            Card(
+                label=messages.say("shadow_cost"),
+                value=numbers.dollars(record.cost_usd),
+                name=messages.say("shadow_answers", n=record.n_pairs),
+                details=[]
+                if record.length_ratio is None
+                else [messages.say("shadow_length", ratio=record.length_ratio)],
+            ),
+        ],
+        chart=_sequence(chart) if chart else None,
+        next_step=NextStep(command="tuneworthy decide", why="")
+        if not verdict.fix
+        else NextStep(command="", why=verdict.fix),
+        warnings=[record.partial] if record.partial else [],
+        sections=[
+            *parts,
+            PagePart(name="limits", title=messages.say("shadow_unknown"), blocks=[messages.say("shadow_limits")]),
+        ],
+        made=messages.say("shadow_made", date=record.date),
+    )
+
+
+def _sequence(result: MetricResult) -> LineChart:
+    """Return the confidence sequence of a metric over the sessions."""
+    narrow = [point for point in result.points if point[3] - point[2] <= WIDEST]
+    points = narrow if len(narrow) > 1 else result.points[-2:]
+    levels = [(0.0, messages.say("shadow_same"))]
+    if result.margin:
+        levels.append((-result.margin, messages.say("shadow_margin", margin=numbers.points(-result.margin))))
+    line = Line(
+        label=METRICS[result.metric],
+        points=[(float(n), estimate) for n, estimate, _, _ in points],
+        band=[(float(n), low, high) for n, _, low, high in points],
+        kind="tuned",
+    )
+    return LineChart(
+        title=messages.say("shadow_sequence", metric=METRICS[result.metric]),
+        lines=[line],
+        ticks=[float(n) for n, *_ in points],
+        x_title=messages.say("shadow_x"),
+        y_title=messages.say("shadow_y"),
+        y_unit="points",
+        levels=levels,
+        note=messages.say("shadow_note"),
+        width=FIRST,
+    )
+
+
+def _metrics(results: Sequence[MetricResult]) -> Table:
+    columns = [
+        Column("metric", "metric", "text"),
+        Column("stratum", "stratum", "text"),
+        Column("n", "sessions"),
+        Column("difference", "points"),
+        Column("sequence", messages.say("interval_heading")),
+        Column("shown", "shown", "text"),
+    ]
+    rows = [
+        [
+            METRICS[result.metric],
+            clean(result.stratum),
+            numbers.count(result.n),
+            numbers.NONE if result.estimate is None else numbers.points(result.estimate),
+            numbers.points_range((result.low, result.high)) if result.n else numbers.NONE,
+            _shown(result),
+        ]
+        for result in results
+    ]
+    return Table(messages.say("shadow_table"), columns, rows, messages.say("shadow_table_note")).filled()
+
+
+def _shown(result: MetricResult) -> str:
+    if result.stopped_at is not None:
+        return messages.say("shadow_stopped", n=result.stopped_at)
+    return messages.say("shadow_passed", n=result.passed_at) if result.passed_at is not None else ""
+
+
+def _pairs(rows: Sequence[dict[str, Any]]) -> Table:
+    keys = ("source", "question", "production", "candidate")
+    columns = [Column(key, key, "text") for key in keys]
+    return Table(messages.say("shadow_pairs"), columns, [[clean(row[key], MOST_CHARS) for key in keys] for row in rows])

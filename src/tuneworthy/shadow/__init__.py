@@ -1,0 +1,1 @@
+"""A candidate is asked what real traffic asked: recording -> pairs -> verdict, and `replay`, which joins them."""

@@ -1,0 +1,176 @@
+"""Two answers to one turn, side by side: what each metric says of production's and of the candidate's.
+
+A metric is 0..1 for each of the two answers. `latency` and `cost` are about the candidate's limits alone: their other
+side is what the limit allows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.config.graders import SquadF1, ToolCall
+from tuneworthy.graders.apply import grade_all, make_grader
+from tuneworthy.graders.base import Grader
+from tuneworthy.graders.choice import LabelFinder
+from tuneworthy.graders.declining import built_in
+from tuneworthy.graders.json_text import NOTHING, find_json
+from tuneworthy.graders.tool_call import read_call
+from tuneworthy.ladder.session import Session
+from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
+from tuneworthy.types import UNLABELLED, Case, OutputFormat, Response, Trace
+
+# Share of the answers that may take longer than `constraints.p95_ms`.
+SLOW_SHARE: Final = 0.05
+# Answer to a turn: production's, candidate's.
+Scores = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPair:
+    """A turn with both answers.
+
+    Attributes:
+        session: Of traffic.
+        turn: What was asked.
+        production: Its answer, recorded or given again.
+        candidate: Its answer; either trace may hold a failure.
+        scores: Metric to both scores, of the metrics that could be computed.
+        judged: Scores of the judge, where one grades.
+        truth: Scores by right answers, or by people's verdicts on both answers.
+    """
+
+    session: TrafficSession
+    turn: RecordedTurn
+    production: Trace
+    candidate: Trace
+    scores: Mapping[str, Scores]
+    judged: Scores | None = None
+    truth: Scores | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether both answered."""
+        return self.production.response is not None and self.candidate.response is not None
+
+
+def recorded(turn: RecordedTurn) -> Trace:
+    """Return production's recorded answer as a trace."""
+    return Trace(case_id=turn.case.id, variant_id="recorded", repeat=0, messages=(), response=turn.answer, stored=True)
+
+
+def is_well_formed(response: Response, recorded_answer: Response, output: OutputFormat) -> bool:
+    """Whether an answer has the form that the task wants, or else the form that was recorded.
+
+    A call must be readable; a label must be the only one that the answer names; JSON must fit the task's schema, or be
+    the kind of JSON that was recorded. No form holds for an empty answer, or one that the limit of tokens cut off.
+    """
+    if response.finish_reason == "length" or not (response.text.strip() or response.tool_calls):
+        return False
+    if recorded_answer.tool_calls or response.tool_calls:
+        return all(read_call(call) for call in response.tool_calls)
+    if built_in()(response):
+        return True  # another metric counts it
+    if output.kind == "choice":
+        return len(LabelFinder(output.choices)(response.text)) == 1
+    value, wanted = find_json(response.text), find_json(recorded_answer.text, strict=True)
+    if output.kind == "json_schema" and output.schema:
+        from jsonschema import Draft202012Validator
+
+        return value is not NOTHING and Draft202012Validator(output.schema).is_valid(value)
+    return not isinstance(wanted, dict | list) or isinstance(value, type(wanted))
+
+
+class PairJudge:
+    """Computes all metrics of pairs.
+
+    Args:
+        session: The opened project, whose primary grader says what is right.
+        truth: RecordedTurn id to the right answer, by people.
+    """
+
+    def __init__(self, session: Session, truth: Mapping[str, Any]) -> None:
+        self.session, self.truth = session, truth
+        self.output = session.task.structured
+        primary = session.primary
+        fixed = primary.needs_expected and session.judging is None
+        self._agreement = primary if fixed else make_grader(SquadF1(type="squad_f1"))
+        self._calls = make_grader(ToolCall(type="tool_call"))
+
+    async def pairs(
+        self,
+        asked: Sequence[tuple[TrafficSession, RecordedTurn]],
+        production: Sequence[Trace],
+        candidate: Sequence[Trace],
+    ) -> list[AnswerPair]:
+        """Return the pairs of `asked`, in order; a judge that is the primary grader is called, through the store."""
+        agreed = await self._agreed(asked, production, candidate)
+        cases = {t.case.id: replace(t.case, expected=self.truth.get(t.case.id, t.case.expected)) for _, t in asked}
+        graded = _both(*[await _values(self.session.primary, side, cases) for side in (production, candidate)])
+        people, judging = graded, self.session.judging
+        if judging is not None:
+            sides = [
+                [judging.verdict(cases[one.case_id], one.text) for one in side] for side in (production, candidate)
+            ]
+            people = _both(*sides)
+        return [
+            AnswerPair(
+                session=session,
+                turn=turn,
+                production=production[n],
+                candidate=candidate[n],
+                scores=self._scores(turn, production[n], candidate[n], agreed[n]),
+                judged=graded[n] if judging else None,
+                truth=people[n],
+            )
+            for n, (session, turn) in enumerate(asked)
+        ]
+
+    def _scores(
+        self, turn: RecordedTurn, production: Trace, candidate: Trace, agreement: float | None
+    ) -> dict[str, Scores]:
+        a, b = production.response, candidate.response
+        if a is None or b is None:
+            return {}
+        declines, limits = built_in(), self.session.project.constraints
+        forms = [float(is_well_formed(one, turn.answer, self.output)) for one in (a, b)]
+        scores = {"format": (forms[0], forms[1]), "refusal": (1.0 - declines(a), 1.0 - declines(b))}
+        if agreement is not None:
+            scores["agreement"] = (1.0, agreement)
+        if limits.p95_ms:
+            scores["latency"] = (1 - SLOW_SHARE, float(1000 * b.seconds <= limits.p95_ms))
+        if limits.usd_per_1k:  # capped above: a mean below 0 is one whose cost exceeds the limit
+            scores["cost"] = (0.0, max(-1.0, 1 - 1000 * candidate.cost_usd / limits.usd_per_1k))
+        return scores
+
+    async def _agreed(
+        self,
+        asked: Sequence[tuple[TrafficSession, RecordedTurn]],
+        production: Sequence[Trace],
+        candidate: Sequence[Trace],
+    ) -> list[float | None]:
+        """Return how far each answer of the candidate is production's, 0..1, as the project's grader compares them."""
+        found: dict[int, float] = {}
+        for calls, grader in ((False, self._agreement), (True, self._calls)):
+            chosen = [
+                n for n, trace in enumerate(production) if trace.response and bool(trace.response.tool_calls) is calls
+            ]
+            cases = {asked[n][1].case.id: self._expecting(asked[n][1].case, production[n].response) for n in chosen}
+            scores = await grade_all(grader, [candidate[n] for n in chosen], cases)
+            found |= {n: score.value for n, score in zip(chosen, scores, strict=True) if score.value is not None}
+        return [found.get(n) for n in range(len(asked))]
+
+    def _expecting(self, case: Case, answer: Response | None) -> Case:
+        """Return a case whose right answer is what production said."""
+        text = answer.text if answer else ""
+        value = parse_object(text) if self.session.task.kind == "json" else UNLABELLED
+        calls = list(answer.tool_calls) if answer else []
+        return replace(case, expected=calls or (text if value is UNLABELLED else value))
+
+
+async def _values(grader: Grader, traces: Sequence[Trace], cases: Mapping[str, Case]) -> list[float | None]:
+    return [score.value for score in await grade_all(grader, traces, cases)]
+
+
+def _both(a: Sequence[float | None], b: Sequence[float | None]) -> list[Scores | None]:
+    return [None if one is None or two is None else (one, two) for one, two in zip(a, b, strict=True)]

@@ -1,0 +1,221 @@
+"""Recorded traffic as sessions of turns: read in the formats of `data import`, drawn by session, masked.
+
+Rows are taken whether people liked their answers or not: what traffic asked is asked again. Each answer of the
+assistant is a turn, asked with the messages that stand before it in the recording, the answers of tools included.
+
+Invariants: a session is drawn by a hash of its name, in its share of its stratum; what leaves here holds no personal
+data that the engine recognises, unless `data.policy` says so; question and answer of a row share their masks.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from sys import maxsize
+from typing import Any, Final
+
+from tuneworthy.cases.readers.faults import Rejects
+from tuneworthy.cases.readers.reader import facts_of, stream_examples
+from tuneworthy.cases.stratified import quotas, rank
+from tuneworthy.cases.task_kind import Kind
+from tuneworthy.config.project import Project
+from tuneworthy.dataset.base import CheckContext
+from tuneworthy.dataset.checks.personal_data import PersonalData
+from tuneworthy.dataset.distill.queries import query_of
+from tuneworthy.errors import UserError
+from tuneworthy.shadow import messages
+from tuneworthy.types import UNLABELLED, Case, Example, Message, Response, content_hash
+
+# Strata that are examined one by one; the others, with fewest sessions, are one.
+MOST_STRATA: Final = 50
+OTHERS: Final = "others"
+# Key of a row that holds the right answer of its last turn.
+TRUTH: Final = "truth"
+# Keys of a row, or of its `metadata`, that name its session where no format does.
+SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTurn:
+    """What traffic asked once, and what production answered.
+
+    Attributes:
+        case: The messages before the answer; labelled if the right answer is known.
+        answer: Production's.
+        source: File and line.
+    """
+
+    case: Case
+    answer: Response
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSession:
+    """The turns of one conversation, in order.
+
+    Attributes:
+        name: What the log calls it, or its place in the file.
+        stratum: Value of the key by which traffic is divided; "" without one.
+        turns: Those that are asked.
+    """
+
+    name: str
+    stratum: str
+    turns: Sequence[RecordedTurn]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Sessions in the order in which they are asked.
+
+    Attributes:
+        sessions: Those that were drawn.
+        n_all: Sessions of the files.
+        labelled: Whether each row of the files holds the right answer of its last turn.
+        notes: What a reader must know.
+    """
+
+    sessions: Sequence[TrafficSession]
+    n_all: int
+    labelled: bool
+    notes: Sequence[str]
+
+    @property
+    def strata(self) -> list[str]:
+        """The strata that are examined one by one."""
+        return sorted({session.stratum for session in self.sessions} - {""})
+
+
+def read_recording(project: Project, paths: Sequence[Path], format: str | None = None) -> Recording:
+    """Read files and draw from them as `[shadow]` says.
+
+    Args:
+        project: Its sections `[shadow]`, `[data]` and `[split]` are used.
+        paths: Logs, traces and exports.
+        format: Of the rows; recognised if None.
+
+    Raises:
+        DataError: A file cannot be read, or its format is not known.
+        UserError: There is no conversation, or no row has the key of the strata.
+    """
+    rows, n_unread = _rows(paths, format)
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for row in rows:
+        groups[row.group or ""].append(row)
+    if not groups:
+        raise UserError(messages.say("no_sessions", n=n_unread), hint=messages.say("no_sessions_hint"))
+    settings, seed = project.shadow, project.split.seed
+    strata = {name: _value(settings.by, members[0].meta) for name, members in groups.items()}
+    totals = Counter(strata.values())
+    notes = [messages.say("unread", n=n_unread)] if n_unread else []
+    if settings.by and totals.keys() == {""}:
+        raise UserError(messages.say("no_stratum", key=settings.by), hint=messages.say("no_stratum_hint"))
+    if len(totals) > MOST_STRATA:
+        largest = {value for value, _ in totals.most_common(MOST_STRATA - 1)}
+        notes.append(messages.say("more_strata", key=settings.by, n=len(totals), most=MOST_STRATA - 1))
+        strata = {name: value if value in largest else OTHERS for name, value in strata.items()}
+        totals = Counter(strata.values())
+    left = Counter(quotas(totals, min(settings.sessions, len(groups)), seed))
+    names = []
+    for name in sorted(groups, key=lambda name: rank(seed, name)):
+        if left[strata[name]] > 0:
+            left[strata[name]] -= 1
+            names.append(name)
+    policy = project.data.policy.get("personal_data", "mask")
+    masked = _masked({name: groups[name] for name in names}, project) if policy != "report" else {}
+    if policy == "drop" and masked:
+        names = [name for name in names if name not in masked]
+        notes.append(messages.say("dropped", n=len(masked)))
+    most = settings.turns
+    sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed)) for n in names]
+    n_turns = sum(len(session.turns) for session in sessions)
+    n_masked = 0 if policy == "drop" else len(masked)
+    told = {"n_sessions": len(sessions), "n_all": len(groups), "n_turns": n_turns, "n_masked": n_masked}
+    labelled = all(TRUTH in row.meta for row in rows)
+    return Recording(sessions, len(groups), labelled, [messages.say("recording", **told), *notes])
+
+
+def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:
+    """Return the rows of all files with the names of their sessions in `group`, and how many were left out."""
+    rows, n_unread = [], 0
+    facts = facts_of(paths) if format is None else {}
+    for path in paths:
+        journal = Rejects(path)
+        journal.facts, journal.alone = facts, len(paths) == 1
+        for line, fields in stream_examples(path, journal, format=format).rows:
+            if fields is not None:
+                rows.append(Example(**fields, id="", source=f"{path.name}:{line}"))
+        n_unread += sum(1 for _ in journal.take(maxsize))
+    return _in_sessions(rows), n_unread
+
+
+def _in_sessions(rows: Sequence[Example]) -> list[Example]:
+    """Name the session of each row: what the log says, else how the conversation begins, if others go on from there.
+
+    A log of single calls repeats a conversation in each row, as far as it had gone; such rows are one session. Two
+    users who ask one thing once are two sessions.
+    """
+    starts = [content_hash(_start(row.messages)) for row in rows]
+    several = {start for start, row in zip(starts, rows, strict=True) if len(_answers(row.messages)) > 1}
+    return [
+        replace(row, group=row.group or _named(row) or (start if start in several else row.source))
+        for start, row in zip(starts, rows, strict=True)
+    ]
+
+
+def _named(row: Example) -> str:
+    return next((name for key in SESSION_KEYS if (name := _value(key, row.meta))), "")
+
+
+def _answers(turns: Sequence[Message]) -> list[int]:
+    return [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+
+
+def _start(turns: Sequence[Message]) -> list[Any]:
+    return [turn.get("content") for turn in turns[: _answers(turns)[0] + 1]]
+
+
+def _value(key: str | None, meta: Mapping[str, Any]) -> str:
+    inner = meta.get("metadata")
+    value = meta.get(key, inner.get(key) if isinstance(inner, Mapping) else None) if key else None
+    return "" if value is None else str(value)
+
+
+def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[str, list[Example]]:
+    """Return the sessions that hold personal data, with masks in its place."""
+    check = PersonalData(engine=project.data.pii_engine)
+    # only what is sent or stored: a session keeps its name, and a tenant may be called by a number
+    bare = [(name, replace(row, group=None, meta={})) for name, rows in groups.items() for row in rows]
+    hits = {finding.row for finding in check([row for _, row in bare], CheckContext()) if finding.row >= 0}
+    names = {bare[place][0] for place in hits}
+    return {name: [replace(check.repair(replace(row, group=None, meta={})), meta=row.meta) for row in groups[name]]
+            for name in groups if name in names}  # fmt: skip
+
+
+def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[RecordedTurn]:
+    """Return the turns of a session, each once, in order; of more than `most` those that a hash chooses."""
+    found: dict[str, RecordedTurn] = {}
+    for row in rows:
+        places = _answers(row.messages)
+        for place in places:
+            name = content_hash([session, row.messages[:place]])
+            if name not in found or place == places[-1]:
+                found[name] = _turn(name, session, row, place, last=place == places[-1])
+    chosen = set(sorted(found, key=lambda name: rank(seed, name))[:most])
+    return [turn for name, turn in found.items() if name in chosen]
+
+
+def _turn(name: str, session: str, row: Example, place: int, *, last: bool) -> RecordedTurn:
+    message = row.messages[place]
+    calls = tuple(message.get("tool_calls") or ())
+    ending = str(row.meta.get("finish_reason") or "") if last else ""
+    asked = replace(row, messages=(*row.messages[: place + 1],), id=name, group=session)
+    case = query_of(asked, Kind("free_text", ""), labelled=False)
+    answer = Response(
+        text=str(message.get("content") or ""),
+        tool_calls=calls,
+        finish_reason=ending or ("tool_calls" if calls else "stop"),
+    )
+    truth = row.meta.get(TRUTH, UNLABELLED) if last else UNLABELLED
+    return RecordedTurn(replace(case, expected=truth), answer, row.source)

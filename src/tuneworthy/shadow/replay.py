@@ -1,0 +1,264 @@
+"""`shadow replay`: recorded traffic is asked again of a candidate, judged on the way, and stopped where it harms.
+
+Invariants: what was answered is stored and never asked twice, at whatever moment a replay is killed; the verdict
+depends on the recording, the answers and the labels alone, not on how often it was looked at; nothing reaches users.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cases.pii import Masker
+from tuneworthy.config.project import Project
+from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.ladder.judging import DOCUMENT as JUDGE
+from tuneworthy.ladder.judging import Item
+from tuneworthy.ladder.session import Session
+from tuneworthy.shadow import messages
+from tuneworthy.shadow.pairs import AnswerPair, PairJudge, recorded
+from tuneworthy.shadow.recording import RecordedTurn, Recording, TrafficSession
+from tuneworthy.shadow.verdict import ShadowRules, ShadowVerdict, judged
+from tuneworthy.store import Folder, write_atomic
+from tuneworthy.store.lines import read_lines
+from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.types import Case, Trace, Variant, content_hash
+
+# `.tuneworthy/shadow.json`: the last replay, for the gate and the report; beside it, the pairs, the worst first.
+DOCUMENT: Final = "shadow"
+PAIRS: Final = "shadow/pairs.jsonl"
+QUEUE: Final = "shadow/labels.jsonl"
+# Turns that are asked before the rules are applied again.
+TURNS: Final = 400
+Asked = tuple[TrafficSession, RecordedTurn]
+
+
+class StoredTurn(OpenRecord):
+    """What waits for labels: a turn, or an answer to one where a judge grades."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRecord:
+    """What a replay leaves.
+
+    Attributes:
+        verdict: What the pairs show.
+        variant: Id of the candidate; what the gate looks at.
+        candidate: Its name.
+        production: `recorded`, or the name of the variant that answered again.
+        date: Of the replay.
+        n_sessions: Sessions with answers.
+        n_drawn: Sessions that were drawn.
+        n_pairs: Pairs.
+        cost_usd: Of the candidate's answers.
+        length_ratio: Mean length of the candidate's answers over production's, characters.
+        notes: What a reader must know.
+        partial: Why not all sessions were asked; "" if they were.
+    """
+
+    verdict: ShadowVerdict
+    variant: str
+    candidate: str
+    production: str
+    date: str
+    n_sessions: int
+    n_drawn: int
+    n_pairs: int
+    cost_usd: float
+    length_ratio: float | None = None
+    notes: Sequence[str] = field(default_factory=list)
+    partial: str = ""
+
+
+def labels_path(project: Project) -> Path:
+    """Return where people's answers to recorded turns are: beside the cases, because they are work, not output."""
+    return project.path(project.cases.path).with_name("shadow.labels.jsonl")
+
+
+async def replay(
+    session: Session,
+    recording: Recording,
+    candidate: Variant,
+    production: Variant | None = None,
+    *,
+    per_minute: int | None = None,
+) -> ShadowRecord:
+    """Ask the candidate what was recorded, and store what comes of it.
+
+    Args:
+        session: The opened project, with its budget.
+        recording: Sessions in their order.
+        candidate: Who is asked.
+        production: Who is asked as well; None takes the recorded answers.
+        per_minute: Turns that are asked in a minute, at most; None leaves it to the provider's own limits.
+
+    Raises:
+        UserError: Candidate and production are one variant.
+        TuneworthyError: Budget spent, key refused, provider down; every answer is stored, and whole batches are judged.
+    """
+    if production is not None and production.id == candidate.id:
+        raise UserError(messages.say("same_variant", name=candidate.name), hint=messages.say("same_variant_hint"))
+    truth = {label.case: label.label for label in read_labels(labels_path(session.project))}
+    judge, rules = PairJudge(session, truth), rules_of(session, recording)
+    pairs: list[AnswerPair] = []
+    fault: TuneworthyError | None = None
+    started, sent = 0.0, session.runner.sent
+    for batch in _batches(recording, min(TURNS, per_minute or TURNS)):
+        if per_minute and session.runner.sent > sent:
+            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
+        started, sent = time.monotonic(), session.runner.sent
+        cases = [turn.case for _, turn in batch]
+        try:
+            b = await session.ask(candidate, cases)
+            a = await session.ask(production, cases) if production else [recorded(turn) for _, turn in batch]
+            pairs += await judge.pairs(batch, a, b)
+        except TuneworthyError as error:
+            fault = error
+            break
+        if judged(pairs, rules).status == "fail":
+            break
+    record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
+    if fault is not None:
+        record = replace(record, partial=messages.say("budget", why=fault.message))
+    _store(session, record, pairs, rules)
+    if fault is not None:
+        raise fault
+    return record
+
+
+def rules_of(session: Session, recording: Recording) -> ShadowRules:
+    """Return the rules for a recording, from what is known before any answer."""
+    project = session.project
+    limits = {"latency": project.constraints.p95_ms, "cost": project.constraints.usd_per_1k}
+    no_labels = session.judging is None and not session.primary.needs_expected
+    return ShadowRules(
+        margin=project.task.margin,
+        turns=max((len(one.turns) for one in recording.sessions), default=1),
+        strata=recording.strata,
+        limits=[name for name, limit in limits.items() if limit],
+        label_share=project.shadow.label_share,
+        complete=no_labels or (session.judging is None and recording.labelled),
+        judge=session.judging is not None and _is_validated(session),
+        seed=project.split.seed,
+    )
+
+
+def _is_validated(session: Session) -> bool:
+    """Whether the judge, as it is now, passed when answers of a run were judged by people."""
+    found = session.folder.read(JUDGE, dict) or {}
+    return (found.get("status"), found.get("judge")) == ("pass", content_hash(dict(session.primary.identity)))
+
+
+def _batches(recording: Recording, most: int) -> list[list[Asked]]:
+    """Return the turns of whole sessions, together at most `most` where a session allows it."""
+    batches: list[list[Asked]] = [[]]
+    for session in recording.sessions:
+        if batches[-1] and len(batches[-1]) + len(session.turns) > most:
+            batches.append([])
+        batches[-1] += [(session, turn) for turn in session.turns]
+    return batches
+
+
+def _record(
+    recording: Recording, pairs: Sequence[AnswerPair], verdict: ShadowVerdict, variants: tuple[Variant, Variant | None]
+) -> ShadowRecord:
+    candidate, production = variants
+    answered = [pair for pair in pairs if pair.answered]
+    before = sum(len(pair.production.text) for pair in answered)
+    return ShadowRecord(
+        verdict=verdict,
+        variant=candidate.id,
+        candidate=candidate.name,
+        production=production.name if production else "recorded",
+        date=datetime.now(UTC).date().isoformat(),
+        n_sessions=len({pair.session.name for pair in pairs}),
+        n_drawn=len(recording.sessions),
+        n_pairs=len(pairs),
+        cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
+        length_ratio=sum(len(pair.candidate.text) for pair in answered) / before if before else None,
+        notes=[*recording.notes],
+    )
+
+
+def read_shadow(folder: Folder) -> ShadowRecord | None:
+    """Return the last replay, or None.
+
+    Raises:
+        DamagedRecord: The file holds something else.
+    """
+    return folder.read(DOCUMENT, ShadowRecord)
+
+
+def worst_pairs(folder: Folder, most: int) -> list[dict[str, Any]]:
+    """Return rows of the pairs of the last replay that got worse, the worst first."""
+    path = folder.path / PAIRS
+    rows = islice(read_lines(path, dict[str, Any]), most) if path.is_file() else ()
+    return [row for row in rows if row["worst"] < 0]
+
+
+def _store(session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules) -> None:
+    """Store the record, the pairs (those that got worse first, masked), and what waits for labels."""
+    folder = session.folder
+    masker = Masker() if session.project.data.policy.get("personal_data", "mask") == "mask" else None
+    rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
+    _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows)
+    due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
+    items = [one for pair in due for one in _to_label(session, pair)]
+    _write(folder, QUEUE, list({one["id"]: one for one in items}.values()))
+    folder.write(DOCUMENT, asdict(record))
+
+
+def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    write_atomic(folder.path / name, (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+
+
+def _row(pair: AnswerPair) -> dict[str, Any]:
+    scores = {**pair.scores, "judge": pair.judged, "quality": pair.truth}
+    changes = {name: found[1] - found[0] for name, found in scores.items() if found is not None}
+    return {
+        "session": pair.session.name,
+        "stratum": pair.session.stratum,
+        "source": pair.turn.source,
+        "worst": min([0.0, *changes.values()]),
+        "changes": changes,
+        "question": pair.turn.case.text,
+        "production": _said(pair.production),
+        "candidate": _said(pair.candidate),
+    }
+
+
+def _said(trace: Trace) -> str:
+    calls = trace.response.tool_calls if trace.response else ()
+    return trace.text or (orjson.dumps(calls).decode() if calls else "")
+
+
+def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
+    """Return what people are shown: the turn, or where a judge grades each of its answers, without who gave it."""
+    case = pair.turn.case
+    if session.judging is None:
+        return [{"id": case.id, "text": case.text}]
+    items: list[Item] = [session.judging.item(case, trace.text) for trace in (pair.production, pair.candidate)]
+    return [{"id": item.id, "text": messages.say("sheet", question=case.text, answer=item.answer)} for item in items]
+
+
+def label_queue(folder: Folder) -> list[Case]:
+    """Return what people label of the last replay.
+
+    Raises:
+        UserError: Nothing waits for labels.
+    """
+    path = folder.path / QUEUE
+    rows = list(read_lines(path, StoredTurn)) if path.is_file() else []
+    if not rows:
+        raise UserError(messages.say("nothing_to_label"), hint=messages.say("replay_first"))
+    return [Case(id=row["id"], input=row["text"]) for row in rows]

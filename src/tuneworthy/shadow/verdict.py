@@ -1,0 +1,312 @@
+"""From pairs to a verdict on the candidate: stop, pass, or not shown yet; the same whether one looks once or often.
+
+Two rules, in this order. **Stop**: a metric is shown to be worse than production by more than the margin, over all
+traffic or in one stratum (a limit: shown to be missed). **Pass**: quality, form and answering at all are each shown to
+be no worse by the margin. A rule that held at any session holds for good, so that looks in between change nothing.
+
+A session is one bet, its turns together, weighed by how many they are. Quality counts where it is known: by right
+answers, or by a validated judge that people correct. People label the sessions that a hash chooses; each of theirs
+stands for 1 / share sessions in the correction. The sequence ends before the first session that waits for its labels,
+because leaving it out would let the labellers choose.
+
+Invariants: false stops of all metrics and strata together are at most `ALPHA` (Bonferroni, half of it for the strata);
+so is a false pass, since all three must be shown (an intersection-union test).
+
+Source: `stats.betting`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag et al. 2025 (arXiv 2502.04294) for bets
+on a judge's score plus its error over the share of labels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.cases.stratified import rank
+from tuneworthy.shadow import messages
+from tuneworthy.shadow.pairs import AnswerPair, Scores
+from tuneworthy.stats.betting import confidence_sequence, log_capital
+from tuneworthy.types import MOST_UNSCORED
+
+ALPHA: Final = 0.05
+# Metrics that must be shown to be no worse, and of which no stratum may be.
+COMPARED: Final = ("quality", "format", "refusal")
+# Metrics that compare the candidate with a limit of the project file.
+LIMITED: Final = ("latency", "cost")
+# Points of a sequence that are kept for its chart, at most.
+POINTS: Final = 24
+Floats = NDArray[np.float64]
+Status = Literal["pass", "fail", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Bets on one metric, in the order of the sessions.
+
+    Attributes:
+        values: `(n,)`, differences of candidate and production, each in [-reach, reach].
+        weights: `(n,)`, each in [0, 1].
+        reach: See `values`.
+        waiting: Sessions behind the end of the sequence that wait for labels.
+    """
+
+    values: Floats
+    weights: Floats
+    reach: float = 1.0
+    waiting: int = 0
+
+    def reached(self, null: float, alpha: float, *, above: bool) -> int | None:
+        """Return after how many sessions the mean was shown to be beyond `null`; None if it was not."""
+        capital = log_capital(self.values, null, self.weights, reach=self.reach, above=above)
+        hits = np.flatnonzero(capital >= -np.log(alpha))
+        return int(hits[0]) + 1 if len(hits) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricResult:
+    """What a metric shows, over all traffic or in one stratum; differences in shares, candidate minus production.
+
+    Attributes:
+        metric: Its name.
+        stratum: "" for all traffic.
+        n: Sessions.
+        estimate: The difference; None without a session.
+        low: Lower end of the 95% confidence sequence at the last session.
+        high: Its upper end.
+        margin: How much worse is still good enough; 0 of a limit.
+        stopped_at: Session at which it was shown to be worse than that.
+        passed_at: Session at which it was shown to be no worse.
+        below_at: Session at which it was shown to be below production at all.
+        waiting: Sessions that wait for labels.
+        points: Sessions, estimate, lower and upper end along the way.
+    """
+
+    metric: str
+    stratum: str = ""
+    n: int = 0
+    estimate: float | None = None
+    low: float = -1.0
+    high: float = 1.0
+    margin: float = 0.0
+    stopped_at: int | None = None
+    passed_at: int | None = None
+    below_at: int | None = None
+    waiting: int = 0
+    points: Sequence[tuple[int, float, float, float]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowVerdict:
+    """Whether the candidate may take over traffic, as far as recorded traffic shows.
+
+    Attributes:
+        status: `fail`: a stop rule held; `pass`; or not shown yet.
+        detail: Why, in sentences.
+        fix: What to do about it.
+        below: Whether quality is shown to be below production, within the margin.
+        results: Of each metric, over all traffic and in each stratum.
+    """
+
+    status: Status
+    detail: str
+    fix: str = ""
+    below: bool = False
+    results: Sequence[MetricResult] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRules:
+    """What the rules need to know before any answer: nothing in it may depend on answers.
+
+    Attributes:
+        margin: Of the project.
+        turns: Most turns of a session.
+        strata: Those that are examined one by one.
+        limits: Metrics that have a limit.
+        label_share: Share of the sessions that people label.
+        complete: Whether that is not needed: the recording holds right answers, or the grader needs none.
+        judge: Whether a validated judge scores all of them.
+        seed: Of the draw.
+    """
+
+    margin: float
+    turns: int
+    strata: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    label_share: float = 1.0
+    complete: bool = False
+    judge: bool = False
+    seed: int = 0
+
+    def is_due(self, session: str) -> bool:
+        """Whether right answers are needed for this session."""
+        return self.complete or int(rank(self.seed, f"label {session}")[:13], 16) < self.label_share * 16**13
+
+    @property
+    def overall_alpha(self) -> float:
+        """Error of the stop rule of each metric over all traffic."""
+        return ALPHA / (2 if self.strata else 1) / (len(COMPARED) + len(self.limits))
+
+    @property
+    def stratum_alpha(self) -> float:
+        """Error of the stop rule of each metric in each stratum."""
+        return ALPHA / 2 / (len(COMPARED) * len(self.strata))
+
+
+def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
+    """Apply the rules to pairs, which are in the order of their sessions."""
+    sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
+    results = [_result(sessions, name, rules, "", rules.overall_alpha) for name in (*COMPARED, *rules.limits)]
+    results.append(_result(sessions, "agreement", rules, "", None))
+    for stratum in rules.strata:
+        own = [members for members in sessions if members[0].session.stratum == stratum]
+        results += [_result(own, name, rules, stratum, rules.stratum_alpha) for name in COMPARED]
+    return _verdict(results, pairs)
+
+
+def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair]) -> ShadowVerdict:
+    stopped = [result for result in results if result.stopped_at is not None]
+    quality, *_ = overall = results[: len(COMPARED)]
+    if stopped:
+        return ShadowVerdict(status="fail", detail=" ".join(map(_stop_sentence, stopped)), results=results)
+    missing = sum(pair.candidate.response is None for pair in pairs)
+    below = quality.below_at is not None
+    if missing > MOST_UNSCORED * len(pairs):
+        detail, fix = messages.say("unscored", n=missing, n_all=len(pairs)), messages.say("replay_more")
+    elif quality.waiting and quality.passed_at is None:
+        parts = [] if quality.n else [messages.say("no_truth")]
+        detail = " ".join([*parts, messages.say("labels_missing", n=quality.waiting)])
+        fix = messages.say("label")
+    elif open_ones := [result for result in overall if result.passed_at is None]:
+        first = open_ones[0]
+        words = {"metric": messages.METRICS[first.metric], "margin": 100 * first.margin, "interval": interval(first)}
+        detail, fix = messages.say("more_sessions", **words), messages.say("replay_more")
+    else:
+        shown = messages.say("shown", margin=100 * quality.margin, interval=interval(quality))
+        detail = " ".join([shown, *([messages.say("within")] if below else [])])
+        return ShadowVerdict(status="pass", detail=detail, below=below, results=results)
+    return ShadowVerdict(status="unknown", detail=detail, fix=fix, below=below, results=results)
+
+
+def _stop_sentence(result: MetricResult) -> str:
+    where = messages.say("where", stratum=result.stratum) if result.stratum else ""
+    name = "over_limit" if result.metric in LIMITED else "worse"
+    metric, margin = messages.METRICS[result.metric], 100 * result.margin
+    return messages.say(name, metric=metric, margin=margin, where=where, interval=interval(result))
+
+
+def interval(result: MetricResult) -> str:
+    """Return the difference of a metric with its sequence, in points, and n."""
+    if result.estimate is None:
+        return messages.say("no_answers")
+    ends = {"estimate": 100 * result.estimate, "low": 100 * result.low, "high": 100 * result.high}
+    return messages.say("interval", n=result.n, **ends)
+
+
+def _result(
+    sessions: Sequence[Sequence[AnswerPair]], metric: str, rules: ShadowRules, stratum: str, alpha: float | None
+) -> MetricResult:
+    """Apply the rules to one metric; without `alpha` it only describes."""
+    stream = (
+        _quality(sessions, rules) if metric == "quality" else _plain(sessions, rules, lambda p: p.scores.get(metric))
+    )
+    margin = 0.0 if metric in LIMITED else rules.margin
+    result = MetricResult(metric=metric, stratum=stratum, margin=margin, waiting=stream.waiting)
+    if not len(stream.values):
+        return result
+    if alpha is not None:
+        result = replace(result, stopped_at=stream.reached(-margin, alpha, above=False))
+    if metric in COMPARED:
+        result = replace(
+            result,
+            passed_at=stream.reached(-margin, ALPHA, above=True),
+            below_at=stream.reached(0.0, ALPHA, above=False),
+        )
+    return _with_sequence(result, stream)
+
+
+def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
+    """Add estimate and sequence at the end, and along the way: at each session where a rule was met too."""
+    n, met = len(stream.values), (result.stopped_at, result.passed_at, result.below_at)
+    spread = [] if result.stratum else np.unique(np.geomspace(1, n, POINTS).round().astype(int)).tolist()
+    places = np.array(sorted({*spread, *filter(None, met), n}), dtype=np.int64)
+    low, high = confidence_sequence(stream.values, stream.weights, places, ALPHA, reach=stream.reach)
+    means = np.cumsum(stream.weights * stream.values)[places - 1] / np.cumsum(stream.weights)[places - 1]
+    points = [
+        (int(place), float(mean), float(lower), float(upper))
+        for place, mean, lower, upper in zip(places, means, low, high, strict=True)
+    ]
+    _, estimate, lower, upper = points[-1]
+    return replace(result, n=n, estimate=estimate, low=lower, high=upper, points=points)
+
+
+def _plain(
+    sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
+) -> Stream:
+    """Return the bets on a metric that is known of each answered turn."""
+    bets = [_bet(members, rules, score) for members in sessions]
+    known = [bet for bet in bets if bet is not None]
+    values, weights = np.array(known, dtype=np.float64).reshape(-1, 2).T
+    return Stream(values=values, weights=weights)
+
+
+def _bet(
+    members: Sequence[AnswerPair], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
+) -> tuple[float, float] | None:
+    """Return mean difference and weight of a session; None if none of its turns has the score."""
+    differences = [found[1] - found[0] for pair in members if (found := score(pair)) is not None]
+    return (sum(differences) / len(differences), len(differences) / rules.turns) if differences else None
+
+
+def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules) -> Stream:
+    """Return the bets on quality.
+
+    Without a judge these are the sessions that people label. With one, each session is a bet on the judge's score; the
+    error of the judge in the labelled ones is added, over the share of labels, so that the mean is that of people. How
+    far the judge is trusted depends only on earlier sessions.
+    """
+    due = [rules.is_due(members[0].session.name) for members in sessions]
+    people = [_bet(members, rules, lambda pair: pair.truth) for members in sessions]
+    ready = [
+        rules.complete or not needed or _is_labelled(members) for members, needed in zip(sessions, due, strict=True)
+    ]
+    end = ready.index(False) if False in ready else len(sessions)
+    waiting = sum(not labelled for labelled in ready)
+    if rules.complete or not rules.judge:
+        labelled = [members for members, needed in zip(sessions[:end], due, strict=False) if needed]
+        plain = _plain(labelled, rules, lambda pair: pair.truth)
+        return Stream(values=plain.values, weights=plain.weights, waiting=waiting)
+    judge = [_bet(members, rules, lambda pair: pair.judged) for members in sessions[:end]]
+    scored = [n for n, bet in enumerate(judge) if bet is not None]
+    d, w = np.array([judge[n] for n in scored], dtype=np.float64).reshape(-1, 2).T
+    known = np.array([due[n] and people[n] is not None for n in scored])
+    h = np.array([people[n][0] if known[at] else 0.0 for at, n in enumerate(scored)])  # type: ignore[index]
+    return corrected(d, h, known, w, rules.label_share, waiting=waiting)
+
+
+def _is_labelled(members: Sequence[AnswerPair]) -> bool:
+    return all(pair.truth is not None for pair in members if pair.answered)
+
+
+def corrected(
+    judge: Floats, people: Floats, known: NDArray[np.bool_], weights: Floats, share: float, *, waiting: int = 0
+) -> Stream:
+    """Return bets whose mean is that of people's differences, from a judge's differences of all sessions.
+
+    Args:
+        judge: `(..., n)` in [-1, 1].
+        people: `(..., n)` in [-1, 1], where `known`.
+        known: `(..., n)`: drawn with the chance `share`, whatever was answered.
+        weights: `(..., n)` in [0, 1].
+        share: Of the sessions that people label.
+        waiting: See `Stream`.
+    """
+    # the weight that makes the variance smallest, from what was labelled before; 2 disagreements are counted as seen
+    products = np.cumsum(np.where(known, judge * people, 0.0), axis=-1)
+    squares = np.cumsum(np.where(known, judge**2, 0.0), axis=-1) + 2
+    trust = np.clip(products / squares, 0, 1)
+    trust = np.concatenate([np.zeros_like(trust[..., :1]), trust[..., :-1]], axis=-1)
+    values = trust * judge + np.where(known, people - trust * judge, 0.0) / share
+    return Stream(values=values, weights=weights, reach=2 / share - 1, waiting=waiting)
