@@ -138,7 +138,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 166
     + 20
     + 112
-    + 17
+    + 23
     + 766,
     "rule_frameworks": 1,
     "http_clients": 1,
