@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from tuneworthy.verdict.economics import about
-
 # What stands where there is no number.
 NONE = "–"
 
@@ -110,7 +108,7 @@ def rounded(value: float) -> str:
     >>> rounded(156_789.0), rounded(84.2)
     ('160,000', '84')
     """
-    return f"{about(value):,.0f}"
+    return f"{float(f'{value:.2g}'):,.0f}"
 
 
 def p_value(value: float | None) -> str:

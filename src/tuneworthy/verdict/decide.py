@@ -22,7 +22,6 @@ from tuneworthy.verdict.base import (
 from tuneworthy.verdict.economics import (
     FEWEST_SAVED,
     MOST_REQUESTS,
-    about,
     economics,
     money_sentence,
     monthly_saving,
@@ -441,5 +440,5 @@ def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult
         if volume is None:
             return [higher, messages.say("lower_costs")]
         paid = paid_bill(usd, required)
-        return [higher, messages.say("more_traffic", volume=about(volume), share=FEWEST_SAVED, bill=paid)]
+        return [higher, messages.say("more_traffic", volume=volume, share=FEWEST_SAVED, bill=paid)]
     return []

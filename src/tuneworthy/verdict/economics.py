@@ -414,29 +414,20 @@ def _why(
     share = {"share": FEWEST_SAVED, "bill": paid_bill(point.before.usd_per_1k, required or 0.0)}
     if low is None:
         return messages.say("no_volume") if required is None else messages.say("no_volume_saves", **share)
-    numbers = {"horizon": point.horizon_months, "low": about(low)}
+    numbers = {"horizon": point.horizon_months, "low": low}
     if volume is None:
         text = messages.say("pays_at_best", **numbers)
     elif high is None:
-        text = messages.say("pays_from_open", volume=about(volume), **numbers)
+        text = messages.say("pays_from_open", volume=volume, **numbers)
     elif round(low) == round(high):
-        text = messages.say("pays_from", volume=about(volume), horizon=point.horizon_months)
+        text = messages.say("pays_from", volume=volume, horizon=point.horizon_months)
     else:
-        text = messages.say("pays_from_band", volume=about(volume), high=about(high), **numbers)
+        text = messages.say("pays_from_band", volume=volume, high=high, **numbers)
     return join_sentences(
         text,
         messages.say("only_beyond", **share) if required else "",
         messages.say("set_traffic") if settings.requests_per_month is None else "",
     )
-
-
-def about(volume: float) -> float:
-    """Return an estimate with the two digits that it is known to.
-
-    >>> about(2_912_893.0)
-    2900000.0
-    """
-    return float(f"{volume:.2g}")
 
 
 def _no_bill(before: RunningCost, required: float | None) -> str:

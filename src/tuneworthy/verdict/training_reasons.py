@@ -6,7 +6,6 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.economics import (
     FEWEST_SAVED,
-    about,
     has_smaller,
     least_volume,
     monthly_saving,
@@ -90,9 +89,7 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         volume, enough = least_volume(bill, settings), least_volume(bill, settings, required)
         if volume is None or enough is None:
             return _say("cost", value, messages.say("no_volume_saves", **share))
-        return _say(
-            "cost", value, messages.say("not_below", volume=about(volume), enough=about(enough), share=FEWEST_SAVED)
-        )
+        return _say("cost", value, messages.say("not_below", volume=volume, enough=enough, share=FEWEST_SAVED))
     low, high = saving
     month = chosen.usd_per_month or 0.0
     if value is False:
