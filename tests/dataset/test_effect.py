@@ -24,7 +24,7 @@ from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _
 from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
 from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts, out_of_fold, wrong_shares
 from tuneworthy.dataset.dedup.near import near_duplicates
-from tuneworthy.dataset.effect import FEW, Effect, EffectMeter, effect_words
+from tuneworthy.dataset.effect import FEW, Difference, Effect, EffectMeter, build_words, effect_words
 from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.dataset.sources import _labels
 from tuneworthy.types import Case, Example
@@ -401,6 +401,23 @@ def test_how_many_labels_are_wrong_is_measured_and_hard_rows_stay(share: float) 
     doubted = wrong > 0.5
     assert is_wrong[doubted].mean() > 0.8 and doubted[is_wrong].mean() > 0.5
     assert (margins.sum(axis=0).argmax(axis=1) != right)[~is_wrong].sum() > 3 * (doubted & ~is_wrong).sum()
+
+
+def test_a_sentence_says_what_a_build_dropped_and_what_that_does_to_accuracy() -> None:
+    effect = Effect(status="measured", n_rows=900, n_dropped=120, baseline="linear")
+    dropped = {"exact": 20, "near": 0, "contamination": 80, "concentration": 90, "label_errors": 10}
+    ends = {
+        (0.01, 0.03): "without the 120 of them that a check may keep, accuracy is higher: +2.0 points [+1.0, +3.0]",
+        (-0.03, -0.01): "without the 120 of them that a check may keep, accuracy is lower: -2.0 points [-3.0, -1.0]",
+        (-0.01, 0.03): "without the 120 of them that a check may keep, no change in accuracy is shown: +1.0 points",
+    }
+    begin = "The checks dropped 200 of 1000 rows (most: concentration 90, contamination 80, exact 20); "
+    for (low, high), end in ends.items():
+        measured = replace(effect, dev=Difference((low + high) / 2, (low, high), 80))
+        assert build_words(1000, dropped, measured).startswith(begin + end)
+    few = build_words(1000, dropped, replace(effect, status="unmeasured"))
+    assert few == begin + "the effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
+    assert build_words(1000, {"exact": 0}, effect) == "The checks dropped none of the 1000 rows."
 
 
 def test_one_wrong_label_among_few_rows_is_no_share_of_zero() -> None:
