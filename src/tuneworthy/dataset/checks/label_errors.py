@@ -240,9 +240,9 @@ def _evidence(
     """
     rows, parts = np.arange(len(labels)) if rows is None else rows, []
     for first in range(0, len(rows), MOST_LEARNED):
-        part, given = probabilities[:, rows[first : first + MOST_LEARNED]], labels[first : first + MOST_LEARNED]
-        own = part[:, np.arange(len(given)), given]
-        part[:, np.arange(len(given)), given] = 0
+        part, own_labels = probabilities[:, rows[first : first + MOST_LEARNED]], labels[first : first + MOST_LEARNED]
+        own = part[:, np.arange(len(part[0])), own_labels]
+        part[:, np.arange(len(part[0])), own_labels] = 0
         parts.append(np.concatenate([own, part.max(axis=2)]).T)
     return np.log(np.concatenate(parts) + _LEAST)
 
