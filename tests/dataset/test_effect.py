@@ -372,9 +372,9 @@ def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:
 def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() -> None:
     rows = rows_of(200)
     rows[0] = row(rows[0].question, "close")
-    findings = {least: list(LabelErrors(least=least)(rows, CheckContext(labels=LABELS))) for least in (0.5, 0.0)}
-    assert {one.row: one.action for one in findings[0.5]}[0] == "drop"
-    assert {one.action for one in findings[0.0]} == {"report"}
+    findings = {most: list(LabelErrors(most=most)(rows, CheckContext(labels=LABELS))) for most in (0.4, 1.0)}
+    assert {one.row: one.action for one in findings[0.4]}[0] == "drop"
+    assert {one.action for one in findings[1.0]} == {"report"}
 
 
 def test_a_label_is_doubted_only_if_another_is_clearly_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,6 +429,20 @@ def test_one_wrong_label_among_few_rows_is_no_share_of_zero() -> None:
     assert wrong_shares(codes, probabilities).max() < 0.05
 
 
+def test_a_label_that_is_likely_wrong_is_doubted_though_no_other_is_clearly_likelier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, labels = [one.question for one in rows_of(200)], [one.answer for one in rows_of(200)]
+    probabilities = np.full((1, 200, 4), 0.01)
+    probabilities[0, np.arange(200), [sorted(LABELS).index(label) for label in labels]] = 0.97
+    probabilities[0, 7] = [0.1, 0.2, 0.3, 0.4]
+    monkeypatch.setattr(label_errors, "out_of_fold", lambda *args: (sorted(LABELS), probabilities))
+    for likely, rows in ((0.3, []), (0.45, [7])):
+        monkeypatch.setattr(label_errors, "wrong_shares", lambda *args, p=likely: np.where(np.arange(200) == 7, p, 0.0))
+        found, _ = find_doubts(texts, labels)
+        assert [one.row for one in found] == rows and all(one.suggested != labels[7] for one in found)
+
+
 def test_a_long_answer_takes_its_own_room_only() -> None:
     long = "an answer " * 5_000
     labels = [long if one.answer == "lost" else one.answer for one in rows_of(600)]
@@ -459,12 +473,12 @@ def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> Non
 def test_a_model_that_predicts_little_drops_nothing_and_json_is_no_label() -> None:
     rng = random.Random(4)
     by_chance = [row(one.question, rng.choice(LABELS)) for one in rows_of(200)]
-    findings = list(LabelErrors(least=1.0)(by_chance, CheckContext(labels=LABELS)))
+    findings = list(LabelErrors(most=0.0)(by_chance, CheckContext(labels=LABELS)))
     assert findings and {one.action for one in findings} == {"report"}
-    assert list(LabelErrors(least=1.0)(by_chance, CheckContext())) == []
+    assert list(LabelErrors(most=0.0)(by_chance, CheckContext())) == []
     as_json = [row(one.question, json.dumps({"about": one.answer})) for one in rows_of(200)]
     as_json[0] = row(as_json[0].question, json.dumps({"about": "close"}))
-    assert list(LabelErrors(least=1.0)(as_json, CheckContext())) == []
+    assert list(LabelErrors(most=0.0)(as_json, CheckContext())) == []
 
 
 # --- which answers are labels ---------------------------------------------------------------------------------------
