@@ -23,6 +23,7 @@ from tuneworthy.dataset.effect import Difference, Effect, EffectMeter
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
 from tuneworthy.dataset.messages import say
 from tuneworthy.errors import UserError
+from tuneworthy.report.card import document as card_document
 from tuneworthy.store import Folder, folder, frozen
 from tuneworthy.types import Example
 from tuneworthy.verdict.gather_training import training_of
@@ -316,6 +317,22 @@ def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
     monkeypatch.setattr(card, "open_engine", lambda name: {"patterns": Names()}[name])
     (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
     assert ("Ask Mrs [PERSON_1].", 30) in top
+
+
+def test_output_and_card_say_in_one_sentence_what_was_dropped_and_what_that_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "p")
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    version = version_of(root)
+    n_dropped = len(ROWS) - version.n_rows
+    sentence = card_of(version).summary
+    assert sentence.startswith(f"The checks dropped {n_dropped} of {len(ROWS)} rows (most: ")
+    assert sentence.endswith(
+        "; the effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
+    )
+    assert capsys.readouterr().out.count(sentence) == 1
+    assert card_document(card_of(version)).sentence.startswith(sentence)
 
 
 def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(

@@ -22,9 +22,9 @@ from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.checks import label_errors
 from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _merged, over_cap
 from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
-from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts, out_of_fold
+from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts, out_of_fold, wrong_shares
 from tuneworthy.dataset.dedup.near import near_duplicates
-from tuneworthy.dataset.effect import FEW, Effect, EffectMeter, effect_words
+from tuneworthy.dataset.effect import FEW, Difference, Effect, EffectMeter, build_words, effect_words
 from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.dataset.sources import _labels
 from tuneworthy.types import Case, Example
@@ -363,16 +363,18 @@ def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:
     labels[9] = LABELS[1 - kinds[9]]
     meaning = SimpleNamespace(encode=lambda texts: np.array([vectors[text] for text in texts], np.float32))
     right = sorted(LABELS[:2]).index(LABELS[kinds[9]])
-    by_meaning, by_words = (out_of_fold(texts, labels, encoder)[1][9, right] for encoder in (meaning, None))
+    by_meaning, by_words = (
+        out_of_fold(texts, labels, encoder)[1].mean(axis=0)[9, right] for encoder in (meaning, None)
+    )
     assert by_meaning > 0.5 > by_words
 
 
 def test_a_label_that_is_surely_wrong_leaves_and_a_doubtful_one_is_reported() -> None:
     rows = rows_of(200)
     rows[0] = row(rows[0].question, "close")
-    findings = {odds: list(LabelErrors(odds=odds)(rows, CheckContext(labels=LABELS))) for odds in (5, 1e9)}
-    assert {one.row: one.action for one in findings[5]}[0] == "drop"
-    assert {one.action for one in findings[1e9]} == {"report"}
+    findings = {most: list(LabelErrors(most=most)(rows, CheckContext(labels=LABELS))) for most in (0.4, 1.0)}
+    assert {one.row: one.action for one in findings[0.4]}[0] == "drop"
+    assert {one.action for one in findings[1.0]} == {"report"}
 
 
 def test_a_label_is_doubted_only_if_another_is_clearly_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,10 +382,65 @@ def test_a_label_is_doubted_only_if_another_is_clearly_likelier(monkeypatch: pyt
     labels[0] = "close"
     probabilities = np.full((200, 4), 0.01)
     probabilities[np.arange(200), [sorted(LABELS).index(label) for label in labels]] = 0.97
-    monkeypatch.setattr(label_errors, "out_of_fold", lambda *args: (sorted(LABELS), probabilities))
+    monkeypatch.setattr(label_errors, "out_of_fold", lambda *args: (sorted(LABELS), probabilities[None]))
     for own, n in ((0.048, 1), (0.052, 0)):
         probabilities[0] = [own, 0.98, 0.0, 0.0]
         assert len(find_doubts(texts, labels)[0]) == n
+
+
+@pytest.mark.parametrize("share", [0.02, 0.08, 0.2])
+def test_how_many_labels_are_wrong_is_measured_and_hard_rows_stay(share: float) -> None:
+    rng = np.random.default_rng(3)
+    right = rng.integers(0, 6, 1500)
+    margins = rng.normal(size=(2, 1500, 6))
+    margins[:, np.arange(1500), right] += 3
+    probabilities = np.exp(margins) / np.exp(margins).sum(axis=2, keepdims=True)
+    is_wrong = rng.random(1500) < share
+    wrong = wrong_shares(np.where(is_wrong, (right + rng.integers(1, 6, 1500)) % 6, right), probabilities)
+    assert abs(wrong.mean() - is_wrong.mean()) < 0.01
+    doubted = wrong > 0.5
+    assert is_wrong[doubted].mean() > 0.8 and doubted[is_wrong].mean() > 0.5
+    assert (margins.sum(axis=0).argmax(axis=1) != right)[~is_wrong].sum() > 3 * (doubted & ~is_wrong).sum()
+
+
+def test_a_sentence_says_what_a_build_dropped_and_what_that_does_to_accuracy() -> None:
+    effect = Effect(status="measured", n_rows=900, n_dropped=120, baseline="linear")
+    dropped = {"exact": 20, "near": 0, "contamination": 80, "concentration": 90, "label_errors": 10}
+    ends = {
+        (0.01, 0.03): "without the 120 of them that a check may keep, accuracy is higher: +2.0 points [+1.0, +3.0]",
+        (-0.03, -0.01): "without the 120 of them that a check may keep, accuracy is lower: -2.0 points [-3.0, -1.0]",
+        (-0.01, 0.03): "without the 120 of them that a check may keep, no change in accuracy is shown: +1.0 points",
+    }
+    begin = "The checks dropped 200 of 1000 rows (most: concentration 90, contamination 80, exact 20); "
+    for (low, high), end in ends.items():
+        measured = replace(effect, dev=Difference((low + high) / 2, (low, high), 80))
+        assert build_words(1000, dropped, measured).startswith(begin + end)
+    few = build_words(1000, dropped, replace(effect, status="unmeasured"))
+    assert few == begin + "the effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
+    assert build_words(1000, {"exact": 0}, effect) == "The checks dropped none of the 1000 rows."
+
+
+def test_one_wrong_label_among_few_rows_is_no_share_of_zero() -> None:
+    probabilities = np.full((1, 60, 3), 0.02)
+    codes = np.arange(60) % 3
+    probabilities[0, np.arange(60), codes] = 0.96
+    wrong = wrong_shares(np.where(np.arange(60) == 7, (codes + 1) % 3, codes), probabilities)
+    assert wrong.argmax() == 7 and wrong[7] > 0.5 and np.delete(wrong, 7).max() < 0.05
+    assert wrong_shares(codes, probabilities).max() < 0.05
+
+
+def test_a_label_that_is_likely_wrong_is_doubted_though_no_other_is_clearly_likelier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, labels = [one.question for one in rows_of(200)], [one.answer for one in rows_of(200)]
+    probabilities = np.full((1, 200, 4), 0.01)
+    probabilities[0, np.arange(200), [sorted(LABELS).index(label) for label in labels]] = 0.97
+    probabilities[0, 7] = [0.1, 0.2, 0.3, 0.4]
+    monkeypatch.setattr(label_errors, "out_of_fold", lambda *args: (sorted(LABELS), probabilities))
+    for likely, rows in ((0.3, []), (0.45, [7])):
+        monkeypatch.setattr(label_errors, "wrong_shares", lambda *args, p=likely: np.where(np.arange(200) == 7, p, 0.0))
+        found, _ = find_doubts(texts, labels)
+        assert [one.row for one in found] == rows and all(one.suggested != labels[7] for one in found)
 
 
 def test_a_long_answer_takes_its_own_room_only() -> None:
@@ -404,13 +461,11 @@ def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> Non
     advice = "{} is what this answer of more than a few words is about"
     rows = [row(one.question, advice.format(one.answer)) for one in rows_of(200)]
     rows[0] = row(rows[0].question, advice.format("close"))
-    findings = list(LabelErrors(odds=5)(rows, CheckContext()))
+    findings = list(LabelErrors()(rows, CheckContext()))
     assert {one.row: one.action for one in findings}[0] == "drop"
     assert {one.message for one in findings} == {"rows with similar questions have another answer"}
     assert (
-        list(
-            LabelErrors(odds=5)([row(one.question, f"{one.answer} {i}") for i, one in enumerate(rows)], CheckContext())
-        )
+        list(LabelErrors()([row(one.question, f"{one.answer} {i}") for i, one in enumerate(rows)], CheckContext()))
         == []
     )
 
@@ -418,12 +473,12 @@ def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> Non
 def test_a_model_that_predicts_little_drops_nothing_and_json_is_no_label() -> None:
     rng = random.Random(4)
     by_chance = [row(one.question, rng.choice(LABELS)) for one in rows_of(200)]
-    findings = list(LabelErrors(odds=1)(by_chance, CheckContext(labels=LABELS)))
+    findings = list(LabelErrors(most=0.0)(by_chance, CheckContext(labels=LABELS)))
     assert findings and {one.action for one in findings} == {"report"}
-    assert list(LabelErrors(odds=1)(by_chance, CheckContext())) == []
+    assert list(LabelErrors(most=0.0)(by_chance, CheckContext())) == []
     as_json = [row(one.question, json.dumps({"about": one.answer})) for one in rows_of(200)]
     as_json[0] = row(as_json[0].question, json.dumps({"about": "close"}))
-    assert list(LabelErrors(odds=1)(as_json, CheckContext())) == []
+    assert list(LabelErrors(most=0.0)(as_json, CheckContext())) == []
 
 
 # --- which answers are labels ---------------------------------------------------------------------------------------

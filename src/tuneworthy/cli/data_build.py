@@ -13,6 +13,7 @@ from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.build import BuildResult, build_version
+from tuneworthy.dataset.card import summary_of
 from tuneworthy.dataset.effect import Effect, effect_words
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
@@ -73,10 +74,11 @@ def _say(done: BuildResult, reviews: Path) -> None:
         for reason, counts in stage["reasons"].items():
             click.echo(f"  {stage['check']}: {_counts(counts)} ({reason}: {counts['words']})")
         if stage["effect"] and (stage["effect"]["dev"] or stage["effect"]["staying"]):
-            click.echo(messages.say("effect_of_check", check=stage["check"], effect=_effect(stage["effect"])))
+            effect = effect_words(shaped(stage["effect"], Effect, "effect"))
+            click.echo(messages.say("effect_of_check", check=stage["check"], effect=effect))
         for finding in stage["whole_set"]:
             click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
-    click.echo(messages.say("effect_of_all", effect=_effect(recipe["effect"])))
+    click.echo(summary_of(recipe))
     note(*(clean(line, 0) for line in recipe["notes"]))
     note(*(messages.say("gate_failed", gate=clean(line, 0)) for line in done.failed))
     if done.version is None:
@@ -87,10 +89,6 @@ def _say(done: BuildResult, reviews: Path) -> None:
     click.echo(str(done.version.folder))
     if state_of(reviews, done.version.id).status in {"no_plan", "open"}:
         click.echo(messages.say("to_review"))
-
-
-def _effect(document: Mapping[str, Any]) -> str:
-    return effect_words(shaped(document, Effect, "effect"))
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

@@ -207,7 +207,6 @@ say = Catalogue(
         # data
         "rows_read": "{n} rows read, {n_kept} imported",
         "effect_of_check": "  {check}: accuracy without its rows {effect}",
-        "effect_of_all": "Accuracy after all checks: {effect}",
         "plan_counts": "`data review start` fixes a plan. A plan counts as an attempt, even if no row is rated.",
         "plan_fixed": "This fixes the plan. It counts as an attempt, even if no row is rated.",
         "to_review": "Next: tuneworthy data review start",

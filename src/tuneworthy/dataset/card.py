@@ -14,7 +14,7 @@ from tuneworthy.cases.pii import Masker, PiiMatch
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
-from tuneworthy.dataset.effect import Effect, effect_words
+from tuneworthy.dataset.effect import Effect, build_words, effect_words
 from tuneworthy.dataset.freeze import LabelRow, Version
 from tuneworthy.store.shapes import shaped
 from tuneworthy.types import Example
@@ -129,6 +129,7 @@ class DatasetCard:
         created: When it was frozen.
         n_read: Rows at the beginning.
         n_rows: Rows at the end.
+        summary: What the checks dropped, and what that does to accuracy, in a sentence.
         unsafe: Gates that failed when it was frozen all the same, for people.
         funnel: The import, then each check.
         reasons: With examples.
@@ -147,6 +148,7 @@ class DatasetCard:
     created: str
     n_read: int
     n_rows: int
+    summary: str
     unsafe: Sequence[str]
     funnel: Sequence[FunnelStep]
     reasons: Sequence[Reason]
@@ -173,6 +175,7 @@ def card_of(version: Version) -> DatasetCard:
         created=recipe["times"]["created"],
         n_read=recipe["input"]["n_read"],
         n_rows=version.n_rows,
+        summary=summary_of(recipe),
         unsafe=[f"{gate['check']}: {gate['detail']}" for gate in failed] if recipe["unsafe"] else [],
         funnel=_funnel(recipe),
         reasons=_reasons(recipe, {**rejects.examples, **retained.examples}),
@@ -190,6 +193,12 @@ def card_of(version: Version) -> DatasetCard:
         licences=_licences(recipe, retained.licences),
         notes=recipe["notes"],
     )
+
+
+def summary_of(recipe: Mapping[str, Any]) -> str:
+    """Return in a sentence what the checks of a build dropped, and what that does to accuracy."""
+    dropped = {one["check"]: one["n_drop"] for one in recipe["checks"]}
+    return build_words(recipe["input"]["n_kept"], dropped, shaped(recipe["effect"], Effect, "effect"))
 
 
 # Finds personal data in a text (see `Masker`).

@@ -61,7 +61,7 @@ def hardest_first(sample: AskedSample, rows: Numbers, seed: int) -> Numbers:
     answers = [sample.accepted[row][0] for row in rows]
     if sample.kind == "label" and len(set(answers)) > 1:
         classes, probabilities = out_of_fold([sample.questions[row] for row in rows], answers, seed=seed)
-        known = probabilities[np.arange(len(rows)), np.searchsorted(classes, answers)]
+        known = probabilities.mean(axis=0)[np.arange(len(rows)), np.searchsorted(classes, answers)]
     else:
         known = np.empty(len(rows))
         for half in (0, 1):

@@ -41,6 +41,8 @@ MIN_ASKED: Final = 50
 MOST_WEIGHT: Final = 3.0
 # Labels that are shown: those that lose the greatest share.
 SHOWN: Final = 5
+# Checks that the sentence about a build names: those that drop most rows.
+MOST_CHECKS: Final = 3
 # Answers outside the label set, as one class.
 _OTHER: Final = " other"
 
@@ -214,20 +216,40 @@ class EffectMeter:
 
 def effect_words(effect: Effect) -> str:
     """Return an effect for people."""
-    if effect.loss is not None:
-        where = messages.say("on_dev") if effect.loss is effect.dev else messages.say("on_staying")
-        return messages.say("effect_costs", effect=_words(effect.loss, effect.baseline, where))
-    if effect.dev is not None:
-        return _words(effect.dev, effect.baseline, messages.say("on_dev"))
+    if shown := effect.loss or effect.dev:
+        return messages.say("effect_costs", effect=_words(effect, shown)) if effect.loss else _words(effect, shown)
     if effect.status == "unmeasured":
         return messages.say("effect_unmeasured", n=MIN_ASKED)
     few = effect.status == "few"
     return messages.say("effect_few", few=FEW) if few else messages.say("effect_certain")
 
 
-def _words(found: Difference, baseline: str, where: str) -> str:
-    delta, low, high = (round(100 * one, 1) + 0.0 for one in (found.delta, *found.ci95))
-    return messages.say("effect_measured", delta=delta, low=low, high=high, where=where, baseline=baseline, n=found.n)
+def build_words(n_rows: int, dropped: Mapping[str, int], effect: Effect) -> str:
+    """Return in a sentence what a build dropped, and what that does to accuracy.
+
+    Args:
+        n_rows: Rows before.
+        dropped: Rows that each check dropped.
+        effect: Of all checks together, but for those whose rows leave whatever that costs.
+    """
+    counts = +Counter(dropped)
+    if not counts:
+        return messages.say("build_dropped_none", n=n_rows)
+    if shown := effect.loss or effect.dev:
+        name = "accuracy_higher" if shown.ci95[0] > 0 else "accuracy_lower" if shown.costs else "accuracy_open"
+        change = messages.say(name, n=effect.n_dropped, effect=_words(effect, shown))
+    else:
+        change = messages.say("accuracy_unmeasured", effect=effect_words(effect))
+    most = ", ".join(f"{check} {n}" for check, n in counts.most_common(MOST_CHECKS))
+    return messages.say("build_dropped", n=counts.total(), total=n_rows, checks=most, change=change)
+
+
+def _words(effect: Effect, shown: Difference) -> str:
+    where = messages.say("on_dev" if shown is effect.dev else "on_staying")
+    delta, low, high = (round(100 * one, 1) + 0.0 for one in (shown.delta, *shown.ci95))
+    return messages.say(
+        "effect_measured", delta=delta, low=low, high=high, where=where, baseline=effect.baseline, n=shown.n
+    )
 
 
 @dataclass(frozen=True)

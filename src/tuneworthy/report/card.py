@@ -26,14 +26,13 @@ def document(card: DatasetCard, review: str = "") -> Document:
     warnings = [messages.say("card_unsafe", gate=clean(gate)) for gate in card.unsafe]
     warnings += [plain(note) for note in card.notes]
     failed = sum(status != "passed" for _, status, _ in card.gates)
+    gates = messages.say("card_failed", n=failed, total=len(card.gates)) if failed else messages.say("card_passed")
     return Document(
         title=clean(card.task),
         kind=messages.say("kind_card"),
         outcome="do_not_ship" if failed else "ship",
         answer=messages.say("card_answer", n=count(card.n_rows), n_read=count(card.n_read)),
-        sentence=messages.say("card_failed", n=failed, total=len(card.gates))
-        if failed
-        else messages.say("card_passed"),
+        sentence=f"{clean(card.summary, 0)} {gates}",
         basis=messages.say("card_basis", version=clean(card.version), date=clean(card.created)),
         cards=_cards(card, review),
         chart=_funnel_chart(card),
@@ -66,10 +65,7 @@ def _next_step(has_failed: bool, is_reviewed: bool) -> NextStep:
 def _cards(card: DatasetCard, review: str) -> list[Card]:
     share = percent(card.n_rows / card.n_read) if card.n_read else NONE
     passed = sum(status == "passed" for _, status, _ in card.gates)
-    masked, whole = (
-        sum(step.masked for step in card.funnel[1:]),
-        next((one for one in card.effects if not one.check), None),
-    )
+    masked = sum(step.masked for step in card.funnel[1:])
     return [
         Card(
             label=messages.say("card_kept"),
@@ -80,7 +76,7 @@ def _cards(card: DatasetCard, review: str) -> list[Card]:
         Card(
             label=messages.say("card_gates"),
             value=messages.say("card_gates_passed", n=passed, total=len(card.gates)),
-            name=messages.say("card_effect", effect=clean(whole.effect, 0)) if whole else "",
+            name="",
             details=[],
         ),
         Card(

@@ -375,7 +375,6 @@ say = Catalogue(
         "card_nobody": "nobody has reviewed these rows",
         "card_funnel": "Rows remaining after each check",
         "card_dropped": "{n} dropped",
-        "card_effect": "effect of dropping rows: {effect}",
         "card_rebuild": "Fix what the failed gates name, then freeze a new version.",
         "card_to_train": "The rows are reviewed. Train on this version.",
         "card_unreviewed": (

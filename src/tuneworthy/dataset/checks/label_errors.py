@@ -2,9 +2,13 @@
 
 A class is believed of a row if its probability reaches the mean that the rows of that class get themselves. Rows
 believed of another class than their own give the number of errors; the rows with the least probability of their own
-label are the candidates, the most doubtful first.
+label are the candidates.
 
-Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and 3.2 (arXiv 1911.00068).
+How likely a candidate's label is wrong is measured: no prediction of a row depends on the row's own label, so labels
+drawn at random show, without another training, what a wrong one looks like.
+
+Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and 3.2 (arXiv 1911.00068); Elkan and Noto
+2008, "Learning classifiers from only positive and unlabeled data" (one part of a mixture is known by examples).
 """
 
 from collections import Counter
@@ -35,11 +39,17 @@ MOST_ANSWERS = 500
 # How many times as probable as the given label another one must be for a row to be doubted: of 2,000 rows of banking77,
 # of which 8% are wrong, 202 are doubted, among them 150 of the 160.
 CLEARLY = 20.0
+# Probability that a label is wrong above which its row leaves. With some 25 rows a label, a wrong one costs more than a
+# right row teaches (banking77: 0.3 scores best), and less where the doubted rows are rare wordings (0.6 does).
+LIKELY_WRONG = 0.4
 # Share of the rows that must be predicted as given before the model is believed against a row.
 PREDICTED = 0.5
 # Factors on the margins of models of n-grams, and of an encoder's vectors, whose margins are narrower.
 _TEMPERATURE, _OF_VECTORS = 4.0, 6.0
 _C = 1.0
+# Random labels that each row gets; steps between the model of wrong labels and their share; the share to begin with;
+# the least probability whose logarithm is taken.
+_DRAWS, _ROUNDS, _SHARE, _LEAST = 2, 20, 0.05, 1e-9
 
 # Feature rows to the probabilities of the classes that were learned.
 Predict = Callable[[Any], NDArray[np.float64]]
@@ -51,7 +61,7 @@ class Doubt:
 
     Attributes:
         row: Its place.
-        score: Probability of its label.
+        score: Probability of its label; of what `find_doubts` returns, that its label is right.
         suggested: The most probable other label.
         likely: Probability of that.
     """
@@ -63,10 +73,10 @@ class Doubt:
 
 
 def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
-    """Return the classes, sorted, and the probability of each for each text by a model that has not seen it.
+    """Return the classes, sorted, and the probability of each for each text by models that have not seen it.
 
-    The probabilities of two models are averaged, which err on different rows where a label has few: of a linear
-    classifier of n-grams, and of one of an encoder's vectors, or a vote of the nearest rows without an encoder. Texts
+    Two models err on different rows where a label has few: a linear classifier of n-grams, and one of an encoder's
+    vectors, or a vote of the nearest rows without an encoder. Of too many rows, only the first is used. Texts
     that differ in case and punctuation only are in one fold. Of more than `MOST_LEARNED` rows, that many are learned
     from, of each label as many where it has them.
 
@@ -77,7 +87,7 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
         seed: Of the folds.
 
     Returns:
-        Classes, and ``(n_rows, n_classes)`` float64.
+        Classes, and ``(n_models, n_rows, n_classes)`` float64.
     """
     from tuneworthy.classical.features import TextFeatures
 
@@ -95,8 +105,8 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
         views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
     elif len(texts) <= MOST_LEARNED:
         views.append((matrix, features.transform, _vote))
-    total = np.zeros((len(texts), len(classes)))
-    for known, represent, fit in views:
+    probabilities = np.zeros((len(views), len(texts), len(classes)))
+    for (known, represent, fit), total in zip(views, probabilities, strict=True):
         for fold in range(n_folds):
             others = folds[learned] != fold
             held_out, columns = np.flatnonzero(folds == fold), np.unique(codes[learned[others]])
@@ -106,9 +116,8 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
             for first in range(0, len(held_out), MOST_LEARNED):
                 rows = held_out[first : first + MOST_LEARNED]
                 own = known[~others] if len(learned) == len(texts) else represent([texts[row] for row in rows])
-                total[np.ix_(rows, columns)] += predict(own)
-    total /= len(views)
-    return classes.tolist(), total
+                total[np.ix_(rows, columns)] = predict(own)
+    return classes.tolist(), probabilities
 
 
 def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -193,23 +202,77 @@ def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes
     return [Doubt(int(row), float(own[row]), classes[int(best[row])], float(likely[row])) for row in ranked]
 
 
+def wrong_shares(codes: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Return the probability of each row that its label is wrong, as labels drawn at random are.
+
+    What the models say of a label is compared between the labels as they are and random ones. The labels as they are
+    hold a share of wrong ones; it, and what tells them apart, are estimated in turn.
+
+    Args:
+        codes: The given class of each row, ``(n_rows,)``.
+        probabilities: Out of fold, ``(n_models, n_rows, n_classes)``.
+        seed: Of the draws.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(codes))[:MOST_LEARNED]
+    drawn = np.tile(rows, _DRAWS)
+    labels = codes[rng.integers(0, len(codes), len(drawn))]
+    other = labels != codes[drawn]
+    evidence, wrong_ones = _evidence(probabilities, codes), _evidence(probabilities, labels[other], drawn[other])
+    both = np.concatenate([evidence[rows], wrong_ones])
+    is_drawn = np.arange(len(both)) >= len(rows)
+    wrong, share = np.full(len(codes), _SHARE), _SHARE
+    for _ in range(_ROUNDS if len(wrong_ones) else 0):
+        weights = np.where(is_drawn, (1 - wrong[rows]).sum() / len(wrong_ones), 1.0)
+        weights[: len(rows)] = 1 - wrong[rows]
+        odds = np.exp(LogisticRegression(max_iter=300).fit(both, is_drawn, weights).decision_function(evidence))
+        for _ in range(_ROUNDS):
+            wrong = share * odds / (share * odds + 1 - share)
+            share = (float(wrong.sum()) + 1) / (len(codes) + 2)  # never 0, from which no step leads away
+    return wrong
+
+
+def _evidence(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Return the logarithms of what each model says of these labels of rows (of all by default), and of the best other.
+
+    The result is ``(n_labels, 2 * n_models)``.
+    """
+    rows, parts = np.arange(len(labels)) if rows is None else rows, []
+    for first in range(0, len(rows), MOST_LEARNED):
+        part, own_labels = probabilities[:, rows[first : first + MOST_LEARNED]], labels[first : first + MOST_LEARNED]
+        own = part[:, np.arange(len(part[0])), own_labels]
+        part[:, np.arange(len(part[0])), own_labels] = 0
+        parts.append(np.concatenate([own, part.max(axis=2)]).T)
+    return np.log(np.concatenate(parts) + _LEAST)
+
+
 def find_doubts(
     texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
 ) -> tuple[list[Doubt], float]:
-    """Return the rows whose label is doubted, the most doubtful first, and the share that is predicted as given.
+    """Return the rows whose label is doubted, the likeliest wrong ones first, and the share that is predicted as given.
 
-    A label is doubted if another is clearly more probable. Rows of rare labels are not judged.
+    A label is doubted if another is clearly more probable, or if it is likely to be wrong. Rows of rare labels are not
+    judged.
     """
     counts = Counter(labels)
     rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
     if len({labels[row] for row in rows}) < 2:
         return [], 0.0
-    classes, probabilities = out_of_fold([texts[row] for row in rows], [labels[row] for row in rows], encoder, seed)
+    classes, of_models = out_of_fold([texts[row] for row in rows], [labels[row] for row in rows], encoder, seed)
+    probabilities = of_models[0] if len(of_models) == 1 else of_models.mean(axis=0)
     numbers = {label: number for number, label in enumerate(classes)}
     codes = np.array([numbers[labels[row]] for row in rows])
-    ranked = (one for one in doubts(codes, probabilities, classes) if one.likely >= CLEARLY * one.score)
-    found = [replace(one, row=rows[one.row]) for one in ranked]
-    return found, float((probabilities.argmax(axis=1) == codes).mean())
+    wrong = wrong_shares(codes, of_models, seed)
+    ranked = [one for one in doubts(codes, probabilities, classes) if one.likely >= CLEARLY * one.score]
+    for row in np.setdiff1d(np.flatnonzero(wrong > LIKELY_WRONG), [one.row for one in ranked]).tolist():
+        others = np.where(np.arange(len(classes)) == codes[row], 0, probabilities[row])
+        ranked.append(Doubt(row, 0.0, classes[int(others.argmax())], float(others.max())))
+    found = [replace(one, row=rows[one.row], score=1 - float(wrong[one.row])) for one in ranked]
+    return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
 def shared_answers(answers: Sequence[str]) -> set[str]:
@@ -220,20 +283,21 @@ def shared_answers(answers: Sequence[str]) -> set[str]:
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=5)
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=6)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, models trained on the others predict the label. Rows of which another label is at least `odds` times
-    as probable as their own leave. Those of which one is at least 20 times as probable are reported, the most doubtful
-    first, with the predicted label: some are errors, some are only hard, so a person decides. Without labels, answers
-    that several rows share are taken for them.
+    For each row, models trained on the others predict the label. How likely a label is wrong is measured on labels
+    drawn at random; rows for which that is above `most` leave. Others of which another label is at least 20 times as
+    probable as their own are reported, the likeliest wrong ones first, with the predicted label: some are errors, some
+    are only hard, so a person decides. Labels that people confuse are wrong in another way than random ones, and mostly
+    stay. Without labels, answers that several rows share are taken for them.
 
     Bad: "Where is my card?" with the label `exchange_rate`.
     """
 
-    odds: float = 60.0
+    most: float = LIKELY_WRONG
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         answers = [row.answer.strip() for row in rows]
@@ -244,7 +308,7 @@ class LabelErrors:
         if not context.labels and predicted < PREDICTED:
             return
         for doubt in found:
-            sure = predicted >= PREDICTED and doubt.likely >= self.odds * doubt.score
+            sure = predicted >= PREDICTED and 1 - doubt.score > self.most
             yield RowFinding(
                 row=judged[doubt.row],
                 code="label_error",
