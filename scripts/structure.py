@@ -140,7 +140,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 112
     + 23
     + 766
-    + 29,
+    + 30,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,
