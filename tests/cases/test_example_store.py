@@ -95,3 +95,19 @@ def test_equally_frequent_answers_are_in_the_order_of_their_whole_text() -> None
     rows = [Example(id=f"{n}", messages=messages) for n, messages in enumerate(turns)]
     numbers, starts = rows_by_answer(rows)
     assert (numbers.tolist(), starts.tolist()) == ([4, 5, 7, 1, 2, 0, 3, 6], [0, 2, 3, 4, 5, 6, 7, 8])
+
+
+@pytest.mark.parametrize("between", [0, 2])
+def test_rows_with_gaps_are_read_at_once_or_one_by_one_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: int
+) -> None:
+    stored = read_examples(write(tmp_path / "a.jsonl", [chat(n, "a" * (1 + n % 90)) for n in range(1, 1300)])).examples
+    assert isinstance(stored, StoredExamples)
+    every, reads = [stored[n] for n in range(len(stored))], []
+    monkeypatch.setattr(example_store, "_MOST_BETWEEN", between)
+    read = stored._file.read
+    monkeypatch.setattr(stored._file, "read", lambda start, end: reads.append(1) or read(start, end))
+    places = np.array([n for n in range(len(every)) if n % 7])
+    assert list(stored.at(places)) == [every[n] for n in places]
+    assert (len(reads) < 5) == bool(between)
+    assert list(stored.at(places[::-1])) == [every[n] for n in places[::-1]]

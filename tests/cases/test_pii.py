@@ -208,3 +208,13 @@ def test_a_million_characters_are_read_in_bounded_time(huge: str) -> None:
         start = time.process_time()
         look(huge)
         assert time.process_time() - start < 60
+
+
+@pytest.mark.parametrize("value", [values[0] for values in FOUND.values()])
+def test_where_re2_cannot_say_which_anchors_a_text_holds_all_patterns_are_tried(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"Please use {value}, not another."
+    matches = find(text)
+    monkeypatch.setattr(pii, "_WHICH", lambda data: None)
+    assert matches and find(text) == matches

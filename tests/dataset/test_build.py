@@ -206,7 +206,11 @@ def test_a_long_check_says_how_far_it_is(
     monkeypatch.setattr(check_runner, "SPACING", 20)
     root = project(tmp_path / "p")
     assert invoke(["data", "build", "--project", str(root)]) == 0
-    assert f"chat: 40 rows read so far (rows in the set: {len(ROWS)})" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"chat: 40 rows read so far (rows in the set: {len(ROWS)})" in told
+    for name in ("splitting", "measuring_all"):
+        assert say(name) in told
+    assert say("writing_version", n=version_of(root).n_rows) in told
 
 
 def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None:

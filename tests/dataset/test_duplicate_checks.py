@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.dataset.check_rows import row
+from tuneworthy.cases.normalize import folded
 from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks import duplicates
 from tuneworthy.dataset.checks.duplicates import NearCheck, exact
@@ -113,3 +116,13 @@ def test_negations_and_signs_are_specific() -> None:
     names = frozenset[str]()
     texts = ("it is 5", "it is -5", "it is not 5", "it is five", "it is $5", "it is 5 %")
     assert len({specifics.specifics(text, names) for text in texts}) == len(texts)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="09٣a bz_é-‐–−*/·×.,:%#()\x0b\x1c\x85\xa0\u2003\n\ud800", max_size=9))
+def test_no_text_whose_signs_count_is_passed_over(text: str) -> None:
+    def every(text: str) -> str:
+        text = folded(text)
+        return specifics._SIGNED.sub(lambda sign: sign[0].translate(specifics._SYMBOLS), text)
+
+    assert not specifics._MAY_SIGN.search(folded(text)) or specifics.signed(text) == every(text)

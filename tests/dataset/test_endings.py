@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.dataset.check_rows import row
 from tuneworthy.dataset import CheckContext
@@ -29,6 +31,25 @@ WHOLE = (
     f"{START}We will send a new one.\n\nKind regards,\nYour Example Bank Support Team",
     f"{START}We will send a new one to you.\nBest wishes,", "Ce n'est pas le vôtre, alors posez-le là et prenez-les",
 )  # fmt: skip
+
+PIECES = (
+    "the ",
+    "because",
+    "della ",
+    "-the",
+    "das ",
+    "word ",
+    ", ",
+    "( ",
+    ":( ",
+    "; ",
+    "– ",
+    "\n\n",
+    ". ",
+    "?",
+    "”",
+    "é",
+)
 
 
 def actions(answer: str) -> list[str]:
@@ -59,3 +80,13 @@ def test_stranded_prepositions_emoticons_and_signatures_are_no_sign(answer: str)
 def test_without_the_pattern_of_emoticons_a_sad_answer_would_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endings, "_EMOTICON", endings.re.compile("(?!)"))
     assert actions(WHOLE[4]) == ["drop"]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
+def test_the_end_of_a_text_says_as_much_as_all_of_it(answer: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        signs = endings.cut_off(answer), endings.may_be_cut_off(answer), endings.ends_open(answer)
+        patch.setattr(endings, "_TAIL", len(answer) + 1)
+        patch.setattr(endings, "_without_emoticons", lambda text: endings._EMOTICON.sub("", text))
+        assert signs == (endings.cut_off(answer), endings.may_be_cut_off(answer), endings.ends_open(answer))

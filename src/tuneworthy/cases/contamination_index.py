@@ -378,7 +378,7 @@ class ContaminationIndex:
             copy |= agreement == "unlike" and score * self._lengths[case] >= _LONG_SHARED
             rare = self._rare(numbers[starts[number] : ends[number]], case, "more")
             found.setdefault(number, []).append(_Match("ngram", score, case, bool(copy and rare)))
-        for number, case in self._near(hashes, starts, ends):
+        for number, case in self._near(numbers, hashes, starts, ends):
             if edited := self._edited(portion[number][0], numbers[starts[number] : ends[number]], case):
                 found.setdefault(number, []).append(edited)
         contexts: dict[str, list[int]] = {}
@@ -444,10 +444,11 @@ class ContaminationIndex:
             for (row, case), score in zip(pairs.tolist(), scores[scores > least].tolist(), strict=True)
         )
 
-    def _near(self, hashes: _Stretches, starts: Numbers, ends: Numbers) -> Iterator[tuple[int, int]]:
+    def _near(self, numbers: Numbers, hashes: _Stretches, starts: Numbers, ends: Numbers) -> Iterator[tuple[int, int]]:
         """Yield rows and cases that have the same words, in order, but for at most two of either side."""
-        lengths = ends - starts
-        rows = np.flatnonzero(np.isin(lengths, list(self._around)))
+        lengths, strange = ends - starts, np.concatenate([[0], np.cumsum(numbers == 0)])
+        # More words than two that no case has are none that may be left out.
+        rows = np.flatnonzero(np.isin(lengths, list(self._around)) & (strange[ends] - strange[starts] <= 2))
         keys, owners = _keys(hashes, starts[rows], ends[rows], _MIN_OF_TWO - 1)
         places, cases = self._edits.find(keys)
         pairs = np.unique(rows[owners[places]] * len(self.cases) + cases)

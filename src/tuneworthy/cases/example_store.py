@@ -27,6 +27,8 @@ Hashes = NDArray[np.uint64]
 
 # Examples that are read from the file at once where they follow one another.
 _BLOCK: Final = 512
+# How many times as much as its examples a stretch of the file may hold that is read at once.
+_MOST_BETWEEN: Final = 2
 # Bytes of an answer by which answers are put in order, before whole ones are compared.
 _PREFIX: Final = 48
 
@@ -141,35 +143,35 @@ class StoredExamples(Sequence[Example]):
         self._file, self._name = file, name
         self._starts, (self._lines, self._ids) = heads[0].astype(np.int64), heads[1:]
         self._columns = columns
-        self._places: Numbers = np.arange(heads.shape[1] - 1)
+        self.places: Numbers = np.arange(heads.shape[1] - 1)
 
     def at(self, numbers: Numbers) -> "StoredExamples":
         """Return those with these numbers, in this order."""
         some = copy(self)
         some.__dict__.pop("columns", None)
-        some._places = self._places[numbers]
+        some.places = self.places[numbers]
         return some
 
     def sorted(self) -> "StoredExamples":
         """Return the same examples by id."""
-        return self.at(np.argsort(self._ids[self._places], kind="stable"))
+        return self.at(np.argsort(self._ids[self.places], kind="stable"))
 
     @cached_property
     def columns(self) -> ExampleColumns:
         """What is known of them without their texts."""
-        return self._columns.at(self._places)
+        return self._columns.at(self.places)
 
     @property
     def ids(self) -> list[str]:
         """Their ids."""
-        return [f"{number:016x}" for number in self._ids[self._places].tolist()]
+        return [f"{number:016x}" for number in self._ids[self.places].tolist()]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __iter__(self) -> Iterator[Example]:
-        for first in range(0, len(self._places), _BLOCK):
-            yield from self._read(self._places[first : first + _BLOCK])
+        for first in range(0, len(self.places), _BLOCK):
+            yield from self._read(self.places[first : first + _BLOCK])
 
     @overload
     def __getitem__(self, number: int) -> Example: ...
@@ -177,8 +179,8 @@ class StoredExamples(Sequence[Example]):
     def __getitem__(self, number: slice) -> list[Example]: ...
     def __getitem__(self, number: int | slice) -> Example | list[Example]:
         if isinstance(number, slice):
-            return list(self._read(self._places[number]))
-        return next(self._read(self._places[[number]]))
+            return list(self._read(self.places[number]))
+        return next(self._read(self.places[[number]]))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -189,10 +191,10 @@ class StoredExamples(Sequence[Example]):
 
     def _read(self, places: Numbers) -> Iterator[Example]:
         starts, ends = self._starts[places], self._starts[places + 1]
-        whole = b""
-        if len(places) > 1 and bool((np.diff(places) == 1).all()):
-            whole = self._file.read(int(starts[0]), int(ends[-1]))
-            starts, ends = starts - starts[0], ends - starts[0]
+        whole, first, end = b"", int(starts.min(initial=2**62)), int(ends.max(initial=0))
+        if len(places) > 1 and end - first <= _MOST_BETWEEN * int((ends - starts).sum()):
+            whole = self._file.read(first, end)
+            starts, ends = starts - first, ends - first
         heads = zip(self._ids[places].tolist(), self._lines[places].tolist(), strict=True)
         for (identity, line), start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
             content = whole[start:end] if whole else self._file.read(start, end)
@@ -274,8 +276,10 @@ def rows_by_answer(rows: Sequence[Example]) -> tuple[Numbers, Numbers]:
     answers = columns_of(rows).answers
     _, first, inverse, sizes = np.unique(answers, return_index=True, return_inverse=True, return_counts=True)
     heads = np.empty(len(first), f"S{_PREFIX}")
-    for number, row in enumerate(first.tolist()):
-        heads[number] = rows[row].answer.encode("utf-8", "surrogatepass")[:_PREFIX]
+    # As they lie in the file, so that many are read at once.
+    reading = np.argsort(rows.places[first]) if isinstance(rows, StoredExamples) else np.arange(len(first))
+    for number, row in zip(reading.tolist(), some_of(rows, first[reading].tolist()), strict=True):
+        heads[number] = row.answer.encode("utf-8", "surrogatepass")[:_PREFIX]
     order = np.lexsort((heads, -sizes))
     same = (heads[order][1:] == heads[order][:-1]) & (sizes[order][1:] == sizes[order][:-1])
     for part in np.split(order, np.flatnonzero(~same) + 1) if same.any() else ():

@@ -284,12 +284,20 @@ def _card_spans(text: str) -> Spans:
         yield from _cards(text, *match.span())
 
 
-def _anchor(pattern: str) -> Callable[[bytes], Any]:
-    """Return the search for `pattern` in UTF-8."""
+def _anchor_options() -> Any:
     options = re2.Options()
     options.max_mem = _ANCHOR_BYTES
-    search: Callable[[bytes], Any] = re2.compile(pattern.encode(), options).search
-    return search
+    return options
+
+
+def _which(anchors: Sequence[str]) -> Callable[[bytes], list[int] | None]:
+    """Return what says, of UTF-8 that holds some of `anchors`, which ones; None if RE2's memory does not suffice."""
+    listed = re2.Set.SearchSet(_anchor_options())
+    for anchor in anchors:
+        listed.Add(anchor.encode())
+    listed.Compile()
+    match: Callable[[bytes], list[int] | None] = listed.Match
+    return match
 
 
 def _anchor_of(pattern: str) -> str:
@@ -351,8 +359,11 @@ _PATTERNS: Final = (
     *_of_kind("address"),
 )  # fmt: skip
 
-_ANCHORS: Final = tuple(_anchor(pattern.anchor) for pattern in _PATTERNS)
-_ANY: Final = _anchor("|".join(f"(?:{pattern.anchor})" for pattern in _PATTERNS))
+_ANCHORS: Final = [pattern.anchor for pattern in _PATTERNS]
+_ANY: Final[Callable[[bytes], Any]] = re2.compile(
+    "|".join(f"(?:{anchor})" for anchor in _ANCHORS).encode(), _anchor_options()
+).search
+_WHICH: Final = _which(_ANCHORS)
 
 
 # Characters that look like another one, and those that cannot be seen.
@@ -380,7 +391,8 @@ def find(text: str) -> list[PiiMatch]:
     data = _flat(text)[0].encode("utf-8", "replace")
     if not _ANY(data):
         return []
-    return _values(text, [pattern for pattern, holds in zip(_PATTERNS, _ANCHORS, strict=True) if holds(data)])
+    numbers = _WHICH(data) or range(len(_PATTERNS))  # an anchor only saves the search
+    return _values(text, [_PATTERNS[number] for number in sorted(numbers)])
 
 
 def find_all(texts: Iterable[str]) -> Iterator[tuple[int, list[PiiMatch]]]:

@@ -87,6 +87,7 @@ def build_version(
     path = inputs.rows.folder / "rows.jsonl"
     checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
+    say(messages.say("measuring_all"))
     effect, held, reporting = effect_of_all(checked, meter), dict(policy), list[str]()
     while effect.loss and (check := _dearest(checked, held)):  # small losses that only show together
         held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")
@@ -114,6 +115,7 @@ def build_version(
         "rejects.jsonl": json_lines(checked.rejects()),
         "findings.jsonl": json_lines(checked.findings()),
     }
+    say(messages.say("writing_version", n=len(checked.rows)))
     version = freeze(store, contents, {**frozen, "times": times})
     shutil.rmtree(cache.parent, ignore_errors=True)
     return BuildResult(version, version.recipe, failed)

@@ -52,7 +52,6 @@ def _concepts() -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
     return dict(reversed([pair for pair in listed if pair[0][-1] != "*"])), stems
 
 
-@lru_cache(maxsize=100_000)
 def _concept(word: str) -> str:
     whole, stems = _concepts()
     return whole.get(word) or next((name for stem, name in stems if word.startswith(stem)), "")
@@ -60,13 +59,14 @@ def _concept(word: str) -> str:
 
 def _outline(sentence: str) -> list[str]:
     """Return the concepts of a sentence in their order: the same in all languages."""
-    names = (_concept(word) for token in _TOKEN.findall(sentence) for word in _split(token))
-    return [name for name in names if name]
+    return [name for names in map(_names, _TOKEN.findall(sentence)) for name in names]
 
 
-def _split(token: str) -> Sequence[str]:
-    """Return a token as one word if it is known, else by its apostrophe: "n'entre" is two words."""
-    return (token,) if "'" not in token or _concept(token) else token.split("'")
+@lru_cache(maxsize=100_000)
+def _names(token: str) -> Sequence[str]:
+    """Return the concepts of a token: of one word if it is known, else by its apostrophe: "n'entre" is two words."""
+    words = (token,) if "'" not in token or _concept(token) else token.split("'")
+    return [name for name in map(_concept, words) if name]
 
 
 @cache

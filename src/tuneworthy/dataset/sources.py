@@ -90,6 +90,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
         if project.examples is None:
             raise UserError(messages.say("nothing_to_build"), hint=messages.say("nothing_to_build_hint"))
         rows = import_files(store, [project.path(project.examples.path)], say=say, latest=False)
+    say(messages.say("splitting"))
     cases, split, notes = measured_cases(project)
     held_out = split if split is not None and split.origin == "examples" else None
     bad = rows_found_bad(project.root / REVIEWS)

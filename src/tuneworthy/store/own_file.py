@@ -28,9 +28,10 @@ class OwnFile:
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from `start` up to `end`."""
-        content = b""
+        handle = self._file.fileno()
+        content = os.pread(handle, end - start, start)
         while len(content) < end - start and (
-            more := os.pread(self._file.fileno(), end - start - len(content), start + len(content))
+            more := os.pread(handle, end - start - len(content), start + len(content))
         ):
             content += more
         return content

@@ -29,8 +29,11 @@ _MAY_DANGLE = re.compile(
 )
 _EMOTICON = re.compile(r"[:;=]['’]?-?[(\[{]+")
 _MIN_WORDS = 8
-# How a text ends, whatever it is: punctuation, brackets and quotation marks, a symbol; not a letter, digit or comma.
-_ENDED = re.compile(r"[^\w\s,]\s*$")
+# Characters at the end of a text in which its last word is looked for: more than any of those above has.
+_TAIL = 24
+# The last character of a text, whatever it is: punctuation, a bracket or quotation mark, a symbol; not a letter, digit
+# or comma.
+_ENDED = re.compile(r"[^\w\s,]")
 _INNER_END = re.compile(r"[.!?…]\s+\S")
 _NO_PROSE = re.compile(r"^\s*(?:[-*#>|•]|\d+[.)]|\w[\w ]{0,30}:)|https?://\S*$")
 _MIN_LAST = 4
@@ -57,11 +60,11 @@ def cut_off(answer: str) -> str:
         return messages.say("open_code_block")
     if text[:1] in {"{", "["} and text[-1:] not in {"}", "]"} and parse_object(text) is UNLABELLED:
         return messages.say("open_json") if text[1:2] in {'"', "{", "[", "\n", " "} else ""
-    text = _EMOTICON.sub("", text)
-    n_last = len(text[text.rfind("\n") + 1 :].split())  # "Kind regards," is a line by itself
-    if len(text.split()) >= _MIN_WORDS and (_DANGLING.search(text) or (text[-1:] in {",", "("} and n_last > _MIN_LAST)):
-        return messages.say("open_sentence")
-    return ""
+    text = _without_emoticons(text)
+    dangles = _DANGLING.search(text[-_TAIL:]) is not None
+    if text[-1:] in {",", "("}:  # "Kind regards," is a line by itself
+        dangles = dangles or _has_words(text[text.rfind("\n") + 1 :], _MIN_LAST + 1)
+    return messages.say("open_sentence") if dangles and _has_words(text, _MIN_WORDS) else ""
 
 
 def may_be_cut_off(answer: str) -> str:
@@ -70,11 +73,11 @@ def may_be_cut_off(answer: str) -> str:
     >>> may_be_cut_off("You can do it in the branch (or in the app if you"), may_be_cut_off("I lost it :( please help")
     ('unclosed bracket or quotation mark', '')
     """
-    text = _EMOTICON.sub("", answer).rstrip()
-    if len(text.split()) >= _MIN_WORDS and _MAY_DANGLE.search(text):
+    text = _without_emoticons(answer).rstrip()
+    if _MAY_DANGLE.search(text[-_TAIL:]) and _has_words(text, _MIN_WORDS):
         return messages.say("open_sentence")
     last = text[text.rfind("\n\n") + 1 :]
-    if not _ENDED.search(text) and any(last.count(left) > last.count(right) for left, right in _BRACKETS):
+    if not _ENDED.match(text[-1:]) and any(last.count(left) > last.count(right) for left, right in _BRACKETS):
         return messages.say("open_bracket")
     return ""
 
@@ -87,11 +90,19 @@ def ends_open(answer: str) -> bool | None:
     """
     text = answer.rstrip()
     before, _, last = text.rpartition("\n")
-    if len(text.split()) < _MIN_WORDS or not _INNER_END.search(text) or _NO_PROSE.search(last):
+    if not _has_words(text, _MIN_WORDS) or not _INNER_END.search(text) or _NO_PROSE.search(last):
         return None
     if before.rstrip()[-1:] == ",":
         return None
-    return len(last.split()) >= _MIN_LAST and not _ENDED.search(last)
+    return _has_words(last, _MIN_LAST) and not _ENDED.match(last[-1:])
+
+
+def _has_words(text: str, n: int) -> bool:
+    return len(text.split(None, n)) >= n
+
+
+def _without_emoticons(text: str) -> str:
+    return _EMOTICON.sub("", text) if "(" in text or "[" in text or "{" in text else text
 
 
 @DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"], whole=True, version=2)

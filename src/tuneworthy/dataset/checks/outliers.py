@@ -65,6 +65,8 @@ def language_of(text: str) -> str:
     ('en', 'CYRILLIC', '')
     """
     text = text[:_CLIP]
+    if text.isascii():
+        return _latin(words(text)) if any(map(str.isalpha, text)) else ""
     scripts = Counter(script for character in text if character.isalpha() and (script := _script(character)))
     if not scripts:
         return ""
@@ -78,9 +80,12 @@ def language_of(text: str) -> str:
 
 def _latin(tokens: Sequence[str]) -> str:
     """Return the language whose frequent words are clearly the most common among `tokens`."""
-    hits = Counter({language: sum(word in listed for word in tokens) for language, listed in _frequent().items()})
-    (best, n), (_, second) = hits.most_common(2)
-    return best if len(tokens) >= _MIN_WORDS and n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
+    if len(tokens) < _MIN_WORDS:
+        return ""
+    hits = {language: sum(map(listed.__contains__, tokens)) for language, listed in _frequent().items()}
+    best = max(hits, key=hits.__getitem__)
+    n, second = hits.pop(best), max(hits.values())
+    return best if n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
 
 
 def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least: float = 0.01) -> list[int]:

@@ -95,6 +95,8 @@ def row_text(row: Example) -> str:
     A value of JSON stands behind its key, as what names it.
     """
     parts = [value for message in row.messages for key, value in message.items() if key != "role"]
+    if not (row.meta or row.group or row.tags) and all(type(part) is str for part in parts):
+        return "\n".join([*parts, "", "", ""])
     return "\n".join(text for value in (*parts, dict(row.meta), row.group, row.tags) for text in _texts(value))
 
 

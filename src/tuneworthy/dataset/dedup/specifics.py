@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Final
 
 import orjson
+import re2
 
 from tuneworthy.cases.normalize import folded, words
 
@@ -28,6 +29,11 @@ _SIGNED = re.compile(
     r"(?<=\d)[.,:](?=\d)|(?<=\d)\s*[-‐‑‒–—−*/·×:]\s*(?=[\d(])|(?<=[\d)])\s*[-–−*/%](?!\w)|(?<=[\d)])\s*[*/%]|"
     r"[*/]\s*(?=\d)|(?<!\w)[-‐‑‒–—−](?=[\d(])|(?<=\b[a-z])\s*[-–−*/]\s*(?=(?:\d|[a-z]\b))|"
     r"\((?=\s*[-–−]?\d)|(?<=\d)\s*\)|(?<=[^\W\d])#(?!\w)"
+)
+# What a text holds, in UTF-8, wherever `_SIGNED` matches: without look-around, in linear time.
+_HOLDS_SIGN = re2.compile(
+    r"[\p{Nd})]<gap>[-‐‑‒–—−*/·×:%)]|\p{Nd}[.,:]\p{Nd}|[*/]<gap>\p{Nd}|[-‐‑‒–—−(]<gap>[-–−]?[\p{Nd}(]|"
+    r"[a-z]<gap>[-–−*/]|#".replace("<gap>", r"[\s\pZ\x{b}\x{1c}-\x{1f}\x{85}]*")
 )
 _SYMBOLS = str.maketrans("-‐‑‒–—−*×/.,:·%#()", "−−−−−−−∗∗÷∙∘∶∙∝♯⊂⊃", " \t\n")
 _WORDS: Final = orjson.loads(files("tuneworthy.dataset.dedup").joinpath("words.json").read_bytes())
@@ -67,7 +73,9 @@ def signed(text: str) -> str:
     ('is 1∙5−3∗4 in c♯?', 'well-known, and/or: e.g. 3.')
     """
     text = folded(text)
-    return _SIGNED.sub(lambda sign: sign[0].translate(_SYMBOLS), text) if _MAY_SIGN.search(text) else text
+    if not _MAY_SIGN.search(text) or not _HOLDS_SIGN.search(text.encode("utf-8", "replace")):
+        return text
+    return _SIGNED.sub(lambda sign: sign[0].translate(_SYMBOLS), text)
 
 
 def content(text: str) -> str:
