@@ -115,7 +115,8 @@ LIMITS: Final[Mapping[str, int]] = {
     # learning curves, answers about another name or number, capped JSON answers; how rare an answer is, and which rows
     # of a flooded label stand for the others;
     # a million rows: examples and texts on disk, their columns, dev drawn from these, n-grams of words cut once;
-    # how likely a label is wrong, by labels drawn at random; answers whose prompts share their beginning; rows read in stretches, anchors asked all at once, ends of texts;
+    # how likely a label is wrong, by labels drawn at random; answers whose prompts share their beginning;
+    # rows read in stretches, anchors asked all at once, ends of texts;
     # the report: drawings of its own, one model of the page, wrong answers, the prompt as a diff;
     # recorded traffic replayed to a candidate: sessions, pairs, bets that hold at every look, labels, the report.
     "statements": 33_000
