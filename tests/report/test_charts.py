@@ -188,7 +188,8 @@ def test_the_card_says_what_stays_and_what_to_do_next() -> None:
     assert commands == ["tuneworthy data review start", "tuneworthy train", "tuneworthy data build"]
     page = steps["undecided"]
     assert page.answer == "1,771 of 2,000 rows are in this version" and page.outcome == "do_not_ship"
-    assert page.sentence == "1 of 3 gates failed when the version was frozen."
+    assert page.sentence.startswith("The checks dropped 209 of 1980 rows (most: exact_duplicate 130,")
+    assert page.sentence.endswith(" on dev. 1 of 3 gates failed when the version was frozen.")
     assert [one.value for one in page.cards] == ["1,771", "2 of 3 passed", "none"]
     assert page.chart is not None and page.chart.table.rows[1] == ["exact_duplicate", "1,850", "130 dropped"]
     text = markdown.render_markdown(page)
