@@ -117,7 +117,6 @@ LIMITS: Final[Mapping[str, int]] = {
     # a million rows: examples and texts on disk, their columns, dev drawn from these, n-grams of words cut once;
     # how likely a label is wrong, by labels drawn at random; answers whose prompts share their beginning;
     # rows read in stretches, anchors asked all at once, ends of texts;
-    # how likely a label is wrong, by labels drawn at random; what a build dropped, in a sentence;
     # the report: drawings of its own, one model of the page, wrong answers, the prompt as a diff;
     # recorded traffic replayed to a candidate: sessions, pairs, bets that hold at every look, labels, the report.
     "statements": 33_000
@@ -143,8 +142,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 23
     + 766
     + 30
-    + 47
-    + 0,
+    + 47,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,
