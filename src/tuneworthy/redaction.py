@@ -3,6 +3,7 @@
 Servers echo keys: in errors, in answers, in the name of the model. What is shown or stored goes through `redact`.
 """
 
+import json
 import re
 from functools import cache
 from itertools import takewhile
@@ -14,6 +15,7 @@ _AFTER = re.compile(r"[\w*.-]*", re.ASCII)
 _BEFORE = re.compile(
     r"(?<![\\\w*.-])[\w*.-]*\Z|(?<=\\u[0-9a-fA-F]{4})[\w*.-]*\Z|(?<=\\[a-tv-z])[\w*.-]*\Z|\Z", re.ASCII
 )
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 # Shorter ones are words, such as the "EMPTY" that local servers take.
 SHORTEST = 8
 _KEYS: dict[str, int] = {}
@@ -33,10 +35,18 @@ def redact(text: str) -> str:
 
 
 def redact_json(body: bytes) -> bytes:
-    """Return a JSON document without any key that was read; `body` itself if it holds none."""
-    if any(block.encode() in body for key, least in _KEYS.items() for _, block in _blocks(key, least)):
-        return redact(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    return body
+    """Return a JSON document without any key that was read; `body` itself if it holds none.
+
+    A number that has digits of a key stays one, or the document would be none. What is no JSON is cut everywhere.
+    """
+    if not any(block.encode() in body for key, least in _KEYS.items() for _, block in _blocks(key, least)):
+        return body
+    text = body.decode("utf-8", "surrogateescape")
+    try:
+        json.loads(text)
+    except ValueError:
+        return redact(text).encode("utf-8", "surrogateescape")
+    return _STRING.sub(lambda found: redact(found[0]), text).encode("utf-8", "surrogateescape")
 
 
 @cache

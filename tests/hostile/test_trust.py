@@ -837,3 +837,9 @@ def test_redaction_leaves_other_texts_alone_and_takes_every_third_of_a_key(monke
         part = key[start : start + 10]
         assert redact(f"<{part}> abcdefghi") == "<[key]> abcdefghi"
     assert redact_json(b"\xff" + key.encode()) == b"\xff[key]"
+
+
+def test_a_number_that_has_digits_of_a_key_stays_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.redaction._KEYS", {})
+    remember("sk-test-0123456789")
+    assert redact_json(b'{"a": 0.0123456789, "b": "sk-test-0123456789"}') == b'{"a": 0.0123456789, "b": "[key]"}'

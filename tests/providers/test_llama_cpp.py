@@ -211,7 +211,7 @@ def header(architecture: str, **values: Any) -> GgufHeader:
     return GgufHeader(
         version=3, architecture=architecture, name="", context_length=None, vocab_size=None, chat_template=True,
         file_type="Q4_0", n_tensors=1, tied=True,
-        values={f"{architecture}.{key}": value for key, value in values.items()}, lengths={},
+        values={f"{architecture}.{key}": value for key, value in values.items()}, lengths={}, n_params=None,
     )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_a_class_dominates_its_simulation_only_while_its_probe_is_on(name: str, 
     assert first.name == name and first.ci95[0] > 0.5, report
     assert first.fixed_by == FIXED_BY[name]  # type: ignore[index]
     without = probe(tmp_path, [one for one in PROBES if one != name])
-    assert share(without, name) == 0 and without.not_probed[name] == "The probe is switched off.", without
+    assert share(without, name) == 0 and without.not_probed[name] == "This check is switched off.", without
 
 
 @pytest.mark.parametrize("name", PROBES)
