@@ -493,3 +493,18 @@ def test_what_rows_say_often_is_a_label_unless_it_refuses_or_says_nothing(tmp_pa
     assert _labels(cases, rows) == {"close": 50, "lost": 50, "price": 50, "slow": 59}
     of_cases = [*cases, *(Case(id=f"n{i}", input=f"{i}?", expected=NO_LABELS[i % 3]) for i in range(6))]
     assert {*_labels(of_cases, rows)} == {*LABELS, *NO_LABELS[:3]}
+
+
+def test_a_rare_label_that_the_text_hardly_tells_does_not_leave() -> None:
+    draw = random.Random(4)
+    noise = [f"word{n}" for n in range(300)]
+
+    def question(label: str) -> str:
+        signal = ["prize"] if label == "spam" and draw.random() < 0.3 else []
+        return " ".join([*draw.sample(noise, 8), *signal])
+
+    rows = [row(question(label), label) for label in draw.choices(["spam", "ham"], [0.2, 0.8], k=500)]
+    findings = list(LabelErrors()(rows, CheckContext(labels=("ham", "spam"))))
+    assert len(findings) > 50 and not [
+        one for one in findings if one.action == "drop" and rows[one.row].answer == "spam"
+    ]

@@ -4,8 +4,8 @@ A class is believed of a row if its probability reaches the mean that the rows o
 believed of another class than their own give the number of errors; the rows with the least probability of their own
 label are the candidates.
 
-How likely a candidate's label is wrong is measured: no prediction of a row depends on the row's own label, so labels
-drawn at random show, without another training, what a wrong one looks like.
+How likely a candidate's label is wrong is measured: no model that predicts a row has learned from the row's own label,
+so labels drawn at random show, without another training, what a wrong one looks like.
 
 Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and 3.2 (arXiv 1911.00068); Elkan and Noto
 2008, "Learning classifiers from only positive and unlabeled data" (one part of a mixture is known by examples).
@@ -42,6 +42,8 @@ CLEARLY = 20.0
 # Probability that a label is wrong above which its row leaves. With some 25 rows a label, a wrong one costs more than a
 # right row teaches (banking77: 0.3 scores best), and less where the doubted rows are rare wordings (0.6 does).
 LIKELY_WRONG = 0.4
+# Largest share of a label's rows that leave: where more would, the label cannot be told from the text.
+MOST_OF_A_LABEL = 0.25
 # Share of the rows that must be predicted as given before the model is believed against a row.
 PREDICTED = 0.5
 # Factors on the margins of models of n-grams, and of an encoder's vectors, whose margins are narrower.
@@ -251,12 +253,16 @@ def _evidence(
 
 
 def find_doubts(
-    texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
+    texts: Sequence[str],
+    labels: Sequence[str],
+    encoder: Encoder | None = None,
+    seed: int = 0,
+    most: float = LIKELY_WRONG,
 ) -> tuple[list[Doubt], float]:
     """Return the rows whose label is doubted, the likeliest wrong ones first, and the share that is predicted as given.
 
-    A label is doubted if another is clearly more probable, or if it is likely to be wrong. Rows of rare labels are not
-    judged.
+    A label is doubted if another is clearly more probable, or if it is wrong with a probability above `most`. Rows of
+    rare labels are not judged.
     """
     counts = Counter(labels)
     rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
@@ -268,7 +274,7 @@ def find_doubts(
     codes = np.array([numbers[labels[row]] for row in rows])
     wrong = wrong_shares(codes, of_models, seed)
     ranked = [one for one in doubts(codes, probabilities, classes) if one.likely >= CLEARLY * one.score]
-    for row in np.setdiff1d(np.flatnonzero(wrong > LIKELY_WRONG), [one.row for one in ranked]).tolist():
+    for row in np.setdiff1d(np.flatnonzero(wrong > most), [one.row for one in ranked]).tolist():
         others = np.where(np.arange(len(classes)) == codes[row], 0, probabilities[row])
         ranked.append(Doubt(row, 0.0, classes[int(others.argmax())], float(others.max())))
     found = [replace(one, row=rows[one.row], score=1 - float(wrong[one.row])) for one in ranked]
@@ -283,16 +289,18 @@ def shared_answers(answers: Sequence[str]) -> set[str]:
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=6)
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=7)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
     For each row, models trained on the others predict the label. How likely a label is wrong is measured on labels
-    drawn at random; rows for which that is above `most` leave. Others of which another label is at least 20 times as
-    probable as their own are reported, the likeliest wrong ones first, with the predicted label: some are errors, some
-    are only hard, so a person decides. Labels that people confuse are wrong in another way than random ones, and mostly
-    stay. Without labels, answers that several rows share are taken for them.
+    drawn at random. Rows for which that is above `most` leave, if half of all rows are predicted as given, unless more
+    than a quarter of their label's rows would: then the label cannot be told from the text, and they are reported. So
+    are others of which another label is at least 20 times as probable as their own. The likeliest wrong ones come
+    first, with the predicted label: some are errors, some are only hard, so a person decides. Labels that people
+    confuse are wrong in another way than random ones, and mostly stay. Without labels, answers that several rows share
+    are taken for them.
 
     Bad: "Where is my card?" with the label `exchange_rate`.
     """
@@ -304,11 +312,14 @@ class LabelErrors:
         task_labels = set(context.labels) or shared_answers(answers)
         judged = [number for number, answer in enumerate(answers) if answer in task_labels]
         texts, labels = [rows[i].question for i in judged], [answers[i] for i in judged]
-        found, predicted = find_doubts(texts, labels, context.encoder, context.seed)
+        found, predicted = find_doubts(texts, labels, context.encoder, context.seed, self.most)
         if not context.labels and predicted < PREDICTED:
             return
+        counts = Counter(labels)
+        wrong = Counter(labels[doubt.row] for doubt in found if 1 - doubt.score > self.most)
+        told = {label for label, n in counts.items() if wrong[label] <= MOST_OF_A_LABEL * n}
         for doubt in found:
-            sure = predicted >= PREDICTED and 1 - doubt.score > self.most
+            sure = predicted >= PREDICTED and 1 - doubt.score > self.most and labels[doubt.row] in told
             yield RowFinding(
                 row=judged[doubt.row],
                 code="label_error",
