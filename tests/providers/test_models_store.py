@@ -47,6 +47,7 @@ def test_the_size_of_a_model_is_read_from_its_files_or_not_known(tmp_path: Path)
         size = {"F16": 2, "I32": 4}
         content = {shown: bytes(size[kind] * prod(shape)) for shown, kind, shape in tensors}
         write_tensors(tmp_path / name / "model.safetensors", tensors, content.__getitem__)
+        write_tensors(tmp_path / name / "consolidated.safetensors", tensors, content.__getitem__)
     assert models.size_of("plain", tmp_path) == 34 / 1e9
     assert models.size_of("packed", tmp_path) is None
     (tmp_path / "broken.gguf").write_bytes(b"GGUF")

@@ -117,12 +117,14 @@ def read_tensors(path: Path) -> dict[str, Place]:
 
 
 def count_weights(folder: Path) -> int | None:
-    """Return how many weights the safetensors of a folder hold; None without any, or where most bytes are packed codes.
+    """Return how many weights the model of a folder has; None without safetensors, or where most bytes are packed codes.
+
+    Other files beside it are not counted: adapters, or the same weights in one file (``consolidated.safetensors``).
 
     Raises:
         ModelError: As `read_tensors`.
     """
-    places = [place for path in sorted(folder.glob("*.safetensors")) for place in read_tensors(path).values()]
+    places = [place for path in sorted(folder.glob("model*.safetensors")) for place in read_tensors(path).values()]
     plain = [place for place in places if place.dtype.startswith(("F", "BF"))]
     size = sum(place.end - place.start for place in places)
     whole = bool(places) and sum(place.end - place.start for place in plain) >= PLAIN * size
