@@ -163,7 +163,7 @@ def test_the_card_without_training_says_which_rule_chose_its_option() -> None:
     today = report(with_rungs(replace(MET, rung="baseline", name="baseline/small"))).cards[1]
     assert today.details[0].startswith("recommended: it meets the target, and no other option that does")
     adopted = document(records.plain(), today=TODAY).cards[1]  # few_shot scores higher, which no test shows
-    assert adopted.details[0] == "adopted: no other option is shown to score higher"
+    assert adopted.details[0] == "adopted: no other option scores significantly higher"
 
 
 def test_training_has_one_price_on_the_first_screen_and_its_cost_once_in_the_summary() -> None:

@@ -224,7 +224,7 @@ say = Catalogue(
         ),
         "rule_cheapest": "recommended: the cheapest that meets the target",
         "rule_highest": "the highest score measured",
-        "rule_adopted": "adopted: no other option is shown to score higher",
+        "rule_adopted": "adopted: no other option scores significantly higher",
         "card_trained": "With training",
         "same_as_today": "today's setup",
         "unknown": "unknown",
