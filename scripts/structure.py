@@ -142,7 +142,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 23
     + 766
     + 30
-    + 57,
+    + 79,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

@@ -87,6 +87,14 @@ def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: 
     assert "does not cover the current model" in gate["detail"] and gate["detail"].startswith(found["stale"][-1])
     assert invoke(["shadow", "replay", log(world, 0.10), "--project", str(world)]) == 0
     assert decided(world, capsys)[1]["outcome"] == "ship"
+    record = world / ".tuneworthy" / "shadow.json"
+    written = record.read_text()
+    for name, value in (("production", "baseline/other"), ("results", [])):
+        document = json.loads(written)
+        (document if name in document else document["verdict"])[name] = value
+        record.write_text(json.dumps(document))
+        assert decided(world, capsys)[2]["status"] == "unknown", name
+    record.write_text(written)
     text = (world / "tuneworthy.toml").read_text()
     (world / "tuneworthy.toml").write_text(text.replace("[task]\n", "[task]\nmargin = 0.04\n"))
     assert invoke(["run", "--project", str(world)]) == 0

@@ -37,7 +37,8 @@ BAD = ({"id": "1", "type": "function", "function": {"name": "f", "arguments": '{
         (GOOD, "Hi.", FREE, True),
         (GOOD, GOOD, LABEL, True),
         (BAD, GOOD, FREE, False),
-        ("I will not call it.", GOOD, FREE, True),
+        ("I will not call it.", GOOD, FREE, True),  # a refusal, which another metric counts
+        ("red", GOOD, FREE, False),
     ],
 )
 def test_the_form_is_that_of_the_task_or_else_of_the_recording(

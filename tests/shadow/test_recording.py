@@ -15,6 +15,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, Recording, read_recording
+from tuneworthy.types import UNLABELLED
 
 
 def project(root: Path, **settings: Any) -> Project:
@@ -91,6 +92,19 @@ def test_personal_data_is_masked_alike_in_question_and_answer_unless_the_policy_
         found = read_recording(load(tmp_path / action), [tmp_path / action / "log.jsonl"])
         assert len(found.sessions) == n
         assert ("ada@" in str([turn.case.text for one in found.sessions for turn in one.turns])) == (action == "report")
+
+
+def test_strata_that_are_addresses_are_masked_and_a_right_answer_that_is_one_counts_as_unlabelled(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"messages": [user(f"write {name}@example.org"), said(name)], "user": f"{name}@example.org", "truth": truth}
+        for name, truth in (("ada", "ada@example.org"), ("bob", "bob"))
+    ]
+    found = read(tmp_path, rows, by="user")
+    assert sorted(one.stratum for one in found.sessions) == ["[EMAIL_1]", "[EMAIL_2]"]
+    truths = {turn.answer.text: turn.case.expected for one in found.sessions for turn in one.turns}
+    assert truths["bob"] == "bob" and truths["ada"] is UNLABELLED and not found.labelled
 
 
 def test_a_draw_keeps_the_shares_of_the_strata_and_is_part_of_any_larger_one(tmp_path: Path) -> None:

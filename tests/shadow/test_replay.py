@@ -64,7 +64,7 @@ def test_2000_recorded_conversations_against_a_candidate_whose_truth_is_known(
     stopped = {(one.metric, one.stratum) for one in record.verdict.results if one.stopped_at is not None}
     expected = {"equal": set(), "better": set(), "worse": {("quality", "")}}
     assert stopped >= expected.get(candidate, {("format", "tenant-7")})
-    assert {stratum for _, stratum in stopped} <= {"", "tenant-7"} if candidate == "broken" else {""}
+    assert {stratum for _, stratum in stopped} <= ({"", "tenant-7"} if candidate == "broken" else {""})
     assert (record.n_sessions == 2000) == (status == 0), "harm stops the replay, nothing else does"
 
 
@@ -217,6 +217,23 @@ def test_the_report_shows_the_sequence_and_the_worst_pairs_and_nothing_of_person
     rows = [orjson.loads(line) for line in (Folder(root).path / "shadow/pairs.jsonl").read_bytes().splitlines()]
     assert rows[0]["worst"] == -1.0 and [row["worst"] for row in rows] == sorted(row["worst"] for row in rows)
     assert not (Folder(root).path / QUEUE).read_bytes()
+
+
+@pytest.mark.parametrize("policy", ["mask", "drop", "report"])
+def test_what_a_candidate_says_is_stored_masked_unless_the_policy_only_reports(tmp_path: Path, policy: str) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra=f'[data]\npolicy = {{ personal_data = "{policy}" }}')
+    text = (root / "world.py").read_text().replace("return candidate(", 'return "ada@example.org" or candidate(')
+    (root / "world.py").write_text(text)
+    replayed(root, write_log(tmp_path / "log.jsonl", 20))
+    assert ("ada@" in (Folder(root).path / "shadow/pairs.jsonl").read_text()) == (policy == "report")
+
+
+def test_a_slower_answer_that_is_as_good_is_no_pair_that_got_worse(tmp_path: Path) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra="[constraints]\np95_ms = 0.000001")
+    replayed(root, write_log(tmp_path / "log.jsonl", 20))
+    rows = [orjson.loads(line) for line in (Folder(root).path / "shadow/pairs.jsonl").read_bytes().splitlines()]
+    assert all(row["changes"]["latency"] < 0 for row in rows)
+    assert all(row["worst"] == min(0.0, row["changes"]["quality"]) for row in rows)
 
 
 def test_the_answers_are_in_the_store_of_all_answers(tmp_path: Path) -> None:

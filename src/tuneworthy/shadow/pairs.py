@@ -67,10 +67,12 @@ def is_well_formed(response: Response, recorded_answer: Response, output: Output
     """
     if response.finish_reason == "length" or not (response.text.strip() or response.tool_calls):
         return False
-    if recorded_answer.tool_calls or response.tool_calls:
+    if response.tool_calls:
         return all(read_call(call) for call in response.tool_calls)
     if built_in()(response):
         return True  # another metric counts it
+    if recorded_answer.tool_calls:
+        return False
     if output.kind == "choice":
         return len(LabelFinder(output.choices)(response.text)) == 1
     value, wanted = find_json(response.text), find_json(recorded_answer.text, strict=True)
@@ -86,7 +88,7 @@ class PairJudge:
 
     Args:
         session: The opened project, whose primary grader says what is right.
-        truth: RecordedTurn id to the right answer, by people.
+        truth: ID of a turn's case to the right answer, by people.
     """
 
     def __init__(self, session: Session, truth: Mapping[str, Any]) -> None:

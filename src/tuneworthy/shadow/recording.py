@@ -10,16 +10,19 @@ data that the engine recognises, unless `data.policy` says so; question and answ
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
 
+from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.readers.faults import Rejects
 from tuneworthy.cases.readers.reader import facts_of, stream_examples
 from tuneworthy.cases.stratified import quotas, rank
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.base import CheckContext
+from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.distill.queries import query_of
 from tuneworthy.errors import UserError
@@ -106,7 +109,10 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     if not groups:
         raise UserError(messages.say("no_sessions", n=n_unread), hint=messages.say("no_sessions_hint"))
     settings, seed = project.shadow, project.split.seed
+    masker = masker_of(project)
     strata = {name: _value(settings.by, members[0].meta) for name, members in groups.items()}
+    if masker:
+        strata = {name: masker.mask(value) for name, value in strata.items()}
     totals = Counter(strata.values())
     notes = [messages.say("unread", n=n_unread)] if n_unread else []
     if settings.by and totals.keys() == {""}:
@@ -132,7 +138,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     n_turns = sum(len(session.turns) for session in sessions)
     n_masked = 0 if policy == "drop" else len(masked)
     told = {"n_sessions": len(sessions), "n_all": len(groups), "n_turns": n_turns, "n_masked": n_masked}
-    labelled = all(TRUTH in row.meta for row in rows)
+    labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
     return Recording(sessions, len(groups), labelled, [messages.say("recording", **told), *notes])
 
 
@@ -189,8 +195,32 @@ def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[s
     bare = [(name, replace(row, group=None, meta={})) for name, rows in groups.items() for row in rows]
     hits = {finding.row for finding in check([row for _, row in bare], CheckContext()) if finding.row >= 0}
     names = {bare[place][0] for place in hits}
-    return {name: [replace(check.repair(replace(row, group=None, meta={})), meta=row.meta) for row in groups[name]]
-            for name in groups if name in names}  # fmt: skip
+    return {
+        name: [
+            replace(check.repair(replace(row, group=None, meta={})), meta=_without_masked(row.meta, project))
+            for row in groups[name]
+        ]
+        for name in groups
+        if name in names
+    }
+
+
+def _without_masked(meta: Mapping[str, Any], project: Project) -> dict[str, Any]:
+    """Return `meta` without a right answer that holds personal data: no masked answer could equal it."""
+    masker = masker_of(project)
+    lost = masker is not None and masker.mask_json(meta.get(TRUTH)) != meta.get(TRUTH)
+    return {key: value for key, value in meta.items() if not (lost and key == TRUTH)}
+
+
+def masker_of(project: Project) -> Masker | None:
+    """Return what masks what is stored of traffic, with the engine of `[data]`; None if personal data is only reported.
+
+    Raises:
+        UserError: The engine is not installed.
+    """
+    if project.data.policy.get("personal_data", "mask") == "report":
+        return None
+    return Masker(look=look_of({"settings": {"pii_engine": project.data.pii_engine}}))
 
 
 def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[RecordedTurn]:

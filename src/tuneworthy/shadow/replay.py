@@ -16,7 +16,6 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases.labelling import read_labels
-from tuneworthy.cases.pii import Masker
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.judging import DOCUMENT as JUDGE
@@ -24,8 +23,8 @@ from tuneworthy.ladder.judging import Item
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.pairs import AnswerPair, PairJudge, recorded
-from tuneworthy.shadow.recording import RecordedTurn, Recording, TrafficSession
-from tuneworthy.shadow.verdict import ShadowRules, ShadowVerdict, judged
+from tuneworthy.shadow.recording import RecordedTurn, Recording, TrafficSession, masker_of
+from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import OpenRecord
@@ -209,11 +208,12 @@ def worst_pairs(folder: Folder, most: int) -> list[dict[str, Any]]:
 def _store(session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules) -> None:
     """Store the record, the pairs (those that got worse first, masked), and what waits for labels."""
     folder = session.folder
-    masker = Masker() if session.project.data.policy.get("personal_data", "mask") == "mask" else None
+    masker = masker_of(session.project)
     rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
     _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows)
     due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
     items = [one for pair in due for one in _to_label(session, pair)]
+    items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, list({one["id"]: one for one in items}.values()))
     folder.write(DOCUMENT, asdict(record))
 
@@ -225,11 +225,15 @@ def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None
 def _row(pair: AnswerPair) -> dict[str, Any]:
     scores = {**pair.scores, "judge": pair.judged, "quality": pair.truth}
     changes = {name: found[1] - found[0] for name, found in scores.items() if found is not None}
+    known = "judge" in changes or "quality" in changes
+    worse = [
+        change for name, change in changes.items() if name in {*COMPARED, "judge"} or not (known or name in LIMITED)
+    ]
     return {
         "session": pair.session.name,
         "stratum": pair.session.stratum,
         "source": pair.turn.source,
-        "worst": min([0.0, *changes.values()]),
+        "worst": min([0.0, *worse]),
         "changes": changes,
         "question": pair.turn.case.text,
         "production": _said(pair.production),
