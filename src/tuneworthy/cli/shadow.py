@@ -7,7 +7,7 @@ from tuneworthy.cli.lazy import LazyGroup
 # Subcommand to the line that `--help` shows, in the order of the work.
 PARTS: dict[str, str] = {
     "replay": "Replay recorded traffic to a candidate and judge it.",
-    "label": "Label sampled sessions, blind to the model.",
+    "label": "Label sampled sessions without seeing which model answered.",
     "report": "Show the last replay, or write it as a page.",
 }
 

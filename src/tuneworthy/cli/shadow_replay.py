@@ -69,15 +69,30 @@ def command(
     changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
     project = _with(project, Shadow(**{**project.shadow.model_dump(), **changed}))
     words = [candidate, *([] if production == RECORDED else [production])]
-    record = run_async(_run(project, files, words, format_name, per_minute=per_minute, max_usd=max_usd, yes=yes))
+    record = run_async(
+        _run(
+            project,
+            files,
+            words,
+            format_name,
+            per_minute=per_minute,
+            max_usd=max_usd,
+            yes=yes,
+            command_line=_command_line(),
+        )
+    )
     print_result(as_json, asdict(record), show, record, project)
     return STATUS[record.verdict.status]
 
 
 def _command_line() -> str:
-    """Return the command line that runs now, to be run again."""
+    """Return the command line that runs now, to be run again; the project is added where it is printed."""
     invocation = click.get_current_context().find_object(Invocation)
-    return shlex.join(["tuneworthy", *(invocation.arguments if invocation else ())])
+    words = [*invocation.arguments] if invocation else []
+    if "--project" in words:
+        place = words.index("--project")
+        del words[place : place + 2]
+    return shlex.join(["tuneworthy", *words])
 
 
 def _with(project: Project, section: Shadow) -> Project:
@@ -91,6 +106,7 @@ async def _run(
     files: tuple[Path, ...],
     words: list[str],
     format_name: str | None,
+    again: str,
     *,
     per_minute: int | None,
     max_usd: float | None,
@@ -99,4 +115,4 @@ async def _run(
     recording = read_recording(project, files, format_name)
     note(*recording.notes)
     async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
-        return await replay(session, recording, *variants, per_minute=per_minute, command=_command_line())
+        return await replay(session, recording, *variants, per_minute=per_minute, command=again)

@@ -7,9 +7,9 @@ killed goes on. The key of that cache is a hash of rows, cases, settings, and th
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np

@@ -22,8 +22,10 @@ say = Catalogue(
         "replay_first": "Run `tuneworthy shadow replay FILES` first.",
         # What a replay shows
         "worse": "{metric} is worse by more than {margin:.1f} points{where}: {interval}",
-        "slow": "Latency exceeds its limit: {share:.1%} of the answers are within {limit:g} ms (required: {required:.1%}).",
-        "dear": "Cost exceeds its limit: ${usd:.2f} per 1,000 answers (limit: ${limit:.2f}).",
+        "slow": (
+            "Latency exceeds its limit: {share:.1%} of the answers are within {limit:g} ms (required: {required:.1%})."
+        ),
+        "dear": "Cost exceeds its limit: ${usd:,.4f} per 1,000 answers (limit: ${limit:,.4f}).",
         "interval": "{estimate:+.1f} points [{low:+.1f}, {high:+.1f}], n = {n} {n:session|sessions}.",
         "level": "{estimate:.1%} [{low:.1%}, {high:.1%}], n = {n} {n:session|sessions}.",
         "where": " in {stratum}",
