@@ -64,7 +64,7 @@ def test_a_candidate_that_is_too_slow_is_stopped_and_a_fast_one_is_not(tmp_path:
         status, record = replayed(root, log)
         assert (status == 3) == bool(words) and words in record.verdict.detail
         answer = document(record, "colours", ()).answer
-        assert ("misses a limit" in answer) == bool(words) and "does worse" not in answer
+        assert ("misses a limit" in answer) == bool(words)
 
 
 def test_a_candidate_that_costs_too_much_is_stopped_whatever_a_single_answer_costs(tmp_path: Path) -> None:

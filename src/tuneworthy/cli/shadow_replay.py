@@ -69,18 +69,9 @@ def command(
     changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
     project = _with(project, Shadow(**{**project.shadow.model_dump(), **changed}))
     words = [candidate, *([] if production == RECORDED else [production])]
-    record = run_async(
-        _run(
-            project,
-            files,
-            words,
-            format_name,
-            per_minute=per_minute,
-            max_usd=max_usd,
-            yes=yes,
-            command_line=_command_line(),
-        )
-    )
+    again = _command_line()
+    run = _run(project, files, words, format_name, again, per_minute=per_minute, max_usd=max_usd, yes=yes)
+    record = run_async(run)
     print_result(as_json, asdict(record), show, record, project)
     return STATUS[record.verdict.status]
 
