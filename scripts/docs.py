@@ -504,8 +504,9 @@ def data_checks() -> str:
         "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project ",
         "file sets what becomes of a finding. No row with a finding that is marked as a gate may stay in a version.\n",
         "\nWhat a check drops is measured: over three seeds, a classical baseline is trained with and without those ",
-        "rows and asked the dev cases. It is also asked held-out rows that stay, which are many more; as a check ",
-        "chose them, they can only show a loss. A check that is shown to cost accuracy on either (the 95% interval ",
+        "rows and asked the dev cases. It is also asked held-out rows that no check drops, which are many more; as a "
+        "check chose them, they can only show a loss. A check that is shown to cost accuracy on either (the 95% "
+        "interval ",
         f"lies below 0) reports instead. Below {FEW:.1%} of the rows nothing is measured. A check that always drops ",
         "is not measured either. Free text is measured by the answer of the nearest row. The card shows each effect.\n",
     ]

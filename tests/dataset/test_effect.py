@@ -407,16 +407,20 @@ def test_a_sentence_says_what_a_build_dropped_and_what_that_does_to_accuracy() -
     effect = Effect(status="measured", n_rows=900, n_dropped=120, baseline="linear")
     dropped = {"exact": 20, "near": 0, "contamination": 80, "concentration": 90, "label_errors": 10}
     ends = {
-        (0.01, 0.03): "without the 120 of them that a check may keep, accuracy is higher: +2.0 points [+1.0, +3.0]",
-        (-0.03, -0.01): "without the 120 of them that a check may keep, accuracy is lower: -2.0 points [-3.0, -1.0]",
-        (-0.01, 0.03): "without the 120 of them that a check may keep, no change in accuracy is shown: +1.0 points",
+        (0.01, 0.03): ". Dropping the 120 optional ones raises accuracy: +2.0 points [+1.0, +3.0]",
+        (-0.03, -0.01): ". Dropping the 120 optional ones lowers accuracy: -2.0 points [-3.0, -1.0]",
+        (-0.01, 0.03): ". Dropping the 120 optional ones has no measurable effect on accuracy: +1.0 points",
     }
-    begin = "The checks dropped 200 of 1000 rows (most: concentration 90, contamination 80, exact 20); "
+    begin = "The checks dropped 200 of 1000 rows (most: concentration 90, contamination 80, exact 20)"
     for (low, high), end in ends.items():
         measured = replace(effect, dev=Difference((low + high) / 2, (low, high), 80))
         assert build_words(1000, dropped, measured).startswith(begin + end)
     few = build_words(1000, dropped, replace(effect, status="unmeasured"))
-    assert few == begin + "the effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
+    assert (
+        few == begin + ". The effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
+    )
+    untouched = build_words(1000, dropped, replace(effect, status="few", n_dropped=0))
+    assert untouched == begin + ", all of them always dropped, so their effect on accuracy is not measured."
     assert build_words(1000, {"exact": 0}, effect) == "The checks dropped none of the 1000 rows."
 
 

@@ -84,7 +84,7 @@ def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: 
     assert invoke(["shadow", "replay", log(world, 0.10), "--candidate", "baseline", "--project", str(world)]) == 3
     status, found, gate = decided(world, capsys)
     assert (status, found["reason_code"], gate["status"]) == (4, "gate_shadow", "unknown")
-    assert "does not cover the current model" in gate["detail"] and gate["detail"].startswith(found["stale"][-1])
+    assert "has changed since" in gate["detail"] and gate["detail"].startswith(found["stale"][-1])
     assert invoke(["shadow", "replay", log(world, 0.10), "--project", str(world)]) == 0
     assert decided(world, capsys)[1]["outcome"] == "ship"
     record = world / ".tuneworthy" / "shadow.json"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.shadow.test_replay import priced, replayed
 from tests.shadow.traffic import write_log, write_traffic_project
+from tuneworthy.report.shadow import document
 from tuneworthy.shadow.pairs import is_well_formed
 from tuneworthy.types import OutputFormat, Response
 
@@ -56,18 +57,20 @@ def test_an_answer_that_was_cut_off_has_no_form() -> None:
 
 def test_a_candidate_that_is_too_slow_is_stopped_and_a_fast_one_is_not(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", 100)
-    for latency, words in ((0, ""), (60, "Latency misses its limit")):
+    for latency, words in ((0, ""), (60, "Latency exceeds its limit")):
         root = write_traffic_project(tmp_path / str(latency), "better", extra="[constraints]\np95_ms = 50\n")
         toml = (root / "tuneworthy.toml").read_text()
         slow = f'function = "world.py:better"\nlatency_ms = {latency}\nconcurrency = 32'
         (root / "tuneworthy.toml").write_text(toml.replace('function = "world.py:better"', slow))
         status, record = replayed(root, log)
         assert (status == 3) == bool(words) and words in record.verdict.detail
+        answer = document(record, "colours", ()).answer
+        assert ("misses a limit" in answer) == bool(words)
 
 
 def test_a_candidate_that_costs_too_much_is_stopped_whatever_a_single_answer_costs(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", 100)
-    for limit, words in ((5.0, ""), (0.01, "Cost misses its limit")):
+    for limit, words in ((5.0, ""), (0.01, "Cost exceeds its limit")):
         root = write_traffic_project(tmp_path / str(limit), "equal", extra=f"[constraints]\nusd_per_1k = {limit}\n")
         priced(root)
         status, record = replayed(root, log, "--max-usd", "5")

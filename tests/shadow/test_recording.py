@@ -83,7 +83,7 @@ def test_personal_data_is_masked_alike_in_question_and_answer_unless_the_policy_
     ]
     masked = read(tmp_path / "a", rows)
     texts = [turn.case.text + turn.answer.text for one in masked.sessions for turn in one.turns]
-    assert "ada@" not in "".join(texts) and "1 session has masked" in masked.notes[0]
+    assert "ada@" not in "".join(texts) and "Personal data is masked in 1 session." in masked.notes[0]
     mask = next(text for text in texts if "mail" in text).split()[1]
     assert sum(text.count(mask) for text in texts) == 2
     for action, n in (("report", 2), ("drop", 1)):

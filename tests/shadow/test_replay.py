@@ -48,9 +48,9 @@ def replayed(root: Path, log: Path, *options: str) -> tuple[int, ShadowRecord]:
 @pytest.mark.parametrize(
     ("candidate", "status", "words"),
     [
-        ("equal", 0, "Quality is no worse"),
+        ("equal", 0, "Quality is at most 5.0 points worse"),
         ("worse", 3, "Quality is worse by more than 5.0 points:"),
-        ("better", 0, "Quality is no worse"),
+        ("better", 0, "Quality is at most 5.0 points worse"),
         ("broken", 3, "Valid format is worse by more than 5.0 points in tenant-7"),
     ],
 )
@@ -147,7 +147,9 @@ def label(root: Path, path: Path, truth: dict[str, str]) -> int:
     return session.n_done
 
 
-def test_without_right_answers_it_never_passes_until_people_label_the_draw(tmp_path: Path) -> None:
+def test_without_right_answers_it_never_passes_until_people_label_the_draw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
     log = write_log(tmp_path / "log.jsonl", 1600, truth=False)
     status, record = replayed(root, log)
@@ -158,6 +160,10 @@ def test_without_right_answers_it_never_passes_until_people_label_the_draw(tmp_p
     }
     n = label(root, labels_path(load(root)), truth)
     assert 0.4 * record.n_pairs < n < 0.6 * record.n_pairs
+    capsys.readouterr()
+    assert invoke(["shadow", "label", "--labeller", "ada", "--project", str(root)]) == 0
+    assert f"All {n} are labelled. Next: tuneworthy shadow replay" in (out := capsys.readouterr().out)
+    assert str(log) in out and out.count("--project") == 1
     status, record = replayed(root, log)
     assert status == 0 and record.verdict.status == "pass"
 
@@ -173,7 +179,7 @@ def test_labelling_on_a_terminal_shows_the_turns_and_stores_each_answer(
     monkeypatch.setattr("sys.stdin", type("Lines", (), {"readline": lambda self: next(answers)})())
     assert invoke(["shadow", "label", "--labeller", "ada", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
-    assert "2 of" in out and "item" in err
+    assert "still need a label. Next: tuneworthy shadow label" in out and "item" in err
     assert labels_path(load(root)).read_text().count("ada") == 2
 
 

@@ -75,7 +75,7 @@ def test_a_break_of_form_or_many_refusals_stop_a_candidate_of_good_quality(metri
 
 @pytest.mark.parametrize("metric", ["latency", "cost"])
 def test_a_limit_that_is_missed_stops_and_one_that_is_kept_does_not(metric: str) -> None:
-    limited = replace(KNOWN, limits=[metric])
+    limited = replace(KNOWN, limits={metric: 1.0})
     missed, kept = ((0.95, 0.0), (0.95, 1.0)) if metric == "latency" else ((0.0, -0.5), (0.0, 0.4))
     assert judged(pairs(400, 0.0, 0.0, **{metric: missed}), limited).status == "fail"
     assert judged(pairs(1500, 0.02, 0.02, **{metric: kept}), limited).status == "pass"
@@ -91,7 +91,7 @@ def test_a_break_in_one_stratum_alone_is_found_there_and_stops_before_a_pass() -
 
 
 def test_the_errors_of_all_stop_rules_together_are_the_stated_one() -> None:
-    for strata, limits in (((), ()), (("a", "b", "c"), ("latency",))):
+    for strata, limits in (((), {}), (("a", "b", "c"), {"latency": 800.0})):
         rules = replace(KNOWN, strata=strata, limits=limits)
         total = rules.overall_alpha * (len(COMPARED) + len(limits))
         total += rules.stratum_alpha * len(COMPARED) * len(strata) if strata else 0.0
@@ -114,7 +114,7 @@ def test_without_right_answers_a_candidate_can_fail_and_never_pass() -> None:
     rules = replace(KNOWN, complete=False, label_share=0.2)
     unlabelled = [replace(one, truth=None) for one in pairs(2000, 0.0, 0.0)]
     found = judged(unlabelled, rules)
-    assert found.status == "unknown" and "never pass" in found.detail and "shadow label" in found.fix
+    assert found.status == "unknown" and "can fail but not pass" in found.detail and "shadow label" in found.fix
     assert (
         judged([replace(one, scores=FINE | {"format": (1.0, 0.0)}) for one in unlabelled[:300]], rules).status == "fail"
     )

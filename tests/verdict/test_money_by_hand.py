@@ -487,12 +487,12 @@ def test_what_serving_is_taken_to_need_is_said() -> None:
 
     # 3,000,000 / 1,439,945.66 = 2.083412 servers, as in row 6 above
     assert said() == (
-        "The size of the model is unknown. Serving assumes 8B parameters on 1 L4 ($584 a month), 2.08 servers for "
-        "baseline/local at this traffic (counted in parts). The number of servers is an estimate, because the model "
-        "reported no token counts. Set serve_hardware and serve_params_b in [economics] if yours differ."
+        "The size of the model to serve is unknown. Its server cost assumes 8B parameters on 1 L4 ($584 a month), 2.08 "
+        "servers for baseline/local at this traffic (counted in parts). The number of servers is an estimate, because the "
+        "model reported no token counts. To change this, set `economics.serve_hardware` and `economics.serve_params_b`."
     )
     assert "on 3 H100 ($8,651 a month), one server at this traffic." in said(20_000, **LARGE)
-    assert "Set serve" not in said(**LARGE) and "server" not in said(None).partition("Set")[0]
+    assert "To change this" not in said(**LARGE) and "server" not in said(None).partition("To change")[0]
     assert "on 1 L4 ($100 a month, as the project file says)" in said(serve_usd_per_month=100)
     assert said(serve_usd_per_month=100, serve_capacity_per_month=1e6) == said(serve_usd_per_month=0) == ""
 
@@ -503,8 +503,8 @@ def test_the_size_that_the_files_show_sets_the_servers_unless_the_project_sets_i
     verdict = decide(replace(evidence, bills={**evidence.bills, "baseline": read}))
     # half the size, half the servers: 3,000,000 / (2 x 1,439,945.66) = 1.041706
     assert serving_sentence(verdict) == (
-        "Serving assumes 1 L4 at $584 a month for a model of 4B parameters (read from its files), 1.04 servers for "
-        "baseline/local at this traffic (counted in parts). Set serve_hardware in [economics] if yours differ."
+        "The model to serve has 4B parameters, as its files say. Its server cost assumes 1 L4 ($584 a month), 1.04 "
+        "servers for baseline/local at this traffic (counted in parts). To change this, set `economics.serve_hardware`."
     )
     size = verdict.economics.assumptions["serve_params_b"]
     assert (size.value, size.mark) == (2.0, "measured")

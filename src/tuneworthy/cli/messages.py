@@ -41,8 +41,10 @@ say = Catalogue(
         # shadow
         "no_replay": "No traffic has been replayed yet.",
         "replay_first": "Run `tuneworthy shadow replay FILES`.",
-        "see_pairs": "See the worst pairs: tuneworthy shadow report --out shadow.html",
-        "shadow_labels": "{path}: {n} of {n_all} are labelled. Run the same `tuneworthy shadow replay` again.",
+        "see_pairs": "To see the {n} {n:pair|pairs} that got worse: tuneworthy shadow report --out shadow.html",
+        "shadow_labels": "{n} {n:answer still needs|answers still need} a label. Next: tuneworthy shadow label",
+        "shadow_labelled": "All {n} are labelled. Next: {command}",
+        "shadow_next": "Next: tuneworthy shadow label",
         # cases
         "file_exists": "{path} already exists.",
         "choose_out": "Choose a different file with --out, or move the existing file.",

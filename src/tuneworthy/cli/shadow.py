@@ -6,17 +6,17 @@ from tuneworthy.cli.lazy import LazyGroup
 
 # Subcommand to the line that `--help` shows, in the order of the work.
 PARTS: dict[str, str] = {
-    "replay": "Ask a candidate what recorded traffic asked, and judge it.",
-    "label": "Label what the verdict on traffic needs, blind.",
+    "replay": "Replay recorded traffic to a candidate and judge it.",
+    "label": "Label sampled sessions without seeing which model answered.",
     "report": "Show the last replay, or write it as a page.",
 }
 
 
 @click.group("shadow", cls=LazyGroup, parts=PARTS, prefix="shadow_")
 def command() -> None:
-    """Replay recorded traffic to a candidate, and judge it.
+    """Replay recorded traffic to a candidate and judge its answers.
 
-    Users see nothing of it. The gate `shadow` uses the result.
+    Users are not affected. The gate `shadow` uses the result.
 
     \b
     Example:

@@ -10,7 +10,7 @@ from tuneworthy.cli.label_terminal import VERDICT_GREETING, LabelFiles, answer_p
 from tuneworthy.cli.options import note, person, project_option
 from tuneworthy.config import load
 from tuneworthy.ladder.judging import verdicts_path
-from tuneworthy.shadow.replay import label_queue, labels_path
+from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 
 
@@ -18,11 +18,11 @@ from tuneworthy.store import Folder
 @click.option("--labeller", metavar="NAME", help="Name of the labeller (default: your user name).")
 @project_option
 def command(labeller: str | None, root: Path) -> None:
-    """Label what the verdict on traffic needs, blind.
+    """Label sampled sessions without seeing which model answered.
 
-    A hash chose the sessions (`shadow.label_share`). You give the right answer to each of their turns, or where a
-    judge grades, you rate both answers without seeing which model gave them. Every label is saved immediately. Then
-    run the same `shadow replay` again: no call is repeated.
+    A hash selects the sessions (`shadow.label_share`). You give the correct answer to each of their turns. If a judge
+    grades the task, you rate both answers. Every label is saved immediately. Then run the same `shadow replay` again:
+    no call is repeated.
 
     \b
     Example:
@@ -37,4 +37,9 @@ def command(labeller: str | None, root: Path) -> None:
         run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
     else:
         run_terminal(session, ask_line, note, parse=answer_parser(files, path, ()))
-    click.echo(messages.say("shadow_labels", path=path, n=session.n_done, n_all=len(session.assigned)))
+    if missing := len(session.assigned) - session.n_done:
+        click.echo(messages.say("shadow_labels", n=missing))
+    else:
+        record = read_shadow(Folder(project.root))
+        command = record.command if record else messages.say("replay_first")
+        click.echo(messages.say("shadow_labelled", n=session.n_done, command=command))

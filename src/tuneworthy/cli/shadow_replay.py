@@ -1,11 +1,13 @@
 """`tuneworthy shadow replay`."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.parity import STATUS
 from tuneworthy.cli.run import open_variants
@@ -44,17 +46,18 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Ask a candidate what recorded traffic asked, and judge it.
+    """Replay recorded traffic to a candidate and judge its answers.
 
-    FILES are logs of the model in use, in any format of `data import`. Sessions are drawn by a hash of their names,
-    each value of --by in its share. Every answer in a session is asked again with the recorded messages before it,
-    including answers of tools. Personal data is masked unless `data.policy` says otherwise.
+    FILES are logs of the model in use, in any format of `data import`. A hash of the session name selects the
+    sessions, stratified by --by. `replay` sends every recorded turn to the candidate, with the recorded messages
+    before it, including tool results. Personal data is masked unless `data.policy` says otherwise.
 
-    The replay stops as soon as a metric is shown to be worse than production by more than the margin (exit status 3).
-    It passes (0) when quality, valid format and answering at all are each shown to be no worse. Otherwise the exit
-    status is 4. Looking often does not change these error rates.
+    It stops (exit status 3) once a metric is more than the margin worse than production, over all traffic or in one
+    stratum, or misses a limit. It passes (0) once quality, valid format and answer rate are each shown to be no worse
+    and at most 2% of the answers are missing. Otherwise the exit status is 4. You can check the result at any time;
+    the 5% error rate still applies.
 
-    Quality needs right answers: rows with the key `truth`, or a share of the sessions that people label with
+    Quality needs correct answers: rows with the key `truth`, or a share of the sessions that people label with
     `shadow label`. To resume after an interruption, run the command again.
 
     \b
@@ -66,9 +69,21 @@ def command(
     changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
     project = _with(project, Shadow(**{**project.shadow.model_dump(), **changed}))
     words = [candidate, *([] if production == RECORDED else [production])]
-    record = run_async(_run(project, files, words, format_name, per_minute=per_minute, max_usd=max_usd, yes=yes))
+    again = _command_line()
+    run = _run(project, files, words, format_name, again, per_minute=per_minute, max_usd=max_usd, yes=yes)
+    record = run_async(run)
     print_result(as_json, asdict(record), show, record, project)
     return STATUS[record.verdict.status]
+
+
+def _command_line() -> str:
+    """Return the command line that runs now, to be run again; the project is added where it is printed."""
+    invocation = click.get_current_context().find_object(Invocation)
+    words = [*invocation.arguments] if invocation else []
+    if "--project" in words:
+        place = words.index("--project")
+        del words[place : place + 2]
+    return shlex.join(["tuneworthy", *words])
 
 
 def _with(project: Project, section: Shadow) -> Project:
@@ -82,6 +97,7 @@ async def _run(
     files: tuple[Path, ...],
     words: list[str],
     format_name: str | None,
+    again: str,
     *,
     per_minute: int | None,
     max_usd: float | None,
@@ -90,4 +106,4 @@ async def _run(
     recording = read_recording(project, files, format_name)
     note(*recording.notes)
     async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
-        return await replay(session, recording, *variants, per_minute=per_minute)
+        return await replay(session, recording, *variants, per_minute=per_minute, command=again)

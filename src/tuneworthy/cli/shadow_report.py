@@ -13,6 +13,7 @@ from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.shadow import document
 from tuneworthy.report.terminal import first_screen_lines
+from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow, worst_pairs
 from tuneworthy.shadow.verdict import interval
@@ -55,11 +56,16 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
 
 
 def show(record: ShadowRecord, project: Project) -> None:
-    """Print the first screen of a replay with its metrics in words, and where the pairs can be read."""
-    page = document(record, project.task.name, ())
-    for line in first_screen_lines(replace(page, chart=None)):
+    """Print the first screen of a replay with its metrics in words, where the pairs can be read, and what is next."""
+    worse = worst_pairs(Folder(project.root), record.n_pairs)
+    page = document(record, project.task.name, worse)
+    labels_first = record.verdict.fix == shadow_messages.say("label")
+    for line in first_screen_lines(replace(page, chart=None, next_step=None if labels_first else page.next_step)):
         click.echo(line)
     for result in record.verdict.results:
         if result.n and not result.stratum:
             click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
-    click.echo(messages.say("see_pairs"))
+    if worse:
+        click.echo(messages.say("see_pairs", n=len(worse)))
+    if labels_first:
+        click.echo(messages.say("shadow_next"))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,14 +88,13 @@ def build_version(
     path = inputs.rows.folder / "rows.jsonl"
     checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
-    say(messages.say("measuring_all"))
-    effect, held, reporting = effect_of_all(checked, meter), dict(policy), list[str]()
+    effect, held, reporting = effect_of_all(checked, meter, say), dict(policy), list[str]()
     while effect.loss and (check := _dearest(checked, held)):  # small losses that only show together
         held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")
         reporting.append(check.name)
         checked = run_checks(path, checks, context, policy=held, meter=meter, say=say)
         checked = replace(checked, overlaps=_overlaps(checked, context))
-        effect = effect_of_all(checked, meter)
+        effect = effect_of_all(checked, meter, say)
     recipe = _recipe(project, inputs, checked, depends, effect)
     recipe["notes"] += [messages.say("held_back", check=name) for name in reporting]
     if lost := lost_labels(recipe["labels"]):
@@ -195,13 +195,15 @@ def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | 
     return losses[min(losses)] if losses else None
 
 
-def effect_of_all(checked: CheckedRows, meter: EffectMeter) -> Effect:
+def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
     """Measure what all checks do to accuracy together, but for those whose rows leave whatever that costs."""
     certain = {place for stage in checked.stages if stage.check.certain for place in stage.dropped}
     places = np.setdiff1d(checked.before.places, np.array(sorted(certain | checked.overlaps), np.int64))
     repeats = {place: one.other for stage in checked.stages for place, one in stage.dropped.items()
                if one.other is not None}  # fmt: skip
-    return meter.measure(checked.before.keep(places, {}), np.setdiff1d(places, checked.rows.places).tolist(), repeats)
+    dropped = np.setdiff1d(places, checked.rows.places).tolist()
+    begin = partial(say, messages.say("measuring_all"))
+    return meter.measure(checked.before.keep(places, {}), dropped, repeats, begin=begin)
 
 
 def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:

@@ -317,10 +317,9 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
 def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
     """Return `stage` with its effect; where that is a loss, rows that no gate bars are reported instead."""
     check, started = stage.check, time.perf_counter()
-    if not check.certain:
-        say(messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
+    begin = partial(say, messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
     repeats = {place: one.other for place, one in stage.dropped.items() if one.other is not None}
-    effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain)
+    effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain, begin=begin)
     decisions = stage.decisions
     if effect.loss:
         decisions = [

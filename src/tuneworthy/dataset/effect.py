@@ -127,7 +127,13 @@ class EffectMeter:
     seed: int = 0
 
     def measure(
-        self, rows: StoredRows, dropped: Collection[int], repeats: Mapping[int, int], *, certain: bool = False
+        self,
+        rows: StoredRows,
+        dropped: Collection[int],
+        repeats: Mapping[int, int],
+        *,
+        certain: bool = False,
+        begin: Callable[[], object] = lambda: None,
     ) -> Effect:
         """Measure what it does to leave the rows at the places `dropped` out of `rows`.
 
@@ -136,6 +142,7 @@ class EffectMeter:
             dropped: Places in the file.
             repeats: Place of a row to that of the row that it repeats.
             certain: Whether they leave whatever that costs, so that nothing is trained.
+            begin: Called before models are trained, where there is something to measure.
         """
         gone = np.isin(rows.places, np.fromiter(dropped, np.int64, len(dropped)))
         effect = Effect(
@@ -146,6 +153,7 @@ class EffectMeter:
         drawn = self._draw(rows, gone, repeats)
         if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED or not drawn.trainable:
             return replace(effect, status="unmeasured")
+        begin()
         scores = drawn.scores(lambda train, _: (np.flatnonzero(train), np.flatnonzero(train & drawn.stays)))
         staying, dev = (
             self._difference([drawn.accepted[number][0] for number in numbers], part)
@@ -238,6 +246,8 @@ def build_words(n_rows: int, dropped: Mapping[str, int], effect: Effect) -> str:
     if shown := effect.loss or effect.dev:
         name = "accuracy_higher" if shown.ci95[0] > 0 else "accuracy_lower" if shown.costs else "accuracy_open"
         change = messages.say(name, n=effect.n_dropped, effect=_words(effect, shown))
+    elif not effect.n_dropped:
+        change = messages.say("accuracy_untouched")
     else:
         change = messages.say("accuracy_unmeasured", effect=effect_words(effect))
     most = ", ".join(f"{check} {n}" for check, n in counts.most_common(MOST_CHECKS))

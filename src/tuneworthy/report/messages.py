@@ -327,10 +327,11 @@ say = Catalogue(
         "diff_note": "{n} more lines are not shown.",
         # The shadow replay
         "kind_shadow": "shadow replay",
-        "shadow_pass": "{candidate} does no worse on recorded traffic",
+        "shadow_pass": "{candidate} is at most {margin:.1f} points worse than production on recorded traffic",
         "shadow_fail": "{candidate} does worse on recorded traffic",
+        "shadow_over_limit": "{candidate} misses a limit on recorded traffic",
         "shadow_unknown": "What a replay cannot know",
-        "shadow_open": "Whether {candidate} does worse on recorded traffic is not shown yet",
+        "shadow_open": "Undecided: it is not yet known whether {candidate} does worse on recorded traffic",
         "shadow_basis": (
             "Compared with {production} answers on {n:,} of {n_drawn:,} drawn sessions ({n_pairs:,} pairs), {date}."
         ),
@@ -338,25 +339,31 @@ say = Catalogue(
         "shadow_points": "points",
         "shadow_cost": "Cost of the candidate",
         "shadow_answers": "{n:,} answers",
-        "shadow_length": "answers {ratio:.2f} times as long as production's",
+        "shadow_length": "{ratio:.2f} times as long as production's",
         "shadow_metrics": "All traffic",
         "shadow_strata": "By stratum",
         "shadow_worse": "{n} {n:pair|pairs} that got worse",
         "shadow_limits": (
-            "A replay shows what the candidate would have answered, and not how users would have reacted: later turns "
-            "follow production's answers, and no outcome of a user is known. Latency is that of the replay, under its "
-            "own load."
+            "A replay shows what the candidate would have answered, not how users would have reacted. Later turns "
+            "follow production's answers, and user outcomes are unknown. Latency was measured under the replay's own "
+            "load."
         ),
         "shadow_made": "Made by `tuneworthy shadow report`; the replay is of {date}.",
-        "shadow_same": "as production",
+        "shadow_same": "same as production",
         "shadow_margin": "margin {margin}",
-        "shadow_sequence": "{metric}: candidate minus production, as the sessions came",
+        "shadow_sequence": "{metric}: candidate minus production, in session order",
         "shadow_x": "sessions",
         "shadow_y": "points",
-        "shadow_note": "The band holds the true difference at every session at once, with 95% confidence.",
+        "shadow_note": "With 95% confidence, the band contains the true difference at all sessions.",
         "shadow_table": "Candidate minus production",
-        "shadow_table_note": "Intervals hold at every session at once. A rule that was met once holds for good.",
+        "shadow_table_note": "A result that was reached once is final. Agreement is a share, not a difference.",
         "shadow_stopped": "worse, at session {n}",
+        "shadow_missed": "limit missed, at session {n}",
+        "shadow_unlabelled": "{n} of {n_due} sessions labelled",
+        "shadow_quality_unknown": "unknown",
+        "shadow_decide": "Run `tuneworthy decide` to see whether every gate passes.",
+        "shadow_reject": "Do not ship this model.",
+        "shadow_read_pairs": "See the pairs that got worse.",
         "shadow_passed": "no worse, at session {n}",
         "shadow_pairs": "The worst pairs; personal data is masked",
         # The dataset card

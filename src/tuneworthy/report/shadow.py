@@ -11,7 +11,7 @@ from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord
-from tuneworthy.shadow.verdict import MetricResult
+from tuneworthy.shadow.verdict import LIMITED, MetricResult, ShadowVerdict, level
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 ANSWERS = {"pass": "shadow_pass", "fail": "shadow_fail", "unknown": "shadow_open"}
@@ -45,7 +45,7 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
         title=clean(task),
         kind=messages.say("kind_shadow"),
         outcome=OUTCOMES[verdict.status],
-        answer=messages.say(ANSWERS[verdict.status], candidate=clean(record.candidate)),
+        answer=messages.say(_answer(verdict), candidate=clean(record.candidate), margin=100 * quality.margin),
         sentence=clean(verdict.detail, 0),
         basis=messages.say(
             "shadow_basis",
@@ -56,12 +56,7 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
             date=record.date,
         ),
         cards=[
-            Card(
-                label=messages.say("shadow_quality"),
-                value=numbers.NONE if quality.estimate is None else numbers.points(quality.estimate),
-                name=messages.say("shadow_points"),
-                details=[numbers.points_range((quality.low, quality.high))],
-            ),
+            _quality_card(quality),
             Card(
                 label=messages.say("shadow_cost"),
                 value=numbers.dollars(record.cost_usd),
@@ -72,9 +67,7 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
             ),
         ],
         chart=_sequence(chart) if chart else None,
-        next_step=NextStep(command="tuneworthy decide", why="")
-        if not verdict.fix
-        else NextStep(command="", why=verdict.fix),
+        next_step=_next_step(verdict, has_worse=bool(worse)),
         warnings=[record.partial] if record.partial else [],
         sections=[
             *parts,
@@ -82,6 +75,34 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
         ],
         made=messages.say("shadow_made", date=record.date),
     )
+
+
+def _answer(verdict: ShadowVerdict) -> str:
+    stopped = {result.metric for result in verdict.results if result.stopped_at is not None}
+    return "shadow_over_limit" if stopped and stopped <= set(LIMITED) else ANSWERS[verdict.status]
+
+
+def _quality_card(quality: MetricResult) -> Card:
+    if quality.estimate is None:
+        value, name = messages.say("shadow_quality_unknown"), ""
+        if quality.waiting:
+            name = messages.say("shadow_unlabelled", n=quality.due - quality.waiting, n_due=quality.due)
+        return Card(label=messages.say("shadow_quality"), value=value, name=name, details=[])
+    return Card(
+        label=messages.say("shadow_quality"),
+        value=numbers.points(quality.estimate),
+        name=messages.say("shadow_points"),
+        details=[numbers.points_range((quality.low, quality.high))],
+    )
+
+
+def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
+    if verdict.status == "pass":
+        return NextStep(command="", why=messages.say("shadow_decide"))
+    if verdict.status == "fail":
+        pairs = messages.say("shadow_read_pairs") if has_worse else ""
+        return NextStep(command="", why=f"{messages.say('shadow_reject')} {pairs}".rstrip())
+    return NextStep(command="", why=verdict.fix)
 
 
 def _sequence(result: MetricResult) -> LineChart:
@@ -124,8 +145,7 @@ def _metrics(results: Sequence[MetricResult]) -> Table:
             METRICS[result.metric],
             clean(result.stratum),
             numbers.count(result.n),
-            numbers.NONE if result.estimate is None else numbers.points(result.estimate),
-            numbers.points_range((result.low, result.high)) if result.n else numbers.NONE,
+            *_ends(result),
             _shown(result),
         ]
         for result in results
@@ -133,9 +153,19 @@ def _metrics(results: Sequence[MetricResult]) -> Table:
     return Table(messages.say("shadow_table"), columns, rows, messages.say("shadow_table_note")).filled()
 
 
+def _ends(result: MetricResult) -> list[str]:
+    if result.estimate is None:
+        return [numbers.NONE, numbers.NONE]
+    if result.metric == "agreement":
+        share, *ends = level(result)
+        return [numbers.percent(share), numbers.percent_range(ends)]
+    return [numbers.points(result.estimate), numbers.points_range((result.low, result.high))]
+
+
 def _shown(result: MetricResult) -> str:
     if result.stopped_at is not None:
-        return messages.say("shadow_stopped", n=result.stopped_at)
+        name = "shadow_missed" if result.metric in LIMITED else "shadow_stopped"
+        return messages.say(name, n=result.stopped_at)
     return messages.say("shadow_passed", n=result.passed_at) if result.passed_at is not None else ""
 
 

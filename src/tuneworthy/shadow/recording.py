@@ -137,9 +137,11 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed)) for n in names]
     n_turns = sum(len(session.turns) for session in sessions)
     n_masked = 0 if policy == "drop" else len(masked)
-    told = {"n_sessions": len(sessions), "n_all": len(groups), "n_turns": n_turns, "n_masked": n_masked}
+    name = "recording" if len(sessions) < len(groups) else "recording_all"
+    told = [messages.say(name, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
+    told += [messages.say("masked", n=n_masked)] if n_masked else []
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [messages.say("recording", **told), *notes])
+    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes])
 
 
 def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:

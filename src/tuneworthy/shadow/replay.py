@@ -63,6 +63,7 @@ class ShadowRecord:
         length_ratio: Mean length of the candidate's answers over production's, characters.
         notes: What a reader must know.
         partial: Why not all sessions were asked; "" if they were.
+        command: The command line that runs it again.
     """
 
     verdict: ShadowVerdict
@@ -77,6 +78,7 @@ class ShadowRecord:
     length_ratio: float | None = None
     notes: Sequence[str] = field(default_factory=list)
     partial: str = ""
+    command: str = ""
 
 
 def labels_path(project: Project) -> Path:
@@ -91,6 +93,7 @@ async def replay(
     production: Variant | None = None,
     *,
     per_minute: int | None = None,
+    command: str = "",
 ) -> ShadowRecord:
     """Ask the candidate what was recorded, and store what comes of it.
 
@@ -100,6 +103,7 @@ async def replay(
         candidate: Who is asked.
         production: Who is asked as well; None takes the recorded answers.
         per_minute: Turns that are asked in a minute, at most; None leaves it to the provider's own limits.
+        command: The command line that runs it again.
 
     Raises:
         UserError: Candidate and production are one variant.
@@ -127,6 +131,7 @@ async def replay(
         if judged(pairs, rules).status == "fail":
             break
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
+    record = replace(record, command=command)
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))
     _store(session, record, pairs, rules)
@@ -144,7 +149,7 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
         margin=project.task.margin,
         turns=max((len(one.turns) for one in recording.sessions), default=1),
         strata=recording.strata,
-        limits=[name for name, limit in limits.items() if limit],
+        limits={name: limit for name, limit in limits.items() if limit},
         label_share=project.shadow.label_share,
         complete=no_labels or (session.judging is None and recording.labelled),
         judge=session.judging is not None and _is_validated(session),

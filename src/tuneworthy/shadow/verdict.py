@@ -16,7 +16,7 @@ Source: `stats.betting`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag
 on a judge's score plus its error over the share of labels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final, Literal
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.stratified import rank
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.pairs import AnswerPair, Scores
+from tuneworthy.shadow.pairs import SLOW_SHARE, AnswerPair, Scores
 from tuneworthy.stats.betting import confidence_sequence, log_capital
 from tuneworthy.types import MOST_UNSCORED
 
@@ -50,12 +50,14 @@ class Stream:
         weights: `(n,)`, each in [0, 1].
         reach: See `values`.
         waiting: Sessions behind the end of the sequence that wait for labels.
+        due: Sessions that people label.
     """
 
     values: Floats
     weights: Floats
     reach: float = 1.0
     waiting: int = 0
+    due: int = 0
 
     def reached(self, null: float, alpha: float, *, above: bool) -> int | None:
         """Return after how many sessions the mean was shown to be beyond `null`; None if it was not."""
@@ -80,6 +82,7 @@ class MetricResult:
         passed_at: Session at which it was shown to be no worse.
         below_at: Session at which it was shown to be below production at all.
         waiting: Sessions that wait for labels.
+        due: Sessions that people label.
         points: Sessions, estimate, lower and upper end along the way.
     """
 
@@ -94,6 +97,7 @@ class MetricResult:
     passed_at: int | None = None
     below_at: int | None = None
     waiting: int = 0
+    due: int = 0
     points: Sequence[tuple[int, float, float, float]] = ()
 
 
@@ -124,7 +128,7 @@ class ShadowRules:
         margin: Of the project.
         turns: Most turns of a session.
         strata: Those that are examined one by one.
-        limits: Metrics that have a limit.
+        limits: Metric to its limit, of those that have one.
         label_share: Share of the sessions that people label.
         complete: Whether that is not needed: the recording holds right answers, or the grader needs none.
         judge: Whether a validated judge scores all of them.
@@ -134,7 +138,7 @@ class ShadowRules:
     margin: float
     turns: int
     strata: Sequence[str] = ()
-    limits: Sequence[str] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
     label_share: float = 1.0
     complete: bool = False
     judge: bool = False
@@ -163,18 +167,20 @@ def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     for stratum in rules.strata:
         own = [members for members in sessions if members[0].session.stratum == stratum]
         results += [_result(own, name, rules, stratum, rules.stratum_alpha) for name in COMPARED]
-    return _verdict(results, pairs)
+    return _verdict(results, pairs, rules)
 
 
-def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair]) -> ShadowVerdict:
+def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     stopped = [result for result in results if result.stopped_at is not None]
     quality, *_ = overall = results[: len(COMPARED)]
     if stopped:
-        return ShadowVerdict(status="fail", detail=" ".join(map(_stop_sentence, stopped)), results=results)
+        detail = " ".join(_stop_sentence(result, pairs, rules) for result in stopped)
+        return ShadowVerdict(status="fail", detail=detail, results=results)
     missing = sum(pair.candidate.response is None for pair in pairs)
     below = quality.below_at is not None
     if missing > MOST_UNSCORED * len(pairs):
-        detail, fix = messages.say("unscored", n=missing, n_all=len(pairs)), messages.say("replay_more")
+        detail = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
+        fix = messages.say("fix_candidate")
     elif quality.waiting and quality.passed_at is None:
         parts = [] if quality.n else [messages.say("no_truth")]
         detail = " ".join([*parts, messages.say("labels_missing", n=quality.waiting)])
@@ -184,25 +190,41 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair]) -> Sh
         words = {"metric": messages.METRICS[first.metric], "margin": 100 * first.margin, "interval": interval(first)}
         detail, fix = messages.say("more_sessions", **words), messages.say("replay_more")
     else:
-        shown = messages.say("shown", margin=100 * quality.margin, interval=interval(quality))
+        metric = messages.METRICS[quality.metric]
+        shown = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
         detail = " ".join([shown, *([messages.say("within")] if below else [])])
         return ShadowVerdict(status="pass", detail=detail, below=below, results=results)
     return ShadowVerdict(status="unknown", detail=detail, fix=fix, below=below, results=results)
 
 
-def _stop_sentence(result: MetricResult) -> str:
+def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: ShadowRules) -> str:
+    if result.metric == "latency":
+        share = 1 - SLOW_SHARE
+        within = share + (result.estimate or 0.0)
+        return messages.say("slow", share=within, limit=rules.limits["latency"], required=share)
+    if result.metric == "cost":
+        spent = [pair.candidate.cost_usd for pair in pairs if pair.answered]
+        return messages.say("dear", usd=1000 * sum(spent) / len(spent), limit=rules.limits["cost"])
     where = messages.say("where", stratum=result.stratum) if result.stratum else ""
-    name = "over_limit" if result.metric in LIMITED else "worse"
     metric, margin = messages.METRICS[result.metric], 100 * result.margin
-    return messages.say(name, metric=metric, margin=margin, where=where, interval=interval(result))
+    return messages.say("worse", metric=metric, margin=margin, where=where, interval=interval(result))
 
 
 def interval(result: MetricResult) -> str:
-    """Return the difference of a metric with its sequence, in points, and n."""
+    """Return the difference of a metric with its sequence, in points, and n; agreement is a share."""
     if result.estimate is None:
         return messages.say("no_answers")
+    if result.metric == "agreement":
+        estimate, low, high = level(result)
+        return messages.say("level", estimate=estimate, low=low, high=high, n=result.n)
     ends = {"estimate": 100 * result.estimate, "low": 100 * result.low, "high": 100 * result.high}
     return messages.say("interval", n=result.n, **ends)
+
+
+def level(result: MetricResult) -> tuple[float, float, float]:
+    """Return the share of agreement with its sequence, from its difference to full agreement."""
+    estimate, low, high = (min(1.0, max(0.0, 1 + end)) for end in (result.estimate or 0.0, result.low, result.high))
+    return estimate, low, high
 
 
 def _result(
@@ -213,7 +235,7 @@ def _result(
         _quality(sessions, rules) if metric == "quality" else _plain(sessions, rules, lambda p: p.scores.get(metric))
     )
     margin = 0.0 if metric in LIMITED else rules.margin
-    result = MetricResult(metric=metric, stratum=stratum, margin=margin, waiting=stream.waiting)
+    result = MetricResult(metric=metric, stratum=stratum, margin=margin, waiting=stream.waiting, due=stream.due)
     if not len(stream.values):
         return result
     if alpha is not None:
@@ -277,22 +299,20 @@ def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules) -> St
     if rules.complete or not rules.judge:
         labelled = [members for members, needed in zip(sessions[:end], due, strict=False) if needed]
         plain = _plain(labelled, rules, lambda pair: pair.truth)
-        return Stream(values=plain.values, weights=plain.weights, waiting=waiting)
+        return Stream(values=plain.values, weights=plain.weights, waiting=waiting, due=sum(due))
     judge = [_bet(members, rules, lambda pair: pair.judged) for members in sessions[:end]]
     scored = [n for n, bet in enumerate(judge) if bet is not None]
     d, w = np.array([judge[n] for n in scored], dtype=np.float64).reshape(-1, 2).T
     known = np.array([due[n] and people[n] is not None for n in scored])
     h = np.array([people[n][0] if known[at] else 0.0 for at, n in enumerate(scored)])  # type: ignore[index]
-    return corrected(d, h, known, w, rules.label_share, waiting=waiting)
+    return replace(corrected(d, h, known, w, rules.label_share), waiting=waiting, due=sum(due))
 
 
 def _is_labelled(members: Sequence[AnswerPair]) -> bool:
     return all(pair.truth is not None for pair in members if pair.answered)
 
 
-def corrected(
-    judge: Floats, people: Floats, known: NDArray[np.bool_], weights: Floats, share: float, *, waiting: int = 0
-) -> Stream:
+def corrected(judge: Floats, people: Floats, known: NDArray[np.bool_], weights: Floats, share: float) -> Stream:
     """Return bets whose mean is that of people's differences, from a judge's differences of all sessions.
 
     Args:
@@ -301,7 +321,6 @@ def corrected(
         known: `(..., n)`: drawn with the chance `share`, whatever was answered.
         weights: `(..., n)` in [0, 1].
         share: Of the sessions that people label.
-        waiting: See `Stream`.
     """
     # the weight that makes the variance smallest, from what was labelled before; 2 disagreements are counted as seen
     products = np.cumsum(np.where(known, judge * people, 0.0), axis=-1)
@@ -309,4 +328,4 @@ def corrected(
     trust = np.clip(products / squares, 0, 1)
     trust = np.concatenate([np.zeros_like(trust[..., :1]), trust[..., :-1]], axis=-1)
     values = trust * judge + np.where(known, people - trust * judge, 0.0) / share
-    return Stream(values=values, weights=weights, reach=2 / share - 1, waiting=waiting)
+    return Stream(values=values, weights=weights, reach=2 / share - 1)

@@ -490,7 +490,7 @@ def serving_sentence(verdict: Verdict) -> str:
     return join_sentences(
         text,
         messages.say("tokens_unreported") if part and server.tokens_assumed and chosen.score is not None else "",
-        messages.say("set_serving", keys=" and ".join(assumed)) if assumed else "",
+        messages.say("set_serving", keys=" and ".join(f"`economics.{key}`" for key in assumed)) if assumed else "",
     )
 
 

@@ -17,7 +17,7 @@ say = Catalogue(
         "run": "Run `tuneworthy run`.",
         "run_rung": "Run `tuneworthy run --rung {rung}`.",
         "build": "Run `tuneworthy data build`.",
-        "build_first": "`tuneworthy data build` makes the dataset that a pilot and the training need.",
+        "build_first": "Run `tuneworthy data build` to build the dataset that the pilot and the training need.",
         "pilot": "Run `tuneworthy train --pilot`.",
         "run_command": "Run `tuneworthy {command}`.",
         # Gates before a decision
@@ -44,7 +44,7 @@ say = Catalogue(
         ),
         "fix_grader": (
             "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
-            "`classical` in [[waivers]] with a reason."
+            "`classical` in [[waivers]] of tuneworthy.toml with a reason."
         ),
         "classical_score": "The classical baseline scores {score:.1%}.",
         "prompt_untried": "These prompt changes have not been tried: {missing}.",
@@ -56,7 +56,9 @@ say = Catalogue(
         ),
         "only_device_model": "The constraints rule out every other model in the project.",
         "no_other_model": "The project file defines no other model.",
-        "add_model": "Add a model to [models], or list `other_models` in [[waivers]] with a reason.",
+        "add_model": (
+            "Add a model to [models], or list `other_models` in [[waivers]] of tuneworthy.toml with a reason."
+        ),
         "no_documents": "Nothing measured suggests that the answers depend on documents.",
         "search_fails": (
             "Retrieval fails: for {lost} of {failed} wrong answers on dev, the search returned no document that "
@@ -172,10 +174,12 @@ say = Catalogue(
         "no_shadow": "No real traffic has been sent to the fine-tuned model.",
         "do_shadow": "Run `tuneworthy shadow replay FILES` with logs of real traffic.",
         "shadow_of_another": (
-            "The shadow replay does not cover the current model: it asked {found} ({variant}), with a margin of "
-            "{margin:.1f} points."
+            "The shadow replay tested {found} ({variant}) at a margin of {margin:.1f} points. The model or the margin "
+            "has changed since."
         ),
-        "below_for_nothing": "No measured reason to train (cost, latency or locality) makes up for that.",
+        "below_for_nothing": (
+            "No measured saving in cost or latency, and no need to run locally, justifies the lower quality."
+        ),
         "proof_of_another": (
             "The parity check does not cover the current model (form `{form}`): it covers {found}, but "
             "{subject} {known}"
@@ -216,10 +220,10 @@ say = Catalogue(
             "fine-tuned model meets the target is known only after training."
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
-        "ship": "Every gate (required check) before shipping passes.",
+        "ship": "All required checks before shipping pass.",
         "target_missed": "The target of {target:.1%} is still missed.",
         "target_unresolved": "Whether the target of {target:.1%} is met is still open.",
-        "gate_closed": "The gate `{gate}` (a required check) has not passed. {message}",
+        "gate_closed": "The required check `{gate}` has not passed. {message}",
         "tuned_reaches": "The score of {name} is {score}{against}.",
         "against": "; without training, {name} reaches {score}",
         "also_closed": "Other gates that have not passed: {gates}.",
@@ -228,9 +232,9 @@ say = Catalogue(
             "Measure the fine-tuned model on the test set: run `tuneworthy merge`, `tuneworthy export gguf`, "
             "`tuneworthy parity` and `tuneworthy run --rung fine_tune`."
         ),
-        "train": "Run `tuneworthy train`: every gate (required check) before training passes.",
-        "serve": "Start the server of the fine-tuned model: run `tuneworthy serve`.",
-        "or_waive": "Or list `{gate}` in [[waivers]] with a reason.",
+        "train": "All required checks before training pass. Run `tuneworthy train`.",
+        "serve": "Serve the fine-tuned model: run `tuneworthy serve`.",
+        "or_waive": "Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason.",
         # What would change it
         "on_date": "On {date}: {what}.",
         "higher_target": "A target above {score:.1%}, or a constraint that rules out the recommended option.",
@@ -295,25 +299,25 @@ say = Catalogue(
         "tokens_measured": "{read:,.0f} prompt and {written:,.0f} answer tokens, as measured",
         "tokens_assumed": "{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed",
         "capacity_source": "{tokens}, on {title}: {source}",
-        "serving": "Serving assumes a model of {size:g}B parameters on {machine} ({price}){servers}.",
+        "serving": "Server cost assumes {size:g}B parameters on {machine} ({price}){servers}.",
         "serving_sized": (
-            "Serving assumes {machine} at {price} for a model of {size:.3g}B parameters (read from its files){servers}."
+            "The model to serve has {size:.3g}B parameters, as its files say. Its server cost assumes {machine} "
+            "({price}){servers}."
         ),
         "serving_unsized": (
-            "The size of the model is unknown. Serving assumes {size:g}B parameters on {machine} ({price}){servers}."
+            "The size of the model to serve is unknown. Its server cost assumes {size:g}B parameters on {machine} "
+            "({price}){servers}."
         ),
         "tokens_unreported": "The number of servers is an estimate, because the model reported no token counts.",
         "size_read": "number of weights in the files of the model that would be trained",
         "cost_upper": "cost is an upper limit: no token counts from the provider for {share:.1%} of the answers",
-        "price_ceiling": (
-            "maximum cost of the {share:.1%} of answers whose tokens the provider did not report, and {source}"
-        ),
+        "price_ceiling": ("{source}; the maximum price for the {share:.1%} of answers without token counts"),
         "server_usd": "${usd:,.0f} a month",
         "server_usd_set": "${usd:,.0f} a month, as the project file says",
         "machine": "{n} {name}",
         "one_server": ", one server at this traffic",
         "servers": ", {n:.3g} servers for {name} at this traffic (counted in parts)",
-        "set_serving": "Set {keys} in [economics] if yours differ.",
+        "set_serving": "To change this, set {keys}.",
         "pays": "Training breaks even in month {month}{traffic}.",
         "at_traffic": " at {requests:,.0f} requests per month",
         "pays_never": "Training does not break even{horizon}{traffic}.",
@@ -392,7 +396,7 @@ say = Catalogue(
         "needs_pilot": "dataset and pilot",
         "constant": "gives every case the same answer",
         "recall_of": "recall of `{label}`: {recall:.1%}",
-        "recall_of_more": "and {n} more {n:label|labels} with a recall of at most {most:.0%}",
+        "recall_of_more": "and {n} more {n:label|labels} with a recall of at most {most:.1%}",
         "unresolved": "unresolved: the test cases do not settle whether the target is met.",
         "server_cost": (
             "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
@@ -486,10 +490,10 @@ say = Catalogue(
         "reasons_measured": "Measured reasons to train: {names}.",
         "reasons_unknown": "No reason to train has been measured yet. Still unknown: {names}.",
         "run_again": "Run the ladder again.",
-        "compare_rungs": "Compare these rungs (kinds of option) on the test set: {rungs}.",
+        "compare_rungs": "Compare these rungs on the test set: {rungs}.",
         "give_documents": (
-            "Add the documents that contain the answers to [documents], or list `retrieval` in [[waivers]] with a "
-            "reason."
+            "Add the documents that contain the answers to [documents], or list `retrieval` in [[waivers]] of "
+            "tuneworthy.toml with a reason."
         ),
         "measure_smaller": (
             "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
@@ -571,7 +575,8 @@ say = Catalogue(
         ),
         "dev_differs_fix": (
             "Find out why dev and test differ: have a second person label some cases of both, draw the examples and "
-            "the cases from one source, and run `tuneworthy run`. Or list `dev` in [[waivers]] with a reason."
+            "the cases from one source, and run `tuneworthy run`. Or list `dev` in [[waivers]] of "
+            "tuneworthy.toml with a reason."
         ),
         "dev_unmeasured": "Today's option was not measured on both dev and test.",
         "judge_overruled": (

@@ -54,7 +54,7 @@ def test_speed_is_a_reason_to_adopt_only_where_it_is_limited(limited: bool, tmp_
     told = ask(made(tmp_path, models, sections=sections), capsys, probe=False, rungs=["model"])
     row = rung_of(told, "model")
     assert (row["status"] == "adopted") is limited, row["reason"]
-    assert not limited or "lower latency (at least" in row["reason"]
+    assert not limited or "lower latency (lower confidence limit" in row["reason"]
 
 
 def test_costs_without_token_counts_are_said_to_be_upper_limits(tmp_path: Path, capsys: Capture) -> None:
