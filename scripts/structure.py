@@ -142,7 +142,8 @@ LIMITS: Final[Mapping[str, int]] = {
     + 23
     + 766
     + 30
-    + 47,
+    + 47
+    + 73,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,
