@@ -488,8 +488,9 @@ def test_what_serving_is_taken_to_need_is_said() -> None:
     # 3,000,000 / 1,439,945.66 = 2.083412 servers, as in row 6 above
     assert said() == (
         "The size of the model to serve is unknown. Its server cost assumes 8B parameters on 1 L4 ($584 a month), 2.08 "
-        "servers for baseline/local at this traffic (counted in parts). The number of servers is an estimate, because the "
-        "model reported no token counts. To change this, set `economics.serve_hardware` and `economics.serve_params_b`."
+        "servers for baseline/local at this traffic (counted in parts). The number of servers is an estimate, because "
+        "the model reported no token counts. To change this, set `economics.serve_hardware` and "
+        "`economics.serve_params_b`."
     )
     assert "on 3 H100 ($8,651 a month), one server at this traffic." in said(20_000, **LARGE)
     assert "To change this" not in said(**LARGE) and "server" not in said(None).partition("To change")[0]
