@@ -118,8 +118,8 @@ LIMITS: Final[Mapping[str, int]] = {
     # how likely a label is wrong, by labels drawn at random; answers whose prompts share their beginning;
     # rows read in stretches, anchors asked all at once, ends of texts;
     # the report: drawings of its own, one model of the page, wrong answers, the prompt as a diff;
-    # recorded traffic replayed to a candidate: sessions, pairs, bets that hold at every look, labels, the report, masks of
-    # what is stored, what to do next.
+    # recorded traffic replayed to a candidate: sessions, pairs, bets that hold at every look, labels, the report,
+    # masks of what is stored, what to do next.
     "statements": 33_000
     + 1_770
     + 2_200
