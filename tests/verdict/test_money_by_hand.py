@@ -493,7 +493,7 @@ def test_what_serving_is_taken_to_need_is_said() -> None:
         "`economics.serve_params_b`."
     )
     assert "on 3 H100 ($8,651 a month), one server at this traffic." in said(20_000, **LARGE)
-    assert "To change this" not in said(**LARGE) and "server" not in said(None).partition("To change")[0]
+    assert "To change this" not in said(**LARGE) and "at this traffic" not in said(None)
     assert "on 1 L4 ($100 a month, as the project file says)" in said(serve_usd_per_month=100)
     assert said(serve_usd_per_month=100, serve_capacity_per_month=1e6) == said(serve_usd_per_month=0) == ""
 
@@ -513,7 +513,7 @@ def test_the_size_that_the_files_show_sets_the_servers_unless_the_project_sets_i
     set_by_hand = decide(
         replace(served_locally(Economics(requests_per_month=3_000_000, serve_params_b=8)), bills={"baseline": read})
     )
-    assert "a model of 8B parameters on 1 L4" in serving_sentence(set_by_hand)
+    assert "assumes 8B parameters on 1 L4" in serving_sentence(set_by_hand)
     assert set_by_hand.economics.assumptions["serve_params_b"].mark == "project"
 
 
