@@ -410,3 +410,20 @@ def test_row_25_forty_sources_of_five_rewordings_count_as_forty_cases() -> None:
     assert effective_n(right, ones, sources) < 50
     grouped, alone = score_interval(right, ones, sources), score_interval(right, ones)
     assert grouped.hi - grouped.lo > 1.8 * (alone.hi - alone.lo)
+
+
+def test_too_few_shots_are_named_and_not_a_prompt_that_was_compared() -> None:
+    low = [
+        rung("baseline", "baseline/small", 0.3, status="reference"),
+        rung("prompt", "prompt/xml_contract", 0.3, status="no_gain"),
+        rung("classical", "classical/linear", 0.3, status="reference"),
+    ]
+    verdict = decide(all_tried(*low, rung("few_shot", "few_shot/per_case-2", 0.3, status="no_gain"), has_examples=True))
+    assert (verdict.outcome, verdict.reason_code) == ("undecided", "rung_prompt")
+    assert "at least 3 few-shot examples" in str(verdict) and "Not compared on the test set" not in str(verdict)
+    assert (verdict.next_action.command, verdict.next_action.why[:29]) == (
+        "tuneworthy run",
+        "Set `k` in [few_shot] to 3 or",
+    )
+    enough = decide(all_tried(*low, rung("few_shot", "few_shot/per_case-3", 0.3, status="no_gain"), has_examples=True))
+    assert enough.reason_code != "rung_prompt"

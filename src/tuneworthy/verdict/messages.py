@@ -51,6 +51,7 @@ say = Catalogue(
         "structure": "a structured prompt",
         "at_least_shots": "at least {n} few-shot examples",
         "half_prompt": "a prompt of half the length",
+        "more_shots": "Set `k` in [few_shot] to {n} or more examples.",
         "prompt_tried": (
             "A structured prompt has been tried. The largest number of few-shot examples tried is {shots}."
         ),

@@ -221,6 +221,7 @@ def _candidates(
     unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
     missing = {"model"} if evidence.other_models == 0 else set()
     missing |= {"retrieval"} if unfound or not evidence.documents else set()
+    missing |= {"prompt"} if "prompt" in untried.values() and by_gate["prompt"].fix != messages.say("run") else set()
     runnable = {fact: rung for fact, rung in untried.items() if rung not in missing}
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable), MOST["run"])
@@ -230,11 +231,11 @@ def _candidates(
         kind, subject = fact
         if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
             yield _fix_search(unknown)
-        elif kind == "could_meet" and fact not in runnable:
+        elif kind == "could_meet" and fact not in runnable and subject != "prompt":
             yield _name_what_is_missing(subject, unknown)
-        elif kind == "sound":
+        elif kind == "sound" or (fact not in runnable and subject == "prompt"):
             gate = by_gate[subject]
-            command = "tuneworthy run" if subject == "baseline" else ""
+            command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
             yield _Candidate(NextAction(command=command, why=gate.fix or gate.detail), _prior([fact]))
         elif kind == "cost":
             yield from _money(fact, facts, evidence)

@@ -97,13 +97,13 @@ def prompt(evidence: Evidence) -> Finding:
     halved = not evidence.long_prompt or "prompt/half" in tried
     numbers = {"structure": structure, "shots": shots, "halved": halved}
     missing = [] if structure else [messages.say("structure")]
-    if shots < FEWEST_SHOTS and evidence.has_examples:
+    few = shots < FEWEST_SHOTS and evidence.has_examples
+    if few:
         missing.append(messages.say("at_least_shots", n=FEWEST_SHOTS))
     missing += [] if halved else [messages.say("half_prompt")]
     if missing:
-        return says(
-            "unknown", messages.say("prompt_untried", missing=", ".join(missing)), messages.say("run"), **numbers
-        )
+        fix = messages.say("more_shots", n=FEWEST_SHOTS) if few and structure and halved else messages.say("run")
+        return says("unknown", messages.say("prompt_untried", missing=", ".join(missing)), fix, **numbers)
     return says("pass", messages.say("prompt_tried", shots=shots), **numbers)
 
 
