@@ -333,7 +333,7 @@ def test_output_and_card_say_in_one_sentence_what_was_dropped_and_what_that_does
     sentence = card_of(version).summary
     assert sentence.startswith(f"The checks dropped {n_dropped} of {len(ROWS)} rows (most: ")
     assert sentence.endswith(
-        "; the effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
+        ". The effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
     )
     assert capsys.readouterr().out.count(sentence) == 1
     assert card_document(card_of(version)).sentence.startswith(sentence)
@@ -342,7 +342,9 @@ def test_output_and_card_say_in_one_sentence_what_was_dropped_and_what_that_does
 def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(self: Any, rows: Any, dropped: Any, repeats: Any, *, certain: bool = False) -> Effect:
+    def measure(
+        self: Any, rows: Any, dropped: Any, repeats: Any, *, certain: bool = False, begin: Any = None
+    ) -> Effect:
         if certain:
             return Effect(status="certain", n_rows=90, n_dropped=len(dropped))
         shown = len(dropped) > 2  # all together, until one of the checks only reports

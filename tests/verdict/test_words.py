@@ -89,7 +89,7 @@ def test_labels_beyond_the_first_three_that_are_hardly_found_are_counted() -> No
     many = with_rungs(rung("baseline", "baseline/small", 0.6, recall=dict.fromkeys("bcdefg", 0.0)), balance=balance)
     notes = [next(one for one in decide(some).options if one.kind == "today").notes for some in (few, many)]
     assert len(notes[0]) == 3 and "recall of `d`: 0.0%" in notes[0]
-    assert notes[1][3:] == ["and 3 more labels with a recall of at most 10%"]
+    assert notes[1][3:] == ["and 3 more labels with a recall of at most 10.0%"]
 
 
 def test_steps_that_are_named_together_begin_with_the_cheapest() -> None:

@@ -68,7 +68,7 @@ def test_costs_without_token_counts_are_said_to_be_upper_limits(tmp_path: Path, 
     assert note in told.terminal and note in told.page
     assert "at most $" in told.page.replace("\\", "") and "at most $" in told.paragraph
     assert (
-        "whose tokens the provider did not report"
+        "the maximum price for the 100.0% of answers without token counts"
         in told.verdict["economics"]["assumptions"]["reference_usd_per_1k"]["source"]
     )
 
