@@ -107,6 +107,14 @@ def test_strata_that_are_addresses_are_masked_and_a_right_answer_that_is_one_cou
     assert truths["bob"] == "bob" and truths["ada"] is UNLABELLED and not found.labelled
 
 
+def test_a_right_answer_that_only_its_question_names_as_personal_data_counts_as_unlabelled(tmp_path: Path) -> None:
+    asked = [user("my account number is 12345678"), said("12345678")]
+    found = read(tmp_path, [{"messages": asked, "truth": truth} for truth in ("12345678", "unknown")])
+    assert [turn.answer.text for one in found.sessions for turn in one.turns] == ["[ACCOUNT_1]"] * 2
+    truths = {str(turn.case.expected) for one in found.sessions for turn in one.turns}
+    assert "12345678" not in truths and "unknown" in truths and not found.labelled
+
+
 def test_a_draw_keeps_the_shares_of_the_strata_and_is_part_of_any_larger_one(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", 400)
     small, large = (read_recording(project(tmp_path / str(n), by="tenant", sessions=n), [log]) for n in (100, 200))

@@ -197,21 +197,15 @@ def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[s
     bare = [(name, replace(row, group=None, meta={})) for name, rows in groups.items() for row in rows]
     hits = {finding.row for finding in check([row for _, row in bare], CheckContext()) if finding.row >= 0}
     names = {bare[place][0] for place in hits}
-    return {
-        name: [
-            replace(check.repair(replace(row, group=None, meta={})), meta=_without_masked(row.meta, project))
-            for row in groups[name]
-        ]
-        for name in groups
-        if name in names
-    }
+    return {name: [_repaired(check, row) for row in groups[name]] for name in groups if name in names}
 
 
-def _without_masked(meta: Mapping[str, Any], project: Project) -> dict[str, Any]:
-    """Return `meta` without a right answer that holds personal data: no masked answer could equal it."""
-    masker = masker_of(project)
-    lost = masker is not None and masker.mask_json(meta.get(TRUTH)) != meta.get(TRUTH)
-    return {key: value for key, value in meta.items() if not (lost and key == TRUTH)}
+def _repaired(check: PersonalData, row: Example) -> Example:
+    """Return `row` masked, without its right answer if that is masked along with it: no answer could equal it."""
+    own = {key: value for key, value in row.meta.items() if key == TRUTH}
+    masked = check.repair(replace(row, group=None, meta=own))
+    meta = {key: value for key, value in row.meta.items() if masked.meta.get(key, value) == value}
+    return replace(masked, meta=meta)
 
 
 def masker_of(project: Project) -> Masker | None:
