@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,10 +13,12 @@ import pytest
 
 from tests.cases.exports import EXPORTS, Export
 from tests.shadow.traffic import TENANTS, write_log, write_traffic_project
+from tuneworthy.cases.pii import PiiMatch, match_of
 from tuneworthy.config import Project, load
 from tuneworthy.config.shadow import Shadow
+from tuneworthy.dataset.checks.personal_data import Patterns
 from tuneworthy.errors import UserError
-from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, Recording, read_recording
+from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, Recording, masker_of, read_recording
 from tuneworthy.types import UNLABELLED
 
 
@@ -113,6 +117,20 @@ def test_a_right_answer_that_only_its_question_names_as_personal_data_counts_as_
     assert [turn.answer.text for one in found.sessions for turn in one.turns] == ["[ACCOUNT_1]"] * 2
     truths = {str(turn.case.expected) for one in found.sessions for turn in one.turns}
     assert "12345678" not in truths and "unknown" in truths and not found.labelled
+
+
+def test_what_is_stored_is_masked_with_the_engine_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_all(texts: list[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
+        yield from ((n, [match_of(text, "person", 0, 3)]) for n, text in enumerate(texts))
+
+    engines = {"patterns": Patterns(), "presidio": SimpleNamespace(find_all=find_all)}
+    monkeypatch.setattr("tuneworthy.dataset.card.open_engine", engines.get)
+    for engine, text in (("patterns", "Ada"), ("presidio", "[PERSON_1]")):
+        found = project(tmp_path / engine)
+        masker = masker_of(found.model_copy(update={"data": found.data.model_copy(update={"pii_engine": engine})}))
+        assert masker is not None and masker.mask("Ada") == text
 
 
 def test_a_draw_keeps_the_shares_of_the_strata_and_is_part_of_any_larger_one(tmp_path: Path) -> None:

@@ -225,15 +225,6 @@ def test_the_report_shows_the_sequence_and_the_worst_pairs_and_nothing_of_person
     assert not (Folder(root).path / QUEUE).read_bytes()
 
 
-@pytest.mark.parametrize("policy", ["mask", "drop", "report"])
-def test_what_a_candidate_says_is_stored_masked_unless_the_policy_only_reports(tmp_path: Path, policy: str) -> None:
-    root = write_traffic_project(tmp_path / "p", "equal", extra=f'[data]\npolicy = {{ personal_data = "{policy}" }}')
-    text = (root / "world.py").read_text().replace("return candidate(", 'return "ada@example.org" or candidate(')
-    (root / "world.py").write_text(text)
-    replayed(root, write_log(tmp_path / "log.jsonl", 20))
-    assert ("ada@" in (Folder(root).path / "shadow/pairs.jsonl").read_text()) == (policy == "report")
-
-
 def test_a_slower_answer_that_is_as_good_is_no_pair_that_got_worse(tmp_path: Path) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra="[constraints]\np95_ms = 0.000001")
     replayed(root, write_log(tmp_path / "log.jsonl", 20))
@@ -270,15 +261,39 @@ def flatterer(request):
 """
 
 
-def test_a_judge_that_likes_the_candidate_cannot_pass_it_against_people(tmp_path: Path) -> None:
-    """The judge calls every answer of the candidate good; people see that a quarter of them are lost."""
-    root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
+def judged_by_a_model(root: Path, candidate: str) -> None:
+    """Let `world.py:vain` grade, and `candidate` answer."""
     with (root / "world.py").open("a") as file:
         file.write(JUDGE)
-    text = (root / "tuneworthy.toml").read_text().replace('"world.py:equal"', '"world.py:flatterer"')
+    text = (root / "tuneworthy.toml").read_text().replace('"world.py:equal"', f'"world.py:{candidate}"')
     grader = 'type = "judge"\nmodel = "judge"\nrubric = "It names the colour."\nneeds_expected = false\n'
     judge = '[models.judge]\nprovider = "scripted"\nfunction = "world.py:vain"\n'
     (root / "tuneworthy.toml").write_text(text.replace('type = "exact"\n', grader) + judge)
+
+
+@pytest.mark.parametrize("policy", ["mask", "drop", "report"])
+def test_what_a_candidate_says_is_stored_and_shown_masked_unless_the_policy_only_reports(
+    tmp_path: Path, policy: str
+) -> None:
+    extra = f'[data]\npolicy = {{ personal_data = "{policy}" }}\n[shadow]\nlabel_share = 0.5\n'
+    root = write_traffic_project(tmp_path / "p", "equal", extra=extra)
+    judged_by_a_model(root, "leak")
+    with (root / "world.py").open("a") as file:
+        file.write('\n\ndef leak(request):\n    return "ada@example.org"\n')
+    replayed(root, write_log(tmp_path / "log.jsonl", 20, truth=False))
+    assert invoke(["shadow", "report", "--out", str(tmp_path / "page.html"), "--project", str(root)]) == 0
+    files = (Folder(root).path / "shadow/pairs.jsonl", Folder(root).path / QUEUE, tmp_path / "page.html")
+    for path in files:
+        assert ("ada@" in path.read_text()) == (policy == "report"), path.name
+        assert ("[EMAIL_" in path.read_text()) == (policy != "report"), path.name
+    page = files[-1].read_text()
+    assert "The worst pairs" in page and ("personal data is masked" in page) == (policy != "report")
+
+
+def test_a_judge_that_likes_the_candidate_cannot_pass_it_against_people(tmp_path: Path) -> None:
+    """The judge calls every answer of the candidate good; people see that a quarter of them are lost."""
+    root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
+    judged_by_a_model(root, "flatterer")
     log = write_log(tmp_path / "log.jsonl", 500, truth=False)
     status, record = replayed(root, log)
     assert status == 4 and record.verdict.results[0].n == 0

@@ -366,6 +366,7 @@ say = Catalogue(
         "shadow_read_pairs": "See the pairs that got worse.",
         "shadow_passed": "no worse, at session {n}",
         "shadow_pairs": "The worst pairs; personal data is masked",
+        "shadow_pairs_raw": "The worst pairs",
         # The dataset card
         "kind_card": "dataset card",
         "card_answer": "{n} of {n_read} rows are in this version",

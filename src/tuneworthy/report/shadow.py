@@ -38,7 +38,10 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
         strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
         parts.append(PagePart(name="strata", title=messages.say("shadow_strata"), blocks=[_metrics(strata)]))
     if worse:
-        parts.append(PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse)]))
+        name = "shadow_pairs" if record.masked else "shadow_pairs_raw"
+        parts.append(
+            PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse, name)])
+        )
     drawn = sorted(overall, key=lambda result: result.stopped_at is None)
     chart = next((result for result in drawn if result.n > 1), None)
     return Document(
@@ -169,7 +172,7 @@ def _shown(result: MetricResult) -> str:
     return messages.say("shadow_passed", n=result.passed_at) if result.passed_at is not None else ""
 
 
-def _pairs(rows: Sequence[dict[str, Any]]) -> Table:
+def _pairs(rows: Sequence[dict[str, Any]], name: str) -> Table:
     keys = ("source", "question", "production", "candidate")
     columns = [Column(key, key, "text") for key in keys]
-    return Table(messages.say("shadow_pairs"), columns, [[clean(row[key], MOST_CHARS) for key in keys] for row in rows])
+    return Table(messages.say(name), columns, [[clean(row[key], MOST_CHARS) for key in keys] for row in rows])

@@ -64,6 +64,7 @@ class ShadowRecord:
         notes: What a reader must know.
         partial: Why not all sessions were asked; "" if they were.
         command: The command line that runs it again.
+        masked: Whether personal data is masked in the pairs.
     """
 
     verdict: ShadowVerdict
@@ -79,6 +80,7 @@ class ShadowRecord:
     notes: Sequence[str] = field(default_factory=list)
     partial: str = ""
     command: str = ""
+    masked: bool = True
 
 
 def labels_path(project: Project) -> Path:
@@ -131,7 +133,7 @@ async def replay(
         if judged(pairs, rules).status == "fail":
             break
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
-    record = replace(record, command=command)
+    record = replace(record, command=command, masked=masker_of(session.project) is not None)
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))
     _store(session, record, pairs, rules)
