@@ -89,12 +89,19 @@ def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: 
     assert decided(world, capsys)[1]["outcome"] == "ship"
     record = world / ".tuneworthy" / "shadow.json"
     written = record.read_text()
-    for name, value in (("production", "baseline/other"), ("results", [])):
+    for name, value in (("production_id", "another"), ("grader", "another"), ("results", [])):
         document = json.loads(written)
         (document if name in document else document["verdict"])[name] = value
         record.write_text(json.dumps(document))
         assert decided(world, capsys)[2]["status"] == "unknown", name
     record.write_text(written)
+    assert invoke(["shadow", "replay", log(world, 0.10), "--production", "baseline", "--project", str(world)]) in {
+        0,
+        3,
+        4,
+    }
+    gate = decided(world, capsys)[2]
+    assert json.loads(record.read_text())["production_id"] and "has changed since" not in gate["detail"]
     text = (world / "tuneworthy.toml").read_text()
     (world / "tuneworthy.toml").write_text(text.replace("[task]\n", "[task]\nmargin = 0.04\n"))
     assert invoke(["run", "--project", str(world)]) == 0

@@ -65,6 +65,8 @@ class ShadowRecord:
         partial: Why not all sessions were asked; "" if they were.
         command: The command line that runs it again.
         masked: Whether personal data is masked in the pairs.
+        production_id: Id of the variant that answered again; "" for recorded answers.
+        grader: Hash of the primary grader, as in the provenance of a run.
     """
 
     verdict: ShadowVerdict
@@ -81,6 +83,8 @@ class ShadowRecord:
     partial: str = ""
     command: str = ""
     masked: bool = True
+    production_id: str = ""
+    grader: str = ""
 
 
 def labels_path(project: Project) -> Path:
@@ -133,7 +137,13 @@ async def replay(
         if judged(pairs, rules).status == "fail":
             break
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
-    record = replace(record, command=command, masked=masker_of(session.project) is not None)
+    record = replace(
+        record,
+        command=command,
+        masked=masker_of(session.project) is not None,
+        production_id=production.id if production else "",
+        grader=content_hash(dict(session.primary.identity)),
+    )
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))
     _store(session, record, pairs, rules)

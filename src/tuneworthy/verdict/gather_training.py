@@ -219,14 +219,16 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
 
 
 def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
-    """Return what a replay of traffic shows, of the variant that is on test and at the margin of now."""
-    found, rung = read_shadow(store), record.rung("fine_tune") if record else None
-    today = record.rung("baseline") if record else None
+    """Return what a replay of traffic shows: of the variants and the grader of the run, at the margin of now."""
+    found = read_shadow(store)
     if found is None or not found.verdict.results:
         return None
     verdict, margin = found.verdict, found.verdict.results[0].margin
-    same = rung is not None and rung.variant == found.variant and margin == project.task.margin
-    same = same and found.production in {"recorded", today.name if today else ""}
+    same = False
+    if record and (rung := record.rung("fine_tune")):
+        today, grader = record.rung("baseline"), record.provenance.graders.get(record.primary)
+        same = (rung.variant, grader, project.task.margin) == (found.variant, found.grader, margin)
+        same = same and found.production_id in {"", today.variant if today else ""}
     other = messages.say("shadow_of_another", found=found.candidate, variant=found.variant[:8], margin=100 * margin)
     numbers = {"fix": verdict.fix, "below": verdict.below, "date": found.date, "n_sessions": found.n_sessions}
     return ProofEvidence(status=verdict.status, detail=verdict.detail, changed=[] if same else [other], numbers=numbers)

@@ -175,8 +175,8 @@ say = Catalogue(
         "no_shadow": "No real traffic has been sent to the fine-tuned model.",
         "do_shadow": "Run `tuneworthy shadow replay FILES` with logs of real traffic.",
         "shadow_of_another": (
-            "The shadow replay tested {found} ({variant}) at a margin of {margin:.1f} points. The model or the margin "
-            "has changed since."
+            "The shadow replay tested {found} ({variant}) at a margin of {margin:.1f} points. The model, production, "
+            "the grader or the margin has changed since."
         ),
         "below_for_nothing": (
             "No measured saving in cost or latency, and no need to run locally, justifies the lower quality."
