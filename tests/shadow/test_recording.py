@@ -53,6 +53,33 @@ def test_rows_that_go_on_where_others_ended_are_one_session_and_each_turn_is_ask
     assert turns[0].case.input == "a" and [m["content"] for m in turns[1].case.messages] == ["a", "b", "c"]
 
 
+def test_users_whose_first_exchange_is_the_same_are_sessions_of_their_own(tmp_path: Path) -> None:
+    """After a canned greeting, in whatever order the log has the rows."""
+    greeting = [user("hi"), said("How can I help?")]
+    rows = [greeting] * 3
+    for name in "ab":
+        second = [*greeting, user(f"{name}?"), said(f"{name}!")]
+        rows = [*rows, second, [*second, user("more"), said(f"more {name}")]]
+    for n, order in enumerate((rows, rows[::-1])):
+        sessions = read(tmp_path / str(n), [{"messages": one} for one in order]).sessions
+        said_in = sorted(sorted(turn.answer.text for turn in one.turns) for one in sessions)
+        help_ = "How can I help?"
+        assert said_in == [[help_], [help_, "a!", "more a"], [help_, "b!", "more b"]]
+
+
+def test_a_branch_is_a_session_of_its_own(tmp_path: Path) -> None:
+    first = [user("a"), said("b")]
+    rows = [first, [*first, user("c"), said("d")], [*first, user("e"), said("f")]]
+    found = read(tmp_path, [{"messages": one} for one in rows])
+    assert sorted([turn.answer.text for turn in one.turns] for one in found.sessions) == [["b", "d"], ["b", "f"]]
+
+
+def test_a_row_that_begins_like_a_named_session_is_not_taken_for_it(tmp_path: Path) -> None:
+    first = [user("a"), said("b")]
+    rows = [{"messages": first, "session_id": "s"}, {"messages": [*first, user("c"), said("d")]}]
+    assert len(read(tmp_path, rows).sessions) == 2
+
+
 def test_two_users_who_ask_one_thing_once_are_two_sessions(tmp_path: Path) -> None:
     assert len(read(tmp_path, [{"messages": [user("a"), said("b")]}] * 2).sessions) == 2
 

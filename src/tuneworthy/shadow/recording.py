@@ -7,7 +7,7 @@ Invariants: a session is drawn by a hash of its name, in its share of its stratu
 data that the engine recognises, unless `data.policy` says so; question and answer of a row share their masks.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -159,17 +159,23 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
 
 
 def _in_sessions(rows: Sequence[Example]) -> list[Example]:
-    """Name the session of each row: what the log says, else how the conversation begins, if others go on from there.
+    """Name the session of each row: what the log says, else that of the row whose whole conversation it goes on from.
 
-    A log of single calls repeats a conversation in each row, as far as it had gone; such rows are one session. Two
-    users who ask one thing once are two sessions.
+    A log of single calls repeats a conversation in each row, as far as it had gone; such rows are one session. A
+    conversation goes on once: a second row that goes on from it is a branch, and a session of its own. Two users who
+    ask one thing once are two sessions.
     """
-    starts = [content_hash(_start(row.messages)) for row in rows]
-    several = {start for start, row in zip(starts, rows, strict=True) if len(_answers(row.messages)) > 1}
-    return [
-        replace(row, group=row.group or _named(row) or (start if start in several else row.source))
-        for start, row in zip(starts, rows, strict=True)
-    ]
+    ends: dict[str, deque[str]] = defaultdict(deque)
+    names = {}
+    for place in sorted(range(len(rows)), key=lambda place: len(rows[place].messages)):
+        row = rows[place]
+        names[place] = row.group or _named(row)
+        if not names[place]:
+            *starts, whole = _conversations(row.messages)
+            before = next((start for start in reversed(starts) if ends[start]), None)
+            names[place] = ends[before].popleft() if before else row.source
+            ends[whole].append(names[place])
+    return [replace(row, group=names[place]) for place, row in enumerate(rows)]
 
 
 def _named(row: Example) -> str:
@@ -180,8 +186,14 @@ def _answers(turns: Sequence[Message]) -> list[int]:
     return [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
 
 
-def _start(turns: Sequence[Message]) -> list[Any]:
-    return [turn.get("content") for turn in turns[: _answers(turns)[0] + 1]]
+def _conversations(turns: Sequence[Message]) -> list[str]:
+    """Return a hash of what was said up to each answer, the answer included."""
+    found, before = [], ""
+    for turn in turns:
+        before = content_hash([before, turn["role"], turn.get("content") or "", turn.get("tool_calls") or []])
+        if turn["role"] == "assistant":
+            found.append(before)
+    return found
 
 
 def _value(key: str | None, meta: Mapping[str, Any]) -> str:
