@@ -53,9 +53,9 @@ def command(
     before it, including tool results. Personal data is masked unless `data.policy` says otherwise.
 
     It stops (exit status 3) once a metric is more than the margin worse than production, over all traffic or in one
-    stratum, or misses a limit. It passes (0) once quality, valid format and answer rate are each shown to be no worse
-    and at most 2% of the answers are missing. Otherwise the exit status is 4. You can check the result at any time;
-    the 5% error rate still applies.
+    stratum, or the candidate costs more than `constraints.usd_per_1k`. It passes (0) once quality, valid format and
+    answer rate are each shown to be no worse and at most 2% of the answers are missing. Otherwise the exit status is 4.
+    You can check the result at any time; the 5% error rate still applies.
 
     Quality needs correct answers: rows with the key `truth`, or a share of the sessions that people label with
     `shadow label`. To resume after an interruption, run the command again.

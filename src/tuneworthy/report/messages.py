@@ -356,7 +356,9 @@ say = Catalogue(
         "shadow_y": "points",
         "shadow_note": "With 95% confidence, the band contains the true difference at all sessions.",
         "shadow_table": "Candidate minus production",
-        "shadow_table_note": "A result that was reached once is final. Agreement is a share, not a difference.",
+        "shadow_table_note": (
+            "A result that was reached once is final. Agreement and latency are shares, not differences."
+        ),
         "shadow_stopped": "worse, at session {n}",
         "shadow_missed": "limit missed, at session {n}",
         "shadow_unlabelled": "{n} of {n_due} sessions labelled",

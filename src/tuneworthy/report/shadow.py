@@ -11,7 +11,7 @@ from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord
-from tuneworthy.shadow.verdict import LIMITED, MetricResult, ShadowVerdict, level
+from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdict, level
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 ANSWERS = {"pass": "shadow_pass", "fail": "shadow_fail", "unknown": "shadow_open"}
@@ -159,7 +159,7 @@ def _metrics(results: Sequence[MetricResult]) -> Table:
 def _ends(result: MetricResult) -> list[str]:
     if result.estimate is None:
         return [numbers.NONE, numbers.NONE]
-    if result.metric == "agreement":
+    if result.metric in SHARES:
         share, *ends = level(result)
         return [numbers.percent(share), numbers.percent_range(ends)]
     return [numbers.points(result.estimate), numbers.points_range((result.low, result.high))]

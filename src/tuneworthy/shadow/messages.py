@@ -22,9 +22,6 @@ say = Catalogue(
         "replay_first": "Run `tuneworthy shadow replay FILES` first.",
         # What a replay shows
         "worse": "{metric} is worse by more than {margin:.1f} points{where}: {interval}",
-        "slow": (
-            "Latency exceeds its limit: {share:.1%} of the answers are within {limit:g} ms (required: {required:.1%})."
-        ),
         "dear": "Cost exceeds its limit: ${usd:,.4f} per 1,000 answers (limit: ${limit:,.4f}).",
         "interval": "{estimate:+.1f} points [{low:+.1f}, {high:+.1f}], n = {n} {n:session|sessions}.",
         "level": "{estimate:.1%} [{low:.1%}, {high:.1%}], n = {n} {n:session|sessions}.",
@@ -47,7 +44,7 @@ METRICS = {
     "quality": "Quality",
     "format": "Valid format",
     "refusal": "Answer rate",
-    "latency": "Latency",
+    "latency": "Answers within the latency limit",
     "cost": "Cost",
     "agreement": "Agreement with production",
 }

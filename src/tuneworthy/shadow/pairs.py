@@ -1,12 +1,12 @@
 """Two answers to one turn, side by side: what each metric says of production's and of the candidate's.
 
 A metric is 0..1 for each of the two answers. `latency` and `cost` are about the candidate's limits alone: their other
-side is what the limit allows.
+side is what keeps the limit.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.config.graders import SquadF1, ToolCall
@@ -20,8 +20,6 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
 from tuneworthy.types import UNLABELLED, Case, OutputFormat, Response, Trace
 
-# Share of the answers that may take longer than `constraints.p95_ms`.
-SLOW_SHARE: Final = 0.05
 # Answer to a turn: production's, candidate's.
 Scores = tuple[float, float]
 
@@ -140,7 +138,7 @@ class PairJudge:
         if agreement is not None:
             scores["agreement"] = (1.0, agreement)
         if limits.p95_ms:
-            scores["latency"] = (1 - SLOW_SHARE, float(1000 * b.seconds <= limits.p95_ms))
+            scores["latency"] = (1.0, float(1000 * b.seconds <= limits.p95_ms))
         if limits.usd_per_1k:  # capped above: a mean below 0 is one whose cost exceeds the limit
             scores["cost"] = (0.0, max(-1.0, 1 - 1000 * candidate.cost_usd / limits.usd_per_1k))
         return scores

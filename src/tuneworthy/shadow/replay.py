@@ -155,7 +155,7 @@ async def replay(
 def rules_of(session: Session, recording: Recording) -> ShadowRules:
     """Return the rules for a recording, from what is known before any answer."""
     project = session.project
-    limits = {"latency": project.constraints.p95_ms, "cost": project.constraints.usd_per_1k}
+    limits = {"cost": project.constraints.usd_per_1k}
     no_labels = session.judging is None and not session.primary.needs_expected
     return ShadowRules(
         margin=project.task.margin,

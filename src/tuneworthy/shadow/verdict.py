@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.stratified import rank
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.pairs import SLOW_SHARE, AnswerPair, Scores
+from tuneworthy.shadow.pairs import AnswerPair, Scores
 from tuneworthy.stats.betting import confidence_sequence, log_capital
 from tuneworthy.types import MOST_UNSCORED
 
@@ -35,6 +35,8 @@ ALPHA: Final = 0.05
 COMPARED: Final = ("quality", "format", "refusal")
 # Metrics that compare the candidate with a limit of the project file.
 LIMITED: Final = ("latency", "cost")
+# Metrics that are shown as shares and decide nothing: a replay times answers under its own load.
+SHARES: Final = ("agreement", "latency")
 # Points of a sequence that are kept for its chart, at most.
 POINTS: Final = 24
 Floats = NDArray[np.float64]
@@ -163,7 +165,8 @@ def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     """Apply the rules to pairs, which are in the order of their sessions."""
     sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
     results = [_result(sessions, name, rules, "", rules.overall_alpha) for name in (*COMPARED, *rules.limits)]
-    results.append(_result(sessions, "agreement", rules, "", None))
+    shares = [_result(sessions, name, rules, "", None) for name in SHARES]
+    results += [result for result in shares if result.n]
     for stratum in rules.strata:
         own = [members for members in sessions if members[0].session.stratum == stratum]
         results += [_result(own, name, rules, stratum, rules.stratum_alpha) for name in COMPARED]
@@ -198,10 +201,6 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
 
 
 def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: ShadowRules) -> str:
-    if result.metric == "latency":
-        share = 1 - SLOW_SHARE
-        within = share + (result.estimate or 0.0)
-        return messages.say("slow", share=within, limit=rules.limits["latency"], required=share)
     if result.metric == "cost":
         spent = [pair.candidate.cost_usd for pair in pairs if pair.answered]
         return messages.say("dear", usd=1000 * sum(spent) / len(spent), limit=rules.limits["cost"])
@@ -211,10 +210,10 @@ def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: Sha
 
 
 def interval(result: MetricResult) -> str:
-    """Return the difference of a metric with its sequence, in points, and n; agreement is a share."""
+    """Return the difference of a metric with its sequence, in points, and n; of `SHARES`, the share."""
     if result.estimate is None:
         return messages.say("no_answers")
-    if result.metric == "agreement":
+    if result.metric in SHARES:
         estimate, low, high = level(result)
         return messages.say("level", estimate=estimate, low=low, high=high, n=result.n)
     ends = {"estimate": 100 * result.estimate, "low": 100 * result.low, "high": 100 * result.high}
@@ -222,7 +221,7 @@ def interval(result: MetricResult) -> str:
 
 
 def level(result: MetricResult) -> tuple[float, float, float]:
-    """Return the share of agreement with its sequence, from its difference to full agreement."""
+    """Return a share of `SHARES` with its sequence, from its difference to all answers."""
     estimate, low, high = (min(1.0, max(0.0, 1 + end)) for end in (result.estimate or 0.0, result.low, result.high))
     return estimate, low, high
 
