@@ -29,7 +29,12 @@ RECORDED = "recorded"
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--sessions", type=click.IntRange(min=1), help="Maximum number of sessions (default: shadow.sessions).")
 @click.option("--by", metavar="KEY", help="Metadata key to examine value by value (default: shadow.by).")
-@click.option("--per-minute", type=click.IntRange(min=1), metavar="N", help="Maximum number of turns per minute.")
+@click.option(
+    "--per-minute",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Maximum number of turns per minute, about: no session is split.",
+)
 @project_option
 @spending_options
 @json_option

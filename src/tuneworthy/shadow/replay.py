@@ -108,7 +108,8 @@ async def replay(
         recording: Sessions in their order.
         candidate: Who is asked.
         production: Who is asked as well; None takes the recorded answers.
-        per_minute: Turns that are asked in a minute, at most; None leaves it to the provider's own limits.
+        per_minute: Turns that are asked in a minute, at most, or one session if it has more; None leaves it to the
+            provider's own limits.
         command: The command line that runs it again.
 
     Raises:
