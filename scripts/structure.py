@@ -144,7 +144,7 @@ LIMITS: Final[Mapping[str, int]] = {
     + 766
     + 30
     + 79
-    + 98,
+    + 104,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

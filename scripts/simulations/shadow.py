@@ -69,7 +69,7 @@ def first(bets: Stream, alpha: float, *, above: bool) -> np.ndarray:
 
 
 def z_test(bets: Stream) -> np.ndarray:
-    """Return whether a test at a fixed level, looked at every hour, ever says that the mean is below the margin."""
+    """Return whether a test at a fixed level, repeated every hour, ever says that the mean is below the margin."""
     x = bets.weights * (bets.values + MARGIN)
     n = np.arange(1, x.shape[-1] + 1)
     mean, square = np.cumsum(x, axis=-1) / n, np.cumsum(x**2, axis=-1) / n

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import invoke
 from tuneworthy.config import Project
 from tuneworthy.config.models import Scripted
+from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.ladder import tuned_models as tuned_module
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
@@ -87,3 +89,17 @@ def write_tuned_simulation(
 
     monkeypatch.setattr(tuned_module, "gguf_config", config)
     return root
+
+
+def write_proven_model(root: Path) -> None:
+    """Build the dataset, make the models, compare them on test, and write a parity proof and a serving proof."""
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    version = latest_version(Folder(root))
+    assert version is not None
+    made = make_models(root, dataset=version.id)
+    assert invoke(["run", "--project", str(root)]) == 0
+    ids = {name: made[name].id for name in ("adapter", "merged", "gguf")}
+    checks = [{"name": "greedy", "forms": ["merged", "gguf"], "status": "pass", "detail": "64 of 64", "numbers": {}}]
+    Folder(root).write("parity", {"status": "pass", **ids, "cause": "", "checks": checks})
+    serving = {"status": "pass", "engine": "llama_cpp", "artifact": ids["gguf"], "detail": "answers", "checks": []}
+    Folder(root).write("serving", serving)

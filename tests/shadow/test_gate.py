@@ -12,12 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.ladder.tuned_simulations import make_models, write_tuned_simulation
+from tests.ladder.tuned_simulations import write_proven_model, write_tuned_simulation
 from tests.verdict.planted import TRAINED, trained
 from tests.verdict.test_training import EXTRA
 from tuneworthy.cli import invoke
-from tuneworthy.dataset.freeze import latest_version
-from tuneworthy.store import Folder
 from tuneworthy.verdict.base import Outcome, TrainingReason
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.gates import GATES
@@ -33,18 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("shadow") / "world"
         write_tuned_simulation(root, patch, extra=EXTRA + WAIVED)
-        assert invoke(["data", "build", "--project", str(root)]) == 0
-        version = latest_version(Folder(root))
-        assert version is not None
-        made = make_models(root, dataset=version.id)
-        assert invoke(["run", "--project", str(root)]) == 0
-        ids = {name: made[name].id for name in ("adapter", "merged", "gguf")}
-        checks = [
-            {"name": "greedy", "forms": ["merged", "gguf"], "status": "pass", "detail": "64 of 64", "numbers": {}}
-        ]
-        Folder(root).write("parity", {"status": "pass", **ids, "cause": "", "checks": checks})
-        serving = {"status": "pass", "engine": "llama_cpp", "artifact": ids["gguf"], "detail": "answers", "checks": []}
-        Folder(root).write("serving", serving)
+        write_proven_model(root)
         yield root
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ladder.tuned_simulations import make_artifact, make_models, write_tuned_simulation
+from tests.ladder.tuned_simulations import make_artifact, write_proven_model, write_tuned_simulation
 from tests.train.shapes import SMOLLM2_135M
 
 from tuneworthy.cli import invoke
@@ -42,16 +42,7 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 def trained(tmp_path_factory: pytest.TempPathFactory, patched: pytest.MonkeyPatch) -> Path:
     """A scripted project with a frozen dataset and a tuned model that was put to test, and proofs of it."""
     root = write_tuned_simulation(tmp_path_factory.mktemp("training") / "world", patched, extra=EXTRA + WAIVED)
-    assert invoke(["data", "build", "--project", str(root)]) == 0
-    version = latest_version(Folder(root))
-    assert version is not None
-    made = make_models(root, dataset=version.id)
-    assert invoke(["run", "--project", str(root)]) == 0
-    ids = {name: made[name].id for name in ("adapter", "merged", "gguf")}
-    checks = [{"name": "greedy", "forms": ["merged", "gguf"], "status": "pass", "detail": "64 of 64", "numbers": {}}]
-    Folder(root).write("parity", {"status": "pass", **ids, "cause": "", "checks": checks})
-    serving = {"status": "pass", "engine": "llama_cpp", "artifact": ids["gguf"], "detail": "answers", "checks": []}
-    Folder(root).write("serving", serving)
+    write_proven_model(root)
     return root
 
 

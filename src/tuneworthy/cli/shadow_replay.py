@@ -84,7 +84,7 @@ def command(
 def _command_line() -> str:
     """Return the command line that runs now, to be run again; the project is added where it is printed."""
     invocation = click.get_current_context().find_object(Invocation)
-    words = [*invocation.arguments] if invocation else []
+    words = [word for word in (invocation.arguments if invocation else []) if not word.startswith("--project=")]
     if "--project" in words:
         place = words.index("--project")
         del words[place : place + 2]

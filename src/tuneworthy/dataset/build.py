@@ -1,7 +1,7 @@
 """`data build`: gather the rows, run the checks, and freeze what passed its gates.
 
-A build of a million rows takes minutes, so what each check found is kept until the version is frozen: a build that was
-killed goes on. The key of that cache is a hash of rows, cases, settings, and the version of each check.
+A build of a million rows takes minutes, so what each check found is stored until the version is frozen: a build that
+was killed resumes. The key of that cache is a hash of rows, cases, settings, and the version of each check.
 """
 
 import shutil

@@ -5,7 +5,7 @@ examines rows one by one gets them in batches; one that needs the whole set gets
 
     <cache>/<nn>-<check>.jsonl    all that the check found, a line each, then how long it took
 
-With a cache, a run that was killed goes on behind the last check that finished. The caller names the folder by all
+With a cache, a run that was killed resumes after the last check that finished. The caller names the folder by all
 that the result depends on.
 """
 

@@ -43,6 +43,7 @@ from tuneworthy.verdict.facts import (
     today_usd,
 )
 from tuneworthy.verdict.gates import run_gates
+from tuneworthy.verdict.gates.to_decide import lacks_shots
 from tuneworthy.verdict.next_action import RungCost, next_action
 from tuneworthy.verdict.options import open_latency, options_of, shown_better, training_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
@@ -317,9 +318,8 @@ def _open_sentence(
         rungs = [name for fact, name in unknown if fact == "could_meet"]
         lacking = messages.say("documents_missing") if "retrieval" in rungs and not evidence.documents else ""
         rungs = [name for name in rungs if not (lacking and name == "retrieval")]
-        prompt = next((one for one in gates if one.gate == "prompt" and "prompt" in rungs), None)
-        if prompt is not None and prompt.fix != messages.say("run"):  # it was compared, and too few shots
-            lacking = join_sentences(prompt.message, lacking)
+        if "prompt" in rungs and (few := lacks_shots(gates)):
+            lacking = join_sentences(few.message, lacking)
             rungs = [name for name in rungs if name != "prompt"]
         several = "rungs_open" if len(rungs) > 1 else "rung_open"
         return join_sentences(messages.say(several, rungs=messages.listed(rungs)) if rungs else "", lacking)

@@ -17,6 +17,7 @@ from tuneworthy.verdict.base import GateResult, NextAction, Option
 from tuneworthy.verdict.economics import chance_to_settle, has_smaller, open_ranges, required_usd
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName, today_usd
+from tuneworthy.verdict.gates.to_decide import lacks_shots
 from tuneworthy.verdict.options import open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
@@ -221,7 +222,7 @@ def _candidates(
     unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
     missing = {"model"} if evidence.other_models == 0 else set()
     missing |= {"retrieval"} if unfound or not evidence.documents else set()
-    missing |= {"prompt"} if "prompt" in untried.values() and by_gate["prompt"].fix != messages.say("run") else set()
+    missing |= {"prompt"} if lacks_shots(gates) else set()
     runnable = {fact: rung for fact, rung in untried.items() if rung not in missing}
     if runnable:
         yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable), MOST["run"])

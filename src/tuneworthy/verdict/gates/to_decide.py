@@ -1,5 +1,6 @@
 """The gates before a decision: was every cheaper lever measured, and is there a reason to train?"""
 
+from collections.abc import Iterable
 from typing import Final
 
 from tuneworthy.errors import join_sentences
@@ -7,7 +8,7 @@ from tuneworthy.rules import Finding, Status
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.sizing import shows
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsStatus
+from tuneworthy.verdict.base import EconomicsStatus, GateResult
 from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
 from tuneworthy.verdict.gates import GATES, says
@@ -105,6 +106,12 @@ def prompt(evidence: Evidence) -> Finding:
         fix = messages.say("more_shots", n=FEWEST_SHOTS) if few and structure and halved else messages.say("run")
         return says("unknown", messages.say("prompt_untried", missing=", ".join(missing)), fix, **numbers)
     return says("pass", messages.say("prompt_tried", shots=shots), **numbers)
+
+
+def lacks_shots(results: Iterable[GateResult]) -> GateResult | None:
+    """Return the result of `prompt` if only shots are missing: no run tries more before `few_shot.k` is set."""
+    prompt = next((one for one in results if one.gate == "prompt" and one.status == "unknown"), None)
+    return prompt if prompt and prompt.evidence["structure"] and prompt.evidence["halved"] else None
 
 
 def _shots(name: str) -> int:
