@@ -253,7 +253,7 @@ def test_what_others_wrote_is_escaped() -> None:
 
 def test_what_is_missing_stands_once_with_the_command() -> None:
     page = report(TRIPPED["other_models"])
-    assert "Not compared on the test set: model" in page.sentence
+    assert "The rung model has not been compared on the test set" in page.sentence
     assert page.next_step and "tuneworthy run --rung model" in page.next_step.command
 
 

@@ -55,7 +55,11 @@ def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path, monkeypatc
     monkeypatch.setattr(generation, "EVERY_S", float("inf"))
     told: list[str] = []
     made = rehearsal_rows(tmp_path, base, SETTINGS, 80, told.append)
-    assert len(made) == 40 and told == ["Rehearsal: the base model generates 40 rows in addition to 80 task rows."]
+    assert len(made) == 40
+    assert told == [
+        "Rehearsal: the base model generates 40 rows of its own, which are added to the 80 task rows so that it "
+        "forgets less."
+    ]
     assert len({tuple(row.ids[: row.mask.index(1)]) for row in made}) == 40  # no question twice
     ended = 0
     for row in made:

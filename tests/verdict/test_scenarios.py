@@ -420,7 +420,7 @@ def test_too_few_shots_are_named_and_not_a_prompt_that_was_compared() -> None:
     ]
     verdict = decide(all_tried(*low, rung("few_shot", "few_shot/per_case-2", 0.3, status="no_gain"), has_examples=True))
     assert (verdict.outcome, verdict.reason_code) == ("undecided", "rung_prompt")
-    assert "at least 3 few-shot examples" in str(verdict) and "Not compared on the test set" not in str(verdict)
+    assert "at least 3 few-shot examples" in str(verdict) and "The rung prompt has not" not in str(verdict)
     assert (verdict.next_action.command, verdict.next_action.why[:29]) == (
         "tuneworthy run",
         "Set `k` in [few_shot] to 3 or",

@@ -72,7 +72,10 @@ say = Catalogue(
         "held_out_twice": (
             "{n} of {of} held-out rows {n:repeats|repeat} the question of another row. Each question is evaluated once."
         ),
-        "rehearsal_starts": "Rehearsal: the base model generates {n} rows in addition to {n_rows} task rows.",
+        "rehearsal_starts": (
+            "Rehearsal: the base model generates {n} rows of its own, which are added to the {n_rows} task rows so "
+            "that it forgets less."
+        ),
         "generated": "{what}: {n} of {of}, {seconds:.0f} s left.",
         "rehearsal_short": (
             "Rehearsal: only {n} of {wanted} rows, because the base model generated no more complete questions."

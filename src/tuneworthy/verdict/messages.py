@@ -443,8 +443,8 @@ say = Catalogue(
         "marked": "{name}: {notes}.",
         "price_open": "{name} may do at a lower price, but the price is unknown.",
         "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
-        "rung_open": "Not compared on the test set: {rungs}. It may meet the target.",
-        "rungs_open": "Not compared on the test set: {rungs}. Each may meet the target.",
+        "rung_open": "The rung {rungs} has not been compared on the test set. It may meet the target.",
+        "rungs_open": "The rungs {rungs} have not been compared on the test set. Each may meet the target.",
         "labels_suspected": (
             "Most failures may be label errors, but people have not confirmed enough of them. Cause: {share}."
         ),

@@ -145,6 +145,12 @@ class ParityPlan:
         """Most tokens of a greedy answer."""
         return max(len(ids) for ids in (*self.answer_ids, *self.fact_answer_ids)) + SLACK
 
+    @property
+    def room(self) -> int:
+        """Tokens that a form needs for a prompt and its answer, twice over, as it may read more tokens in a prompt."""
+        longest = max(len(ids) for ids in (*self.prompt_ids, *self.fact_ids))
+        return min(self.context, 2 * (longest + self.n_greedy))
+
     def answered(self, form: ModelForm, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
         """Return what a form answers to each prompt, of as many tokens as there is room for."""
         return form.greedy(prompts, [min(self.n_greedy, self.context - len(ids)) for ids in prompts])

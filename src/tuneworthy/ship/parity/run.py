@@ -69,7 +69,7 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
         forms["merged"] = _merged(request.merged.folder, plan)
     for name, gguf in named_files(request).items():
         say(messages.say("asks_gguf", model=gguf.id))
-        form = LlamaForm(gguf.folder / "model.gguf", store.logs / "parity.log", plan.context)
+        form = LlamaForm(gguf.folder / "model.gguf", store.logs / "parity.log", plan.room)
         try:
             forms[name] = measure(name, file_type(gguf), form, plan)
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 TIMEOUT_S: Final = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
 VLLM_TOP: Final = 20
+# Answers that llama.cpp writes side by side: it reads the weights once for all.
+SLOTS: Final = 4
 
 
 class ServerForm(ModelForm):
@@ -75,7 +78,7 @@ class LlamaForm(ServerForm):
         header = read_header(path)
         self._engine = Engine(
             {
-                "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": 1,
+                "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": SLOTS,
                 "context": min(context, header.context_length or context), "threads": cores(),
                 "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
             },
@@ -129,6 +132,11 @@ class LlamaForm(ServerForm):
         """Return the most likely answer; llama.cpp counts the token that ended it among its tokens."""
         reply = self._complete(ids, most)
         return _greedy(reply["tokens"], reply["content"], ended=reply["stop_type"] == "eos")
+
+    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+        """Return the most likely answer to each prompt, several written side by side."""
+        with ThreadPoolExecutor(SLOTS) as pool:
+            return list(pool.map(self.answer, prompts, most))
 
     def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
         return self._post("completion", {

@@ -34,7 +34,9 @@ class TransformersForm(ModelForm):
         self._read: list[int] = []
         self._cache: Any = None
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._cache_is = "cache" if "cache" in signature(inner.forward).parameters else "past_key_values"
+        takes = signature(inner.forward).parameters
+        self._cache_is = "cache" if "cache" in takes else "past_key_values"
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}  # no logits of the tokens before it
         kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
         self._can_rewind = set(kinds) == {"full_attention"}  # a window forgets what a crop would go back to
 
@@ -81,7 +83,7 @@ class TransformersForm(ModelForm):
             self._cache.crop(shared - len(self._read))
         with torch.inference_mode():
             rest = torch.tensor([list(ids[shared:])], device=self._model.device)
-            logits = self._model(rest, **{self._cache_is: self._cache}, use_cache=True).logits
+            logits = self._model(rest, **{self._cache_is: self._cache}, use_cache=True, **self._last).logits
         self._read = list(ids)
         return logits[0, -1].float()
 
@@ -194,7 +196,7 @@ def fitted(model: Any, adapter: Path) -> Any:
 
 
 def with_adapter(model: Any, folder: Path) -> Any:
-    """Return the model with the adapter of a folder applied, not merged.
+    """Return the model with the adapter of a folder applied, not merged, and computed as in training.
 
     Raises:
         ModelError: It may not be loaded.
@@ -202,4 +204,8 @@ def with_adapter(model: Any, folder: Path) -> Any:
     check_model(folder)
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True).eval()
+    from tuneworthy.train.fused import fuse
+
+    adapted = PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True).eval()
+    fuse(adapted)
+    return adapted
