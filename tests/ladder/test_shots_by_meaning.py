@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.rung import TaskInfo, View
+from tuneworthy.ladder.rung import Proposal, TaskInfo, View
 from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Variant
@@ -52,12 +52,9 @@ def test_the_nearest_in_meaning_need_not_share_a_word() -> None:
         ShotPool(rows).select(by_meaning, [case])
 
 
-@pytest.mark.parametrize("torch", [True, False])
-def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: bool
-) -> None:
-    monkeypatch.setattr("tuneworthy.ladder.rungs.few_shot.find_spec", lambda _: object() if torch else None)
-    project = load(write_simulation(tmp_path, {"weak": "'x'"}, extra="[few_shot]\nk = [2]\nencoder = true"))
+def proposed(root: Path, settings: str) -> Proposal:
+    """What the rung proposes with 2 shots under `settings` of [few_shot]."""
+    project = load(write_simulation(root, {"weak": "'x'"}, extra=f"[few_shot]\nk = [2]\n{settings}"))
     models: Any = {"weak": SimpleNamespace(provider=SimpleNamespace(supports=frozenset({"free"})))}
     view = View(
         project=project,
@@ -68,7 +65,24 @@ def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
         seed=7,
         n_dev=80,
     )
-    proposal = asyncio.run(FewShotRung().propose(view))
+    return asyncio.run(FewShotRung().propose(view))
+
+
+@pytest.mark.parametrize("torch", [True, False])
+def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: bool
+) -> None:
+    monkeypatch.setattr("tuneworthy.ladder.rungs.few_shot.find_spec", lambda _: object() if torch else None)
+    proposal = proposed(tmp_path, "encoder = true")
     names = [variant.name for variant in proposal.candidates]
     assert ("few_shot/by_meaning-2" in names) is torch
     assert any("torch is not installed" in note for note in proposal.notes) is not torch
+
+
+def test_without_shots_per_case_every_case_gets_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.ladder.rungs.few_shot.find_spec", lambda _: object())
+    fixed, both = (proposed(tmp_path, f"per_case = {value}\nencoder = true") for value in ("false", "true"))
+    assert [variant.name for variant in fixed.candidates] == ["few_shot/fixed-2"] and not fixed.notes
+    assert both.candidates[0].name == "few_shot/per_case-2" and "few_shot/fixed-2" in [
+        one.name for one in both.candidates
+    ]

@@ -34,6 +34,9 @@ class FewShotSection(Section):
 
     k: list[Count] = Field(default=[4, 8], min_length=1)
     """Numbers of shots to try."""
+    per_case: bool = True
+    """Whether shots are also chosen for each case, by its words; false where what serves the prompt has no examples to
+    choose from: then every case gets the same shots."""
     encoder: bool = False
     """Whether shots are also chosen for each case by meaning, by the local encoder of `[retrieval]` (needs torch)."""
     sets: int = Field(default=0, ge=0, le=32)

@@ -1,6 +1,7 @@
 """Rung `few_shot`: fixed shots, shots chosen per case, structured output, and sets of shots that are searched for."""
 
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 
 from tuneworthy.config.retrieval import LocalEncoder
@@ -17,8 +18,13 @@ class FewShotRung(Rung):
     """k shots, fixed or nearest; free for every k, structured (and greedy) for the largest."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one."""
+        """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one.
+
+        Where shots may not be chosen for each case, fixed shots stand in their place.
+        """
         best, pool = view.incumbent, view.pool
+        per_case = view.project.few_shot.per_case
+        chosen = pool.per_case if per_case else partial(pool.fixed, seed=view.seed)
         structured = view.task.structured
         if structured.kind not in view.models[best.model].provider.supports:
             structured = OutputFormat()
@@ -28,16 +34,17 @@ class FewShotRung(Rung):
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = OutputFormat()
-        candidates = [_variant(best, pool.per_case(k), free) for k in sizes]
+        candidates = [_variant(best, chosen(k), free) for k in sizes]
         encoder, notes = _encoder(view)
         if encoder:
             candidates += [_variant(best, pool.per_case(k, encoder), free, "by_meaning") for k in sizes]
-        candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
+        if per_case:
+            candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
         if best.output.kind == "ranked":  # what the labels are worth without content is another thing after shots
-            candidates.append(_variant(best, pool.per_case(sizes[0]), replace(best.output, ranking="sum", prior=())))
+            candidates.append(_variant(best, chosen(sizes[0]), replace(best.output, ranking="sum", prior=())))
         if structured.kind != "free":
             greedy = _greedy(view, best)
-            candidates += [_variant(greedy, pool.per_case(sizes[0]), structured), _variant(greedy, None, structured)]
+            candidates += [_variant(greedy, chosen(sizes[0]), structured), _variant(greedy, None, structured)]
         sets = 0 if why_no_sets(view.project, len(pool), searched=view.searched) else view.project.few_shot.sets
         return Proposal(
             candidates=[c for c in candidates if c.id != best.id],
@@ -61,7 +68,7 @@ class FewShotRung(Rung):
 
 def _encoder(view: View) -> tuple[str, list[str]]:
     """Return the encoder that chooses shots ("" without one), and why it is missing although it is asked for."""
-    if not view.project.few_shot.encoder:
+    if not (view.project.few_shot.encoder and view.project.few_shot.per_case):
         return "", []
     config = view.project.retrieval.encoder
     if not isinstance(config, LocalEncoder):
