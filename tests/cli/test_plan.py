@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.ladder.tuned_simulations import make_artifact
+from tests.report.report_records import record
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
 from tuneworthy.cli import invoke
+from tuneworthy.ladder.record import RungRecord, write_record
+from tuneworthy.ladder.rung_details import TunedDetail
+from tuneworthy.store import Folder
 from tuneworthy.train.plan import base_folder
 
 PROJECT = """
@@ -57,6 +61,41 @@ def test_the_plan_is_a_table_for_people(project: Path, capsys: pytest.CaptureFix
     assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
     out = capsys.readouterr().out
     assert "learning_rate" in out and "the article" not in out and "fits: " in out
+
+
+def offer(project: Path, capsys: pytest.CaptureFixture[str], memory: str = "24GiB") -> str | None:
+    invoke(["plan", "--project", str(project), "--gpu-memory", memory, "--json"])
+    told: str | None = json.loads(capsys.readouterr().out)["offer"]
+    return told
+
+
+@pytest.mark.parametrize(
+    ("method", "score", "spec", "memory", "offered"),
+    [
+        ("lora", 0.7, "model", "24GiB", True),
+        ("qlora", 0.7, "model", "24GiB", True),
+        ("full", 0.7, "model", "24GiB", False),
+        ("lora", 0.8, "model", "24GiB", False),
+        ("lora", 0.7, "other", "24GiB", False),
+        ("lora", 0.7, "model", "2GiB", False),
+        (None, 0.7, "model", "24GiB", False),
+    ],
+)
+def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_short(
+    project: Path, capsys: pytest.CaptureFixture[str], method: str | None, score: float, spec: str, memory: str, offered: bool,
+) -> None:  # fmt: skip
+    path = project / "tuneworthy.toml"
+    path.write_text(path.read_text().replace('problem = ', 'target = 0.8\nproblem = '))
+    if method is not None:
+        base = make_artifact(project, "base", source={"spec": spec})
+        adapter = make_artifact(project, "adapter", base.id, settings={"method": method})
+        detail = TunedDetail(engine="llama_cpp", adapter=adapter.id, base=base.id)
+        tuned = RungRecord(rung="fine_tune", status="no_gain", score=score, ci95=(0.6, 0.75), n=200, detail=detail)
+        write_record(Folder(project), record(tuned, best=None))
+    told = offer(project, capsys, memory)
+    assert (told is not None) is offered
+    if told:
+        assert f"{method} scores 70.0% [60.0%, 75.0%] on test (n = 200), below the target of 80.0%" in told
 
 
 def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(

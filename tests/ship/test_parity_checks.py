@@ -29,11 +29,12 @@ from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 from tuneworthy.types import Example
 
 END, BEGIN, YES, NO = 9, 8, 1, 2
-Q = "q_proj.weight"
+Q, K = "q_proj.weight", "k_proj.weight"
 RNG = np.random.default_rng(0)
 BASE, A, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((64, 64), (2, 64), (64, 2)))
 
 
+ROUNDED = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
 ASKED = Chat(messages=[{"role": "user", "content": "?"}], generation_prompt=True)
 
 
@@ -42,9 +43,11 @@ def likely(token: int, p: float = 0.9) -> NextToken:
     return NextToken({token: log(p), **{one: log((1 - p) / 2) for one in rest}})
 
 
-def weights(folder: Path, numbers: Any, dtype: str = "BF16") -> Path:
+def weights(folder: Path, numbers: Any, dtype: str = "BF16", k: Any = None) -> Path:
     folder.mkdir(exist_ok=True)
-    write_tensors(folder / "model.safetensors", [(Q, dtype, numbers.shape)], lambda _: from_float32(numbers, dtype))
+    tensors = {Q: numbers, K: numbers if k is None else k}
+    write_tensors(folder / "model.safetensors", [(name, dtype, numbers.shape) for name in tensors],
+                  lambda name: from_float32(tensors[name], dtype))  # fmt: skip
     return folder
 
 
@@ -52,12 +55,12 @@ def subject_of(tmp_path: Path, **forms: FormAnswers) -> Subject:
     tmp_path.mkdir(exist_ok=True)
     base, adapter = weights(tmp_path / "base", BASE), tmp_path / "adapter"
     adapter.mkdir(exist_ok=True)
-    names = {f"base_model.model.q_proj.lora_{side}.weight": part for side, part in (("A", A), ("B", B))}
+    names = {f"base_model.model.{q_or_k}_proj.lora_{side}.weight": part
+             for q_or_k in "qk" for side, part in (("A", A), ("B", B))}  # fmt: skip
     write_tensors(adapter / "adapter_model.safetensors", [(n, "F32", t.shape) for n, t in names.items()],
                   lambda name: from_float32(names[name], "F32"))  # fmt: skip
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
-    kept = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
-    merged = weights(tmp_path / "merged", kept + B @ A)
+    merged = weights(tmp_path / "merged", ROUNDED + B @ A)
     plan = ParityPlan(
         chats=[ASKED] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
         answer_ids=[[YES]] * 4, end=END, marks={"<|end|>": END, "<|begin|>": BEGIN}, begin=BEGIN,
@@ -100,10 +103,10 @@ def adapter(**change: Any) -> Callable[[Subject], Subject]:
     return lambda subject: replace(subject, adapter=replace(subject.adapter, **change), forms={})
 
 
-def merged_as(numbers: Any) -> Callable[[Subject], Subject]:
+def merged_as(numbers: Any, k: Any = None) -> Callable[[Subject], Subject]:
     def change(subject: Subject) -> Subject:
         assert subject.lineage.merged is not None
-        weights(subject.lineage.merged, numbers)
+        weights(subject.lineage.merged, numbers, k=k)
         return subject
 
     return change
@@ -134,6 +137,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "other ids": ("prompt_ids", "template_changed", form(prompt_ids=[[BEGIN, 5, 7]] * 4)),
     "merged into nothing": ("weights", "adapter_not_applied", merged_as(BASE)),
     "merged into another": ("weights", "wrong_base", merged_as(BASE[::-1] + B @ A)),
+    "merged in part": ("weights", "module_dropped", merged_as(ROUNDED + B @ A, k=ROUNDED)),
     "merged into 4 bit": ("weights", "merged_in_4bit", merged_as(FLAT)),
     "an end that is not supervised": ("end_of_turn", "end_of_turn_masked", line(end_supervised=False)),
     "an end that is not learned": ("end_of_turn", "end_of_turn_masked", adapter(end=[likely(NO)] * 4)),

@@ -17,9 +17,11 @@ import tiny_circle as tiny
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.ship import nf4, qlora
 from tuneworthy.ship.merge import merge
+from tuneworthy.ship.merged_weights import merge_folder
 from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import run
 from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, write_artifact
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 
@@ -35,11 +37,22 @@ def dequantize_4bit(packed: Any, state: Any) -> Any:
     return (packed * state.scale).reshape(state.shape)
 
 
-@pytest.fixture(autouse=True)
-def bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for the package, which is not installed everywhere."""
+@pytest.fixture(autouse=True, params=["stand-in", "bitsandbytes"])
+def bitsandbytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package, and what stands in for it where it is not installed."""
+    if request.param == "bitsandbytes":
+        pytest.importorskip("bitsandbytes", reason="pip install 'tuneworthy[train]'")
+        return
     functional = SimpleNamespace(quantize_4bit=quantize_4bit, dequantize_4bit=dequantize_4bit)
     monkeypatch.setattr(nf4, "_functional", lambda: functional)
+
+
+def scratch_merge(store: Folder, adapter: Artifact, base: Path, route: str) -> Artifact:
+    """Merge an adapter into any base and say that it was done by `route`."""
+    about = {"route": {"name": route}}
+    return write_artifact(
+        store, "merged", lambda folder: merge_folder(adapter.folder, base, folder) and None, parent=adapter.id, about=about
+    )
 
 
 @pytest.fixture
@@ -81,6 +94,27 @@ def test_both_routes_are_measured_and_the_nearer_one_is_kept(store: Folder, monk
     route = made.manifest["route"]
     assert set(route["mean_kl"]) == {"original", "dequantised"}
     assert route["name"] == "dequantised" == min(route["mean_kl"], key=route["mean_kl"].get)
+    low, high = route["difference_ci95"]
+    assert low < route["mean_kl"]["original"] - route["mean_kl"]["dequantised"] < high
     document = run.check_parity(store, replace(tiny.asked(base, adapter), merged=made))
     told = {one["name"]: one["status"] for one in document["checks"]}
     assert told["weights"] == told["distributions"] == "pass"
+
+
+def test_a_merge_into_one_base_that_is_taken_for_one_into_the_other_is_named(
+    store: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny.make_base(store)
+    adapter = tiny.random_adapter(store, base, "qlora")
+    for route in ("original", "dequantised"):
+        with base_in_training(store, adapter, base, lambda _: None) as seen:
+            merged = scratch_merge(store, adapter, {"original": seen, "dequantised": base.folder}[route], route)
+        document = run.check_parity(store, replace(tiny.asked(base, adapter), merged=merged))
+        assert {one["name"]: one["cause"] for one in document["checks"]}["weights"] == "wrong_base", route
+
+
+def test_the_routes_are_measured_on_rows_that_were_held_out(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tiny.make_base(store)
+    adapter = tiny.random_adapter(store, base, "qlora", held_out={"rows": [tiny.ROWS[0].id, tiny.ROWS[2].id]})
+    monkeypatch.setattr(qlora, "rows_of", lambda *_: tiny.ROWS)
+    assert merge(store, adapter.id).manifest["route"]["n"] == 2 * 2

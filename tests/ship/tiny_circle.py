@@ -99,7 +99,7 @@ def train(
     return write_artifact(store, "adapter", fill, parent=base.id, about=about)
 
 
-def random_adapter(store: Folder, base: Artifact, method: str = "lora") -> Artifact:
+def random_adapter(store: Folder, base: Artifact, method: str = "lora", **about: Any) -> Artifact:
     """Write an adapter that was taught nothing, and changes every answer."""
     import peft
     import torch
@@ -115,7 +115,26 @@ def random_adapter(store: Folder, base: Artifact, method: str = "lora") -> Artif
         AutoTokenizer.from_pretrained(base.folder).save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
 
-    return write_artifact(store, "adapter", fill, parent=base.id, about={"settings": {"method": method}})
+    return write_artifact(store, "adapter", fill, parent=base.id, about={"settings": {"method": method}, **about})
+
+
+def fully_tuned(store: Folder, base: Artifact) -> Artifact:
+    """Write a model as full fine-tuning leaves it, in 32 bits, with all weights changed."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(2)
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * weight.std() * torch.randn_like(weight))
+    about = {"settings": {"method": "full"}, "template_sha256": template_sha256(template_of(base.folder) or "")}
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        (folder / "generation_config.json").unlink()
+
+    return write_artifact(store, "adapter", fill, parent=base.id, about=about)
 
 
 def _row(tokenizer: Any, messages: Sequence[Message], mask_end: bool) -> tuple[Any, Any]:

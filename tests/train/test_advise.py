@@ -62,6 +62,15 @@ def test_the_learning_rate_is_that_of_the_fit(shape: dict[str, object], rate: fl
     assert value(advice(200, shape=shape), "learning_rate") == pytest.approx(rate)
 
 
+def test_full_fine_tuning_has_no_adapters_and_a_tenth_of_their_rate() -> None:
+    found = advice(200, method="full")
+    assert {knob.name for knob in found.knobs} == KNOBS - {"rank", "alpha", "target_modules", "dropout"}
+    assert value(found, "learning_rate") == pytest.approx(2.9e-5)
+    other = {**shapes.LLAMA_8B, "model_type": "unheard"}
+    rates = [value(advice(400, shape=other, method=method), "learning_rate") for method in ("full", "lora")]
+    assert rates == pytest.approx([2e-5, 2e-4])
+
+
 def test_a_run_of_few_steps_gets_fifteen_times_the_rate_of_full_training() -> None:
     few = replace(ROWS, n_rows=200)
     assert value(advice(rows=few), "learning_rate") == pytest.approx(1.5 * 2.86e-4, rel=0.02)

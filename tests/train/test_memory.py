@@ -55,6 +55,12 @@ def test_full_training_of_8b_takes_16_bytes_a_parameter() -> None:
     assert state / GIB == pytest.approx(120, rel=0.01)
 
 
+def test_the_8_bit_moments_of_qlora_take_2_bytes_a_trained_parameter() -> None:
+    settings = TrainingSettings(method="qlora")
+    n = B8.n_lora(settings.rank, settings.target_modules)
+    assert estimate(B8, settings, "cuda").part("optimizer") == 2 * n
+
+
 def test_70b_does_not_fit_on_24_gib_and_the_numbers_are_given() -> None:
     fit = fits(B70, LONG_QLORA, 24 * GIB, "cuda")
     assert fit.fit == "does not fit"

@@ -268,10 +268,18 @@ def test_a_run_that_may_not_fit_is_said_so(tmp_path: Path) -> None:
     assert len(told) == 1
 
 
-def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
-    tiny_project(tmp_path, 'method = "full"\n', n=0)
-    with pytest.raises(UserError, match="does not support full fine-tuning"):
-        settings_for(load(tmp_path), rendered(60), tmp_path / "tiny")
+@pytest.mark.slow
+def test_full_fine_tuning_of_a_project_leaves_a_model_that_merge_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_project(tmp_path, 'method = "full"\n')
+    assert command(["train", "--project", str(tmp_path)]) == 0
+    made = open_artifact(Folder(tmp_path), "adapter")
+    assert f"model {made.id}: " in capsys.readouterr().out
+    assert {"config.json", "model.safetensors"} < {path.name for path in made.folder.iterdir()}
+    assert len(made.manifest["held_out"]["rows"]) == 21 and made.manifest["rehearsal"]["n_rows"] == 8
+    assert command(["merge", "--project", str(tmp_path)]) == 0
+    assert open_artifact(Folder(tmp_path), "merged").parent == made.id
 
 
 def rendered(*lengths: int) -> Rendered:
@@ -294,16 +302,3 @@ def test_rows_above_the_length_are_counted_and_never_cut() -> None:
     found = rendered(60, 61, 70).within(61)
     assert [len(row.ids) for row in found.rows] == [60, 61]
     assert found.left_out == {"2": "too_long"} and found.reasons == {"too_long": 1}
-
-
-@pytest.mark.slow
-def test_adapters_on_a_four_bit_base_learn(tmp_path: Path) -> None:
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
-    from tests.train.test_rows_that_share import rows
-    from tuneworthy.train.settings import TrainingSettings
-    from tuneworthy.train.trainer import train_rows
-
-    tokenizer = write_tiny(tmp_path / "tiny", dtype="bfloat16")
-    settings = TrainingSettings(method="qlora", rank=4, batch_size=4, micro_batch_size=4, learning_rate=0.02)
-    done = train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer, max_steps=12)
-    assert done.progress.steps[-1]["loss"] < done.progress.steps[0]["loss"]

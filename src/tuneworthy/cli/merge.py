@@ -21,7 +21,8 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
 
     Merges into a 16-bit base, never into 4-bit weights, with one weight matrix in memory at a time. An adapter trained
     on a 4-bit base is merged into both the original and the dequantised weights. Both results are compared with the
-    trained model, and the closer one is kept.
+    trained model on held-out rows, and the closer one is kept. After full fine-tuning there is nothing to merge, and
+    the trained weights are only rounded to the dtype of the base.
 
     \b
     Example:

@@ -310,7 +310,7 @@ say = Catalogue(
         "merged_or_base": "Use either --merged or --base.",
         "export_separately": "Export the two models one after the other.",
         "no_folder": "The folder {folder} does not exist.",
-        "merged": "Merged the adapter: {id} ({dtype}, {base} base weights)\n{folder}",
+        "merged": "Merged model: {id} ({dtype}, {base} base weights)\n{folder}",
         "parity_passed": "parity: pass ({n} prompts)",
         "parity_failed": "parity: fail (first failed check: {name}; cause: `{cause}`)",
         "parity_unknown": "parity: unknown. {detail}",

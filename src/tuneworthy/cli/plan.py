@@ -20,6 +20,7 @@ from tuneworthy.train.lints import lint_config
 from tuneworthy.train.lints.trainer_config import read
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
+from tuneworthy.verdict.full_training import full_offer
 
 FORMATS = ("trl", "unsloth", "axolotl", "accelerate")
 
@@ -59,7 +60,8 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a training run, with reasons and memory.
 
-    Shows each setting with its reason and source, and whether the run fits into memory. With --emit, writes the
+    Shows each setting with its reason and source, and whether the run fits into memory. Where an adapter was compared
+    on test and missed the target, offers full fine-tuning if that fits. With --emit, writes the
     script or config of another trainer, and the rows that `train` uses, as token IDs with prompt and mask. These rows
     exclude dev, overlaps with cases, held-out rows and rows that are too long.
 
@@ -73,10 +75,13 @@ def command(
     """
     if configs:
         return _lint(configs, as_json)
-    planned = plan_project(load(root), gpu_memory, base)
+    project = load(root)
+    planned = plan_project(project, gpu_memory, base)
+    offer = full_offer(project, planned, gpu_memory)
     emitted = _emit(planned, form, out) if form else None
     files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
-    print_result(as_json, {**planned.to_dict(), "emitted": files}, _show, planned, emitted, out)
+    document = {**planned.to_dict(), "emitted": files, "offer": offer or None}
+    print_result(as_json, document, _show, planned, emitted, out, offer)
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
@@ -124,7 +129,7 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     click.echo(messages.say("n_findings", n=len(findings)))
 
 
-def _show(planned: Planned, emitted: Emitted | None, folder: Path | None) -> None:
+def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, offer: str) -> None:
     """Print settings, memory and time, and what was written for another trainer."""
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
@@ -146,7 +151,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None) -> Non
         out.print(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
     for duration in planned.durations:
         out.print(f"One epoch: {duration}")
-    for line in planned.advice.notes:
+    for line in filter(None, [*planned.advice.notes, offer]):
         out.print(line)
     if emitted is not None:
         _show_emitted(emitted, folder)

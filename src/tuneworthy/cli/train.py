@@ -25,10 +25,10 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 @project_option
 @json_option
 def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool) -> None:
-    """Train an adapter on the frozen data.
+    """Train an adapter, or all weights, on the frozen data.
 
-    Uses the latest frozen version and the settings of [train]. The loss covers only the answers, including their end
-    token, and the command shows three rows as the model sees them. Part of the rows is held out, and training stops
+    Uses the latest frozen version and the settings of [train], where `method` says what is trained. The loss covers
+    only the answers, including their end token, and the command shows three rows as the model sees them. Part of the rows is held out, and training stops
     when the first grader finds no further gain on them. An interrupted run resumes, and a finished run is not repeated.
     The command calls no server.
 
@@ -39,8 +39,8 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
     """
     if pilot and lr_check:
         raise UserError(messages.say("pilot_or_lr_check"), hint=messages.say("check_rate_first"))
-    _need_libraries()
     project = load(root)
+    _need_libraries(*["bitsandbytes"] * (project.train.method == "qlora"))
     store = Folder(project.root)
     with store.lock(note):
         if pilot:
@@ -64,8 +64,8 @@ def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
     click.echo(messages.say("pilot_done", path=path, n=document["n_examples"]))
 
 
-def _need_libraries() -> None:
-    missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
+def _need_libraries(*more: str) -> None:
+    missing = [name for name in ("torch", "transformers", "trl", "peft", *more) if find_spec(name) is None]
     if missing:
         raise UserError(messages.say("missing_libraries", names=", ".join(missing)), hint=messages.say("install_train"))
 
@@ -113,4 +113,5 @@ def _say(done: Trained) -> None:
         click.echo(line + early)
     if not manifest["gated"]:
         click.echo(messages.say("not_gated"))
-    click.echo(f"adapter {done.adapter.id}: {done.adapter.folder}")
+    what = "model" if manifest["settings"]["method"] == "full" else "adapter"
+    click.echo(f"{what} {done.adapter.id}: {done.adapter.folder}")

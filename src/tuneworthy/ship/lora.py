@@ -1,4 +1,4 @@
-"""Reads a PEFT adapter folder and says what it adds to each weight of its base; needs numpy alone.
+"""Reads what a run trained, a PEFT adapter or all weights, and says what it makes of its base; needs numpy alone.
 
 Invariant: every tensor of the adapter is accounted for. What is not understood is refused by its name: an adapter whose
 names do not meet the base's is how other tools come to serve the base unchanged.
@@ -72,14 +72,19 @@ class LoraAdapter:
     """What an adapter folder holds.
 
     Attributes:
-        config: Its `adapter_config.json`.
+        config: Its `adapter_config.json`; empty where all weights were trained.
         pairs: Name of a weight of the base to its factors.
-        whole: Name of a weight of the base to what takes its place (`modules_to_save`, biases).
+        whole: Name of a weight of the base to what takes its place (`modules_to_save`, biases, all weights).
     """
 
     config: Mapping[str, Any] = field(repr=False)
     pairs: Mapping[str, Pair]
     whole: Mapping[str, Place]
+
+    @property
+    def full(self) -> bool:
+        """Whether all weights were trained: nothing of the base stays."""
+        return not self.config
 
     @property
     def rank(self) -> int:
@@ -99,13 +104,20 @@ class LoraAdapter:
         return np.asarray(changed * (pair.magnitude.read().reshape(-1, 1) / lengths))
 
 
+def all_trained(folder: Path) -> bool:
+    """Say whether the folder of a run holds all weights, not an adapter."""
+    return (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
+
+
 def read_adapter(folder: Path) -> LoraAdapter:
-    """Return the adapter in `folder`.
+    """Return the adapter in `folder`, or all weights that were trained.
 
     Raises:
         ModelError: It is no LoRA adapter, or not one whose file may be loaded.
         UserError: It is of a kind that is not merged here, or holds a tensor that is not understood.
     """
+    if all_trained(folder):
+        return LoraAdapter({}, {}, tensors_of(folder))
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
         raise ModelError(messages.say("not_lora", folder=folder, kind=kind or "none"), hint=messages.say("train_again"))

@@ -1,4 +1,4 @@
-"""Merges an adapter into the 16-bit base that it was trained on.
+"""Merges an adapter into the 16-bit base that it was trained on; of all weights, rounds them to 16 bits.
 
 An adapter that was trained over a 4-bit base (QLoRA) learned to correct *that* base. It is merged into the original
 weights and into the dequantised ones; both are measured against what was trained, and the nearer one stays (see
@@ -13,6 +13,7 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import lineage
+from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder
 from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.qlora import choose_route
@@ -24,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def merge(store: Folder, adapter: str | None = None, base: str | None = None, *, say: Say = lambda _: None) -> Artifact:
-    """Merge an adapter of the project into its base and return the artifact.
+    """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
 
     Args:
         store: The project's folder; the caller holds the lock.
@@ -44,7 +45,8 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
             route, source = choose_route(store, trained, original, quantised, say)
         made = _write(store, trained, source, route)
     lost = made.manifest["rounding"]
-    say(messages.say("merged", n=lost["n"], share=lost.get("median", 0)))
+    full = all_trained(trained.folder)
+    say(messages.say("rounded" if full else "merged", n=lost["n"], share=lost.get("median", 0)))
     return made
 
 

@@ -60,6 +60,8 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
     lora, tensors = read_adapter(adapter), tensors_of(base)
     config = read_config(base / "config.json")
     lora, added = _untied(lora, tensors, config)
+    if lora.full:
+        tensors = _all_of(lora, tensors, config, base)
     _check_fit(lora, tensors, added, base)
     rounding = Rounding()
     for name in _COPIED:
@@ -136,6 +138,16 @@ def _untied(
     if config.get("tie_word_embeddings") and rows is not None and rows.raw() == head.raw():
         return LoraAdapter(lora.config, lora.pairs, rest), {}
     return LoraAdapter(lora.config, lora.pairs, rest), {_HEAD: head}
+
+
+def _all_of(
+    lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any], base: Path
+) -> Mapping[str, Place]:
+    """Return the weights of the base, all of which must have been trained; a copy of tied embeddings is left out."""
+    tied = {_HEAD} if config.get("tie_word_embeddings") else set()
+    for name in tensors.keys() - lora.whole.keys() - tied:
+        raise UserError(messages.say("not_trained", name=name, base=base), hint=messages.say("train_again"))
+    return {name: tensors[name] for name in tensors if name in lora.whole}
 
 
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:

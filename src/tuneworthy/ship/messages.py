@@ -30,10 +30,16 @@ say = Catalogue(
             "Merged the adapter into {n} weight matrices. In the median matrix, rounding lost {share:.1%} of the "
             "change."
         ),
+        "rounded": (
+            "There is no adapter to merge, because all weights were trained. Rounded {n} weight tensors to the dtype "
+            "of the base model. In the median tensor, rounding lost {share:.1%} of the change."
+        ),
+        "not_trained": "The trained model lacks {name}, which is in {base}.",
         "dequantises": "Dequantising the base model to the weights that training used.",
         "route": (
-            "Mean KL from the trained model: {original:.5f} if merged into the original base model, {dequantised:.5f} "
-            "if merged into the dequantised one (n = {n}). Merging into the {best} base model."
+            "Mean KL from the trained model on held-out rows: {original:.5f} if merged into the original base model, "
+            "{dequantised:.5f} if merged into the dequantised one. Difference: {mean:.5f} [{low:.5f}, {high:.5f}] "
+            "(n = {n}). Merging into the {best} base model."
         ),
         "not_finite": "{name}: the merged weight has values that the dtype of the base model cannot represent.",
         "lower_rate": "Train again with a lower learning rate.",
@@ -53,7 +59,6 @@ say = Catalogue(
         "no_bitsandbytes": (
             "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it."
         ),
-        "install_bitsandbytes": "Run `pip install bitsandbytes`.",
         # GGUF files
         "no_file_type": "Unknown GGUF type {file_type}.",
         "file_types": "Choose from {types}.",
@@ -146,13 +151,18 @@ say = Catalogue(
         "no_base_named": "The adapter does not record its base model.",
         "lineage": "Base model: {base}. Adapter: {adapter}. Merged model: {merged}.",
         "no_server": "No server is running the adapter.",
+        "no_adapter": "The model {id} has no adapter to serve, because all weights were trained.",
+        "serve_merged": "Run `tuneworthy merge`, then serve it with --what merged.",
         "rank_above_limit": "The adapter's LoRA rank is {rank}, but the server allows at most {max_rank}.",
         "rank": "The adapter's LoRA rank is {rank}, and the server allows at most {max_rank}.",
         "no_merged": "There is no merged model yet.",
         "no_common_weight": "The base model and the merged model have no adapted weight in common.",
         "weights": (
-            "In {n} matrices, {share:.1%} of the weights equal base plus adapter, and {base:.1%} equal the base "
-            "weights. Any {block} neighbouring weights have at most {levels} distinct values."
+            "In {n} matrices, {share:.1%} of the weights are what training makes of the base, and {base:.1%} equal the "
+            "base weights. Any {block} neighbouring weights have at most {levels} distinct values."
+        ),
+        "module_dropped": (
+            "{n} matrices of the merged model, such as {name}, equal those of the base model, but training changed them."
         ),
         "no_template_recorded": "Training did not record a chat template.",
         "template_changed": "The form `{form}` uses the chat template {sha256}, but training used {trained}.",

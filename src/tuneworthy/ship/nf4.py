@@ -86,7 +86,7 @@ def _functional() -> Any:
     try:
         from bitsandbytes import functional
     except ImportError:
-        raise UserError(messages.say("no_bitsandbytes"), hint=messages.say("install_bitsandbytes")) from None
+        raise UserError(messages.say("no_bitsandbytes"), hint=messages.say("install_train")) from None
     return functional
 
 

@@ -3,13 +3,13 @@
 In training the adapter saw dequantised weights. Added to the original ones, it corrects an error that they do not have;
 added to the dequantised ones, the error stays and is corrected, but the result is rounded once more to 16 bits. Neither
 is right for every model (unsloth-zoo pull request 810), so both are made, and the one is kept whose next tokens are
-nearer to what was trained.
+nearer to what was trained, on rows that were held out of the training.
 """
 
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any, Final
 
 from tuneworthy.ship import messages
@@ -22,7 +22,7 @@ from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
 
-N_PROMPTS: Final = 16
+N_PROMPTS: Final = 32
 
 
 def choose_route(
@@ -42,18 +42,24 @@ def choose_route(
     Raises:
         UserError: The training rows are gone.
     """
-    request = ParityRequest(adapter=trained, base=original, rows=rows_of(store, trained), n_prompts=N_PROMPTS)
+    rows, held_out = rows_of(store, trained), (trained.manifest.get("held_out") or {}).get("rows", ())
+    rows = [row for row in rows if row.id in held_out] or rows
+    request = ParityRequest(adapter=trained, base=original, rows=rows, n_prompts=N_PROMPTS)
     plan, tokenizer = plan_of(request), FolderTokenizer(tokenizer_folder(request))
     reference = _next_tokens(quantised, tokenizer, plan, adapter=trained.folder)
     bases = {"original": original.folder, "dequantised": quantised}
-    kl: dict[str, float] = {}
+    by_route: dict[str, list[float]] = {}
     for name, base in bases.items():
         with scratch(store.path / "models", ".part-merge") as folder:
             merge_folder(trained.folder, base, folder)
-            kl[name] = mean(map(divergence, reference, _next_tokens(folder, tokenizer, plan)))
-    best, n = min(kl, key=lambda name: kl[name]), 2 * len(plan.chats)
-    say(messages.say("route", **kl, n=n, best=best))
-    return {"name": best, "mean_kl": kl, "n": n}, bases[best]
+            by_route[name] = [*map(divergence, reference, _next_tokens(folder, tokenizer, plan))]
+    kl = {name: mean(values) for name, values in by_route.items()}
+    best, n = min(kl, key=lambda name: kl[name]), len(reference)
+    gaps = [a - b for a, b in zip(*by_route.values(), strict=True)]
+    half = 1.96 * stdev(gaps) / n**0.5
+    low, high = mean(gaps) - half, mean(gaps) + half
+    say(messages.say("route", **kl, mean=mean(gaps), low=low, high=high, n=n, best=best))
+    return {"name": best, "mean_kl": kl, "difference_ci95": [low, high], "n": n}, bases[best]
 
 
 def _next_tokens(

@@ -23,7 +23,7 @@ from tuneworthy.providers.vllm_server import (
 from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import LEAST, context_of, lineage
 from tuneworthy.ship.gguf import FILE
-from tuneworthy.ship.lora import read_adapter
+from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.parity.request import ParityRequest, ParityServer
 from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.ship.parity.server_forms import VllmForm
@@ -95,6 +95,8 @@ def choose(
         return ServingChoice(engine=engine, what=what, artifact=made, line=line, context=context)
     launch = Launch(model=made.folder, name=NAME, port=port, context=context, executable=executable)
     if what == "adapter":
+        if all_trained(made.folder):
+            raise UserError(messages.say("no_adapter", id=made.id), hint=messages.say("serve_merged"))
         _, base = lineage(store, made.id)
         rank = read_adapter(made.folder).rank
         max_rank = max_rank or rank_limit(rank)

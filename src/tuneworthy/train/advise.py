@@ -126,20 +126,11 @@ class _Advisor:
         batch, n = (8 if self.rows.n_rows < 400 else 16), self.rows.n_rows
         self._set("batch_size", batch, messages.say("batch_reason", n=max(1, n // batch)), sources.TML)
         self._method()
-        self._rank_and_alpha()
-        self._set(
-            "target_modules",
-            ALL_LINEAR,
-            messages.targets_reason(self.shape.n_experts, self.shape.mlp_share),
-            sources.PEFT if self.shape.moe else sources.TML,
-        )
-        self._set("dropout", 0.0, messages.say("dropout_reason"), f"{sources.UNSLOTH}; {sources.TRL_LORA}")
+        if self.settings.method != "full":
+            self._adapters()
         self._set("epochs", EPOCHS, messages.say("epochs_reason"), sources.EARLY_STOPPING)
-        if self.settings.method == "full":
-            self._set("rehearsal", 0.0, messages.say("no_rehearsal_reason"), messages.say("own_trainer"))
-        else:
-            n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
-            self._set("rehearsal", REHEARSAL, messages.say("rehearsal_reason", n=n), sources.REHEARSAL)
+        n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
+        self._set("rehearsal", REHEARSAL, messages.say("rehearsal_reason", n=n), sources.REHEARSAL)
         self._rate()
         self._set("schedule", "linear", messages.say("schedule_reason"), sources.TRL)
         return self._fit()
@@ -173,7 +164,7 @@ class _Advisor:
                 method, reason = "qlora", messages.say("qlora_reason", gib=needed.estimate.high / GIB)
         self._set("method", method, reason, sources.QLORA)
 
-    def _rank_and_alpha(self) -> None:
+    def _adapters(self) -> None:
         shape, need = self.shape, self.rows.n_supervised
         rank = next((r for r in RANKS if shape.n_lora(r) >= need), RANKS[-1])
         n = shape.n_lora(self.train.rank or rank)
@@ -181,18 +172,19 @@ class _Advisor:
         scale = (self.train.alpha or ALPHA) / self.settings.rank
         source = f"{sources.TML}; {sources.LEARNING_RATE_MATTERS}, appendix C"
         self._set("alpha", ALPHA, messages.say("alpha_reason", scale=scale), source)
+        targets = messages.targets_reason(shape.n_experts, shape.mlp_share)
+        self._set("target_modules", ALL_LINEAR, targets, sources.PEFT if shape.moe else sources.TML)
+        self._set("dropout", 0.0, messages.say("dropout_reason"), f"{sources.UNSLOTH}; {sources.TRL_LORA}")
 
     def _rate(self) -> None:
-        family = self.shape.architecture
-        if self.settings.method == "full":
-            self._set("learning_rate", FULL_RATE, messages.say("full_rate_reason"), sources.TINKER)
-            return
+        family, full = self.shape.architecture, self.settings.method == "full"
         if family not in FIT:
             reason = messages.say("plain_rate_reason", family=family)
-            self._set("learning_rate", PLAIN_RATE, reason, f"{sources.UNSLOTH}; {sources.TML}")
+            rate = PLAIN_RATE / LORA_TIMES if full else PLAIN_RATE
+            self._set("learning_rate", rate, reason, f"{sources.UNSLOTH}; {sources.TML}")
             return
         steps = int(self.settings.epochs * -(-self.rows.n_rows // self.settings.batch_size))
-        times = SHORT_TIMES if steps < SHORT_STEPS else LORA_TIMES
+        times = 1 if full else SHORT_TIMES if steps < SHORT_STEPS else LORA_TIMES
         fitted = FULL_RATE * times * (2000 / self.shape.hidden) ** FIT[family]
         value = float(f"{min(fitted, MAX_RATE):.2g}")
         formula = f"5e-5 · {times} · (2000/{self.shape.hidden})^{FIT[family]} = {fitted:.2g}"

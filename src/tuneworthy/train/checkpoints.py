@@ -1,8 +1,8 @@
 """Checkpoints of a run: whole or not there, without pickle.
 
-    training/<run>/checkpoint-<step>/   the adapter, the optimiser's state (safetensors), counters (JSON)
+    training/<run>/checkpoint-<step>/   the weights, the optimiser's state (safetensors), counters (JSON)
                                         seal.json: written last; the progress so far, and a hash of every file
-    training/<run>/best-<step>/         the adapter that scored best so far
+    training/<run>/best-<step>/         the weights that scored best so far
 
 What has no seal, or does not fit its seal, is left from a run that was killed while it wrote: it is thrown away.
 """
@@ -24,6 +24,8 @@ from tuneworthy.store.shapes import DamagedRecord, parsed
 SEAL: Final = "seal.json"
 OPTIMISER: Final = "optimiser.safetensors"
 COUNTERS: Final = "counters.json"
+# Tensors with fewer numbers are copied before they are written.
+SMALL: Final = 4096
 
 
 class StoredSeal(TypedDict):
@@ -67,9 +69,10 @@ def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
     state = optimizer.state_dict()
     tensors, plain = {}, {}
     for index, entry in state["state"].items():
-        for name, value in entry.items():
+        for name, value in _flat(entry).items():
             if hasattr(value, "detach"):
-                tensors[f"{index}.{name}"] = value.detach().clone().contiguous()
+                shared = value.numel() < SMALL  # states share tables; a copy of the moments would raise the peak
+                tensors[f"{index}.{name}"] = value.detach().clone() if shared else value.detach().contiguous()
             else:
                 plain[f"{index}.{name}"] = value
     save_file(tensors, folder / OPTIMISER)
@@ -81,6 +84,12 @@ def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
         "schedule": _jsonable(scheduler.state_dict()),
     }
     write_atomic(folder / COUNTERS, orjson.dumps(counters))
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a parameter without the wrapper that bitsandbytes puts around what it quantised."""
+    inner = (value for value in entry.values() if isinstance(value, dict))
+    return {name: value for part in (entry, *inner) for name, value in part.items() if not isinstance(value, dict)}
 
 
 def load_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:

@@ -55,10 +55,15 @@ def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
     return advance
 
 
+def inner_model(model: Any) -> Any:
+    """Return the model of transformers that adapters are on, or the model itself without any."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 @contextmanager
 def answering_mode(model: Any) -> Iterator[None]:
     """Put `model` into the state that answers are computed in, and back: plain attention, no dropout, a cache."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     before, training, cache = inner.config._attn_implementation, model.training, inner.config.use_cache
     inner.set_attn_implementation("sdpa")
     inner.config.use_cache = True

@@ -154,7 +154,8 @@ class _RunMemory:
             parts.append(_part("adapters", n * wide, what=what, bytes=wide))
         if self.mixed and wide == 4:
             parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
-        parts.append(_part("optimizer", 2 * n * wide, what=what, bytes=2 * wide))
+        moments = 2 * wide if wide == 4 else 2  # QLoRA has an 8-bit optimiser
+        parts.append(_part("optimizer", n * moments, what=what, bytes=moments))
         accumulated = self.settings.accumulation > 1 or not self.full
         return [*parts, _part("gradients", n * wide, what=what)] if accumulated else parts
 

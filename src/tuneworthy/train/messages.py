@@ -81,8 +81,6 @@ say = Catalogue(
             "Rehearsal: only {n} of {wanted} rows, because the base model generated no more complete questions."
         ),
         # Runs
-        "no_full_training": "`train` does not support full fine-tuning.",
-        "use_lora": 'Set [train] method to "lora" or "qlora".',
         "may_not_fit": (
             "Padded batches may need up to {needed:.1f} GiB, but only {available:.1f} GiB is available, so the run may "
             "be killed. Run `tuneworthy plan` to see which settings fit."
@@ -132,7 +130,6 @@ say = Catalogue(
         "build_or_name_rows": "Run `tuneworthy data build`, or set [examples] in the project file.",
         # Why settings are what they are
         "project_file": "project file",
-        "own_trainer": "tuneworthy train",
         "the_rows": "the rows",
         "memory_estimate": "memory estimate",
         "set_by_project": "Set to {value} by [train] in the project file.",
@@ -148,7 +145,6 @@ say = Catalogue(
         "rehearsal_reason": (
             "The base model generates {n} rows. Without them, the model forgets skills that the task does not use."
         ),
-        "no_rehearsal_reason": "Only `train` generates rehearsal rows, and it does not support full fine-tuning.",
         "schedule_reason": "TRL's default, with a short warm-up over 3% of the steps.",
         "lora_reason": (
             "QLoRA is needed only if the 16-bit base model does not fit in GPU memory. With LoRA, the adapter merges "
@@ -162,10 +158,9 @@ say = Catalogue(
             "The scale alpha/r is {scale:g}. With alpha fixed, the best learning rate hardly depends on the rank. A "
             "higher alpha acts like a higher learning rate, so never compare alphas at a single learning rate."
         ),
-        "full_rate_reason": "The learning rate for full fine-tuning, from the published fit.",
         "plain_rate_reason": (
-            "A starting point, because there is no published fit for {family}: 10 times 2e-5, a common learning rate "
-            "for full fine-tuning."
+            "A starting point, because there is no published fit for {family}: 2e-5 is a common learning rate for full "
+            "fine-tuning, and adapters need 10 times as much."
         ),
         "checkpointing_reason": "The run needs the memory that gradient checkpointing saves.",
         "no_checkpointing_reason": "The run fits without gradient checkpointing, so no layer is computed twice.",
@@ -335,7 +330,8 @@ def rate_reason(formula: str, times: int, capped: float | None, steps: int | Non
     """Say how the learning rate follows from the fit."""
     cap = f", capped at {capped:g} because the fit does not cover models this small" if capped else ""
     short = f" and applies to short runs (here {steps} steps)" if steps is not None else ""
-    return f"{formula}{cap}. The factor {times} is relative to full fine-tuning{short}."
+    factor = f" The factor {times} is relative to full fine-tuning{short}." if times > 1 else ""
+    return f"{formula}{cap}.{factor}"
 
 
 def micro_batch_reason(needed: float, most: float, available: float, accumulated: int, *, fits: bool) -> str:

@@ -1,4 +1,4 @@
-"""`train` as a whole: base, rows, settings, the run, and the adapter that comes of it.
+"""`train` as a whole: base, rows, settings, the run, and the adapter that comes of it (or the model, of `full`).
 
     .tuneworthy/training/<run>/run.json   what the run is made of; the rest is `checkpoints`; gone when it is done
 
@@ -114,12 +114,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
         rendered: All rows, also those that are too long.
         base: Folder of the base.
         say: Gets a warning if the run may not fit into memory.
-
-    Raises:
-        UserError: The method is one that `train` does not do.
     """
-    if project.train.method == "full":
-        raise UserError(messages.say("no_full_training"), hint=messages.say("use_lora"))
     available, device = _memory(project)
     advice = advise(
         count_layers(read_shape(base), base),
@@ -334,22 +329,30 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
 def write_adapter(
     store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], memory: Reconciliation | None
 ) -> Artifact:
-    """Write the adapter of a run as an artifact, whole or not at all."""
+    """Write the adapter (or all weights, in 32 bits) of a run as an artifact, whole or not at all."""
     best = ran.progress.best
 
     def fill(folder: Path) -> None:
-        config = orjson.loads((ran.adapter / "adapter_config.json").read_bytes())
-        config["base_model_name_or_path"] = prepared.base.artifact.manifest["source"]["spec"]
-        write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
-        shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+        if prepared.settings.method == "full":
+            for name in ("config.json", "model.safetensors"):
+                shutil.copyfile(ran.adapter / name, folder / name)
+        else:
+            config = orjson.loads((ran.adapter / "adapter_config.json").read_bytes())
+            config["base_model_name_or_path"] = prepared.base.artifact.manifest["source"]["spec"]
+            write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
+            shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
         own = [prepared.renderer.shown(row) for row in prepared.rehearsal]
         for name, shown in (("rendered.json", prepared.shown), ("rehearsal.json", own)):
             rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in shown]
             write_atomic(folder / name, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
         write_atomic(folder / "curves.json", orjson.dumps({"steps": ran.progress.steps, "evals": ran.progress.evals}))
 
-    settings = prepared.settings
-    metric = prepared.material.metric
+    settings, metric = prepared.settings, prepared.material.metric
+    held_out = {
+        "n": len(metric.cases) if metric else 0,
+        "score": best["metric"] if best else None,
+        "rows": list(prepared.material.held_out),
+    }
     about = {
         "run": prepared.id,
         "dataset": prepared.material.dataset,
@@ -362,7 +365,7 @@ def write_adapter(
             "n_rows": len(prepared.rehearsal),
             "n_tokens": sum(len(row.ids) for row in prepared.rehearsal),
         },
-        "held_out": {"n": len(metric.cases), "score": best["metric"] if best else None} if metric else None,
+        "held_out": held_out if metric else None,
         "notes": list(prepared.material.notes),
         "curves": {
             "n_steps": len(ran.progress.steps),

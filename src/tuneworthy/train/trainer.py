@@ -1,4 +1,4 @@
-"""The run itself: TRL's SFTTrainer over PEFT adapters, with rows that share their beginning and lie without padding.
+"""The run itself: TRL's SFTTrainer over PEFT adapters or all weights; rows share their beginning and lie unpadded.
 
 What is ours beside TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
 supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The
@@ -28,6 +28,7 @@ from tuneworthy.train.base_model import load_model
 from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
 from tuneworthy.train.batch_order import StepsOfAKind
 from tuneworthy.train.fused import fuse
+from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.settings import TrainingSettings
 
@@ -76,7 +77,7 @@ class Ran:
     """What came of a run.
 
     Attributes:
-        adapter: Folder of the best adapter.
+        adapter: Folder of the best adapter, or of the best model where all weights are trained.
         progress: Curves.
         peak_bytes: Most memory that was in use.
         before_bytes: Memory in use before the model was loaded.
@@ -141,11 +142,11 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
         )
     if torch.cuda.is_available():
         options["device_map"] = {"": torch.cuda.current_device()}
-    return load_model(base, settings.dtype, **options)
+    return load_model(base, "float32" if settings.method == "full" else settings.dtype, **options)
 
 
 def adapted(base: Path, settings: TrainingSettings) -> Any:
-    """Return the model of the folder `base` with fresh adapters.
+    """Return the model of the folder `base` with fresh adapters, or with all weights in 32 bits to be trained.
 
     Args:
         base: A folder in 16 bits.
@@ -153,6 +154,8 @@ def adapted(base: Path, settings: TrainingSettings) -> Any:
     """
     model = loaded(base, settings)
     model.config.use_cache = False
+    if settings.method == "full":
+        return model
     modules = settings.target_modules
     config = LoraConfig(
         r=settings.rank,
@@ -202,10 +205,9 @@ class RowTrainer(SFTTrainer):
         return StepsOfAKind(self._kinds, step, seed=self.args.seed)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write the adapter alone: no pickle of arguments, no further copy of the tokenizer."""
+        """Write the weights alone: no pickle of arguments, no further copy of the tokenizer."""
         if self.args.should_save:
-            folder = output_dir or self.args.output_dir
-            self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
+            save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.args.should_save:
@@ -337,11 +339,16 @@ class Watcher(TrainerCallback):
             control.should_training_stop = True
 
 
+def save_weights(model: Any, folder: Path) -> None:
+    """Write what is trained as one file: the adapter, or all weights."""
+    model.save_pretrained(folder, **({} if hasattr(model, "peft_config") else {"max_shard_size": "1TB"}))
+
+
 def keep_best(model: Any, run: Path, step: int) -> None:
-    """Write the adapter as the best one so far; those before stay, as a checkpoint may name one of them."""
+    """Write the weights as the best so far; those before stay, as a checkpoint may name one of them."""
     part = run / ".best"
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)
+    save_weights(model, part)
     target = run / f"best-{step}"
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
@@ -360,7 +367,7 @@ def train_rows(
     max_steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ran:
-    """Train adapters on `rows`; resume from the last whole checkpoint of the folder `run`.
+    """Train adapters or all weights on `rows`; resume from the last whole checkpoint of the folder `run`.
 
     Args:
         base: Folder of the base, 16 bits.
@@ -403,7 +410,7 @@ def train_rows(
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
     if attention is not None:
-        model.get_base_model().set_attn_implementation(NAME)
+        inner_model(model).set_attn_implementation(NAME)
     folder = checkpoint[0] if checkpoint else None
     if folder is None or (folder.name != f"checkpoint-{total}" and progress.since_best < PATIENCE):
         trainer.train(resume_from_checkpoint=str(folder) if folder else None)
@@ -426,8 +433,10 @@ def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
         warmup_steps=int(settings.warmup_ratio * total),
         max_steps=total,
         seed=settings.seed,
-        bf16=False,  # weights and arithmetic are in `dtype` already: autocast would only cast back and forth
+        # weights and arithmetic of an adapter's base are in `dtype` already: autocast would only cast back and forth
+        bf16=settings.method == "full" and settings.dtype == "bfloat16",
         fp16=False,
+        optim="adamw_bnb_8bit" if settings.method == "qlora" else SFTConfig.optim,
         gradient_checkpointing=settings.gradient_checkpointing,
         logging_strategy="no",
         logging_nan_inf_filter=False,  # it writes the mean of earlier losses where there is no number
@@ -462,7 +471,7 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
 
     It is not trusted: the loss of a few rows must be that of plain batches, or plain batches are used.
     """
-    inner = model.get_base_model()
+    inner = inner_model(model)
     if not supports(inner.config):
         return None
     attention = RowAttention()

@@ -142,6 +142,7 @@ class Material:
         student: How they are asked.
         metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
         notes: What a reader must know.
+        held_out: Ids of the rows that are kept for `metric`.
     """
 
     dataset: str
@@ -150,6 +151,7 @@ class Material:
     student: Student
     metric: TaskMetric | None
     notes: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     def with_rows(self, rows: Sequence[Example]) -> Material:
         """Return the same with other rows to train on; what is held out stays."""
@@ -189,6 +191,7 @@ def gather(
     if rows and not fitting:
         raise UserError(messages.say("rows_lack_variables", n=len(rows)), hint=messages.say("write_variables"))
     metric, train, notes = _hold_out(project, fitting, cases, kind, seed)
+    chosen = {row.id for row in train}
     if lacking := len(rows) - len(fitting):
         notes = [messages.say("some_lack_variables", n=lacking), *notes]
     for line in notes:
@@ -200,6 +203,7 @@ def gather(
         student=student,
         metric=metric,
         notes=tuple(notes),
+        held_out=tuple(row.id for row in fitting if row.id not in chosen),
     )
 
 

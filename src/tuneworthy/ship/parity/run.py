@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from tuneworthy.rules import Status
 from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import context_of
-from tuneworthy.ship.lora import read_adapter
+from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import PARITY_CHECKS
@@ -163,12 +164,11 @@ def _trained(
     ends = ends_of(model, [plan.end])
     base = measure("base", dtype.lower(), TransformersForm(model, tokenizer, ends), plan, answers=False)
     tuned = with_adapter(model, request.adapter.folder)
-    form = TransformersForm(tuned, tokenizer, ends)
-    adapter = measure("adapter", dtype.lower(), form, plan)
+    adapter = measure("adapter", dtype.lower(), TransformersForm(tuned, tokenizer, ends), plan)
     if not plan.facts:
-        with tuned.disable_adapter():
-            base, adapter, plan = _with_facts(base, adapter, plan, form)
-    del model, tuned, form
+        with nullcontext() if all_trained(request.adapter.folder) else tuned.disable_adapter():
+            base, adapter, plan = _with_facts(base, adapter, plan, TransformersForm(model, tokenizer, ends))
+    del model, tuned
     gc.collect()
     return base, adapter, plan
 

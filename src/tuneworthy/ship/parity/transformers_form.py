@@ -11,10 +11,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.providers.model_safety import check_model, template_of
 from tuneworthy.ship import messages
-from tuneworthy.ship.lora import read_adapter
+from tuneworthy.ship.lora import all_trained, read_adapter
+from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.generation import answer_ids, quiet
+from tuneworthy.train.generation import answer_ids, inner_model, quiet
 from tuneworthy.train.memory import Device
 
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -33,8 +34,7 @@ class TransformersForm(ModelForm):
         self._model, self.tokens, self._ends = model, tokens, list(ends)
         self._read: list[int] = []
         self._cache: Any = None
-        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        takes = signature(inner.forward).parameters
+        takes = signature(inner_model(model).forward).parameters
         self._cache_is = "cache" if "cache" in takes else "past_key_values"
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}  # no logits of the tokens before it
         kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
@@ -196,11 +196,13 @@ def fitted(model: Any, adapter: Path) -> Any:
 
 
 def with_adapter(model: Any, folder: Path) -> Any:
-    """Return the model with the adapter of a folder applied, not merged, and computed as in training.
+    """Return the model with an adapter applied, not merged, and computed as in training; of all weights, what they are.
 
     Raises:
         ModelError: It may not be loaded.
     """
+    if all_trained(folder):
+        return load(folder, TORCH_DTYPES[dtype_of(folder)])
     check_model(folder)
     from peft import PeftModel
 

@@ -27,11 +27,15 @@ EQUAL: Final = 0.98
     codes={
         "adapter_not_applied": "the merged weights are those of the base",
         "merged_in_4bit": "the merged weights lie on the few values of a 4-bit format",
+        "module_dropped": "some merged weights are those of the base, which training changed",
         "wrong_base": "the merged weights are not those of this base plus this adapter",
     },
 )
 def weights(subject: Subject) -> FormFinding:
     """The merged weights are what base plus adapter rounds to, in a sample that is compared bit by bit.
+
+    Of a full fine-tuning, they are what the trained weights round to. Every weight that is the same as in the base is
+    compared as well, so that no module is dropped unseen.
 
     Bad: merged into 4-bit weights, where 64 neighbours hold at most 16 values and most of what was learned is rounded
     away; merged into another base; or not merged at all.
@@ -40,8 +44,9 @@ def weights(subject: Subject) -> FormFinding:
     if line.merged is None:
         return FormFinding(message=messages.say("no_merged"), status="skipped")
     lora, base, merged = read_adapter(line.adapter), tensors_of(line.base), tensors_of(line.merged)
-    names = [name for name in lora.pairs if name in base and name in merged]
-    names = names[:: max(1, len(names) // SAMPLE)]
+    every = [name for name in (lora.pairs or lora.whole) if name in base and name in merged]
+    alike = [name for name in every if merged[name].raw() == base[name].raw()][:SAMPLE]
+    names = [*dict.fromkeys([*every[:: max(1, len(every) // SAMPLE)], *alike])]
     if not names:
         return FormFinding(message=messages.say("no_common_weight"), code="wrong_base", forms=("merged",))
     rows = [_compare(lora, name, base[name], merged[name]) for name in names]
@@ -49,9 +54,12 @@ def weights(subject: Subject) -> FormFinding:
     n, as_meant, as_base, most = len(rows), sum(meant) / len(rows), sum(untouched) / len(rows), max(levels)
     message = messages.say("weights", share=as_meant, n=n, base=as_base, levels=most, block=BLOCK)
     numbers = {"n": n, "as_meant": as_meant, "as_base": as_base, "most_levels": most}
-    if most > LEVELS and as_meant >= EQUAL:
+    lost = [name for name, share in zip(names, meant, strict=True) if share < EQUAL and name in alike]
+    if most > LEVELS and as_meant >= EQUAL and not lost:
         return FormFinding(message=message, status="pass", forms=("merged",), numbers=numbers)
     code = "merged_in_4bit" if most <= LEVELS else "adapter_not_applied" if as_base >= EQUAL else "wrong_base"
+    if lost and code == "wrong_base":
+        code, message = "module_dropped", messages.say("module_dropped", n=len(lost), name=lost[0])
     return FormFinding(message=message, code=code, forms=("merged",), numbers=numbers)
 
 
