@@ -81,11 +81,12 @@ def offer(project: Path, capsys: pytest.CaptureFixture[str], memory: str = "24Gi
         (None, 0.7, "model", "24GiB", False),
     ],
 )
-def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_short(
-    project: Path, capsys: pytest.CaptureFixture[str], method: str | None, score: float, spec: str, memory: str, offered: bool,
+def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_short(  # noqa: PLR0917
+    project: Path, capsys: pytest.CaptureFixture[str], method: str | None, score: float, spec: str, memory: str,
+    offered: bool,
 ) -> None:  # fmt: skip
     path = project / "tuneworthy.toml"
-    path.write_text(path.read_text().replace('problem = ', 'target = 0.8\nproblem = '))
+    path.write_text(path.read_text().replace("problem = ", "target = 0.8\nproblem = "))
     if method is not None:
         base = make_artifact(project, "base", source={"spec": spec})
         adapter = make_artifact(project, "adapter", base.id, settings={"method": method})

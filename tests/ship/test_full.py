@@ -57,7 +57,10 @@ def changed(store: Folder, source: Artifact, **tensors: torch.Tensor | None) -> 
     """The same artifact with other weights; without those that are None."""
 
     def write(folder: Path) -> None:
-        kept = {**load_file(folder / "model.safetensors"), **{name.replace("__", "."): t for name, t in tensors.items()}}
+        kept = {
+            **load_file(folder / "model.safetensors"),
+            **{name.replace("__", "."): t for name, t in tensors.items()},
+        }
         save_file({name: tensor for name, tensor in kept.items() if tensor is not None}, folder / "model.safetensors")
 
     return tiny.copied(store, source, write)
@@ -71,7 +74,7 @@ def test_a_module_that_the_merged_model_has_from_the_base_is_named(made: tuple[F
 
 
 def test_a_weight_that_was_not_trained_is_refused(made: tuple[Folder, Artifact, Artifact]) -> None:
-    store, base, trained = made
+    store, _, trained = made
     part = changed(store, trained, **{Q.replace(".", "__"): None})
     with pytest.raises(UserError, match=f"lacks {Q}"):
         merge(store, part.id)

@@ -51,7 +51,11 @@ def scratch_merge(store: Folder, adapter: Artifact, base: Path, route: str) -> A
     """Merge an adapter into any base and say that it was done by `route`."""
     about = {"route": {"name": route}}
     return write_artifact(
-        store, "merged", lambda folder: merge_folder(adapter.folder, base, folder) and None, parent=adapter.id, about=about
+        store,
+        "merged",
+        lambda folder: merge_folder(adapter.folder, base, folder) and None,
+        parent=adapter.id,
+        about=about,
     )
 
 

@@ -28,9 +28,9 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
     """Train an adapter, or all weights, on the frozen data.
 
     Uses the latest frozen version and the settings of [train], where `method` says what is trained. The loss covers
-    only the answers, including their end token, and the command shows three rows as the model sees them. Part of the rows is held out, and training stops
-    when the first grader finds no further gain on them. An interrupted run resumes, and a finished run is not repeated.
-    The command calls no server.
+    only the answers, including their end token, and the command shows three rows as the model sees them. Part of the
+    rows is held out, and training stops when the first grader finds no further gain on them. An interrupted run
+    resumes, and a finished run is not repeated. The command calls no server.
 
     \b
     Example:

@@ -140,9 +140,7 @@ def _untied(
     return LoraAdapter(lora.config, lora.pairs, rest), {_HEAD: head}
 
 
-def _all_of(
-    lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any], base: Path
-) -> Mapping[str, Place]:
+def _all_of(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any], base: Path) -> dict[str, Place]:
     """Return the weights of the base, all of which must have been trained; a copy of tied embeddings is left out."""
     tied = {_HEAD} if config.get("tie_word_embeddings") else set()
     for name in tensors.keys() - lora.whole.keys() - tied:

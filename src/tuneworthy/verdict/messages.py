@@ -14,9 +14,9 @@ say = Catalogue(
         "bounds": "95% interval [{lower:.1%}, {upper:.1%}], ",
         "no_score": "no score",
         "full_offer": (
-            'Full fine-tuning is an option: {method} scores {score:.1%} [{low:.1%}, {high:.1%}] on test (n = {n}), below '
-            "the target of {target:.1%}. It needs up to {gib:.1f} GiB and fits. Set [train] method to \"full\" and run "
-            "`tuneworthy train`."
+            "Full fine-tuning is an option, because {method} scores {score:.1%} [{low:.1%}, {high:.1%}] on test "
+            "(n = {n}), below the target of {target:.1%}. It needs up to {gib:.1f} GiB and fits. Set [train] method to "
+            '"full" and run `tuneworthy train`.'
         ),
         # Fixes that several gates share
         "run": "Run `tuneworthy run`.",
