@@ -162,8 +162,8 @@ say = Catalogue(
             "base weights. Any {block} neighbouring weights have at most {levels} distinct values."
         ),
         "module_dropped": (
-            "{n} matrices of the merged model, such as {name}, equal those of the base model, although training changed "
-            "them."
+            "{n} matrices of the merged model, such as {name}, equal those of the base model, although training "
+            "changed them."
         ),
         "no_template_recorded": "Training did not record a chat template.",
         "template_changed": "The form `{form}` uses the chat template {sha256}, but training used {trained}.",
