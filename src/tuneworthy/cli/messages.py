@@ -153,6 +153,28 @@ say = Catalogue(
         "bad_row": "  bad: {row} ({reviewer}): {reason}",
         "good_by_reason": "  {reason}: {n_good} of {n} are good",
         # money
+        # train --on
+        "resumes_job": "A job at {vendor} that trains {base} has not ended: resuming it. To end it, pass --cancel.",
+        "job_rows": "{vendor} trains {base} on {n_rows} rows, {epochs} {epochs:epoch|epochs}.",
+        "job_cost": (
+            "Cost: at most ${usd:.2f} (every byte a token, ${rate:g} per million); about ${guess:.2f} if a token is "
+            "four bytes, as in English text."
+        ),
+        "job_price": "Source of the price: {source}. The table is of {date}; check the vendor's page.",
+        "last_start": "{vendor} has announced that it starts no new jobs from {date}.",
+        "hosted_may_not_serve": "constraints.on_device is set: the model can be measured and can teach, but not serve.",
+        "job_over_budget": "The job costs up to ${usd:.2f}, but ${left:.2f} of the budget is left.",
+        "job_over_budget_hint": "Raise --max-usd or ladder.budget_usd, train fewer epochs, or drop rows.",
+        "job_goes_on": (
+            "The job {job} continues at {vendor}, for money. To resume, run `tuneworthy train --on {name}`. To end it, "
+            "run `tuneworthy train --on {name} --cancel`."
+        ),
+        "no_open_job": "No job of this project is running at {vendor}.",
+        "hosted_done": "{vendor} trained {model} for about ${usd:.2f}.",
+        "hosted_deploy": "{vendor} answers with it once you deploy it, which is billed by time: {link}",
+        "hosted_sections": "Add these sections to tuneworthy.toml:\n",
+        "hosted_prices": "# also input_usd_per_mtok and output_usd_per_mtok: the price of its answers",
+        "hosted_next": "Next: tuneworthy run --rung fine_tune",
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
         "released": "Returned ${usd:.4f} to the budget: it was reserved for calls without an answer (n = {n}).",
@@ -455,6 +477,11 @@ def spend(names: str, limit_usd: float | None) -> str:
     """Ask whether billed models may be called."""
     limit = f"and spend at most ${limit_usd:.2f}" if limit_usd is not None else "without a limit"
     return f"These services are billed: {names}. Continue {limit}?"
+
+
+def cancelled(state: str) -> str:
+    """Say how a job at a vendor ended."""
+    return f"The vendor reports the job as: {state}." if state else "The vendor has no such job: none was started."
 
 
 def dropped_rows(n: int, explanation: str, first: str) -> str:

@@ -158,9 +158,25 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
     ]
     paid += paid_servers(project)
     limited = max_usd is not None or project.ladder.budget_usd is not None
-    if not paid or yes or (limited and not sys.stdin.isatty()):
+    if paid:
+        limit = max_usd if max_usd is not None else project.ladder.budget_usd
+        confirm_spending(", ".join(paid), limit, limited=limited, yes=yes)
+
+
+def confirm_spending(names: str, most_usd: float | None, *, limited: bool, yes: bool) -> None:
+    """Ask before money is spent; without a terminal a budget or `--yes` is needed.
+
+    Args:
+        names: What is billed.
+        most_usd: What it costs at most; None if nothing limits it.
+        limited: Whether there is a budget.
+        yes: Whether the user agreed already.
+
+    Raises:
+        UserError: Nobody can be asked, and there is no budget.
+    """
+    if yes or (limited and not sys.stdin.isatty()):
         return
     if not sys.stdin.isatty():
-        raise UserError(messages.say("no_budget", names=", ".join(paid)), hint=messages.say("set_budget"))
-    limit = max_usd if max_usd is not None else project.ladder.budget_usd
-    click.confirm(messages.spend(", ".join(paid), limit), abort=True, err=True)
+        raise UserError(messages.say("no_budget", names=names), hint=messages.say("set_budget"))
+    click.confirm(messages.spend(names, most_usd), abort=True, err=True)

@@ -195,6 +195,10 @@ say = Catalogue(
         "not_exported": "the fine-tuned model has not been exported; run `tuneworthy export gguf`",
         "not_merged": "the adapter has not been merged; run `tuneworthy merge`, then `tuneworthy export gguf`",
         "not_trained": "no model has been trained yet",
+        "hosted_unnamed": (
+            "the project file does not name the model that a vendor trained; run `tuneworthy train --on {vendor}` "
+            "again and add the sections that it prints"
+        ),
         "base_named": "its base model, models.{model}",
         "base_exported": "its base model, exported as {artifact}",
         "base_is_todays": "today's model, models.{model}",

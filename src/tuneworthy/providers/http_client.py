@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -137,6 +138,34 @@ class HttpClient:
             raise ProviderError(
                 messages.say("request_not_json", host=self.host, reason=error), code="bad_request", retryable=False
             ) from None
+        return await self._exchange(method, path, body, max_body=max_body)
+
+    async def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> HttpAnswer:
+        """Send a file as a form and return what comes back, whatever its status.
+
+        Args:
+            path: Appended to the base URL.
+            file: Read while it is sent; its name is sent too.
+            fields: Of the form, beside `file`.
+
+        Raises:
+            ProviderError: No answer came, or one that is too large.
+        """
+        with file.open("rb") as content:
+            form = aiohttp.FormData(fields, default_to_multipart=True)
+            form.add_field("file", content, filename=file.name)
+            body = form()
+            return await self._exchange("POST", path, body, headers={"Content-Type": body.headers["Content-Type"]})
+
+    async def _exchange(
+        self,
+        method: Method,
+        path: str,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        max_body: int | None = None,
+    ) -> HttpAnswer:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = URL(endpoint(self._base_url, path))
@@ -144,7 +173,7 @@ class HttpClient:
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()
         try:
-            async with session.request(method, url, data=body, allow_redirects=False) as answer:
+            async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
                 return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer, max_body)))
         except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None

@@ -21,13 +21,14 @@ from tuneworthy.store.shapes import OpenRecord, Pointer
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
-Kind = Literal["base", "adapter", "merged", "gguf"]
+Kind = Literal["base", "adapter", "merged", "gguf", "hosted"]
 # Kind to the verb of the command line that makes it.
 MADE_BY: Final[Mapping[str, str]] = {
     "base": "train",
     "adapter": "train",
     "merged": "merge",
     "gguf": "export gguf",
+    "hosted": "train --on",
 }
 
 
@@ -65,7 +66,7 @@ class Artifact:
 
     @property
     def kind(self) -> str:
-        """`base`, `adapter`, `merged` or `gguf`."""
+        """`base`, `adapter`, `merged`, `gguf`, or `hosted` for one that a vendor trained and keeps."""
         kind: str = self.manifest["kind"]
         return kind
 

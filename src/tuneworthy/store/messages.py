@@ -43,4 +43,5 @@ KINDS: Final[Mapping[str, str]] = {
     "adapter": "adapter",
     "merged": "merged model",
     "gguf": "GGUF model",
+    "hosted": "hosted model",
 }

@@ -166,6 +166,7 @@ def gather(
     seed: int,
     say: Callable[[str], None],
     dataset: Dataset | None = None,
+    hold_out: bool = True,
 ) -> Material:
     """Read what the project trains on.
 
@@ -176,6 +177,7 @@ def gather(
         seed: Seed of the draw of the held-out rows.
         say: Gets what a person should know.
         dataset: Cases and examples, if they were read before.
+        hold_out: Whether rows are kept out of training to stop it in time.
 
     Raises:
         UserError: There are no rows, or none that holds the variables of [prompt].
@@ -190,7 +192,7 @@ def gather(
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
         raise UserError(messages.say("rows_lack_variables", n=len(rows)), hint=messages.say("write_variables"))
-    metric, train, notes = _hold_out(project, fitting, cases, kind, seed)
+    metric, train, notes = _hold_out(project, fitting, cases, kind, seed) if hold_out else (None, fitting, [])
     chosen = {row.id for row in train}
     if lacking := len(rows) - len(fitting):
         notes = [messages.say("some_lack_variables", n=lacking), *notes]

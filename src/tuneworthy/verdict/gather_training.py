@@ -64,7 +64,7 @@ def training_of(
     tuned = record.detail(TunedDetail) if record else None
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
     pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
-    adapter = latest_artifact(store, "adapter")
+    adapter = latest_artifact(store, "adapter") or latest_artifact(store, "hosted")
     regressions, sets_missing = _regressions(project, tuned)
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),

@@ -173,6 +173,8 @@ say = Catalogue(
         ),
         "sets_missing": "The run has no usable answers for the regression sets{names}.",
         "serving_missing": "The fine-tuned model has not been served and checked.",
+        "hosted_form": "The vendor that trained the model keeps it in one form, which answered the test set.",
+        "hosted_engine": "The vendor's server, which will answer users, answered the test set.",
         "embedded_engine": (
             "The embedded llama.cpp answered the test set with the file {file}, and `tuneworthy parity` checked the "
             "same file."

@@ -24,7 +24,7 @@ from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.check_runner import Say
-from tuneworthy.dataset.checks.personal_data import PersonalData
+from tuneworthy.dataset.checks.personal_data import masking
 from tuneworthy.dataset.distill.queries import Sifted, query_of, question_meta, sift
 from tuneworthy.dataset.distill.selection import Selection, select
 from tuneworthy.dataset.distill.shots import TeacherShots
@@ -234,13 +234,8 @@ def _masking(project: Project, teacher: Teacher) -> Callable[[Chat], Chat] | Non
     """Return what masks a whole chat before it is sent (shots and all beside the question); None sends it as it is."""
     if teacher.personal_data == "send":
         return None
-    check = PersonalData(engine=project.data.pii_engine)
-
-    def masked(chat: Chat) -> Chat:
-        row = Example(messages=chat, id="")
-        return check.repair(row).messages if any(True for _ in check([row], CheckContext())) else chat
-
-    return masked
+    mask = masking(project.data.pii_engine)
+    return lambda chat: mask(Example(messages=chat, id="")).messages
 
 
 # --- asking -------------------------------------------------------------------------------------------------------

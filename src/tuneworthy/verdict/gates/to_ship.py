@@ -21,6 +21,8 @@ RUN: Final = messages.say("run_rung", rung=TUNED)
 @GATES.rule("parity", group=STAGE)
 def parity(evidence: Evidence) -> Finding:
     """Adapter, merged model and exported file are one model: the one that was compared on test."""
+    if (tuned := evidence.training.tuned) is not None and tuned.hosted is not None:
+        return says("pass", messages.say("hosted_form"), artifact=tuned.hosted)
     return _proof(evidence.training.parity, messages.say("parity_missing"), "parity")
 
 
@@ -131,6 +133,8 @@ def serving(evidence: Evidence) -> Finding:
     unless there is one of a server of this very model.
     """
     subject, tuned = evidence.training, evidence.training.tuned
+    if tuned is not None and tuned.hosted is not None:
+        return says("pass", messages.say("hosted_engine"), engine=tuned.engine, artifact=tuned.hosted)
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:

@@ -1,0 +1,132 @@
+"""`tuneworthy train --on VENDOR`: what it costs is shown and agreed to, then the job is brought to its end."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from tuneworthy.cli import messages
+from tuneworthy.cli.budget import read_money
+from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.options import note, print_result
+from tuneworthy.cli.run import confirm_spending
+from tuneworthy.config import Project
+from tuneworthy.config.models import OpenAI
+from tuneworthy.errors import BudgetSpent, UserError
+from tuneworthy.providers.prices import price_for
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact
+from tuneworthy.train.hosted.job import (
+    JobRequest,
+    Record,
+    cancel_job,
+    open_api,
+    open_job,
+    paid_usd,
+    prepare_job,
+    run_job,
+    write_hosted,
+)
+from tuneworthy.train.hosted.vendors import TrainingVendor, table_date, vendors
+
+
+def train_hosted(
+    project: Project, request: JobRequest, *, cancel: bool, max_usd: float | None, yes: bool, as_json: bool
+) -> None:
+    """Train at a vendor, go on with a job that has no end yet, or cancel it.
+
+    Raises:
+        UserError: See `prepare_job` and `run_job`; or nobody can be asked about the money.
+        BudgetSpent: It could cost more than the limit.
+        OutsideFault: The vendor does not answer as it must.
+    """
+    vendor, store = vendors()[request.vendor], Folder(project.root)
+    with store.lock(note):
+        record = open_job(store, request.vendor)
+        if cancel:
+            state = run_async(_cancel(project, store, record, vendor))
+            print_result(as_json, asdict(request) | {"state": state}, click.echo, messages.cancelled(state))
+            return
+        if record is None:
+            record = prepare_job(project, store, request, note)
+            if record["state"] != "succeeded":
+                _agree(project, store, record, vendor, max_usd=max_usd, yes=yes)
+        else:
+            note(messages.say("resumes_job", vendor=vendor.title, base=record["base"]))
+        made = write_hosted(store, record) if record["state"] == "succeeded" else _run(project, store, record, vendor)
+    document = {"hosted": made.id, "path": str(made.folder), **made.manifest}
+    print_result(as_json, document, _say, project, made, vendor)
+
+
+def _agree(
+    project: Project, store: Folder, record: Record, vendor: TrainingVendor, *, max_usd: float | None, yes: bool
+) -> None:
+    """Show what a job costs at most, and ask before it is spent.
+
+    Raises:
+        BudgetSpent: It is more than the limit.
+        UserError: Nobody can be asked, and nothing limits it.
+    """
+    limit = max_usd
+    if limit is None and project.ladder.budget_usd is not None:
+        limit = project.ladder.budget_usd - read_money(project).spent_usd - paid_usd(store)
+    note(messages.say("job_rows", vendor=vendor.title, **{key: record[key] for key in ("base", "n_rows", "epochs")}))
+    note(messages.say("job_cost", usd=record["usd"], guess=record["usd"] / 4, rate=record["usd_per_mtok"]))
+    note(messages.say("job_price", source=record["price"], date=table_date()))
+    if vendor.last_start is not None:
+        note(messages.say("last_start", vendor=vendor.title, date=vendor.last_start))
+    if project.constraints.on_device:
+        note(messages.say("hosted_may_not_serve"))
+    if limit is not None and record["usd"] > limit:
+        raise BudgetSpent(
+            messages.say("job_over_budget", usd=record["usd"], left=max(0.0, limit)),
+            hint=messages.say("job_over_budget_hint"),
+        )
+    confirm_spending(vendor.title, record["usd"], limited=limit is not None, yes=yes)
+
+
+def _run(project: Project, store: Folder, record: Record, vendor: TrainingVendor) -> Artifact:
+    async def run() -> Artifact:
+        async with open_api(project, record) as api:
+            return await run_job(store, record, api, note)
+
+    try:
+        return run_async(run())
+    except KeyboardInterrupt:
+        if record["job"] is not None:
+            note(messages.say("job_goes_on", vendor=vendor.title, job=record["job"], name=record["vendor"]))
+        raise
+
+
+async def _cancel(project: Project, store: Folder, record: Record | None, vendor: TrainingVendor) -> str:
+    if record is None:
+        raise UserError(messages.say("no_open_job", vendor=vendor.title))
+    async with open_api(project, record) as api:
+        return await cancel_job(store, record, api)
+
+
+def _say(project: Project, made: Artifact, vendor: TrainingVendor) -> None:
+    manifest = made.manifest
+    click.echo(messages.say("hosted_done", vendor=vendor.title, model=manifest["model"], usd=manifest["usd"]))
+    if not manifest["gated"]:
+        click.echo(messages.say("not_gated"))
+    if vendor.deploy is not None:
+        click.echo(messages.say("hosted_deploy", vendor=vendor.title, link=vendor.deploy))
+    section: dict[str, Any] = {
+        "provider": "openai",
+        "model": manifest["model"],
+        "base_url": manifest["answers"],
+        "api_key_env": vendor.key,
+    }
+    config = OpenAI(**section)
+    places = {(getattr(one, "model", ""), getattr(one, "base_url", "")) for one in project.models.values()}
+    if (config.model, config.base_url) not in places:
+        click.echo(messages.say("hosted_sections"))
+        click.echo("[models.tuned]")
+        for key, value in section.items():
+            click.echo(f"{key} = {json.dumps(value)}")
+        if price_for(config) is None:
+            click.echo(messages.say("hosted_prices"))
+        click.echo('\n[serve]\nmodel = "tuned"\n')
+    click.echo(messages.say("hosted_next"))

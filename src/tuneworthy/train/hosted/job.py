@@ -1,0 +1,400 @@
+"""One job at a vendor: rows, upload, start, wait, the tuned model. It goes on where it was killed.
+
+    .tuneworthy/models/<run>/tuneworthy-<run>.jsonl   what is uploaded
+                             job.json                 how far the job is, written before and after each step
+
+A run is named by all that it is made of, and file and job carry that name at the vendor. Invariant: nothing is uploaded
+or started before the vendor's own list was read for that name, so nothing is paid for twice, whatever was lost on the
+way.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, Final, Literal
+
+import orjson
+
+from tuneworthy.config.project import Project
+from tuneworthy.config.teacher import PersonalData
+from tuneworthy.dataset.checks.personal_data import masking
+from tuneworthy.dataset.distill.teacher import terms_of
+from tuneworthy.dataset.freeze import find_version
+from tuneworthy.dataset.writers import openai_row
+from tuneworthy.errors import OutsideFault, ProviderError, UserError
+from tuneworthy.providers.keys import read_key
+from tuneworthy.store import Folder, write_atomic
+from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.train import messages
+from tuneworthy.train.hosted.api import JobsApi, fault_of
+from tuneworthy.train.hosted.vendors import TrainingVendor, at, vendors
+from tuneworthy.train.training_rows import Material, gather
+from tuneworthy.types import Example, content_hash
+
+Say = Callable[[str], None]
+# The content of `job.json`.
+Record = dict[str, Any]
+EPOCHS: Final = 3
+# Between two looks at a job, seconds: the first, and the longest.
+FIRST_WAIT_S: Final = 5.0
+LONGEST_WAIT_S: Final = 60.0
+# How often a list is read that may not show yet what was started a moment ago.
+LOOKS: Final = 3
+# Of a reason that a vendor gives.
+MOST_CHARACTERS: Final = 400
+# Codes of failures that are the vendor's own.
+_THEIRS: Final = frozenset({"server_error", "internal_error", "INTERNAL", "UNAVAILABLE", "UNKNOWN"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a person asks for.
+
+    Attributes:
+        vendor: Of the table.
+        base: Model to train, as the vendor calls it; None only where a job goes on or is cancelled.
+        usd_per_mtok: Price of training; that of the table if None.
+        personal_data: What becomes of it in the rows.
+        unsafe: Whether to take rows that are not gated.
+    """
+
+    vendor: str
+    base: str | None
+    usd_per_mtok: float | None
+    personal_data: PersonalData
+    unsafe: bool
+
+
+class JobRecord(OpenRecord):
+    """What `job.json` must hold."""
+
+    vendor: str
+    run: str
+    base: str
+    state: str
+    trying: str
+    attempt: int
+    file: str | None
+    job: str | None
+    usd: float
+    usd_per_mtok: float
+    usd_before: float
+    price: str
+    account: str
+    dataset: str
+    gated: bool
+    n_rows: int
+    epochs: int
+
+
+def save(store: Folder, record: Record, **changes: Any) -> None:
+    """Change a record, here and on disk."""
+    record.update(changes)
+    store.write(_name(record["run"]), record)
+
+
+def records(store: Folder) -> list[Record]:
+    """Return the jobs of a project."""
+    runs = sorted(path.parent.name for path in (store.path / "models").glob("*/job.json"))
+    return [dict(record) for run in runs if (record := store.read(_name(run), JobRecord)) is not None]
+
+
+def open_job(store: Folder, vendor: str) -> Record | None:
+    """Return the job of a vendor that was started, or may have been, and has no end yet."""
+    return next((one for one in records(store) if one["vendor"] == vendor and not one["state"] and _started(one)), None)
+
+
+def paid_usd(store: Folder) -> float:
+    """Return what the jobs of a project cost, as far as they were started, US dollars."""
+    return float(sum(one["usd_before"] + (one["usd"] if _started(one) else 0.0) for one in records(store)))
+
+
+def prepare_job(project: Project, store: Folder, request: JobRequest, say: Say) -> Record:
+    """Write the rows of a job and return its record; that of an earlier one if it is the same.
+
+    Args:
+        project: The project.
+        store: Its folder; the caller holds the lock.
+        request: What is trained, and how.
+        say: Gets what a person should know.
+
+    Raises:
+        UserError: No model is named, nothing may be sent out, the price is unknown, or the rows are too few or too
+            many.
+        GateFailed: The data did not pass its gates.
+    """
+    vendor, base = vendors()[request.vendor], request.base
+    if base is None:
+        raise UserError(messages.say("no_hosted_base", vendor=vendor.title), hint=messages.say("give_hosted_base"))
+    if project.constraints.data_stays:
+        raise UserError(messages.say("hosted_data_stays", vendor=vendor.title), hint=messages.say("train_here"))
+    listed = vendor.price(base) or {"usd_per_mtok": None}
+    price = listed["usd_per_mtok"] if request.usd_per_mtok is None else request.usd_per_mtok
+    if price is None:
+        raise UserError(
+            messages.say("no_training_price", vendor=vendor.title, base=base), hint=messages.say("give_training_price")
+        )
+    material = gather(project, store, unsafe=request.unsafe, seed=project.train.seed, say=say, hold_out=False)
+    lines = _lines(project, material, request.personal_data, say)
+    content = b"".join(lines)
+    _check_size(vendor, len(lines), len(content))
+    version = find_version(store, material.dataset)
+    terms, reason = terms_of(version.recipe) if version is not None else ("not_applicable", "")
+    if terms != "not_applicable":
+        say(messages.say("hosted_terms", vendor=vendor.title, reason=reason))
+    made_of: Record = {
+        "vendor": request.vendor,
+        "base": base,
+        "epochs": ceil(project.train.epochs or EPOCHS),
+        "seed": project.train.seed,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "prompt": material.student.document(),
+    }
+    run = content_hash(made_of)
+    write_atomic(store.path / "models" / run / f"tuneworthy-{run}.jsonl", content)
+    new = {"state": "", "trying": "", "attempt": 1, "file": None, "job": None, "model": None, "usd_before": 0.0}
+    record: Record = dict(store.read(_name(run), JobRecord) or {**made_of, **new, "run": run})
+    if record["state"] in {"failed", "cancelled"}:  # the same once more is another job
+        paid = record["usd_before"] + record["usd"]
+        record |= {"state": "", "job": None, "attempt": record["attempt"] + 1, "usd_before": paid}
+    if not _started(record):
+        record |= {
+            "dataset": material.dataset,
+            "gated": material.gated,
+            "n_rows": len(lines),
+            "n_bytes": len(content),
+            "usd_per_mtok": price,
+            "price": "--usd-per-mtok" if request.usd_per_mtok is not None else f"{listed['mark']}, {listed['source']}",
+            "usd": len(content) * made_of["epochs"] * price / 1e6,  # a token stands for a byte at least
+            "account": os.environ.get(vendor.account, "").strip() if vendor.account else "",
+        }
+    save(store, record)
+    return record
+
+
+def _lines(project: Project, material: Material, personal_data: PersonalData, say: Say) -> list[bytes]:
+    """Return the rows in OpenAI's format, a line each, as they may leave this machine."""
+    lines, n_personal, mask = [], 0, masking(project.data.pii_engine)
+    for chat in map(material.student.row, material.train):
+        row = Example(messages=chat.messages, id=chat.id, meta={"tools": list(chat.tools)} if chat.tools else {})
+        masked = row if personal_data == "send" else mask(row)
+        n_personal += masked is not row
+        if masked is row or personal_data == "mask":
+            lines.append(orjson.dumps(openai_row(masked), option=orjson.OPT_APPEND_NEWLINE))
+    if n_personal:
+        say(messages.say("rows_masked" if personal_data == "mask" else "rows_with_personal_data", n=n_personal))
+    return lines
+
+
+def _check_size(vendor: TrainingVendor, n_rows: int, n_bytes: int) -> None:
+    if n_rows < vendor.min_rows:
+        raise UserError(
+            messages.say("hosted_too_few", vendor=vendor.title, n=n_rows, least=vendor.min_rows),
+            hint=messages.say("add_rows"),
+        )
+    if n_bytes > vendor.max_bytes:
+        raise UserError(
+            messages.say("hosted_too_large", vendor=vendor.title, mib=vendor.max_bytes >> 20),
+            hint=messages.say("fewer_rows"),
+        )
+
+
+def open_api(project: Project, record: Record) -> JobsApi:
+    """Return the client of a job's vendor.
+
+    Raises:
+        AuthError: The key is missing.
+        UserError: The account is missing.
+    """
+    vendor = vendors()[record["vendor"]]
+    account = record["account"]
+    if vendor.account and not account:
+        raise UserError(
+            messages.say("no_account", vendor=vendor.title),
+            hint=messages.say("export_account", variable=vendor.account),
+        )
+    key = read_key(vendor.key, url=vendor.api, root=project.root, owner=f"train --on {record['vendor']}")
+    return JobsApi(vendor, key, account)
+
+
+async def run_job(store: Folder, record: Record, api: JobsApi, say: Say) -> Artifact:
+    """Bring a job to its end and return the tuned model.
+
+    Args:
+        store: The project's folder; the caller holds the lock.
+        record: Of the job.
+        api: Of its vendor.
+        say: Gets a sentence where something happens.
+
+    Raises:
+        UserError: The vendor refuses the file or the job, the job failed, or somebody cancelled it.
+        OutsideFault: The vendor does not answer as it must; the same command goes on.
+    """
+    try:
+        if record["job"] is None:
+            await _start(store, record, api, say)
+        if record["state"] != "succeeded":
+            await _wait(store, record, api, say)
+    except ProviderError as error:
+        raise fault_of(api.vendor, error) from None
+    return write_hosted(store, record)
+
+
+async def cancel_job(store: Folder, record: Record, api: JobsApi) -> str:
+    """End a job at its vendor, and return the state that it is in then; "" where none was started.
+
+    Raises:
+        UserError: The vendor refuses.
+        OutsideFault: The vendor does not answer as it must.
+    """
+    try:
+        if record["job"] is None and not await _found(store, record, api):
+            return ""
+        row = await api.read(api.vendor.job, _values(record))
+        if api.vendor.state(at(row, api.vendor.job["state"])) == "running":
+            await api.post(api.vendor.job["cancel"], _values(record), {})
+            row = await api.read(api.vendor.job, _values(record))
+    except ProviderError as error:
+        raise fault_of(api.vendor, error) from None
+    state = str(at(row, api.vendor.job["state"]))
+    if api.vendor.state(state) in {"failed", "cancelled"}:
+        save(store, record, state="cancelled")
+    return state
+
+
+def write_hosted(store: Folder, record: Record) -> Artifact:
+    """Write the tuned model of a job as an artifact: its name, and what it was made of."""
+    about = {key: value for key, value in record.items() if key not in {"trying", "price"}}
+    return write_artifact(
+        store,
+        "hosted",
+        lambda folder: write_atomic(folder / "model.json", orjson.dumps(about, option=orjson.OPT_INDENT_2)),
+        parent=None,
+        about={**about, "answers": vendors()[record["vendor"]].answers},
+    )
+
+
+def _name(run: str) -> str:
+    return f"models/{run}/job"
+
+
+def _started(record: Record) -> bool:
+    """Whether there is a job, or may be: it was sent, and no answer came."""
+    return record["job"] is not None or record["trying"] == "job"
+
+
+def _values(record: Record) -> dict[str, Any]:
+    """Return the fields of the table's templates."""
+    dataset = f"tuneworthy-{record['run']}"
+    name = dataset if record["attempt"] == 1 else f"{dataset}-{record['attempt']}"
+    return {**record, "dataset": dataset, "name": name, "n_rows": str(record["n_rows"])}
+
+
+async def _look(record: Record, api: JobsApi, kind: Literal["file", "job"], name: str) -> Mapping[str, Any] | None:
+    """Return our file or job from the vendor's list; look again where it was sent and no answer came."""
+    listing = api.vendor.files if kind == "file" else api.vendor.jobs
+    for look in range(LOOKS if record["trying"] == kind else 1):
+        if look:
+            await asyncio.sleep(FIRST_WAIT_S)
+        if (row := await api.find(listing, name)) is not None:
+            return row
+    return None
+
+
+async def _found(store: Folder, record: Record, api: JobsApi) -> bool:
+    """Look for the job of a record, and note its id; without one, note that too."""
+    row = await _look(record, api, "job", _values(record)["name"])
+    trying = "" if record["trying"] == "job" else record["trying"]
+    save(store, record, job=row["id"] if row else None, trying=trying)
+    return row is not None
+
+
+async def _start(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
+    """Upload and start what is not there yet."""
+    vendor = api.vendor
+    if await _found(store, record, api):
+        return
+    if record["file"] is None:
+        save(store, record, file=await _file(store, record, api), trying="")
+    try:
+        await _checked(record, api)
+        save(store, record, trying="job")
+        row = await api.post(vendor.start["path"], _values(record), vendor.start["body"])
+    except ProviderError as error:
+        if not error.retryable:  # it was refused: there is no job, and the file may be gone
+            save(store, record, trying="", file=None)
+        raise
+    save(store, record, job=api.id_of(row, vendor.jobs["id"]), trying="")
+    say(messages.say("job_started", vendor=vendor.title, job=record["job"]))
+
+
+async def _file(store: Folder, record: Record, api: JobsApi) -> str:
+    """Return the id of the rows at the vendor; upload them if they are not there."""
+    vendor, values = api.vendor, _values(record)
+    announce = vendor.announce
+    row = await _look(record, api, "file", values["dataset"] + ("" if announce else ".jsonl"))
+    if row is not None and (announce is None or at(row, announce["state"]) not in announce["unfinished"]):
+        return str(row["id"])
+    save(store, record, trying="file")
+    if announce is not None and row is None:
+        await api.post(announce["path"], values, announce["body"])
+    folder = store.path / "models" / record["run"]
+    return await api.upload(folder / f"{values['dataset']}.jsonl", values)
+
+
+async def _checked(record: Record, api: JobsApi) -> None:
+    """Wait until the vendor has read the rows.
+
+    Raises:
+        UserError: It refuses them.
+    """
+    place, wait_s = api.vendor.file, FIRST_WAIT_S
+    while at(row := await api.read(place, _values(record)), place["state"]) in place["waits"]:
+        await asyncio.sleep(wait_s)
+        wait_s = min(1.5 * wait_s, LONGEST_WAIT_S)
+    if (state := at(row, place["state"])) in place["fails"]:
+        reason = str(at(row, place["error"]) or state)[:MOST_CHARACTERS].rstrip(".")
+        raise UserError(
+            messages.say("file_refused", vendor=api.vendor.title, file=record["file"], reason=reason),
+            hint=messages.say("fix_rows"),
+        )
+
+
+async def _wait(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
+    """Look at a job until it ends."""
+    vendor, shown, wait_s = api.vendor, "", FIRST_WAIT_S
+    where = {"vendor": vendor.title, "job": record["job"]}
+    while True:
+        row = await api.read(vendor.job, _values(record))
+        theirs = str(at(row, vendor.job["state"]))
+        state = vendor.state(theirs)
+        if theirs != shown:
+            say(messages.say("job_state", time=datetime.now(UTC), state=theirs[:80], **where))
+            shown = theirs
+        if state != "running":
+            break
+        await asyncio.sleep(wait_s)
+        wait_s = min(1.5 * wait_s, LONGEST_WAIT_S)
+    if state == "succeeded":
+        if not (model := at(row, vendor.job["model"])):
+            raise OutsideFault(messages.say("no_model_name", **where), hint=messages.say("vendor_resume"))
+        n_tokens = at(row, vendor.job["tokens"])
+        billed = n_tokens * record["usd_per_mtok"] / 1e6 if isinstance(n_tokens, int) else record["usd"]
+        save(store, record, state=state, model=str(model), n_tokens=n_tokens, usd=billed)
+        return
+    if state is None:
+        raise OutsideFault(
+            messages.say("unknown_state", state=theirs[:80], **where), hint=messages.say("look_at_vendor")
+        )
+    save(store, record, state=state)
+    reason = str(at(row, vendor.job["error"]) or theirs)[:MOST_CHARACTERS].rstrip(".")
+    if state == "failed" and at(row, vendor.job["error_code"]) in _THEIRS:
+        raise OutsideFault(messages.say("job_failed", reason=reason, **where), hint=messages.say("start_again"))
+    if state == "failed":
+        raise UserError(messages.say("job_failed", reason=reason, **where), hint=messages.say("fix_and_start"))
+    raise UserError(messages.say("job_cancelled", **where), hint=messages.say("start_again"))
