@@ -155,12 +155,12 @@ say = Catalogue(
         # money
         # train --on
         "resumes_job": "A job at {vendor} that trains {base} has not ended: resuming it. To end it, pass --cancel.",
-        "job_rows": "{vendor} trains {base} on {n_rows} rows, {epochs} {epochs:epoch|epochs}.",
-        "job_cost": (
-            "Cost: at most ${usd:.2f} (every byte a token, ${rate:g} per million); about ${guess:.2f} if a token is "
-            "four bytes, as in English text."
+        "job_offer": (
+            "{vendor} trains {base} on {n_rows} rows, {epochs} {epochs:epoch|epochs}.\n"
+            "Cost: at most ${usd:.2f} (every byte a token, ${usd_per_mtok:g} per million); about ${guess:.2f} if a "
+            "token is four bytes, as in English text.\n"
+            "Source of the price: {price}. The table is of {date}; check the vendor's page."
         ),
-        "job_price": "Source of the price: {source}. The table is of {date}; check the vendor's page.",
         "last_start": "{vendor} has announced that it starts no new jobs from {date}.",
         "hosted_may_not_serve": "constraints.on_device is set: the model can be measured and can teach, but not serve.",
         "job_over_budget": "The job costs up to ${usd:.2f}, but ${left:.2f} of the budget is left.",
@@ -172,8 +172,12 @@ say = Catalogue(
         "no_open_job": "No job of this project is running at {vendor}.",
         "hosted_done": "{vendor} trained {model} for about ${usd:.2f}.",
         "hosted_deploy": "{vendor} answers with it once you deploy it, which is billed by time: {link}",
-        "hosted_sections": "Add these sections to tuneworthy.toml:\n",
-        "hosted_prices": "# also input_usd_per_mtok and output_usd_per_mtok: the price of its answers",
+        "hosted_sections": (
+            "Add these sections to tuneworthy.toml:\n\n"
+            '[models.tuned]\nprovider = "openai"\nmodel = {model}\nbase_url = "{address}"\napi_key_env = "{key}"\n'
+            '{prices}\n[serve]\nmodel = "tuned"\n'
+        ),
+        "hosted_prices": "# also input_usd_per_mtok and output_usd_per_mtok: the price of its answers\n",
         "hosted_next": "Next: tuneworthy run --rung fine_tune",
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -28,7 +27,7 @@ from tuneworthy.train.hosted.job import (
     run_job,
     write_hosted,
 )
-from tuneworthy.train.hosted.vendors import TrainingVendor, table_date, vendors
+from tuneworthy.train.hosted.vendors import TrainingVendor, vendors
 
 
 def train_hosted(
@@ -71,9 +70,7 @@ def _agree(
     limit = max_usd
     if limit is None and project.ladder.budget_usd is not None:
         limit = project.ladder.budget_usd - read_money(project).spent_usd - paid_usd(store)
-    note(messages.say("job_rows", vendor=vendor.title, **{key: record[key] for key in ("base", "n_rows", "epochs")}))
-    note(messages.say("job_cost", usd=record["usd"], guess=record["usd"] / 4, rate=record["usd_per_mtok"]))
-    note(messages.say("job_price", source=record["price"], date=table_date()))
+    note(messages.say("job_offer", **{**record, "vendor": vendor.title, "date": vendor.date}, guess=record["usd"] / 4))
     if vendor.last_start is not None:
         note(messages.say("last_start", vendor=vendor.title, date=vendor.last_start))
     if project.constraints.on_device:
@@ -113,20 +110,10 @@ def _say(project: Project, made: Artifact, vendor: TrainingVendor) -> None:
         click.echo(messages.say("not_gated"))
     if vendor.deploy is not None:
         click.echo(messages.say("hosted_deploy", vendor=vendor.title, link=vendor.deploy))
-    section: dict[str, Any] = {
-        "provider": "openai",
-        "model": manifest["model"],
-        "base_url": manifest["answers"],
-        "api_key_env": vendor.key,
-    }
-    config = OpenAI(**section)
-    places = {(getattr(one, "model", ""), getattr(one, "base_url", "")) for one in project.models.values()}
-    if (config.model, config.base_url) not in places:
-        click.echo(messages.say("hosted_sections"))
-        click.echo("[models.tuned]")
-        for key, value in section.items():
-            click.echo(f"{key} = {json.dumps(value)}")
-        if price_for(config) is None:
-            click.echo(messages.say("hosted_prices"))
-        click.echo('\n[serve]\nmodel = "tuned"\n')
+    config = OpenAI(provider="openai", model=manifest["model"], base_url=manifest["answers"], api_key_env=vendor.key)
+    named = {(getattr(one, "model", ""), getattr(one, "base_url", "")) for one in project.models.values()}
+    if (config.model, config.base_url) not in named:
+        prices = messages.say("hosted_prices") if price_for(config) is None else ""
+        fields = {"model": json.dumps(config.model), "address": config.base_url, "key": vendor.key}
+        click.echo(messages.say("hosted_sections", prices=prices, **fields))
     click.echo(messages.say("hosted_next"))

@@ -37,7 +37,7 @@ say = Catalogue(
         "file_refused": "{vendor} refuses the file {file}: {reason}.",
         "fix_rows": "Correct the rows and run `tuneworthy data build`.",
         "job_started": "{vendor} started the job {job}.",
-        "job_state": "{time:%H:%M} {vendor}, job {job}: {state}",
+        "job_state": "{time:%H:%M} {vendor}, {what}: {state}",
         "no_model_name": "{vendor} reports the job {job} as finished but does not name the model.",
         "unknown_state": "{vendor} reports the job {job} in the unknown state {state!r}.",
         "look_at_vendor": "Check the job on the vendor's page, then run the command again to resume.",

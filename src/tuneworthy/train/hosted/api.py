@@ -29,7 +29,7 @@ _ID: Final = re.compile(r"[\w-][\w.:-]*")
 
 
 class JobsApi:
-    """Calls one vendor; use it as a context manager.
+    """Calls one vendor; use it as a context manager, which turns a `ProviderError` into what ends the command.
 
     Args:
         vendor: Row of the table.
@@ -46,8 +46,10 @@ class JobsApi:
     async def __aenter__(self) -> "JobsApi":
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         await self._client.close()
+        if isinstance(error, ProviderError):
+            raise fault_of(self.vendor, error) from None
 
     async def find(self, listing: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
         """Return the row of a list whose name is ours; None if no page has it.

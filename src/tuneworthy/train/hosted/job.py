@@ -11,7 +11,7 @@ way.
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -31,8 +31,8 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train import messages
-from tuneworthy.train.hosted.api import JobsApi, fault_of
-from tuneworthy.train.hosted.vendors import TrainingVendor, at, vendors
+from tuneworthy.train.hosted.api import JobsApi
+from tuneworthy.train.hosted.vendors import at, vendors
 from tuneworthy.train.training_rows import Material, gather
 from tuneworthy.types import Example, content_hash
 
@@ -75,21 +75,10 @@ class JobRecord(OpenRecord):
 
     vendor: str
     run: str
-    base: str
     state: str
     trying: str
-    attempt: int
     file: str | None
     job: str | None
-    usd: float
-    usd_per_mtok: float
-    usd_before: float
-    price: str
-    account: str
-    dataset: str
-    gated: bool
-    n_rows: int
-    epochs: int
 
 
 def save(store: Folder, record: Record, **changes: Any) -> None:
@@ -142,7 +131,12 @@ def prepare_job(project: Project, store: Folder, request: JobRequest, say: Say) 
     material = gather(project, store, unsafe=request.unsafe, seed=project.train.seed, say=say, hold_out=False)
     lines = _lines(project, material, request.personal_data, say)
     content = b"".join(lines)
-    _check_size(vendor, len(lines), len(content))
+    if len(lines) < vendor.min_rows:
+        message = messages.say("hosted_too_few", vendor=vendor.title, n=len(lines), least=vendor.min_rows)
+        raise UserError(message, hint=messages.say("add_rows"))
+    if len(content) > vendor.max_bytes:
+        message = messages.say("hosted_too_large", vendor=vendor.title, mib=vendor.max_bytes >> 20)
+        raise UserError(message, hint=messages.say("fewer_rows"))
     version = find_version(store, material.dataset)
     terms, reason = terms_of(version.recipe) if version is not None else ("not_applicable", "")
     if terms != "not_applicable":
@@ -191,19 +185,6 @@ def _lines(project: Project, material: Material, personal_data: PersonalData, sa
     return lines
 
 
-def _check_size(vendor: TrainingVendor, n_rows: int, n_bytes: int) -> None:
-    if n_rows < vendor.min_rows:
-        raise UserError(
-            messages.say("hosted_too_few", vendor=vendor.title, n=n_rows, least=vendor.min_rows),
-            hint=messages.say("add_rows"),
-        )
-    if n_bytes > vendor.max_bytes:
-        raise UserError(
-            messages.say("hosted_too_large", vendor=vendor.title, mib=vendor.max_bytes >> 20),
-            hint=messages.say("fewer_rows"),
-        )
-
-
 def open_api(project: Project, record: Record) -> JobsApi:
     """Return the client of a job's vendor.
 
@@ -235,13 +216,10 @@ async def run_job(store: Folder, record: Record, api: JobsApi, say: Say) -> Arti
         UserError: The vendor refuses the file or the job, the job failed, or somebody cancelled it.
         OutsideFault: The vendor does not answer as it must; the same command goes on.
     """
-    try:
-        if record["job"] is None:
-            await _start(store, record, api, say)
-        if record["state"] != "succeeded":
-            await _wait(store, record, api, say)
-    except ProviderError as error:
-        raise fault_of(api.vendor, error) from None
+    if record["job"] is None:
+        await _start(store, record, api, say)
+    if record["state"] != "succeeded":
+        await _wait(store, record, api, say)
     return write_hosted(store, record)
 
 
@@ -252,17 +230,15 @@ async def cancel_job(store: Folder, record: Record, api: JobsApi) -> str:
         UserError: The vendor refuses.
         OutsideFault: The vendor does not answer as it must.
     """
-    try:
-        if record["job"] is None and not await _found(store, record, api):
-            return ""
-        row = await api.read(api.vendor.job, _values(record))
-        if api.vendor.state(at(row, api.vendor.job["state"])) == "running":
-            await api.post(api.vendor.job["cancel"], _values(record), {})
-            row = await api.read(api.vendor.job, _values(record))
-    except ProviderError as error:
-        raise fault_of(api.vendor, error) from None
-    state = str(at(row, api.vendor.job["state"]))
-    if api.vendor.state(state) in {"failed", "cancelled"}:
+    vendor = api.vendor
+    if record["job"] is None and not await _found(store, record, api):
+        return ""
+    row = await api.read(vendor.job, _values(record))
+    if vendor.state(at(row, vendor.job["state"])) == "running":
+        await api.post(vendor.job["cancel"], _values(record), {})
+        row = await api.read(vendor.job, _values(record))
+    state = str(at(row, vendor.job["state"]))
+    if vendor.state(state) in {"failed", "cancelled"}:
         save(store, record, state="cancelled")
     return state
 
@@ -322,7 +298,11 @@ async def _start(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
     if record["file"] is None:
         save(store, record, file=await _file(store, record, api), trying="")
     try:
-        await _checked(record, api)
+        row, state = await _settled(record, api, vendor.file, vendor.file["waits"], say)
+        if state in vendor.file["fails"]:
+            reason = str(at(row, vendor.file["error"]) or state)[:MOST_CHARACTERS].rstrip(".")
+            message = messages.say("file_refused", vendor=vendor.title, file=record["file"], reason=reason)
+            raise UserError(message, hint=messages.say("fix_rows"))
         save(store, record, trying="job")
         row = await api.post(vendor.start["path"], _values(record), vendor.start["body"])
     except ProviderError as error:
@@ -347,39 +327,28 @@ async def _file(store: Folder, record: Record, api: JobsApi) -> str:
     return await api.upload(folder / f"{values['dataset']}.jsonl", values)
 
 
-async def _checked(record: Record, api: JobsApi) -> None:
-    """Wait until the vendor has read the rows.
-
-    Raises:
-        UserError: It refuses them.
-    """
-    place, wait_s = api.vendor.file, FIRST_WAIT_S
-    while at(row := await api.read(place, _values(record)), place["state"]) in place["waits"]:
+async def _settled(
+    record: Record, api: JobsApi, place: Mapping[str, Any], waits: Sequence[str], say: Say
+) -> tuple[Mapping[str, Any], str]:
+    """Look at a file or a job until its state is not in `waits`; return it and the state."""
+    shown, wait_s = "", FIRST_WAIT_S
+    while True:
+        row = await api.read(place, _values(record))
+        state = str(at(row, place["state"]))
+        if state != shown:
+            what = record["job"] or record["file"]
+            say(messages.say("job_state", time=datetime.now(UTC), vendor=api.vendor.title, what=what, state=state[:80]))
+        if state not in waits:
+            return row, state
         await asyncio.sleep(wait_s)
-        wait_s = min(1.5 * wait_s, LONGEST_WAIT_S)
-    if (state := at(row, place["state"])) in place["fails"]:
-        reason = str(at(row, place["error"]) or state)[:MOST_CHARACTERS].rstrip(".")
-        raise UserError(
-            messages.say("file_refused", vendor=api.vendor.title, file=record["file"], reason=reason),
-            hint=messages.say("fix_rows"),
-        )
+        shown, wait_s = state, min(1.5 * wait_s, LONGEST_WAIT_S)
 
 
 async def _wait(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
-    """Look at a job until it ends."""
-    vendor, shown, wait_s = api.vendor, "", FIRST_WAIT_S
-    where = {"vendor": vendor.title, "job": record["job"]}
-    while True:
-        row = await api.read(vendor.job, _values(record))
-        theirs = str(at(row, vendor.job["state"]))
-        state = vendor.state(theirs)
-        if theirs != shown:
-            say(messages.say("job_state", time=datetime.now(UTC), state=theirs[:80], **where))
-            shown = theirs
-        if state != "running":
-            break
-        await asyncio.sleep(wait_s)
-        wait_s = min(1.5 * wait_s, LONGEST_WAIT_S)
+    """Look at a job until it ends, and note how."""
+    vendor, where = api.vendor, {"vendor": api.vendor.title, "job": record["job"]}
+    row, theirs = await _settled(record, api, vendor.job, vendor.states["running"], say)
+    state = vendor.state(theirs)
     if state == "succeeded":
         if not (model := at(row, vendor.job["model"])):
             raise OutsideFault(messages.say("no_model_name", **where), hint=messages.say("vendor_resume"))

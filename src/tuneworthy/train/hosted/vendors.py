@@ -20,6 +20,7 @@ class TrainingVendor:
     """A row of `vendors.json`; its templates hold fields in braces, its paths into answers have dots.
 
     Attributes:
+        date: Day that the table was collected.
         title: Its name, for people.
         api: Address of its API.
         answers: Address where a tuned model answers, by OpenAI's chat completions.
@@ -41,6 +42,7 @@ class TrainingVendor:
         deploy: How a tuned model is deployed, where it does not answer at once.
     """
 
+    date: str
     title: str
     api: str
     answers: str
@@ -91,13 +93,8 @@ def _table() -> dict[str, Any]:
 
 def vendors() -> dict[str, TrainingVendor]:
     """Return every vendor by its name."""
-    return {name: TrainingVendor(**row) for name, row in _table()["vendors"].items()}
-
-
-def table_date() -> str:
-    """Return the day that the table was collected."""
-    date: str = _table()["date"]
-    return date
+    table = _table()
+    return {name: TrainingVendor(date=table["date"], **row) for name, row in table["vendors"].items()}
 
 
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
