@@ -41,29 +41,61 @@ _CHINESE: Final = (
 )  # fmt: skip
 
 
-class DecisionModel:
-    """Chooses one of its labels; read it with `read_decision_model`.
+class WordPieces:
+    """The tokenizer of uncased BERT, without its special tokens.
 
     Args:
-        state: Labels with their descriptions, vocabulary, weights and settings.
+        vocabulary: Piece to its number.
+    """
+
+    def __init__(self, vocabulary: Mapping[str, int]) -> None:
+        self._vocabulary = vocabulary
+        self._word = lru_cache(2**16)(self._of_word)
+
+    def ids(self, text: str, most: int) -> list[int]:
+        """Return the numbers of the first pieces of `text`, at most `most`."""
+        ids: list[int] = []
+        for word in _words(text):
+            ids += self._word(word)
+            if len(ids) >= most:
+                break
+        return ids[:most]
+
+    def marked(self, text: str, most: int) -> list[int]:
+        """Return the numbers of the pieces between the marks [CLS] and [SEP], at most `most` with these."""
+        first, last = (self._vocabulary[mark] for mark in ("[CLS]", "[SEP]"))
+        return [first, *self.ids(text, most - 2), last]
+
+    def _of_word(self, word: str) -> tuple[int, ...]:
+        """Return the longest pieces of a word from its beginning on; the unknown piece if one is missing."""
+        unknown = (self._vocabulary["[UNK]"],)
+        if len(word) > LONGEST_WORD:
+            return unknown
+        ids, start = [], 0
+        while start < len(word):
+            mark = "##" if start else ""
+            end = next((end for end in range(len(word), start, -1) if mark + word[start:end] in self._vocabulary), 0)
+            if not end:
+                return unknown
+            ids.append(self._vocabulary[mark + word[start:end]])
+            start = end
+        return tuple(ids)
+
+
+class LabelChooser:
+    """Answers with the most probable of its labels; a subclass gives their probabilities in `_row`.
+
+    Args:
+        state: What the model is made of, the labels among it.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
-        import numpy as np
-
         self._state = state
-        self._vocabulary: Mapping[str, int] = state["vocabulary"]
+        self._pieces = WordPieces(state["vocabulary"])
         self._weights: Mapping[str, NDArray[Any]] = state["weights"]
         self._max_tokens: int = state["max_tokens"]
         self._temperature: float = state["temperature"]
         self.labels: list[str] = state["labels"]
-        self.identity: Mapping[str, Any] = {"name": "decision", "question": QUESTION, "labels": self.labels}
-        self._word = lru_cache(2**16)(self._pieces)
-        texts = [f"{label} {about}" for label, about in zip(self.labels, state["descriptions"], strict=True)]
-        kind = self._dense("kind.weight")[CHOICE[0]]
-        self._question = _unit(self._mean(QUESTION) + kind)
-        self._labels = _unit(np.stack([self._mean(text) for text in texts]))
-        self._layers = [(self._dense(f"mlp.{n}.weight"), self._weights[f"mlp.{n}.bias"]) for n in (0, 2, 4)]
 
     def state(self) -> Mapping[str, Any]:
         """Return what the model is made of."""
@@ -79,6 +111,29 @@ class DecisionModel:
 
         rows = [self._row(question) for question in questions]
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
+
+    def _row(self, question: str) -> NDArray[np.float64]:
+        """Return the probability of each label, ``(n_labels,)``."""
+        raise NotImplementedError
+
+
+class DecisionModel(LabelChooser):
+    """Chooses one of its labels; read it with `read_decision_model`.
+
+    Args:
+        state: Labels with their descriptions, vocabulary, weights and settings.
+    """
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        import numpy as np
+
+        super().__init__(state)
+        self.identity: Mapping[str, Any] = {"name": "decision", "question": QUESTION, "labels": self.labels}
+        texts = [f"{label} {about}" for label, about in zip(self.labels, state["descriptions"], strict=True)]
+        kind = self._dense("kind.weight")[CHOICE[0]]
+        self._question = _unit(self._mean(QUESTION) + kind)
+        self._labels = _unit(np.stack([self._mean(text) for text in texts]))
+        self._layers = [(self._dense(f"mlp.{n}.weight"), self._weights[f"mlp.{n}.bias"]) for n in (0, 2, 4)]
 
     def _row(self, question: str) -> NDArray[np.float64]:
         import numpy as np
@@ -106,33 +161,13 @@ class DecisionModel:
 
     def _mean(self, text: str) -> NDArray[np.float32]:
         """Return the mean vector of the pieces of a text, ``(dim,)``."""
-        ids: list[int] = []
-        for word in _words(text):
-            ids += self._word(word)
-            if len(ids) >= self._max_tokens:
-                break
-        rows = ids[: self._max_tokens] or [0]
+        rows = self._pieces.ids(text, self._max_tokens) or [0]
         table, scale = self._weights["emb.weight.q8"], self._weights["emb.weight.scale"]
         return (table[rows] * scale[rows][:, None]).mean(axis=0)  # type: ignore[no-any-return]
 
     def _dense(self, name: str) -> Any:
         """Return a matrix that is stored as bytes with a scale a row."""
         return self._weights[f"{name}.q8"] * self._weights[f"{name}.scale"][:, None]
-
-    def _pieces(self, word: str) -> tuple[int, ...]:
-        """Return the longest pieces of a word from its beginning on; the unknown piece if one is missing."""
-        unknown = (self._vocabulary["[UNK]"],)
-        if len(word) > LONGEST_WORD:
-            return unknown
-        ids, start = [], 0
-        while start < len(word):
-            mark = "##" if start else ""
-            end = next((end for end in range(len(word), start, -1) if mark + word[start:end] in self._vocabulary), 0)
-            if not end:
-                return unknown
-            ids.append(self._vocabulary[mark + word[start:end]])
-            start = end
-        return tuple(ids)
 
 
 def read_decision_model(

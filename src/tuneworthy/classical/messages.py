@@ -30,4 +30,5 @@ METHODS: Final[Mapping[str, str]] = {
     "answer_tagger": "A sequence tagger",
     "copy_rules": "A set of copy rules",
     "decision": "A zero-shot decision model",
+    "encoder": "A fine-tuned encoder",
 }

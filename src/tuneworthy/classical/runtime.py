@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.classical.answers import ANSWER
-from tuneworthy.classical.decision import DecisionModel
+from tuneworthy.classical.decision import DecisionModel, LabelChooser
+from tuneworthy.classical.encoder import EncoderClassifier
 from tuneworthy.classical.features import CHAR_NGRAMS, TOKEN_PATTERN, clip
 from tuneworthy.classical.fields import Field, unflatten
 from tuneworthy.classical.labels import TIE, most_frequent
@@ -292,7 +293,7 @@ class ChosenLabel:
     """The label that fits best, by a zero-shot decision model."""
 
     def __init__(self, state: State) -> None:
-        self._model = DecisionModel(state)
+        self._model: LabelChooser = DecisionModel(state)
 
     def predict(self, question: str) -> str:
         """Return the label."""
@@ -301,6 +302,13 @@ class ChosenLabel:
     def probabilities(self, question: str) -> dict[str, float]:
         """Return the probability of each label; together they are 1."""
         return dict(zip(self._model.labels, self._model.probabilities([question])[0].tolist(), strict=True))
+
+
+class EncodedLabel(ChosenLabel):
+    """The most probable label, by a fine-tuned encoder."""
+
+    def __init__(self, state: State) -> None:
+        self._model = EncoderClassifier(state)
 
 
 # The class that answers as a baseline does, by the baseline's name.
@@ -314,4 +322,5 @@ PREDICTORS: dict[str, type] = {
     "field_tagger": FieldPredictor,
     "nearest_copy": NearestObject,
     "decision": ChosenLabel,
+    "encoder": EncodedLabel,
 }

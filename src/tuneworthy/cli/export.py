@@ -12,7 +12,7 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.commands.export_classifier import ClassifierExport, export_classifier
+from tuneworthy.ladder.commands.export_classifier import RUNGS, ClassifierExport, export_classifier
 from tuneworthy.ladder.commands.export_router import RouterExport, export_router
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.session import open_session
@@ -60,12 +60,16 @@ async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
 
 
 @command.command("classifier")
+@click.argument("which", type=click.Choice(RUNGS), required=False)
 @project_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="classifier", show_default=True,
               help="Folder to write.")  # fmt: skip
 @json_option
-def classifier(root: Path, out: Path, as_json: bool) -> None:
-    """Write the classical baseline as a folder that runs on its own.
+def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
+    """Write a classifier as a folder that runs on its own.
+
+    WHICH is the classical baseline (`classical`) or a fine-tuned encoder (`fine_tune`). Without it, the command exports
+    the fine-tuned one if it is the best variant of the run, else the classical baseline.
 
     The folder holds a Python file with `predict(text)`, a small HTTP server, the weights and a README. It needs NumPy,
     not tuneworthy. The command first checks that its answers are those of the run.
@@ -75,17 +79,17 @@ def classifier(root: Path, out: Path, as_json: bool) -> None:
       tuneworthy export classifier --out classifier
       python classifier/server.py
     """
-    export = run_async(write_classifier(load(root), out))
+    export = run_async(write_classifier(load(root), out, which))
     document = asdict(export) | {"paths": list(map(str, export.paths))}
     lines = [*map(str, export.paths), messages.say("classifier_exported", **document, size_mb=export.size / 1e6)]
     print_result(as_json, document, click.echo, "\n".join(lines))
 
 
-async def write_classifier(project: Project, folder: Path) -> ClassifierExport:
-    """Export the classical winner of the latest run into `folder`."""
+async def write_classifier(project: Project, folder: Path, which: str | None = None) -> ClassifierExport:
+    """Export a classifier of the latest run into `folder`."""
     async with open_session(project, waiting=note) as session:
         with writing_to(folder):
-            return await export_classifier(session, folder)
+            return await export_classifier(session, folder, which)
 
 
 @command.command("router")

@@ -355,6 +355,12 @@ say = Catalogue(
         "serving_stopped": "Stopped.",
         "engine_ended": "{engine} stopped unexpectedly.",
         "see_log": "See the log in {path}.",
+        "classifier_planned": (
+            "{base}: BERT encoder, {millions:.1f}M parameters, all of them trained with a head for {labels} labels\n"
+            "{n} rows, {n_tokens} word pieces. Weights, gradients and optimiser take {gib:.2f} GiB in float32."
+        ),
+        "no_classifier_script": "`plan` writes no script for a classifier.",
+        "train_here": "Run `tuneworthy train`.",
         "classifier_exported": (
             "{name}, {size_mb:.1f} MB. Its answers match the run on all {n_test:,} test cases and {n_dev:,} dev "
             "cases. Median latency: {p50_ms:.1f} ms."

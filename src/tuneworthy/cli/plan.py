@@ -11,9 +11,12 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.tables import make_table
 from tuneworthy.cli.terminal import console
 from tuneworthy.config import load
+from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding
-from tuneworthy.store import write_atomic
+from tuneworthy.store import Folder, write_atomic
+from tuneworthy.train.advise import Knob
+from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
 from tuneworthy.train.emit.base import ROWS, Emitted
 from tuneworthy.train.emit.planned import emit_planned, row_lines, rows_of
 from tuneworthy.train.lints import lint_config
@@ -76,6 +79,12 @@ def command(
     if configs:
         return _lint(configs, as_json)
     project = load(root)
+    if project.train.method == "classifier":
+        if form:
+            raise UserError(messages.say("no_classifier_script"), hint=messages.say("train_here"))
+        classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False, base=base)
+        print_result(as_json, classifier.to_dict(), _show_classifier, classifier)
+        return 0
     planned = plan_project(project, gpu_memory, base)
     offer = full_offer(project, planned, gpu_memory)
     emitted = _emit(planned, form, out) if form else None
@@ -129,6 +138,32 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     click.echo(messages.say("n_findings", n=len(findings)))
 
 
+def _settings(knobs: Sequence[Knob]) -> Table:
+    rows = [
+        (knob.name, f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value), knob.reason, knob.source)
+        for knob in knobs
+    ]
+    return make_table("Settings", ("setting", "value", "why", "source"), rows)
+
+
+def _show_classifier(planned: ClassifierPlan) -> None:
+    rows, out = planned.to_dict()["rows"], console()
+    out.print(
+        messages.say(
+            "classifier_planned",
+            base=planned.encoder.spec,
+            millions=planned.encoder.n_params / 1e6,
+            labels=len(planned.labels),
+            n=rows["n_rows"],
+            n_tokens=rows["n_tokens"],
+            gib=planned.to_dict()["memory_bytes"] / 2**30,
+        )
+    )
+    out.print(_settings(planned.knobs))
+    for line in planned.material.notes:
+        out.print(line)
+
+
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, offer: str) -> None:
     """Print settings, memory and time, and what was written for another trainer."""
     shape, memory, out = planned.shape, planned.advice.memory, console()
@@ -137,11 +172,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, offer:
     out.print(messages.say("rows_to_train", n=rows.n_rows, n_tokens=rows.n_tokens, n_supervised=rows.n_supervised))
     for reason, n in planned.left_out.items():
         out.print(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
-    knobs = [
-        (knob.name, f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value), knob.reason, knob.source)
-        for knob in planned.advice.knobs
-    ]
-    out.print(make_table("Settings", ("setting", "value", "why", "source"), knobs))
+    out.print(_settings(planned.advice.knobs))
     parts = [(part.name, f"{part.n_bytes / 2**30:.2f}", part.why) for part in memory.estimate.parts]
     out.print(make_table("Memory at the peak", ("part", "GiB", "what it is"), parts))
     low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30

@@ -53,7 +53,7 @@ def command(
     that fits the adapter. With --check, the server and the adapter get the same prompts. The result is stored in
     .tuneworthy/serving.json, and the exit status is 3 if the answers differ. While the server runs,
     .tuneworthy/served.json records which model it serves, so that a run in another terminal can use it as `[serve]
-    model`. With --what classifier, the classical baseline of the latest run is exported, checked and served.
+    model`. With --what classifier, the classifier that `export classifier` picks is exported, checked and served.
 
     \b
     Example:

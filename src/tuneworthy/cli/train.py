@@ -14,10 +14,11 @@ from tuneworthy.config.teacher import PersonalData
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import visible
 from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact
 from tuneworthy.train.hosted.job import JobRequest
 from tuneworthy.train.hosted.vendors import vendors
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
-from tuneworthy.train.run import Prepared, Trained, train_project
+from tuneworthy.train.run import Prepared, train_project
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 
@@ -48,7 +49,7 @@ def command(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Train an adapter, or all weights, on the frozen data.
+    """Train an adapter, all weights, or a classifier, on the frozen data.
 
     Uses the latest frozen version and the settings of [train], where `method` says what is trained. The loss covers
     only the answers, including their end token, and the command shows three rows as the model sees them. Part of the
@@ -77,6 +78,12 @@ def command(
     _need_libraries(*["bitsandbytes"] * (project.train.method == "qlora"))
     store = Folder(project.root)
     with store.lock(note):
+        if project.train.method == "classifier" and not (pilot or lr_check):
+            from tuneworthy.train.classifier import train_classifier  # needs torch
+
+            made, again = train_classifier(project, store, unsafe=unsafe, say=note)
+            _print(made, again, as_json)
+            return
         if pilot:
             from tuneworthy.train.pilot import run_pilot  # needs torch
 
@@ -84,9 +91,12 @@ def command(
             print_result(as_json, document, _show_pilot, document, store.path / "pilot.json")
             return
         done = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
-    adapter = done.adapter
-    document = {"adapter": adapter.id, "path": str(adapter.folder), "again": done.again, **adapter.manifest}
-    print_result(as_json, document, _say, done)
+    _print(done.adapter, done.again, as_json)
+
+
+def _print(made: Artifact, again: bool, as_json: bool) -> None:
+    document = {made.kind: made.id, "path": str(made.folder), "again": again, **made.manifest}
+    print_result(as_json, document, _say, made, again)
 
 
 def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
@@ -126,10 +136,10 @@ def _show_rows(prepared: Prepared) -> None:
     )
 
 
-def _say(done: Trained) -> None:
-    manifest: Mapping[str, Any] = done.adapter.manifest
+def _say(made: Artifact, again: bool) -> None:
+    manifest = made.manifest
     curves, held_out = manifest["curves"], manifest["held_out"]
-    if done.again:
+    if again:
         click.echo(messages.say("trained_before"))
     click.echo(
         messages.say(
@@ -147,5 +157,5 @@ def _say(done: Trained) -> None:
         click.echo(line + early)
     if not manifest["gated"]:
         click.echo(messages.say("not_gated"))
-    what = "model" if manifest["settings"]["method"] == "full" else "adapter"
-    click.echo(f"{what} {done.adapter.id}: {done.adapter.folder}")
+    what = "model" if manifest["settings"]["method"] == "full" else made.kind
+    click.echo(f"{what} {made.id}: {made.folder}")

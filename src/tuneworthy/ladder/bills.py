@@ -7,7 +7,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.models import LlamaCpp, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.serving import RunningCost, server_for, upkeep_usd
@@ -143,7 +143,7 @@ def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]
 def _is_served(project: Project, model: str, *, tuned: bool) -> bool:
     """Return whether a model runs on a server of one's own, and no price a token stands for that."""
     section = project.models.get(model)
-    return tuned if section is None else has_own_server(section)
+    return tuned and not model.startswith(IN_PROCESS) if section is None else has_own_server(section)
 
 
 def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
@@ -151,12 +151,12 @@ def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
 
     Args:
         row: Of the rung.
-        model: Key of `[models]`, or the name of a classical baseline.
+        model: Key of `[models]`, or the name of a model in this process.
         project: Has the prices.
     """
     if model in project.models and price_for(project.models[model]) is None:
         return None
-    return 0.0 if model.startswith(PREFIX) else row.usd_per_1k
+    return 0.0 if model.startswith(IN_PROCESS) else row.usd_per_1k
 
 
 def smallest_usd(project: Project, record: RunRecord) -> float | None:
@@ -165,7 +165,7 @@ def smallest_usd(project: Project, record: RunRecord) -> float | None:
         known_usd(row, variant.model, project)
         for row in record.rungs
         if (variant := record.variant_of(row))
-        if not variant.model.startswith(PREFIX) and variant.cascade is None and row.score is not None
+        if not variant.model.startswith(IN_PROCESS) and variant.cascade is None and row.score is not None
     ]
     models = record.rung("model")
     costs += [1000 * one.cost_usd / one.n for one in (models.candidates if models else ()) if one.n]

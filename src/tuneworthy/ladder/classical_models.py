@@ -1,6 +1,7 @@
-"""The classical baselines as models: fitted on the shot pool when first asked, stored like the answers of any model.
+"""Models that run in this process, without a language model; their answers are stored like those of any model.
 
-A choice task has one more that needs no examples: a zero-shot decision model, where its file is here.
+The classical baselines are fitted on the shot pool when first asked. A choice task has one more that needs no examples,
+a zero-shot decision model, where its file is here; and the classifiers that `train` made of an encoder.
 """
 
 import asyncio
@@ -16,16 +17,25 @@ from tuneworthy.cases.splits import DEV
 from tuneworthy.cases.stratified import rank
 from tuneworthy.classical import decision
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
+from tuneworthy.classical.encoder import read_classifier
+from tuneworthy.config.project import Project
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.types import Example, Request, Response, content_hash
 
 # Parts of the dev cases that the baselines learn from: a case is answered by a model that has not seen its part.
 FOLDS = 5
 # How the names of these models begin: they are no models of the project file.
 PREFIX = "classical:"
+# How those of fine-tuned classifiers begin.
+CLASSIFIER = "classifier:"
+IN_PROCESS = (PREFIX, CLASSIFIER)
+# Fine-tuned classifiers that are tried, the newest ones.
+MOST = 4
 # The one that needs no examples.
 DECISION = "decision"
 # Of a probability, so that it has a logarithm.
@@ -116,18 +126,32 @@ def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: i
             labels=task.labels,
         )
     for name, provider in providers.items():
-        models.add(
-            OpenModel(
-                name=PREFIX + name,
-                provider=provider,
-                price=None,
-                hosted=False,
-                concurrency=1,
-                timeout_s=600.0,
-                retries=0,
-            )
-        )
+        _add(models, PREFIX + name, provider)
     return providers
+
+
+def add_classifiers(models: Models, project: Project) -> dict[str, Artifact]:
+    """Add the classifiers that `train` made; return them by name, the newest first."""
+    found = {CLASSIFIER + one.id[:8]: one for one in artifacts(Folder(project.root), "classifier")[: -MOST - 1 : -1]}
+    for name, made in found.items():
+        _add(models, name, ClassicalProvider("encoder", partial(_read_classifier, made), (), artifact=made.id))
+    return found
+
+
+def _read_classifier(made: Artifact, _: Sequence[Example]) -> ClassicalModel:
+    """Read a fine-tuned classifier.
+
+    Raises:
+        UserError: One of its files was changed.
+    """
+    made.verify()
+    return read_classifier(made.folder)
+
+
+def _add(models: Models, name: str, provider: ClassicalProvider) -> None:
+    models.add(
+        OpenModel(name=name, provider=provider, price=None, hosted=False, concurrency=1, timeout_s=600.0, retries=0)
+    )
 
 
 def _decision_model(labels: tuple[str, ...]) -> decision.DecisionModel:

@@ -21,6 +21,7 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import MORE_CASES, N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung import RUNGS, Proposal, View
@@ -324,6 +325,7 @@ class _Estimating:
         else:
             proposal = blocking(RUNGS.get(name, self.project.root)().propose(view))
         raced = proposal.candidates if split.explore else proposal.candidates[:1]
+        raced = [one for one in raced if not one.model.startswith(IN_PROCESS)]  # they cost nothing
         if not raced:
             return []
         winner = sorted(raced, key=self._weight)[len(raced) // 2]

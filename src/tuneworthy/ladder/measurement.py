@@ -21,7 +21,7 @@ from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.cascade import is_sent, large_of
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.judging import JudgedVariant
@@ -93,7 +93,7 @@ class Measurement:
 def repeats_of(project: Project, variant: Variant) -> int:
     """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
     config = project.models.get(variant.model)
-    fixed = variant.model.startswith(PREFIX) or (config is not None and config.provider in DETERMINISTIC)
+    fixed = variant.model.startswith(IN_PROCESS) or (config is not None and config.provider in DETERMINISTIC)
     fixed = fixed or variant.output.kind == "ranked"
     varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
     return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats

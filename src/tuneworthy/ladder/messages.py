@@ -421,7 +421,7 @@ say = Catalogue(
         "run_ladder": "Run `tuneworthy run` first.",
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
         # export variant
-        "no_prompt": "{name} is a classical baseline, which has no prompt to export.",
+        "no_prompt": "{name} is a classical baseline or a classifier, which has no prompt to export.",
         "two_parts": "{name} is a cascade: a cheap variant and a large one.",
         "export_cascade": "Run `tuneworthy export router`, or name the rung of one part.",
         "export_classical": "Run `tuneworthy export classifier`.",
@@ -450,6 +450,13 @@ say = Catalogue(
         "no_classical_winner": "The last run has no classical baseline that was compared on test.",
         "no_classical_winner_hint": (
             "Add rows to [examples] and the rung `classical` to ladder.rungs. Then run `tuneworthy run`."
+        ),
+        "no_tuned_classifier": "The last run has no fine-tuned classifier that was compared on test.",
+        "no_tuned_classifier_hint": (
+            'Set `method = "classifier"` in [train]. Then run `tuneworthy train` and `tuneworthy run --rung fine_tune`.'
+        ),
+        "classifier_proven": (
+            "The exported classifier gave the measured answers to all {n_test:,} test cases and {n_dev:,} dev cases."
         ),
         "classifier_fails": "The exported classifier does not run, so nothing was written: {fault}.",
         "classifier_differs": (
@@ -508,6 +515,7 @@ New examples need a new classifier. Add them to the project, run `tuneworthy run
             "text."
         ),
         "readme_training": "{n:,} examples, content hash `{rows}`, with scikit-learn {sklearn}",
+        "readme_tuned": "{n:,} examples, content hash `{rows}`, from the encoder {encoder}",
         "readme_zero_shot": "no examples: the weights are those of sparrow-nano-general-v1.1 (sparrow-decider 0.2.0)",
         "readme_filled": " Pass the filled-in prompt: its template does more than insert variables.",
         "readme_calibration": (

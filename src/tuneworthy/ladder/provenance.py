@@ -16,7 +16,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import Provenance, RunRecord
 from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.retrieval.library import DocumentLibrary
@@ -133,7 +133,7 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
         changed.append(messages.say("prompt_changed"))
     for name, identity in {variant.model: variant.model_identity for variant in record.variants.values()}.items():
         if name not in project.models:
-            changed += [] if name.startswith((PREFIX, TUNED)) else [messages.say("model_gone", name=name)]
+            changed += [] if name.startswith((*IN_PROCESS, TUNED)) else [messages.say("model_gone", name=name)]
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
             changed.append(messages.say("model_is_another", name=name))
     return changed

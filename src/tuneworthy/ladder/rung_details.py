@@ -266,6 +266,7 @@ class TunedDetail:
     adapter: str | None = None
     base: str | None = None
     hosted: str | None = None
+    classifier: str | None = None
     dataset: str | None = None
     file_type: str = ""
     compared_with: str = ""

@@ -25,7 +25,7 @@ from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import is_sent, joined, large_of
-from tuneworthy.ladder.classical_models import add_classical_models
+from tuneworthy.ladder.classical_models import add_classical_models, add_classifiers
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.ladder.task_info import TaskInfo, task_of
@@ -152,6 +152,7 @@ class Session:
         self.models = Models(project)
         self.pool = ShotPool(data.split.pool, load_encoder)
         add_classical_models(self.models, self.task, self.pool, project.split.seed)
+        add_classifiers(self.models, project)
         add_tuned(self.models, project)  # its rung reports one that cannot be opened
         self.library = open_library(
             project, Account(store, budget, project.ladder.grace_s) if identities is None else None

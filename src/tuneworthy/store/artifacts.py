@@ -21,7 +21,7 @@ from tuneworthy.store.shapes import OpenRecord, Pointer
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
-Kind = Literal["base", "adapter", "merged", "gguf", "hosted"]
+Kind = Literal["base", "adapter", "merged", "gguf", "hosted", "classifier"]
 # Kind to the verb of the command line that makes it.
 MADE_BY: Final[Mapping[str, str]] = {
     "base": "train",
@@ -29,6 +29,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "merged": "merge",
     "gguf": "export gguf",
     "hosted": "train --on",
+    "classifier": "train",
 }
 
 
@@ -66,7 +67,7 @@ class Artifact:
 
     @property
     def kind(self) -> str:
-        """`base`, `adapter`, `merged`, `gguf`, or `hosted` for one that a vendor trained and keeps."""
+        """`base`, `adapter`, `merged`, `gguf`, `classifier`, or `hosted` for one that a vendor trained and keeps."""
         kind: str = self.manifest["kind"]
         return kind
 
@@ -75,6 +76,12 @@ class Artifact:
         """Id of the artifact that it was made from: merged from an adapter, an adapter from a base."""
         parent: str | None = self.manifest["parent"]
         return parent
+
+    @property
+    def created(self) -> str:
+        """When it was made, ISO 8601."""
+        created: str = self.manifest["times"]["created"]
+        return created
 
     def verify(self) -> None:
         """Compare every file with its hash, and the manifest with the id.
@@ -161,7 +168,7 @@ def artifacts(store: Folder, kind: Kind) -> list[Artifact]:
     latest = store.read(f"models/latest-{kind}", Pointer) or {"id": ""}  # whatever the clock said when it was made
     return sorted(
         (one for one in found if one.kind == kind),
-        key=lambda one: (one.id == latest["id"], one.manifest["times"]["created"]),
+        key=lambda one: (one.id == latest["id"], one.created),
     )
 
 

@@ -44,4 +44,5 @@ KINDS: Final[Mapping[str, str]] = {
     "merged": "merged model",
     "gguf": "GGUF model",
     "hosted": "hosted model",
+    "classifier": "classifier",
 }

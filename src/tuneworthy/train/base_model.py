@@ -65,8 +65,8 @@ def base_spec(project: Project) -> str:
     Raises:
         UserError: The weights of the baseline are not at hand.
     """
-    if project.train.base is not None:
-        return project.train.base
+    if project.train.language_model is not None:
+        return project.train.language_model
     baseline = project.models[project.ladder.baseline]
     if baseline.provider != "llama_cpp":
         raise UserError(

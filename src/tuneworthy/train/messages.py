@@ -129,6 +129,47 @@ say = Catalogue(
         "diverged": "Training diverged at step {step}: loss {loss}, gradient norm {gradient}, learning rate {rate:g}.",
         "step": "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.",
         "evaluated": "Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%}).",
+        # Classifiers
+        "classifier_only_trains": "There is no pilot and no check of the learning rate for a classifier.",
+        "no_labels": "A classifier chooses one of a few labels, but the answers of this task are not labels: {reason}.",
+        "labels_without_rows": (
+            "The classifier could never answer {n} of the labels that cases expect, because no row has "
+            "{n:it|them}: {names}."
+        ),
+        "add_label_rows": (
+            "Import rows with these labels and run `tuneworthy data build`, or pass --unsafe, which the classifier "
+            "records."
+        ),
+        "one_label": "The rows have {n} {n:label|labels}, but a classifier needs at least two.",
+        "no_encoder": "The model {spec} cannot be trained as a classifier: {reason}.",
+        "no_vocabulary": "the file vocab.txt is missing",
+        "other_architecture": "it is not a BERT encoder ({kind})",
+        "cased": "its tokenizer keeps the case of letters",
+        "name_encoder": (
+            "Remove [train] base to use all-MiniLM-L6-v2, or set it to an uncased BERT encoder, such as "
+            "hf:BAAI/bge-small-en-v1.5."
+        ),
+        "encoder_size": "{n:.1f}M parameters",
+        "small_encoder_rate": (
+            "Small encoders ({size}) need a higher learning rate than BERT-base. Published runs search 3e-5 to 3e-4."
+        ),
+        "large_encoder_rate": "Published runs of encoders of this size ({size}) search 2e-5 to 5e-5.",
+        "encoder_epochs": (
+            "{n} rows take {steps} steps. Short runs are unstable on few rows, so they get more epochs. The epoch with "
+            "the best score on held-out rows is kept."
+        ),
+        "encoder_batch": "Published runs use 16 or 32 rows.",
+        "encoder_dropout": "The rate that BERT was pretrained with.",
+        "encoder_length": (
+            "The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts are "
+            "truncated, in training and when the classifier answers."
+        ),
+        "stored_differs": (
+            "The stored classifier does not answer as it was trained: the logits differ by up to {difference:.2g}, "
+            "and at most {limit:g} is rounding."
+        ),
+        "report_fault": "This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",
+        "not_calibrated": "Without held-out rows, the probabilities of the classifier are not calibrated.",
         # Other trainers
         "uneven_batch": "{n} GPUs cannot split a batch of {batch} rows evenly.",
         "even_batch": "Set [train] batch_size to a multiple of {n}.",

@@ -150,9 +150,11 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     """Make base and rows ready.
 
     Raises:
-        UserError: There are no rows, or the base is missing.
+        UserError: There are no rows, the base is missing, or a classifier is to be trained.
         GateFailed: The data did not pass its gates.
     """
+    if project.train.method == "classifier":
+        raise UserError(messages.say("classifier_only_trains"), hint=messages.say("use_lora"))
     quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
     material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)

@@ -140,6 +140,7 @@ class Material:
         gated: Whether the rows passed the gates of `data build`.
         train: Rows that are trained on.
         student: How they are asked.
+        kind: Of the task, with its labels.
         metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
         notes: What a reader must know.
         held_out: Ids of the rows that are kept for `metric`.
@@ -149,6 +150,7 @@ class Material:
     gated: bool
     train: tuple[Example, ...]
     student: Student
+    kind: Kind
     metric: TaskMetric | None
     notes: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
@@ -203,6 +205,7 @@ def gather(
         gated=version is not None and not version.recipe["unsafe"],
         train=tuple(train),
         student=student,
+        kind=kind,
         metric=metric,
         notes=tuple(notes),
         held_out=tuple(row.id for row in fitting if row.id not in chosen),

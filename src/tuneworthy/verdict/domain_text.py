@@ -174,7 +174,7 @@ async def _logprobs(session: Session, texts: Sequence[str], progress: Progress |
         ProviderError: A call failed.
         OutsideFault: The model's process ends again and again.
     """
-    project, base = session.project, session.project.train.base
+    project, base = session.project, session.project.train.language_model
     if base is not None:
         if not all(map(find_spec, ("torch", "transformers"))):
             raise UserError(messages.say("domain_no_torch"))
@@ -224,12 +224,12 @@ async def _scored(provider: Provider, batch: tuple[str, ...]) -> Mapping[str, fl
 
 
 def _can_score(project: Project) -> bool:
-    return project.train.base is not None or project.models[project.ladder.baseline].provider in SCORES_TEXT
+    return project.train.language_model is not None or project.models[project.ladder.baseline].provider in SCORES_TEXT
 
 
 def _fingerprint(session: Session) -> str:
     project = session.project
-    base = project.train.base or project.models[project.ladder.baseline].model_dump(mode="json")
+    base = project.train.language_model or project.models[project.ladder.baseline].model_dump(mode="json")
     return content_hash([VERSION, base, texts_of(session)])
 
 

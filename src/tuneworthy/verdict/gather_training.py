@@ -40,6 +40,8 @@ from tuneworthy.verdict.training_facts import (
 # Documents in the project's folder.
 PILOT, PARITY, SERVING = "pilot", "parity", "serving"
 _FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
+# What `train` makes.
+_TRAINED: tuple[Kind, ...] = ("adapter", "classifier", "hosted")
 
 
 def training_of(
@@ -64,7 +66,9 @@ def training_of(
     tuned = record.detail(TunedDetail) if record else None
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
     pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
-    adapter = latest_artifact(store, "adapter") or latest_artifact(store, "hosted")
+    forms = [made for kind in _TRAINED if (made := latest_artifact(store, kind)) is not None]
+    trained = max(forms, key=lambda made: made.created, default=None)
+    tested = (tuned.classifier or tuned.hosted or tuned.adapter) if tuned else None
     regressions, sets_missing = _regressions(project, tuned)
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),
@@ -72,13 +76,13 @@ def training_of(
         parity=_proof(store, PARITY, tuned, _FORMS),
         serving=_proof(store, SERVING, tuned, ("artifact",)),
         shadow=_shadow(project, store, record),
-        adapter=adapter.id if adapter is not None else None,
+        adapter=trained.id if trained is not None else None,
         tuned=tuned,
         regressions=regressions,
         sets_missing=sets_missing,
         changed=[]
-        if tuned is None or adapter is None or tuned.adapter in {None, adapter.id}
-        else [messages.say("adapter_since", adapter=adapter.id, tested=tuned.adapter)],
+        if trained is None or tested in {None, trained.id}
+        else [messages.say("adapter_since", adapter=trained.id, tested=tested)],
     ), outlook
 
 
@@ -193,7 +197,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
     if document is None:
         return None
     if tuned is not None:
-        made = {"gguf": tuned.gguf, "merged": tuned.merged, "adapter": tuned.adapter, "base": tuned.base}
+        made = {name: getattr(tuned, name) for name in (*_FORMS, "base", "classifier")}
     else:
         made = {form: found.id for form in _FORMS if (found := latest_artifact(store, form))}
     proof = shaped(_of_model(document, made), ProofDocument, f"{store.path / name}.json")
@@ -206,9 +210,9 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
             for form in keys
             if made.get(form) and ids.get(form) != made[form]
         ]
-    elif made and proof.artifact not in {made.get(form) for form in (*_FORMS, "base")} - {None}:
+    elif made and proof.artifact not in {*made.values()} - {None}:
         other = messages.say("another_file")
-        known = made.get("gguf") or made.get("merged") or made.get("adapter") or other
+        known = next((str(made[form]) for form in ("gguf", "merged", "adapter", "classifier") if made.get(form)), other)
         changed = [messages.say("served_another", found=proof.artifact or other, subject=subject, known=known)]
     failed = [f"{check.name}: {check.detail.rstrip('.')}" for check in proof.checks if check.status == "fail"]
     detail = proof.detail or "; ".join(failed) or messages.say("checks_passed", n=len(proof.checks))

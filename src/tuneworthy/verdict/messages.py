@@ -172,6 +172,9 @@ say = Catalogue(
             "`tuneworthy run --rung fine_tune`."
         ),
         "sets_missing": "The run has no usable answers for the regression sets{names}.",
+        "nothing_merged": "A classifier is neither merged nor converted. Its export is compared with it on every case.",
+        "only_labels": "The fine-tuned model is a classifier: it can only answer with the labels of this task.",
+        "classifier_unproven": "The fine-tuned classifier has not been exported and compared with the measured answers.",
         "serving_missing": "The fine-tuned model has not been served and checked.",
         "hosted_form": "The vendor that trained the model keeps it in one form, which answered the test set.",
         "hosted_engine": "The vendor's server, which will answer users, answered the test set.",
@@ -199,7 +202,7 @@ say = Catalogue(
         "no_file": "no such file",
         "cause": " (cause: `{cause}`)",
         "checks_passed": "checks passed: {n}",
-        "adapter_since": "The adapter {adapter} is newer than the one compared on the test set ({tested})",
+        "adapter_since": "The fine-tuned model {adapter} is newer than the one compared on the test set ({tested})",
         "set_changed": "The regression set {name} has changed",
         "pilot_other_data": "the pilot runs used version {found} of the training data, not {version}",
         "pilot_other_base": "the base model of the pilot runs is {found}, not {base}",
@@ -238,9 +241,10 @@ say = Catalogue(
         # Next steps
         "test_tuned": (
             "Measure the fine-tuned model on the test set: run `tuneworthy merge`, `tuneworthy export gguf`, "
-            "`tuneworthy parity` and `tuneworthy run --rung fine_tune`."
+            "`tuneworthy parity` and `tuneworthy run --rung fine_tune`. A classifier needs only the last."
         ),
         "train": "All required checks before training pass. Run `tuneworthy train`.",
+        "serve_classifier": "Serve the fine-tuned classifier: run `tuneworthy serve --what classifier`.",
         "serve": "Serve the fine-tuned model: run `tuneworthy serve`.",
         "or_waive": "Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason.",
         # What would change it
@@ -388,7 +392,7 @@ say = Catalogue(
         "verdict_stale": "The last verdict ({answer}) is out of date: {changes}.",
         "not_needed": "The verdict is not to fine-tune, so this step is not needed.",
         "tuned_status": "{name}: {score:.1%} (n = {n}){difference}; pilot: {pilot}",
-        "adapter_untested": "The adapter {adapter} has not been compared on the test set; pilot: {pilot}",
+        "adapter_untested": "The fine-tuned model {adapter} has not been compared on the test set; pilot: {pilot}",
         "not_trained": "No model has been trained yet; pilot: {pilot}",
         "do_dataset": "tuneworthy data build, then tuneworthy data review start",
         "do_train": "tuneworthy train",

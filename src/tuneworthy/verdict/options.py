@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
 from tuneworthy.ladder.cascade import CASCADE
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, EconomicsResult, Option, OptionKind
@@ -55,7 +56,9 @@ def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None
 
 
 def _needs(rung: RungEvidence) -> str:
-    return {"classical": messages.say("needs_export"), CASCADE: messages.say("needs_router")}.get(rung.rung, "")
+    if rung.model.startswith(IN_PROCESS):
+        return messages.say("needs_export")
+    return messages.say("needs_router") if rung.rung == CASCADE else ""
 
 
 def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:

@@ -111,10 +111,13 @@ def _next_action(
     evidence: Evidence, outcome: Outcome, still_open: Sequence[GateResult], without: Option | None
 ) -> NextAction:
     if not still_open:
+        tuned = evidence.training.tuned
+        if tuned and tuned.classifier:
+            return NextAction(command="tuneworthy serve --what classifier", why=messages.say("serve_classifier"))
         return NextAction(command="tuneworthy serve", why=messages.say("serve"))
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
-        return take_home(without)
+        return take_home(without, beside=bool(evidence.training.tuned and evidence.training.tuned.classifier))
     if first.gate == "improvement" and first.evidence.get("more_cases"):
         n = max(50, evidence.n_test)
         why = messages.say("add_n_cases", n=n, minutes=n * MINUTES_PER_CASE)
@@ -123,12 +126,19 @@ def _next_action(
     return NextAction(command=command_in(first.fix), why=join_sentences(first.fix or first.message, waive))
 
 
-def take_home(option: Option | None) -> NextAction:
-    """Return how to put the recommended option to work."""
+def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
+    """Return how to put the recommended option to work.
+
+    Args:
+        option: It.
+        beside: Whether the run has a fine-tuned classifier that is not recommended.
+    """
     if option is None or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(command="", why=messages.say("keep", name=name))
-    export = {"classical": "classifier", "cascade": "router"}.get(option.kind, f"variant {option.rung}")
+    export = {"classical": "classifier classical" if beside else "classifier", "cascade": "router"}.get(
+        option.kind, f"variant {option.rung}"
+    )
     named = not option.model or option.option.endswith(option.model)
     runs_on = "" if named else messages.say("runs_on", model=option.model)
     why = messages.say("take_home", name=option.option, runs_on=runs_on)

@@ -116,7 +116,7 @@ class TrainingEvidence:
         parity: That the forms of the model are one model.
         serving: That it is served.
         shadow: That it does no worse on recorded traffic.
-        adapter: The adapter that was trained last.
+        adapter: The adapter or classifier that was trained last.
         tuned: The artifacts that were compared on test, and what was measured beside the score.
         regressions: Of the run.
         sets_missing: Regression sets of the project without answers, or without answers as they are now.

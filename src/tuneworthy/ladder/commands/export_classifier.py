@@ -1,4 +1,4 @@
-"""The classical winner as a folder that answers without this package, and the proof that it answers as it was measured.
+"""A classifier, the classical winner or a fine-tuned one, as a folder that answers without this package, and the proof that it answers as it was measured.
 
 Invariant: a folder is handed over only after a Python that has NumPy and nothing else gave the measured answer to every
 case with it.
@@ -23,16 +23,17 @@ from tuneworthy.classical.messages import METHODS
 from tuneworthy.classical.runtime import fill_template
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import DECISION, LEAST, ClassicalProvider
+from tuneworthy.ladder.classical_models import DECISION, IN_PROCESS, LEAST, ClassicalProvider
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.prompts.templates import chat, plain_pieces
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import child_environment
 from tuneworthy.types import Variant
 
-RUNG: Final = "classical"
+# Those whose winner may be a classifier.
+RUNGS: Final = ("classical", "fine_tune")
 # Log-probabilities that differ by less are the same: weights are stored with 7 digits.
 SAME: Final = 1e-3
 # Imports the folder's module where nothing but NumPy can be imported, and answers the cases of a file.
@@ -104,17 +105,39 @@ class ClassifierExport:
     size: int
 
 
-async def export_classifier(session: Session, folder: Path) -> ClassifierExport:
-    """Write the classical winner of the latest run into `folder`, after it was checked.
+async def export_classifier(session: Session, folder: Path, which: str | None = None) -> ClassifierExport:
+    """Write a classifier of the latest run into `folder`, after it was checked.
+
+    That of a fine-tuned one is proof that it can be served as it was measured: it is stored as `serving`.
+
+    Args:
+        session: The opened project.
+        folder: Made if it is not there.
+        which: Rung of the classifier; the fine-tuned one if it is the best of the run, else the classical winner.
 
     Raises:
-        UserError: There is no finished run, no classical winner in it, or one that cannot be exported.
+        UserError: There is no finished run, no classifier in it, or one that cannot be exported.
         GateFailed: The exported classifier answers a case otherwise than it was measured.
     """
-    rung = finished_run(session).rung(RUNG)
-    if rung is None or rung.variant is None:
+    run = finished_run(session)
+    found = {
+        rung.rung: (rung, variant)
+        for rung in run.rungs
+        if rung.rung in RUNGS and (variant := run.variant_of(rung)) and variant.model.startswith(IN_PROCESS)
+    }
+    best = run.best.rung if run.best and run.best.rung in found else RUNGS[0]
+    name = which or (best if best in found else RUNGS[-1])
+    if name not in found:
+        if which == RUNGS[-1]:
+            raise UserError(messages.say("no_tuned_classifier"), hint=messages.say("no_tuned_classifier_hint"))
         raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
-    return await write_classifier(session, resolve(session, rung.variant), rung, folder)
+    rung, variant = found[name]
+    export = await write_classifier(session, variant, rung, folder)
+    if isinstance(rung.detail, TunedDetail):
+        detail = messages.say("classifier_proven", n_test=export.n_test, n_dev=export.n_dev)
+        proof = {"status": "pass", "engine": rung.detail.engine, "artifact": rung.detail.classifier, "detail": detail}
+        session.folder.write("serving", proof)
+    return export
 
 
 def finished_run(session: Session) -> RunRecord:
@@ -175,7 +198,11 @@ def _readme(
     several = len(variables) > 1
     identity, score, interval = model.identity, rung.score or 0.0, rung.ci95 or (0.0, 1.0)
     training = messages.say("readme_zero_shot")
-    if name != DECISION:
+    if name == "encoder":
+        training = messages.say(
+            "readme_tuned", n=identity["n_rows"], rows=identity["rows"], encoder=identity["encoder"]
+        )
+    elif name != DECISION:
         versions = identity["libraries"]
         training = messages.say(
             "readme_training", n=identity["n_rows"], rows=identity["rows"], sklearn=versions["scikit-learn"]
@@ -195,7 +222,7 @@ def _readme(
         ) if rung.calibration else "",
         variant=variant.id, name=variant.name, training=training,
         tuneworthy=__version__,
-        examples="" if name in {"linear", DECISION} else messages.say("readme_examples"),
+        examples="" if name in {"linear", "encoder", DECISION} else messages.say("readme_examples"),
         **checked,
     ).encode()  # fmt: skip
 

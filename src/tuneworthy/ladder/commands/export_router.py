@@ -19,7 +19,7 @@ import orjson
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.commands.export_classifier import finished_run, measured_answers, write_classifier
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.measurement import repeats_of
@@ -190,7 +190,7 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
     if rung.status is not RungStatus.ADOPTED:
         why = rung.reason.rstrip(".")
         raise GateFailed(messages.say("router_not_adopted", why=why), hint=messages.say("router_hint"))
-    if not first.model.startswith(PREFIX):
+    if not first.model.startswith(IN_PROCESS):
         raise UserError(messages.say("first_not_exported", name=first.name), hint=messages.say("router_hint"))
     with TemporaryDirectory(dir=session.folder.path) as name:
         work = Path(name)

@@ -10,7 +10,7 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
@@ -75,7 +75,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     """
     if variant.cascade is not None:
         raise UserError(messages.say("two_parts", name=variant.name), hint=messages.say("export_cascade"))
-    if variant.model.startswith(PREFIX):
+    if variant.model.startswith(IN_PROCESS):
         raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("export_classical"))
     case = Case(id="export", input="@@INPUT@@")
     fixed = variant.shots is not None and variant.shots.mode == "fixed"

@@ -7,7 +7,7 @@ from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import large_of
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.types import Variant, canonical
@@ -71,7 +71,7 @@ def _check(session: Session, teacher: Teacher, name: str) -> None:
     Raises:
         UserError: It is a classical baseline, it is gone, or its terms are open or forbid it.
     """
-    if name.startswith(PREFIX):
+    if name.startswith(IN_PROCESS):
         raise UserError(messages.say("classical_teacher"), hint=messages.say("name_a_rung"))
     config = session.project.models.get(name)
     if config is None:

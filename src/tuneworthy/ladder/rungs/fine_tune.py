@@ -1,4 +1,7 @@
-"""Rung `fine_tune`: the tuned models of this project with the prompt that they were trained with x decoding presets."""
+"""Rung `fine_tune`: the tuned models of this project with the prompt that they were trained with x decoding presets.
+
+A tuned classifier is one candidate: it has a prompt, and nothing to decode.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +12,7 @@ from tuneworthy.decoding.engines import carried
 from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.classical_models import add_classifiers
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
@@ -19,6 +23,7 @@ from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, miss
 from tuneworthy.providers.capabilities import filter_parameters
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.types import Case, OutputFormat, Variant
 
 GREEDY: Mapping[str, Any] = {"temperature": 0.0}
@@ -28,13 +33,14 @@ GREEDY: Mapping[str, Any] = {"temperature": 0.0}
 class FineTuneRung(Rung):
     """Each tuned model as a sweep of it adopted, greedy, greedy and constrained, and as [decoding] says.
 
-    The first of these, of the newest model, is preregistered.
+    The first of these, of the newest model, is preregistered; a classifier that was made after all models comes first.
     """
 
     async def propose(self, view: View) -> Proposal:
         """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
         opened, faults = add_tuned(view.models, view.project)
-        if not opened:
+        classifiers = add_classifiers(view.models, view.project)
+        if not opened and not classifiers:
             return Proposal(
                 skipped=messages.say("no_tuned_model", why="; ".join(faults) or missing(view.project)),
                 skip_code="no_tuned_model",
@@ -46,16 +52,23 @@ class FineTuneRung(Rung):
             variants, dropped = _variants(view, tuned, several=len(opened) > 1)
             candidates |= {variant.id: variant for variant in variants}
             notes += dropped
+        tuned_classifiers = [_classifier(view, name, made) for name, made in classifiers.items()]
+        found = [*candidates.values()]
+        newest = max((one.created for one in artifacts(Folder(view.project.root), "gguf")), default="")
+        newer = [one.created > newest for one in classifiers.values()]
         return Proposal(
-            candidates=list(candidates.values()),
+            candidates=[*tuned_classifiers, *found] if any(newer) else [*found, *tuned_classifiers],
             notes=notes,
             more_calls={
-                opened[0].name: 2 * (MOST_CASES + sum(len(one.cases) for one in regression_sets(view.project)))
+                one.name: 2 * (MOST_CASES + sum(len(one.cases) for one in regression_sets(view.project)))
+                for one in opened[:1]
             },
         )
 
     async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
         """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""
+        if (classifier := add_classifiers(session.models, session.project).get(winner.model)) is not None:
+            return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.manifest["dataset"])
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
             raise OutsideFault(
@@ -90,6 +103,18 @@ class FineTuneRung(Rung):
             regression_sets=dict(hashes(sets)),
             regressions=await guard(session, against.model, tuned.name, sets),
         )
+
+
+def _classifier(view: View, name: str, made: Artifact) -> Variant:
+    """Return a fine-tuned classifier with the prompt that it was trained with."""
+    return Variant(
+        name=f"fine_tune/{name}",
+        model=name,
+        model_identity=view.models[name].provider.identity,
+        system=None,
+        user=made.manifest["prompt"]["user"],
+        max_tokens=1,
+    )
 
 
 def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Variant], list[str]]:

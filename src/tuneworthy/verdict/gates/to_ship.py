@@ -20,7 +20,12 @@ RUN: Final = messages.say("run_rung", rung=TUNED)
 
 @GATES.rule("parity", group=STAGE)
 def parity(evidence: Evidence) -> Finding:
-    """Adapter, merged model and exported file are one model: the one that was compared on test."""
+    """Adapter, merged model and exported file are one model: the one that was compared on test.
+
+    A classifier is neither merged nor converted, and a vendor keeps the weights of its model in one form.
+    """
+    if classifier := _classifier(evidence):
+        return says("not_applicable", messages.say("nothing_merged"), classifier=classifier)
     if (tuned := evidence.training.tuned) is not None and tuned.hosted is not None:
         return says("pass", messages.say("hosted_form"), artifact=tuned.hosted)
     return _proof(evidence.training.parity, messages.say("parity_missing"), "parity")
@@ -103,7 +108,10 @@ def _costs(evidence: Evidence, rung: RungEvidence) -> Option:
 @GATES.rule("regressions", group=STAGE)
 def regressions(evidence: Evidence) -> Finding:
     """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the
-    margin of the set. Compared with any other model it shows nothing."""
+    margin of the set. Compared with any other model it shows nothing. A classifier can only answer with labels of the
+    task."""
+    if classifier := _classifier(evidence):
+        return says("not_applicable", messages.say("only_labels"), classifier=classifier)
     subject = evidence.training
     usable = [row for row in subject.regressions if not row.changed]
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
@@ -130,9 +138,11 @@ def serving(evidence: Evidence) -> Finding:
     """The engine that will answer users was started with this model, and gave its answers.
 
     The embedded llama.cpp is the engine that answered test, and `parity` runs the same file in it: that is a proof too,
-    unless there is one of a server of this very model.
+    unless there is one of a server of this very model. A classifier is proven by its export, which compares all cases.
     """
     subject, tuned = evidence.training, evidence.training.tuned
+    if _classifier(evidence):
+        return _proof(subject.serving, messages.say("classifier_unproven"), "export classifier fine_tune")
     if tuned is not None and tuned.hosted is not None:
         return says("pass", messages.say("hosted_engine"), engine=tuned.engine, artifact=tuned.hosted)
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
@@ -160,6 +170,12 @@ def _excuses(evidence: Evidence) -> bool:
     return any(
         row.status == "measured" and row.reason in {"cost", "latency", "locality"} for row in evidence.training_reasons
     )
+
+
+def _classifier(evidence: Evidence) -> str | None:
+    """Return the id of the classifier that was compared on test; None if that is another kind of model."""
+    tuned = evidence.training.tuned
+    return tuned.classifier if tuned else None
 
 
 def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:

@@ -1,0 +1,307 @@
+"""What `[train] method = "classifier"` starts from: an encoder, rows as word pieces, and settings with their reasons.
+
+What `[train]` sets is kept. The encoder reads the variables of the prompt and nothing else of it: words that stand in
+every question say nothing of a label.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.cases.splits import asked_case
+from tuneworthy.classical.decision import WordPieces
+from tuneworthy.config.project import Project
+from tuneworthy.errors import GateFailed, ModelError, UserError
+from tuneworthy.prompts.templates import plain_pieces
+from tuneworthy.providers import models
+from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
+from tuneworthy.retrieval.encoder import HEAD_WIDTH, SPEC
+from tuneworthy.store import Folder
+from tuneworthy.train import messages, sources
+from tuneworthy.train.advise import Knob
+from tuneworthy.train.training_rows import Material, Student, gather
+from tuneworthy.types import Case, content_hash
+
+METHOD: Final = "classifier"
+BATCH: Final = 32
+EPOCHS: Final = 10.0
+# Where there are fewer rows than that, a run has too few steps at so few epochs.
+FEW_ROWS: Final = 3_000
+MORE_EPOCHS: Final = 20.0
+# Peak of the schedule: of a small encoder, and of one with more weights than this.
+SMALL_RATE: Final = 1e-4
+LARGE_RATE: Final = 3e-5
+SMALL: Final = 50e6
+WARMUP: Final = 0.1
+DROPOUT: Final = 0.1
+# Most pieces of a text that are read, unless a row is longer: all-MiniLM-L6-v2 was trained with as many.
+LENGTH: Final = 256
+# Bytes a weight takes: itself, its gradient and two moments, in float32.
+BYTES_A_WEIGHT: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierSettings:
+    """The settings of one run.
+
+    Attributes:
+        learning_rate: Peak of the schedule, which rises over `WARMUP` of the steps and falls to 0.
+        epochs: Passes over the rows.
+        batch_size: Rows a step.
+        dropout: Share of the states that is set to 0, in the encoder and before the head.
+        max_length: Pieces of a text that are read, the two marks included.
+        seed: Of the order of rows, the head and the dropout.
+    """
+
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    dropout: float
+    max_length: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoder:
+    """An encoder that can be tuned: an uncased BERT.
+
+    Attributes:
+        spec: As the project names it.
+        folder: Holds `model.safetensors` and `vocab.txt`.
+        sha256: Of its files.
+        config: Sizes, by the names of transformers' `BertConfig`.
+        vocabulary: Piece to its number.
+        n_params: Its weights.
+    """
+
+    spec: str
+    folder: Path
+    sha256: str
+    config: Mapping[str, Any]
+    vocabulary: Mapping[str, int]
+    n_params: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierPlan:
+    """What a run starts from.
+
+    Attributes:
+        encoder: What is tuned.
+        material: On what; its student asks with the variables of the prompt alone.
+        labels: Those of the rows, sorted.
+        rows: Pieces of each row and the place of its label.
+        settings: How.
+        knobs: Each setting with its reason.
+        n_cut: Rows that are longer than `max_length`.
+    """
+
+    encoder: TextEncoder
+    material: Material
+    labels: Sequence[str]
+    rows: Sequence[tuple[list[int], int]]
+    settings: ClassifierSettings
+    knobs: Sequence[Knob]
+    n_cut: int
+
+    @property
+    def id(self) -> str:
+        """Hash of everything that the classifier depends on."""
+        metric = self.material.metric
+        return content_hash(
+            {
+                "encoder": self.encoder.sha256,
+                "dataset": self.material.dataset,
+                "rows": [[ids, self.labels[label]] for ids, label in self.rows],
+                "chosen_by": metric.identity if metric else None,
+                "settings": asdict(self.settings),
+                "prompt": self.material.student.document(),
+            }
+        )
+
+    def pieces(self, cases: Sequence[Case]) -> list[list[int]]:
+        """Return the pieces of cases as the encoder reads them."""
+        pieces, student = WordPieces(self.encoder.vocabulary), self.material.student
+        return [pieces.marked(question_of(student, case), self.settings.max_length) for case in cases]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-able values."""
+        return {
+            "method": METHOD,
+            "base": self.encoder.spec,
+            "model": {"architecture": "bert", "parameters": self.encoder.n_params},
+            "labels": list(self.labels),
+            "rows": {"n_rows": len(self.rows), "n_tokens": sum(len(ids) for ids, _ in self.rows), "cut": self.n_cut},
+            "settings": asdict(self.settings),
+            "knobs": [asdict(knob) for knob in self.knobs],
+            "memory_bytes": BYTES_A_WEIGHT * self.encoder.n_params,
+            "notes": list(self.material.notes),
+        }
+
+
+def plan_classifier(
+    project: Project,
+    store: Folder,
+    *,
+    unsafe: bool,
+    fetch: bool,
+    base: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> ClassifierPlan:
+    """Read rows and encoder and choose the settings.
+
+    Args:
+        project: The project; what its `[train]` sets is kept.
+        store: Its folder.
+        unsafe: Take rows that are not gated, and rows that lack a label of the cases.
+        fetch: Whether the encoder is downloaded if it is not here.
+        base: Another encoder than the project's.
+        say: Gets what a person should know.
+
+    Raises:
+        UserError: The task is no choice of a label, or there are no rows.
+        ModelError: The encoder is missing, or it is no uncased BERT.
+        GateFailed: The data did not pass its gates, or no row has a label that cases expect.
+    """
+    material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
+    if material.kind.name != "label":
+        raise UserError(messages.say("no_labels", reason=material.kind.reason), hint=messages.say("use_lora"))
+    student = _asking_little(material.student)
+    rows = [(case, row.answer.strip()) for row in material.train if (case := asked_case(row))]
+    labels = sorted({label for _, label in rows} - {""})
+    held_out = material.metric.cases if material.metric else ()
+    covered = {label.casefold() for label in (*labels, *(str(case.expected).strip() for case in held_out))}
+    if missing := [label for label in material.kind.labels if label.casefold() not in covered]:
+        fault = messages.say("labels_without_rows", n=len(missing), names=", ".join(missing[:8]))
+        if not unsafe:
+            raise GateFailed(fault, hint=messages.say("add_label_rows"))
+        say(fault)
+    if len(labels) < 2:
+        raise UserError(messages.say("one_label", n=len(labels)), hint=messages.say("import_rows"))
+    encoder = open_encoder(base or project.train.base or SPEC, project.root, fetch=fetch)
+    pieces, most = WordPieces(encoder.vocabulary), int(encoder.config["max_position_embeddings"])
+    column = {label: at for at, label in enumerate(labels)}
+    read = [(pieces.marked(question_of(student, case), most), column[label]) for case, label in rows if label]
+    knobs = _knobs(project, encoder, len(read), max(len(ids) for ids, _ in read), most)
+    settings = ClassifierSettings(**{knob.name: knob.value for knob in knobs}, seed=project.train.seed)
+    limit = settings.max_length
+    return ClassifierPlan(
+        encoder=encoder,
+        material=replace(material, student=student),
+        labels=labels,
+        rows=[(ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]], label) for ids, label in read],
+        settings=settings,
+        knobs=knobs,
+        n_cut=sum(len(ids) > limit for ids, _ in read),
+    )
+
+
+def question_of(student: Student, case: Case) -> str:
+    """Return what the encoder reads of a case: its last turn."""
+    return str(student.question(case).messages[-1].get("content") or "")
+
+
+def _asking_little(student: Student) -> Student:
+    """Return the student without all of the prompt that is the same in every question."""
+    variant = student.variant
+    names = dict.fromkeys(plain_pieces(variant.user)[1::2])
+    user = "\n".join(f"{{{{ {name} }}}}" for name in names) or variant.user
+    return Student(variant=replace(variant, system=None, user=user, max_tokens=1, stop=()))
+
+
+def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
+    """Return the encoder `spec`.
+
+    Args:
+        spec: A wheel of the model table, `hf:ORG/REPO` or a folder.
+        root: The project folder, which a relative path starts from.
+        fetch: Whether it is downloaded if it is not here.
+
+    Raises:
+        UserError: It is not here.
+        ModelError: It is no uncased BERT, or may not be loaded.
+    """
+    folder = models.pull(spec, root) if fetch else models.find(spec, root)
+    if folder is None:
+        raise UserError(messages.say("no_base", spec=spec), hint=messages.say("pull_model", spec=spec))
+    if not (folder / "vocab.txt").is_file():
+        raise _unfit(spec, messages.say("no_vocabulary"))
+    described = (folder / "config.json").is_file()
+    sha256 = models.sha256_of_files(files_of(folder)) if described else models.check_pinned(spec, folder)
+    tensors = {name.removeprefix("bert."): place.shape for name, place in tensors_of(folder).items()}
+    words, width = tensors.get("embeddings.word_embeddings.weight", (0, 0))
+    config = read_config(folder / "config.json") if described else {
+        "vocab_size": words,
+        "hidden_size": width,
+        "num_hidden_layers": sum(name.endswith(".intermediate.dense.weight") for name in tensors),
+        "num_attention_heads": width // HEAD_WIDTH,
+        "intermediate_size": 4 * width,
+        "max_position_embeddings": tensors["embeddings.position_embeddings.weight"][0],
+        "model_type": "bert",
+    }  # fmt: skip
+    options = folder / "tokenizer_config.json"
+    if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu" or not words:
+        raise _unfit(spec, messages.say("other_architecture", kind=config.get("model_type", "")))
+    if options.is_file() and read_config(options).get("do_lower_case") is False:
+        raise _unfit(spec, messages.say("cased"))
+    lines = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return TextEncoder(
+        spec=spec,
+        folder=folder,
+        sha256=sha256,
+        config=config,
+        vocabulary={piece: number for number, piece in enumerate(lines)},
+        n_params=sum(prod(shape) for shape in tensors.values()),
+    )
+
+
+def _unfit(spec: str, reason: str) -> ModelError:
+    return ModelError(messages.say("no_encoder", spec=spec, reason=reason), hint=messages.say("name_encoder"))
+
+
+def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, most: int) -> list[Knob]:
+    """Return each setting with its value, reason and source.
+
+    Args:
+        project: What its `[train]` sets is kept.
+        encoder: What is tuned.
+        n_rows: Rows.
+        longest: Pieces of the longest row.
+        most: Pieces that the encoder can read.
+    """
+    small = encoder.n_params < SMALL
+    epochs = MORE_EPOCHS if n_rows < FEW_ROWS else EPOCHS
+    steps = round(epochs * -(-n_rows // BATCH))
+    size = messages.say("encoder_size", n=encoder.n_params / 1e6)
+    advised = (
+        (
+            "learning_rate",
+            SMALL_RATE if small else LARGE_RATE,
+            messages.say("small_encoder_rate" if small else "large_encoder_rate", size=size),
+            sources.SMALL_BERT if small else sources.BERT,
+        ),
+        ("epochs", epochs, messages.say("encoder_epochs", n=n_rows, steps=steps), sources.STABLE_BERT),
+        ("batch_size", BATCH, messages.say("encoder_batch"), sources.BERT),
+        ("dropout", DROPOUT, messages.say("encoder_dropout"), sources.BERT),
+        (
+            "max_length",
+            min(most, max(LENGTH, longest)),
+            messages.say("encoder_length", longest=longest, most=most),
+            messages.say("the_rows"),
+        ),
+    )
+    own = project.train
+    return [
+        Knob(name=name, value=value, reason=reason, source=source)
+        if getattr(own, name) is None
+        else Knob(
+            name=name,
+            value=min(most, getattr(own, name)) if name == "max_length" else getattr(own, name),
+            reason=messages.say("set_by_project", value=getattr(own, name)),
+            source=messages.say("project_file"),
+            from_project=True,
+        )
+        for name, value, reason, source in advised
+    ]
