@@ -66,3 +66,23 @@ def write_tiny(folder: Path, *, dtype: str = "float32", seed: int = 0, tied: boo
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+def write_tiny_encoder(folder: Path, words: Sequence[str] = (), *, seed: int = 0) -> None:
+    """Write a random BERT of two layers whose vocabulary has letters, digits and `words`."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*signs, *words]), *(f"##{sign}" for sign in signs)]
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")

@@ -25,12 +25,14 @@ from tests.verdict.planted import (
 from tuneworthy.cli.decide import EXIT
 from tuneworthy.dataset.effect import Difference
 from tuneworthy.ladder.record import RungDifference
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.rules import Finding
-from tuneworthy.verdict.base import Forecast, Outcome, Stage
+from tuneworthy.verdict.base import Forecast, Option, Outcome, Stage
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, run_gates, stage_gates
 from tuneworthy.verdict.messages import answer_of
+from tuneworthy.verdict.shipping import take_home
 from tuneworthy.verdict.training_facts import PilotEvidence, TrainingEvidence
 
 SHIP, DO_NOT_SHIP, UNDECIDED = Outcome.SHIP, Outcome.DO_NOT_SHIP, Outcome.UNDECIDED
@@ -215,6 +217,25 @@ def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_comp
     assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
     server = replace(TUNED_DETAIL, engine="vllm")
     assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
+
+
+def test_a_classifier_needs_neither_parity_nor_regression_sets_but_its_export() -> None:
+    tuned = TunedDetail(engine="numpy", classifier="c" * 16, dataset=DATASET.version)
+    training = replace(TRAINED, tuned=tuned, parity=None, regressions=(), sets_missing=("general",))
+    found = decide(trained(training=training))
+    status = {one.gate: one.status for one in found.gates}
+    assert found.outcome is SHIP and (status["parity"], status["regressions"]) == ("not_applicable",) * 2
+    assert found.next_action.command == "tuneworthy serve --what classifier"
+    for serving in (None, replace(PROVEN, status="fail"), replace(PROVEN, changed=("it was another classifier",))):
+        unproven = trained(training=replace(training, serving=serving))
+        assert closed(unproven, "to_ship") == ["serving"] and decide(unproven).outcome is not SHIP
+    unproven = decide(trained(training=replace(training, serving=None)))
+    assert unproven.next_action.command == "tuneworthy export classifier fine_tune"
+
+
+def test_where_a_tuned_classifier_is_not_shipped_the_command_names_the_classical_one() -> None:
+    option = Option(option="classical/linear", rung="classical", kind="classical")
+    assert take_home(option, beside=True).command == "tuneworthy export classifier classical"
 
 
 def test_a_regression_set_asked_of_another_model_than_the_base_that_was_trained_shows_nothing() -> None:

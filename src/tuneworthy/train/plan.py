@@ -234,8 +234,8 @@ class Expected:
 def expect(project: Project, n_rows: int) -> Expected | None:
     """Return how long training on `n_rows` rows of the project takes; None where that is unknown.
 
-    It is unknown for a classifier, and where the base or the rows are missing, the run does not fit, or the machine cannot be timed. The
-    slowest GPU counts where several have the memory that is planned for.
+    It is unknown for a classifier, and where the base or the rows are missing, the run does not fit, or the machine
+    cannot be timed. The slowest GPU counts where several have the memory that is planned for.
     """
     if project.train.method == "classifier":
         return None

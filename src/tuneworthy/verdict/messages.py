@@ -174,7 +174,7 @@ say = Catalogue(
         "sets_missing": "The run has no usable answers for the regression sets{names}.",
         "nothing_merged": "A classifier is neither merged nor converted. Its export is compared with it on every case.",
         "only_labels": "The fine-tuned model is a classifier: it can only answer with the labels of this task.",
-        "classifier_unproven": "The fine-tuned classifier has not been exported and compared with the measured answers.",
+        "classifier_unproven": "The fine-tuned classifier has not been exported and checked.",
         "serving_missing": "The fine-tuned model has not been served and checked.",
         "hosted_form": "The vendor that trained the model keeps it in one form, which answered the test set.",
         "hosted_engine": "The vendor's server, which will answer users, answered the test set.",

@@ -1,4 +1,5 @@
-"""A classifier, the classical winner or a fine-tuned one, as a folder that answers without this package, and the proof that it answers as it was measured.
+"""A classifier, the classical winner or a fine-tuned one, as a folder that answers without this package, and the proof
+that it answers as it was measured.
 
 Invariant: a folder is handed over only after a Python that has NumPy and nothing else gave the measured answer to every
 case with it.
@@ -199,9 +200,7 @@ def _readme(
     identity, score, interval = model.identity, rung.score or 0.0, rung.ci95 or (0.0, 1.0)
     training = messages.say("readme_zero_shot")
     if name == "encoder":
-        training = messages.say(
-            "readme_tuned", n=identity["n_rows"], rows=identity["rows"], encoder=identity["encoder"]
-        )
+        training = messages.say("readme_tuned", **{key: identity[key] for key in ("n_rows", "rows", "encoder")})
     elif name != DECISION:
         versions = identity["libraries"]
         training = messages.say(
