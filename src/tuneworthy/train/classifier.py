@@ -137,6 +137,7 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
         lr=settings.learning_rate,
+        fused=True,
     )
     total = max(1, round(settings.epochs * -(-len(plan.rows) // settings.batch_size)))
     schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * total), total)

@@ -26,12 +26,12 @@ from tuneworthy.types import Case, content_hash
 
 METHOD: Final = "classifier"
 BATCH: Final = 32
-EPOCHS: Final = 10.0
+EPOCHS: Final = 6.0
 # Where there are fewer rows than that, a run has too few steps at so few epochs.
 FEW_ROWS: Final = 3_000
 MORE_EPOCHS: Final = 20.0
 # Peak of the schedule: of a small encoder, and of one with more weights than this.
-SMALL_RATE: Final = 1e-4
+SMALL_RATE: Final = 2e-4
 LARGE_RATE: Final = 3e-5
 SMALL: Final = 50e6
 WARMUP: Final = 0.1
