@@ -51,7 +51,7 @@ class EncoderClassifier(LabelChooser):
         logits = self.logits(self._pieces.marked(question, self._max_tokens))
         return softmax(logits.astype("float64") / self._temperature)
 
-    def logits(self, ids: list[int]) -> NDArray[np.float32]:
+    def logits(self, ids: list[int]) -> NDArray[Any]:
         """Return what the head gives each label for a text of these pieces, ``(n_labels,)``."""
         weights, n = self._weights, len(ids)
         x = weights["embeddings.word_embeddings.weight"][ids] + weights["embeddings.position_embeddings.weight"][:n]
@@ -70,18 +70,18 @@ class EncoderClassifier(LabelChooser):
             x = self._norm(x + self._linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
         return self._linear(x.mean(axis=0), "classifier")
 
-    def _linear(self, x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-        out: NDArray[np.float32] = x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+    def _linear(self, x: NDArray[Any], name: str) -> NDArray[Any]:
+        out: NDArray[Any] = x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
         return out
 
-    def _norm(self, x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    def _norm(self, x: NDArray[Any], name: str) -> NDArray[Any]:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / ((centred**2).mean(axis=-1, keepdims=True) + self._epsilon) ** 0.5
-        out: NDArray[np.float32] = scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        out: NDArray[Any] = scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
         return out
 
 
-def erf(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def erf(x: NDArray[Any]) -> NDArray[Any]:
     """Return the error function of each number.
 
     >>> import numpy as np

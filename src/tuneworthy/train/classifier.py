@@ -30,9 +30,11 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
 from tuneworthy.train import checkpoints, messages
+from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.base_model import library_versions, write_again
 from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, plan_classifier
 from tuneworthy.train.generation import EVERY_S, quiet
+from tuneworthy.train.memory import Device
 from tuneworthy.types import content_hash
 
 Say = Callable[[str], None]
@@ -77,7 +79,7 @@ class EncoderWithHead(torch.nn.Module):
         """Return the logits, ``(n_rows, n_labels)``, of pieces and mask, ``(n_rows, length)``."""
         states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         weights = mask.unsqueeze(-1).to(states.dtype)
-        return self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))  # type: ignore[no-any-return]
+        return self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
         """Return the logits of texts as pieces, ``(n_rows, n_labels)``, without dropout."""
@@ -132,7 +134,8 @@ def train_classifier(
 def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, dict[str, Any]]:
     """Train, or go on in the folder `run`; return the model as it was after its best epoch, and the curves."""
     settings = plan.settings
-    model = EncoderWithHead(plan).to("cuda" if torch.cuda.is_available() else "cpu").train()
+    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, halved = EncoderWithHead(plan).to(device).train(), has_bf16(device)
     matrices, vectors = ([w for w in model.parameters() if (w.ndim > 1) is wide] for wide in (True, False))
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
@@ -154,7 +157,9 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
         for batch in batches(plan.rows, settings.batch_size, (settings.seed, epoch))[: total - len(losses)]:
             ids, mask = model.padded([plan.rows[at][0] for at in batch])
             labels = torch.tensor([plan.rows[at][1] for at in batch], device=ids.device)
-            loss = torch.nn.functional.cross_entropy(model(ids, mask), labels)
+            with torch.autocast(device, torch.bfloat16, enabled=halved):  # products only: weights stay as they are
+                logits = model(ids, mask)
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels)
             loss.backward()
             gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), MOST_GRADIENT)
             losses.append(loss.item())
@@ -177,16 +182,25 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
         if plan.material.metric is not None:
             figures = {"step": len(losses), "metric": evals[-1]["metric"], "best": best["metric"]}
             say(messages.say("evaluated", **figures))
-        folder = run / f"checkpoint-{len(losses)}"
+        folder = run / _name(len(losses))
         folder.mkdir(exist_ok=True)
         save_file(model.state_dict(), folder / WEIGHTS)
-        checkpoints.save_optimiser(folder, optimizer, schedule)
-        checkpoints.save_random(folder)
-        checkpoints.seal(folder, progress)
-        for other in set(run.glob("checkpoint-*")) - {folder, run / f"checkpoint-{best['step']}"}:
-            shutil.rmtree(other, ignore_errors=True)
-    model.load_state_dict(load_file(run / f"checkpoint-{_best(progress)['step']}" / WEIGHTS))
+        _seal(folder, optimizer, schedule, progress)
+    model.load_state_dict(load_file(run / _name(_best(progress)["step"]) / WEIGHTS))
     return model, progress
+
+
+def _seal(folder: Path, optimizer: Any, schedule: Any, progress: dict[str, Any]) -> None:
+    """Complete a checkpoint, and drop those before it but the best one."""
+    checkpoints.save_optimiser(folder, optimizer, schedule)
+    checkpoints.save_random(folder)
+    checkpoints.seal(folder, progress)
+    for other in set(folder.parent.glob("checkpoint-*")) - {folder, folder.with_name(_name(_best(progress)["step"]))}:
+        shutil.rmtree(other, ignore_errors=True)
+
+
+def _name(step: float) -> str:
+    return f"checkpoint-{step:.0f}"
 
 
 def _best(progress: dict[str, Any]) -> dict[str, float]:

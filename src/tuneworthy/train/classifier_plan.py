@@ -226,9 +226,7 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
     folder = models.pull(spec, root) if fetch else models.find(spec, root)
     if folder is None:
         raise UserError(messages.say("no_base", spec=spec), hint=messages.say("pull_model", spec=spec))
-    if not (folder / "vocab.txt").is_file():
-        raise _unfit(spec, messages.say("no_vocabulary"))
-    described = (folder / "config.json").is_file()
+    described = not spec.startswith("pypi:")  # what a wheel of the model table has is known
     sha256 = models.sha256_of_files(files_of(folder)) if described else models.check_pinned(spec, folder)
     tensors = {name.removeprefix("bert."): place.shape for name, place in tensors_of(folder).items()}
     words, width = tensors.get("embeddings.word_embeddings.weight", (0, 0))
@@ -242,10 +240,14 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
         "model_type": "bert",
     }  # fmt: skip
     options = folder / "tokenizer_config.json"
-    if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu" or not words:
-        raise _unfit(spec, messages.say("other_architecture", kind=config.get("model_type", "")))
-    if options.is_file() and read_config(options).get("do_lower_case") is False:
-        raise _unfit(spec, messages.say("cased"))
+    faults = {
+        messages.say("no_vocabulary"): not (folder / "vocab.txt").is_file(),
+        messages.say("other_architecture", kind=config.get("model_type", "")): not words
+        or (config.get("model_type"), config.get("hidden_act", "gelu")) != ("bert", "gelu"),
+        messages.say("cased"): options.is_file() and read_config(options).get("do_lower_case") is False,
+    }
+    if reason := next((fault for fault, applies in faults.items() if applies), ""):
+        raise ModelError(messages.say("no_encoder", spec=spec, reason=reason), hint=messages.say("name_encoder"))
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return TextEncoder(
         spec=spec,
@@ -255,10 +257,6 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
         vocabulary={piece: number for number, piece in enumerate(lines)},
         n_params=sum(prod(shape) for shape in tensors.values()),
     )
-
-
-def _unfit(spec: str, reason: str) -> ModelError:
-    return ModelError(messages.say("no_encoder", spec=spec, reason=reason), hint=messages.say("name_encoder"))
 
 
 def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, most: int) -> list[Knob]:

@@ -197,7 +197,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
     if document is None:
         return None
     if tuned is not None:
-        made = {name: getattr(tuned, name) for name in (*_FORMS, "base", "classifier")}
+        made: dict[str, Any] = {name: getattr(tuned, name) for name in (*_FORMS, "base", "classifier")}
     else:
         made = {form: found.id for form in _FORMS if (found := latest_artifact(store, form))}
     proof = shaped(_of_model(document, made), ProofDocument, f"{store.path / name}.json")
