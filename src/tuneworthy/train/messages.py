@@ -116,6 +116,7 @@ say = Catalogue(
             "Rehearsal: only {n} of {wanted} rows, because the base model generated no more complete questions."
         ),
         # Runs
+        "use_lora": 'Set [train] method to "lora", "qlora" or "full".',
         "may_not_fit": (
             "Padded batches may need up to {needed:.1f} GiB, but only {available:.1f} GiB is available, so the run may "
             "be killed. Run `tuneworthy plan` to see which settings fit."
