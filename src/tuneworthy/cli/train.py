@@ -157,5 +157,5 @@ def _say(made: Artifact, again: bool) -> None:
         click.echo(line + early)
     if not manifest["gated"]:
         click.echo(messages.say("not_gated"))
-    what = "model" if manifest["settings"]["method"] == "full" else made.kind
+    what = "model" if manifest["settings"].get("method") == "full" else made.kind
     click.echo(f"{what} {made.id}: {made.folder}")
