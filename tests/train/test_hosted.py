@@ -489,6 +489,18 @@ def test_money_is_asked_about_before_anything_is_sent(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--cancel"], "need --on"), (["--base", "m"], "need --on"), (["--on", "openai", "--pilot"], "on this machine")],
+)
+def test_options_that_do_not_belong_together_start_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    root = write_project(tmp_path / "world")
+    assert invoke(["train", "--unsafe", "--project", str(root), *arguments]) == 2
+    assert words in capsys.readouterr().err and not (root / ".tuneworthy" / "models").exists()
+
+
 def test_what_earlier_jobs_cost_counts_against_the_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_project(tmp_path / "world", "budget_usd = 5.01")  # behind [ladder]
     with serving(Vendor("openai")):

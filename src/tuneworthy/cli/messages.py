@@ -154,6 +154,8 @@ say = Catalogue(
         "good_by_reason": "  {reason}: {n_good} of {n} are good",
         # money
         # train --on
+        "needs_vendor": "--base, --usd-per-mtok and --cancel need --on.",
+        "not_at_vendor": "--pilot and --lr-check train on this machine, not with --on.",
         "resumes_job": "A job at {vendor} that trains {base} has not ended: resuming it. To end it, pass --cancel.",
         "job_offer": (
             "{vendor} trains {base} on {n_rows} rows, {epochs} {epochs:epoch|epochs}.\n"

@@ -54,7 +54,7 @@ def command(
     Uses the latest frozen version and the settings of [train], where `method` says what is trained. The loss covers
     only the answers, including their end token, and the command shows three rows as the model sees them. Part of the
     rows is held out, and training stops when the first grader finds no further gain on them. An interrupted run
-    resumes, and a finished run is not repeated. The command calls no server.
+    resumes, and a finished run is not repeated. Without --on, the command calls no server.
 
     With --on, the rows are sent to a vendor, which trains a model of its own for money: the cost is computed first.
     Ctrl-C leaves the job running there; the same command resumes it, and never starts or pays for it twice. This was
@@ -66,6 +66,10 @@ def command(
       tuneworthy train --pilot
       tuneworthy train --on openai --base gpt-4.1-mini-2025-04-14 --max-usd 20
     """
+    if vendor is None and (cancel or base is not None or usd_per_mtok is not None):
+        raise click.UsageError(messages.say("needs_vendor"))
+    if vendor is not None and (pilot or lr_check):
+        raise click.UsageError(messages.say("not_at_vendor"))
     if vendor is not None:
         from tuneworthy.cli.train_hosted import train_hosted  # few train so
 

@@ -132,11 +132,15 @@ def prepare_job(project: Project, store: Folder, request: JobRequest, say: Say) 
     lines = _lines(project, material, request.personal_data, say)
     content = b"".join(lines)
     if len(lines) < vendor.min_rows:
-        message = messages.say("hosted_too_few", vendor=vendor.title, n=len(lines), least=vendor.min_rows)
-        raise UserError(message, hint=messages.say("add_rows"))
+        raise UserError(
+            messages.say("hosted_too_few", vendor=vendor.title, n=len(lines), least=vendor.min_rows),
+            hint=messages.say("add_rows"),
+        )
     if len(content) > vendor.max_bytes:
-        message = messages.say("hosted_too_large", vendor=vendor.title, mib=vendor.max_bytes >> 20)
-        raise UserError(message, hint=messages.say("fewer_rows"))
+        raise UserError(
+            messages.say("hosted_too_large", vendor=vendor.title, mib=vendor.max_bytes >> 20),
+            hint=messages.say("fewer_rows"),
+        )
     version = find_version(store, material.dataset)
     terms, reason = terms_of(version.recipe) if version is not None else ("not_applicable", "")
     if terms != "not_applicable":
@@ -301,8 +305,10 @@ async def _start(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
         row, state = await _settled(record, api, vendor.file, vendor.file["waits"], say)
         if state in vendor.file["fails"]:
             reason = str(at(row, vendor.file["error"]) or state)[:MOST_CHARACTERS].rstrip(".")
-            message = messages.say("file_refused", vendor=vendor.title, file=record["file"], reason=reason)
-            raise UserError(message, hint=messages.say("fix_rows"))
+            raise UserError(
+                messages.say("file_refused", vendor=vendor.title, file=record["file"], reason=reason),
+                hint=messages.say("fix_rows"),
+            )
         save(store, record, trying="job")
         row = await api.post(vendor.start["path"], _values(record), vendor.start["body"])
     except ProviderError as error:
