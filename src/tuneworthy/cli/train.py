@@ -49,7 +49,7 @@ def command(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Train an adapter, all weights, or a classifier, on the frozen data.
+    """Train an adapter, all weights or a classifier on the frozen data.
 
     Uses the latest frozen version and the settings of [train], where `method` says what is trained. The loss covers
     only the answers, including their end token, and the command shows three rows as the model sees them. Part of the
