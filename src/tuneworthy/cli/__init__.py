@@ -35,7 +35,7 @@ VERBS: dict[str, str] = {
     "report": "Write the report of the last run.",
     "data": "Build training data from logs or a teacher.",
     "plan": "Plan a training run, with reasons and memory.",
-    "train": "Train an adapter, or a classifier, on the frozen data.",
+    "train": "Train an adapter, all weights or a classifier.",
     "merge": "Merge an adapter into the base it was trained on.",
     "export": "Write the winner as files to use elsewhere.",
     "decode": "Explain, tune and test sampling parameters.",
