@@ -541,6 +541,7 @@ def test_a_missing_key_or_account_is_named(
 def test_ctrl_c_leaves_the_job_and_it_can_be_resumed_or_cancelled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     root = write_project(tmp_path / "world")
 
     async def interrupt(_: web.Request) -> web.StreamResponse:
