@@ -176,6 +176,7 @@ def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
     assert EXIT[found.outcome] == 0 and closed(trained(), "to_ship") == []
     assert {one.stage for one in found.gates} == {"to_decide", "to_train", "to_ship"}
     assert found.recommendation == TUNED.name and found.next_action.command == "tuneworthy serve"
+    assert "pass or are waived. Waived by the project file: `shadow`." in found.reasons[0]
 
 
 @pytest.mark.parametrize(("name", "world"), SHIP_SIMULATIONS)
@@ -204,6 +205,7 @@ def test_every_gate_before_shipping_but_parity_can_be_waived_with_a_reason(name:
         assert found.outcome is SHIP
         told = next(one for one in found.gates if one.gate == name)
         assert told.status == "waived" and "it is known beforehand" in told.detail
+        assert f"`{name}`" in found.reasons[0], "what is waived has not passed, and the answer says so"
 
 
 def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_compared() -> None:

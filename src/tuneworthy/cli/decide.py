@@ -94,7 +94,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
         click.echo(clean(serving, 0))
     for row in verdict.errors:
         if row.n_failed:
-            click.echo(messages.say("failures", share=error_share(row)))
+            which = "failures_before" if verdict.stage == "to_ship" else "failures"
+            click.echo(messages.say(which, share=error_share(row)))
         for limit in row.limits:
             click.echo(f"  {clean(limit, 0)}")
     if sentence := domain_sentence(verdict):

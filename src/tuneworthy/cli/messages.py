@@ -415,6 +415,7 @@ say = Catalogue(
         "probe_first": "Run `tuneworthy decide --probe` to look for such answers.",
         "sends_on": "asks the large model for {share:.1%} of the test cases",
         "failures": "Failures on dev: {share}.",
+        "failures_before": "Failures on dev without fine-tuning: {share}.",
         "next": "Next: {action}",
         "chance": "The chance of settling this question is then about {chance:.0%}.",
         "needs": "needs {what}",

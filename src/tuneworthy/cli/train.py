@@ -49,12 +49,12 @@ def command(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Train an adapter, all weights or a classifier on the frozen data.
+    """Train an adapter, all weights or a classifier.
 
-    Uses the latest frozen version and the settings of [train], where `method` says what is trained. The loss covers
-    only the answers, including their end token, and the command shows three rows as the model sees them. Part of the
-    rows is held out, and training stops when the first grader finds no further gain on them. An interrupted run
-    resumes, and a finished run is not repeated. Without --on, the command calls no server.
+    Uses the latest frozen version of the data and the settings of [train], where `method` says what is trained. The
+    loss covers only the answers, including their end token, and the command shows three rows as the model sees them.
+    Part of the rows is held out, and training stops when the first grader finds no further gain on them. An interrupted
+    run resumes, and a finished run is not repeated. Without --on, the command calls no server.
 
     With --on, the rows are sent to a vendor, which trains a model of its own for money: the cost is computed first.
     Ctrl-C leaves the job running there; the same command resumes it, and never starts or pays for it twice. This was

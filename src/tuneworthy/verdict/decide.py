@@ -425,7 +425,9 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
         return NextAction(command="tuneworthy run --rung fine_tune", why=messages.say("test_tuned"))
     still_open = [result for result in gates if result.is_open]
     if not still_open:
-        return NextAction(command="tuneworthy train", why=messages.say("train"))
+        waived = messages.waived_gates(gates)
+        passed = messages.say("train_waived", gates=waived) if waived else messages.say("train")
+        return NextAction(command="tuneworthy train", why=passed)
     fix = still_open[0].fix
     if still_open[0].gate == "pilot":
         fix = join_sentences(fix, evidence.forecast.cost)

@@ -88,7 +88,7 @@ say = Catalogue(
         "fix_unscored": "Run `tuneworthy report` to find the cause. Fix it, then run `tuneworthy run`.",
         "target_open": "{n} test cases are too few for a conclusion about {names}.",
         "no_reason": "None of the measurements gives a reason to train.",
-        "no_limit": "No latency limit is set.",
+        "no_limit": "No latency limit is set in `constraints.p95_ms`.",
         "errors_unknown": "The causes of wrong answers have not been analysed.",
         "errors_stale": "The error analysis is out of date. Changed since: {changes}.",
         "domain_unknown": (
@@ -232,6 +232,7 @@ say = Catalogue(
         ),
         "today_forbidden": "A constraint rules out today's setup: {reason}.",
         "ship": "All required checks before shipping pass.",
+        "ship_waived": "All required checks before shipping pass or are waived. Waived by the project file: {gates}.",
         "target_missed": "The target of {target:.1%} is still missed.",
         "target_unresolved": "Whether the target of {target:.1%} is met is still open.",
         "gate_closed": "The required check `{gate}` has not passed. {message}",
@@ -244,6 +245,7 @@ say = Catalogue(
             "`tuneworthy parity` and `tuneworthy run --rung fine_tune`. A classifier needs only the last."
         ),
         "train": "All required checks before training pass. Run `tuneworthy train`.",
+        "train_waived": "All required checks before training pass or are waived ({gates}). Run `tuneworthy train`.",
         "serve_classifier": "Serve the fine-tuned classifier: run `tuneworthy serve --what classifier`.",
         "serve": "Serve the fine-tuned model: run `tuneworthy serve`.",
         "or_waive": "Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason.",
@@ -817,3 +819,8 @@ def answer_of(verdict: Verdict) -> str:
 def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:
     """Return the gate of the pilot, if it passed."""
     return next((result for result in gates if result.gate == "pilot" and result.status == "pass"), None)
+
+
+def waived_gates(gates: Sequence[GateResult]) -> str:
+    """Return the names of the gates that the project file waives, and that would be open without."""
+    return ", ".join(f"`{result.gate}`" for result in gates if result.status == "waived")

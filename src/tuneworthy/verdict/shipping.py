@@ -54,7 +54,7 @@ def decide_shipping(
         outcome=outcome,
         stage="to_ship",
         reason_code=f"gate_{still_open[0].gate}" if still_open else "tuned_improves",
-        reasons=_reasons(evidence, tuned, still_open, options),
+        reasons=_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
@@ -81,7 +81,11 @@ def expiries(evidence: Evidence) -> list[str]:
 
 
 def _reasons(
-    evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult], options: Sequence[Option]
+    evidence: Evidence,
+    tuned: RungEvidence,
+    still_open: Sequence[GateResult],
+    options: Sequence[Option],
+    waived_gates: str,
 ) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.without_training
@@ -93,7 +97,8 @@ def _reasons(
     )
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
-        return [join_sentences(messages.say("ship"), improves, _below_target(evidence, options)), reached]
+        passed = messages.say("ship_waived", gates=waived_gates) if waived_gates else messages.say("ship")
+        return [join_sentences(passed, improves, _below_target(evidence, options)), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]

@@ -26,7 +26,7 @@ def parity(evidence: Evidence) -> Finding:
     """
     if classifier := _classifier(evidence):
         return says("not_applicable", messages.say("nothing_merged"), classifier=classifier)
-    if (tuned := evidence.training.tuned) is not None and tuned.hosted is not None:
+    if (tuned := evidence.training.tuned) and tuned.hosted is not None:
         return says("pass", messages.say("hosted_form"), artifact=tuned.hosted)
     return _proof(evidence.training.parity, messages.say("parity_missing"), "parity")
 
@@ -143,7 +143,7 @@ def serving(evidence: Evidence) -> Finding:
     subject, tuned = evidence.training, evidence.training.tuned
     if _classifier(evidence):
         return _proof(subject.serving, messages.say("classifier_unproven"), "export classifier fine_tune")
-    if tuned is not None and tuned.hosted is not None:
+    if tuned and tuned.hosted is not None:
         return says("pass", messages.say("hosted_engine"), engine=tuned.engine, artifact=tuned.hosted)
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
