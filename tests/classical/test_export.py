@@ -63,7 +63,7 @@ def check_same(folder: Path, name: str, examples: list[Example], questions: list
 
 
 def test_every_baseline_has_a_class() -> None:
-    assert set(PREDICTORS) == {*CLASSICAL_MODELS, "decision"}
+    assert set(PREDICTORS) == {*CLASSICAL_MODELS, "decision", "encoder"}
 
 
 def test_the_decision_model_is_exported_with_its_labels(tmp_path: Path) -> None:
