@@ -237,7 +237,7 @@ say = Catalogue(
         "target_unresolved": "Whether the target of {target:.1%} is met is still open.",
         "gate_closed": "The required check `{gate}` has not passed. {message}",
         "tuned_reaches": "The score of {name} is {score}{against}.",
-        "against": "; without training, {name} reaches {score}",
+        "against": "; {name}, the choice without training, reaches {score}",
         "also_closed": "Other gates that have not passed: {gates}.",
         # Next steps
         "test_tuned": (
