@@ -176,7 +176,7 @@ say = Catalogue(
         "only_labels": "The fine-tuned model is a classifier: it can only answer with the labels of this task.",
         "classifier_unproven": "The fine-tuned classifier has not been exported and checked.",
         "serving_missing": "The fine-tuned model has not been served and checked.",
-        "hosted_form": "The vendor that trained the model keeps it in one form, which answered the test set.",
+        "hosted_form": "The vendor keeps the model in one form, so there is nothing to compare.",
         "hosted_engine": "The vendor's server, which will answer users, answered the test set.",
         "embedded_engine": (
             "The embedded llama.cpp answered the test set with the file {file}, and `tuneworthy parity` checked the "

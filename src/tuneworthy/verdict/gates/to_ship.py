@@ -27,7 +27,7 @@ def parity(evidence: Evidence) -> Finding:
     if classifier := _classifier(evidence):
         return says("not_applicable", messages.say("nothing_merged"), classifier=classifier)
     if (tuned := evidence.training.tuned) and tuned.hosted is not None:
-        return says("pass", messages.say("hosted_form"), artifact=tuned.hosted)
+        return says("not_applicable", messages.say("hosted_form"), artifact=tuned.hosted)
     return _proof(evidence.training.parity, messages.say("parity_missing"), "parity")
 
 
