@@ -491,7 +491,11 @@ def test_money_is_asked_about_before_anything_is_sent(
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--cancel"], "need --on"), (["--base", "m"], "need --on"), (["--on", "openai", "--pilot"], "on this machine")],
+    [
+        *((given, "need --on") for given in (["--cancel"], ["--base", "m"], ["--max-usd", "1"], ["--yes"])),
+        (["--personal-data", "send"], "need --on"),
+        (["--on", "openai", "--pilot"], "on this machine"),
+    ],
 )
 def test_options_that_do_not_belong_together_start_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str

@@ -152,9 +152,8 @@ say = Catalogue(
         "review_state": "Version {version}, {status}: {words}.",
         "bad_row": "  bad: {row} ({reviewer}): {reason}",
         "good_by_reason": "  {reason}: {n_good} of {n} are good",
-        # money
         # train --on
-        "needs_vendor": "--base, --usd-per-mtok and --cancel need --on.",
+        "needs_vendor": "--base, --usd-per-mtok, --personal-data, --max-usd, --yes and --cancel need --on.",
         "not_at_vendor": "--pilot and --lr-check train on this machine, not with --on.",
         "resumes_job": "A job at {vendor} that trains {base} has not ended: resuming it. To end it, pass --cancel.",
         "job_offer": (
@@ -181,6 +180,7 @@ say = Catalogue(
         ),
         "hosted_prices": "# also input_usd_per_mtok and output_usd_per_mtok: the price of its answers\n",
         "hosted_next": "Next: tuneworthy run --rung fine_tune",
+        # money
         "no_budget": "No budget is set, but these services are billed: {names}.",
         "set_budget": "Set ladder.budget_usd, or pass --max-usd or --yes.",
         "released": "Returned ${usd:.4f} to the budget: it was reserved for calls without an answer (n = {n}).",

@@ -66,7 +66,9 @@ def command(
       tuneworthy train --pilot
       tuneworthy train --on openai --base gpt-4.1-mini-2025-04-14 --max-usd 20
     """
-    if vendor is None and (cancel or base is not None or usd_per_mtok is not None):
+    if vendor is None and (
+        cancel or yes or personal_data != "mask" or any(one is not None for one in (base, usd_per_mtok, max_usd))
+    ):
         raise click.UsageError(messages.say("needs_vendor"))
     if vendor is not None and (pilot or lr_check):
         raise click.UsageError(messages.say("not_at_vendor"))
