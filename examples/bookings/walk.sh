@@ -19,7 +19,7 @@ time {
   step train
   step merge
   step export gguf
-  step parity --prompts 100
+  step parity --prompts 60
   step run --rung fine_tune
   step decide
 }

@@ -74,7 +74,7 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
         if sentence in why:
             steps.append(name)
             knows.add(known)
-    if again := re.search(r"Relabel failed cases.*?n = (\d+)", why):
+    if again := re.search(r"Relabel up to (\d+) failed cases", why):
         steps.append("label suspects")
         changed = replace(changed, relabelled=world.relabelled + int(again[1]))
     if not more and (other := re.search(r"a target of (\d+)% is met", why)):

@@ -34,7 +34,7 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best
 from tuneworthy.verdict.next_action import RungCost
 from tuneworthy.verdict.probes import analyse_errors
-from tuneworthy.verdict.suspects import drawn, relabelling
+from tuneworthy.verdict.suspects import RELABELLED, drawn, relabelling
 
 T = TypeVar("T")
 PROVENANCE = Provenance(
@@ -308,10 +308,13 @@ def _search(session: SimulationSession, run: LadderRun) -> SearchEvidence | None
 
 
 def _labels(session: SimulationSession, errors: ErrorAnalysis) -> dict[str, str]:
-    """Return what people say who label failures again, and are right in 95% of them."""
-    answers, labels = session.answers, dict[str, str]()
-    while len(labels) < session.world.relabelled and (names := set(drawn(errors, labels)) - labels.keys()):
-        for name in names:
+    """Return what people say who label failures again, until it settles the question, and are right in 95% of them."""
+    answers, labels, most = session.answers, dict[str, str](), session.world.relabelled
+    while len(labels) < most and relabelling(errors, labels).wrong is None:
+        left = [name for name in drawn(errors, labels) if name not in labels]
+        if not left:
+            break
+        for name in left[: min(RELABELLED, most - len(labels))]:
             place = answers.place[name]
             right = np.random.default_rng([session.world.seed, place]).random() < PEOPLE
             labels[name] = answers.labels[(answers.label if right else answers.expected)[place]]

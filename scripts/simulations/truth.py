@@ -284,7 +284,7 @@ def draw(seed: int, truth: Truth, condition: Condition, n_test: int) -> World:
     if world.constant:
         world = replace(world, classical=majority)
     world = SETTINGS[truth](rng, world, strong)
-    return world if truth in UNCHECKED else replace(world, relabelled=30)
+    return world if truth in UNCHECKED else replace(world, relabelled=60)
 
 
 def _shares(rng: np.random.Generator, condition: Condition, *, opened: bool) -> dict[str, float]:

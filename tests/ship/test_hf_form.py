@@ -12,6 +12,7 @@ from tiny_models import model_of, save, tokenizer_of
 
 from tuneworthy.ship.parity import transformers_form
 from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm
+from tuneworthy.train.generation import SHARED
 
 
 @pytest.mark.parametrize(("able", "computed"), [(True, "torch.bfloat16"), (False, "torch.float32")])
@@ -39,6 +40,7 @@ def test_answers_are_those_of_every_prompt_read_anew(architecture: str, tmp_path
     model = transformers_form.load(tmp_path, "float32")
     form = TransformersForm(model, FolderTokenizer(tmp_path), [1])
     prompts, most, alone_answers = ([5, 6, 7, 8], [5, 6, 9], [5, 6, 9, 10, 11], [5, 6], [7]), (6, 3, 6, 6, 3), []
+    distributions = []
     for ids, n in zip(prompts, most, strict=True):
         with torch.inference_mode():
             alone = torch.log_softmax(model(torch.tensor([ids])).logits[0, -1], -1)
@@ -46,6 +48,12 @@ def test_answers_are_those_of_every_prompt_read_anew(architecture: str, tmp_path
                 torch.tensor([ids]), do_sample=False, max_new_tokens=n, eos_token_id=1, pad_token_id=0
             )
         answer = whole[0, len(ids) :].tolist()
-        assert form.next(ids).top == pytest.approx({one: float(alone[one]) for one in form.next(ids).top}, abs=1e-4)
+        distributions.append(alone)
         alone_answers.append(answer[: answer.index(1) if 1 in answer else None])
     assert [list(one.ids) for one in form.greedy(prompts, most)] == alone_answers
+    longer = [[*range(5, 5 + SHARED), *ids] for ids in prompts]  # all begin alike
+    for ids in longer:
+        with torch.inference_mode():
+            distributions.append(torch.log_softmax(model(torch.tensor([ids])).logits[0, -1], -1))
+    for one, alone in zip(form.following(prompts) + form.following(longer), distributions, strict=True):
+        assert one.top == pytest.approx({token: float(alone[token]) for token in one.top}, abs=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from tests.ladder.simulations import write_simulation
 
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import LabelSession, read_labels
-from tuneworthy.cli import invoke
+from tuneworthy.cli import invoke, label_terminal
 from tuneworthy.config import load
 from tuneworthy.ladder.session import read_data
 from tuneworthy.stats import lower_bound
+from tuneworthy.store import Folder
 from tuneworthy.types import Case
-from tuneworthy.verdict.error_analysis import ErrorAnalysis
-from tuneworthy.verdict.evidence import LEVER_ALPHA
+from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.suspects import (
+    AT_MOST,
     DRAW_SEED,
+    LOOK_ALPHA,
     RELABELLED,
     Relabelling,
     chance_to_show,
@@ -87,12 +90,12 @@ def relabelled(analysis: ErrorAnalysis, n: int, wrong: int) -> Relabelling:
 
 
 def test_the_draw_is_always_the_same_and_the_labels_of_its_first_stay() -> None:
-    analysis = report(40, 60)
+    analysis = report(40, 130)
     first = drawn(analysis)
-    assert len(first) == 30 and first == drawn(analysis) and len(drawn(report(7, 7))) == 7
-    assert sum(chance_to_show(0, 0, 30)) >= 0.8 > sum(chance_to_show(0, 0, 15))
+    assert len(first) == AT_MOST and first == drawn(analysis) and len(drawn(report(7, 7))) == 7
     assert first == drawn(analysis, dict.fromkeys(first[:5], "blue"))
-    assert drawn(analysis, dict.fromkeys(first[:15], "red") | dict.fromkeys(first[:8], "blue"))[:30] == first
+    more = drawn(analysis, dict.fromkeys(first, "red"))
+    assert more[:AT_MOST] == first and len(more) == 2 * AT_MOST
 
 
 def test_whoever_stops_after_fifteen_left_a_random_part_that_may_decide(tmp_path: Path) -> None:
@@ -106,22 +109,59 @@ def test_whoever_stops_after_fifteen_left_a_random_part_that_may_decide(tmp_path
     assert relabelling(analysis, labels).wrong is True
 
 
-def test_as_many_more_are_drawn_as_are_likely_to_settle_the_question() -> None:
+def test_the_rest_of_a_session_is_named_with_its_chance() -> None:
     analysis = report(100, 200)
     assert relabelled(analysis, 30, 20).wrong is True
     close = relabelled(analysis, 30, 19)
     assert close.wrong is None and close.chances[0] > close.chances[1]  # most were wrong
-    assert close.to_label > RELABELLED and sum(close.chances) >= 0.8
-    assert sum(chance_to_show(19, 30, close.to_label - RELABELLED)) < 0.8
+    assert close.to_label == AT_MOST - 30 and relabelled(analysis, AT_MOST, 33).to_label == AT_MOST
     few = relabelled(report(10, 20), 15, 9)
     assert few.to_label == 5 and sum(few.chances) < 0.8  # there are no more failures
+
+
+def settled_after(share: float, seed: int) -> tuple[bool | None, int]:
+    """What one session settles where a share of the failures is the label's, and after how many labels."""
+    random, analysis, labels = np.random.default_rng(seed), report(40, 100), dict[str, str]()
+    for at, name in enumerate(drawn(analysis), 1):
+        labels[name] = "blue" if random.random() < share else "red"
+        if at % RELABELLED == 0 and relabelling(analysis, labels).wrong is not None:
+            break
+    return relabelling(analysis, labels).wrong, len(labels)
+
+
+def test_four_looks_err_in_at_most_a_tenth_of_the_sessions_and_settle_what_is_clear_early() -> None:
+    even = [settled_after(0.5, seed)[0] for seed in range(400)]
+    assert even.count(True) / 400 <= 0.12 and even.count(False) / 400 <= 0.12
+    most = [settled_after(0.7, seed) for seed in range(400)]
+    assert np.mean([wrong is True for wrong, _ in most]) >= 0.92
+    assert np.mean([n for _, n in most]) <= 35
+    assert np.mean([settled_after(0.9, seed)[1] for seed in range(100)]) <= 17
+
+
+def test_a_session_ends_as_soon_as_its_labels_settle_the_question(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_simulation(tmp_path / "world", {"weak": "'red'"}, n_cases=200, n_examples=0)
+    project = load(root)
+    dev = [case for case in read_data(project).split.dev if case.labelled]
+    names, said = [case.id for case in dev], {case.text: str(case.expected) for case in dev}
+    analysis = replace(report(0, len(names)), answers=dict.fromkeys(names, "no such label"))
+    Folder(root).write(FILE, analysis)
+    shown: list[str] = []
+    monkeypatch.setattr(label_terminal, "note", shown.append)
+    monkeypatch.setattr(
+        label_terminal, "ask_line", lambda _: next(label for text, label in said.items() if text in shown[-1])
+    )
+    path, n_given = label_terminal.suspects_on_terminal(root, "ada")
+    assert n_given == RELABELLED == len(read_labels(path)) < len(names)
+    assert "15 labels settle it" in shown[-1]
 
 
 def test_the_chance_of_labels_is_that_of_draws() -> None:
     random = np.random.default_rng(5)
     shares = random.beta(0.5 + 9, 0.5 + 6, 20_000)
     totals = 9 + random.binomial(30, shares)
-    shown = [lower_bound(int(k), 45, LEVER_ALPHA) > 0.5 for k in totals]
+    shown = [lower_bound(int(k), 45, LOOK_ALPHA) > 0.5 for k in totals]
     assert chance_to_show(9, 15, 30)[0] == pytest.approx(np.mean(shown), abs=0.02)
 
 

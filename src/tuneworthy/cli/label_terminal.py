@@ -24,7 +24,7 @@ from tuneworthy.ladder.session import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.trust import own_path
 from tuneworthy.types import Case, Example
-from tuneworthy.verdict.suspects import DRAW_SEED, drawn_suspects, suspects_path
+from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, drawn_suspects, found_so_far, suspects_path
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
@@ -90,8 +90,25 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
     if not pool:
         raise UserError(messages.say("no_suspects"), hint=messages.say("probe_first"))
     files = LabelFiles(project.path(project.cases.path), path, project)
-    session = LabelSession(pool, path, labeller, seed=DRAW_SEED, share=1.0)
-    return path, run_terminal(session, ask_line, note, parse=answer_parser(files, path, data.cases))
+    session = _SuspectSession(project, pool, labeller)
+    n_given = run_terminal(session, ask_line, note, parse=answer_parser(files, path, data.cases))
+    found = found_so_far(project)
+    if found and found.wrong is not None:
+        note(messages.say("suspects_settled", n=found.n))
+    return path, n_given
+
+
+class _SuspectSession(LabelSession):
+    """Ends once its labels settle whether most failures are the label's; it looks after every fifteen."""
+
+    def __init__(self, project: Project, cases: Sequence[Case], labeller: str) -> None:
+        super().__init__(cases, suspects_path(project), labeller, seed=DRAW_SEED, share=1.0)
+        self._project = project
+
+    def next(self) -> Case | None:
+        """Return the next case to label; None if all are done, or if the question is settled."""
+        found = found_so_far(self._project) if self.n_done % RELABELLED == 0 else None
+        return super().next() if found is None or found.wrong is None else None
 
 
 def examples_to_correct(project: Project, labels: Sequence[Label]) -> list[tuple[str, str]]:

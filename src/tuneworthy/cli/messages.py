@@ -412,6 +412,7 @@ say = Catalogue(
         ),
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
         "no_suspects": "No stored error analysis marks an expected answer as probably wrong.",
+        "suspects_settled": "{n} labels settle it. Run `tuneworthy decide` to use them.",
         "probe_first": "Run `tuneworthy decide --probe` to look for such answers.",
         "sends_on": "asks the large model for {share:.1%} of the test cases",
         "failures": "Failures on dev: {share}.",

@@ -71,7 +71,7 @@ def _next_tokens(
             model = with_adapter(fitted(model, adapter), adapter)
         form = TransformersForm(model, tokenizer, [plan.end])
         pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
-        return [form.next(ids) for ids, _ in pairs] + [form.next([*ids, *answer]) for ids, answer in pairs]
+        return form.following([ids for ids, _ in pairs] + [[*ids, *answer] for ids, answer in pairs])
     finally:
         del model
         gc.collect()

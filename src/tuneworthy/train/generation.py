@@ -146,15 +146,13 @@ def answer_ids(
     )
     answers_of: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
     device = model.device
-    start, cache = _shared_start(model, prompts)
+    start, cache = shared_start(model, prompts)
     for chosen in batches([len(ids) for ids in prompts], max_tokens, batch):
         width = max(len(prompts[at]) for at in chosen)
         rows = [(width - len(prompts[at]), list(prompts[at])) for at in chosen]
         ids = torch.tensor([row[:start] + [filler] * gap + row[start:] for gap, row in rows], device=device)
         mask = torch.tensor([[1] * start + [0] * gap + [1] * len(row[start:]) for gap, row in rows], device=device)
-        past = copy.deepcopy(cache)
-        if past is not None:
-            past.batch_repeat_interleave(len(chosen))
+        past = repeated(cache, len(chosen))
         with torch.no_grad(), _neutral(model):
             written = model.generate(input_ids=ids, attention_mask=mask, past_key_values=past, generation_config=config)
         for at, row in zip(chosen, written[:, width:].tolist(), strict=True):
@@ -164,7 +162,7 @@ def answer_ids(
     return answers_of
 
 
-def _shared_start(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
+def shared_start(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
     """Return how many tokens all prompts begin with, and the cache of them; 0 and None where it does not pay.
 
     Nor is it taken where the cache of a layer is of another kind than all keys and values (a window, a state).
@@ -180,6 +178,14 @@ def _shared_start(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[int, An
         cache = model(input_ids=torch.tensor([start], device=model.device), use_cache=True).past_key_values
     whole = all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None]))
     return (len(start), cache) if whole else (0, None)
+
+
+def repeated(cache: Any, n: int) -> Any:
+    """Return a copy of the cache of `shared_start` for `n` texts; None stays None."""
+    past = copy.deepcopy(cache)
+    if past is not None:
+        past.batch_repeat_interleave(n)
+    return past
 
 
 @contextmanager

@@ -543,7 +543,10 @@ say = Catalogue(
         "key_range": "{name} = [{low:g}, {high:g}]",
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
-        "relabel": "Relabel failed cases without seeing the expected answers (n = {n}, about {minutes:.0f} min).",
+        "relabel": (
+            "Relabel up to {n} failed cases without seeing the expected answers ({minutes:.0f} min at most: it ends as "
+            "soon as they settle the question)."
+        ),
         "apply_labels": "Apply the corrected labels, then run the ladder and the error analysis again.",
         "try_lever": "Try `{rung}`, which may fix most failures.",
         "add_n_cases": "Add {n} test cases (about {minutes:.0f} min of labelling).",

@@ -97,6 +97,10 @@ class ModelForm:
         """Return what follows `ids`."""
         raise NotImplementedError
 
+    def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
+        """Return what follows each text of token ids."""
+        return [self.next(ids) for ids in texts]
+
     def answer(self, ids: Sequence[int], most: int) -> Greedy:
         """Return its most likely answer of at most `most` tokens."""
         raise NotImplementedError
@@ -196,15 +200,15 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan, *, answers:
         answers: Whether the rows are answered, which takes the longest; facts always are.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]
-    following = [(form.next(ids), form.next([*ids, *answer])) for ids, answer in pairs]
+    following = form.following([ids for ids, _ in pairs] + [[*ids, *answer] for ids, answer in pairs])
     return FormAnswers(
         name=name,
         kind=kind,
         template=form.template(),
         prompt_ids=form.prompt_ids(plan.chats),
         marks={text: form.token_ids(text) for text in plan.marks},
-        first=[first for first, _ in following],
-        end=[end for _, end in following],
+        first=following[: len(pairs)],
+        end=following[len(pairs) :],
         greedy=plan.answered(form, plan.prompt_ids) if answers else (),
         facts=plan.answered(form, plan.fact_ids),
         fact_prompt_ids=form.prompt_ids([chat for chat, _ in plan.facts]),

@@ -15,7 +15,7 @@ from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.generation import answer_ids, inner_model, quiet
+from tuneworthy.train.generation import BATCH, answer_ids, batches, inner_model, quiet, repeated, shared_start
 from tuneworthy.train.memory import Device
 
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -32,13 +32,8 @@ class TransformersForm(ModelForm):
 
     def __init__(self, model: Any, tokens: FolderTokenizer, ends: Sequence[int]) -> None:
         self._model, self.tokens, self._ends = model, tokens, list(ends)
-        self._read: list[int] = []
-        self._cache: Any = None
         takes = signature(inner_model(model).forward).parameters
-        self._cache_is = "cache" if "cache" in takes else "past_key_values"
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}  # no logits of the tokens before it
-        kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
-        self._can_rewind = set(kinds) == {"full_attention"}  # a window forgets what a crop would go back to
+        self._keeps = "logits_to_keep" in takes  # else it gives the logits of every token
 
     def template(self) -> str | None:
         """Return the folder's chat template."""
@@ -52,13 +47,28 @@ class TransformersForm(ModelForm):
         """Return the ids of `text`."""
         return self.tokens.ids(text)
 
-    def next(self, ids: Sequence[int]) -> NextToken:
-        """Return what follows `ids`."""
+    def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
+        """Return what follows each text; texts of like length are read side by side, what all begin with once."""
         import torch
 
-        logits = self._logits(ids)
-        values, places = torch.log_softmax(logits, -1).topk(min(TOP, logits.shape[0]))
-        return NextToken(dict(zip(places.tolist(), values.tolist(), strict=True)))
+        found: dict[int, NextToken] = {}
+        start, cache = shared_start(self._model, texts)
+        for chosen in batches([len(ids) for ids in texts], 1, BATCH if self._keeps else 1):
+            rows = [list(texts[at][start:]) for at in chosen]
+            width = max(map(len, rows))
+            # What stands before it does not see the filler, whatever token that is.
+            ids = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows], device=self._model.device)
+            ends = sorted({len(row) - 1 for row in rows})
+            more: dict[str, Any] = {"logits_to_keep": torch.tensor(ends, device=ids.device)} if self._keeps else {}
+            if cache is not None:
+                more["past_key_values"] = repeated(cache, len(rows))
+            with torch.inference_mode():
+                logits = self._model(ids, **more).logits
+            for row, (at, read) in enumerate(zip(chosen, rows, strict=True)):
+                place = ends.index(len(read) - 1) if self._keeps else len(read) - 1
+                values, tokens = torch.log_softmax(logits[row, place].float(), -1).topk(min(TOP, logits.shape[-1]))
+                found[at] = NextToken(dict(zip(tokens.tolist(), values.tolist(), strict=True)))
+        return [found[at] for at in range(len(texts))]
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answers; those that have room for as many tokens are written side by side."""
@@ -70,32 +80,6 @@ class TransformersForm(ModelForm):
             for place, (ids, end) in zip(places, rows, strict=True):
                 answers[place] = Greedy(tuple(ids), self.tokens.text(ids), end is not None)
         return [answers[place] for place in range(len(prompts))]
-
-    def _logits(self, ids: Sequence[int]) -> Any:
-        """Return the logits of what follows `ids`, `(n_vocabulary,)`; the beginning that was read last is kept."""
-        import torch
-        from transformers import DynamicCache
-
-        shared = min(_common(self._read, ids), len(ids) - 1) if self._can_rewind else 0
-        if not shared:
-            self._cache = DynamicCache(config=self._model.config)
-        elif shared < len(self._read):
-            self._cache.crop(shared - len(self._read))
-        with torch.inference_mode():
-            rest = torch.tensor([list(ids[shared:])], device=self._model.device)
-            logits = self._model(rest, **{self._cache_is: self._cache}, use_cache=True, **self._last).logits
-        self._read = list(ids)
-        return logits[0, -1].float()
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return how many ids two sequences begin with in common.
-
-    >>> _common([1, 2, 3], [1, 2, 4, 5])
-    2
-    """
-    differ = (at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
-    return next(differ, min(len(a), len(b)))
 
 
 class FolderTokenizer:
