@@ -84,7 +84,7 @@ def test_the_answer_names_what_it_is_in_plain_words() -> None:
 
 def test_a_classical_baseline_that_is_only_cheaper_is_not_said_to_be_better() -> None:
     record = replace(records.classical_best(), classical_wins="")
-    assert "is non-inferior to the best language model variant" in findings.answer(record)
+    assert "is non-inferior to the best variant of the other rungs" in findings.answer(record)
     assert not [warning for warning in findings.warnings(record) if "beats" in warning]
 
 

@@ -122,7 +122,7 @@ say = Catalogue(
         # Rung classical
         "no_examples_to_learn": "the project has no examples to train a classical baseline on",
         "classical": "no language model",
-        "classical_compared": "no language model; against the best language model variant: {reason}",
+        "classical_compared": "no language model; against the best variant of the other rungs: {reason}",
         "classical_takes_over": "; now the best variant because {variant} violates a constraint: {why}",
         # Rung cascade
         "cascade_needs_labels": "a cascade needs a task whose answers are labels",
@@ -596,7 +596,7 @@ def classical_wins(name: str, score: float, *, best: str, best_score: float) -> 
     """Return the sentence for a classical baseline that is better than the best adopted variant."""
     what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
     return (
-        f"{what} is significantly better than the best language model variant that was adopted: {name} scores "
+        f"{what} is significantly better than the best variant of the other rungs that was adopted: {name} scores "
         f"{score:.1%}, {best} {best_score:.1%}."
     )
 

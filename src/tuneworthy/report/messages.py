@@ -44,7 +44,7 @@ say = Catalogue(
         "classical_best": (
             "{method} {score} without a language model{margin}; the best {what} ({name}) reaches {other}{eligible}."
         ),
-        "no_worse": " and is non-inferior to the best language model variant at lower cost or latency",
+        "no_worse": " and is non-inferior to the best variant of the other rungs at lower cost or latency",
         "other_method": "A classical baseline ({name})",
         "answers_right": "answers {share} of the test cases correctly",
         "scores": "scores {share} on the test set ({grader})",
@@ -122,8 +122,8 @@ say = Catalogue(
             "Scores range from 0 to 1 and come from dev cases. The test set was not used, so there is no verdict."
         ),
         "read_ladder": (
-            "Scores range from 0 to 1 (0.840 is 84%). The gain is the paired difference from the best language model "
-            "variant so far. For the classical baseline, it is the difference from the best variant overall. p is "
+            "Scores range from 0 to 1 (0.840 is 84%). The gain is the paired difference from the best variant of the "
+            "rungs before it. For the classical baseline, it is the difference from the best variant overall. p is "
             "one-sided and compared with α; a gain without p was not tested.{repeats}{latency}"
         ),
         "read_repeats": " Where answers vary, each case was answered up to {n} times.",
