@@ -17,7 +17,7 @@ from tuneworthy.verdict.base import NextAction, Option
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.messages import legend
+from tuneworthy.verdict.messages import cost_note, legend
 from tuneworthy.verdict.next_action import MOST, SURE
 from tuneworthy.verdict.options import FEWEST_TIMED
 
@@ -105,3 +105,14 @@ def test_no_chance_is_called_certain() -> None:
         with_rungs(kind="free_text", answers_open=True, errors=(failures("unexplained", 60),))
     ).next_action
     assert "[documents]" in documents.why and documents.chance_to_settle == MOST["documents"]
+
+
+def test_a_month_says_what_it_is_made_of_where_answers_are_not_all_of_it() -> None:
+    running = RunningCost(usd_per_1k=2.0, upkeep_usd=300.0)  # 10,000 requests: $20, servers $80
+    option = Option(option="a", rung="fine_tune", kind="tuned", usd_per_1k=40.0, usd_per_month=400.0, running=running)
+    assert cost_note(option) == "A month costs $20 for answers, $80 for servers, $300 for upkeep and retraining."
+    assert not cost_note(replace(option, usd_per_1k=2.0, usd_per_month=20.0, running=RunningCost(usd_per_1k=2.0)))
+    assert not cost_note(replace(option, usd_per_month=None)) and not cost_note(replace(option, running=None))
+    assert "A month costs $20" in cost_note(replace(option, unreported=0.5)) and "upper limit" in cost_note(
+        replace(option, unreported=0.5)
+    )

@@ -415,6 +415,7 @@ say = Catalogue(
         "server_cost": (
             "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
         ),
+        "month_costs": "A month costs {parts}.",
         "no_better_than_majority": "not shown to beat the majority class",
         "set_target": (
             "The project sets no target, so the outcome is undecided. The options and their prices are listed below."
@@ -801,8 +802,17 @@ def legend(options: Sequence[Option]) -> list[str]:
 
 
 def cost_note(option: Option) -> str:
-    """Say that the cost of an option is an upper limit; "" if all token counts were reported."""
-    return say("cost_upper", share=option.unreported) if option.unreported else ""
+    """Say what the cost of a month is made of, and whether it is an upper limit; "" where answers are all of it."""
+    upper = say("cost_upper", share=option.unreported) if option.unreported else ""
+    month, running = option.usd_per_month, option.running
+    if not month or not option.usd_per_1k or running is None or running.usd_per_1k is None:
+        return upper
+    answers = month * running.usd_per_1k / option.usd_per_1k
+    servers = month - answers - running.upkeep_usd
+    named = {"answers": answers, "servers": servers, "upkeep and retraining": running.upkeep_usd}
+    parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
+    made_of = say("month_costs", parts=", ".join(parts)) if servers >= 1 or running.upkeep_usd >= 1 else ""
+    return join_sentences(made_of, upper)
 
 
 def error_share(row: ErrorShare) -> str:
