@@ -154,7 +154,10 @@ def test_the_page_says_that_the_classical_baseline_wins_where_it_does_and_not_ot
     sentence = "A linear classifier answers 84.0% of the test cases correctly without a language model"
     assert sentence in wins.replace("\u00a0", " ")
     assert "is significantly better than the best variant of the other rungs" in wins
-    for words in ("is significantly better than the best variant of the other rungs", "correctly without a language model"):
+    for words in (
+        "is significantly better than the best variant of the other rungs",
+        "correctly without a language model",
+    ):
         assert words not in loses
 
 
