@@ -1,4 +1,4 @@
-"""tuneworthy: find out, with evidence, whether to fine-tune; and if so, do it, safely.
+"""tuneworthy: find out, with evidence, whether to fine-tune; and if so, do it safely.
 
 >>> import tuneworthy
 >>> project = tuneworthy.open("my-task")        # doctest: +SKIP

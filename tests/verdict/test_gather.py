@@ -131,7 +131,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt has changed"),
     "sampling": (lambda root: edit(root, "[prompt]", "[prompt]\nparameters = {top_p = 0.9}"), "the prompt has changed"),
     "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt has changed"),
-    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "the primary grader has changed"),
+    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "the first grader has changed"),
     "grader_settings": (
         lambda root: rewrite(root, lambda record: record["provenance"]["graders"].update({"exact": "another"})),
         "the grader exact has changed",

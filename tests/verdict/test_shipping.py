@@ -332,7 +332,7 @@ def test_the_review_shows_its_bound_and_the_pilot_its_gain() -> None:
 def test_training_is_advised_outright_only_once_a_pilot_forecasts_a_gain() -> None:
     before, after = decide(ready(replace(TRAINED, pilot=None), forecast=Forecast(status="unknown"))), decide(ready())
     assert before.outcome == after.outcome == Outcome.FINE_TUNE
-    assert answer_of(before) == "A pilot of fine-tuning is worthwhile" and "untested" in before.reasons[0]
+    assert answer_of(before) == "A fine-tuning pilot is worthwhile" and "untested" in before.reasons[0]
     assert answer_of(after) == "Fine-tune" and "untested" not in after.reasons[0]
     assert "the forecast gain is at least +10.0 points" in after.reasons[0]
     for outdated in (PilotEvidence(n=8, changed=("it was on the dataset x",)), None):

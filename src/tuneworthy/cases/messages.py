@@ -73,7 +73,7 @@ say = Catalogue(
         "assert_unread": "the assertion `{kind}` is ignored{grader}",
         "assert_grader": '; the equivalent grader is {{ type = "{grader}" }}',
         "further_notes": "other notes",
-        "other_spans": "spans and log records that are no call of a model are left out",
+        "other_spans": "spans and log records that are not model calls are skipped",
         "needs_traces": "Import the file with the traces or observations together with it.",
         "needs_runs": "Import the file with the runs together with it.",
         "needs_results": "Import the file with the results together with it.",
@@ -107,7 +107,7 @@ say = Catalogue(
             "{n_cases} labelled {n_cases:case|cases} and {n_scorable} scorable {n_scorable:example|examples} are too "
             "few. Dev and test need more than {least} labelled cases, or {least_examples} scorable examples."
         ),
-        "label_more": "Run `tuneworthy cases sample`, then `tuneworthy cases label`.",
+        "label_more": "Run `tuneworthy cases sample --from FILE --n N`, then `tuneworthy cases label`.",
         "one_group": (
             "The {n_cases} cases cannot be split into dev and test. Their {n_units} {n_units:group is|groups are} so "
             "large that no case remains for dev."

@@ -28,7 +28,7 @@ VERBS: dict[str, str] = {
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
-    "status": "Show the two-week path and the next cheapest step.",
+    "status": "Show the two-week checklist and the cheapest next step.",
     "budget": "Show what was spent; release what was not billed.",
     "guide": "Show which lever fits which problem.",
     "decide": "Decide whether to fine-tune, with the evidence.",
@@ -53,7 +53,7 @@ VERBS: dict[str, str] = {
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.make_pass_decorator(Invocation, ensure=True)
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
-    """Find out, with evidence, whether to fine-tune; and if so, do it, safely.
+    """Find out, with evidence, whether to fine-tune; and if so, do it safely.
 
     \b
     A first look (no key, no GPU):   tuneworthy demo

@@ -40,9 +40,10 @@ def command(
 ) -> None:  # fmt: skip
     """Find where a model is unsure, and whether that predicts errors.
 
-    Answers dev cases with log-probabilities. The command suggests a threshold only if graded answers support it: the
-    interval of the AUROC must be above chance, with cases grouped. Your own --threshold must also flag wrong answers
-    more often than correct ones. --samples adds a second signal, the disagreement of sampled answers.
+    Runs a variant on dev cases and stores the log-probabilities of its answers. The command suggests a threshold only
+    if graded answers support it: the interval of the AUROC must be above chance, with cases grouped. Your own
+    --threshold must also flag wrong answers more often than correct ones. --samples adds a second signal, the
+    disagreement of sampled answers.
 
     \b
     Example:

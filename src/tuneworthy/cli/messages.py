@@ -132,7 +132,7 @@ say = Catalogue(
         "not_a_decision": "Type a, k, d, or e and the right answer, not {line!r}.",
         "nothing_suggested": "No label is suggested for this row. Type k, d, or e and the right answer.",
         "no_decision_to_undo": "This session has made no decision yet.",
-        "no_findings": "No row of version {version} waits for a decision.",
+        "no_findings": "No row of version {version} needs a decision.",
         "corrections_saved": (
             "{n} of {n_waiting} rows decided. All decisions are in {path}. Next: tuneworthy data build"
         ),
@@ -149,7 +149,7 @@ say = Catalogue(
         ),
         "plan_headings": "  --max-bad   rows   ",
         "no_review_plan": "  No plan is possible: too many rows are known to be bad, or all rows have been reviewed.",
-        "review_state": "Version {version}, {status}: {words}.",
+        "review_state": "Review of version {version}: {status}. {words}.",
         "bad_row": "  bad: {row} ({reviewer}): {reason}",
         "good_by_reason": "  {reason}: {n_good} of {n} are good",
         # train --on
@@ -160,14 +160,15 @@ say = Catalogue(
             "{vendor} trains {base} on {n_rows} rows, {epochs} {epochs:epoch|epochs}.\n"
             "Cost: at most ${usd:.2f} (every byte a token, ${usd_per_mtok:g} per million); about ${guess:.2f} if a "
             "token is four bytes, as in English text.\n"
-            "Source of the price: {price}. The table is of {date}; check the vendor's page."
+            "Source of the price: {price}. The price table dates from {date}; check the vendor's page."
         ),
-        "last_start": "{vendor} has announced that it starts no new jobs from {date}.",
+        "last_start": "{vendor} has announced that it will start no new jobs from {date}.",
         "hosted_may_not_serve": "constraints.on_device is set: the model can be measured and can teach, but not serve.",
         "job_over_budget": "The job costs up to ${usd:.2f}, but ${left:.2f} of the budget is left.",
         "job_over_budget_hint": "Raise --max-usd or ladder.budget_usd, train fewer epochs, or drop rows.",
         "job_goes_on": (
-            "The job {job} continues at {vendor}, for money. To resume, run `tuneworthy train --on {name}`. To end it, "
+            "The job {job} is still running at {vendor} and is billed. To resume, run `tuneworthy train --on "
+            "{name}`. To end it, "
             "run `tuneworthy train --on {name} --cancel`."
         ),
         "no_open_job": "No job of this project is running at {vendor}.",
@@ -238,7 +239,7 @@ say = Catalogue(
         "rows_read": "{n} rows read, {n_kept} imported",
         "effect_of_check": "  {check}: accuracy without its rows {effect}",
         "plan_counts": "`data review start` fixes a plan. A plan counts as an attempt, even if no row is rated.",
-        "plan_fixed": "This fixes the plan. It counts as an attempt, even if no row is rated.",
+        "plan_fixed": "The plan is now fixed and counts as an attempt, even if you rate no row.",
         "to_review": "Next: tuneworthy data review start",
         "after_rejection": (
             "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like them "
@@ -387,7 +388,7 @@ say = Catalogue(
         "no_stored_token": "Token {place} has no stored alternatives. --at accepts values from 0 to {last}.",
         "no_answer": "{model} did not answer: {reason}.",
         "no_logprobs": "{model} returns no log-probabilities.",
-        "run_probe": "Run `tuneworthy models probe` to see what the model supports.",
+        "run_probe": "Run `tuneworthy models probe MODEL` to see what the model supports.",
         "picture_ending": "{path} must end in .svg or .html.",
         "page_ending": "{path} must end in .html.",
         "written": "Wrote {path}.",
@@ -412,7 +413,7 @@ say = Catalogue(
         ),
         "sweep_cost": "{n} of {budget} calls used, ${cost:.4f}.",
         "no_suspects": "No stored error analysis marks an expected answer as probably wrong.",
-        "suspects_settled": "{n} labels settle it. Run `tuneworthy decide` to use them.",
+        "suspects_settled": "These {n} labels settle the question. Run `tuneworthy decide` to use them.",
         "probe_first": "Run `tuneworthy decide --probe` to look for such answers.",
         "sends_on": "asks the large model for {share:.1%} of the test cases",
         "failures": "Failures on dev: {share}.",

@@ -49,7 +49,7 @@ def command(
 ) -> int:  # fmt: skip
     """Serve the fine-tuned model or the classifier until Ctrl-C.
 
-    The server listens on 127.0.0.1 and stops with this command. vLLM starts with neutral sampling and a rank limit
+    The server listens on 127.0.0.1 and stops when this command ends. vLLM starts with neutral sampling and a rank limit
     that fits the adapter. With --check, the server and the adapter get the same prompts. The result is stored in
     .tuneworthy/serving.json, and the exit status is 3 if the answers differ. While the server runs,
     .tuneworthy/served.json records which model it serves, so that a run in another terminal can use it as `[serve]

@@ -22,7 +22,7 @@ RECORDED = "recorded"
 
 @click.command("replay")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--candidate", default="fine_tune", show_default=True, help="Variant to ask, as in `compare`.")
+@click.option("--candidate", default="fine_tune", show_default=True, help="Variant to run, as in `compare`.")
 @click.option(
     "--production", default=RECORDED, show_default=True, help="What to compare with: `recorded`, or a variant to ask."
 )
@@ -33,7 +33,7 @@ RECORDED = "recorded"
     "--per-minute",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Maximum number of turns per minute, about: no session is split.",
+    help="Approximate limit on turns per minute; sessions are not split.",
 )
 @project_option
 @spending_options

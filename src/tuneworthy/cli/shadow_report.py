@@ -33,7 +33,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
     """Show the last replay, or write it as a page.
 
     The page has the verdict, the confidence sequence over the sessions, each metric and stratum, and the pairs that
-    got worse, with personal data masked unless `data.policy` is to report it only. All pairs are in
+    got worse, with personal data masked unless `data.policy` only reports it. All pairs are in
     .tuneworthy/shadow/pairs.jsonl.
 
     \b

@@ -20,7 +20,7 @@ _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 @project_option
 @json_option
 def command(root: Path, as_json: bool) -> None:
-    """Show the two-week path and the next cheapest step.
+    """Show the two-week checklist and the cheapest next step.
 
     Shows a checklist from cases to real traffic, filled in from measurements. Calls no model. Cost estimates ignore
     stored answers.

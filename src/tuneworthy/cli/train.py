@@ -26,7 +26,9 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
 @click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
 @click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
-@click.option("--on", "vendor", type=click.Choice(list(vendors())), help="Train at this vendor instead, for money.")
+@click.option(
+    "--on", "vendor", type=click.Choice(list(vendors())), help="Train at this vendor instead; it bills the job."
+)
 @click.option("--base", metavar="MODEL", help="With --on: the model to train, as the vendor names it.")
 @click.option("--usd-per-mtok", type=Dollars(min=0), help="With --on: price of a million training tokens.")
 @click.option("--personal-data", type=click.Choice(["mask", "drop", "send"]), default="mask", show_default=True,
@@ -56,7 +58,7 @@ def command(
     Part of the rows is held out, and training stops when the first grader finds no further gain on them. An interrupted
     run resumes, and a finished run is not repeated. Without --on, the command calls no server.
 
-    With --on, the rows are sent to a vendor, which trains a model of its own for money: the cost is computed first.
+    With --on, the rows are sent to a vendor, which trains a model and bills you for it: the cost is computed first.
     Ctrl-C leaves the job running there; the same command resumes it, and never starts or pays for it twice. This was
     tested against a local server that plays the vendors' protocols, not against the vendors.
 

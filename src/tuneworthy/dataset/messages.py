@@ -282,7 +282,7 @@ say = Catalogue(
         "accuracy_lower": ". Dropping the {n} optional {n:one|ones} lowers accuracy: {effect}",
         "accuracy_open": ". Dropping the {n} optional {n:one|ones} has no measurable effect on accuracy: {effect}",
         "accuracy_unmeasured": ". The effect on accuracy is {effect}",
-        "accuracy_untouched": ", all of them always dropped, so their effect on accuracy is not measured",
+        "accuracy_untouched": ". These rows are always dropped, so the effect on accuracy is not measured",
         "label_share": "{label} ({n}, {share:.1%})",
         "rows_by_label": "Rows by label",
         "label_counts": "{label} ({before} before, {cases} cases)",
@@ -493,7 +493,7 @@ def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Se
     what = f"rows dropped for {', '.join(reasons)}" if reasons else "dropped rows"
     return (
         f"{n_good} of {n_judged} reviewed {what} {'is' if n_good == 1 else 'are'} good. Estimated share of good rows "
-        f"among all {n_rows}: {wrong}. The ends count every unrated row as bad and as good"
+        f"among all {n_rows}: {wrong}. The lower end counts every unrated row as bad, the upper end as good"
     )
 
 

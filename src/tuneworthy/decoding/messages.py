@@ -121,7 +121,7 @@ say = Catalogue(
         "given_choices": "fixed choices",
         "not_constrained_fix": (
             "Serve the model with an engine that constrains answers (llama_cpp or vllm), or fix the server and run "
-            "`tuneworthy models probe`."
+            "`tuneworthy models probe MODEL`."
         ),
     },
 ).say

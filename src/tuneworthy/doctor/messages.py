@@ -58,7 +58,7 @@ RECORD_COSTS: Final = {
     "shadow": "Run `tuneworthy shadow replay` again; its answers are stored.",
     "served": "A running server is not recognised. Run `tuneworthy serve` to start it again.",
     "uncertainty": "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
-    "probes/*": "Run `tuneworthy models probe` to probe the model again.",
+    "probes/*": "Run `tuneworthy models probe MODEL` to probe the model again.",
     "sweeps/*": "Run `tuneworthy decode sweep` to rebuild the record from the stored answers.",
     "models/latest-*": "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",
     "datasets/latest": "Run `tuneworthy data build` to find the latest version again.",

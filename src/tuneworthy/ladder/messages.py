@@ -101,7 +101,7 @@ say = Catalogue(
         # Whether a candidate is adopted
         "gain": "{delta:+.1f} points [{lo:+.1f}, {hi:+.1f}], n = {n}",
         "tested": ", one-sided {p} at alpha {alpha:.3g}",
-        "not_tested": ", not tested because it is not ahead on dev",
+        "not_tested": ", no significance test because it is not ahead on dev",
         "judge_unvalidated": "{why}; judge scores alone: {gain}",
         "unscored": "{share:.1%} of the answers could not be scored (limit {most:.1%}); difference {gain}",
         "unscored_flip": "the unscored answers could reverse the result; difference {gain}",
@@ -129,7 +129,7 @@ say = Catalogue(
         "cascade_not_judged": "a judge scores the answers, and a cascade needs a grader that compares labels",
         "cascade_needs_price": "no model that may serve has a price, so a cascade saves nothing",
         "no_dearer_model": "no language model with a price was measured on dev and test",
-        "no_confidence": "no variant answered all dev cases with probabilities, so nothing says when it is sure",
+        "no_confidence": "no variant answered all dev cases with probabilities, so there is no confidence to route by",
         "same_model": "the only variants with probabilities use the model of {name}",
         "no_cheaper_part": "no variant with probabilities costs less than {name}",
         "no_threshold": "no threshold keeps the score of {name} on the {n} dev cases",
@@ -205,7 +205,7 @@ say = Catalogue(
         "no_artifact": "none of this project's models",
         "served_changed": "models.{model} no longer serves the model compared on the test set. It now serves {now}.",
         "served_changed_hint": "Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
-        "grader_changed": "the primary grader has changed",
+        "grader_changed": "the first grader has changed",
         "prompt_changed": "the prompt has changed",
         "model_added": "the model {name} has been added",
         "model_gone": "the model {name} has been removed",
@@ -294,7 +294,9 @@ say = Catalogue(
         "more_faults": "{n} more {n:error|errors}",
         "reader_note": "{path}: {note}",
         "small_test": "The test set has {n} {n:case|cases}, but at least {least} are needed.",
-        "add_cases": "Run `tuneworthy cases sample` to draw more cases, then run `tuneworthy cases label`.",
+        "add_cases": (
+            "Run `tuneworthy cases sample --from FILE --n N` to draw more cases, then run `tuneworthy cases label`."
+        ),
         "small_dev": (
             "The dev set has {n} {n:case|cases}, but comparing candidates needs at least {least}. Each rung therefore "
             "tries one predefined candidate."
@@ -338,7 +340,7 @@ say = Catalogue(
         "set_key": "Set the environment variable named in api_key_env to a valid API key.",
         "model_unknown": "models.{name}: {url} does not list the model {model!r}. It lists {listed}.",
         "check_model_name": (
-            "If calls fail, fix the model name. Run `tuneworthy models probe` to see what the server accepts."
+            "If calls fail, fix the model name. Run `tuneworthy models probe MODEL` to see what the server accepts."
         ),
         "model_excluded": "models.{name} is hosted and constraints.data_stays is set, so the run does not call it.",
         "allow_sending": "Remove the constraint if you want to measure this model.",
@@ -369,11 +371,13 @@ say = Catalogue(
         # check: sampling settings
         "lint": "{where}: {message} ({code})",
         # check: the plan
-        "target_missing": "task.target is not set, so `decide` will show options and prices but give no outcome.",
+        "target_missing": (
+            "task.target is not set, so `decide` shows options and prices, and the verdict stays undecided."
+        ),
         "set_target": "Set task.target to the lowest acceptable score on the first grader.",
         "traffic_missing": (
-            "economics.requests_per_month is not set, so `decide` will show no monthly bills, and whether training "
-            "saves money stays undecided."
+            "economics.requests_per_month is not set, so `decide` shows no monthly cost of answers, and whether "
+            "training saves money stays undecided."
         ),
         "set_traffic": "Set economics.requests_per_month to the number of requests that you expect.",
         "budget_missing": "ladder.budget_usd is not set, but these services are billed: {names}.",
@@ -437,10 +441,12 @@ say = Catalogue(
         # export router
         "no_cascade": "The last run measured no cascade: {why}.",
         "not_in_run": "its rung was not run",
-        "no_cascade_hint": "Add the rung `cascade` to ladder.rungs if it is not there, and run `tuneworthy run`.",
+        "no_cascade_hint": "Add the rung `cascade` to ladder.rungs unless it is listed, then run `tuneworthy run`.",
         "router_not_adopted": "Nothing was written, because the cascade was not adopted: {why}.",
         "router_hint": "Deploy the large model alone, or add rows to [examples] and run `tuneworthy run`.",
-        "first_not_exported": "{name} is a language model, and a router runs only a classifier without this tool.",
+        "first_not_exported": (
+            "The cascade's first part, {name}, is a language model, but an exported router can run only a classifier."
+        ),
         "router_fails": "The exported router does not run, so nothing was written: {fault}.",
         "router_differs": (
             "Nothing was written, because the router's answers differ from the run on {n} of {of} test cases, the "
@@ -449,7 +455,8 @@ say = Catalogue(
         # export classifier
         "no_classical_winner": "The last run has no classical baseline that was compared on test.",
         "no_classical_winner_hint": (
-            "Add rows to [examples] and the rung `classical` to ladder.rungs. Then run `tuneworthy run`."
+            "Add the rung `classical` to ladder.rungs, and rows to [examples] if there are none. Then run "
+            "`tuneworthy run`."
         ),
         "no_tuned_classifier": "The last run has no fine-tuned classifier that was compared on test.",
         "no_tuned_classifier_hint": (
@@ -537,7 +544,7 @@ New examples need a new classifier. Add them to the project, run `tuneworthy run
         # decode uncertainty, decode sweep
         "no_logprobs": "{model} returns no log-probabilities.",
         "other_model": "Choose a variant that uses a different model.",
-        "run_probe": "Run `tuneworthy models probe` to see what the model supports.",
+        "run_probe": "Run `tuneworthy models probe MODEL` to see what the model supports.",
         "signal_fails": (
             "the signal {signal} does not separate wrong answers from correct ones (AUROC {area:.2f} [{low:.2f}, "
             "{high:.2f}], {n_wrong} of {n} answers wrong)"

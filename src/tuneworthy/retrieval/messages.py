@@ -23,7 +23,7 @@ say = Catalogue(
         "run_first": "Run `tuneworthy run` first.",
         # Models and servers
         "not_safetensors": "{path} is not a valid safetensors file: {reason}.",
-        "pull_again": "Delete the file, and run `tuneworthy models pull` again.",
+        "pull_again": "Delete the file, and run `tuneworthy models pull MODEL` again.",
         "not_a_cross_encoder": "{model} is not a cross-encoder with a single label: {reason}.",
         "name_cross_encoder": "Set model in [retrieval.reranker] to a folder that contains a cross-encoder.",
         "not_a_gguf_encoder": "retrieval.encoder needs a GGUF file, but {path} is a folder.",

@@ -14,7 +14,9 @@ say = Catalogue(
         "no_rewrite": "The model returned no rewrite of the prompt.",
         # Sweeps
         "too_few_cases": "A sweep needs at least {least} dev cases, but the project has {n}.",
-        "add_cases": "Run `tuneworthy cases sample` to draw more cases, then run `tuneworthy cases label`.",
+        "add_cases": (
+            "Run `tuneworthy cases sample --from FILE --n N` to draw more cases, then run `tuneworthy cases label`."
+        ),
         "too_few_calls": "A sweep over {n} dev cases takes at least {least} calls, but the limit is {calls}.",
         "more_calls": "Pass `--calls {least}` or more.",
         "too_few_scores": (

@@ -29,8 +29,10 @@ say = Catalogue(
         "shown": "{metric} is at most {margin:.1f} points worse than production: {interval}",
         "within": "Quality is lower than in production, but by less than the margin.",
         "unscored": "The candidate gave no answer to {n} of {n_all} turns; a pass allows {most:.0%}.",
-        "no_truth": ("The recording has no correct answers. Without them a candidate can fail but not pass."),
-        "labels_missing": "{n} {n:session waits|sessions wait} for labels by people.",
+        "no_truth": (
+            "The recording does not say which answers are correct. Without this, a candidate can fail but cannot pass."
+        ),
+        "labels_missing": "{n} {n:session needs|sessions need} human labels.",
         "more_sessions": "{metric} may be more than {margin:.1f} points worse than production: {interval}",
         "no_answers": "no answer was scored.",
         "label": "Run `tuneworthy shadow label`.",

@@ -30,7 +30,7 @@ say = Catalogue(
         "foreign_object": "{path} differs from the database that this version creates: {what}.",
         "not_money": "{path}, row {row}: {column} is not an amount of money.",
         "file_changed": "{path} has been added, modified or deleted since the model was created.",
-        "no_artifact": "There is no finished {kind}.",
+        "no_artifact": "No {kind} yet.",
         "no_such_artifact": "The ID prefix {start!r} does not match exactly one {kind}.",
         "check_prefix": "If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`.",
         "make_artifact": "Run `tuneworthy {verb}`.",

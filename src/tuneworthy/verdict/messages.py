@@ -29,7 +29,9 @@ say = Catalogue(
         "waived": "Waived: {reason} Result of the gate: {message}",
         "too_few_cases": "The test set has {n} {n:case|cases}; at least {needed} are needed.",
         "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
-        "add_cases": "Add cases with `tuneworthy cases sample` and `tuneworthy cases label`.",
+        "add_cases": (
+            "Add cases: draw them with `tuneworthy cases sample --from FILE --n N`, then run `tuneworthy cases label`."
+        ),
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run cannot be used as it is: {changes}.",
         "baseline_missing": "Today's setup has not been measured on the test set.",
@@ -123,7 +125,7 @@ say = Catalogue(
         ),
         "domain_gap": "This is a gap: at least {share:.0%} more bits, the threshold that is assumed.",
         "domain_no_gap": "This is no gap: less than {share:.0%} more bits, the threshold that is assumed.",
-        "domain_open": "Whether it is at least {share:.0%} more bits, the threshold that is assumed, is open.",
+        "domain_open": "It is unresolved whether the difference reaches the assumed threshold of {share:.0%}.",
         # Gates before training
         "not_frozen": "No version of the training data is frozen.",
         "version_changed": "Files of version {version} have been modified: {change}.",
@@ -416,9 +418,9 @@ say = Catalogue(
             "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
         ),
         "month_costs": "A month costs {parts}.",
-        "no_better_than_majority": "not shown to beat the majority class",
+        "no_better_than_majority": "not significantly better than the majority class",
         "set_target": (
-            "The project sets no target, so the outcome is undecided. The options and their prices are listed below."
+            "The project sets no target, so the verdict is undecided. The options and their prices are listed below."
         ),
         "set_target_action": "Set `task.target` in tuneworthy.toml to the score that is good enough.",
         "met_or_cheaper": (
@@ -455,7 +457,7 @@ say = Catalogue(
         "today_score": "Today's setup scores {score}.",
         "today_and_chosen": "Today's setup scores {today}; {name} scores {score}.",
         "marked": "{name}: {notes}.",
-        "price_open": "{name} may do at a lower price, but the price is unknown.",
+        "price_open": "{name} may be good enough at a lower price, but its price is unknown.",
         "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
         "rung_open": "The rung {rungs} has not been compared on the test set. It may meet the target.",
         "rungs_open": "The rungs {rungs} have not been compared on the test set. Each may meet the target.",
@@ -540,7 +542,9 @@ say = Catalogue(
         "set_costs": (
             "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
         ),
-        "narrow_ranges": ("Narrow [economics.ranges], within which training may or may not pay: {ranges}."),
+        "narrow_ranges": (
+            "Narrow [economics.ranges]: within these ranges, training may or may not break even: {ranges}."
+        ),
         "key_range": "{name} = [{low:g}, {high:g}]",
         "name_smaller_model": "Add a smaller model to [models] as a candidate for training.",
         "analyse": "Analyse the causes of wrong answers on dev.",
@@ -586,9 +590,9 @@ say = Catalogue(
             "The models contradict the labels of {n} more {n:case|cases}, but the models may share the same error."
         ),
         "repeats_alike": "Unstable answers were not measured: every repeated answer was the same.",
-        "dev_alike": "Today's option scores {dev:.1%} on dev (n = {n_dev}) and {test:.1%} on test (n = {n_test}).",
+        "dev_alike": "Today's setup scores {dev:.1%} on dev (n = {n_dev}) and {test:.1%} on test (n = {n_test}).",
         "dev_differs": (
-            "Today's option scores {dev:.1%} on dev (n = {n_dev}) but {test:.1%} on test (n = {n_test}), a "
+            "Today's setup scores {dev:.1%} on dev (n = {n_dev}) but {test:.1%} on test (n = {n_test}), a "
             "statistically significant difference. The causes of errors on dev may therefore not apply to test."
         ),
         "dev_differs_fix": (
@@ -596,7 +600,7 @@ say = Catalogue(
             "the cases from one source, and run `tuneworthy run`. Or list `dev` in [[waivers]] of "
             "tuneworthy.toml with a reason."
         ),
-        "dev_unmeasured": "Today's option was not measured on both dev and test.",
+        "dev_unmeasured": "Today's setup was not measured on both dev and test.",
         "judge_overruled": (
             "People overrule the judge too often (n = {n} rated answers), so it cannot tell what fixes an answer."
         ),
@@ -610,7 +614,7 @@ say = Catalogue(
 
 # The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
 ANSWERS: Final[Mapping[Outcome, str]] = {
-    Outcome.FINE_TUNE: "A pilot of fine-tuning is worthwhile",
+    Outcome.FINE_TUNE: "A fine-tuning pilot is worthwhile",
     Outcome.DO_NOT_FINE_TUNE: "Do not fine-tune",
     Outcome.UNDECIDED: "Undecided",
     Outcome.SHIP: "Ship the fine-tuned model",
@@ -676,7 +680,7 @@ RANGES: Final[Mapping[str, str]] = {
     "price": "lowest and highest future price of the provider, as factors of today's price",
     "costs": "lowest and highest cost of training and upkeep, as factors of the values that the project does not set",
     "capacity": "lowest and highest capacity of a server, as factors of the computed one",
-    "success": "lowest and highest chance that a training reaches its goal; at 0.5, the one-off costs count twice",
+    "success": "lowest and highest chance that a training run reaches its goal; at 0.5, the one-off costs count twice",
     "wrong_answer": "lowest and highest cost of a wrong answer, as factors of usd_per_wrong_answer",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {

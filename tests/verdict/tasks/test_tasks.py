@@ -117,7 +117,7 @@ def test_always_giving_the_frequent_answer_meets_no_target_whatever_the_task(
 def test_what_the_team_has_in_mind_changes_nothing(named: Any, tmp_path: Path, capsys: Capture) -> None:
     told = ask(made(tmp_path, CONFUSED, task={"target": 0.85, "motivation": named}), capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("fine_tune", "levers_exhausted")
-    first = "A pilot of fine-tuning is worthwhile. No measured option"
+    first = "A fine-tuning pilot is worthwhile. No measured option"
     assert told.terminal.startswith(first) and "is untested." in told.terminal.splitlines()[0]
     assert told.verdict["training"]["method"] == "sft"
     assert named is None or f"Your reason to train ({named})" in told.terminal
