@@ -455,7 +455,7 @@ say = Catalogue(
         # export classifier
         "no_classical_winner": "The last run has no classical baseline that was compared on test.",
         "no_classical_winner_hint": (
-            "Add the rung `classical` to ladder.rungs, and rows to [examples] if there are none. Then run "
+            "Add the rung `classical` to ladder.rungs, and rows to [examples] if it is empty. Then run "
             "`tuneworthy run`."
         ),
         "no_tuned_classifier": "The last run has no fine-tuned classifier that was compared on test.",
