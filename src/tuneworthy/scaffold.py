@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy import messages
-from tuneworthy.cases import Rejects, guess_kind, labels_of, read_cases, read_examples, stream_examples
+from tuneworthy.cases import Rejects, labels_of, read_cases, read_examples, stream_examples
 from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.reader import columns_of
-from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example
+from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example, kind_of
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers
 from tuneworthy.cases.writer import write_cases, write_examples
@@ -132,7 +132,7 @@ def make_project(
             notes.append(messages.say("all_cases", n=len(drawn)))
     for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
         keep_file(root / name, sources=[examples] if rest else [data, examples])
-    kind = guess_kind([case.expected for case in cases])
+    kind = kind_of([case for case in cases if case.labelled], rows if examples else ())
     notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
         notes.append(messages.say("few_cases", n=len(drawn), least=MIN_TEST))

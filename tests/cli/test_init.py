@@ -247,6 +247,16 @@ def test_rows_without_an_answer_are_drawn_only_where_the_answers_do_not_suffice(
     assert sum("expected" not in row for row in rows(made.root / "cases.jsonl")) >= 20
 
 
+def test_labels_that_few_cases_do_not_show_are_seen_among_the_examples(tmp_path: Path) -> None:
+    cases, examples = tmp_path / "cases.csv", tmp_path / "examples.csv"
+    labels = [f"intent_{n}" for n in range(70)]
+    cases.write_text("input,expected\n" + "".join(f"question {n},{label}\n" for n, label in enumerate(labels[:55])))
+    many = "".join(f"example {n},{labels[n % 70]}\n" for n in range(700))
+    examples.write_text(f"input,expected\n{many}")
+    assert make_project(tmp_path / "both", cases, examples=examples).kind == "label"
+    assert make_project(tmp_path / "alone", cases, n_cases=55).kind == "short_answer"
+
+
 def test_white_space_around_an_answer_of_a_table_makes_no_label_of_its_own(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", 60)
     data.write_text(data.read_text().replace(",a\n", ", a \n", 10))

@@ -276,7 +276,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     if not labelled:
         raise UserError(messages.say("no_labels", n=len(cases)), hint=messages.say("label_them"))
     pool = by_id(examples)
-    kind = _kind_of(labelled, pool)
+    kind = kind_of(labelled, pool)
     n_scorable = int(columns_of(pool).scorable(kind.name).sum())
     if n_scorable >= MIN_EXAMPLES:
         split = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
@@ -288,7 +288,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     return replace(split, counts={**split.counts, "unlabelled_cases": n_unlabelled}, reasons=reasons)
 
 
-def _kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
+def kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
     """Guess the kind from the cases; where they are too few to show labels, with the help of the examples."""
     expected = [case.expected for case in cases]
     from tuneworthy.cases.example_store import answer_counts, columns_of
