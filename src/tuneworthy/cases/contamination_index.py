@@ -378,11 +378,11 @@ class ContaminationIndex:
         numbers, hashes, starts, ends = self._read([question for _, question in portion])
         for number, case, score in self._covering(hashes, ends, self._weights, self.threshold):
             agreement = self._answers[case].agreement(portion[number][0])
-            text, long = numbers[starts[number] : ends[number]], score * self._lengths[case] >= _LONG_SHARED
+            own, long = numbers[starts[number] : ends[number]], score * self._lengths[case] >= _LONG_SHARED
             copy = agreement in {"same", "unknown"} or (agreement == "unlike" and long)
             if copy and long and agreement != "same":
-                copy = not self._asks_else(text, case)
-            rare = self._rare(text, case, "more")
+                copy = not self._asks_else(own, case)
+            rare = self._rare(own, case, "more")
             found.setdefault(number, []).append(_Match("ngram", score, case, bool(copy and rare)))
         for number, case in self._near(numbers, hashes, starts, ends):
             if edited := self._edited(portion[number][0], numbers[starts[number] : ends[number]], case):
