@@ -86,9 +86,9 @@ say = Catalogue(
         "file_exists": "{path} already exists, and a new project would overwrite it.",
         "keep_own_file": "Choose another folder, or move the file.",
         "task_kind": "Detected task type: {kind} ({reason}).",
-        "labels_applied": (
-            "Wrote {n} {n:label|labels} from {path} into the cases. The labellers disagree on {n_differ} "
-            "{n_differ:case|cases}."
+        "labels_applied": "Wrote {n} {n:label|labels} from {path} into the cases.",
+        "labellers_differ": (
+            "The labellers disagree on {n} {n:case|cases}, which get no label: resolve this in cases.jsonl."
         ),
         "drawn": (
             "Drew {n} of {n_rows} rows as cases, stratified and seeded. {n_rest} others are the examples. Change this "

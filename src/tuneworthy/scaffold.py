@@ -220,7 +220,8 @@ def _apply_labels(data: Path) -> list[str]:
     if not path.exists():
         return []
     done = apply_labels(data, read_labels(path))
-    return [messages.say("labels_applied", n=done.n_written, path=path, n_differ=len(done.disagreements))]
+    notes = [messages.say("labels_applied", n=done.n_written, path=path)] if done.n_written else []
+    return [*notes, messages.say("labellers_differ", n=n)] if (n := len(done.disagreements)) else notes
 
 
 def _named(*names: str) -> list[NamedModel]:

@@ -215,6 +215,23 @@ def test_a_prompt_that_all_rows_share_drops_none_of_them() -> None:
     assert not any(hit.certain for hit in hits)
 
 
+def test_another_question_about_one_passage_is_no_copy_unless_its_answer_is() -> None:
+    passage = (
+        "The line from Melbourne to Ballarat was rebuilt to the standard gauge in 1995 and carries grain to the port."
+    )
+    expected = "since that year the narrow line through the mountains only carries tourists in summer and autumn"
+    asked = case(f"{passage} What does the narrow line carry nowadays?", expected=expected)
+    other = "it is sent to the port on the wide tracks that were laid by the state government long before"
+    rows = [
+        example(f"{passage} Where is all the grain sent in the end?", answer=other),
+        example(f"{passage} Where is all the grain sent in the end?", answer=expected),
+        example(f"{passage} What does that narrow line carry nowadays?", answer=other),
+        example(f"Read this. {passage} What does the narrow line carry nowadays? Answer in a line.", answer=other),
+    ]
+    certain = [hit.certain for hit in search(rows, [asked])[0]]
+    assert certain == [False, True, True, True]
+
+
 def test_a_share_stays_where_every_row_of_an_answer_would_go() -> None:
     cases = [case(f"{LONG} {word}", "arrival") for word in ("here", "there")] + [case("who are you", "name")] * 2
     rows = [example(f"{LONG} {word}", "arrival") for word in VOCABULARY[:10]]

@@ -86,7 +86,9 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert "4 of 4 done." in capsys.readouterr().err
     say(monkeypatch, "yes", "yes", "yes", "yes")
     assert invoke([*label, "--labeller", "bob", "--share", "1"]) == 0
-    assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in out
+    assert "Next: tuneworthy cases label " in out and " --apply" in out
     assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
     assert (

@@ -20,6 +20,7 @@ tokens, prompts only. For questions of fewer words see `gram_size`.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import repeat
 from typing import Final, Literal
 
@@ -45,6 +46,9 @@ _MIN_OF_TWO: Final = 5
 # is a copy although the answer is worded quite differently.
 LONG: Final = {1: 8, 2: 12}
 _LONG_SHARED: Final = 20
+# Words in a row that are others, where a long text is shared and no answer says that it is a copy, from which on it is
+# another question about one passage.
+_REPLACED: Final = 2
 # Share of a case's words that a system prompt quotes, and how many words at least.
 _QUOTED: Final = 0.8
 _MIN_QUOTED: Final = 6
@@ -374,9 +378,11 @@ class ContaminationIndex:
         numbers, hashes, starts, ends = self._read([question for _, question in portion])
         for number, case, score in self._covering(hashes, ends, self._weights, self.threshold):
             agreement = self._answers[case].agreement(portion[number][0])
-            copy = agreement in {"same", "unknown"}
-            copy |= agreement == "unlike" and score * self._lengths[case] >= _LONG_SHARED
-            rare = self._rare(numbers[starts[number] : ends[number]], case, "more")
+            own, long = numbers[starts[number] : ends[number]], score * self._lengths[case] >= _LONG_SHARED
+            copy = agreement in {"same", "unknown"} or (agreement == "unlike" and long)
+            if copy and long and agreement != "same":
+                copy = not self._asks_else(own, case)
+            rare = self._rare(own, case, "more")
             found.setdefault(number, []).append(_Match("ngram", score, case, bool(copy and rare)))
         for number, case in self._near(numbers, hashes, starts, ends):
             if edited := self._edited(portion[number][0], numbers[starts[number] : ends[number]], case):
@@ -453,6 +459,12 @@ class ContaminationIndex:
         places, cases = self._edits.find(keys)
         pairs = np.unique(rows[owners[places]] * len(self.cases) + cases)
         yield from zip(*(part.tolist() for part in np.divmod(pairs, len(self.cases))), strict=True)
+
+    def _asks_else(self, text: Numbers, case: int) -> bool:
+        """Whether words in a row of a case are others in the row: another question about the same passage."""
+        own = self._words[self._firsts[case] : self._firsts[case] + self._lengths[case]]
+        parts = SequenceMatcher(None, own.tolist(), text.tolist(), autojunk=False).get_opcodes()
+        return any(kind == "replace" and min(b - a, d - c) >= _REPLACED for kind, a, b, c, d in parts)
 
     def _edited(self, row: Case | Example, text: Numbers, case: int) -> _Match | None:
         """Return the match of a row that is one or two words apart from a case; None if it is farther, or no copy."""

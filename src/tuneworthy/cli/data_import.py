@@ -46,7 +46,12 @@ def command(
     store = Folder(root)
     with store.lock(note):
         done = import_files(store, files, ImportRequest(inputs, expected, format_name), note, alone=replace)
-    print_result(as_json, {"path": str(done.folder), **done.document}, say_import, done)
+    print_result(as_json, {"path": str(done.folder), **done.document}, _say, done)
+
+
+def _say(done: Import) -> None:
+    say_import(done)
+    click.echo(messages.say("next", action="tuneworthy data build"))
 
 
 def say_import(done: Import) -> None:

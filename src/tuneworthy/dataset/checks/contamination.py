@@ -24,7 +24,7 @@ _SHOWN: Final = 5
     codes=messages.REASONS["contamination"],
     gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
     whole=True,
-    version=4,
+    version=5,
     certain=True,
 )
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Contamination:
     are rows that hold most words of a case in stretches of `n` words, rows one or two words away from it, and rows
     whose system prompt or earlier turn quotes it; but where the text is not equal and the answer is another one ("how
     do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it repeats a
-    name or number that only its own question has, and the same answer says the less the more rows have it. A stretch
+    name or number that only its own question has, and the same answer says the less the more rows have it. So are rows
+    that ask something else about a passage which a case has as well, unless they have its answer. A stretch
     that more than 20 rows hold is a pattern of theirs and counts the less the more do. Where every row of a label would
     go, a share of those that are no exact copies stays, and the finding says so. `paraphrases` finds the same question
     in other words.
