@@ -32,7 +32,7 @@ SETTINGS = TrainingSettings(rank=8, alpha=8, learning_rate=1e-2, batch_size=4, m
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("Llama", "smollm", {}),
     "qwen 3": ("Qwen3", "qwen2", {"head_dim": 32}),
-    "gemma 3": ("Gemma3", "llama", {**GEMMA3, "sliding_window": 256}),
+    "gemma 3": ("Gemma3", "llama", {**GEMMA3, "sliding_window": 256, "embedding": 8.0}),
     "qwen 3 with experts": ("Qwen3Moe", "qwen2", EXPERTS),
 }
 

@@ -64,7 +64,7 @@ def tokenizer_of(kind: str = "gpt2", texts: Sequence[str] = TEXTS, n_tokens: int
     return tokenizer
 
 
-def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) -> Any:
+def model_of(architecture: str, n_tokens: int, *, seed: int = 0, embedding: float | None = None, **more: Any) -> Any:
     """Return a random model in 32 bit, of two layers unless told."""
     import torch
     import transformers
@@ -78,7 +78,8 @@ def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) ->
     )  # fmt: skip
     config.architectures = [f"{architecture}ForCausalLM"]
     model = getattr(transformers, f"{architecture}ForCausalLM")(config)
-    embedding = 1.0 if architecture.startswith("Gemma") else 8.0  # which Gemma scales itself, by the root of 64
+    if embedding is None:
+        embedding = 1.0 if architecture.startswith("Gemma") else 8.0  # which Gemma scales itself, by the root of 64
     with torch.no_grad():  # as they come, random weights give one and the same distribution everywhere
         for name, weight in model.named_parameters():
             weight.mul_(1.0 if weight.dim() == 1 else embedding if "embed" in name or "lm_head" in name else 4.0)

@@ -148,7 +148,7 @@ class GgufModel:
         if name == "gemma3":
             yield f"{name}.attention.sliding_window", int(config["sliding_window"])
         if name == "qwen3moe":
-            yield f"{name}.expert_count", int(config["num_experts"])
+            yield f"{name}.expert_count", self._n_experts
             yield f"{name}.expert_used_count", int(config["num_experts_per_tok"])
             yield f"{name}.expert_feed_forward_length", int(config["moe_intermediate_size"])
 
@@ -181,9 +181,15 @@ class GgufModel:
             if expert is None:
                 yield Tensor(target, place.shape, self._reader(name, place))
                 continue
-            n = int(self.config["num_experts"])
-            each = [self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in range(n)]
-            yield Tensor(target, (n, *place.shape), partial(_stacked, each))
+            numbers = range(self._n_experts)
+            each = [self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in numbers]
+            yield Tensor(target, (len(each), *place.shape), partial(_stacked, each))
+
+    @property
+    def _n_experts(self) -> int:
+        return int(
+            self.config.get("num_experts") or self.config["num_local_experts"]
+        )  # transformers 5 writes the latter
 
     @property
     def _n_kv_heads(self) -> int:

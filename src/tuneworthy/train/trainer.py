@@ -32,7 +32,7 @@ from tuneworthy.train.batch_order import StepsOfAKind
 from tuneworthy.train.fused import fuse
 from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenPair, TokenRow
-from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 
 EVALS_PER_EPOCH: Final = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
@@ -40,6 +40,8 @@ EVALS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
 # Most that the loss of the first rows may differ between our batches and plain ones, as a share of it.
 LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
+# Settings of models with experts, which PEFT would adapt as fused parameters: `merge` cannot write these.
+EXPERTS: Final = ("num_experts", "num_local_experts")
 # What a run on pairs records of each step beside: share of pairs in the right order, and by how much.
 PAIRED: Final = ("accuracies", "margins")
 # About as many are written in a run, beside those at each evaluation.
@@ -165,6 +167,9 @@ def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -
     if settings.method == "full":
         return model
     modules = settings.target_modules
+    if modules == ALL_LINEAR and any(getattr(model.config, name, None) for name in EXPERTS):
+        layers = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+        modules = tuple(sorted({name.rpartition(".")[2] for name in layers} - {"lm_head"}))
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
