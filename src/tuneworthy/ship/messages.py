@@ -121,16 +121,6 @@ say = Catalogue(
         "no_chat_template": "The model in {folder} has no chat template.",
         "add_template": "Add chat_template.jinja to the folder.",
         "not_a_number": "generation_config.json: {key} must be a number, not {value!r}.",
-        # Quantising
-        "no_gpu_to_quantise": "PyTorch is not installed, or it finds no CUDA device to quantise on.",
-        "quantise_elsewhere": (
-            "Run the command on a machine with a CUDA GPU, or run `tuneworthy export gguf --type q8_0`."
-        ),
-        "no_llmcompressor": "The package llmcompressor is not installed.",
-        "install_llmcompressor": "Run `pip install llmcompressor`.",
-        "out_exists": "{out} already exists.",
-        "other_out": "Pass a different folder with --out.",
-        "quantises": "Quantising {model} to {scheme}.",
         # What parity compares
         "no_training_rows": "The adapter {adapter} was trained on the dataset {dataset}, which is missing.",
         "build_and_train": "Run `tuneworthy data build`, then train again.",
