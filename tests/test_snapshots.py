@@ -160,7 +160,6 @@ COMMANDS: dict[str, list[str]] = {
     "train": ["train"],
     "merge": ["merge"],
     "export gguf": ["export gguf"],
-    "export quantized": ["export quantized"],
     "export ollama": ["export ollama"],
     "export variant": ["export variant best"],
     "export classifier": ["export classifier --out classifier"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,10 +13,12 @@ from tests.ladder.tuned_simulations import make_artifact
 from tests.report.report_records import record
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
 from tuneworthy.cli import invoke
+from tuneworthy.config import Project
 from tuneworthy.ladder.record import RungRecord, write_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.store import Folder
 from tuneworthy.train.plan import base_folder
+from tuneworthy.verdict.base import TrainingAdvice
 
 PROJECT = """
 [task]
@@ -97,6 +101,33 @@ def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_shor
     assert (told is not None) is offered
     if told:
         assert f"{method} scores 70.0% [60.0%, 75.0%] on test (n = 200), below the target of 80.0%" in told
+
+
+@pytest.mark.parametrize(
+    ("training", "stage", "words"),
+    [
+        (None, "to_decide", "No verdict names a method of training yet. Run `tuneworthy decide"),
+        (TrainingAdvice(), "to_decide", "The last verdict does not advise training"),
+        (TrainingAdvice(), "to_ship", ""),
+        (TrainingAdvice(method="rl", why="Because.", source="https://a.example"), "to_decide",
+         "Method: rl. Because. Run `tuneworthy plan --emit grpo --out run`. [https://a.example]"),
+    ],
+)  # fmt: skip
+def test_a_plan_names_the_method_of_the_last_verdict(  # noqa: PLR0917
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    training: TrainingAdvice | None, stage: Any, words: str,
+) -> None:  # fmt: skip
+    def stored(_: Project) -> Any:
+        return training and SimpleNamespace(
+            verdict=SimpleNamespace(training=training, stage=stage), holds=True, changed=[]
+        )
+
+    monkeypatch.setattr("tuneworthy.verdict.planned_method.load_verdict", stored)
+    assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
+    out = " ".join(capsys.readouterr().out.split()).replace(f" --project {project}", "")
+    assert words in out
+    assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["advised_method"]["method"] == (training and training.method)
 
 
 def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(

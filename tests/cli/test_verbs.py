@@ -223,7 +223,7 @@ def test_a_comparison_on_test_takes_its_look_from_the_reserve(
 # export, report, decide, status, matrix, models
 
 
-@pytest.mark.parametrize("words", [("export", "gguf"), ("export", "ollama"), ("export", "quantized")])
+@pytest.mark.parametrize("words", [("export", "gguf"), ("export", "ollama")])
 def test_what_exports_a_trained_model_refuses_where_there_is_none(
     words: tuple[str, ...], run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

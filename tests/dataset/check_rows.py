@@ -65,7 +65,7 @@ class Planted:
 
     Attributes:
         reason: Of the finding. bad, good: Rows that are put behind the clean ones. whole: A finding on all rows.
-        cases, labels, encoder, auditor: Of the context.
+        cases, labels, encoder, auditor, scores: Of the context.
     """
 
     reason: str
@@ -76,11 +76,14 @@ class Planted:
     labels: tuple[str, ...] = ()
     encoder: Any = None
     auditor: Any = None
+    scores: Any = None
     action: str = "drop"
 
     @property
     def context(self) -> CheckContext:
-        return CheckContext(cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, seed=3)
+        return CheckContext(
+            cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, scores=self.scores, seed=3
+        )
 
 
 class Meaning:
@@ -106,6 +109,23 @@ class Says:
             RowOpinion(None, "timeout") if "hm" in row.answer else RowOpinion("wrong" not in row.answer) for row in rows
         ]
         return AuditResult(said, 20)
+
+
+def words(text: str) -> float:
+    return len(text.split()) / 10
+
+
+def more_words(pairs: Sequence[Example]) -> list[tuple[float | None, float | None]]:
+    """A grader that likes words, and cannot score an answer in which "hm" stands."""
+    return [
+        (None, None) if "hm" in one.answer else (words(one.answer), words(one.meta["rejected"]["content"]))
+        for one in pairs
+    ]
+
+
+def worse(question: str, answer: str, rejected: str) -> Example:
+    """Return a pair."""
+    return row(question, answer, rejected={"role": "assistant", "content": rejected})
 
 
 PLACES = ("attic", "barn", "cellar", "dock", "estate", "forge", "garage", "harbour", "inn", "jetty", "kiosk", "loft",
@@ -168,6 +188,20 @@ MARKUP = (
 )  # fmt: skip
 INSERTS = "\n".join(f"INSERT INTO users VALUES ({i}, 'Ada {i}'{', NULL' * 10});" for i in range(12))
 PLANTED: dict[str, list[Planted]] = {
+    "pairs": [
+        Planted("same_answer", [worse("Hm?", "It is here.", "It is HERE"), worse("Well?", "=", "= ")],
+                [worse("Hm?", "It is here.", "It is there."), row("Hm?", rejected="")], action="mask"),
+        Planted("wrong_order", [worse("Hm?", "Here.", "It is here."), worse("Well?", "A.", "A B C.")],
+                [worse("Hm?", "It is here.", "Here."), worse("Well?", "hm", "A B."), worse("So?", "A B.", "C D.")],
+                scores=more_words, action="mask"),
+    ],
+    "pair_length": [
+        Planted("better_is_longer", [worse(f"Hm {i}?", "It is here.", "Here.") for i in range(20)],
+                [worse(f"Hm {i}?", "It is here.", "Here." if i % 3 else "It is over there.") for i in range(21)],
+                whole=True, action="report"),
+        Planted("better_is_shorter", [worse(f"Hm {i}?", "Here.", "It is here.") for i in range(20)],
+                [worse(f"Hm {i}?", "Here.", "It is here.") for i in range(4)], whole=True, action="report"),
+    ],
     "chat": [
         Planted("bad_chat", [chat(USER)], [chat(USER, NOON)]),
         Planted("bad_chat", [chat({"role": "bot", "content": "x"}, NOON), chat()], []),

@@ -19,6 +19,7 @@ from tests.dataset.plain_overlap import plain_hits
 from tuneworthy.cases import contamination_index
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import words, words_of_all
+from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.checks import concentration, label_errors
@@ -157,7 +158,7 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
 ORDER = [
     "chat", "feedback", "truncation", "refusal", "degenerate", "contamination", "exact", "near", "semantic",
     "paraphrases", "grounding", "personal_data", "concentration", "judge_audit", "label_errors", "declined_share",
-    "length", "language", "teacher_mix", "teacher_drift",
+    "length", "language", "pairs", "pair_length", "teacher_mix", "teacher_drift",
 ]  # fmt: skip
 """Overlaps leave before duplicates, personal data is masked before a judge sees it."""
 
@@ -251,6 +252,7 @@ def test_the_correction_takes_the_place_of_the_answer() -> None:
     each = data_checks()["feedback"].configured()
     repaired = each.repair(row("2+2?", "5", correction="4", finish_reason="stop"))
     assert (repaired.answer, repaired.meta["repaired"]) == ("4", "correction")
+    assert rejected_answer(repaired) == "5"
     assert list(each.run([repaired], CheckContext())) == []
 
 

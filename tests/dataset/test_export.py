@@ -21,7 +21,7 @@ from tuneworthy.dataset.writers import writers
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 
-NAMES = sorted(writers())
+NAMES = sorted(set(writers()) - {"preference"})  # which leaves out rows that are no pairs
 
 
 @pytest.fixture(scope="module")

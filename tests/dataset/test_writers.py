@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyarrow import parquet
 
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats.chats import is_blank
+from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.dataset.writers import write_dataset, writers
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
@@ -72,9 +74,17 @@ TWICE = example(user("a"), user("b"), said("c"))
 ALL = [PLAIN, TURNS, TOOL_CHAT, OWN_IDS, PARALLEL, LAST_CALLS, TEXT_AND_CALL, WEIGHTED, TWICE]
 LOST = {
     "alpaca": [TOOL_CHAT, OWN_IDS, PARALLEL, LAST_CALLS, TEXT_AND_CALL, WEIGHTED, TWICE],
+    "preference": [LAST_CALLS, WEIGHTED],
     "sharegpt": [TEXT_AND_CALL],
     "llama_factory": [PARALLEL, TEXT_AND_CALL, WEIGHTED, TWICE],
 }
+
+
+def paired(name: str, rows: list[Example]) -> list[Example]:
+    """The rows, for the format of pairs with a worse answer."""
+    if name != "preference":
+        return rows
+    return [replace(row, meta={**row.meta, "rejected": said("worse")}) for row in rows]
 
 
 def again(path: Path) -> list[Example]:
@@ -83,7 +93,7 @@ def again(path: Path) -> list[Example]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_written_is_read_again_with_its_tools(name: str, tmp_path: Path) -> None:
-    written = write_dataset(name, tmp_path / "out", {"train": ALL, "eval": [PLAIN]})
+    written = write_dataset(name, tmp_path / "out", {"train": paired(name, ALL), "eval": paired(name, [PLAIN])})
     lost = LOST.get(name, [])
     kept = [row for row in ALL if row not in lost]
     read = again(written.paths[0])
@@ -97,10 +107,18 @@ def test_what_is_written_is_read_again_with_its_tools(name: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_format_says_what_becomes_of_calls_of_tools(name: str, tmp_path: Path) -> None:
-    written = write_dataset(name, tmp_path, {"train": [TOOL_CHAT, PLAIN]})
+    written = write_dataset(name, tmp_path, {"train": paired(name, [TOOL_CHAT, PLAIN])})
     assert any("calls" in note for note in written.notes)
     read = again(written.paths[0])
     assert ("tools or tool calls" in written.left_out) == (name == "alpaca") == (len(read) == 1)
+
+
+def test_pairs_come_back_as_pairs_and_what_is_none_is_left_out(tmp_path: Path) -> None:
+    written = write_dataset("preference", tmp_path, {"train": [*paired("preference", [TOOL_CHAT, PLAIN]), TWICE]})
+    assert (written.n_rows, written.left_out) == ({"train": 2}, {"a row without a worse answer": 1})
+    assert [rejected_answer(row) for row in again(written.paths[0])] == ["worse"] * 2
+    row = json.loads(written.paths[0].read_text().splitlines()[1])
+    assert row == {"prompt": [user("hi")], "chosen": [said("ho")], "rejected": [said("worse")]}
 
 
 def test_llama_factory_is_told_how_to_read_its_file(tmp_path: Path) -> None:
@@ -203,7 +221,7 @@ def chats(draw: Any) -> Example:
 @given(rows=st.lists(chats(), min_size=1, max_size=4, unique_by=lambda row: row.id))
 def test_any_chat_comes_back_or_is_left_out_with_its_reason(name: str, rows: list[Example]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        written = write_dataset(name, Path(folder), {"train": rows})
+        written = write_dataset(name, Path(folder), {"train": paired(name, rows)})
         kept = [row for row in rows if row.id not in written.left_out_ids]
         assert len(kept) + sum(written.left_out.values()) == len(rows)
         if not kept:

@@ -89,12 +89,24 @@ def test_a_normalizer_that_llama_cpp_does_not_have_is_refused() -> None:
         pre_tokenizer({"pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "Lowercase"}})
 
 
+MOE: dict[str, Any] = {"architectures": ["Qwen3MoeForCausalLM"], "norm_topk_prob": True}
+GEMMA: dict[str, Any] = {
+    "architectures": ["Gemma3ForCausalLM"], "query_pre_attn_scalar": 16, "hidden_act": "gelu_pytorch_tanh",
+}  # fmt: skip
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "architecture": ({"architectures": ["FalconH1ForCausalLM"]}, "FalconH1ForCausalLM"),
     "RoPE scaling": ({"rope_scaling": {"rope_type": "yarn", "factor": 4}}, "yarn"),
     "window": ({"use_sliding_window": True}, "sliding-window attention"),
     "quantised": ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
     "activation": ({"hidden_act": "relu"}, "relu"),
+    "experts": ({"architectures": ["MixtralForCausalLM"]}, "MixtralForCausalLM"),
+    "router": ({**MOE, "norm_topk_prob": False}, "norm_topk_prob"),
+    "dense layers": ({**MOE, "mlp_only_layers": [0]}, "experts only in all layers"),
+    "layers of Gemma 3": ({**GEMMA, "layer_types": ["full_attention"]}, "one layer of full attention in six"),
+    "RoPE of Gemma 3": ({**GEMMA, "rope_local_base_freq": 5.0}, "in its windows, not 5.0"),
+    "scale of Gemma 3": ({**GEMMA, "query_pre_attn_scalar": 168}, "not by 168"),
+    "caps of Gemma 3": ({**GEMMA, "final_logit_softcapping": 30.0}, "soft-capped"),
+    "both ways": ({**GEMMA, "use_bidirectional_attention": True}, "bidirectional"),
 }
 
 
@@ -191,6 +203,9 @@ def test_the_begin_token_is_added_where_the_tokenizer_adds_it(tmp_path: Path, si
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+GEMMA3 = {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16, "num_hidden_layers": 6}
+EXPERTS = {"head_dim": 32, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+           "norm_topk_prob": True, "tie_word_embeddings": False}  # fmt: skip
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("Llama", "gpt2", {}),
     "llama with a head and biases": ("Llama", "smollm", {"tie_word_embeddings": False, "attention_bias": True}),
@@ -205,6 +220,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "qwen 2": ("Qwen2", "qwen2", {}),
     "qwen 3": ("Qwen3", "qwen2", {"head_dim": 32}),
     "gemma": ("Gemma", "llama", {"head_dim": 32}),
+    "gemma 3": ("Gemma3", "llama", GEMMA3),
+    "qwen 3 with experts": ("Qwen3Moe", "qwen2", EXPERTS),
     "gemma 2": ("Gemma2", "llama", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 256}),
 }
 QUESTIONS = [

@@ -37,14 +37,22 @@ def example(question: str, answer: str) -> Example:
 ROWS = [example(*pair) for pair in PAIRS]
 
 
-def make_base(store: Folder, *, tokenizer: Any = None, seed: int = 0, template: str | None = None) -> Artifact:
+def make_base(
+    store: Folder,
+    architecture: str = "Llama",
+    *,
+    tokenizer: Any = None,
+    seed: int = 0,
+    template: str | None = None,
+    **more: Any,
+) -> Artifact:
     """Write a random base in 16 bit."""
     import torch
 
     tokenizer = tokenizer or tokenizer_of("smollm")
     if template is not None:
         tokenizer.chat_template = template
-    model = model_of("Llama", len(tokenizer), seed=seed).to(torch.bfloat16)
+    model = model_of(architecture, len(tokenizer), seed=seed, **more).to(torch.bfloat16)
     about = {"source": {"spec": "tiny", "sha256": str(seed)}, "dequantised_from": None}
     return write_artifact(
         store, "base", lambda folder: save(model, tokenizer, folder) and None, parent=None, about=about

@@ -64,21 +64,22 @@ def tokenizer_of(kind: str = "gpt2", texts: Sequence[str] = TEXTS, n_tokens: int
     return tokenizer
 
 
-def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) -> Any:
-    """Return a random model of two layers in 32 bit."""
+def model_of(architecture: str, n_tokens: int, *, seed: int = 0, embedding: float | None = None, **more: Any) -> Any:
+    """Return a random model in 32 bit, of two layers unless told."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
-    config_class = getattr(transformers, f"{architecture}Config")
+    config_class = getattr(transformers, f"{'Gemma3Text' if architecture == 'Gemma3' else architecture}Config")
     config = config_class(
-        vocab_size=n_tokens, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=n_tokens, hidden_size=64, intermediate_size=128, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=512, bos_token_id=2, eos_token_id=1, pad_token_id=1,
-        **{"tie_word_embeddings": True, **more},
+        **{"num_hidden_layers": 2, "tie_word_embeddings": True, **more},
     )  # fmt: skip
     config.architectures = [f"{architecture}ForCausalLM"]
     model = getattr(transformers, f"{architecture}ForCausalLM")(config)
-    embedding = 1.0 if architecture.startswith("Gemma") else 8.0  # which Gemma scales itself, by the root of 64
+    if embedding is None:
+        embedding = 1.0 if architecture.startswith("Gemma") else 8.0  # which Gemma scales itself, by the root of 64
     with torch.no_grad():  # as they come, random weights give one and the same distribution everywhere
         for name, weight in model.named_parameters():
             weight.mul_(1.0 if weight.dim() == 1 else embedding if "embed" in name or "lm_head" in name else 4.0)

@@ -15,6 +15,7 @@ from tuneworthy.train.emit import accelerate, axolotl, trl, unsloth
 from tuneworthy.train.emit.base import FORMATS, EmitPlan, emit
 from tuneworthy.train.lints import lint_config
 from tuneworthy.train.lints.trainer_config import parse
+from tuneworthy.train.reward import asked_rows, grader_reward
 from tuneworthy.train.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)
@@ -55,6 +56,53 @@ def test_the_script_for_trl_builds_its_config_with_trl_itself(tmp_path: Path, mo
     assert (made.max_length, made.learning_rate) == (1024, 2e-4)
     assert made.per_device_train_batch_size * made.gradient_accumulation_steps == 16
     assert (adapter.r, adapter.lora_alpha, adapter.target_modules) == (16, 32, "all-linear")
+
+
+@pytest.mark.slow
+def test_grpo_makes_ten_steps_that_the_projects_grader_rewards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("trl")
+    pytest.importorskip("peft")
+    from tests.train.test_train_project import tiny_project
+    from tuneworthy.cli import invoke
+
+    tiny_project(tmp_path, n=40)
+    path, out = tmp_path / "tuneworthy.toml", tmp_path / "run"
+    path.write_text(path.read_text().replace("batch_size = 8", "batch_size = 2"))
+    assert invoke(["plan", "--project", str(tmp_path), "--emit", "grpo", "--out", str(out)]) == 0
+    assert "40 prompts" in capsys.readouterr().err
+    monkeypatch.chdir(out)
+    names: dict[str, Any] = {"__name__": "script"}
+    exec(compile((out / "train_grpo.py").read_text(), "train_grpo.py", "exec"), names)
+    seen: list[float | None] = []
+
+    def counted(root: str) -> Any:
+        reward = grader_reward(root)
+
+        def first_grader(**columns: Any) -> list[float | None]:
+            scores = reward(**columns)
+            seen.extend(scores)
+            return scores
+
+        return first_grader
+
+    names["grader_reward"] = counted
+    names["CONFIG"].max_steps = 10
+    names["main"]()
+    assert len(seen) == 10 * 2 * 8 and {*seen} <= {0.0, 1.0}, "ten steps of two prompts with eight answers each"
+    assert (out / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_the_reward_is_the_score_of_the_projects_first_grader(tmp_path: Path) -> None:
+    from tests.train.test_rows import frozen, gathered, project
+
+    frozen(project(tmp_path), n=40)
+    rows = dict(asked_rows(gathered(tmp_path, unsafe=False)))
+    name, case = next(iter(rows.items()))
+    answers = [[{"role": "assistant", "content": text}] for text in (str(case.expected), "none of them")]
+    assert grader_reward(tmp_path)(completions=answers, row=[name, name], prompts=[], trainer_state=None) == [1.0, 0.0]
+    assert len(rows) == 40
 
 
 def test_the_config_for_axolotl_has_only_keys_of_its_schema() -> None:

@@ -238,7 +238,7 @@ def test_a_verdict_is_the_contract_as_plain_data() -> None:
         "option", "kind", "score", "ci95", "delta_vs_today", "delta_ci", "target", "violates", "usd_per_1k",
         "usd_per_month", "latency_p50_ms", "latency_p95_ms", "one_off_usd", "needs",
     } <= set(content["options"][0])  # fmt: skip
-    assert set(content["training"]) == {"method", "reasons"}
+    assert set(content["training"]) == {"method", "why", "source", "reasons"}
     assert {"class", "share", "ci95", "fixed_by"} <= set(content["errors"][0])
     assert {"gate", "stage", "status", "evidence", "detail"} <= set(content["gates"][0])
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from tests.verdict.planted import worth_it
 
 from tuneworthy.types import Example
-from tuneworthy.verdict.base import Outcome
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import Method, Outcome
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
 from tuneworthy.verdict.outcome import Ruling
-from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences, method_of
+from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, advice_of, has_preferences, method_of
 
 TRAIN = Ruling(Outcome.FINE_TUNE, "levers_exhausted")
 LEARNABLE: dict[str, Any] = {"has_examples": False, "pass_rate": 0.4, "kind": "short_answer"}
@@ -42,6 +43,25 @@ def row(n: int, meta: dict[str, Any] | None = None, **turn: Any) -> Example:
 )
 def test_the_method_that_fits(evidence: Evidence, ruling: Ruling, method: str) -> None:
     assert method_of(evidence, ruling) == method
+
+
+@pytest.mark.parametrize(
+    ("evidence", "ruling", "words"),
+    [
+        (worth_it(), TRAIN, "nothing measured speaks for another method"),
+        (worth_it(preferences=True), TRAIN, "At least 50 rows"),
+        (worth_it(preferences=True), replace(TRAIN, code="constraint"), "meets the target"),
+        (worth_it(**LEARNABLE), TRAIN, "40.0% of the answers sampled on dev pass"),
+        (worth_it(best="classical"), TRAIN, "the classical baseline is as good"),
+    ],
+)
+def test_a_method_has_its_reason_and_a_source_that_can_be_opened(
+    evidence: Evidence, ruling: Ruling, words: str
+) -> None:
+    advice = advice_of(evidence, ruling, ())
+    assert advice.method is not None and advice.method == method_of(evidence, ruling) and words in advice.why
+    assert advice.source.startswith("https://") and "tuneworthy" in messages.METHOD_STEPS[advice.method]
+    assert {*messages.METHOD_REASONS} == {*messages.METHOD_SOURCES} == {*messages.METHOD_STEPS} == {*get_args(Method)}
 
 
 def test_pairs_are_rows_with_a_rejected_answer() -> None:

@@ -21,7 +21,7 @@ from tuneworthy.trust import own_path
     "name",
     required=True,
     metavar="NAME",
-    help="openai, trl, sharegpt, alpaca, llama_factory, axolotl, parquet, or a format from a package.",
+    help="openai, trl, preference, sharegpt, alpaca, llama_factory, axolotl, parquet, or a format from a package.",
 )
 @version_option
 @click.option(

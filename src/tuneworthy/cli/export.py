@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.export_model import gguf, ollama, quantized
+from tuneworthy.cli.export_model import gguf, ollama
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
@@ -30,7 +30,7 @@ def command() -> None:
     """
 
 
-for _model in (gguf, ollama, quantized):
+for _model in (gguf, ollama):
     command.add_command(_model)
 
 

@@ -1,4 +1,4 @@
-"""`tuneworthy export gguf`, `ollama`, `quantized`."""
+"""`tuneworthy export gguf`, `ollama`."""
 
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.gguf import FILE, export_gguf
 from tuneworthy.ship.ollama import export_ollama
-from tuneworthy.ship.quantized import export_quantized
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import open_artifact
 from tuneworthy.store.folder import write_atomic
@@ -19,7 +18,6 @@ from tuneworthy.store.folder import write_atomic
 GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
 # Bytes copied at a time.
 _PART = 1 << 22
-SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
 
 
 @click.command("gguf")
@@ -84,23 +82,3 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
         written = export_ollama(store, open_artifact(store, "gguf", which), out)
     paths = list(map(str, written))
     print_result(as_json, paths, click.echo, "\n".join(paths))
-
-
-@click.command("quantized")
-@click.option("--scheme", type=click.Choice(SCHEMES), default="FP8_DYNAMIC", show_default=True,
-              help="Scheme of llm-compressor; all but FP8_DYNAMIC are calibrated on the training prompts.")  # fmt: skip
-@click.option("--merged", help="ID of the merged model, or the start of it (default: latest).")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="quantized", show_default=True,
-              help="Folder to write.")  # fmt: skip
-@project_option
-def quantized(scheme: str, merged: str | None, out: Path, root: Path) -> None:
-    """Quantise the merged model for vLLM.
-
-    Uses llm-compressor and needs a GPU.
-
-    \b
-    Example:
-      tuneworthy export quantized --scheme W4A16
-    """
-    store = Folder(load(root).root)
-    click.echo(export_quantized(store, open_artifact(store, "merged", merged), scheme, out, say=note))

@@ -14,9 +14,11 @@ from tuneworthy.store import Folder
 @click.command("merge")
 @click.option("--adapter", help="ID of the adapter, or the start of it (default: latest).")
 @click.option("--base", help="ID of the base, or the start of it; it must be the base that the adapter was trained on.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Share of what the adapter changed to keep.")  # fmt: skip
 @project_option
 @json_option
-def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
+def command(adapter: str | None, base: str | None, share: float, root: Path, as_json: bool) -> None:
     """Merge an adapter into the base it was trained on.
 
     Merges into a 16-bit base, never into 4-bit weights, with one weight matrix in memory at a time. An adapter trained
@@ -24,13 +26,18 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     trained model on held-out rows, and the closer one is kept. After full fine-tuning there is nothing to merge, and
     the trained weights are only rounded to the dtype of the base.
 
+    A --share below 1 merges a weaker adapter, between the base and the tuned model. Such a model forgets less of what
+    the base can do, and costs no training. Compare the scores of both: `parity` and `run` take the weaker adapter from
+    then on.
+
     \b
     Example:
       tuneworthy merge
+      tuneworthy merge --share 0.7
     """
     store = Folder(load(root).root)
     with store.lock(note):
-        made = merge(store, adapter, base, say=note)
+        made = merge(store, adapter, base, share=share, say=note)
     shown = messages.say(
         "merged", id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
     )

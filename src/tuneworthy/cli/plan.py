@@ -11,7 +11,7 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
 from tuneworthy.cli.tables import make_table
 from tuneworthy.cli.terminal import console
-from tuneworthy.config import load
+from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding
@@ -19,14 +19,22 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.train.advise import Knob
 from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
 from tuneworthy.train.emit.base import ROWS, Emitted
-from tuneworthy.train.emit.planned import emit_planned, row_lines, rows_of
+from tuneworthy.train.emit.planned import (
+    GRPO,
+    emit_planned,
+    emit_rewarded,
+    prompt_lines,
+    row_lines,
+    rows_of,
+)
 from tuneworthy.train.lints import lint_config
 from tuneworthy.train.lints.trainer_config import read
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.verdict.full_training import full_offer
+from tuneworthy.verdict.planned_method import planned_method
 
-FORMATS = ("trl", "unsloth", "axolotl", "accelerate")
+FORMATS = ("trl", "unsloth", "axolotl", "accelerate", "grpo")
 
 
 def _size(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -64,10 +72,11 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a training run, with reasons and memory.
 
-    Shows each setting with its reason and source, and whether the run fits into memory. Where an adapter was compared
-    on test and missed the target, offers full fine-tuning if that fits. With --emit, writes the
-    script or config of another trainer, and the rows that `train` uses, as token IDs with prompt and mask. These rows
-    exclude dev, overlaps with cases, held-out rows and rows that are too long.
+    Names the method that the last verdict advises, with its reason. Shows each setting with its reason and source, and
+    whether the run fits into memory. Where an adapter was compared on test and missed the target, offers full
+    fine-tuning if that fits. With --emit, writes the script or config of another trainer, and the rows that `train`
+    uses, as token IDs with prompt and mask. These rows exclude dev, overlaps with cases, held-out rows and rows that
+    are too long. The script of `grpo` draws answers instead and rewards them by the first grader of the project.
 
     With --lint, checks a PEFT, TRL, Unsloth or Axolotl config instead (JSON, YAML or Python source, which is never
     executed). This needs no project. The exit status is 3 if the run does not fit or a config has an error.
@@ -80,32 +89,34 @@ def command(
     if configs:
         return _lint(configs, as_json)
     project = load(root)
+    advised = planned_method(project)
     if project.train.method == "classifier":
         if form:
             raise UserError(messages.say("no_classifier_script"), hint=messages.say("train_here"))
         classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False, base=base)
-        print_result(as_json, classifier.to_dict(), _show_classifier, classifier)
+        document = {**classifier.to_dict(), "advised_method": advised.to_dict()}
+        print_result(as_json, document, _show_classifier, classifier, advised.sentence)
         return 0
     planned = plan_project(project, gpu_memory, base)
     offer = full_offer(project, planned, gpu_memory)
-    emitted = _emit(planned, form, out) if form else None
+    emitted = _emit(project, planned, form, out) if form else None
     files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
-    document = {**planned.to_dict(), "emitted": files, "offer": offer or None}
-    print_result(as_json, document, _show, planned, emitted, out, offer)
+    document = {**planned.to_dict(), "emitted": files, "offer": offer or None, "advised_method": advised.to_dict()}
+    print_result(as_json, document, _show, planned, emitted, out, [advised.sentence, offer])
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
-def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
+def _emit(project: Project, planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
     if planned.advice.memory.fit == "does not fit":
         note(messages.say("not_emitted"))
         return None
-    made = emit_planned(planned, form)
+    made = emit_rewarded(planned, project) if form == GRPO else emit_planned(planned, form)
     if out is not None:
         with writing_to(out):
             for name, text in made.files.items():
                 write_atomic(out / name, text.encode())
-            write_atomic(out / ROWS, row_lines(rows_of(planned)))
+            write_atomic(out / ROWS, prompt_lines(planned) if form == GRPO else row_lines(rows_of(planned)))
     return made
 
 
@@ -147,7 +158,7 @@ def _settings(knobs: Sequence[Knob]) -> Table:
     return make_table("Settings", ("setting", "value", "why", "source"), rows)
 
 
-def _show_classifier(planned: ClassifierPlan) -> None:
+def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     rows, out = planned.to_dict()["rows"], console()
     out.print(
         messages.say(
@@ -161,11 +172,11 @@ def _show_classifier(planned: ClassifierPlan) -> None:
         )
     )
     out.print(_settings(planned.knobs))
-    for line in planned.material.notes:
+    for line in filter(None, [*planned.material.notes, advised]):
         out.print(line)
 
 
-def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, offer: str) -> None:
+def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Sequence[str]) -> None:
     """Print settings, memory and time, and what was written for another trainer."""
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
@@ -183,7 +194,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, offer:
         out.print(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
     for duration in planned.durations:
         out.print(f"One epoch: {duration}")
-    for line in filter(None, [*planned.advice.notes, offer]):
+    for line in filter(None, [*planned.advice.notes, *more]):
         out.print(line)
     if emitted is not None:
         _show_emitted(emitted, folder)

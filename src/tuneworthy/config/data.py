@@ -65,5 +65,7 @@ class DataSection(Section):
     """Whether answers of several teachers (models, prompts or parameters) may appear in one version."""
     topic_cap: Similarity = 0.1
     """Largest share of the rows that one topic may have."""
+    pair_length: Similarity = 0.7
+    """Share of pairs above which it is reported that the better answer is the longer, or the shorter, one."""
     length_spreads: Positive = 6.0
     """Robust standard deviations of the logarithm of the length from which a row is far longer or shorter."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tuneworthy.config.base import Count, Positive, Section, Seed
 
-Method = Literal["lora", "qlora", "full", "classifier"]
+Method = Literal["lora", "qlora", "full", "preference", "classifier"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Rehearsal = Annotated[float, Field(ge=0, le=1)]
 
@@ -19,8 +19,14 @@ class Train(Section):
     back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier, an uncased BERT; all-MiniLM-L6-v2
     if not set."""
     method: Method | None = None
-    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `classifier` tunes an encoder with a head
-    for the labels of the task."""
+    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `preference` trains adapters on pairs of a
+    better and a worse answer (DPO); `classifier` tunes an encoder with a head for the labels of the task."""
+    start: str | None = None
+    """What `preference` starts from: the ID of an adapter, or the start of it, or `base`; the latest adapter of the
+    method `lora` with the same base and prompt if not set, else the base."""
+    beta: Positive | None = None
+    """How much a change of a probability counts in `preference`: with a higher one the model stays closer to where it
+    started."""
     rank: Count | None = None
     """Rank of the adapters: their capacity."""
     alpha: Positive | None = None
@@ -38,7 +44,7 @@ class Train(Section):
     text."""
     rehearsal: Rehearsal | None = None
     """Rows that the base writes itself, as a share of the rows: trained on beside them, so that the model does not
-    unlearn the rest. 0 for none."""
+    unlearn the rest. 0 for none, as always under `preference`, which holds the model to where it started."""
     system: str | None = None
     """System prompt of what is trained, in all of its rows and when it is asked: a path or the text itself; the
     project's `[prompt] system` if not set, none if empty. A short one makes training and answers cheaper: what the long

@@ -15,7 +15,7 @@ Rules that hold for every check:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final, Literal, Protocol, cast
 
@@ -122,6 +122,10 @@ class Auditor(Protocol):
         """
 
 
+# Scores of the answer and of the worse answer of each pair by the project's first grader; None where it cannot score.
+PairScorer = Callable[[Sequence[Example]], Sequence[tuple[float | None, float | None]]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
     """What checks may look at beside the rows.
@@ -131,6 +135,7 @@ class CheckContext:
         encoder: For what is found by meaning; without one, the checks that need it find less.
         labels: The labels of a task that has few, else empty.
         auditor: Judges rows; None if the project names no judge for them.
+        scores: Scores pairs; None if only a judge could.
         seed: Of every random choice.
     """
 
@@ -138,6 +143,7 @@ class CheckContext:
     encoder: Encoder | None = None
     labels: Sequence[str] = ()
     auditor: Auditor | None = None
+    scores: PairScorer | None = None
     seed: int = 0
 
 
@@ -161,6 +167,7 @@ MODULES: Final = tuple(
         "label_errors",
         "declined_share",
         "outliers",
+        "pairs",
         "teachers",
     )
 )

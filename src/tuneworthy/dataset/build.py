@@ -16,6 +16,7 @@ import numpy as np
 
 from tuneworthy import __version__
 from tuneworthy.cases.contamination_index import ContaminationIndex
+from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
@@ -27,6 +28,8 @@ from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import Effect, EffectMeter
 from tuneworthy.dataset.freeze import LabelRow, Version, freeze, lost_labels
 from tuneworthy.dataset.judge_auditor import auditor_of
+from tuneworthy.dataset.pair_scores import pair_scorer
+from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean, join_sentences
 from tuneworthy.evaluate.runner import Progress
@@ -76,16 +79,20 @@ def build_version(
     auditor, judge = auditor_of(project, store, tuple(inputs.labels), progress, max_usd)
     seed, policy = project.split.seed, project.data.policy
     labels = tuple(inputs.labels)
-    context = CheckContext(cases=inputs.cases, encoder=encoder, labels=labels, auditor=auditor, seed=seed)
+    path = inputs.rows.folder / "rows.jsonl"
+    scores = pair_scorer(project, inputs.cases, StoredRows(path), labels)
+    context = CheckContext(
+        cases=inputs.cases, encoder=encoder, labels=labels, auditor=auditor, scores=scores, seed=seed
+    )
     meter = EffectMeter(dev=inputs.dev, labels=inputs.labels, cases=label_counts(inputs.cases), seed=seed)
     checks = [*inputs.first_checks, *configured_checks(project.data), *inputs.last_checks]
     depends = {**inputs.depends, "seed": seed, "encoder": spec, "judge": judge}
     versions = [[check.name, check.version, check.settings] for check in checks]
-    cache = store.path / "builds" / content_hash([__version__, versions, dict(policy), depends])
+    grader = project.graders[0].model_dump(mode="json")
+    cache = store.path / "builds" / content_hash([__version__, versions, dict(policy), depends, grader])
     for old in cache.parent.iterdir() if cache.parent.is_dir() else ():
         if old != cache:
             shutil.rmtree(old)
-    path = inputs.rows.folder / "rows.jsonl"
     checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
     checked = replace(checked, overlaps=_overlaps(checked, context))
     effect, held, reporting = effect_of_all(checked, meter, say), dict(policy), list[str]()
@@ -164,6 +171,7 @@ def _settings(data: DataSection) -> dict[str, dict[str, Any]]:
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "length": {"spreads": data.length_spreads},
+        "pair_length": {"most": data.pair_length},
         "teacher_mix": {"allowed": data.teacher_mix},
     }
 
@@ -223,6 +231,7 @@ def _recipe(
     project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Mapping[str, Any], effect: Effect
 ) -> dict[str, Any]:
     read = inputs.rows.document
+    n_pairs = sum(bool(rejected_answer(row)) for row in checked.rows)
     notes = [*inputs.notes]
     notes += [] if depends["encoder"] else [messages.say("no_encoder")]
     notes += [] if depends["judge"] else [messages.say("no_judge")]
@@ -241,6 +250,7 @@ def _recipe(
         "depends": dict(depends),
         "checks": [stage.document() for stage in checked.stages],
         "n_rows": len(checked.rows),
+        **({"n_pairs": n_pairs} if n_pairs else {}),
         "effect": effect.document(),
         "labels": _label_rows(inputs, checked),
         "gates": [asdict(gate) for gate in checked.gates],

@@ -59,6 +59,8 @@ say = Catalogue(
             "The assistant declines to answer in {declined_share:.1%} of rows ({declined} of {rows}). The share of "
             "unanswerable cases is {unanswerable_share:.1%} ({unanswerable} of {cases})."
         ),
+        "pair_scores": "the better answer scores {better:.2f}, the worse one {worse:.2f}",
+        "pair_length": "The better answer is the {how} one in {share:.1%} of pairs ({n} of {of}).",
         "judged": (
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
@@ -190,6 +192,7 @@ say = Catalogue(
         "bad_split_name": (
             "{name!r} is not a valid split name. Use letters, digits and underscores, and do not start with a digit."
         ),
+        "no_worse_answer": "a row without a worse answer",
         "role_without_place": "a turn with the role {role!r}",
         "reasoning_without_place": "a turn with reasoning",
         "text_beside_calls": "text and tool calls in the same turn",
@@ -369,6 +372,15 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "too_few_declined": "the share of declined answers is lower than the share of unanswerable cases",
     },
     "length": {"long": "far longer than usual", "short": "far shorter than usual"},
+    "pairs": {
+        "same_answer": "both answers of a pair say the same",
+        "wrong_order": "the first grader scores the worse answer of a pair higher",
+    },
+    "pair_length": {
+        "better_is_longer": "the better answer of most pairs is the longer one",
+        "better_is_shorter": "the better answer of most pairs is the shorter one",
+    },
+    "rated_pairs": {"rated_pair": "people disliked another answer to the same question, so the row is a pair"},
     "language": {
         "rare_language": "a language that hardly any other row uses",
         "answered_in_another": "answered in a different language from the question",
@@ -475,6 +487,9 @@ def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
 TOOL_CALLS: Final = {
     "openai": "Any tools and tool calls keep OpenAI's format.",
     "trl": "Any tools and tool calls are kept, with arguments as objects. The loss covers the last message only.",
+    "preference": (
+        "Any tools and tool calls are kept, with arguments as objects. Rows without a worse answer are left out."
+    ),
     "sharegpt": "Any tool call becomes a separate turn. Rows with text and tool calls in the same turn are left out.",
     "alpaca": "Any rows with tools or tool calls are left out.",
     "llama_factory": (

@@ -14,6 +14,7 @@ from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.rated_pairs import disliked_answers, rated_pairs_check
 from tuneworthy.dataset.refusals import find_refusals
 from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.review.corrections import corrections_check, read_corrections
@@ -95,7 +96,8 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     held_out = split if split is not None and split.origin == "examples" else None
     bad = rows_found_bad(project.root / REVIEWS)
     corrections = read_corrections(project.root / CORRECTIONS)
-    labels = _labels(cases, StoredRows(rows.folder / "rows.jsonl"))
+    stored = StoredRows(rows.folder / "rows.jsonl")
+    labels, disliked = _labels(cases, stored), disliked_answers(rows, stored)
     return BuildInputs(
         rows=rows,
         cases=cases,
@@ -105,6 +107,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
         first_checks=[
             *([corrections_check(corrections)] if corrections else []),
             *([held_out_check(held_out)] if held_out else []),
+            *([rated_pairs_check(disliked)] if disliked else []),
         ],
         last_checks=[review_check(bad)] if bad else [],
         depends={

@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases.formats.tool_calls import tools_of
+from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
@@ -149,6 +150,22 @@ def trl_row(row: Example) -> dict[str, Any]:
     turns = [_with_objects(message) for message in row.messages]
     tools = _tools(row)
     return {"prompt": turns[:-1], "completion": turns[-1:], **({"tools": tools} if tools else {})}
+
+
+def preference_row(row: Example) -> dict[str, Any]:
+    """Return a row of TRL's conversational preference format: a prompt, the better and the worse answer.
+
+    Raises:
+        CannotHold: It is no pair, or its answer has further keys.
+    """
+    worse = rejected_answer(row)
+    if not worse:
+        raise CannotHold(messages.say("no_worse_answer"))
+    if row.messages[-1].keys() - {"role", "content", "tool_calls"}:
+        raise CannotHold(messages.say("keys_without_place"))
+    converted = trl_row(row)
+    converted["chosen"], converted["rejected"] = converted.pop("completion"), [{"role": "assistant", "content": worse}]
+    return converted
 
 
 def _with_objects(message: Message) -> Message:
@@ -367,6 +384,7 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 for _name, _convert, _more in (
     ("openai", openai_row, {}),
     ("trl", trl_row, {}),
+    ("preference", preference_row, {}),
     ("sharegpt", sharegpt_row, {}),
     ("alpaca", alpaca_row, {}),
     ("llama_factory", llama_factory_row, {"also": _dataset_info}),

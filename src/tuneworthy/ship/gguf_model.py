@@ -3,12 +3,14 @@
 Only architectures whose every deviation is known are converted; a setting that the file cannot hold is refused by name
 and never left out. Each one is held against llama.cpp in the tests.
 
-Source: llama.cpp convert_hf_to_gguf.py (TextModel, LlamaModel, Qwen2Model, Qwen3Model, GemmaModel, Gemma2Model); the
-`gguf` package's TensorNameMap.
+Source: llama.cpp convert_hf_to_gguf.py (TextModel, LlamaModel, Qwen2Model, Qwen3Model, Qwen2MoeModel, GemmaModel,
+Gemma2Model, Gemma3Model) and src/llama-model.cpp; the `gguf` package's TensorNameMap.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import pi
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +49,14 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "Qwen3ForCausalLM": Architecture("qwen3", own_head_size=True),
     "GemmaForCausalLM": Architecture("gemma", norm_offset=1.0, own_head_size=True),
     "Gemma2ForCausalLM": Architecture("gemma2", norm_offset=1.0, own_head_size=True),
+    "Gemma3ForCausalLM": Architecture("gemma3", norm_offset=1.0, own_head_size=True),
+    "Qwen3MoeForCausalLM": Architecture("qwen3moe", own_head_size=True),
 }
+# One weight of one expert; the file has those of all experts of a layer as one tensor.
+_EXPERT: Final = re.compile(r"(?P<experts>.+\.experts)\.(?P<number>\d+)\.(?P<part>\w+\.weight)")
+# What llama.cpp takes for granted of Gemma 3: a layer in six sees everything, the others a window, each with its base.
+_WINDOWED: Final = 6
+_LOCAL_BASE: Final = 10000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,7 @@ class GgufModel:
     def rope(self) -> dict[str, Any]:
         """The settings of the rotary embedding; transformers 5 writes them together, 4 did not."""
         scaling = self.config.get("rope_parameters") or self.config.get("rope_scaling") or {}
+        scaling = scaling.get("full_attention", scaling)  # Gemma 3 has others for its windows
         theta = scaling.get("rope_theta", self.config.get("rope_theta", 10000.0))
         kind = scaling.get("rope_type", scaling.get("type", "default"))
         return {**scaling, "rope_theta": float(theta), "rope_type": kind}
@@ -135,6 +145,12 @@ class GgufModel:
             yield f"{name}.attn_logit_softcapping", float(config["attn_logit_softcapping"])
             yield f"{name}.final_logit_softcapping", float(config["final_logit_softcapping"])
             yield f"{name}.attention.sliding_window", int(config["sliding_window"])
+        if name == "gemma3":
+            yield f"{name}.attention.sliding_window", int(config["sliding_window"])
+        if name == "qwen3moe":
+            yield f"{name}.expert_count", self._n_experts
+            yield f"{name}.expert_used_count", int(config["num_experts_per_tok"])
+            yield f"{name}.expert_feed_forward_length", int(config["moe_intermediate_size"])
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield every tensor of the file, in the order of the source.
@@ -152,13 +168,28 @@ class GgufModel:
         for name, place in self.places.items():
             if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and tied):
                 continue
-            target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+            expert = _EXPERT.fullmatch(name)
+            if expert and int(expert["number"]):
+                continue  # with the first of its layer
+            whole = f"{expert['experts']}.{expert['part']}" if expert else name
+            target = names.get_name(whole, try_suffixes=(".weight", ".bias"))
             if target is None:
                 raise UserError(
                     messages.say("no_place_in_gguf", architecture=self.architecture.name, name=name[:100]),
                     hint=messages.say("use_converter"),
                 )
-            yield Tensor(target, place.shape, self._reader(name, place))
+            if expert is None:
+                yield Tensor(target, place.shape, self._reader(name, place))
+                continue
+            numbers = range(self._n_experts)
+            each = [self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in numbers]
+            yield Tensor(target, (len(each), *place.shape), partial(_stacked, each))
+
+    @property
+    def _n_experts(self) -> int:
+        return int(
+            self.config.get("num_experts") or self.config["num_local_experts"]
+        )  # transformers 5 writes the latter
 
     @property
     def _n_kv_heads(self) -> int:
@@ -194,6 +225,27 @@ class GgufModel:
         factors = np.where(waves < old / high, 1.0, np.where(waves > old / low, factor, between))
         return factors.astype(np.float32)
 
+    def _lost_of_gemma3(self) -> dict[str, object]:
+        config, local = self.config, (self.config.get("rope_parameters") or {}).get("sliding_attention") or {}
+        base = local.get("rope_theta", config.get("rope_local_base_freq", _LOCAL_BASE))
+        layers = [("full" if (n + 1) % _WINDOWED == 0 else "sliding") + "_attention" for n in range(self.n_layers)]
+        scalar = config.get("query_pre_attn_scalar", self.head_size)
+        return {
+            messages.say("layer_types"): config.get("layer_types", layers) != layers,
+            messages.say("local_base", value=base): base != _LOCAL_BASE,
+            messages.say("attention_scale", value=scalar): scalar != self.head_size,
+            messages.say("softcapping"): config.get("attn_logit_softcapping") or config.get("final_logit_softcapping"),
+            messages.say("bidirectional"): config.get("use_bidirectional_attention"),
+        }
+
+    def _lost_of_experts(self) -> dict[str, object]:
+        config = self.config
+        dense = config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1
+        return {
+            messages.say("dense_layers"): dense,
+            messages.say("router_sums"): not config.get("norm_topk_prob"),
+        }
+
     def _check(self) -> None:
         config = self.config
         wanted = "gelu" if self.architecture.name.startswith("gemma") else "silu"
@@ -204,10 +256,16 @@ class GgufModel:
             messages.say("sliding_window"): config.get("use_sliding_window"),
             messages.say("quantised"): config.get("quantization_config"),
             messages.say("activation", kind=activation): not activation.startswith(wanted),
+            **(self._lost_of_gemma3() if self.architecture.name == "gemma3" else {}),
+            **(self._lost_of_experts() if self.architecture.name == "qwen3moe" else {}),
         }
         for setting, occurs in lost.items():
             if occurs:
                 raise UserError(messages.say("lost_in_gguf", setting=setting), hint=messages.say("use_converter"))
+
+
+def _stacked(places: Sequence[Place]) -> NDArray[np.float32]:
+    return np.stack([place.read() for place in places])
 
 
 def permuted(rows: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import lineage
+from tuneworthy.ship.interpolation import with_share
 from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder
 from tuneworthy.ship.nf4 import base_in_training
@@ -24,13 +25,21 @@ from tuneworthy.store.frozen import scratch
 Say = Callable[[str], None]
 
 
-def merge(store: Folder, adapter: str | None = None, base: str | None = None, *, say: Say = lambda _: None) -> Artifact:
+def merge(
+    store: Folder,
+    adapter: str | None = None,
+    base: str | None = None,
+    *,
+    share: float = 1.0,
+    say: Say = lambda _: None,
+) -> Artifact:
     """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
 
     Args:
         store: The project's folder; the caller holds the lock.
         adapter: Start of the adapter's id; the latest if not named.
         base: Start of the id of the base; what the adapter was trained on if not named.
+        share: Of what training changed that is kept; below 1, an adapter of that strength is written and merged.
         say: Gets a sentence now and then.
 
     Raises:
@@ -38,6 +47,7 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
     """
     trained, original = lineage(store, adapter, base)
     check_sixteen_bit(original.folder)
+    trained = with_share(store, trained, share)
     with base_in_training(store, trained, original, say) as quantised:
         route: Mapping[str, Any] = {"name": "original"}
         source = original.folder

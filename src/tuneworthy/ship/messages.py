@@ -9,6 +9,10 @@ say = Catalogue(
     __name__,
     {
         # What an artifact was made from
+        "no_share": (
+            "Only a share of adapter {adapter} cannot be merged, because it trained whole weights or is a DoRA adapter."
+        ),
+        "merge_whole": "Omit --share.",
         "adapter_without_base": "The adapter {adapter} does not record its base model.",
         "train_again": (
             "Run `tuneworthy train` to train the adapter again. If it reports that this run has finished, change "
@@ -93,6 +97,13 @@ say = Catalogue(
         "lost_in_gguf": "The model cannot be exported as GGUF: {setting}.",
         "rope_scaling": "the export does not support the RoPE scaling {kind}",
         "sliding_window": "the export does not support sliding-window attention (use_sliding_window)",
+        "layer_types": "the export supports Gemma 3 only with one layer of full attention in six",
+        "local_base": "the export supports Gemma 3 only with a RoPE base of 10000 in its windows, not {value}",
+        "attention_scale": "the export supports Gemma 3 only with attention scaled by the head size, not by {value}",
+        "softcapping": "the export does not support soft-capped logits of Gemma 3",
+        "bidirectional": "the export does not support bidirectional attention",
+        "dense_layers": "the export supports experts only in all layers",
+        "router_sums": "the export supports experts only with weights that sum to 1 (norm_topk_prob)",
         "quantised": "it is already quantised",
         "activation": "the export does not support the activation function {kind}",
         "not_bpe": "{folder}: the tokenizer type {kind} cannot be exported as GGUF. Only BPE is supported.",
@@ -110,16 +121,6 @@ say = Catalogue(
         "no_chat_template": "The model in {folder} has no chat template.",
         "add_template": "Add chat_template.jinja to the folder.",
         "not_a_number": "generation_config.json: {key} must be a number, not {value!r}.",
-        # Quantising
-        "no_gpu_to_quantise": "PyTorch is not installed, or it finds no CUDA device to quantise on.",
-        "quantise_elsewhere": (
-            "Run the command on a machine with a CUDA GPU, or run `tuneworthy export gguf --type q8_0`."
-        ),
-        "no_llmcompressor": "The package llmcompressor is not installed.",
-        "install_llmcompressor": "Run `pip install llmcompressor`.",
-        "out_exists": "{out} already exists.",
-        "other_out": "Pass a different folder with --out.",
-        "quantises": "Quantising {model} to {scheme}.",
         # What parity compares
         "no_training_rows": "The adapter {adapter} was trained on the dataset {dataset}, which is missing.",
         "build_and_train": "Run `tuneworthy data build`, then train again.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.config.train import Train
+from tuneworthy.store.artifacts import Artifact
 from tuneworthy.train import messages, sources
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, MemoryFit, fits, largest_micro_batch
@@ -31,6 +32,9 @@ PLAIN_RATE: Final = 2e-4
 MAX_BATCH: Final = 31
 EPOCHS: Final = 3.0
 REHEARSAL: Final = 0.05
+# Of DPO: TRL's default, and how many times lower its rate is than that of training on answers.
+BETA: Final = 0.1
+PAIRS_LESS: Final = 40
 # Lengths are rounded up to a multiple of it.
 STEP_ROUND: Final = 8
 
@@ -88,6 +92,7 @@ def advise(
     device: Device,
     train: Train | None = None,
     has_bf16: bool = True,
+    start: Artifact | None = None,
 ) -> Advice:
     """Return settings for a run, with the reason of each.
 
@@ -98,8 +103,9 @@ def advise(
         device: Where it is.
         train: `[train]` of the project file; what it sets is kept.
         has_bf16: Whether the device computes in bfloat16.
+        start: The adapter that training on pairs starts from; None for fresh ones.
     """
-    return _Advisor(shape, rows, available, device, train or Train(), has_bf16).advise()
+    return _Advisor(shape, rows, available, device, train or Train(), has_bf16, start).advise()
 
 
 class _Advisor:
@@ -113,9 +119,10 @@ class _Advisor:
         device: Device,
         train: Train,
         has_bf16: bool,
+        start: Artifact | None,
     ) -> None:
         self.shape, self.rows, self.available, self.device = shape, rows, available, device
-        self.train, self.has_bf16 = train, has_bf16
+        self.train, self.has_bf16, self.start = train, has_bf16, start
         self.knobs: list[Knob] = []
         self.settings = TrainingSettings(seed=train.seed, batch_size=16, micro_batch_size=1)
 
@@ -126,11 +133,16 @@ class _Advisor:
         batch, n = (8 if self.rows.n_rows < 400 else 16), self.rows.n_rows
         self._set("batch_size", batch, messages.say("batch_reason", n=max(1, n // batch)), sources.TML)
         self._method()
-        if self.settings.method != "full":
+        if self.start is not None:
+            self._continued(self.start)
+        elif self.settings.method != "full":
             self._adapters()
         self._set("epochs", EPOCHS, messages.say("epochs_reason"), sources.EARLY_STOPPING)
-        n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
-        self._set("rehearsal", REHEARSAL, messages.say("rehearsal_reason", n=n), sources.REHEARSAL)
+        if self.settings.paired:
+            self._set("beta", BETA, messages.say("beta_reason"), sources.DPO)
+        else:
+            n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
+            self._set("rehearsal", REHEARSAL, messages.say("rehearsal_reason", n=n), sources.REHEARSAL)
         self._rate()
         self._set("schedule", "linear", messages.say("schedule_reason"), sources.TRL)
         return self._fit()
@@ -164,6 +176,15 @@ class _Advisor:
                 method, reason = "qlora", messages.say("qlora_reason", gib=needed.estimate.high / GIB)
         self._set("method", method, reason, sources.QLORA)
 
+    def _continued(self, start: Artifact) -> None:
+        """Keep the shape of the adapter that training starts from, whatever [train] sets."""
+        before = TrainingSettings.from_dict(start.manifest["settings"])
+        self.settings = replace(self.settings, rslora=before.rslora)
+        for name in ("rank", "alpha", "target_modules", "dropout"):
+            value, reason = getattr(before, name), messages.say("continued_reason", adapter=start.id)
+            self.settings = replace(self.settings, **{name: value})
+            self.knobs.append(Knob(name=name, value=value, reason=reason, source=messages.say("adapter_source")))
+
     def _adapters(self) -> None:
         shape, need = self.shape, self.rows.n_supervised
         rank = next((r for r in RANKS if shape.n_lora(r) >= need), RANKS[-1])
@@ -181,7 +202,7 @@ class _Advisor:
         if family not in FIT:
             reason = messages.say("plain_rate_reason", family=family)
             rate = PLAIN_RATE / LORA_TIMES if full else PLAIN_RATE
-            self._set("learning_rate", rate, reason, f"{sources.UNSLOTH}; {sources.TML}")
+            self._set_rate(rate, reason, f"{sources.UNSLOTH}; {sources.TML}")
             return
         steps = int(self.settings.epochs * -(-self.rows.n_rows // self.settings.batch_size))
         times = 1 if full else SHORT_TIMES if steps < SHORT_STEPS else LORA_TIMES
@@ -190,7 +211,13 @@ class _Advisor:
         formula = f"5e-5 · {times} · (2000/{self.shape.hidden})^{FIT[family]} = {fitted:.2g}"
         short = steps if times == SHORT_TIMES else None
         reason = messages.rate_reason(formula, times, MAX_RATE if fitted > MAX_RATE else None, short)
-        self._set("learning_rate", value, reason, f"{sources.TINKER}; {sources.TML}")
+        self._set_rate(value, reason, f"{sources.TINKER}; {sources.TML}")
+
+    def _set_rate(self, rate: float, reason: str, source: str) -> None:
+        if self.settings.paired:
+            rate = float(f"{rate / PAIRS_LESS:.2g}")
+            reason, source = f"{reason} {messages.say('pairs_rate', times=PAIRS_LESS)}", f"{source}; {sources.ZEPHYR}"
+        self._set("learning_rate", rate, reason, source)
 
     def _fit(self) -> Advice:
         longest = max(self.settings.max_length, LONGEST if self.settings.rehearsal else 0)

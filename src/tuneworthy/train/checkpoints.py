@@ -145,6 +145,43 @@ def load_random(folder: Path) -> None:
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))
 
 
+class PlainCheckpoints:
+    """What makes a trainer of transformers write checkpoints without pickle; stands before it among the bases."""
+
+    args: Any
+    accelerator: Any
+    model: Any
+    optimizer: Any
+    lr_scheduler: Any
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write the weights alone: no pickle of arguments, no further copy of the tokenizer."""
+        if self.args.should_save:
+            save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            save_optimiser(Path(output_dir), self.optimizer, self.lr_scheduler)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimiser(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        if self.args.should_save:
+            save_random(Path(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random(Path(checkpoint))
+
+
+def save_weights(model: Any, folder: Path) -> None:
+    """Write what is trained as one file: the adapter (not the copy that pairs are compared with), or all weights."""
+    peft = hasattr(model, "peft_config")
+    model.save_pretrained(folder, **({"selected_adapters": ["default"]} if peft else {"max_shard_size": "1TB"}))
+
+
 def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
     return {

@@ -1,7 +1,8 @@
 """How long a run takes: its arithmetic over what the machine can do, as a band.
 
-A token costs 2 operations a weight forward, 2 more back through it, 2 for the gradient of a weight that is trained, and
-2 when it is computed again (checkpointing), so that a LoRA needs about 67 % of full fine-tuning. Training used 16 to
+A token costs 2 operations a weight forward, 2 more back through it, 2 for the gradient of a weight that is trained, 2
+when it is computed again (checkpointing), and 2 when it is read as the model was before training (pairs), so that a
+LoRA needs about 67 % of full fine-tuning. Training used 16 to
 31 % of the peak of a processor (benchmarks/train.py).
 """
 
@@ -75,7 +76,7 @@ def readable_time(seconds: float) -> str:
 
 def flops(shape: Shape, settings: TrainingSettings, n_tokens: float) -> float:
     """Return the operations of one pass over `n_tokens`."""
-    a_weight = 4 + 2 * (settings.method == "full") + 2 * settings.gradient_checkpointing
+    a_weight = 4 + 2 * (settings.method == "full" or settings.paired) + 2 * settings.gradient_checkpointing
     attention = 2 * 2 * shape.n_layers * shape.q_width * settings.max_length * a_weight / 4
     return n_tokens * (a_weight * shape.n_active + attention)
 
@@ -94,7 +95,7 @@ def epoch(  # noqa: PLR0917
         machine: Its name.
     """
     worst, best = USED[device]
-    n = min(rows.n_tokens, rows.n_rows * settings.max_length)
+    n = min(rows.n_tokens, rows.n_rows * settings.max_length * (1 + settings.paired))
     again = rows.shared * rows.n_rows * (1 - 1 / settings.micro_batch_size)
     least, work = flops(shape, settings, n - again), flops(shape, settings, n)
     more = work + 2 * n * shape.n_active

@@ -130,8 +130,13 @@ class _RunMemory:
         return self.width == 2
 
     @property
+    def n_at_once(self) -> int:
+        """Sequences of a forward pass; a pair is two."""
+        return self.settings.micro_batch_size * (1 + self.settings.paired)
+
+    @property
     def tokens(self) -> int:
-        return self.settings.micro_batch_size * self.settings.max_length
+        return self.n_at_once * self.settings.max_length
 
     @property
     def n_trained(self) -> int:
@@ -151,7 +156,7 @@ class _RunMemory:
         wide = 2 if self.settings.method == "qlora" else 4
         parts = self._weights()
         if not self.full:
-            parts.append(_part("adapters", n * wide, what=what, bytes=wide))
+            parts.append(_part("adapters", n * wide * (1 + self.settings.paired), what=what, bytes=wide))
         if self.mixed and wide == 4:
             parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
         moments = 2 * wide if wide == 4 else 2  # QLoRA has an 8-bit optimiser
@@ -185,9 +190,9 @@ class _RunMemory:
 
     def layer_bytes(self) -> float:
         """Return what autograd keeps of one layer (see the module's sources)."""
-        shape, chosen = self.shape, self.settings
+        shape = self.shape
         h, q, kv, c = shape.hidden, shape.q_width, shape.kv_width, self.width
-        expanded = q if self.device == "cpu" and chosen.micro_batch_size > 1 else kv
+        expanded = q if self.device == "cpu" and self.n_at_once > 1 else kv
         norms = shape.family.norms * h * (4 + (4 if self.full else 0))
         if shape.family.qk_norms:
             norms += (q + kv) * (4 + (4 if self.full else 0))
@@ -211,7 +216,7 @@ class _RunMemory:
 
     def _head(self) -> MemoryPart:
         shape, chosen = self.shape, self.settings
-        rows = chosen.micro_batch_size * (chosen.max_length - 1)
+        rows = self.n_at_once * (chosen.max_length - 1)
         tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
         return _part("logits", n_bytes + self.full * shape.vocab * shape.hidden * 4)
@@ -285,7 +290,7 @@ def what_would_fit(shape: Shape, settings: TrainingSettings, available: float, d
     smallest: dict[str, Any] = {
         "micro_batch_size": 1, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length),
     }  # fmt: skip
-    if device == "cuda" and settings.method != "qlora":
+    if device == "cuda" and settings.method not in {"qlora", "preference"}:
         smallest["method"] = "qlora"
     lines = [
         text.format(gib=size(**change) / GIB, **figures)

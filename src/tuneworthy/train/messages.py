@@ -94,6 +94,24 @@ say = Catalogue(
             "Training uses {n} rows of {path}, which have not passed the data gates. Rows excluded because they are in "
             "dev or overlap with cases: {left_out}."
         ),
+        # Pairs
+        "pairs_alone": "Rows that are pairs, and are trained on: {n} of {of}.",
+        "no_pairs": "None of the {n} training rows has a worse answer beside its own, so there are no pairs.",
+        "make_pairs": (
+            "Import pairs, corrections or ratings, or draw several answers with `tuneworthy data distill` and "
+            "samples in [teacher]. Then run `tuneworthy data build`."
+        ),
+        "other_start": "The adapter {adapter} was not trained on this base model in 16 bits.",
+        "choose_start": 'Name another adapter in [train] start, or "base".',
+        "answers_only": (
+            "The pilot, the check of the learning rate and jobs at vendors train on answers, not on pairs."
+        ),
+        "no_pair_script": "There is no script of another trainer for pairs.",
+        "export_pairs": "Run `tuneworthy data export --format preference` for TRL's DPOTrainer.",
+        "continued_reason": "As in adapter {adapter}, which training starts from.",
+        "adapter_source": "adapter",
+        "beta_reason": "TRL's default. A higher value keeps the model closer to where it started.",
+        "pairs_rate": "Divided by {times}, as in Zephyr's recipes, because pairs need a lower learning rate.",
         "judge_does_not_stop": "No early stopping: the first grader is a judge, which would need model calls.",
         "too_few_to_hold_out": (
             "{n} training {n:row is|rows are} too few to hold any out (at least {least} needed). Training therefore "
@@ -175,6 +193,12 @@ say = Catalogue(
         "uneven_batch": "{n} GPUs cannot split a batch of {batch} rows evenly.",
         "even_batch": "Set [train] batch_size to a multiple of {n}.",
         "axolotl_stops": "Axolotl stops after a fixed number of epochs, not on the task metric.",
+        "grpo_rewards": (
+            "The reward is the first grader of the project, so the script needs tuneworthy and the project folder. It "
+            "stops after one pass over the prompts, not on the task metric."
+        ),
+        "judge_rewards": "The first grader is a judge, so each of the many answers of GRPO would be a model call.",
+        "emitted_prompts": "The file of rows has {n} prompts, of the training rows that the first grader can score.",
         "trl_stops": "TRL stops early on the loss or after a fixed number of epochs, not on the task metric.",
         "unsloth_trains_adapters": "The Unsloth script trains adapters only, not all weights.",
         "write_for_trl": "Pass --emit trl.",
@@ -356,6 +380,11 @@ LEFT_OUT_REASONS: Final[Mapping[str, str]] = {
     "prompt_differs": "with a prompt that renders differently without its answer",
     "no_end": "without an end-of-turn token, so the model would not learn to stop",
 }
+
+
+def pairs_start(n: int, start: str | None) -> str:
+    """Say how many pairs are trained on, and from where."""
+    return f"Training on {n} pairs, starting from {f'adapter {start}' if start else 'the base model'}."
 
 
 def memory_after(sentence: str, *, shared: bool) -> str:

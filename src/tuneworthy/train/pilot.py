@@ -57,6 +57,8 @@ def run_pilot(
     Raises:
         UserError: There are no rows or no dev cases, or only a judge can score them.
     """
+    if project.train.method == "preference":
+        raise UserError(messages.say("answers_only"), hint=messages.say("use_lora"))
     dataset = read_dataset(project)
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
     if material.metric is None:

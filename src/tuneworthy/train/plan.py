@@ -25,6 +25,7 @@ from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, count_layers, read_shape
+from tuneworthy.train.start import start_of
 from tuneworthy.train.training_rows import Material, gather
 
 # What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes.
@@ -105,12 +106,14 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     shape = count_layers(read_shape(path), folder or path)
     material = material_of(project)
     renderer = None if folder is None else renderer_of(folder)
-    chats = [material.student.row(row) for row in material.train]
-    rendered = None if renderer is None else renderer.rows(chats, project.train.max_length or 2**31)
+    rendered = None if renderer is None else material.rendered(renderer, project.train.max_length or 2**31)
     version = latest_version(Folder(project.root))
     dataset = None if version is None else version.id
+    chats = (material.student.row(row) for row in material.train)
     rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
-    device, advice, times = advised(project, shape, rows, gpu_gib)
+    made = _made_base(spec, project.root)
+    start = start_of(project, Folder(project.root), made.id if made else None, material.student.document())
+    device, advice, times = advised(project, shape, rows, gpu_gib, start)
     rendered = None if rendered is None else rendered.within(advice.settings.max_length)
     own = None if rendered is None else _stored_rehearsal(project.root, spec, advice.settings, len(rendered.rows))
     return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, own)
@@ -124,7 +127,11 @@ def _stored_rehearsal(root: Path, spec: str, settings: TrainingSettings, n_rows:
 
 
 def advised(
-    project: Project, shape: Shape, rows: RowLengths, gpu_gib: float | None = None
+    project: Project,
+    shape: Shape,
+    rows: RowLengths,
+    gpu_gib: float | None = None,
+    start: Artifact | None = None,
 ) -> tuple[Device, Advice, Sequence[Duration]]:
     """Return where a run would go, with which settings, and how long an epoch takes.
 
@@ -133,11 +140,14 @@ def advised(
         shape: Shape of the base.
         rows: The rows in numbers.
         gpu_gib: Memory of a GPU to plan for; what is at hand if None.
+        start: The adapter that training starts from, if any.
     """
     gib = next((size for size in (gpu_gib, project.train.gpu_memory_gib, _gpu_gib()) if size is not None), None)
     device: Device = "cpu" if gib is None else "cuda"
     available = max(0.0, free_memory() - IMPORTS - RESERVED) if gib is None else gib * GIB
-    advice = advise(shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device))
+    advice = advise(
+        shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device), start=start
+    )
     return device, advice, () if advice.memory.fit == "does not fit" else durations(shape, advice, rows, gib)
 
 

@@ -75,6 +75,28 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPair:
+    """A row with a worse answer, as token ids.
+
+    Attributes:
+        id: Id of the example.
+        prompt: What both answers follow, `(n_tokens,)`.
+        chosen: The better answer with its end.
+        rejected: The worse answer with its end.
+    """
+
+    id: str
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt and the longer answer."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """All rows of a run.
 
@@ -84,12 +106,14 @@ class Rendered:
         last_only: Rows of several answers of which only the last is supervised, since the template renders earlier
             ones in another way once they are history.
         template_sha256: Hash of the chat template.
+        pairs: The rows with their worse answers, where pairs are trained on.
     """
 
     rows: list[TokenRow]
     left_out: dict[str, str]
     last_only: int
     template_sha256: str
+    pairs: tuple[TokenPair, ...] = ()
 
     @property
     def reasons(self) -> Mapping[str, int]:
@@ -119,8 +143,10 @@ class Rendered:
     def within(self, max_length: int) -> Rendered:
         """Return the same without the rows that are longer; they are counted."""
         long = {row.id: "too_long" for row in self.rows if len(row.ids) > max_length}
+        long |= {pair.id: "too_long" for pair in self.pairs if pair.longest > max_length}
         rows = [row for row in self.rows if row.id not in long]
-        return replace(self, rows=rows, left_out={**self.left_out, **long}) if long else self
+        pairs = tuple(pair for pair in self.pairs if pair.id not in long)
+        return replace(self, rows=rows, pairs=pairs, left_out={**self.left_out, **long}) if long else self
 
     def document(self) -> dict[str, Any]:
         """Return the numbers that are stored with an adapter."""
@@ -210,6 +236,36 @@ class Renderer:
             )
         return rendered
 
+    def pairs(self, chats: Sequence[RowChat], worse: Sequence[str], max_length: int) -> Rendered:
+        """Render pairs: as `rows` the chats, and each again with its worse answer as the last turn.
+
+        Args:
+            chats: Whole chats.
+            worse: The worse answer of each.
+            max_length: Tokens of a row; longer pairs are left out.
+
+        Raises:
+            UserError: As `rows`.
+        """
+        others = [
+            replace(chat, messages=(*chat.messages[:-1], {"role": "assistant", "content": text}))
+            for chat, text in zip(chats, worse, strict=True)
+        ]
+        better, rest = self.rows(chats, max_length), self.rows(others, max_length)
+        rejected = {row.id: _split(row) for row in rest.rows}
+        left_out, pairs = {**rest.left_out, **better.left_out}, []
+        for row in better.rows:
+            if row.id not in rejected:
+                continue
+            (prompt, answer), (again, other) = _split(row), rejected[row.id]
+            if prompt == again:
+                pairs.append(TokenPair(row.id, prompt, answer, other))
+            else:
+                left_out[row.id] = "prompt_differs"
+        ids = {pair.id for pair in pairs}
+        rows = [row for row in better.rows if row.id in ids]
+        return replace(better, rows=rows, pairs=tuple(pairs), left_out=left_out)
+
     def shown(self, row: TokenRow) -> list[tuple[str, bool]]:
         """Return the text of a row in stretches, each with whether it is supervised."""
         stretches: list[tuple[str, bool]] = []
@@ -281,6 +337,12 @@ class Renderer:
     def _holds_control(self, messages: Sequence[Message]) -> bool:
         texts = [str(turn.get("content") or "") for turn in messages]
         return any(special and special in text for special in self.tokenizer.all_special_tokens for text in texts)
+
+
+def _split(row: TokenRow) -> tuple[list[int], list[int]]:
+    """Return the ids before the last answer, and those of the answer with its end."""
+    start = len(row.mask) - next((n for n, bit in enumerate(reversed(row.mask)) if not bit), len(row.mask))
+    return row.ids[:start], row.ids[start:]
 
 
 def _upto(chat: RowChat, n_turns: int, *, generation_prompt: bool) -> Chat:

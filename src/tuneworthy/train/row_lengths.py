@@ -57,7 +57,11 @@ def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
     """
     ids = [row.ids for row in rendered.rows]
     numbers = _numbers([len(row) for row in ids], rendered.n_supervised, counted=True, dataset=dataset)
-    return replace(numbers, shared=_alike(min(ids), max(ids)))
+    if not rendered.pairs:
+        return replace(numbers, shared=_alike(min(ids), max(ids)))
+    worse = [len(pair.prompt) + len(pair.rejected) for pair in rendered.pairs]  # nothing is computed once for a batch
+    both = _numbers([*map(len, ids), *worse], rendered.n_supervised, counted=True, dataset=dataset)
+    return replace(both, n_rows=numbers.n_rows)
 
 
 def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths:

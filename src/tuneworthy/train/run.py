@@ -34,7 +34,8 @@ from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import count
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
-from tuneworthy.train.training_rows import Material, gather
+from tuneworthy.train.start import start_of
+from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather
 from tuneworthy.types import content_hash
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ SHOWN: Final = 3
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
 # Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less.
 RATE_STEPS: Final = 40
-# Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong.
-ANSWER_SLACK: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class Prepared:
         settings: How.
         rendered: The rows as ids and mask.
         renderer: What rendered them.
+        start: The adapter that training starts from; None for fresh ones.
         shown: Text of the first rows in stretches, each with whether it is supervised.
         rehearsal: Rows that the base wrote itself, once it has.
     """
@@ -69,15 +69,18 @@ class Prepared:
     settings: TrainingSettings
     rendered: Rendered
     renderer: Renderer
+    start: Artifact | None
     shown: Sequence[Sequence[tuple[str, bool]]]
     rehearsal: Sequence[TokenRow] = ()
 
     @property
     def id(self) -> str:
         """Hash of everything that the adapter depends on."""
-        metric = self.material.metric
+        metric, pairs = self.material.metric, self.rendered.pairs
+        paired = {"start": self.start and self.start.id, "worse": content_hash([pair.rejected for pair in pairs])}
         return content_hash(
             {
+                **(paired if pairs else {}),
                 "base": self.base.artifact.id,
                 "dataset": self.material.dataset,
                 "rows": [row.id for row in self.rendered.rows],
@@ -106,7 +109,9 @@ class Trained:
     rates: dict[float, float]
 
 
-def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None) -> TrainingSettings:
+def settings_for(
+    project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None, start: Artifact | None = None
+) -> TrainingSettings:
     """Return the settings of `[train]`, and what `advise` returns for the others.
 
     Args:
@@ -114,6 +119,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
         rendered: All rows, also those that are too long.
         base: Folder of the base.
         say: Gets a warning if the run may not fit into memory.
+        start: The adapter that training starts from, if any.
     """
     available, device = _memory(project)
     advice = advise(
@@ -123,6 +129,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
         device=device,
         train=project.train,
         has_bf16=has_bf16(device),
+        start=start,
     )
     if (memory := advice.memory).fit == "does not fit":
         say(messages.say("may_not_fit", needed=memory.estimate.high / GIB, available=memory.available / GIB))
@@ -150,7 +157,7 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     """Make base and rows ready.
 
     Raises:
-        UserError: There are no rows, the base is missing, or a classifier is to be trained.
+        UserError: There are no rows, base or adapter to start from, or a classifier is to be trained.
         GateFailed: The data did not pass its gates.
     """
     if project.train.method == "classifier":
@@ -159,8 +166,9 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
     material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
     renderer = Renderer(base.template, base.tokenizer, base.ends)
-    rendered = renderer.rows([material.student.row(row) for row in material.train], project.train.max_length or 2**31)
-    settings = settings_for(project, rendered, base.artifact.folder, say)
+    rendered = material.rendered(renderer, project.train.max_length or 2**31)
+    start = start_of(project, store, base.artifact.id, material.student.document())
+    settings = settings_for(project, rendered, base.artifact.folder, say, start)
     rendered = rendered.within(settings.max_length)
     if not rendered.n_supervised:
         raise UserError(
@@ -168,7 +176,9 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
             hint=messages.say("raise_length_or_base"),
         )
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
-    return Prepared(base, material, settings, rendered, renderer, shown)
+    if settings.paired:
+        say(messages.pairs_start(len(rendered.pairs), start.id if start else None))
+    return Prepared(base, material, settings, rendered, renderer, start, shown)
 
 
 def train_project(
@@ -227,6 +237,8 @@ def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
         run,
         tokenizer=prepared.base.tokenizer,
         rehearsal=prepared.rehearsal,
+        pairs=prepared.rendered.pairs,
+        start=prepared.start.folder if prepared.start else None,
         evaluate=evaluator_of(prepared, say),
         say=say,
     )
@@ -288,6 +300,8 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     Raises:
         UserError: Training diverges at all three.
     """
+    if prepared.settings.paired:
+        raise UserError(messages.say("answers_only"), hint=messages.say("use_lora"))
     per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
     prepared = replace(prepared, settings=replace(prepared.settings, rehearsal=0.0))
@@ -363,6 +377,7 @@ def write_adapter(
         "template_sha256": prepared.base.template.sha256,
         "prompt": prepared.material.student.document(),
         "rows": prepared.rendered.document(),
+        **({"start": prepared.start and prepared.start.id} if settings.paired else {}),
         "rehearsal": {
             "n_rows": len(prepared.rehearsal),
             "n_tokens": sum(len(row.ids) for row in prepared.rehearsal),

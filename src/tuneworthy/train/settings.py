@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 from tuneworthy.errors import UserError
 from tuneworthy.train import messages
 
-Method = Literal["lora", "qlora", "full"]
+Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
@@ -30,7 +30,7 @@ class TrainingSettings:
     """The settings of one run.
 
     Attributes:
-        method: Adapters on the 16-bit base, on a 4-bit base, or all weights.
+        method: Adapters on the 16-bit base, on a 4-bit base, or all weights; or adapters on the 16-bit base by pairs.
         rank: Capacity of the adapters; of no effect under `full`.
         alpha: Their output is multiplied by `scale`.
         rslora: Whether the scale is alpha / sqrt(rank).
@@ -46,6 +46,7 @@ class TrainingSettings:
         dtype: Of the base's weights and of the arithmetic.
         gradient_checkpointing: Whether activations are computed twice to save memory.
         rehearsal: Rows that the base writes itself, as a share of the rows of the task.
+        beta: Of DPO; of effect under `preference` alone.
         seed: Of the order of rows, the adapters and the dropout.
     """
 
@@ -65,6 +66,7 @@ class TrainingSettings:
     dtype: Dtype = "bfloat16"
     gradient_checkpointing: bool = False
     rehearsal: float = 0.0
+    beta: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +75,11 @@ class TrainingSettings:
                 messages.say("batch_not_multiple", batch=self.batch_size, micro=self.micro_batch_size),
                 hint=messages.say("change_batch"),
             )
+
+    @property
+    def paired(self) -> bool:
+        """Whether each row is a pair: a forward pass then reads both of its answers, as the model and as it began."""
+        return self.method == "preference"
 
     @property
     def accumulation(self) -> int:
@@ -111,7 +118,8 @@ class TrainingSettings:
     @property
     def identity(self) -> dict[str, Any]:
         """What the adapter depends on: all but how a step is spread over memory, which follows from what is free."""
-        return {key: value for key, value in self.to_dict().items() if key not in _MEMORY}
+        idle = _MEMORY if self.paired else _MEMORY | {"beta"}
+        return {key: value for key, value in self.to_dict().items() if key not in idle}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:

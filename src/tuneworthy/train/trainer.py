@@ -1,5 +1,7 @@
 """The run itself: TRL's SFTTrainer over PEFT adapters or all weights; rows share their beginning and lie unpadded.
 
+Pairs go to TRL's DPOTrainer as it is: its reference is a copy of the adapter as it was when training began.
+
 What is ours beside TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
 supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The
 loss is the same: the mean over the supervised tokens of an optimiser step.
@@ -17,9 +19,9 @@ from typing import Any, Final
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from tuneworthy.errors import UserError
 from tuneworthy.train import checkpoints, messages
@@ -29,8 +31,8 @@ from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
 from tuneworthy.train.batch_order import StepsOfAKind
 from tuneworthy.train.fused import fuse
 from tuneworthy.train.generation import inner_model
-from tuneworthy.train.render import TokenRow
-from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.render import TokenPair, TokenRow
+from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 
 EVALS_PER_EPOCH: Final = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
@@ -38,6 +40,10 @@ EVALS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
 # Most that the loss of the first rows may differ between our batches and plain ones, as a share of it.
 LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
+# Settings of models with experts, which PEFT would adapt as fused parameters: `merge` cannot write these.
+EXPERTS: Final = ("num_experts", "num_local_experts")
+# What a run on pairs records of each step beside: share of pairs in the right order, and by how much.
+PAIRED: Final = ("accuracies", "margins")
 # About as many are written in a run, beside those at each evaluation.
 CHECKPOINTS: Final = 20
 
@@ -51,7 +57,8 @@ class TrainingProgress:
     """What happened in a run so far; stored with every checkpoint.
 
     Attributes:
-        steps: One entry an optimiser step: `step`, `loss`, `learning_rate`, `grad_norm`, `seconds`.
+        steps: One entry an optimiser step: `step`, `loss`, `learning_rate`, `grad_norm`, `seconds`; and those of
+            `PAIRED`.
         evals: One entry an evaluation of the task metric: `step`, `metric`, `seconds`.
         seconds: Time of training, of all processes that worked on the run, without evaluations.
     """
@@ -145,18 +152,24 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
     return load_model(base, "float32" if settings.method == "full" else settings.dtype, **options)
 
 
-def adapted(base: Path, settings: TrainingSettings) -> Any:
-    """Return the model of the folder `base` with fresh adapters, or with all weights in 32 bits to be trained.
+def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -> Any:
+    """Return the model of the folder `base` with adapters, or with all weights in 32 bits to be trained.
 
     Args:
         base: A folder in 16 bits.
         settings: Method, rank, scale, modules, precision.
+        start: Folder of the adapter to go on with; fresh ones if None.
     """
     model = loaded(base, settings)
     model.config.use_cache = False
+    if start is not None:
+        return PeftModel.from_pretrained(model, start, is_trainable=True)
     if settings.method == "full":
         return model
     modules = settings.target_modules
+    if modules == ALL_LINEAR and any(getattr(model.config, name, None) for name in EXPERTS):
+        layers = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+        modules = tuple(sorted({name.rpartition(".")[2] for name in layers} - {"lm_head"}))
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -170,7 +183,7 @@ def adapted(base: Path, settings: TrainingSettings) -> Any:
     return get_peft_model(model, config)
 
 
-class RowTrainer(SFTTrainer):
+class RowTrainer(checkpoints.PlainCheckpoints, SFTTrainer):
     """SFTTrainer over batches of `layout.Collator`.
 
     Args:
@@ -204,26 +217,12 @@ class RowTrainer(SFTTrainer):
         step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
         return StepsOfAKind(self._kinds, step, seed=self.args.seed)
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write the weights alone: no pickle of arguments, no further copy of the tokenizer."""
-        if self.args.should_save:
-            save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.args.should_save:
-            checkpoints.save_optimiser(Path(output_dir), self.optimizer, self.lr_scheduler)
+class PairTrainer(checkpoints.PlainCheckpoints, DPOTrainer):
+    """DPOTrainer over pairs that are token ids already."""
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            checkpoints.load_optimiser(Path(checkpoint), self.optimizer, self.lr_scheduler)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        if self.args.should_save:
-            checkpoints.save_random(Path(output_dir))
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            checkpoints.load_random(Path(checkpoint))
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
 
 
 def summed_loss(model: Any, batch: dict[str, Any], attention: RowAttention) -> torch.Tensor:
@@ -296,6 +295,7 @@ class Watcher(TrainerCallback):
             return
         entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
                  "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
+        entry |= {name: float(logs[f"rewards/{name}"]) for name in PAIRED if f"rewards/{name}" in logs}
         if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
             raise DivergedError(
                 messages.say(
@@ -339,16 +339,11 @@ class Watcher(TrainerCallback):
             control.should_training_stop = True
 
 
-def save_weights(model: Any, folder: Path) -> None:
-    """Write what is trained as one file: the adapter, or all weights."""
-    model.save_pretrained(folder, **({} if hasattr(model, "peft_config") else {"max_shard_size": "1TB"}))
-
-
 def keep_best(model: Any, run: Path, step: int) -> None:
     """Write the weights as the best so far; those before stay, as a checkpoint may name one of them."""
     part = run / ".best"
     shutil.rmtree(part, ignore_errors=True)
-    save_weights(model, part)
+    checkpoints.save_weights(model, part)
     target = run / f"best-{step}"
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
@@ -362,6 +357,8 @@ def train_rows(
     *,
     tokenizer: Any,
     rehearsal: Sequence[TokenRow] = (),
+    pairs: Sequence[TokenPair] = (),
+    start: Path | None = None,
     evaluate: Callable[[Any], float] | None = None,
     evals_per_epoch: float = EVALS_PER_EPOCH,
     max_steps: int | None = None,
@@ -376,6 +373,8 @@ def train_rows(
         run: Its folder; belongs to these rows and settings alone.
         tokenizer: Tokenizer of the base.
         rehearsal: Further rows, which fill whole steps of their own.
+        pairs: The rows with their worse answers: trained on instead of the rows, if there are any.
+        start: Folder of the adapter to go on with; fresh ones if None.
         evaluate: Returns the task metric of a model, 0..1; None without one.
         evals_per_epoch: Evaluations in an epoch.
         max_steps: Steps instead of epochs.
@@ -389,8 +388,8 @@ def train_rows(
     taken_before = taken_bytes()
     checkpoint = checkpoints.newest(run)
     progress = TrainingProgress(**checkpoint[1]) if checkpoint else TrainingProgress()
-    model = adapted(base, settings)
-    attention = _row_attention(model, rows, settings)
+    model = adapted(base, settings, start)
+    attention = None if pairs else _row_attention(model, rows, settings)
     if settings.method == "lora":
         fuse(model)
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
@@ -398,15 +397,22 @@ def train_rows(
     watcher = Watcher(
         run, progress, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
     )
-    trainer = RowTrainer(
-        attention=attention,
-        kinds=(len(rows), len(rehearsal)),
-        model=model,
-        args=_arguments(settings, run, total),
-        train_dataset=_dataset([*rows, *rehearsal]),
-        data_collator=Collator() if attention else _plain_collator(tokenizer),
-        processing_class=tokenizer,
-        callbacks=[watcher],
+    common: dict[str, Any] = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
+    trainer: Any = (
+        PairTrainer(
+            args=_arguments(DPOConfig, settings, run, total, beta=settings.beta),
+            train_dataset=_pair_dataset(pairs),
+            **common,
+        )
+        if pairs
+        else RowTrainer(
+            attention=attention,
+            kinds=(len(rows), len(rehearsal)),
+            args=_arguments(SFTConfig, settings, run, total, dataset_kwargs={"skip_prepare_dataset": True}),
+            train_dataset=_dataset([*rows, *rehearsal]),
+            data_collator=Collator() if attention else _plain_collator(tokenizer),
+            **common,
+        )
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
     if attention is not None:
@@ -423,8 +429,8 @@ def train_rows(
     return Ran(adapter, progress, peak_bytes(), before, taken_or_none, stopped, attention is not None, trainable)
 
 
-def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
-    arguments = SFTConfig(
+def _arguments(kind: type[Any], settings: TrainingSettings, run: Path, total: int, **more: Any) -> Any:
+    arguments = kind(
         output_dir=str(run),
         per_device_train_batch_size=settings.micro_batch_size,
         gradient_accumulation_steps=settings.accumulation,
@@ -445,9 +451,9 @@ def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
         disable_tqdm=True,
         remove_unused_columns=False,
         max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
+        **more,
     )
     if arguments.n_gpu > 1:  # one process has one card: DataParallel, which TRL refuses, would split its batches
         arguments._n_gpu = 1
@@ -457,6 +463,11 @@ def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
 def _dataset(rows: Sequence[TokenRow]) -> Dataset:
     labels = [[number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)] for row in rows]
     return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": labels})
+
+
+def _pair_dataset(pairs: Sequence[TokenPair]) -> Dataset:
+    columns = {"prompt_ids": "prompt", "chosen_ids": "chosen", "rejected_ids": "rejected"}
+    return Dataset.from_dict({name: [getattr(pair, part) for pair in pairs] for name, part in columns.items()})
 
 
 def _plain_collator(tokenizer: Any) -> Any:

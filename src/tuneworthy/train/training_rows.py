@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
+from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.splits import StoredSplit, asked_case, example_case, fingerprint
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind
@@ -24,13 +25,15 @@ from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.train import messages
-from tuneworthy.train.render import RowChat
+from tuneworthy.train.render import Rendered, Renderer, RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
 
 HELD_OUT_MOST: Final = 128
 HELD_OUT_SHARE: Final = 0.1
 # Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
 HELD_OUT_FEWEST: Final = 20
+# Answers may be so many times as long as the longest answer of the rows: longer ones are wrong.
+ANSWER_SLACK: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,7 @@ class Material:
         metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
         notes: What a reader must know.
         held_out: Ids of the rows that are kept for `metric`.
+        paired: Whether pairs are trained on; all of `train` are pairs then.
     """
 
     dataset: str
@@ -154,6 +158,22 @@ class Material:
     metric: TaskMetric | None
     notes: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    paired: bool = False
+
+    def rendered(self, renderer: Renderer, max_length: int) -> Rendered:
+        """Return the rows as they are trained on, with their worse answers where pairs are trained on.
+
+        Args:
+            renderer: Of the model.
+            max_length: Tokens of a row; longer ones are left out.
+
+        Raises:
+            UserError: No row is left.
+        """
+        chats = [self.student.row(row) for row in self.train]
+        if not self.paired:
+            return renderer.rows(chats, max_length)
+        return renderer.pairs(chats, [rejected_answer(row) for row in self.train], max_length)
 
     def with_rows(self, rows: Sequence[Example]) -> Material:
         """Return the same with other rows to train on; what is held out stays."""
@@ -182,7 +202,7 @@ def gather(
         hold_out: Whether rows are kept out of training to stop it in time.
 
     Raises:
-        UserError: There are no rows, or none that holds the variables of [prompt].
+        UserError: There are no rows, none that holds the variables of [prompt], or no pair where pairs are trained on.
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
     version = _version(store, unsafe)
@@ -196,6 +216,11 @@ def gather(
         raise UserError(messages.say("rows_lack_variables", n=len(rows)), hint=messages.say("write_variables"))
     metric, train, notes = _hold_out(project, fitting, cases, kind, seed) if hold_out else (None, fitting, [])
     chosen = {row.id for row in train}
+    if project.train.method == "preference":
+        train = [row for row in train if rejected_answer(row)]
+        notes.append(messages.say("pairs_alone", n=len(train), of=len(chosen)))
+        if not train:
+            raise UserError(messages.say("no_pairs", n=len(chosen)), hint=messages.say("make_pairs"))
     if lacking := len(rows) - len(fitting):
         notes = [messages.say("some_lack_variables", n=lacking), *notes]
     for line in notes:
@@ -209,6 +234,7 @@ def gather(
         metric=metric,
         notes=tuple(notes),
         held_out=tuple(row.id for row in fitting if row.id not in chosen),
+        paired=project.train.method == "preference",
     )
 
 

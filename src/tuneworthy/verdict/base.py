@@ -315,10 +315,14 @@ class TrainingAdvice:
 
     Attributes:
         method: None unless the answer is to train.
+        why: Why this method and no other; "" without one.
+        source: A document that it rests on.
         reasons: All of them.
     """
 
     method: Method | None = None
+    why: str = ""
+    source: str = ""
     reasons: Sequence[TrainingReason] = ()
 
 

@@ -49,7 +49,7 @@ from tuneworthy.verdict.options import open_latency, options_of, shown_better, t
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.recommendation import PROVEN, is_saving
 from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
-from tuneworthy.verdict.training_method import method_of
+from tuneworthy.verdict.training_method import advice_of
 from tuneworthy.verdict.training_reasons import reasons_of
 
 NO_TARGET = "no_target"
@@ -95,10 +95,9 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
         recommendation=chosen.option if chosen else None,
-        training=TrainingAdvice(
-            method=method_of(evidence, ruling) if ruling and outcome is Outcome.FINE_TUNE else None,
-            reasons=reasons,
-        ),
+        training=advice_of(evidence, ruling, reasons)
+        if ruling and outcome is Outcome.FINE_TUNE
+        else TrainingAdvice(reasons=reasons),
         domain_text=evidence.domain,
         would_change=[*_would_change(facts, outcome, money), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],

@@ -11,6 +11,7 @@ from typing import Any
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
+from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import Undecided, UserError, join_sentences
 from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.judging import DOCUMENT
@@ -39,7 +40,7 @@ from tuneworthy.verdict.evidence import (
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import read_relabelled, relabelling
-from tuneworthy.verdict.training_method import has_preferences
+from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences
 
 # Share of dev whose answers must appear in the input, or be one of a closed set, for a task that needs no documents.
 MOSTLY = 0.8
@@ -141,7 +142,7 @@ def evidence_of(
         # A judge's scores on test are corrected by people, those on dev are not.
         dev_gap=dev_gap_of(run) if run and project.graders[0].type != "judge" else None,
         style_grader=project.graders[0].type == "style",
-        preferences=data is not None and has_preferences(data.dataset.examples),
+        preferences=(data is not None and has_preferences(data.dataset.examples)) or has_pairs(project),
         bills=bills_of(project, run) if run else {},
         smaller_usd=smallest_usd(project, run) if run else None,
         economics=project.economics,
@@ -153,6 +154,12 @@ def evidence_of(
         forecast=forecast,
         training=training,
     )
+
+
+def has_pairs(project: Project) -> bool:
+    """Return whether the frozen data holds enough pairs."""
+    version = latest_version(Folder(project.root))
+    return version is not None and version.recipe.get("n_pairs", 0) >= FEWEST_PREFERENCES
 
 
 def answers_open(data: TaskData) -> bool:

@@ -13,6 +13,11 @@ say = Catalogue(
         "score": "{score:.1%} ({bounds}{n} test cases)",
         "bounds": "95% interval [{lower:.1%}, {upper:.1%}], ",
         "no_score": "no score",
+        "planned_method": "Method: {method}. {why} {step} [{source}]",
+        "no_verdict": "No verdict names a method of training yet.",
+        "run_decide": "Run `tuneworthy decide`.",
+        "no_method": "The last verdict does not advise training, so it names no method.",
+        "old_verdict": "The verdict is out of date ({changed}). Run `tuneworthy decide`.",
         "full_offer": (
             "Full fine-tuning is an option, because {method} scores {score:.1%} [{low:.1%}, {high:.1%}] on test "
             "(n = {n}), below the target of {target:.1%}. It needs up to {gib:.1f} GiB and fits. Set [train] method to "
@@ -841,3 +846,33 @@ def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:
 def waived_gates(gates: Sequence[GateResult]) -> str:
     """Return the names of the gates that the project file waives, and that would be open without."""
     return ", ".join(f"`{result.gate}`" for result in gates if result.status == "waived")
+
+
+# Methods of training: why one fits, the document that this rests on, and what to do for it.
+METHOD_REASONS: Final[Mapping[str, str]] = {
+    "sft": "Training on labelled examples is the default, and nothing measured speaks for another method.",
+    "preference": (
+        "At least {n} rows have a worse answer beside their own, or ratings that differ, so the model can learn which "
+        "answer is better."
+    ),
+    "rl": (
+        "There are few labelled examples, {share:.1%} of the answers sampled on dev pass, and a grader says right or "
+        "wrong. So the grader can reward answers that the model draws. Import questions that it can grade."
+    ),
+    "distil": "An option meets the target, so a smaller model is trained on its answers.",
+    "classifier": "The answers are labels, and the classical baseline is as good as any language model measured.",
+}
+METHOD_SOURCES: Final[Mapping[str, str]] = {
+    "sft": "https://arxiv.org/abs/2405.00732",
+    "preference": "https://arxiv.org/abs/2305.18290",
+    "rl": "https://arxiv.org/abs/2503.14476",
+    "distil": "https://arxiv.org/abs/2305.02301",
+    "classifier": "https://arxiv.org/abs/2406.08660",
+}
+METHOD_STEPS: Final[Mapping[str, str]] = {
+    "sft": "Run `tuneworthy train`.",
+    "preference": 'Set [train] method to "preference" and run `tuneworthy train`.',
+    "rl": "Run `tuneworthy plan --emit grpo --out run`.",
+    "distil": "Run `tuneworthy data distill`, then `tuneworthy data build` and `tuneworthy train`.",
+    "classifier": 'Set [train] method to "classifier" and run `tuneworthy train`.',
+}

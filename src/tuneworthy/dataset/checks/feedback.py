@@ -16,6 +16,7 @@ from tuneworthy.types import Example, content_hash
     whole=True,
     masks=True,
     certain=True,
+    version=2,
 )
 class FeedbackCheck:
     """Rows that production marked as bad: a thumbs-down, a low rating, an escalation, a correction.

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.project import Project
@@ -296,6 +297,9 @@ def _student_row(
     if len(one.traces) > 1:
         teacher["samples"] = {"n": len(one.traces), "chosen_by": selection.how, "share": selection.share}
     meta = {**question_meta(one.row), "finish_reason": response.finish_reason, KEY: teacher}
+    if selection.worst is not None and selection.worst.response is not None and not response.tool_calls:
+        calls = list(selection.worst.response.tool_calls)
+        meta = with_rejected(meta, {"content": selection.worst.text, "tool_calls": calls})
     row = {"id": content_hash(turns), "source": one.row.source, "messages": turns}
     rest = {"group": one.row.group, "tags": list(one.row.tags)}
     return {**row, **{name: value for name, value in rest.items() if value}, "meta": meta}

@@ -34,6 +34,7 @@ class Selection:
         share: Of the samples that agree with the selected one, or with the majority; None for one sample.
         score: Of the primary grader; None where no right answer is known.
         endings: Samples without a proper end, by reason.
+        worst: The answer that the grader scores lowest, where that is below the selected one.
     """
 
     trace: Trace | None
@@ -43,6 +44,7 @@ class Selection:
     share: float | None = None
     score: float | None = None
     endings: Counter[str] = field(default_factory=Counter)
+    worst: Trace | None = None
 
 
 def ending(trace: Trace) -> tuple[str, str]:
@@ -102,7 +104,11 @@ def select(
         if values[best] < accept:
             detail = messages.say("below_accept", n=len(values), best=values[best], accept=accept)
             return Selection(None, "wrong", detail, share=share(best), score=values[best], endings=endings)
-        return Selection(traces[best], how="grader", share=share(best), score=values[best], endings=endings)
+        last = min(values, key=lambda n: (values[n], n))
+        return Selection(
+            traces[best], how="grader", share=share(best), score=values[best], endings=endings,
+            worst=traces[last] if values[last] < values[best] else None,
+        )  # fmt: skip
     if agree is None:
         return Selection(traces[ended[0]], how="first", share=share(ended[0]), endings=endings)
     (majority, n_most), *others = votes.most_common()

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
+from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.types import Message, content_hash
 
@@ -340,7 +341,8 @@ class Settled:
 
     Attributes:
         messages: With the correction as the answer, if there is one.
-        meta: With a mark that the feedback was applied; of a repaired row without the finish reason of the old answer.
+        meta: With a mark that the feedback was applied; of a repaired row with the old answer as the worse one of a
+            pair, without its finish reason.
         drops: The code for which the row is dropped, or "".
         repaired: Whether a correction replaced an answer.
     """
@@ -400,7 +402,7 @@ def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction
     if old.get("content") == correction:
         return Settled(messages, meta)
     rest = {key: value for key, value in meta.items() if key != "finish_reason"}
-    repaired = {**rest, "repaired": "correction", "replaced": content_hash(old)}
+    repaired = {**with_rejected(rest, old), "repaired": "correction", "replaced": content_hash(old)}
     return Settled((*before, {"role": "assistant", "content": correction}), repaired, repaired=True)
 
 

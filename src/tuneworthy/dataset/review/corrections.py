@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.freeze import Version
@@ -89,16 +90,16 @@ class _Apply:
             yield RowFinding(row=WHOLE_SET, code=code, message=messages.say(name, reviewer=reviewer, n=n))
 
     def repair(self, row: Example) -> Example:
-        """Return the row with the answer that it was given."""
+        """Return the row with the answer that it was given; the old one is the worse one of a pair."""
         answer = self.corrections[content_of(row)].answer
         changed = (*row.messages[:-1], {**row.messages[-1], "content": answer})
-        return replace(row, messages=changed, id=content_hash(changed))
+        return replace(row, messages=changed, id=content_hash(changed), meta=with_rejected(row.meta, row.messages[-1]))
 
 
 def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
     """Return the check that applies corrections to the rows of a build, before all others."""
     codes = messages.REASONS["corrections"]
-    return DataCheck(name="corrections", examine=_Apply(corrections), codes=codes, whole=True, masks=True)
+    return DataCheck(name="corrections", examine=_Apply(corrections), codes=codes, whole=True, masks=True, version=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ FORMATS: Final[Mapping[str, str]] = {
     "unsloth": "tuneworthy.train.emit.unsloth",
     "axolotl": "tuneworthy.train.emit.axolotl",
     "accelerate": "tuneworthy.train.emit.accelerate",
+    "grpo": "tuneworthy.train.emit.grpo",
 }
 # The file of rows beside what is written.
 ROWS: Final = "rows.jsonl"
@@ -29,9 +30,11 @@ class EmitPlan:
     Attributes:
         settings: How it is trained.
         base: Name or folder of the model.
-        rows: The JSON Lines file of token ids and labels.
+        rows: The JSON Lines file of token ids and labels, or of prompts (`grpo`).
         output: Folder for the adapter.
         n_devices: GPUs.
+        project: Folder of the project, whose grader rewards answers (`grpo`).
+        max_answer: Most tokens of such an answer.
     """
 
     settings: TrainingSettings
@@ -39,6 +42,8 @@ class EmitPlan:
     rows: str = ROWS
     output: str = "adapter"
     n_devices: int = 1
+    project: str = ""
+    max_answer: int = 512
 
 
 @dataclass(frozen=True, slots=True)

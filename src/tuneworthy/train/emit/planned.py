@@ -1,5 +1,7 @@
 """A plan as files of another trainer, and the rows beside them: the token ids and labels that `train` computes.
 
+GRPO draws its own answers, so its rows are prompts, as messages, and the ids by which the grader knows what is right.
+
 Every trainer here takes rows of `input_ids`, `attention_mask` and `labels` as they are, so that nothing is rendered,
 masked or cut a second time.
 
@@ -9,15 +11,21 @@ Pre-Tokenized Dataset".
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 import orjson
 
+from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.train import messages
 from tuneworthy.train.batch_layout import IGNORED
 from tuneworthy.train.emit.base import EmitPlan, Emitted, emit
 from tuneworthy.train.plan import Planned
 from tuneworthy.train.render import TokenRow
+from tuneworthy.train.reward import asked_rows
+from tuneworthy.train.training_rows import ANSWER_SLACK
+
+GRPO: Final = "grpo"
 
 
 def emit_planned(planned: Planned, form: str) -> Emitted:
@@ -28,7 +36,26 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
     """
     rows = rows_of(planned)
     made = emit(form, EmitPlan(planned.advice.settings, str(planned.folder)))
-    more = [messages.emitted_rows(len(rows), rehearsal=planned.rehearsal is not None)]
+    return _noted(made, planned, messages.emitted_rows(len(rows), rehearsal=planned.rehearsal is not None))
+
+
+def emit_rewarded(planned: Planned, project: Project) -> Emitted:
+    """Write a plan for GRPO; its rows are `prompt_lines(planned)`.
+
+    Raises:
+        UserError: As `rows_of`, or only a judge could reward answers.
+    """
+    if project.graders[0].type == "judge":
+        raise UserError(messages.say("judge_rewards"), hint=messages.say("add_grader"))
+    longest = max(row.n_supervised for row in rows_of(planned))
+    limit = min(project.prompt.max_tokens, ANSWER_SLACK * longest)
+    root = str(project.root.resolve())
+    made = emit(GRPO, EmitPlan(planned.advice.settings, str(planned.folder), project=root, max_answer=limit))
+    return _noted(made, planned, messages.say("emitted_prompts", n=sum(1 for _ in asked_rows(planned.material))))
+
+
+def _noted(made: Emitted, planned: Planned, rows: str) -> Emitted:
+    more = [rows]
     if planned.rows.dataset is None:
         more.append(messages.say("emitted_ungated"))
     elif not planned.material.gated:
@@ -40,13 +67,24 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
     """Return the rows of a plan, those that the base wrote itself last.
 
     Raises:
-        UserError: The base is not a folder that other trainers load, or its tokenizer is not at hand.
+        UserError: The base is not a folder that other trainers load, its tokenizer is not at hand, or the rows are
+            pairs.
     """
+    if planned.advice.settings.paired:
+        raise UserError(messages.say("no_pair_script"), hint=messages.say("export_pairs"))
     if planned.folder is None:
         raise UserError(messages.say("base_is_gguf", base=planned.base), hint=messages.say("make_folder"))
     if planned.rendered is None:
         raise UserError(messages.say("no_tokenizer", folder=planned.folder), hint=messages.say("add_tokenizer"))
     return [*planned.rendered.rows, *(planned.rehearsal or ())]
+
+
+def prompt_lines(planned: Planned) -> Iterator[bytes]:
+    """Yield a line of JSON for each row that the grader can score: `prompt`, as messages, and `row`, its id."""
+    for row, case in asked_rows(planned.material):
+        asked = planned.material.student.question(case).messages
+        prompt = [{"role": turn["role"], "content": turn["content"]} for turn in asked]
+        yield orjson.dumps({"prompt": prompt, "row": row}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:

@@ -61,18 +61,18 @@ def emit(plan: EmitPlan) -> Emitted:
         "",
         f"BASE = {plan.base!r}",
         f"ROWS = {plan.rows!r}",
-        _call("CONFIG", "SFTConfig", arguments(plan)),
-        *([] if full else [_call("ADAPTER", "LoraConfig", adapter(plan))]),
+        call("CONFIG", "SFTConfig", arguments(plan)),
+        *([] if full else [call("ADAPTER", "LoraConfig", adapter(plan))]),
         "",
         "",
         "def main():",
         '    rows = load_dataset("json", data_files=ROWS, split="train")  # ids and labels; -100 is not trained on',
         "    tokenizer = AutoTokenizer.from_pretrained(BASE)",
-        *_model(plan),
+        *model_lines(plan),
         "    trainer = SFTTrainer(model=model, args=CONFIG, train_dataset=rows, processing_class=tokenizer"
         + (")" if full else ", peft_config=ADAPTER)"),
         "    trainer.train()",
-        "    trainer.save_model(CONFIG.output_dir)",
+        "    trainer.savemodel_lines(CONFIG.output_dir)",
         "",
         "",
         'if __name__ == "__main__":',
@@ -82,7 +82,8 @@ def emit(plan: EmitPlan) -> Emitted:
     return Emitted(files, ("python", "train_trl.py"), (messages.say("trl_stops"),))
 
 
-def _model(plan: EmitPlan) -> list[str]:
+def model_lines(plan: EmitPlan) -> list[str]:
+    """Return the lines that load the base as the method wants it."""
     chosen = plan.settings
     dtype = "torch.float32" if chosen.method == "full" else f"torch.{chosen.dtype}"
     if chosen.method != "qlora":
@@ -96,6 +97,7 @@ def _model(plan: EmitPlan) -> list[str]:
     ]
 
 
-def _call(name: str, function: str, values: dict[str, Any]) -> str:
+def call(name: str, function: str, values: dict[str, Any]) -> str:
+    """Return an assignment to `name` of what `function` makes of keyword arguments."""
     inner = "".join(f"    {key}={value!r},\n" for key, value in values.items())
     return f"{name} = {function}(\n{inner})"

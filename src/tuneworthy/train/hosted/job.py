@@ -118,6 +118,8 @@ def prepare_job(project: Project, store: Folder, request: JobRequest, say: Say) 
         GateFailed: The data did not pass its gates.
     """
     vendor, base = vendors()[request.vendor], request.base
+    if project.train.method == "preference":
+        raise UserError(messages.say("answers_only"), hint=messages.say("use_lora"))
     if base is None:
         raise UserError(messages.say("no_hosted_base", vendor=vendor.title), hint=messages.say("give_hosted_base"))
     if project.constraints.data_stays:

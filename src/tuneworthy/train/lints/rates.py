@@ -25,8 +25,9 @@ def rate_of_full(config: TrainerConfig) -> Iterator[Finding]:
     """Adapters with the learning rate of full fine-tuning.
 
     LoRA needs about 10 times the rate of full fine-tuning: 1e-4 to 5e-4. TRL's default of 2e-5 is for the latter.
+    Scripts for DPO and GRPO, which need lower rates, are left out.
     """
-    if not config.adapters or config.kind == "peft":
+    if not config.adapters or config.kind == "peft" or not config.on_answers:
         return
     rate, calls = config.number("learning_rate"), config.calls_of("SFTConfig")
     if rate is not None and rate < LOW:
@@ -74,7 +75,7 @@ def batch_large(config: TrainerConfig) -> Iterator[Finding]:
     LoRA tolerates large batches less than full fine-tuning, and a higher rank does not help.
     """
     batch = (config.number("micro_batch_size") or 1) * (config.number("accumulation") or 1)
-    if config.adapters and batch >= MAX_BATCH:
+    if config.adapters and config.on_answers and batch >= MAX_BATCH:
         message, line = messages.say("batch_large", n=batch), config.line("accumulation", "micro_batch_size")
         yield Finding(message=message, fix=messages.say("smaller_batch", limit=MAX_BATCH), line=line)
 

@@ -120,6 +120,11 @@ class TrainerConfig:
         return self.kind == "peft" or "rank" in self.values or self.raw_value("adapter") in {"lora", "qlora"}
 
     @property
+    def on_answers(self) -> bool:
+        """Whether it trains on answers; DPO and GRPO have other rates and batches."""
+        return not self.calls_of("DPOConfig", "DPOTrainer", "GRPOConfig", "GRPOTrainer")
+
+    @property
     def rank(self) -> float | None:
         """Rank, or the library's default if it is not set."""
         return self._or_default("rank")

@@ -8,6 +8,7 @@ from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
+from tuneworthy.cases.pairs import REJECTED
 from tuneworthy.cases.readers.faults import Dropped
 
 _BETTER = ("chosen", "preferred_output")
@@ -22,7 +23,7 @@ def _pair(row: dict[str, Any]) -> Fields:
     better, worse = (_turns(next((row[key] for key in keys if key in row), None)) for keys in (_BETTER, _WORSE))
     if better == worse:
         raise Dropped(messages.NO_PREFERENCE)
-    return exchange(_question(row), better, {**_rest(row), "rejected": worse[-1]})
+    return exchange(_question(row), better, {**_rest(row), REJECTED: worse[-1]})
 
 
 def _marked(row: dict[str, Any]) -> Fields:

@@ -1,0 +1,58 @@
+"""Pairs of a better and a worse answer: what makes them teach nothing, or the wrong thing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.pairs import REJECTED, rejected_answer
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.stats.intervals import clopper_pearson
+from tuneworthy.types import Example
+
+
+@DATA_CHECKS.rule("pairs", codes=messages.REASONS["pairs"], masks=True)
+class Pairs:
+    """Pairs that say the same twice, or whose worse answer the project's first grader scores higher.
+
+    The row stays, and only its worse answer leaves. A grader that compares with an expected answer has none but the
+    better answer of the pair, so only graders that judge form or run code find a wrong order. A judge is not called.
+
+    Bad: `{"messages": [...], "rejected": "..."}` with the answer itself as the rejected one.
+    """
+
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        pairs = [(number, row) for number, row in enumerate(rows) if rejected_answer(row)]
+        scores = context.scores([row for _, row in pairs]) if context.scores and pairs else [(None, None)] * len(pairs)
+        for (number, row), (better, worse) in zip(pairs, scores, strict=True):
+            answer, rejected = row.answer, rejected_answer(row)
+            if answer.strip() == rejected.strip() or (normalise(answer) and normalise(answer) == normalise(rejected)):
+                yield RowFinding(row=number, code="same_answer", action="mask")
+            elif better is not None and worse is not None and worse > better:
+                message = messages.say("pair_scores", better=better, worse=worse)
+                yield RowFinding(row=number, code="wrong_order", message=message, action="mask")
+
+    def repair(self, row: Example) -> Example:
+        """Return `row` without its worse answer."""
+        return replace(row, meta={key: value for key, value in row.meta.items() if key != REJECTED})
+
+
+@DATA_CHECKS.rule("pair_length", codes=messages.REASONS["pair_length"], whole=True, source="arXiv 2403.19159")
+@dataclass(frozen=True, slots=True)
+class PairLength:
+    """Pairs of which most have the longer answer as the better one, or most the shorter one.
+
+    A model that is trained on such pairs learns the length before anything else. Their share is reported if it is above
+    `most` (70% by default), and pairs that differ in nothing but chance would hardly show it.
+
+    Bad: the better answer is the longer one in 19 of 20 pairs.
+    """
+
+    most: float = 0.7
+
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        gaps = [len(row.answer) - len(worse) for row in rows if (worse := rejected_answer(row))]
+        for code, n in (("longer", sum(gap > 0 for gap in gaps)), ("shorter", sum(gap < 0 for gap in gaps))):
+            if gaps and n > self.most * len(gaps) and clopper_pearson(n, len(gaps))[0] > 0.5:
+                message = messages.say("pair_length", how=code, n=n, of=len(gaps), share=n / len(gaps))
+                yield RowFinding(row=WHOLE_SET, code=f"better_is_{code}", message=message, action="report")
