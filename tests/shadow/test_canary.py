@@ -188,8 +188,10 @@ def served(root: Path, address: str) -> None:
     path = root / "tuneworthy.toml"
     model = f'provider = "openai"\nmodel = "own"\nbase_url = "{address}/v1"\nretries = 0\napi_key_env = ""'
     text = path.read_text().replace('provider = "scripted"\nfunction = "world.py:equal"', model, 1)
-    text = text.replace('type = "exact"\n', 'type = "regex"\npattern = "^(red|green|blue)$"\n', 1)
+    text = text.replace('type = "exact"\n', 'type = "python"\nfunction = "world.py:labels"\nneeds_expected = false\n', 1)
     path.write_text(text)
+    with (root / "world.py").open("a") as file:
+        file.write("\n\ndef labels(answer, expected, case):\n    return answer in LABELS\n")
 
 
 def test_the_candidate_gets_its_own_prompt_and_the_users_wish_to_stream(tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ def test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay(
     store.close()
 
 
+@pytest.mark.slow
 def test_copies_stop_once_harm_is_shown(tmp_path: Path) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
     with (root / "world.py").open("a") as file:
@@ -190,7 +191,11 @@ def test_copies_stop_once_harm_is_shown(tmp_path: Path) -> None:
             async def stopped() -> bool:
                 return (await proxy.health())["verdict"] == "fail"
 
+            async def idle() -> bool:
+                return "copies_in_flight 0" in await proxy.get("/-/metrics")
+
             await proxy.until(stopped)
+            await proxy.until(idle)
             before = await proxy.outcomes()
             await send(proxy, requests[:10])
             assert await proxy.outcomes() == before and (await proxy.health())["copies"] == "enough"
@@ -221,6 +226,7 @@ FAULTS: dict[str, Script] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_of_the_candidate_reaches_a_user(tmp_path: Path, fault: str) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
@@ -240,6 +246,7 @@ def test_no_fault_of_the_candidate_reaches_a_user(tmp_path: Path, fault: str) ->
     asyncio.run(work())
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_pairs_and_nothing_else(tmp_path: Path) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
     requests, script = production(30)
@@ -259,6 +266,7 @@ def test_a_full_disk_loses_pairs_and_nothing_else(tmp_path: Path) -> None:
     assert record_of(root).n_pairs == len(requests) - 20
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
     requests, script = production(20)
