@@ -2,13 +2,13 @@
 
     python benchmarks/shadow_proxy.py [--requests 3000] [--rounds 3] [--streams 1000] [--minutes 0.5] [--save]
 
-Each proxy runs alone on core 0, its child too; the mock (`mock/`, C) and the client share core 1. In each round they take
-turns; a figure is the median over the rounds, and ratios compare within a round. Ten percent of the sessions are copied to
-a scripted candidate. Streaming's first byte and the open streams use a slow server of our own: it sends a first event, and
-the last one when the client is done.
+Each proxy runs alone on core 0, its child too; the mock (`mock/`, C) and the client share core 1. In each round they
+take turns; a figure is the median over the rounds, and ratios compare within a round. Ten percent of the sessions are
+copied to a scripted candidate. Streaming's first byte and the open streams use a slow server of our own: it sends a
+first event, and the last one when the client is done.
 
-Goals: at most 2x the latency and at least half the throughput of the bare proxy; a first byte delayed by less than 1 ms;
-1,000 open streams; memory flat.
+Goals: at most 2x the latency and at least half the throughput of the bare proxy; a first byte delayed by less than
+1 ms; 1,000 open streams; memory flat.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from tests.shadow.traffic import write_traffic_project  # noqa: E402
+
 from tuneworthy.providers.vllm_server import free_port  # noqa: E402
 
 CORE, OTHER = "0", "1"

@@ -25,7 +25,7 @@ from tuneworthy.config.shadow import Shadow
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.shadow.canary import STATE, STOP, CandidateRoute, CanaryState, begin, decided
+from tuneworthy.shadow.canary import STATE, STOP, CanaryState, CandidateRoute, begin, decided
 from tuneworthy.shadow.proxy import Route
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import ShadowVerdict
@@ -186,9 +186,11 @@ def test_a_hand_a_verdict_and_a_worker_that_is_gone_stop_it_at_once(tmp_path: Pa
 def served(root: Path, address: str) -> None:
     """Let a server be the candidate, and a grader decide that needs no right answer."""
     path = root / "tuneworthy.toml"
-    model = f'provider = "openai"\nmodel = "own"\nbase_url = "{address}/v1"\nretries = 0\napi_key_env = ""'
+    model = f'provider = "openai"\nmodel = "own"\nbase_url = "{address}/v1"\napi_key_env = ""'
     text = path.read_text().replace('provider = "scripted"\nfunction = "world.py:equal"', model, 1)
-    text = text.replace('type = "exact"\n', 'type = "python"\nfunction = "world.py:labels"\nneeds_expected = false\n', 1)
+    text = text.replace(
+        'type = "exact"\n', 'type = "python"\nfunction = "world.py:labels"\nneeds_expected = false\n', 1
+    )
     path.write_text(text)
     with (root / "world.py").open("a") as file:
         file.write("\n\ndef labels(answer, expected, case):\n    return answer in LABELS\n")
@@ -237,13 +239,15 @@ def test_it_steps_up_over_kills_and_rolls_back_within_one_verdict(tmp_path: Path
         assert found is not None
         return found
 
-    requests, script = production(1600)
-    batches = iter([requests[i : i + 300] for i in range(0, len(requests), 300)])
+    requests, script = production(400)
+    batches = iter([requests[i : i + 150] for i in range(0, len(requests), 150)])
 
     async def work() -> None:
         nonlocal harmful
         async with upstream(label) as (own_address, _), upstream(script) as (address, _):
             served(root, own_address)
+            text = (root / "tuneworthy.toml").read_text()
+            (root / "tuneworthy.toml").write_text(text.replace("[task]\n", "[task]\nmargin = 0.2\n"))
             options = ("--share", "1", "--judge-minutes", "0.02")
             async with proxy_of(root, address, *options) as proxy:
                 await send(proxy, next(batches))

@@ -16,7 +16,7 @@ from tuneworthy.shadow.copies import Copies, packed, read_copy
 
 READY = "import os, sys, time\nos.write(1, b'{\"ready\": true}\\n')\n"
 READ = "while head := sys.stdin.buffer.read(8):\n    sys.stdin.buffer.read(int(head, 16))\n"
-ANSWER = READ + "    os.write(1, b'{\"outcome\": \"paired\", \"usd\": 0.5}\\n')\n"
+ANSWER = READ + '    os.write(1, b\'{"outcome": "paired", "usd": 0.5}\\n\')\n'
 LAZY = "time.sleep(60)\n"
 
 
@@ -92,7 +92,7 @@ def test_a_child_that_dies_is_started_again_with_what_is_left_of_the_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_FIRST_DELAY_S", 0.05)
-    script = "sys.stdin.buffer.read(8)\nos.write(1, b'{\"outcome\": \"paired\", \"usd\": 0.5}\\n')\nos._exit(1)\n"
+    script = 'sys.stdin.buffer.read(8)\nos.write(1, b\'{"outcome": "paired", "usd": 0.5}\\n\')\nos._exit(1)\n'
 
     async def work() -> None:
         async with child(tmp_path, script, max_usd=2.0) as copies:
@@ -108,7 +108,7 @@ def test_a_child_that_dies_is_started_again_with_what_is_left_of_the_money(
 
 
 def test_no_more_copies_are_made_once_there_are_enough(tmp_path: Path) -> None:
-    enough = "os.write(1, b'{\"verdict\": \"fail\", \"enough\": \"enough\"}\\n')\n" + READ + "    pass\n"
+    enough = 'os.write(1, b\'{"verdict": "fail", "enough": "enough"}\\n\')\n' + READ + "    pass\n"
 
     async def work() -> None:
         async with child(tmp_path, enough) as copies:

@@ -28,7 +28,7 @@ from tests.shadow.servers import (
 )
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.protocols import STREAMS, answer_of, session_name
-from tuneworthy.shadow.proxy import ShadowProxy, Sampling, listen
+from tuneworthy.shadow.proxy import Sampling, ShadowProxy, listen
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -118,7 +118,10 @@ def test_each_part_of_a_stream_is_passed_on_when_it_comes() -> None:
             writer.close()
             await asyncio.wait_for(calls[0].cut.wait(), 5)
             await asyncio.sleep(0.05)
-            assert app.open_requests == 0 and not app.copies.noted, "a user who leaves ends the call"  # type: ignore[attr-defined]
+            assert app.open_requests == 0, "a user who leaves ends the call"
+            ((_, _, answer),) = app.copies.noted  # type: ignore[attr-defined]
+            with pytest.raises(ValueError):  # noqa: PT011
+                answer_of(CHAT, answer, streamed=True)
 
     run(work)
 

@@ -22,7 +22,7 @@ FUNCTION = {
 }
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Request-Id: r1\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Request-Id: r1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 ABOUT = {"id": "c1", "created": 1, "model": "m"}
 
 
@@ -119,7 +119,7 @@ def api(call: Call) -> Script:
         )
     else:
         document = {**MESSAGE, "content": [{"type": "text", "text": "café"}, USE], "stop_reason": "tool_use"}
-    return [raw(orjson.dumps(document), "Content-Type: application/json", "X-Request-Id: r1")]
+    return [raw(orjson.dumps(document), "Content-Type: application/json", "X-Request-Id: r1", "Connection: close")]
 
 
 def same_through_the_proxy(ask: Callable[[str], Any], n: int) -> None:
@@ -144,7 +144,7 @@ def same_through_the_proxy(ask: Callable[[str], Any], n: int) -> None:
 
 def raw_answers(create: Any, arguments: dict[str, Any]) -> Iterator[bytes]:
     """Yield the bytes of an answer as a whole, and of one in parts."""
-    yield create.with_raw_response.create(**arguments).content
+    yield create.with_raw_response.create(**arguments).http_response.content
     with create.with_streaming_response.create(**arguments, stream=True) as answer:
         yield b"".join(answer.iter_bytes())
 
@@ -186,7 +186,8 @@ def test_the_anthropic_sdk() -> None:
     same_through_the_proxy(ask, 3)
 
 
-def test_litellm() -> None:
+def test_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     litellm = pytest.importorskip("litellm")
 
     def ask(address: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The proxy as a process: pairs are judged as those of a replay, and no fault of a candidate or a disk reaches a user."""
+"""The proxy as a process: pairs are judged as those of a replay; no fault of a candidate or a disk reaches a user."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.shadow.servers import CHAT, Call, Script, parts, post, raw, said, ups
 from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.providers.vllm_server import free_port
-from tuneworthy.shadow.proxy import Sampling
 from tuneworthy.shadow.protocols import session_name
+from tuneworthy.shadow.proxy import Sampling
 from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.store import Folder, ResponseStore

@@ -53,9 +53,10 @@ def command(
 ) -> int:
     """Replay recorded traffic to a candidate and judge its answers.
 
-    FILES are logs of the model in use, in any format of `data import`. Without FILES it is what `shadow proxy`
-    recorded. A hash of the session name selects the sessions, stratified by --by. `replay` sends every recorded turn to the candidate, with the recorded messages
-    before it, including tool results. Personal data is masked unless `data.policy` says otherwise.
+    FILES are logs of the model in use, in any format of `data import`; without FILES, it is what `shadow proxy`
+    recorded. A hash of the session name selects the sessions of files, stratified by --by. `replay` sends every
+    recorded turn to the candidate, with the recorded messages before it, including tool results. Personal data is
+    masked unless `data.policy` says otherwise.
 
     It stops (exit status 3) once a metric is more than the margin worse than production, over all traffic or in one
     stratum, or the candidate costs more than `constraints.usd_per_1k`. It passes (0) once quality, valid format and

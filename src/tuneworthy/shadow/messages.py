@@ -10,7 +10,8 @@ say = Catalogue(
         "recording": "Replaying {n:,} of {n_all:,} sessions ({n_turns:,} {n_turns:turn|turns}).",
         "recording_all": "Replaying all {n:,} {n:session|sessions} ({n_turns:,} {n_turns:turn|turns}).",
         "traffic": (
-            "The proxy recorded {n_all:,} sessions, of which {n:,} {n:has|have} ended ({n_turns:,} {n_turns:turn|turns})."
+            "The proxy recorded {n_all:,} sessions. Of these, {n:,} {n:has|have} ended ({n_turns:,} "
+            "{n_turns:turn|turns})."
         ),
         "no_traffic": "The proxy has recorded no session that has ended.",
         "no_traffic_hint": "Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
@@ -36,8 +37,8 @@ say = Catalogue(
         "remove_stop": "Remove the file to go on.",
         "no_route": "{name} cannot answer users through the proxy.",
         "no_route_hint": (
-            "A canary needs a variant of one call, without retrieval or thinking aloud, on a server that speaks OpenAI's "
-            "protocol."
+            "A canary needs a variant of one call, without retrieval or thinking aloud, on a server that speaks the "
+            "OpenAI protocol."
         ),
         # The proxy answers these to a user's request
         "body_too_large": "The body of the request has more than {most:,} bytes.",

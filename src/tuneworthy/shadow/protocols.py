@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from tuneworthy.providers.usage import mapping
 from tuneworthy.types import content_hash
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
@@ -33,7 +34,7 @@ def session_name(header: str, body: bytes) -> str:
 def _named(request: Any) -> list[Any]:
     if not isinstance(request, dict):
         return ["value", request]
-    about = request.get("metadata") if isinstance(request.get("metadata"), dict) else {}
+    about = mapping(request.get("metadata"))
     for place, key in ((request, "user"), (about, "user_id"), (about, "session_id"), (request, "conversation")):
         if place.get(key):
             return [key, place[key]]
@@ -93,7 +94,8 @@ def _events(body: bytes) -> Iterator[Json]:
 
 def _completion(events: Iterator[Json]) -> Json:
     """Put together a chat completion: its first choice."""
-    text, calls, ending, model = "", {}, None, None
+    text, ending, model = "", None, None
+    calls: dict[int, Json] = {}
     for event in events:
         model = event.get("model") or model
         for choice in event.get("choices") or ():
@@ -102,7 +104,7 @@ def _completion(events: Iterator[Json]) -> Json:
             delta, ending = choice.get("delta") or {}, choice.get("finish_reason") or ending
             text += delta.get("content") or ""
             for part in delta.get("tool_calls") or ():
-                call: Json = calls.setdefault(part.get("index", 0), {"type": "function", "function": {}})
+                call = calls.setdefault(part.get("index", 0), {"type": "function", "function": {}})
                 call["id"] = part.get("id") or call.get("id")
                 for key, value in (part.get("function") or {}).items():
                     call["function"][key] = call["function"].get(key, "") + (value or "")

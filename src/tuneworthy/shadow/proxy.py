@@ -83,6 +83,10 @@ class _Gone(Exception):
     """The user closed the connection."""
 
 
+class _BrokenOff(_Gone):
+    """The upstream closed the connection within an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Which sessions are copied.
@@ -170,8 +174,8 @@ class ShadowProxy:
             except _Refused as refusal:
                 error = {"error": {"message": refusal.message, "type": "tuneworthy_proxy", "code": refusal.status}}
                 await self._answer(send, refusal.status, b"application/json", orjson.dumps(error))
-            except _Gone:
-                self.requests["gone"] += 1
+            except _Gone:  # the server closes the connection of an answer that was not completed
+                pass
             finally:
                 self.open_requests -= 1
 
@@ -217,14 +221,17 @@ class ShadowProxy:
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         where = URL(self.upstream + (path + query).decode("latin-1"), encoded=True)
         headers = _end_to_end(scope["headers"], with_length=body is None)
-        if body is not None and name == CHAT and session and self._is_of_candidate(session):
-            if await self._answer_by_candidate(body, receive, send):
-                if tee:
-                    self._ask_production(where, headers, body, tee)
-                return
-        await self._relay(method, where, headers, body, receive, send, tee)
-        if tee and body is not None:
-            self._hand_over(tee, body)
+        mine = body is not None and name == CHAT and session and self._is_of_candidate(session)
+        if not mine or not await self._answer_by_candidate(body or b"", receive, send):
+            try:
+                await self._relay(method, where, headers, body, receive=receive, send=send, tee=tee)
+            except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
+                if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
+                    raise
+            if tee and body is not None:
+                self._hand_over(tee, body)
+        elif tee:
+            self._ask_production(where, headers, body or b"", tee)
 
     def _hand_over(self, tee: "_Tee", body: bytes) -> None:
         """Hand over a copy: a request and production's answer."""
@@ -244,7 +251,7 @@ class ShadowProxy:
         assert self.route
         try:
             where, headers, own = self.route(body)
-            await self._relay("POST", where, headers, own, receive, send, None, only_success=True)
+            await self._relay("POST", where, headers, own, receive=receive, send=send, only_success=True)
         except (_Refused, ValueError, RowFault, Dropped):
             self.requests["candidate_failed"] += 1
             return False
@@ -252,7 +259,7 @@ class ShadowProxy:
         return True
 
     def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
-        """Ask production too, behind the user's back, what the candidate answered; dropped if too many are in flight."""
+        """Ask production too, once the candidate has answered; dropped if too many are in flight."""
         if len(self._behind) >= self.copies.most:
             self.copies.counts[BUSY] += 1
             return
@@ -299,10 +306,10 @@ class ShadowProxy:
         where: URL,
         headers: Headers,
         body: bytes | None,
+        *,
         receive: Receive,
         send: Send,
-        tee: "_Tee | None",
-        *,
+        tee: "_Tee | None" = None,
         only_success: bool = False,
     ) -> None:
         """Send a request to `where`, and the answer to the user, part by part.
@@ -359,11 +366,12 @@ class ShadowProxy:
             if not is_gone or task is None:
                 raise
             task.uncancel()
+            self.requests["gone"] += 1
             raise _Gone from None
         except _FAULTS as error:
             self.requests["broken" if has_begun else "unreachable"] += 1
-            if has_begun:  # the server closes the connection of an answer that was not completed
-                raise _Gone from None
+            if has_begun:
+                raise _BrokenOff from None
             late = isinstance(error, TimeoutError)
             name = "upstream_late" if late else "upstream_down"
             raise _Refused(504 if late else 502, name, host=where.host, error=type(error).__name__) from None

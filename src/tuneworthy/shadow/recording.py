@@ -156,8 +156,8 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
     """Read what the proxy recorded: the sessions that have ended, in the order in which they did.
 
-    A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What comes
-    later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and new ones.
+    A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
+    comes later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and more.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
@@ -175,8 +175,8 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
         groups[row.group or ""].append(row)
     settings, now = project.shadow, time.time() if now is None else now
     ended = []
-    for name, members in groups.items():
-        members, end = _until_idle(members, settings.turns, 60 * settings.idle_minutes)
+    for name, own in groups.items():
+        members, end = _until_idle(own, settings.turns, 60 * settings.idle_minutes)
         if end <= now and members[0].meta[WRITTEN] >= after:
             ended.append((end, name, members))
     if not ended:
@@ -201,7 +201,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
 
 def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list[Example], float]:
-    """Return the rows of a session until it ended, and when that was, seconds since the epoch; all in the order of time."""
+    """Return the rows of a session until it ended, and when that was; `rows` are in the order of time."""
     members: list[Example] = []
     for row in rows:
         if members and row.meta[WRITTEN] - members[-1].meta[WRITTEN] > idle_s:

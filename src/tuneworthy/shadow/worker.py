@@ -1,8 +1,8 @@
 """The child of `shadow proxy` that asks the candidate: `python -m tuneworthy.shadow.worker`, with JSON as its argument.
 
 Copies come through standard input; what became of each goes out as a line of JSON. A copy is read, masked as
-`data.policy` says, and asked of the candidate as a replay asks; its answer is committed to the store of all answers, and
-only then is the turn appended to the recording. Every now and then the recording is judged, as a replay is.
+`data.policy` says, and asked of the candidate as a replay asks; its answer is committed to the store of all answers,
+and only then is the turn appended to the recording. Every now and then the recording is judged, as a replay is.
 
 Invariants: nothing of a request's headers is here; what is stored went through the masks; a turn is in the recording
 only after it was asked, so that a process that is killed loses what was in flight and counts nothing twice.
