@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.proxy import Sampling, ShadowProxy, server_of
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, server_of
 
 CHAT = "/v1/chat/completions"
 
@@ -104,7 +104,7 @@ class NotedCopies(Copies):
 @asynccontextmanager
 async def proxied(address: str, copies: Copies | None = None, **options: Any) -> AsyncIterator[tuple[str, ShadowProxy]]:
     """Run the proxy in front of `address`; yield its own address."""
-    sampling = Sampling(share=options.pop("share", 1.0), seed=7, header=b"x-session-id")
+    sampling = SessionDraw(share=options.pop("share", 1.0), seed=7, header=b"x-session-id")
     app = ShadowProxy(address, sampling, copies or NotedCopies(), **options)
     door = socket.create_server(("127.0.0.1", 0))
     server = server_of(app)

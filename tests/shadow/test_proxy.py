@@ -28,7 +28,7 @@ from tests.shadow.servers import (
 )
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.protocols import STREAMS, answer_of, session_name
-from tuneworthy.shadow.proxy import Sampling, ShadowProxy, listen
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, listen
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -306,6 +306,6 @@ def test_health_and_figures_can_be_read() -> None:
 def test_a_wrong_address_is_refused_before_anything_listens() -> None:
     for address in ("ftp://x", "http://u:p@x", "x"):
         with pytest.raises(UserError):
-            ShadowProxy(address, Sampling(1.0, 1, b"x"), NotedCopies())
+            ShadowProxy(address, SessionDraw(1.0, 1, b"x"), NotedCopies())
     with listen("127.0.0.1", 0) as door, pytest.raises(UserError, match="cannot listen"):
         listen("127.0.0.1", door.getsockname()[1])

@@ -22,7 +22,10 @@ FUNCTION = {
 }
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Request-Id: r1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"\r\n".join(
+    [b"HTTP/1.1 200 OK", b"Content-Type: text/event-stream", b"X-Request-Id: r1", b"Connection: close",
+     b"Transfer-Encoding: chunked", b"", b""]
+)  # fmt: skip
 ABOUT = {"id": "c1", "created": 1, "model": "m"}
 
 

@@ -24,7 +24,7 @@ from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.providers.vllm_server import free_port
 from tuneworthy.shadow.protocols import session_name
-from tuneworthy.shadow.proxy import Sampling
+from tuneworthy.shadow.proxy import SessionDraw
 from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.store import Folder, ResponseStore
@@ -290,7 +290,7 @@ def test_killed_20_times_under_load_no_user_loses_more_than_a_connection_and_no_
     kills, wide, share = 20, 64, 0.1
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED + "sessions = 100000\n")
     requests, script = production(40_000)
-    sampling, queue = Sampling(share=share, seed=7, header=b"x-chat"), iter(requests)
+    sampling, queue = SessionDraw(share=share, seed=7, header=b"x-chat"), iter(requests)
     copied: set[bytes] = set()
     cut: list[int] = []
 

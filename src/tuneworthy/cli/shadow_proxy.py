@@ -21,7 +21,7 @@ from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.canary import STOP, CandidateRoute, begin
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.proxy import Route, Sampling, ShadowProxy, listen, server_of
+from tuneworthy.shadow.proxy import Route, SessionDraw, ShadowProxy, listen, server_of
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -89,7 +89,7 @@ def command(
     settings = project.shadow
     copies = Copies(child, most=settings.copies, log=store.logs / "shadow.log", max_usd=max_usd)
     header = settings.session_header.lower().encode()
-    sampling = Sampling(share=share or settings.share, seed=project.split.seed, header=header)
+    sampling = SessionDraw(share=share or settings.share, seed=project.split.seed, header=header)
     app = ShadowProxy(upstream, sampling, copies, stop=store.path / STOP, open_route=route if canary else None)
     door = listen(host, port)
     note(messages.say("proxy_at", address=f"http://{host}:{port}", upstream=app.upstream, share=sampling.share))

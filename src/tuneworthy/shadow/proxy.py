@@ -88,7 +88,7 @@ class _BrokenOff(_Gone):
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SessionDraw:
     """Which sessions are copied.
 
     Attributes:
@@ -144,7 +144,7 @@ class ShadowProxy:
     def __init__(
         self,
         upstream: str,
-        sampling: Sampling,
+        sampling: SessionDraw,
         copies: Copies,
         *,
         stop: Path = Path("stop"),
