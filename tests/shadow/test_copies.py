@@ -16,7 +16,10 @@ from tuneworthy.shadow.copies import Copies, packed, read_copy
 
 READY = "import os, sys, time\nos.write(1, b'{\"ready\": true}\\n')\n"
 READ = "while head := sys.stdin.buffer.read(8):\n    sys.stdin.buffer.read(int(head, 16))\n"
-ANSWER = READ + '    os.write(1, b\'{"outcome": "paired", "usd": 0.5}\\n\')\n'
+ANSWER = f"""usd = 0
+{READ}    usd += 0.5
+    os.write(1, b'{{"outcome": "paired", "usd": %f}}\\n' % usd)
+"""
 LAZY = "time.sleep(60)\n"
 
 
@@ -103,6 +106,9 @@ def test_a_child_that_dies_is_started_again_with_what_is_left_of_the_money(
             await until(lambda: copies.ready)
             assert copies.counts == {"paired": 1, "lost": 1, "starting": 1} and copies.in_flight == 0
             assert copies.rests == [2.0, 1.5]  # type: ignore[attr-defined]
+            copies.offer({}, b"a", b"b")
+            await until(lambda: copies.counts["paired"] == 2)
+            assert copies.usd == 1.0, "what all children spent"
 
     asyncio.run(work())
 

@@ -48,7 +48,6 @@ class Copies:
         most: Copies in flight, at most.
         log: Gets what the child says.
         max_usd: What all children together may spend; None does not limit it.
-        environment: Of the child.
 
     Attributes:
         counts: Copies by outcome.
@@ -67,12 +66,11 @@ class Copies:
         most: int,
         log: Path,
         max_usd: float | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.command, self.most, self.log, self.max_usd, self.environment = command, most, log, max_usd, environment
+        self.command, self.most, self.log, self.max_usd = command, most, log, max_usd
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
-        self.usd = 0.0
+        self.usd = self._usd_before = 0.0
         self.ready = False
         self.enough = ""
         self.verdict = ""
@@ -101,6 +99,7 @@ class Copies:
 
     def start(self) -> None:
         """Start the child, and again whenever it ends."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         self._running = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -122,10 +121,9 @@ class Copies:
     async def _run(self) -> None:
         delay = _FIRST_DELAY_S
         while not self.enough:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("ab") as log:
+            with suppress(OSError, ValueError), self.log.open("ab") as log:  # a full disk, or no process left
                 await self._serve(log)
-            self.ready, self._process = False, None
+            self.ready, self._process, self._usd_before = False, None, self.usd
             self.counts[LOST] += self.in_flight
             self.in_flight = 0
             await asyncio.sleep(delay)
@@ -139,7 +137,6 @@ class Copies:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            env=self.environment,
             start_new_session=True,  # Ctrl-C is for the proxy, which tells the child
         )
         assert process.stdout
@@ -153,7 +150,7 @@ class Copies:
         if outcome := event.get("outcome"):
             self.counts[outcome] += 1
             self.in_flight -= 1
-            self.usd += event["usd"]
+            self.usd = self._usd_before + event["usd"]
         self.verdict = event.get("verdict", self.verdict)
         self.enough = event.get("enough", self.enough)
         self.canary = event.get("canary", self.canary)

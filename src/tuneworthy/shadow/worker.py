@@ -85,6 +85,7 @@ class Worker:
     def __init__(self, session: Session, candidate: Variant, order: WorkerOrder, reports: int) -> None:
         self.session, self.candidate, self.order, self.reports = session, candidate, order, reports
         self.path = session.folder.path / TRAFFIC
+        self.usd_before = session.runner.budget.spent_usd
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, pipe: asyncio.StreamReader) -> None:
@@ -101,7 +102,7 @@ class Worker:
         await self.judge()
 
     async def _answer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
-        before, outcome = self.session.runner.spending.usd, UNREADABLE
+        outcome = UNREADABLE
         try:
             outcome = await self._pair(head, request, answer)
         except (ValueError, RowFault, Dropped):  # an image, a stream that broke off, an answer that is an error
@@ -115,7 +116,7 @@ class Worker:
             outcome = UNSTORED if isinstance(error.__cause__, OSError | sqlite3.Error) else FAILED
             sys.stderr.write(f"{error.message}\n")
         finally:
-            self._report(outcome=outcome, usd=self.session.runner.spending.usd - before)
+            self._report(outcome=outcome, usd=self.session.runner.budget.spent_usd - self.usd_before)
 
     async def _pair(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> str:
         """Ask the candidate what was asked, and record the turn; return the outcome."""
