@@ -170,6 +170,7 @@ COMMANDS: dict[str, list[str]] = {
     "decode sweep": ["decode sweep --calls 200"],
     "decode uncertainty": ["decode uncertainty"],
     "shadow replay": ["shadow replay examples.jsonl --candidate best"],
+    "shadow proxy": ["shadow proxy ftp://api.example.org"],
     "shadow label": ["shadow label --labeller ada"],
     "shadow report": ["shadow report", "shadow report --out shadow.md"],
     "cases add": ["cases add tickets.csv --input text --expected label"],

@@ -11,6 +11,7 @@ MISSING: Final = {
     "pandas": UserError(messages.say("no_pandas"), hint=messages.say("no_data_extra")),
     "pyarrow": UserError(messages.say("no_pyarrow"), hint=messages.say("no_data_extra")),
     "python_calamine": UserError(messages.say("no_calamine"), hint=messages.say("no_data_extra")),
+    "uvicorn": UserError(messages.say("no_uvicorn"), hint=messages.say("no_uvicorn_hint")),
     "sacrebleu": UserError(messages.say("no_sacrebleu"), hint=messages.say("no_sacrebleu_hint")),
 }
 

@@ -23,6 +23,8 @@ say = Catalogue(
         "no_pandas": "A DataFrame needs pandas, which is not installed.",
         "no_sacrebleu": "The grader `chrf` needs sacrebleu, which is not installed.",
         "no_sacrebleu_hint": 'Run `pip install "tuneworthy[chrf]"`.',
+        "no_uvicorn": "`shadow proxy` needs uvicorn, which is not installed.",
+        "no_uvicorn_hint": 'Run `pip install "tuneworthy[proxy]"`.',
         # functions that the user wrote
         "function_form": (
             "Write `file.py:name` for a file in the project folder, or `package.module:name` for an installed package."

@@ -59,6 +59,11 @@ def rank(seed: int, key: str) -> str:
     return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
 
 
+def is_drawn(seed: int, name: str, share: float) -> bool:
+    """Whether a hash puts `name` into a share of all names; a larger share holds each smaller one."""
+    return int(rank(seed, name)[:13], 16) < share * 16**13
+
+
 def quotas(totals: Counter[str], take: int, seed: int) -> dict[str, int]:
     """Share `take` among strata by largest remainder: each within 1 of its proportional share.
 

@@ -41,6 +41,7 @@ say = Catalogue(
         # shadow
         "no_replay": "No traffic has been replayed yet.",
         "replay_first": "Run `tuneworthy shadow replay FILES`.",
+        "proxy_at": "{address} forwards requests to {upstream} and copies {share:.0%} of the sessions. Ctrl-C ends it.",
         "see_pairs": "To see the {n} {n:pair|pairs} that got worse: tuneworthy shadow report --out shadow.html",
         "shadow_labels": "{n} {n:answer still needs|answers still need} a label. Next: tuneworthy shadow label",
         "shadow_labelled": "All {n} are labelled. Next: {command}",

@@ -7,6 +7,7 @@ from tuneworthy.cli.lazy import LazyGroup
 # Subcommand to the line that `--help` shows, in the order of the work.
 PARTS: dict[str, str] = {
     "replay": "Replay recorded traffic to a candidate and judge its answers.",
+    "proxy": "Copy a share of live traffic to a candidate.",
     "label": "Label sampled sessions without seeing which model answered.",
     "report": "Show the last replay, or write it as a page.",
 }
@@ -14,7 +15,7 @@ PARTS: dict[str, str] = {
 
 @click.group("shadow", cls=LazyGroup, parts=PARTS, prefix="shadow_")
 def command() -> None:
-    """Replay traffic to a candidate and judge its answers.
+    """Replay or copy traffic to a candidate and judge its answers.
 
     Users are not affected. The gate `shadow` uses the result.
 

@@ -14,14 +14,14 @@ from tuneworthy.cli.run import open_variants
 from tuneworthy.cli.shadow_report import show
 from tuneworthy.config import Project, load
 from tuneworthy.config.shadow import Shadow
-from tuneworthy.shadow.recording import read_recording
+from tuneworthy.shadow.recording import read_recording, read_traffic
 from tuneworthy.shadow.replay import ShadowRecord, replay
 
 RECORDED = "recorded"
 
 
 @click.command("replay")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to run, as in `compare`.")
 @click.option(
     "--production", default=RECORDED, show_default=True, help="What to compare with: `recorded`, or a variant to ask."
@@ -53,9 +53,10 @@ def command(
 ) -> int:
     """Replay recorded traffic to a candidate and judge its answers.
 
-    FILES are logs of the model in use, in any format of `data import`. A hash of the session name selects the
-    sessions, stratified by --by. `replay` sends every recorded turn to the candidate, with the recorded messages
-    before it, including tool results. Personal data is masked unless `data.policy` says otherwise.
+    FILES are logs of the model in use, in any format of `data import`; without FILES, it is what `shadow proxy`
+    recorded. A hash of the session name selects the sessions of files, stratified by --by. `replay` sends every
+    recorded turn to the candidate, with the recorded messages before it, including tool results. Personal data is
+    masked unless `data.policy` says otherwise.
 
     It stops (exit status 3) once a metric is more than the margin worse than production, over all traffic or in one
     stratum, or the candidate costs more than `constraints.usd_per_1k`. It passes (0) once quality, valid format and
@@ -108,7 +109,7 @@ async def _run(
     max_usd: float | None,
     yes: bool,
 ) -> ShadowRecord:
-    recording = read_recording(project, files, format_name)
+    recording = read_recording(project, files, format_name) if files else read_traffic(project)
     note(*recording.notes)
     async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
         return await replay(session, recording, *variants, per_minute=per_minute, command=again)

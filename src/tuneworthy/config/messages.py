@@ -15,6 +15,7 @@ say = Catalogue(
         "remove_key": "Remove the key.",
         "missing_key": "{where}: The key {key} is missing.",
         "invalid_value": "{where}: {key} must {rule}, but it is {got}.",
+        "steps_not_rising": "The shares of a canary rise from step to step.",
         "not_sendable": "Sampling parameters are texts, finite numbers, booleans, and lists and tables of them.",
         "range_falls": "The low end of a range ({low:g}) is above its high end ({high:g}).",
         "rule_broken": "{where}: {reason}",

@@ -1,8 +1,9 @@
-"""[shadow]: how recorded traffic is drawn, and how much of it people label."""
+"""[shadow]: how traffic is drawn and copied, and how much of it people label."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tuneworthy.config.base import Chance, Count, Section
+from tuneworthy.config import messages
+from tuneworthy.config.base import Chance, Count, Positive, Section
 
 
 class Shadow(Section):
@@ -17,3 +18,21 @@ class Shadow(Section):
     label_share: Chance = 0.1
     """Share of the sessions that people label, unless the recording holds the right answer (`truth`) of each row. It
     must not change while people label."""
+    share: Chance = 0.1
+    """Share of the sessions whose requests `shadow proxy` copies to the candidate."""
+    copies: Count = 16
+    """Copies in flight, at most; further ones are dropped."""
+    session_header: str = "x-session-id"
+    """Header of a request that names its session. Without it the session is the user that the body names, else the
+    first message."""
+    idle_minutes: Positive = 30.0
+    """A session without a request for so long has ended, and is judged."""
+    canary: list[Chance] = Field(default=[0.01, 0.05, 0.25, 1.0], min_length=1)
+    """Shares of the sessions that `shadow proxy --canary` lets the candidate answer, step by step, rising."""
+
+    @field_validator("canary")
+    @classmethod
+    def _rising(cls, steps: list[float]) -> list[float]:
+        if sorted(set(steps)) != steps:
+            raise ValueError(messages.say("steps_not_rising"))
+        return steps

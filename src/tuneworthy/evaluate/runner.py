@@ -279,6 +279,11 @@ class Runner:
         identity = variant.id
         return [_trace(job, variant, identity, *answers[job.key], stored=True) for job in jobs if job.key in answers]
 
+    def request(self, variant: Variant, case: Case) -> Request:
+        """Return what `run` sends for a case."""
+        (job,) = self._jobs(variant, [case], (0,))
+        return job.request
+
     def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return when each answer of `run` was committed, seconds since the epoch, in its order; None if none is."""
         keys = [job.key for job in self._jobs(variant, cases, repeats)]

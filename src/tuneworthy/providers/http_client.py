@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -80,7 +80,12 @@ class HttpClient:
 
     Raises:
         UserError: The address is not an http or https address, holds a secret, or is not the server of `key`.
+
+    Attributes:
+        marks: Headers of all requests of this process, such as one that tells a copy from a user's request.
     """
+
+    marks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -178,6 +183,10 @@ class HttpClient:
         except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None
 
+    def address(self, path: str) -> tuple[URL, Mapping[str, str]]:
+        """Return where requests of `path` are sent, and with which headers."""
+        return URL(endpoint(self._base_url, path)), {**self._headers, **self.marks}
+
     async def post(self, content: Any, path: str = "", *, max_body: int | None = None) -> dict[str, Any]:
         """Send `content` as JSON and return the JSON object that comes back.
 
@@ -239,7 +248,7 @@ class HttpClient:
         self._loop = asyncio.get_running_loop()
         self._session = aiohttp.ClientSession(
             connector=connector,
-            headers=self._headers,
+            headers={**self._headers, **self.marks},
             timeout=aiohttp.ClientTimeout(  # aiohttp would round what is above 5 s up to whole seconds
                 total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf
             ),
@@ -301,6 +310,25 @@ class HttpClient:
             host=self.host, said=self.excerpt(str(error) or type(error).__name__).rstrip("."), limit_s=self._timeout_s
         )
         return ProviderError(message, code=code if retryable else "refused", retryable=retryable)
+
+
+def relay_session(scheme: str, host: str, *, idle_s: float) -> aiohttp.ClientSession:
+    """Open a session that passes on what it gets: nothing is added, unpacked or remembered, no redirect is followed.
+
+    Args:
+        scheme: Of the address of the one server that is called.
+        host: Its host.
+        idle_s: How long a server may send nothing, seconds.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=idle_s),
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        proxy=_proxy_for(scheme, host),
+        read_bufsize=2**18,
+    )
 
 
 def blocking(work: Coroutine[Any, Any, Result]) -> Result:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from yarl import URL
+
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
@@ -73,6 +75,10 @@ class OpenAIProvider:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def address(self, path: str) -> tuple[URL, Mapping[str, str]]:
+        """Return where requests of `path` are sent, and with which headers: for whoever streams an answer."""
+        return self._client.address(path)
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""

@@ -1,1 +1,1 @@
-"""A candidate is asked what real traffic asked: recording -> pairs -> verdict, and `replay`, which joins them."""
+"""A candidate is asked what traffic asks: recorded (`replay`) or as it comes (`proxy`) -> pairs -> verdict."""

@@ -9,6 +9,12 @@ say = Catalogue(
         "no_sessions_hint": "Pass logs that `tuneworthy data import` reads, with the answers of the model in use.",
         "recording": "Replaying {n:,} of {n_all:,} sessions ({n_turns:,} {n_turns:turn|turns}).",
         "recording_all": "Replaying all {n:,} {n:session|sessions} ({n_turns:,} {n_turns:turn|turns}).",
+        "traffic": (
+            "The proxy recorded {n_all:,} sessions. Of these, {n:,} {n:has|have} ended ({n_turns:,} "
+            "{n_turns:turn|turns})."
+        ),
+        "no_traffic": "The proxy has recorded no session that has ended.",
+        "no_traffic_hint": "Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
         "masked": "Personal data is masked in {n} {n:session|sessions}.",
         "dropped": "{n} {n:session|sessions} with personal data {n:is|are} left out, as `data.policy` says.",
         "unread": "{n} {n:row was|rows were} left out: no answer, or not text.",
@@ -20,6 +26,31 @@ say = Catalogue(
         "nothing_to_label": "No stored replay waits for labels.",
         "sheet": "question: {question}\nanswer: {answer}",
         "replay_first": "Run `tuneworthy shadow replay FILES` first.",
+        "no_listening": "The proxy cannot listen on {address}: {reason}.",
+        "choose_port": "Choose another --host or --port.",
+        # A canary
+        "not_passed": "{name} has not passed in shadow.",
+        "shadow_first": "Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
+        "rolled_back": "The canary of this candidate was rolled back: {why}",
+        "try_again": "Use another candidate, or remove {path} to begin again.",
+        "canary_stopped": "The canary is stopped by {path}.",
+        "remove_stop": "Remove the file to go on.",
+        "no_route": "{name} cannot answer users through the proxy.",
+        "no_route_hint": (
+            "A canary needs a variant of one call, without retrieval or thinking aloud, on a server that speaks the "
+            "OpenAI protocol."
+        ),
+        # The proxy answers these to a user's request
+        "body_too_large": "The body of the request has more than {most:,} bytes.",
+        "headers_too_large": "The headers of the request have more than {most:,} bytes.",
+        "bad_length": "The request gives the length of its body more than once, or not as a number.",
+        "target_too_long": "The path and the query of the request have more than {most:,} bytes.",
+        "bad_host": "The request needs one Host header.",
+        "bad_version": "HTTP {version} is not supported.",
+        "bad_path": "The path of the request does not begin with a slash.",
+        "method_refused": "The method {method} is not passed on.",
+        "upstream_down": "{host} cannot be reached, or gives no answer that is HTTP ({error}).",
+        "upstream_late": "{host} sends no answer.",
         # What a replay shows
         "worse": "{metric} is worse by more than {margin:.1f} points{where}: {interval}",
         "dear": "Cost exceeds its limit: ${usd:,.4f} per 1,000 answers (limit: ${limit:,.4f}).",

@@ -7,6 +7,7 @@ Invariants: a session is drawn by a hash of its name, in its share of its stratu
 data that the engine recognises, unless `data.policy` says so; question and answer of a row share their masks.
 """
 
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.distill.queries import query_of
 from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
+from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, Response, content_hash
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
@@ -34,6 +36,11 @@ MOST_STRATA: Final = 50
 OTHERS: Final = "others"
 # Key of a row that holds the right answer of its last turn.
 TRUTH: Final = "truth"
+# What `shadow proxy` records, below `.tuneworthy`: a row a turn, masked as `data.policy` says, in the order of time.
+TRAFFIC: Final = "shadow/traffic.jsonl"
+# Keys of its rows: when one was written, seconds since the epoch; and whether it went through the masks.
+WRITTEN: Final = "written"
+CLEAN: Final = "clean"
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
@@ -77,12 +84,14 @@ class Recording:
         n_all: Sessions of the files.
         labelled: Whether each row of the files holds the right answer of its last turn.
         notes: What a reader must know.
+        live: Whether it still grows: the rules then allow for the sessions and strata that may come.
     """
 
     sessions: Sequence[TrafficSession]
     n_all: int
     labelled: bool
     notes: Sequence[str]
+    live: bool = False
 
     @property
     def strata(self) -> list[str]:
@@ -142,6 +151,89 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     told += [messages.say("masked", n=n_masked)] if n_masked else []
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
     return Recording(sessions, len(groups), labelled, [" ".join(told), *notes])
+
+
+def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
+    """Read what the proxy recorded: the sessions that have ended, in the order in which they did.
+
+    A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
+    comes later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and more.
+
+    Args:
+        project: Its sections `[shadow]`, `[data]` and `[split]` are used.
+        now: Seconds since the epoch; the time of day if None.
+        after: Sessions that began before it are left out, seconds since the epoch.
+
+    Raises:
+        DataError: The file cannot be read.
+        UserError: Nothing was recorded, or no session has ended.
+    """
+    path = Folder(project.root).path / TRAFFIC
+    rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for row in rows:
+        groups[row.group or ""].append(row)
+    settings, now = project.shadow, time.time() if now is None else now
+    ended = []
+    for name, own in groups.items():
+        members, end = _until_idle(own, settings.turns, 60 * settings.idle_minutes)
+        if end <= now and members[0].meta[WRITTEN] >= after:
+            ended.append((end, name, members))
+    if not ended:
+        raise UserError(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
+    ended = sorted(ended)[: settings.sessions]
+    strata: dict[str, str] = {}
+    for _, name, members in ended:
+        value = _value(settings.by, members[0].meta)
+        full = len({*strata.values()} - {OTHERS}) >= MOST_STRATA - 1
+        strata[name] = OTHERS if full and value not in strata.values() else value
+    policy = project.data.policy.get("personal_data", "mask")
+    unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
+    masked = {} if policy == "report" else _masked(unclean, project)
+    sessions = []
+    for _, name, members in ended:
+        turns = [turn_of(name, row) for row in masked.get(name, members)]
+        sessions.append(TrafficSession(name, strata[name], list({turn.case.id: turn for turn in turns}.values())))
+    n_turns = sum(len(session.turns) for session in sessions)
+    notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
+    notes += [messages.say("unread", n=n_unread)] if n_unread else []
+    return Recording(sessions, len(groups), False, notes, live=True)
+
+
+def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list[Example], float]:
+    """Return the rows of a session until it ended, and when that was; `rows` are in the order of time."""
+    members: list[Example] = []
+    for row in rows:
+        if members and row.meta[WRITTEN] - members[-1].meta[WRITTEN] > idle_s:
+            break
+        members.append(row)
+        if len({_turn_name("", one) for one in members}) == most:
+            return members, row.meta[WRITTEN]
+    return members, members[-1].meta[WRITTEN] + idle_s
+
+
+def clean(project: Project, session: str, row: Example) -> Example | None:
+    """Return a row as it may be stored, with its session; None if `data.policy` is to drop it."""
+    policy = project.data.policy.get("personal_data", "mask")
+    meta = {**row.meta, SESSION_KEYS[0]: session}
+    if policy != "report":
+        masked = _masked({session: [row]}, project)
+        if masked and policy == "drop":
+            return None
+        (row,) = masked.get(session, [row])
+        meta[CLEAN] = True
+        if (by := project.shadow.by) and by in meta and Masker().mask(str(meta[by])) != str(meta[by]):
+            meta[by] = content_hash(meta[by])
+    return replace(row, group=session, meta=meta)
+
+
+def turn_of(session: str, row: Example) -> RecordedTurn:
+    """Return the turn that the last message of a row answers."""
+    return _turn(_turn_name(session, row), session, row, len(row.messages) - 1, last=True)
+
+
+def _turn_name(session: str, row: Example) -> str:
+    return content_hash([session, row.messages[:-1]])
 
 
 def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:

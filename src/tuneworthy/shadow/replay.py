@@ -23,7 +23,7 @@ from tuneworthy.ladder.judging import Item
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.pairs import AnswerPair, PairJudge, recorded
-from tuneworthy.shadow.recording import RecordedTurn, Recording, TrafficSession, masker_of
+from tuneworthy.shadow.recording import MOST_STRATA, RecordedTurn, Recording, TrafficSession, masker_of
 from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines
@@ -100,6 +100,7 @@ async def replay(
     *,
     per_minute: int | None = None,
     command: str = "",
+    document: str = DOCUMENT,
 ) -> ShadowRecord:
     """Ask the candidate what was recorded, and store what comes of it.
 
@@ -111,6 +112,7 @@ async def replay(
         per_minute: Turns that are asked in a minute, at most, or one session if it has more; None leaves it to the
             provider's own limits.
         command: The command line that runs it again.
+        document: Where the record is stored.
 
     Raises:
         UserError: Candidate and production are one variant.
@@ -147,7 +149,7 @@ async def replay(
     )
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))
-    _store(session, record, pairs, rules)
+    _store(session, record, pairs, rules, document)
     if fault is not None:
         raise fault
     return record
@@ -158,15 +160,17 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
     project = session.project
     limits = {"cost": project.constraints.usd_per_1k}
     no_labels = session.judging is None and not session.primary.needs_expected
+    longest = max((len(one.turns) for one in recording.sessions), default=1)
     return ShadowRules(
         margin=project.task.margin,
-        turns=max((len(one.turns) for one in recording.sessions), default=1),
+        turns=project.shadow.turns if recording.live else longest,
         strata=recording.strata,
         limits={name: limit for name, limit in limits.items() if limit},
         label_share=project.shadow.label_share,
         complete=no_labels or (session.judging is None and recording.labelled),
         judge=session.judging is not None and _is_validated(session),
         seed=project.split.seed,
+        most_strata=MOST_STRATA if recording.live and project.shadow.by else 0,
     )
 
 
@@ -223,7 +227,9 @@ def worst_pairs(folder: Folder, most: int) -> list[dict[str, Any]]:
     return [row for row in rows if row["worst"] < 0]
 
 
-def _store(session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules) -> None:
+def _store(
+    session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules, document: str
+) -> None:
     """Store the record, the pairs (those that got worse first, masked), and what waits for labels."""
     folder = session.folder
     masker = masker_of(session.project)
@@ -233,7 +239,7 @@ def _store(session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], 
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, list({one["id"]: one for one in items}.values()))
-    folder.write(DOCUMENT, asdict(record))
+    folder.write(document, asdict(record))
 
 
 def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

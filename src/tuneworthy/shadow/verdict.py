@@ -24,7 +24,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.cases.stratified import rank
+from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.pairs import AnswerPair, Scores
 from tuneworthy.stats.betting import confidence_sequence, log_capital
@@ -135,6 +135,7 @@ class ShadowRules:
         complete: Whether that is not needed: the recording holds right answers, or the grader needs none.
         judge: Whether a validated judge scores all of them.
         seed: Of the draw.
+        most_strata: How many strata there may be in the end; those of now if not set.
     """
 
     margin: float
@@ -145,20 +146,21 @@ class ShadowRules:
     complete: bool = False
     judge: bool = False
     seed: int = 0
+    most_strata: int = 0
 
     def is_due(self, session: str) -> bool:
         """Whether right answers are needed for this session."""
-        return self.complete or int(rank(self.seed, f"label {session}")[:13], 16) < self.label_share * 16**13
+        return self.complete or is_drawn(self.seed, f"label {session}", self.label_share)
 
     @property
     def overall_alpha(self) -> float:
         """Error of the stop rule of each metric over all traffic."""
-        return ALPHA / (2 if self.strata else 1) / (len(COMPARED) + len(self.limits))
+        return ALPHA / (2 if self.strata or self.most_strata else 1) / (len(COMPARED) + len(self.limits))
 
     @property
     def stratum_alpha(self) -> float:
         """Error of the stop rule of each metric in each stratum."""
-        return ALPHA / 2 / (len(COMPARED) * len(self.strata))
+        return ALPHA / 2 / (len(COMPARED) * (self.most_strata or len(self.strata)))
 
 
 def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:

@@ -1,0 +1,123 @@
+"""Canary: the candidate answers a share of the sessions, which grows step by step, or falls to 0.
+
+The worker of the proxy decides, the proxy routes; what they share is one state, in a file that is written as a whole.
+
+Invariants: a step ends only when the sessions that began in it pass the rules of a replay; harm that they show ends the
+canary at the same verdict; a process that is killed goes on with the share that the file names, never with more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final, Literal
+
+import orjson
+from yarl import URL
+
+from tuneworthy.cases.formats.logs import exchange
+from tuneworthy.cases.task_kind import Kind
+from tuneworthy.dataset.distill.queries import query_of
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.session import Session
+from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.shadow import messages
+from tuneworthy.shadow.replay import read_shadow
+from tuneworthy.shadow.verdict import ShadowVerdict
+from tuneworthy.store import Folder
+from tuneworthy.types import Example, Variant
+
+# Below `.tuneworthy`: the state; the last verdict on a step; and a file whose existence stops the canary at once.
+STATE: Final = "shadow/canary"
+STEP: Final = "shadow/step"
+STOP: Final = "shadow/stop"
+# Fields of a user's request that the candidate gets as they are: how the answer comes, not what it says.
+_PASSED: Final = ("stream", "stream_options")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryState:
+    """How far a canary is.
+
+    Attributes:
+        variant: Id of the candidate.
+        share: Of the sessions that it answers.
+        since: When this share began, seconds since the epoch.
+        status: `done` once the last step passed; `rolled_back` where a step showed harm.
+        detail: The verdict that led here, in sentences.
+    """
+
+    variant: str
+    share: float
+    since: float
+    status: Literal["running", "done", "rolled_back"] = "running"
+    detail: str = ""
+
+
+def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float) -> CanaryState:
+    """Return the state to go on with: that of the file, or the first step of a candidate that passed in shadow.
+
+    Raises:
+        UserError: It has not passed, was rolled back, or the canary is stopped by hand.
+    """
+    if (folder.path / STOP).exists():
+        raise UserError(messages.say("canary_stopped", path=folder.path / STOP), hint=messages.say("remove_stop"))
+    state = folder.read(STATE, CanaryState)
+    if state is not None and state.variant == candidate.id:
+        if state.status == "rolled_back":
+            path = folder.path / f"{STATE}.json"
+            raise UserError(messages.say("rolled_back", why=state.detail), hint=messages.say("try_again", path=path))
+        return state
+    record = read_shadow(folder)
+    if record is None or (record.variant, record.verdict.status) != (candidate.id, "pass"):
+        raise UserError(messages.say("not_passed", name=candidate.name), hint=messages.say("shadow_first"))
+    state = CanaryState(variant=candidate.id, share=steps[0], since=now)
+    folder.write(STATE, asdict(state))
+    return state
+
+
+def decided(state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float) -> CanaryState:
+    """Return the state after a verdict on the sessions of its step."""
+    if verdict.status == "fail":
+        return replace(state, share=0.0, since=now, status="rolled_back", detail=verdict.detail)
+    if verdict.status != "pass" or state.status != "running":
+        return state
+    later = [share for share in steps if share > state.share]
+    if not later:
+        return replace(state, status="done", detail=verdict.detail)
+    return replace(state, share=later[0], since=now, detail=verdict.detail)
+
+
+class CandidateRoute:
+    """How a user's chat reaches the candidate: with its own prompt, as the copies are asked, and streamed as wished.
+
+    Args:
+        session: The opened project.
+        candidate: Who answers.
+
+    Raises:
+        UserError: It is more than one call of a server that speaks OpenAI's protocol.
+    """
+
+    def __init__(self, session: Session, candidate: Variant) -> None:
+        self.session, self.candidate = session, candidate
+        provider = session.models[candidate.model].provider
+        plain = not (candidate.cascade or candidate.retrieval or candidate.answer_after or candidate.output.ranking)
+        if not isinstance(provider, OpenAIProvider) or not plain:
+            raise UserError(messages.say("no_route", name=candidate.name), hint=messages.say("no_route_hint"))
+        self.provider = provider
+
+    def request(self, body: bytes) -> tuple[URL, list[tuple[bytes, bytes]], bytes]:
+        """Return address, headers and body of the candidate's request, given the body of a user's.
+
+        Raises:
+            ValueError: It is no JSON object.
+            RowFault: It is not text.
+        """
+        question = orjson.loads(body)
+        if not isinstance(question, dict):
+            raise ValueError(type(question).__name__)
+        row = Example(**exchange(question, "-", {}), id="", source="")  # the answer is left out again
+        case = query_of(row, Kind("free_text", ""), labelled=False)
+        sent, _ = self.provider.body(self.session.runner.request(self.candidate, case))
+        sent |= {key: question[key] for key in _PASSED if key in question}
+        where, headers = self.provider.address("chat/completions")
+        return where, [(name.lower().encode(), value.encode()) for name, value in headers.items()], orjson.dumps(sent)

@@ -1,0 +1,180 @@
+"""Copies of requests on their way to the candidate: handed to a child process, or dropped; never waited for.
+
+The child (`shadow.worker`) has all that can hang, crash, fill the disk or take long. It is started again when it ends.
+
+Invariants: `offer` returns at once, whatever the child does; at most `most` copies are in flight, and what the pipe has
+not taken is bounded; each copy has one outcome in `counts`.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+# Marks what is no request of a user.
+MARK: Final = {"X-Tuneworthy-Shadow": "1"}
+# A request or an answer above it is not copied, bytes.
+MOST_BYTES: Final = 2**20
+# What the pipe to the child has not taken, at most, bytes.
+MOST_WAITING: Final = 8 * 2**20
+# Outcomes that the child reports; further ones are counted here.
+PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET = (
+    "paired",
+    "unreadable",
+    "personal_data",
+    "failed",
+    "unstored",
+    "budget",
+)
+BUSY, STARTING, LOST, LARGE = "busy", "starting", "lost", "too_large"
+# Why no more copies are made: the verdict is clear, or `shadow.sessions` have ended. `BUDGET` is another reason.
+ENOUGH: Final = "enough"
+OUTCOMES: Final = (PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET, BUSY, STARTING, LOST, LARGE)
+# How long a child may take to end once it gets no more copies, seconds.
+_GRACE_S: Final = 15.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+
+
+class Copies:
+    """Hands copies to a child, and counts what becomes of them.
+
+    Args:
+        command: Returns the command line of the child, given what may still be spent, US dollars.
+        most: Copies in flight, at most.
+        log: Gets what the child says.
+        max_usd: What all children together may spend; None does not limit it.
+
+    Attributes:
+        counts: Copies by outcome.
+        in_flight: Copies that the child has.
+        usd: Spent so far, US dollars.
+        ready: Whether there is a child that takes copies.
+        enough: Why no more copies are made; "" while they are.
+        verdict: The last one of the child: `pass`, `fail`, `unknown`, or "" before one.
+        canary: Share of the sessions that the candidate answers, as the child says.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[float | None], Sequence[str]],
+        *,
+        most: int,
+        log: Path,
+        max_usd: float | None = None,
+    ) -> None:
+        self.command, self.most, self.log, self.max_usd = command, most, log, max_usd
+        self.counts: Counter[str] = Counter()
+        self.in_flight = 0
+        self.usd = self._usd_before = 0.0
+        self.ready = False
+        self.enough = ""
+        self.verdict = ""
+        self.canary = 0.0
+        self._process: asyncio.subprocess.Process | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def offer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
+        """Hand a copy to the child, or drop it.
+
+        Args:
+            head: What else is known of it, JSON-able.
+            request: Body of the user's request.
+            answer: Body of what the user got.
+        """
+        if self.enough:
+            return
+        pipe = self._process.stdin if self._process else None
+        if not self.ready or pipe is None:
+            self.counts[STARTING] += 1
+        elif self.in_flight >= self.most or pipe.transport.get_write_buffer_size() > MOST_WAITING:
+            self.counts[BUSY] += 1
+        else:
+            self.in_flight += 1
+            pipe.write(packed(head, request, answer))
+
+    def start(self) -> None:
+        """Start the child, and again whenever it ends."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._running = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Let the child finish what it has, for some seconds, and end it."""
+        self.enough = self.enough or "closed"
+        process, running = self._process, self._running
+        if process and process.stdin:
+            process.stdin.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _GRACE_S)
+        if running:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+        if process and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    async def _run(self) -> None:
+        delay = _FIRST_DELAY_S
+        while not self.enough:
+            with suppress(OSError, ValueError), self.log.open("ab") as log:  # a full disk, or no process left
+                await self._serve(log)
+            self.ready, self._process, self._usd_before = False, None, self.usd
+            self.counts[LOST] += self.in_flight
+            self.in_flight = 0
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY_S)
+
+    async def _serve(self, log: BinaryIO) -> None:
+        """Start a child and read what it reports, until it ends."""
+        rest = None if self.max_usd is None else max(0.0, self.max_usd - self.usd)
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self.command(rest),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for the proxy, which tells the child
+        )
+        assert process.stdout
+        async for line in process.stdout:
+            self._note(orjson.loads(line))
+        await process.wait()
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        """Take a report: `ready`, the outcome of a copy, or a verdict."""
+        self.ready = self.ready or "ready" in event
+        if outcome := event.get("outcome"):
+            self.counts[outcome] += 1
+            self.in_flight -= 1
+            self.usd = self._usd_before + event["usd"]
+        self.verdict = event.get("verdict", self.verdict)
+        self.enough = event.get("enough", self.enough)
+        self.canary = event.get("canary", self.canary)
+
+
+def packed(head: Mapping[str, Any], request: bytes, answer: bytes) -> bytes:
+    """Return a copy as it goes through the pipe."""
+    start = orjson.dumps({**head, "n": len(request)}, option=orjson.OPT_APPEND_NEWLINE)
+    return b"%08x" % (len(start) + len(request) + len(answer)) + start + request + answer
+
+
+async def read_copy(pipe: asyncio.StreamReader) -> tuple[dict[str, Any], bytes, bytes] | None:
+    """Return the next copy of the pipe, as `packed` got it; None at its end."""
+    try:
+        frame = await pipe.readexactly(int(await pipe.readexactly(8), 16))
+    except asyncio.IncompleteReadError:
+        return None
+    start, _, rest = frame.partition(b"\n")
+    head = orjson.loads(start)
+    return head, rest[: head["n"]], rest[head["n"] :]
+
+
+def private_output() -> int:
+    """Return what was standard output, which now goes where errors go: no library can write into the reports."""
+    own = os.dup(1)
+    os.dup2(2, 1)
+    return own

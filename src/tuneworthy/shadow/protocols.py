@@ -1,0 +1,158 @@
+"""What the protocols of chat APIs say of a request and its answer: which session it is of, and the answer as a whole.
+
+An answer that came as a stream of events becomes what the same API answers without one. Bytes that are no request or
+no complete answer raise `ValueError`: nothing is guessed.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.providers.usage import mapping
+from tuneworthy.types import content_hash
+
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+Json = dict[str, Any]
+
+
+def session_name(header: str, body: bytes) -> str:
+    """Return a hash that is the same for all requests of a session, in which nothing of it can be read.
+
+    Args:
+        header: Value of the header that names sessions; "" without one.
+        body: Of the request. Without a header it is the user or session that the body names, else all that was said up
+            to the first message of a user, else the whole body.
+    """
+    try:
+        return content_hash(["header", header] if header else _named(orjson.loads(body)))
+    except (orjson.JSONDecodeError, TypeError):  # no JSON, or nested too deep to be hashed
+        return content_hash(["bytes", body.decode("latin-1")])
+
+
+def _named(request: Any) -> list[Any]:
+    if not isinstance(request, dict):
+        return ["value", request]
+    about = mapping(request.get("metadata"))
+    for place, key in ((request, "user"), (about, "user_id"), (about, "session_id"), (request, "conversation")):
+        if place.get(key):
+            return [key, place[key]]
+    turns = request.get("messages", request.get("input"))
+    if not isinstance(turns, list):
+        return ["input", turns]
+    roles = [turn.get("role") if isinstance(turn, dict) else None for turn in turns]
+    return ["first", turns[: roles.index("user") + 1] if "user" in roles else turns]
+
+
+def unpacked(body: bytes, encoding: str, most: int) -> bytes:
+    """Return a body as it was before its encoding.
+
+    Raises:
+        ValueError: The encoding is not gzip or deflate, or the body has more than `most` bytes.
+    """
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "deflate"}:
+        raise ValueError(encoding)
+    unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        whole = unpack.decompress(body, most)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if unpack.unconsumed_tail:
+        raise ValueError(encoding)
+    return whole
+
+
+def answer_of(path: str, body: bytes, *, streamed: bool) -> Json:
+    """Return the answer of an API as JSON.
+
+    Args:
+        path: A key of `STREAMS`.
+        body: Unpacked.
+        streamed: Whether it is a stream of events.
+
+    Raises:
+        ValueError: It is no JSON object, or a stream that ends early.
+    """
+    try:
+        answer = STREAMS[path](_events(body)) if streamed else orjson.loads(body)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(repr(error)) from None
+    if not isinstance(answer, dict):
+        raise ValueError(type(answer).__name__)
+    return answer
+
+
+def _events(body: bytes) -> Iterator[Json]:
+    """Yield the JSON of each event of a stream."""
+    for line in body.splitlines():
+        if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
+            yield orjson.loads(data)
+
+
+def _completion(events: Iterator[Json]) -> Json:
+    """Put together a chat completion: its first choice."""
+    text, ending, model = "", None, None
+    calls: dict[int, Json] = {}
+    for event in events:
+        model = event.get("model") or model
+        for choice in event.get("choices") or ():
+            if choice.get("index"):
+                continue
+            delta, ending = choice.get("delta") or {}, choice.get("finish_reason") or ending
+            text += delta.get("content") or ""
+            for part in delta.get("tool_calls") or ():
+                call = calls.setdefault(part.get("index", 0), {"type": "function", "function": {}})
+                call["id"] = part.get("id") or call.get("id")
+                for key, value in (part.get("function") or {}).items():
+                    call["function"][key] = call["function"].get(key, "") + (value or "")
+    if ending is None:
+        raise ValueError("no finish_reason")
+    message: Json = {"role": "assistant", "content": text or None}
+    if calls:
+        message["tool_calls"] = [call for _, call in sorted(calls.items())]
+    return {"model": model, "choices": [{"message": message, "finish_reason": ending}]}
+
+
+def _response(events: Iterator[Json]) -> Json:
+    """Return the response that ends a stream of the Responses API."""
+    whole = [
+        event["response"] for event in events if event.get("type") in {"response.completed", "response.incomplete"}
+    ]
+    return dict(whole[-1])
+
+
+def _message(events: Iterator[Json]) -> Json:
+    """Put together a message of Anthropic's API."""
+    message: Json = {}
+    blocks: dict[int, Json] = {}
+    inputs: dict[int, str] = {}
+    for event in events:
+        match event.get("type"):
+            case "message_start":
+                message = dict(event["message"])
+            case "content_block_start":
+                blocks[event["index"]] = dict(event["content_block"])
+            case "content_block_delta":
+                place, delta = event["index"], event["delta"]
+                if delta["type"] == "text_delta":
+                    blocks[place]["text"] += delta["text"]
+                elif delta["type"] == "input_json_delta":
+                    inputs[place] = inputs.get(place, "") + delta["partial_json"]
+            case "message_delta":
+                message |= event["delta"]
+    if not message.get("stop_reason"):
+        raise ValueError("no stop_reason")
+    for place, text in inputs.items():
+        blocks[place]["input"] = orjson.loads(text or "{}")
+    return {**message, "content": [block for _, block in sorted(blocks.items()) if "thinking" not in block["type"]]}
+
+
+# Paths whose requests can be copied, and what puts together the events of a streamed answer.
+STREAMS: Final[Mapping[str, Callable[[Iterator[Json]], Json]]] = {
+    "/v1/chat/completions": _completion,
+    "/v1/responses": _response,
+    "/v1/messages": _message,
+}

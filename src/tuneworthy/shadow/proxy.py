@@ -1,0 +1,531 @@
+"""`shadow proxy`: an ASGI app between users and a model's API, which copies a share of the sessions to a candidate.
+
+Requests and answers go through as bytes, streamed or not; only headers that concern one connection are left out. A copy
+is handed over once the user has the whole answer, or it is dropped (`shadow.copies`).
+
+Invariants: a user's answer never waits for a copy and never fails because of one; no header of a request is copied or
+stored; what the upstream breaks off is broken off for the user too, and never looks complete.
+
+Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (length of a message).
+"""
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from tuneworthy.cases.readers.faults import Dropped, RowFault
+from tuneworthy.cases.stratified import is_drawn
+from tuneworthy.errors import UserError
+from tuneworthy.providers.address import check_address
+from tuneworthy.providers.http_client import relay_session
+from tuneworthy.shadow import messages
+from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies
+from tuneworthy.shadow.protocols import STREAMS, session_name
+
+CHAT: Final = "/v1/chat/completions"
+HEALTH, METRICS = b"/-/health", b"/-/metrics"
+# Largest body of a request that is read before it is passed on, bytes; those of other paths are passed on as they come.
+MOST_BODY: Final = 64 * 2**20
+# Of all headers of a request together, bytes.
+MOST_HEADERS: Final = 64 * 2**10
+# Of the path and the query of a request, bytes.
+MOST_TARGET: Final = 16 * 2**10
+# How long the upstream may send nothing, seconds.
+IDLE_S: Final = 600.0
+BACKLOG: Final = 2048
+# Connections that nobody uses are closed after that, seconds; clients close theirs sooner.
+KEEP_ALIVE_S: Final = 75
+# How long open answers may take once the proxy is stopped, seconds.
+GRACE_S: Final = 30
+# A call that fails sooner, before any answer, met a connection that the server had closed, seconds; and how often.
+_AT_ONCE_S: Final = 1.0
+_ATTEMPTS: Final = 4
+_ONE_CONNECTION: Final = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te"),
+        *(b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"),
+    }
+)
+_COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
+_REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+# Returns address, headers and body of the candidate's request, given the body of a user's.
+Route = Callable[[bytes], tuple[URL, Headers, bytes]]
+
+
+class _Refused(Exception):
+    """A request that is answered here, by a status and a sentence."""
+
+    def __init__(self, status: int, name: str, **values: Any) -> None:
+        self.status, self.message = status, messages.say(name, **values)
+
+
+# What can go wrong between the proxy and a server.
+_FAULTS: Final = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
+
+
+class _Gone(Exception):
+    """The user closed the connection."""
+
+
+class _BrokenOff(_Gone):
+    """The upstream closed the connection within an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDraw:
+    """Which sessions are copied.
+
+    Attributes:
+        share: Of all sessions.
+        seed: Of the draw.
+        header: Name of the header that names a session, lower case.
+    """
+
+    share: float
+    seed: int
+    header: bytes
+
+    def session_of(self, headers: Headers, body: bytes) -> str:
+        """Return the name of a request's session."""
+        header = next((value for name, value in headers if name == self.header), b"")
+        return session_name(header.decode("latin-1"), body)
+
+    def takes(self, session: str) -> bool:
+        """Whether a session is copied."""
+        return is_drawn(self.seed, f"copy {session}", self.share)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        UserError: It cannot.
+    """
+    try:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    except OSError as error:
+        address = f"{host}:{port}"
+        raise UserError(
+            messages.say("no_listening", address=address, reason=error.strerror), hint=messages.say("choose_port")
+        ) from None
+
+
+class ShadowProxy:
+    """The app.
+
+    Args:
+        upstream: Address of the API in use; what users ask for is appended to it.
+        sampling: Which sessions are copied.
+        copies: Takes the copies.
+        stop: A file whose existence ends the canary at once.
+        open_route: Opens how the candidate answers users; None without a canary.
+        most_body: Largest body of a request that is copied or refused as too large, bytes.
+
+    Raises:
+        UserError: The address is not an http or https address, or it holds a secret.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        sampling: SessionDraw,
+        copies: Copies,
+        *,
+        stop: Path = Path("stop"),
+        open_route: Callable[[], AbstractAsyncContextManager[Route]] | None = None,
+        most_body: int = MOST_BODY,
+    ) -> None:
+        self._parts = check_address(upstream)
+        self.stop, self.open_route = stop, open_route
+        self.route: Route | None = None
+        self._behind: set[asyncio.Task[None]] = set()
+        self._stack = AsyncExitStack()
+        self.upstream = upstream.rstrip("/").removesuffix("/v1")
+        self.sampling, self.copies, self.most_body = sampling, copies, most_body
+        self.requests: Counter[str] = Counter()
+        self.open_requests = 0
+        self.upstream_s = 0.0
+        self._client: aiohttp.ClientSession | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the start and the end of the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            self.open_requests += 1
+            try:
+                await self._serve(scope, receive, send)
+            except _Refused as refusal:
+                error = {"error": {"message": refusal.message, "type": "tuneworthy_proxy", "code": refusal.status}}
+                await self._answer(send, refusal.status, b"application/json", orjson.dumps(error))
+            except _Gone:  # the server closes the connection of an answer that was not completed
+                pass
+            finally:
+                self.open_requests -= 1
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            event = (await receive())["type"]
+            if event == "lifespan.startup":
+                self._client = relay_session(self._parts.scheme, self._parts.hostname or "", idle_s=IDLE_S)
+                if self.open_route:
+                    self.route = await self._stack.enter_async_context(self.open_route())
+                self.copies.start()
+            else:
+                for task in self._behind:
+                    task.cancel()
+                await self.copies.close()
+                await self._stack.aclose()
+                if self._client:
+                    await self._client.close()
+            await send({"type": f"{event}.complete"})
+            if event == "lifespan.shutdown":
+                return
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if path == HEALTH:
+            await self._answer(send, 200, b"application/json", orjson.dumps(self._health()))
+        elif path == METRICS:
+            await self._answer(send, 200, b"text/plain; version=0.0.4", self._metrics().encode())
+        else:
+            await self._pass_on(path, scope, receive, send)
+
+    async def _pass_on(self, path: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and hand a copy over if its session is one of those that are copied."""
+        method, length = scope["method"], _checked(path, scope)
+        name = path.decode("latin-1")
+        copied = method == "POST" and name in STREAMS
+        whole = copied or (length is not None and length <= MOST_BYTES)
+        body = await self._read(receive, length or 0) if whole else None
+        session = ""
+        if copied and body is not None and len(body) <= MOST_BYTES:
+            session = self.sampling.session_of(scope["headers"], body)
+        tee = _Tee(name, session) if session and self.sampling.takes(session) else None
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        where = URL(self.upstream + (path + query).decode("latin-1"), encoded=True)
+        headers = _end_to_end(scope["headers"], with_length=body is None)
+        mine = body is not None and name == CHAT and session and self._is_of_candidate(session)
+        if not mine or not await self._answer_by_candidate(body or b"", receive, send):
+            try:
+                await self._relay(method, where, headers, body, receive=receive, send=send, tee=tee)
+            except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
+                if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
+                    raise
+            if tee and body is not None:
+                self._hand_over(tee, body)
+        elif tee:
+            self._ask_production(where, headers, body or b"", tee)
+
+    def _hand_over(self, tee: "_Tee", body: bytes) -> None:
+        """Hand over a copy: a request and production's answer."""
+        if tee.size > MOST_BYTES:
+            self.copies.counts[LARGE] += 1
+        elif tee.status == 200:
+            head = {"path": tee.path, "session": tee.session, "streamed": tee.streamed, "encoding": tee.encoding}
+            self.copies.offer(head, body, b"".join(tee.parts))
+
+    def _is_of_candidate(self, session: str) -> bool:
+        """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
+        share = self.copies.canary if self.route and self.copies.ready else 0.0
+        return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share) and not self.stop.exists()
+
+    async def _answer_by_candidate(self, body: bytes, receive: Receive, send: Send) -> bool:
+        """Let the candidate answer; return whether it did: otherwise nothing was sent, and production answers."""
+        assert self.route
+        try:
+            where, headers, own = self.route(body)
+            await self._relay("POST", where, headers, own, receive=receive, send=send, only_success=True)
+        except (_Refused, ValueError, RowFault, Dropped):
+            self.requests["candidate_failed"] += 1
+            return False
+        self.requests["candidate"] += 1
+        return True
+
+    def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
+        """Ask production too, once the candidate has answered; dropped if too many are in flight."""
+        if len(self._behind) >= self.copies.most:
+            self.copies.counts[BUSY] += 1
+            return
+        task = asyncio.create_task(self._copy_production(where, headers, body, tee))
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
+    async def _copy_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
+        marks = [(name.lower().encode(), value.encode()) for name, value in MARK.items()]
+        try:
+            async with await self._call("POST", where, [*headers, *marks], body) as answer:
+                tee.begin(answer)
+                async for part in answer.content.iter_any():
+                    tee.add(part)
+                    if tee.size > MOST_BYTES:
+                        break
+        except _FAULTS:
+            self.copies.counts[LOST] += 1
+        else:
+            self._hand_over(tee, body)
+
+    async def _read(self, receive: Receive, length: int) -> bytes:
+        """Return the body of a request.
+
+        Raises:
+            _Refused: It is too large.
+            _Gone: The user left.
+        """
+        parts, size = [], length
+        if size <= self.most_body:
+            size = 0
+            async for part in _parts_of(receive):
+                parts.append(part)
+                size += len(part)
+                if size > self.most_body:
+                    break
+        if size > self.most_body:
+            raise _Refused(413, "body_too_large", most=self.most_body)
+        return b"".join(parts)
+
+    async def _relay(
+        self,
+        method: str,
+        where: URL,
+        headers: Headers,
+        body: bytes | None,
+        *,
+        receive: Receive,
+        send: Send,
+        tee: "_Tee | None" = None,
+        only_success: bool = False,
+    ) -> None:
+        """Send a request to `where`, and the answer to the user, part by part.
+
+        Args:
+            method: Of the request.
+            where: Address that is called.
+            headers: Those that are sent.
+            body: None if it is passed on as it comes.
+            receive: Gets what the user sends.
+            send: Sends to the user.
+            tee: Gets the answer too.
+            only_success: Whether an answer that is no success counts as none.
+
+        Raises:
+            _Refused: There is no answer.
+            _Gone: The user left; the upstream is told by a closed connection.
+        """
+        task, is_gone, has_begun = asyncio.current_task(), False, False
+
+        def leave(_: object) -> None:
+            nonlocal is_gone
+            is_gone = True
+            if task:
+                task.cancel()
+
+        watch = asyncio.ensure_future(receive()) if body is not None else None
+        if watch:
+            watch.add_done_callback(leave)
+        data = _parts_of(receive) if body is None else body or None
+        try:
+            async with await self._call(method, where, headers, data) as answer:
+                if only_success and answer.status != 200:
+                    raise _Refused(502, "upstream_down", host=where.host, error=answer.status)
+                self.requests[f"{answer.status // 100}xx"] += 1
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": answer.status,
+                        "headers": _end_to_end(answer.raw_headers, with_length=True),
+                    }
+                )
+                has_begun = True
+                if tee:
+                    tee.begin(answer)
+                async for part in answer.content.iter_any():
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                    if tee:
+                        tee.add(part)
+                if watch:
+                    watch.remove_done_callback(leave)
+                await send({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:
+            if not is_gone or task is None:
+                raise
+            task.uncancel()
+            self.requests["gone"] += 1
+            raise _Gone from None
+        except _FAULTS as error:
+            self.requests["broken" if has_begun else "unreachable"] += 1
+            if has_begun:
+                raise _BrokenOff from None
+            late = isinstance(error, TimeoutError)
+            name = "upstream_late" if late else "upstream_down"
+            raise _Refused(504 if late else 502, name, host=where.host, error=type(error).__name__) from None
+        finally:
+            if watch:
+                watch.remove_done_callback(leave)
+                watch.cancel()
+
+    async def _call(
+        self, method: str, where: URL, headers: Headers, data: bytes | AsyncIterator[bytes] | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its answer, whose body is still to be read.
+
+        A server may close a connection at the moment at which it is used again. Such a request, which fails at once and
+        before any answer, is sent again: it was not read.
+        """
+        assert self._client
+        started, attempts = time.perf_counter(), 0
+        while True:
+            attempts += 1
+            try:
+                answer = await self._client.request(
+                    method, where, headers=_as_sent(headers), data=data, allow_redirects=False
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                slow = time.perf_counter() - started > _AT_ONCE_S or attempts == _ATTEMPTS
+                if slow or isinstance(error, aiohttp.ClientConnectorError) or not isinstance(data, bytes | None):
+                    raise
+            else:
+                self.upstream_s += time.perf_counter() - started
+                return answer
+
+    async def _answer(self, send: Send, status: int, kind: bytes, body: bytes) -> None:
+        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _health(self) -> dict[str, Any]:
+        copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
+        share = self.copies.canary if self.route and not self.stop.exists() else 0.0
+        return {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": share}
+
+    def _metrics(self) -> str:
+        """Return the figures in the text format of Prometheus."""
+        copies = self.copies
+        requests = sorted(self.requests.items())
+        figures: list[tuple[str, str, Iterable[tuple[str, float]]]] = [
+            ("proxy_requests_total", "counter", ((f'{{result="{name}"}}', n) for name, n in requests)),
+            ("proxy_open_requests", "gauge", [("", self.open_requests)]),
+            ("proxy_upstream_seconds_total", "counter", [("", self.upstream_s)]),
+            ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),
+            ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
+            ("canary_share", "gauge", [("", copies.canary if self.route else 0.0)]),
+            ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
+        ]
+        lines = []
+        for name, kind, rows in figures:
+            lines += [f"# TYPE tuneworthy_{name} {kind}", *(f"tuneworthy_{name}{labels} {n}" for labels, n in rows)]
+        return "\n".join(lines) + "\n"
+
+
+class _Tee:
+    """Keeps an answer of production, as far as it may be copied."""
+
+    def __init__(self, path: str, session: str) -> None:
+        self.path, self.session = path, session
+        self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
+        self.parts: list[bytes] = []
+
+    def begin(self, answer: aiohttp.ClientResponse) -> None:
+        """Note what an answer is."""
+        self.status = answer.status
+        self.streamed = answer.headers.get("Content-Type", "").startswith("text/event-stream")
+        self.encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+
+    def add(self, part: bytes) -> None:
+        """Keep a part; of an answer that is too large, none."""
+        self.size += len(part)
+        if self.size <= MOST_BYTES:
+            self.parts.append(part)
+        else:
+            self.parts.clear()
+
+
+async def _parts_of(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the parts of a request's body.
+
+    Raises:
+        _Gone: The user left.
+    """
+    more = True
+    while more:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise _Gone
+        yield event.get("body", b"")
+        more = event.get("more_body", False)
+
+
+def _checked(path: bytes, scope: Scope) -> int | None:
+    """Return the length of a request's body, bytes; None if it is not said.
+
+    Raises:
+        _Refused: The request may not be passed on.
+    """
+    headers: Headers = scope["headers"]
+    if scope["method"] in _REFUSED_METHODS:
+        raise _Refused(405, "method_refused", method=scope["method"])
+    if scope["http_version"] not in {"1.0", "1.1"}:
+        raise _Refused(505, "bad_version", version=scope["http_version"])
+    if not path.startswith(b"/"):
+        raise _Refused(400, "bad_path")
+    if len(path) + len(scope["query_string"]) > MOST_TARGET:
+        raise _Refused(414, "target_too_long", most=MOST_TARGET)
+    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADERS:
+        raise _Refused(431, "headers_too_large", most=MOST_HEADERS)
+    values = {name: [value for other, value in headers if other == name] for name in _COUNTED}
+    lengths, codings, hosts = values.values()
+    if len(lengths) + len(codings) > 1 or not all(map(bytes.isdigit, lengths)):
+        raise _Refused(400, "bad_length")
+    if len(hosts) > 1 or (not hosts and scope["http_version"] == "1.1"):
+        raise _Refused(400, "bad_host")
+    return int(lengths[0]) if lengths else None if codings else 0
+
+
+def _as_sent(headers: Headers) -> CIMultiDict[str]:
+    return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+
+
+def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers that do not concern one connection, names in lower case.
+
+    Args:
+        headers: Of a request or an answer.
+        with_length: Whether the length of the body is passed on; else whoever sends the body says it.
+    """
+    lower = [(name.lower(), value) for name, value in headers]
+    named = {part.strip().lower() for name, value in lower if name == b"connection" for part in value.split(b",")}
+    left_out = _ONE_CONNECTION | named | {b"host"} | (set() if with_length else {b"content-length"})
+    return [(name, value) for name, value in lower if name not in left_out]
+
+
+def server_of(app: ShadowProxy) -> Any:
+    """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing."""
+    import uvicorn  # of the extra `proxy`
+
+    config = uvicorn.Config(
+        app,
+        ws="none",
+        log_level="critical",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,217 @@
+"""The child of `shadow proxy` that asks the candidate: `python -m tuneworthy.shadow.worker`, with JSON as its argument.
+
+Copies come through standard input; what became of each goes out as a line of JSON. A copy is read, masked as
+`data.policy` says, and asked of the candidate as a replay asks; its answer is committed to the store of all answers,
+and only then is the turn appended to the recording. Every now and then the recording is judged, as a replay is.
+
+Invariants: nothing of a request's headers is here; what is stored went through the masks; a turn is in the recording
+only after it was asked, so that a process that is killed loses what was in flight and counts nothing twice.
+"""
+
+import asyncio
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.cases.formats.dialects import check_words
+from tuneworthy.cases.formats.logs import exchange
+from tuneworthy.cases.readers.faults import Dropped, RowFault
+from tuneworthy.config import load
+from tuneworthy.errors import BudgetSpent, TuneworthyError, UserError
+from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided
+from tuneworthy.shadow.copies import (
+    BUDGET,
+    ENOUGH,
+    FAILED,
+    MARK,
+    MOST_BYTES,
+    PAIRED,
+    PERSONAL,
+    UNREADABLE,
+    UNSTORED,
+    private_output,
+    read_copy,
+)
+from tuneworthy.shadow.protocols import answer_of, unpacked
+from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, clean, read_traffic, turn_of
+from tuneworthy.shadow.replay import DOCUMENT, replay
+from tuneworthy.store.lines import append_line
+from tuneworthy.types import Example, Variant
+
+# The child of the proxy yields to the proxy.
+NICENESS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOrder:
+    """What a worker is started with; JSON on its command line.
+
+    Attributes:
+        root: Folder of the project.
+        candidate: The variant, as in `compare`.
+        judge_s: Time between two verdicts, seconds.
+        canary: Whether verdicts are about the step of a canary.
+        max_usd: What may be spent, US dollars; None leaves it to the project's budget.
+    """
+
+    root: str
+    candidate: str
+    judge_s: float
+    canary: bool = False
+    max_usd: float | None = None
+
+
+class Worker:
+    """Answers copies, one task each, and judges the recording.
+
+    Args:
+        session: The opened project.
+        candidate: Who is asked.
+        order: What it was started with.
+        reports: Descriptor that gets the reports.
+    """
+
+    def __init__(self, session: Session, candidate: Variant, order: WorkerOrder, reports: int) -> None:
+        self.session, self.candidate, self.order, self.reports = session, candidate, order, reports
+        self.path = session.folder.path / TRAFFIC
+        self.usd_before = session.runner.budget.spent_usd
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, pipe: asyncio.StreamReader) -> None:
+        """Take copies until the pipe ends, finish them, and judge once more."""
+        judging = asyncio.create_task(self._judge_regularly())
+        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        self._report(ready=True, canary=state.share if state else 0.0)
+        while (copy := await read_copy(pipe)) is not None:
+            task = asyncio.create_task(self._answer(*copy))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        judging.cancel()
+        await self.judge()
+
+    async def _answer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
+        outcome = UNREADABLE
+        try:
+            outcome = await self._pair(head, request, answer)
+        except (ValueError, RowFault, Dropped):  # an image, a stream that broke off, an answer that is an error
+            pass
+        except BudgetSpent:
+            outcome = BUDGET
+            self._report(enough=BUDGET)
+        except OSError:
+            outcome = UNSTORED
+        except TuneworthyError as error:
+            outcome = UNSTORED if isinstance(error.__cause__, OSError | sqlite3.Error) else FAILED
+            sys.stderr.write(f"{error.message}\n")
+        finally:
+            self._report(outcome=outcome, usd=self.session.runner.budget.spent_usd - self.usd_before)
+
+    async def _pair(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> str:
+        """Ask the candidate what was asked, and record the turn; return the outcome."""
+        project = self.session.project
+        row = read_row(head, request, answer, project.shadow.by)
+        cleaned = clean(project, head["session"], row)
+        if cleaned is None:
+            return PERSONAL
+        turn = turn_of(head["session"], cleaned)
+        await self.session.ask(self.candidate, [turn.case])
+        append_line(self.path, {"messages": list(cleaned.messages), **cleaned.meta, WRITTEN: time.time()})
+        return PAIRED
+
+    async def _judge_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self.order.judge_s)
+            await self.judge()
+
+    async def judge(self) -> None:
+        """Judge the sessions that have ended, if there are any, and report the verdict; an error goes to the log."""
+        command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
+        project = self.session.project
+        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        try:
+            recording = read_traffic(project, after=state.since if state else 0.0)
+        except UserError:
+            return
+        document = STEP if state else DOCUMENT
+        try:
+            record = await replay(self.session, recording, self.candidate, command=command, document=document)
+        except TuneworthyError as error:
+            sys.stderr.write(f"{error.message}\n")
+            return
+        event: dict[str, Any] = {"verdict": record.verdict.status}
+        if state:
+            later = decided(state, record.verdict, project.shadow.canary, time.time())
+            if later != state:
+                self.session.folder.write(STATE, asdict(later))
+            event["canary"] = later.share
+        full = not state and len(recording.sessions) >= project.shadow.sessions
+        if record.verdict.status == "fail" or full:
+            event["enough"] = ENOUGH
+        self._report(**event)
+
+    def _report(self, **event: Any) -> None:
+        with suppress(OSError):  # the proxy is gone: what is in flight is finished all the same
+            os.write(self.reports, orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | None) -> Example:
+    """Return a copied request and its answer as a row, as `data import` reads a log.
+
+    Args:
+        head: `path`, and of the answer `streamed` and `encoding`.
+        request: Body of the request.
+        answer: Body of the answer.
+        by: Key of the request's metadata that names the stratum.
+
+    Raises:
+        ValueError: One of them is no JSON, or the request goes on from a conversation that it does not hold.
+        RowFault: One of them is not text.
+        Dropped: There is no answer.
+    """
+    question = orjson.loads(request)
+    if not isinstance(question, dict) or question.get("previous_response_id") or question.get("conversation"):
+        raise ValueError("no whole conversation")
+    whole = answer_of(head["path"], unpacked(answer, head["encoding"], 8 * MOST_BYTES), streamed=head["streamed"])
+    metadata = question.get("metadata")
+    about = {by: metadata.get(by)} if by and isinstance(metadata, dict) else {}
+    fields = exchange(question, whole, about, api=True)
+    check_words(fields["messages"])
+    return Example(**fields, id="", source="proxy")
+
+
+async def work(order: WorkerOrder, reports: int) -> None:
+    """Open the project and serve standard input."""
+    HttpClient.marks = MARK
+    loop = asyncio.get_running_loop()
+    pipe = asyncio.StreamReader(limit=MOST_BYTES)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
+    async with open_session(load(Path(order.root)), max_usd=order.max_usd, beside=True) as session:
+        await Worker(session, resolve(session, order.candidate), order, reports).serve(pipe)
+
+
+def main() -> int:
+    """Run a worker until its standard input ends."""
+    reports = private_output()
+    os.nice(NICENESS)
+    try:
+        asyncio.run(work(WorkerOrder(**orjson.loads(sys.argv[1])), reports))
+    except UserError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

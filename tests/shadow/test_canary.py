@@ -1,0 +1,283 @@
+"""The candidate answers users: only after it passed, a step at a time, never against a verdict, a hand or a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from yarl import URL
+
+pytest.importorskip("uvicorn")
+
+from tests.shadow.servers import CHAT, Call, NotedCopies, Script, chunk, parts, post, proxied, raw, run, said, upstream
+from tests.shadow.test_proxy import SSE, STREAM_HEAD, question
+from tests.shadow.test_proxy_process import ENDED, production, proxy_of, send
+from tests.shadow.traffic import write_traffic_project
+from tuneworthy.config import load
+from tuneworthy.config.shadow import Shadow
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.shadow.canary import STATE, STOP, CanaryState, CandidateRoute, begin, decided
+from tuneworthy.shadow.proxy import Route
+from tuneworthy.shadow.replay import ShadowRecord
+from tuneworthy.shadow.verdict import ShadowVerdict
+from tuneworthy.store import Folder
+from tuneworthy.types import Variant
+
+STEPS = [0.01, 0.05, 0.25, 1.0]
+CANDIDATE = Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}")
+
+
+def verdict(status: Any) -> ShadowVerdict:
+    return ShadowVerdict(status=status, detail=f"It is {status}.")
+
+
+def write_record(folder: Folder, variant: str, status: str) -> None:
+    record = ShadowRecord(verdict=verdict(status), variant=variant, candidate="v", production="recorded",
+                          date="2026-01-01", n_sessions=1, n_drawn=1, n_pairs=1, cost_usd=0.0)  # fmt: skip
+    folder.write("shadow", asdict(record))
+
+
+def test_each_step_lasts_until_it_passes_and_harm_ends_the_canary_at_once() -> None:
+    state = CanaryState(variant="v", share=0.01, since=0.0)
+    assert decided(state, verdict("unknown"), STEPS, 1.0) == state
+    shares = []
+    for now in range(1, 6):
+        state = decided(state, verdict("pass"), STEPS, float(now))
+        shares.append((state.share, state.status, state.since))
+    assert shares == [
+        (0.05, "running", 1),
+        (0.25, "running", 2),
+        (1.0, "running", 3),
+        (1.0, "done", 3),
+        (1.0, "done", 3),
+    ]
+    for share in STEPS:
+        one = CanaryState(variant="v", share=share, since=0.0, status="done" if share == 1 else "running")
+        back = decided(one, verdict("fail"), STEPS, 9.0)
+        assert (back.share, back.status, back.detail) == (0.0, "rolled_back", "It is fail.")
+        assert decided(back, verdict("pass"), STEPS, 10.0) == back, "what was rolled back stays so"
+
+
+def test_only_a_candidate_that_passed_begins_and_a_state_is_gone_on_with(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.create()
+    for variant, status in (("", ""), (CANDIDATE.id, "unknown"), (CANDIDATE.id, "fail"), ("another", "pass")):
+        if variant:
+            write_record(folder, variant, status)
+        with pytest.raises(UserError, match="has not passed"):
+            begin(folder, CANDIDATE, STEPS, 5.0)
+    write_record(folder, CANDIDATE.id, "pass")
+    first = begin(folder, CANDIDATE, STEPS, 5.0)
+    assert first.share == 0.01 and begin(folder, CANDIDATE, STEPS, 99.0) == first
+    folder.write(STATE, asdict(decided(first, verdict("pass"), STEPS, 7.0)))
+    write_record(folder, CANDIDATE.id, "unknown")
+    assert begin(folder, CANDIDATE, STEPS, 99.0).share == 0.05
+    folder.write(STATE, asdict(decided(first, verdict("fail"), STEPS, 7.0)))
+    with pytest.raises(UserError, match="rolled back: It is fail"):
+        begin(folder, CANDIDATE, STEPS, 99.0)
+    (folder.path / STOP).touch()
+    with pytest.raises(UserError, match="stopped by"):
+        begin(folder, CANDIDATE, STEPS, 99.0)
+
+
+def test_steps_that_do_not_rise_are_refused() -> None:
+    for steps in ([0.5, 0.1], [0.1, 0.1], []):
+        with pytest.raises(ValueError):  # noqa: PT011
+            Shadow(canary=steps)
+
+
+def own(call: Call) -> Script:
+    """The candidate's server."""
+    assert ("authorization", "Bearer own") in call.headers and b"secret" not in str(call).encode()
+    return [STREAM_HEAD, *map(chunk, SSE), chunk(b"")]
+
+
+def production_of(call: Call) -> Script:
+    return [raw(b'{"choices": [{"message": {"role": "assistant", "content": "p"}, "finish_reason": "stop"}]}')]
+
+
+@asynccontextmanager
+async def canary(
+    script: Any, tmp_path: Path, share: float = 0.5
+) -> AsyncIterator[tuple[str, Any, list[Call], list[Call]]]:
+    """A proxy whose candidate answers a share of the sessions; yield it with the calls of both servers."""
+    async with upstream(script) as (address, own_calls), upstream(production_of) as (main, calls):
+
+        def route(body: bytes) -> tuple[URL, list[tuple[bytes, bytes]], bytes]:
+            orjson.loads(body)
+            return URL(f"{address}/v1/chat/completions"), [(b"authorization", b"Bearer own")], body
+
+        @asynccontextmanager
+        async def open_route() -> AsyncIterator[Route]:
+            yield route
+
+        copies = NotedCopies()
+        copies.canary = share
+        async with proxied(main, copies, stop=tmp_path / "stop", open_route=open_route) as (proxy, app):
+            yield proxy, app, own_calls, calls
+
+
+async def ask(proxy: str, session: str) -> bytes:
+    return parts(
+        await said(proxy, post(question("a"), CHAT, f"X-Session-Id: {session}", "Authorization: Bearer secret"))
+    )[2]
+
+
+def test_a_session_stays_with_who_answers_it_and_both_are_asked_of_a_copied_one(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with canary(own, tmp_path) as (proxy, app, own_calls, calls):
+            answers = {f"s{i}": {await ask(proxy, f"s{i}") for _ in range(2)} for i in range(40)}
+            assert all(len(found) == 1 for found in answers.values())
+            of_candidate = [name for name, found in answers.items() if found == {b"".join(SSE)}]
+            assert 10 <= len(of_candidate) <= 30 and len(own_calls) == 2 * len(of_candidate)
+            await asyncio.sleep(0.2)
+            marked = [call for call in calls if ("x-tuneworthy-shadow", "1") in call.headers]
+            assert len(marked) == 2 * len(of_candidate), "production is asked behind the user's back"
+            noted = app.copies.noted
+            assert len(noted) == 80 and all(b'"p"' in answer for _, _, answer in noted)
+
+    run(work)
+
+
+FAULTS: dict[str, Script] = {
+    "is down": [],
+    "refuses": [raw(b"{}", status="503 Service Unavailable")],
+    "is no HTTP": [b"SSH\r\n\r\n"],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_production_answers_where_the_candidate_fails(fault: str, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with canary(lambda call: FAULTS[fault], tmp_path, share=1.0) as (proxy, app, own_calls, _):
+            assert {await ask(proxy, f"s{i}") for i in range(5)} == {parts(production_of(None)[0])[2]}  # type: ignore[arg-type]
+            assert app.requests["candidate_failed"] == 5 <= len(own_calls)
+
+    run(work)
+
+
+def test_a_hand_a_verdict_and_a_worker_that_is_gone_stop_it_at_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with canary(own, tmp_path, share=1.0) as (proxy, app, own_calls, _):
+            assert await ask(proxy, "s") == b"".join(SSE)
+            (tmp_path / "stop").touch()
+            assert b'"p"' in await ask(proxy, "s")
+            (tmp_path / "stop").unlink()
+            app.copies.ready = False
+            assert b'"p"' in await ask(proxy, "s")
+            app.copies.ready = True
+            assert await ask(proxy, "s") == b"".join(SSE)
+            app.copies._note({"verdict": "fail", "canary": 0.0})
+            assert b'"p"' in await ask(proxy, "s")
+            assert len(own_calls) == 2
+
+    run(work)
+
+
+def served(root: Path, address: str) -> None:
+    """Let a server be the candidate, and a grader decide that needs no right answer."""
+    path = root / "tuneworthy.toml"
+    model = f'provider = "openai"\nmodel = "own"\nbase_url = "{address}/v1"\napi_key_env = ""'
+    text = path.read_text().replace('provider = "scripted"\nfunction = "world.py:equal"', model, 1)
+    text = text.replace(
+        'type = "exact"\n', 'type = "python"\nfunction = "world.py:labels"\nneeds_expected = false\n', 1
+    )
+    path.write_text(text)
+    with (root / "world.py").open("a") as file:
+        file.write("\n\ndef labels(answer, expected, case):\n    return answer in LABELS\n")
+
+
+def test_the_candidate_gets_its_own_prompt_and_the_users_wish_to_stream(tmp_path: Path) -> None:
+    write_traffic_project(tmp_path, "equal")
+    served(tmp_path, "http://127.0.0.1:9")
+
+    async def work() -> None:
+        async with open_session(load(tmp_path), beside=True) as session:
+            variant = resolve(session, "current")
+            user_request = question("which?", stream=True, temperature=1.9, stream_options={"include_usage": True})
+            user_request["messages"].insert(0, {"role": "system", "content": "Production's own."})
+            where, headers, body = CandidateRoute(session, variant).request(orjson.dumps(user_request))
+            sent = orjson.loads(body)
+            assert str(where) == "http://127.0.0.1:9/v1/chat/completions" and dict(headers)[b"content-type"]
+            assert (
+                sent["model"] == "own" and sent["stream"] is True and sent["stream_options"] == {"include_usage": True}
+            )
+            assert "Production's own." not in str(sent) and "which?" in str(sent["messages"][-1])
+            assert sent.get("temperature") != 1.9
+            with pytest.raises(UserError, match="cannot answer users"):
+                CandidateRoute(session, Variant(**{**asdict(variant), "answer_after": "ANSWER"}))
+
+    asyncio.run(work())
+
+
+@pytest.mark.slow
+def test_it_steps_up_over_kills_and_rolls_back_within_one_verdict(tmp_path: Path) -> None:
+    """Without a right answer: the grader accepts any label. Harm is a candidate that says none."""
+    extra = ENDED + "canary = [0.3, 1.0]\n"
+    root = write_traffic_project(tmp_path / "p", "equal", extra=extra)
+    harmful = False
+
+    def label(call: Call) -> Script:
+        body = {
+            "choices": [
+                {"message": {"role": "assistant", "content": "?" if harmful else "red"}, "finish_reason": "stop"}
+            ]
+        }
+        return [raw(orjson.dumps(body), "Content-Type: application/json")]
+
+    def state() -> CanaryState:
+        found = Folder(root).read(STATE, CanaryState)
+        assert found is not None
+        return found
+
+    requests, script = production(400)
+    batches = iter([requests[i : i + 150] for i in range(0, len(requests), 150)])
+
+    async def work() -> None:
+        nonlocal harmful
+        async with upstream(label) as (own_address, _), upstream(script) as (address, _):
+            served(root, own_address)
+            text = (root / "tuneworthy.toml").read_text()
+            (root / "tuneworthy.toml").write_text(text.replace("[task]\n", "[task]\nmargin = 0.2\n"))
+            options = ("--share", "1", "--judge-minutes", "0.02")
+            async with proxy_of(root, address, *options) as proxy:
+                await send(proxy, next(batches))
+
+                async def passed() -> bool:
+                    return (await proxy.health())["verdict"] == "pass"
+
+                await proxy.until(passed)
+            async with proxy_of(root, address, *options, "--canary") as proxy:
+                assert (await proxy.health())["canary"] == 0.3
+                proxy.process.send_signal(signal.SIGKILL)
+            assert state().share == 0.3
+            async with proxy_of(root, address, *options, "--canary") as proxy:
+                await send(proxy, next(batches))
+
+                async def stepped() -> bool:
+                    return (await proxy.health())["canary"] == 1.0
+
+                await proxy.until(stepped)
+                proxy.process.send_signal(signal.SIGKILL)
+            assert state().share == 1.0 and state().status == "running"
+            async with proxy_of(root, address, *options, "--canary") as proxy:
+                assert (await proxy.health())["canary"] == 1.0
+                harmful = True
+                await send(proxy, next(batches))
+
+                async def back() -> bool:
+                    return (await proxy.health())["canary"] == 0.0
+
+                await proxy.until(back)
+                assert state().status == "rolled_back" and "worse" in state().detail
+
+    asyncio.run(work())

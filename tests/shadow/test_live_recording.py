@@ -1,0 +1,160 @@
+"""What the proxy records: masked rows, sessions in the order in which they ended, the same at every later look."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.shadow.test_recording import project, said, user
+from tests.shadow.traffic import write_traffic_project
+from tuneworthy.cases.readers.faults import Dropped, RowFault
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.session import open_session
+from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, clean, read_traffic, turn_of
+from tuneworthy.shadow.replay import rules_of
+from tuneworthy.shadow.worker import read_row
+from tuneworthy.store import Folder
+
+CHAT = {"path": "/v1/chat/completions", "streamed": False, "encoding": ""}
+
+
+def write(root: Path, rows: list[dict[str, Any]]) -> None:
+    path = Folder(root).path / TRAFFIC
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(orjson.dumps({"clean": True, **row}) + b"\n" for row in rows))
+
+
+def row(session: str, written: float, n: int = 1, **more: Any) -> dict[str, Any]:
+    turns = [one for i in range(n) for one in (user(f"{session} q{i}"), said("red"))]
+    return {"messages": turns, "session_id": session, "written": written, **more}
+
+
+def test_a_session_ends_with_its_last_turn_or_when_it_is_idle_and_what_comes_later_is_not_its(tmp_path: Path) -> None:
+    found = project(tmp_path, turns=2, idle_minutes=1)
+    write(tmp_path, [row("a", 0), row("b", 10), row("b", 20, 2), row("b", 30, 3), row("c", 40), row("a", 100, 2)])
+    with pytest.raises(UserError, match="no session that has ended"):
+        read_traffic(found, now=19)
+    assert [(one.name, len(one.turns)) for one in read_traffic(found, now=61).sessions] == [("b", 2), ("a", 1)]
+    later = read_traffic(found, now=1000)
+    assert [(one.name, len(one.turns)) for one in later.sessions] == [("b", 2), ("a", 1), ("c", 1)]
+    assert later.sessions[0].turns[1].case.messages[-1]["content"] == "b q1" and later.n_all == 3
+    assert [one.name for one in read_traffic(found, now=1000, after=5).sessions] == ["b", "c"]
+
+
+def test_a_request_that_came_twice_is_one_turn(tmp_path: Path) -> None:
+    write(tmp_path, [row("a", 0), row("a", 1), row("a", 2, 2)])
+    (session,) = read_traffic(project(tmp_path, turns=2, idle_minutes=1), now=1000).sessions
+    assert [turn.case.text.rsplit("\n", 1)[-1] for turn in session.turns] == ["a q0", "a q1"]
+
+
+def test_a_later_look_sees_the_sessions_of_an_earlier_one_first_and_unchanged(tmp_path: Path) -> None:
+    draw, rows, now = random.Random(1), [], 0.0
+    found = project(tmp_path, turns=3, idle_minutes=1, by="tenant")
+    turns: dict[str, int] = {}
+    seen: list[Any] = []
+    for _ in range(400):
+        now += draw.expovariate(1 / 5)
+        name = f"s{draw.randrange(60)}"
+        turns[name] = turns.get(name, 0) + 1
+        rows.append(row(name, now, turns[name], tenant=name))
+        if draw.random() < 0.05 and now > 200:
+            write(tmp_path, rows)
+            found_now = read_traffic(found, now=now).sessions
+            assert found_now[: len(seen)] == seen
+            seen = list(found_now)
+    assert len(seen) > 30 and OTHERS in {one.stratum for one in read_traffic(found, now=now).sessions}
+
+
+async def rules(root: Path) -> Any:
+    async with open_session(load(root)) as session:
+        return rules_of(session, read_traffic(session.project, now=1e9))
+
+
+def test_the_rules_of_a_recording_that_grows_do_not_depend_on_how_far_it_is(tmp_path: Path) -> None:
+    write_traffic_project(tmp_path, "equal", extra='[shadow]\nby = "tenant"\nturns = 3\n')
+    errors = []
+    for n in (1, 5):
+        write(tmp_path, [row(f"s{i}", i, tenant=i) for i in range(n)])
+        found = asyncio.run(rules(tmp_path))
+        errors.append((found.turns, found.overall_alpha, found.stratum_alpha))
+    assert errors[0] == errors[1] and errors[0][0] == 3 and errors[0][2] == pytest.approx(0.05 / 2 / 3 / MOST_STRATA)
+
+
+def copied(text: str, answer: str = "red", **request: Any) -> tuple[bytes, bytes]:
+    asked = {"model": "m", "messages": [{"role": "system", "content": "Be kind."}, user(text)], **request}
+    return orjson.dumps(asked), orjson.dumps({"choices": [{"message": said(answer), "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize("policy", ["mask", "drop", "report"])
+def test_what_is_stored_went_through_the_policy(tmp_path: Path, policy: str) -> None:
+    extra = f'[data]\npolicy = {{ personal_data = "{policy}" }}\n[shadow]\nby = "tenant"\n'
+    write_traffic_project(tmp_path, "equal", extra=extra)
+    body = copied("mail ada@example.org", "wrote to ada@example.org", metadata={"tenant": "bob@example.org", "x": "y"})
+    found = clean(load(tmp_path), "s", read_row(CHAT, *body, "tenant"))
+    if policy == "drop":
+        assert found is None
+        return
+    assert found is not None
+    text = str(found)
+    assert ("ada@" in text) == ("bob@" in text) == (policy == "report") and found.meta["session_id"] == "s"
+    assert ("[EMAIL_1]" in text) == (policy == "mask") and "'x'" not in text and found.meta["tenant"]
+
+
+def test_a_recorded_turn_is_read_again_as_it_was_asked(tmp_path: Path) -> None:
+    found = project(tmp_path, idle_minutes=1)
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
+    tools = [{"name": "find", "input_schema": {"type": "object"}, "description": "d"}]
+    body = orjson.dumps(
+        {
+            "model": "m",
+            "system": "Be kind.",
+            "tools": tools,
+            "messages": [
+                user("call 0171 2345678 or ada@example.org"),
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "find", "input": {"n": 1}}]},
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "tool_use_id": "1", "content": "found ada@example.org"}],
+                },
+            ],
+        }
+    )
+    answer = orjson.dumps(
+        {"role": "assistant", "content": [{"type": "text", "text": "ada@example.org"}], "stop_reason": "end_turn"}
+    )
+    cleaned = clean(found, "s", read_row({**CHAT, "path": "/v1/messages"}, body, answer, None))
+    assert cleaned is not None
+    live = turn_of("s", cleaned)
+    write(tmp_path, [{"messages": list(cleaned.messages), **cleaned.meta, "written": 1.0}])
+    (session,) = read_traffic(found, now=1000).sessions
+    (stored,) = session.turns
+    assert (stored.case, stored.answer) == (live.case, live.answer) and stored.case.tools and call["id"] == "1"
+    assert "[EMAIL_1]" in stored.case.text + stored.answer.text and "ada@" not in str(stored)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"{", b"{}"),
+        (b"[1]", b"{}"),
+        (b"{}", b"{}"),
+        (copied("a")[0], b'{"error": {"message": "no"}}'),
+        (copied("a")[0], b'{"choices": []}'),
+        (copied("a", previous_response_id="r")[0], copied("a")[1]),
+        (
+            orjson.dumps(
+                {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]}
+            ),
+            copied("a")[1],
+        ),
+    ],
+)
+def test_what_cannot_be_asked_of_a_candidate_is_no_row(request_: bytes, answer: bytes) -> None:
+    with pytest.raises((ValueError, RowFault, Dropped)):
+        read_row(CHAT, request_, answer, None)
