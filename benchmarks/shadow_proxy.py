@@ -90,6 +90,7 @@ def mock() -> Iterator[str]:
     binary, port = Path(tempfile.gettempdir()) / "tuneworthy-mock", free_port()
     subprocess.run(["gcc", "-O2", "-o", binary, HERE / "mock" / "mock_openai.c"], check=True, stderr=subprocess.DEVNULL)
     with process(str(binary), str(port), "0", "0", core=OTHER):
+        wait(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
 
 
@@ -285,6 +286,7 @@ def main() -> None:
     os.sched_setaffinity(0, {int(OTHER)})
     load_before = os.getloadavg()[0]
     folder = Path(tempfile.mkdtemp())
+    os.environ["TUNEWORTHY_TRUST"] = str(folder)
     try:
         figures = measure(options, folder)
     finally:
