@@ -72,7 +72,7 @@ def emit(plan: EmitPlan) -> Emitted:
         "    trainer = SFTTrainer(model=model, args=CONFIG, train_dataset=rows, processing_class=tokenizer"
         + (")" if full else ", peft_config=ADAPTER)"),
         "    trainer.train()",
-        "    trainer.savemodel_lines(CONFIG.output_dir)",
+        "    trainer.save_model(CONFIG.output_dir)",
         "",
         "",
         'if __name__ == "__main__":',
