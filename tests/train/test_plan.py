@@ -21,8 +21,11 @@ from tuneworthy.errors import ModelError, UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train.emit import trl  # noqa: E402
 from tuneworthy.train.emit.base import FORMATS, EmitPlan  # noqa: E402
-from tuneworthy.train.emit.planned import GRPO  # noqa: E402
-from tuneworthy.train.emit.planned import emit_planned, row_lines  # noqa: E402
+from tuneworthy.train.emit.planned import (  # noqa: E402
+    GRPO,
+    emit_planned,
+    row_lines,
+)
 from tuneworthy.train.plan import plan_project  # noqa: E402
 from tuneworthy.train.render import TokenRow  # noqa: E402
 from tuneworthy.train.run import prepare  # noqa: E402
