@@ -342,7 +342,7 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
                 action="report"),
     ],
-    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS)],
+    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
     "declined_share": [
         Planted("too_many_declined", [row("Hm?", "I don't know.")] * 40, [row("Hm?", "I don't know.")] * 7,
                 whole=True, cases=CASES, action="report"),

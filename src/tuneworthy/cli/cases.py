@@ -228,7 +228,7 @@ def label(
         _show_applied(files.cases, done)
     _show_labels(files.labels, n_new, agreement(read_labels(files.labels)), as_json=as_json, done=done)
     if n_new and not as_json:
-        click.echo(messages.say("next", action="tuneworthy cases label --apply"))
+        click.echo(messages.say("apply_next"))
 
 
 def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:

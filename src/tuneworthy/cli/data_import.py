@@ -51,7 +51,7 @@ def command(
 
 def _say(done: Import) -> None:
     say_import(done)
-    click.echo(messages.say("next", action="tuneworthy data build"))
+    click.echo(messages.say("to_build"))
 
 
 def say_import(done: Import) -> None:

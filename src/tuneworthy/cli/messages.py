@@ -56,6 +56,7 @@ say = Catalogue(
             "{action}"
         ),
         "label_next": "Next: tuneworthy cases label",
+        "apply_next": "Next: tuneworthy cases label --apply",
         "fill_in_next": (
             "Next: add the expected answers to this file. Then use it with `tuneworthy cases add` or `tuneworthy init "
             "--data`."
@@ -241,6 +242,7 @@ say = Catalogue(
         "effect_of_check": "  {check}: accuracy without its rows {effect}",
         "plan_counts": "`data review start` fixes a plan. A plan counts as an attempt, even if no row is rated.",
         "plan_fixed": "The plan is now fixed and counts as an attempt, even if you rate no row.",
+        "to_build": "Next: tuneworthy data build",
         "to_review": "Next: tuneworthy data review start",
         "after_rejection": (
             "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like them "
