@@ -98,7 +98,8 @@ say = Catalogue(
         ),
         "not_drawn": "{n} {n:row|rows} without an expected answer {n:is|are} neither a case nor an example.",
         "all_cases": (
-            "All {n} rows are cases, because half of them would leave too few examples. Dev cases double as examples."
+            "All {n} rows are cases: with half of them, too few rows would remain as examples. Dev cases double as "
+            "examples."
         ),
         "allowed": "Because you named it on the command line, the project may {grant}.",
         "unknown_price": (

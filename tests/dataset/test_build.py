@@ -186,7 +186,7 @@ def test_personal_data_that_no_mask_covers_fails_the_gate(
     assert invoke(["data", "build", "--project", str(root)]) == 3
     captured = capsys.readouterr()
     assert "Next: tuneworthy data review" not in captured.out
-    assert "personal data is left" in captured.out and "personal_data (n = 1)" in captured.err
+    assert "personal data, the first is" in captured.out and "personal_data (n = 1)" in captured.err
 
 
 def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,7 +168,7 @@ def test_what_is_stored_answers_as_the_model_that_was_trained_or_nothing_is_stor
         return {**arrays, "classifier.bias": arrays["classifier.bias"] + np.float32(0.01)}
 
     monkeypatch.setattr(encoder_module, "read_safetensors", shifted)
-    with pytest.raises(GateFailed, match="does not answer as it was trained"):
+    with pytest.raises(GateFailed, match="does not reproduce the trained one"):
         train_classifier(load(root), store, unsafe=True)
     assert artifacts(store, "classifier") == []
     monkeypatch.undo()

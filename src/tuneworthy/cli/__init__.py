@@ -55,6 +55,9 @@ VERBS: dict[str, str] = {
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it safely.
 
+    The ladder tries one rung after another: prompt, retrieval, a stronger model, examples, decoding, training. The
+    verdict says from their scores, costs and errors whether to train, and whether to ship.
+
     \b
     A first look (no key, no GPU):   tuneworthy demo
     Your own data:                   tuneworthy init my-task --data cases.csv

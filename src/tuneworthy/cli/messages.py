@@ -42,7 +42,7 @@ say = Catalogue(
         "no_replay": "No traffic has been replayed yet.",
         "replay_first": "Run `tuneworthy shadow replay FILES`.",
         "proxy_at": "{address} forwards requests to {upstream} and copies {share:.0%} of the sessions. Ctrl-C ends it.",
-        "see_pairs": "To see the {n} {n:pair|pairs} that got worse: tuneworthy shadow report --out shadow.html",
+        "see_pairs": "To read the {n} {n:pair|pairs} that {how}: tuneworthy shadow report --out shadow.html",
         "shadow_labels": "{n} {n:answer still needs|answers still need} a label. Next: tuneworthy shadow label",
         "shadow_labelled": "All {n} are labelled. Next: {command}",
         "shadow_next": "Next: tuneworthy shadow label",

@@ -67,6 +67,6 @@ def show(record: ShadowRecord, project: Project) -> None:
         if result.n and not result.stratum:
             click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
     if worse:
-        click.echo(messages.say("see_pairs", n=len(worse)))
+        click.echo(messages.say("see_pairs", n=len(worse), how="differ" if labels_first else "got worse"))
     if labels_first:
         click.echo(messages.say("shadow_next"))

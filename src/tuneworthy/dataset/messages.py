@@ -19,8 +19,8 @@ say = Catalogue(
         "refused_by_log": "the finish reason indicates a refusal",
         "refused_by_text": "the wording indicates a refusal",
         "not_looked_for": "not looked for: {kinds}",
-        "not_masked": "in {n} masked rows, personal data is left, the first of them {first}; have the rows dropped "
-        "before they are imported, or change them",
+        "not_masked": "{n} masked {n:row|rows} still {n:contains|contain} personal data, the first is {first}; remove "
+        "or edit {n:it|them}, then import the file again",
         "names": "names of people and places",
         "other_kinds": (
             "user names, number plates without a word that names them, streets without a word such as Street, and "

@@ -159,8 +159,8 @@ say = Catalogue(
         "no_merged": "There is no merged model yet.",
         "no_common_weight": "The base model and the merged model have no adapted weight in common.",
         "weights": (
-            "In {n} matrices, {share:.1%} of the weights are what training makes of the base, and {base:.1%} equal the "
-            "base weights. Any {block} neighbouring weights have at most {levels} distinct values."
+            "In {n} matrices, {share:.1%} of the weights match the trained ones, and {base:.1%} are unchanged from the "
+            "base model. Any {block} neighbouring weights have at most {levels} distinct values."
         ),
         "module_dropped": (
             "{n} matrices of the merged model, such as {name}, equal those of the base model, although training "

@@ -42,7 +42,7 @@ KINDS: Final[Mapping[str, str]] = {
     "base": "base model",
     "adapter": "adapter",
     "merged": "merged model",
-    "gguf": "GGUF model",
+    "gguf": "GGUF file",
     "hosted": "hosted model",
     "classifier": "classifier",
 }

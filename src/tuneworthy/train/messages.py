@@ -184,8 +184,8 @@ say = Catalogue(
             "truncated, in training and when the classifier answers."
         ),
         "stored_differs": (
-            "The stored classifier does not answer as it was trained: the logits differ by up to {difference:.2g}, "
-            "and at most {limit:g} is rounding."
+            "The stored classifier does not reproduce the trained one: its logits differ by up to {difference:.2g}, "
+            "but rounding explains at most {limit:g}."
         ),
         "report_fault": "This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",
         "not_calibrated": "Without held-out rows, the probabilities of the classifier are not calibrated.",
