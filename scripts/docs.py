@@ -397,7 +397,10 @@ def gates() -> str:
         MADE,
         "# Gates\n\nWhat `tuneworthy decide` needs to know before it answers. A gate passes, fails, is unknown ",
     ]
-    parts.append("or not applicable,\nor is waived by a section `[[waivers]]` with a reason.\n")
+    parts.append(
+        "or not applicable,\nor is waived by a section `[[waivers]]` with a reason:\n\n"
+        '```toml\n[[waivers]]\ngate = "shadow"\nreason = "the model has no traffic yet"\n```\n'
+    )
     for stage, words in STAGES.items():
         parts.append(f"\n## {words}\n\n")
         rules = [rule for rule in GATES.all().values() if rule.group == stage]

@@ -351,3 +351,13 @@ def test_an_inconclusive_regression_set_names_what_to_do() -> None:
     found = decide(trained(training=replace(TRAINED, regressions=(replace(GUARD, status="unknown"),))))
     gate = next(one for one in found.gates if one.gate == "regressions")
     assert gate.status == "unknown" and gate.fix.startswith("Increase `rehearsal`")
+
+
+@pytest.mark.parametrize("rung", ["classical", "prompt", "few_shot"])
+def test_cheaper_rungs_that_were_not_run_are_named_where_the_answer_is_ship(rung: str) -> None:
+    part = replace(trained(), rungs={name: one for name, one in trained().rungs.items() if name != rung})
+    found = decide(part)
+    assert found.outcome is SHIP and "Not run, and may do as well: " in found.reasons[0]
+    assert rung in found.reasons[0].partition("may do as well: ")[2]
+    waived = decide(replace(part, waivers=dict.fromkeys(("classical", "prompt", "few_shot"), "tried elsewhere")))
+    assert "may do as well" not in waived.reasons[0]

@@ -55,7 +55,8 @@ class SquadExactMatch(Section):
 
 
 class SquadF1(Section):
-    """SQuAD's token F1: best over the accepted answers."""
+    """SQuAD's token F1: best over the accepted answers. Case, articles and punctuation do not count: where the form
+    of the answer matters, use `exact`."""
 
     type: Literal["squad_f1"]
 

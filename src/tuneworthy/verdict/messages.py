@@ -160,6 +160,7 @@ say = Catalogue(
         "open_above": "there is no upper bound, because the curve has not flattened",
         "at_most": "it is at most {high:+.1f} points, because the curve has flattened",
         "below_margin": "Even the upper bound is below the margin of {margin:.1f} points.",
+        "cheaper_not_run": "Not run, and may do as well: {names}. Run `tuneworthy run`.",
         "gain_open": "The lower bound is not above zero, so the result is inconclusive.",
         "more_pilot": "Add training examples, then run `tuneworthy train --pilot`.",
         # Gates before shipping

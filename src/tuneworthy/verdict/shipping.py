@@ -98,10 +98,17 @@ def _reasons(
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
         passed = messages.say("ship_waived", gates=waived_gates) if waived_gates else messages.say("ship")
-        return [join_sentences(passed, improves, _below_target(evidence, options)), reached]
+        return [join_sentences(passed, improves, _below_target(evidence, options), _not_run(evidence)), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]
+
+
+def _not_run(evidence: Evidence) -> str:
+    """Name the cheaper rungs that are neither in the run nor waived; "" without any."""
+    cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
+    absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
+    return messages.say("cheaper_not_run", names=", ".join(absent)) if absent else ""
 
 
 def _below_target(evidence: Evidence, options: Sequence[Option]) -> str:
