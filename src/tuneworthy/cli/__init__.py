@@ -40,7 +40,7 @@ VERBS: dict[str, str] = {
     "export": "Write the winner as files to use elsewhere.",
     "decode": "Explain, tune and test sampling parameters.",
     "parity": "Prove that the served model is the trained model.",
-    "shadow": "Replay traffic to a candidate and judge its answers.",
+    "shadow": "Send traffic to a candidate and judge its answers.",
     "serve": "Serve the fine-tuned model or the classifier until Ctrl-C.",
     "doctor": "Check and repair stored answers, records and models.",
     "models": "List, download and probe models.",

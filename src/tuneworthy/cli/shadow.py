@@ -15,7 +15,7 @@ PARTS: dict[str, str] = {
 
 @click.group("shadow", cls=LazyGroup, parts=PARTS, prefix="shadow_")
 def command() -> None:
-    """Replay or copy traffic to a candidate and judge its answers.
+    """Send traffic to a candidate and judge its answers.
 
     Users are not affected. The gate `shadow` uses the result.
 
