@@ -45,6 +45,10 @@ CLEAN: Final = "clean"
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
 
+class NothingEnded(UserError):
+    """The proxy has recorded no session that has ended: there is nothing to judge yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedTurn:
     """What traffic asked once, and what production answered.
@@ -166,7 +170,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
     Raises:
         DataError: The file cannot be read.
-        UserError: Nothing was recorded, or no session has ended.
+        NothingEnded: Nothing was recorded, or no session has ended.
     """
     path = Folder(project.root).path / TRAFFIC
     rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
@@ -180,7 +184,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
         if end <= now and members[0].meta[WRITTEN] >= after:
             ended.append((end, name, members))
     if not ended:
-        raise UserError(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
+        raise NothingEnded(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
     ended = sorted(ended)[: settings.sessions]
     strata: dict[str, str] = {}
     for _, name, members in ended:
