@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -22,6 +24,7 @@ from tests.shadow.servers import (
     post,
     proxied,
     raw,
+    read_call,
     run,
     said,
     upstream,
@@ -169,6 +172,50 @@ def test_a_connection_that_the_server_closed_while_it_was_kept_open_costs_no_use
                 answers = await asyncio.gather(*(said(proxy, post(question("a"))) for _ in range(20)))
                 assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
             assert app.requests == {"2xx": 200}
+
+    run(work)
+
+
+@asynccontextmanager
+async def kept_open(wait_s: float) -> AsyncIterator[tuple[str, list[int]]]:
+    """Serve one answer a connection, which is kept open and closed `wait_s` after the next request, seconds."""
+    calls: list[int] = []
+    n_connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal n_connections
+        n_connections += 1
+        number = n_connections
+        await read_call(reader)
+        calls.append(number)
+        writer.write(raw(JSON_ANSWER))
+        with suppress(asyncio.IncompleteReadError):
+            await read_call(reader)
+            calls.append(number)
+            await asyncio.sleep(wait_s)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", calls
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(("wait_s", "calls"), [(0.0, [1, 1, 2]), (0.2, [1, 1])])
+def test_only_a_request_that_met_the_end_of_an_old_connection_is_sent_again(wait_s: float, calls: list[int]) -> None:
+    async def work() -> None:
+        async with kept_open(wait_s) as (address, found), proxied(address) as (proxy, _):
+            first, second = [(await said(proxy, post(question("a")))).split()[1] for _ in range(2)]
+            assert (first, second, found) == (b"200", b"200" if len(calls) == 3 else b"502", calls)
+
+    run(work)
+
+
+def test_a_request_over_a_new_connection_is_never_sent_again() -> None:
+    async def work() -> None:
+        async with upstream(lambda call: []) as (address, calls), proxied(address) as (proxy, _):
+            assert (await said(proxy, post(question("a")))).split()[1] == b"502" and len(calls) == 1
 
     run(work)
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.http_client import relay_session
+from tuneworthy.providers.http_client import proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies
 from tuneworthy.shadow.protocols import STREAMS, session_name
@@ -48,9 +49,8 @@ BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
 # How long open answers may take once the proxy is stopped, seconds.
 GRACE_S: Final = 30
-# A call that fails sooner, before any answer, met a connection that the server had closed, seconds; and how often.
-_AT_ONCE_S: Final = 1.0
-_ATTEMPTS: Final = 4
+# A call over a connection that was used before, which fails sooner and before any answer, met its end, seconds.
+_AT_ONCE_S: Final = 0.05
 _ONE_CONNECTION: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te"),
@@ -162,6 +162,7 @@ class ShadowProxy:
         self.open_requests = 0
         self.upstream_s = 0.0
         self._client: aiohttp.ClientSession | None = None
+        self._proxy_for = lru_cache(proxy_for)  # one server, and the candidate's
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the start and the end of the server."""
@@ -183,7 +184,7 @@ class ShadowProxy:
         while True:
             event = (await receive())["type"]
             if event == "lifespan.startup":
-                self._client = relay_session(self._parts.scheme, self._parts.hostname or "", idle_s=IDLE_S)
+                self._client = relay_session(idle_s=IDLE_S, reused=_note_reuse)
                 if self.open_route:
                     self.route = await self._stack.enter_async_context(self.open_route())
                 self.copies.start()
@@ -386,20 +387,28 @@ class ShadowProxy:
         """Send a request and return its answer, whose body is still to be read.
 
         A server may close a connection at the moment at which it is used again. Such a request, which fails at once and
-        before any answer, is sent again: it was not read.
+        before any answer, was not read, and is sent once more. No other is: the server may have acted on it.
         """
         assert self._client
-        started, attempts = time.perf_counter(), 0
+        started, is_second = time.perf_counter(), False
         while True:
-            attempts += 1
+            reused: list[bool] = []
+            sent = time.perf_counter()
             try:
                 answer = await self._client.request(
-                    method, where, headers=_as_sent(headers), data=data, allow_redirects=False
+                    method,
+                    where,
+                    headers=_as_sent(headers),
+                    data=data,
+                    allow_redirects=False,
+                    proxy=self._proxy_for(where.scheme, where.host or ""),
+                    trace_request_ctx=reused,
                 )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                slow = time.perf_counter() - started > _AT_ONCE_S or attempts == _ATTEMPTS
-                if slow or isinstance(error, aiohttp.ClientConnectorError) or not isinstance(data, bytes | None):
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                slow = time.perf_counter() - sent > _AT_ONCE_S
+                if is_second or slow or not reused or not isinstance(data, bytes | None):
                     raise
+                is_second = True
             else:
                 self.upstream_s += time.perf_counter() - started
                 return answer
@@ -495,6 +504,10 @@ def _checked(path: bytes, scope: Scope) -> int | None:
     if len(hosts) > 1 or (not hosts and scope["http_version"] == "1.1"):
         raise _Refused(400, "bad_host")
     return int(lengths[0]) if lengths else None if codings else 0
+
+
+async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: object) -> None:
+    context.trace_request_ctx.append(True)
 
 
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
