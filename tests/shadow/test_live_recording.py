@@ -115,6 +115,45 @@ def test_what_is_stored_went_through_the_policy(tmp_path: Path, policy: str) -> 
     assert ("[EMAIL_1]" in text) == (policy == "mask") and "'x'" not in text and found.meta["tenant"]
 
 
+@pytest.mark.parametrize("policy", ["mask", "drop", "report"])
+def test_tools_go_through_the_policy(tmp_path: Path, policy: str) -> None:
+    write_traffic_project(tmp_path, "equal", extra=f'[data]\npolicy = {{ personal_data = "{policy}" }}\n')
+    about = {"name": "find", "description": "Ask ada@example.org.", "parameters": {"type": "object"}}
+    tools = [{"type": "function", "function": about}]
+    found = clean(load(tmp_path), "s", read_row(CHAT, *copied("a", tools=tools), None))
+    if policy == "drop":
+        assert found is None
+        return
+    assert found is not None and ("ada@" in str(turn_of("s", found))) == (policy == "report")
+    (tool,) = turn_of("s", found).case.tools
+    masked = about["description"] if policy == "report" else "Ask [EMAIL_1]."
+    assert tool == {"type": "function", "function": {**about, "description": masked}}
+
+
+def test_what_a_request_holds_beside_the_question_is_not_in_a_row() -> None:
+    request = orjson.dumps({"model": "m", "input": "which?", "safety_identifier": "ada", "prompt_cache_key": "k-ada"})
+    answer = orjson.dumps({"status": "completed", "output": [
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "red"}]}]})  # fmt: skip
+    found = read_row({**CHAT, "path": "/v1/responses"}, request, answer, None)
+    assert found.messages[0] == user("which?") and "ada" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "mcp", "server_url": "https://x.example", "authorization": "secret"}]},
+        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        {"tools": [{"type": "function", "name": "find"}, {"type": "file_search", "vector_store_ids": ["v"]}]},
+        {"tools": "find"},
+        {"tools": [1]},
+        {"mcp_servers": [{"url": "https://x.example", "authorization_token": "secret"}]},
+    ],
+)
+def test_a_request_whose_tools_the_api_runs_is_no_row(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="tools of the API"):
+        read_row(CHAT, *copied("a", **more), None)
+
+
 def test_a_recorded_turn_is_read_again_as_it_was_asked(tmp_path: Path) -> None:
     found = project(tmp_path, idle_minutes=1)
     call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}

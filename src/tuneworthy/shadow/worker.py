@@ -43,7 +43,7 @@ from tuneworthy.shadow.copies import (
     private_output,
     read_copy,
 )
-from tuneworthy.shadow.protocols import answer_of, unpacked
+from tuneworthy.shadow.protocols import answer_of, asked_by, unpacked
 from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import DOCUMENT, replay
 from tuneworthy.store.lines import append_line
@@ -184,7 +184,8 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
         by: Key of the request's metadata that names the stratum.
 
     Raises:
-        ValueError: One of them is no JSON, or the request goes on from a conversation that it does not hold.
+        ValueError: One of them is no JSON, the request goes on from a conversation that it does not hold, or the API
+            itself runs its tools.
         RowFault: One of them is not text.
         Dropped: There is no answer.
     """
@@ -194,7 +195,7 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
     whole = answer_of(head["path"], unpacked(answer, head["encoding"], 8 * MOST_BYTES), streamed=head["streamed"])
     metadata = question.get("metadata")
     about = {by: metadata.get(by)} if by and isinstance(metadata, dict) else {}
-    fields = exchange(question, whole, about, api=True)
+    fields = exchange(asked_by(question), whole, about, api=True)
     check_words(fields["messages"])
     return Example(**fields, id="", source="proxy")
 
