@@ -528,11 +528,38 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) ->
 
 
 def server_of(app: ShadowProxy) -> Any:
-    """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing."""
+    """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing.
+
+    Headers behind a chunked body (trailers) go nowhere, and what is read between two parts of requests is bounded.
+    """
     import uvicorn  # of the extra `proxy`
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
+        unfinished = 0  # read since the last part of a request that was whole, bytes
+
+        def data_received(self, data: bytes) -> None:
+            self.unfinished += len(data)
+            super().data_received(data)
+            if self.unfinished > 2 * MOST_HEADERS and not self.transport.is_closing():
+                self.send_400_response("")
+
+        def on_headers_complete(self) -> None:
+            self.unfinished = 0
+            super().on_headers_complete()
+            self.headers = []  # uvicorn would add trailers to the headers of the request
+
+        def on_body(self, body: bytes) -> None:
+            self.unfinished = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self.unfinished = 0
+            super().on_message_complete()
 
     config = uvicorn.Config(
         app,
+        http=Protocol,
         ws="none",
         log_level="critical",
         server_header=False,
