@@ -85,6 +85,21 @@ def test_requests_and_answers_are_those_of_a_direct_call(path: str, answer: Scri
     run(work)
 
 
+def test_headers_that_are_long_or_not_ascii_stay_what_they_are() -> None:
+    long = "a" * 20_000
+
+    async def work() -> None:
+        answer = raw(JSON_ANSWER, f"X-Long: {long}", "X-Name: café")
+        async with upstream(lambda call: [answer]) as (address, calls), proxied(address) as (proxy, _):
+            request = post(question("a"), CHAT, "X-Name: café", f"X-Long: {long}")
+            direct, through = [parts(await said(one, request)) for one in (address, proxy)]
+            assert direct == through
+            names = [[value for name, value in call.headers if name in {"x-name", "x-long"}] for call in calls]
+            assert names[0] == names[1]
+
+    run(work)
+
+
 @pytest.mark.parametrize(
     "line", ["GET /v1/models?x=1", "DELETE /v1/files/a", "HEAD /v1/models", "OPTIONS /", "GET //double", "GET /a/../b"]
 )

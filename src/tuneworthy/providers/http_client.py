@@ -330,6 +330,8 @@ def relay_session(*, idle_s: float, reused: Callable[..., Awaitable[None]]) -> a
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         read_bufsize=2**18,
+        max_line_size=2**16,
+        max_field_size=2**16,
         trace_configs=[trace],
     )
 

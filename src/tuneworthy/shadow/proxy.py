@@ -511,7 +511,15 @@ async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: object) -> Non
 
 
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
-    return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    """Return headers as aiohttp takes them: it sends UTF-8, so that bytes which are UTF-8 stay what they are."""
+    return CIMultiDict((name.decode("latin-1"), _text_of(value)) for name, value in headers)
+
+
+def _text_of(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) -> list[tuple[bytes, bytes]]:
