@@ -174,6 +174,15 @@ def test_a_candidate_at_home_is_not_called_through_the_proxy_of_production(
     run(work)
 
 
+def test_the_candidate_does_not_answer_a_copy_that_comes_back(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with canary(own, tmp_path, share=1.0) as (proxy, _, own_calls, calls):
+            await said(proxy, post(question("a"), CHAT, "X-Tuneworthy-Shadow: 1"))
+            assert (len(own_calls), len(calls)) == (0, 1)
+
+    run(work)
+
+
 FAULTS: dict[str, Script] = {
     "is down": [],
     "refuses": [raw(b"{}", status="503 Service Unavailable")],
@@ -200,6 +209,7 @@ def test_a_hand_a_verdict_and_a_worker_that_is_gone_stop_it_at_once(tmp_path: Pa
             (tmp_path / "stop").unlink()
             app.copies.ready = False
             assert b'"p"' in await ask(proxy, "s")
+            assert app._health()["canary"] == 0.0 and "tuneworthy_canary_share 0.0" in app._metrics()
             app.copies.ready = True
             assert await ask(proxy, "s") == b"".join(SSE)
             app.copies._note({"verdict": "fail", "canary": 0.0})

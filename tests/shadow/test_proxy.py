@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -31,7 +32,7 @@ from tests.shadow.servers import (
 )
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.protocols import STREAMS, answer_of, session_name
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, listen
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, listen, serve
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -248,6 +249,23 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
     run(work)
 
 
+def test_a_copy_that_comes_back_is_not_copied_again() -> None:
+    async def work() -> None:
+        async with upstream(plain) as (address, calls), proxied(address) as (proxy, app):
+            await said(proxy, post(question("a"), CHAT, "X-Tuneworthy-Shadow: 1"))
+            assert len(calls) == 1 and not app.copies.noted  # type: ignore[attr-defined]
+
+    run(work)
+
+
+def test_a_start_that_fails_is_seen_and_nothing_is_served() -> None:
+    copies = NotedCopies()
+    copies.start = Mock(side_effect=OSError("no space left"))  # type: ignore[method-assign]
+    app = ShadowProxy("http://127.0.0.1:9", SessionDraw(1.0, 1, b"x"), copies)
+    with listen("127.0.0.1", 0) as door, pytest.raises(OSError, match="no space left"):
+        serve(app, door)
+
+
 def test_sessions_are_copied_as_a_whole_in_the_share_that_is_set() -> None:
     async def work() -> None:
         async with upstream(plain) as (address, _), proxied(address, share=0.3) as (proxy, app):
@@ -366,7 +384,7 @@ def test_health_and_figures_can_be_read() -> None:
 
 
 def test_a_wrong_address_is_refused_before_anything_listens() -> None:
-    for address in ("ftp://x", "http://u:p@x", "x"):
+    for address in ("ftp://x", "http://u:p@x", "x", "http://x/v1?a=b", "http://x/#a"):
         with pytest.raises(UserError):
             ShadowProxy(address, SessionDraw(1.0, 1, b"x"), NotedCopies())
     with listen("127.0.0.1", 0) as door, pytest.raises(UserError, match="cannot listen"):

@@ -57,6 +57,7 @@ _ONE_CONNECTION: Final = frozenset(
         *(b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"),
     }
 )
+_MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
@@ -137,8 +138,11 @@ class ShadowProxy:
         open_route: Opens how the candidate answers users; None without a canary.
         most_body: Largest body of a request that is copied or refused as too large, bytes.
 
+    Attributes:
+        fault: Why it did not start; None if it did.
+
     Raises:
-        UserError: The address is not an http or https address, or it holds a secret.
+        UserError: The address is not an http or https address, has more than a path, or holds a secret.
     """
 
     def __init__(
@@ -151,9 +155,12 @@ class ShadowProxy:
         open_route: Callable[[], AbstractAsyncContextManager[Route]] | None = None,
         most_body: int = MOST_BODY,
     ) -> None:
-        self._parts = check_address(upstream)
+        parts = check_address(upstream)
+        if parts.query or parts.fragment:
+            raise UserError(messages.say("more_than_path", host=parts.hostname), hint=messages.say("only_path"))
         self.stop, self.open_route = stop, open_route
         self.route: Route | None = None
+        self.fault: Exception | None = None
         self._behind: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
@@ -184,10 +191,16 @@ class ShadowProxy:
         while True:
             event = (await receive())["type"]
             if event == "lifespan.startup":
+                try:
+                    if self.open_route:
+                        self.route = await self._stack.enter_async_context(self.open_route())
+                    self.copies.start()
+                except Exception as error:
+                    self.fault = error
+                    await self._stack.aclose()
+                    await send({"type": f"{event}.failed"})
+                    return
                 self._client = relay_session(idle_s=IDLE_S, reused=_note_reuse)
-                if self.open_route:
-                    self.route = await self._stack.enter_async_context(self.open_route())
-                self.copies.start()
             else:
                 for task in self._behind:
                     task.cancel()
@@ -212,7 +225,8 @@ class ShadowProxy:
         """Pass a request on, and hand a copy over if its session is one of those that are copied."""
         method, length = scope["method"], _checked(path, scope)
         name = path.decode("latin-1")
-        copied = method == "POST" and name in STREAMS
+        is_ours = any(name == _MARK for name, _ in scope["headers"])  # a copy that came back here goes round no longer
+        copied = method == "POST" and name in STREAMS and not is_ours
         whole = copied or (length is not None and length <= MOST_BYTES)
         body = await self._read(receive, length or 0) if whole else None
         session = ""
@@ -244,8 +258,14 @@ class ShadowProxy:
 
     def _is_of_candidate(self, session: str) -> bool:
         """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
-        share = self.copies.canary if self.route and self.copies.ready else 0.0
-        return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share) and not self.stop.exists()
+        share = self.canary_share
+        return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share)
+
+    @property
+    def canary_share(self) -> float:
+        """Share of the sessions that the candidate answers now."""
+        on = self.route and self.copies.ready and self.copies.canary and not self.stop.exists()
+        return self.copies.canary if on else 0.0
 
     async def _answer_by_candidate(self, body: bytes, receive: Receive, send: Send) -> bool:
         """Let the candidate answer; return whether it did: otherwise nothing was sent, and production answers."""
@@ -420,8 +440,7 @@ class ShadowProxy:
 
     def _health(self) -> dict[str, Any]:
         copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
-        share = self.copies.canary if self.route and not self.stop.exists() else 0.0
-        return {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": share}
+        return {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": self.canary_share}
 
     def _metrics(self) -> str:
         """Return the figures in the text format of Prometheus."""
@@ -433,7 +452,7 @@ class ShadowProxy:
             ("proxy_upstream_seconds_total", "counter", [("", self.upstream_s)]),
             ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),
             ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
-            ("canary_share", "gauge", [("", copies.canary if self.route else 0.0)]),
+            ("canary_share", "gauge", [("", self.canary_share)]),
             ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
         ]
         lines = []
@@ -568,6 +587,7 @@ def server_of(app: ShadowProxy) -> Any:
     config = uvicorn.Config(
         app,
         http=Protocol,
+        lifespan="on",
         ws="none",
         log_level="critical",
         server_header=False,
@@ -577,3 +597,12 @@ def server_of(app: ShadowProxy) -> Any:
         timeout_graceful_shutdown=GRACE_S,
     )
     return uvicorn.Server(config)
+
+
+def serve(app: ShadowProxy, door: socket.socket) -> None:
+    """Run the app until the process is stopped; what keeps it from starting is raised."""
+    try:
+        server_of(app).run(sockets=[door])
+    finally:
+        if app.fault:
+            raise app.fault from None
