@@ -148,6 +148,41 @@ def test_a_session_stays_with_who_answers_it_and_both_are_asked_of_a_copied_one(
     run(work)
 
 
+def test_a_candidate_at_home_is_not_called_through_the_proxy_of_production(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        async with (
+            upstream(production_of) as (corporate, seen),
+            upstream(own) as (at_home, own_calls),
+        ):
+            monkeypatch.setenv("http_proxy", corporate)
+            monkeypatch.setenv("no_proxy", "")
+
+            @asynccontextmanager
+            async def open_route() -> AsyncIterator[Route]:
+                yield lambda body: (URL(f"{at_home}{CHAT}"), [(b"authorization", b"Bearer own")], body)
+
+            copies = NotedCopies()
+            copies.canary = 1.0
+            async with proxied("http://api.example", copies, stop=tmp_path / "s", open_route=open_route) as (proxy, _):
+                assert await ask(proxy, "s") == b"".join(SSE)
+                await asyncio.sleep(0.1)
+            assert len(own_calls) == 1 and [call.line.split()[1] for call in seen] == [f"http://api.example{CHAT}"]
+            assert b"Bearer own" not in str(seen).encode()
+
+    run(work)
+
+
+def test_the_candidate_does_not_answer_a_copy_that_comes_back(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with canary(own, tmp_path, share=1.0) as (proxy, _, own_calls, calls):
+            await said(proxy, post(question("a"), CHAT, "X-Tuneworthy-Shadow: 1"))
+            assert (len(own_calls), len(calls)) == (0, 1)
+
+    run(work)
+
+
 FAULTS: dict[str, Script] = {
     "is down": [],
     "refuses": [raw(b"{}", status="503 Service Unavailable")],
@@ -174,6 +209,7 @@ def test_a_hand_a_verdict_and_a_worker_that_is_gone_stop_it_at_once(tmp_path: Pa
             (tmp_path / "stop").unlink()
             app.copies.ready = False
             assert b'"p"' in await ask(proxy, "s")
+            assert app._health()["canary"] == 0.0 and "tuneworthy_canary_share 0.0" in app._metrics()
             app.copies.ready = True
             assert await ask(proxy, "s") == b"".join(SSE)
             app.copies._note({"verdict": "fail", "canary": 0.0})

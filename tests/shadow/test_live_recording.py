@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -16,9 +21,13 @@ from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.shadow import worker as worker_module
+from tuneworthy.shadow.canary import STATE, CanaryState
 from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import rules_of
-from tuneworthy.shadow.worker import read_row
+from tuneworthy.shadow.verdict import ShadowVerdict
+from tuneworthy.shadow.worker import Worker, WorkerOrder, read_row
 from tuneworthy.store import Folder
 
 CHAT = {"path": "/v1/chat/completions", "streamed": False, "encoding": ""}
@@ -106,6 +115,45 @@ def test_what_is_stored_went_through_the_policy(tmp_path: Path, policy: str) -> 
     assert ("[EMAIL_1]" in text) == (policy == "mask") and "'x'" not in text and found.meta["tenant"]
 
 
+@pytest.mark.parametrize("policy", ["mask", "drop", "report"])
+def test_tools_go_through_the_policy(tmp_path: Path, policy: str) -> None:
+    write_traffic_project(tmp_path, "equal", extra=f'[data]\npolicy = {{ personal_data = "{policy}" }}\n')
+    about = {"name": "find", "description": "Ask ada@example.org.", "parameters": {"type": "object"}}
+    tools = [{"type": "function", "function": about}]
+    found = clean(load(tmp_path), "s", read_row(CHAT, *copied("a", tools=tools), None))
+    if policy == "drop":
+        assert found is None
+        return
+    assert found is not None and ("ada@" in str(turn_of("s", found))) == (policy == "report")
+    (tool,) = turn_of("s", found).case.tools
+    masked = about["description"] if policy == "report" else "Ask [EMAIL_1]."
+    assert tool == {"type": "function", "function": {**about, "description": masked}}
+
+
+def test_what_a_request_holds_beside_the_question_is_not_in_a_row() -> None:
+    request = orjson.dumps({"model": "m", "input": "which?", "safety_identifier": "ada", "prompt_cache_key": "k-ada"})
+    answer = orjson.dumps({"status": "completed", "output": [
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "red"}]}]})  # fmt: skip
+    found = read_row({**CHAT, "path": "/v1/responses"}, request, answer, None)
+    assert found.messages[0] == user("which?") and "ada" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "mcp", "server_url": "https://x.example", "authorization": "secret"}]},
+        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        {"tools": [{"type": "function", "name": "find"}, {"type": "file_search", "vector_store_ids": ["v"]}]},
+        {"tools": "find"},
+        {"tools": [1]},
+        {"mcp_servers": [{"url": "https://x.example", "authorization_token": "secret"}]},
+    ],
+)
+def test_a_request_whose_tools_the_api_runs_is_no_row(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="tools of the API"):
+        read_row(CHAT, *copied("a", **more), None)
+
+
 def test_a_recorded_turn_is_read_again_as_it_was_asked(tmp_path: Path) -> None:
     found = project(tmp_path, idle_minutes=1)
     call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
@@ -158,3 +206,56 @@ def test_a_recorded_turn_is_read_again_as_it_was_asked(tmp_path: Path) -> None:
 def test_what_cannot_be_asked_of_a_candidate_is_no_row(request_: bytes, answer: bytes) -> None:
     with pytest.raises((ValueError, RowFault, Dropped)):
         read_row(CHAT, request_, answer, None)
+
+
+async def reports_of(root: Path, fault: Callable[[Folder], None]) -> list[dict[str, Any]]:
+    """Return what a canary's worker reports of two looks at one ended session, after `fault`."""
+    reading, writing = os.pipe()
+    async with open_session(load(root), beside=True) as session:
+        candidate = resolve(session, "current")
+        state = CanaryState(variant=candidate.id, share=0.5, since=0.0)
+        session.folder.write(STATE, asdict(state))
+        order = WorkerOrder(root=str(root), candidate="current", judge_s=0.01, canary=True)
+        worker = Worker(session, candidate, order, writing)
+        fault(session.folder)
+        judging = asyncio.create_task(worker._judge_regularly())
+        await asyncio.sleep(0.3)
+        assert not judging.done(), "the next look tries again"
+        judging.cancel()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        return [orjson.loads(line) for line in pipe]
+
+
+def unreadable(folder: Folder) -> None:
+    (folder.path / TRAFFIC).write_bytes(b"\x1f\x8b\x08")
+
+
+def damaged(folder: Folder) -> None:
+    (folder.path / f"{STATE}.json").write_bytes(b"{")
+
+
+@pytest.mark.parametrize("fault", [unreadable, damaged])
+def test_production_answers_all_while_nobody_can_judge(tmp_path: Path, fault: Callable[[Folder], None]) -> None:
+    write_traffic_project(tmp_path, "equal", extra="[shadow]\nidle_minutes = 0.001\n")
+    write(tmp_path, [row("a", 1)])
+    reports = asyncio.run(reports_of(tmp_path, fault))
+    assert len(reports) > 1 and all(report == {"canary": 0.0} for report in reports)
+
+
+def test_a_roll_back_is_reported_where_it_cannot_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_traffic_project(tmp_path, "equal", extra="[shadow]\nidle_minutes = 0.001\n")
+    write(tmp_path, [row("a", 1)])
+
+    async def failed(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(verdict=ShadowVerdict(status="fail", detail="It is worse."))
+
+    def full(folder: Folder) -> None:
+        def refuse(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "no space left")
+
+        monkeypatch.setattr(folder, "write", refuse)
+
+    monkeypatch.setattr(worker_module, "replay", failed)
+    reports = asyncio.run(reports_of(tmp_path, full))
+    assert reports[:2] == [{"canary": 0.0}, {"canary": 0.0}] and all(one["canary"] == 0.0 for one in reports)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -22,13 +25,14 @@ from tests.shadow.servers import (
     post,
     proxied,
     raw,
+    read_call,
     run,
     said,
     upstream,
 )
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.protocols import STREAMS, answer_of, session_name
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, listen
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, listen, serve
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -78,6 +82,21 @@ def test_requests_and_answers_are_those_of_a_direct_call(path: str, answer: Scri
             assert sorted(one for one in a.headers if one[0] not in own) == sorted(
                 one for one in b.headers if one[0] not in own
             )
+
+    run(work)
+
+
+def test_headers_that_are_long_or_not_ascii_stay_what_they_are() -> None:
+    long = "a" * 20_000
+
+    async def work() -> None:
+        answer = raw(JSON_ANSWER, f"X-Long: {long}", "X-Name: café")
+        async with upstream(lambda call: [answer]) as (address, calls), proxied(address) as (proxy, _):
+            request = post(question("a"), CHAT, "X-Name: café", f"X-Long: {long}")
+            direct, through = [parts(await said(one, request)) for one in (address, proxy)]
+            assert direct == through
+            names = [[value for name, value in call.headers if name in {"x-name", "x-long"}] for call in calls]
+            assert names[0] == names[1]
 
     run(work)
 
@@ -173,6 +192,50 @@ def test_a_connection_that_the_server_closed_while_it_was_kept_open_costs_no_use
     run(work)
 
 
+@asynccontextmanager
+async def kept_open(wait_s: float) -> AsyncIterator[tuple[str, list[int]]]:
+    """Serve one answer a connection, which is kept open and closed `wait_s` after the next request, seconds."""
+    calls: list[int] = []
+    n_connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal n_connections
+        n_connections += 1
+        number = n_connections
+        await read_call(reader)
+        calls.append(number)
+        writer.write(raw(JSON_ANSWER))
+        with suppress(asyncio.IncompleteReadError):
+            await read_call(reader)
+            calls.append(number)
+            await asyncio.sleep(wait_s)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", calls
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(("wait_s", "calls"), [(0.0, [1, 1, 2]), (0.2, [1, 1])])
+def test_only_a_request_that_met_the_end_of_an_old_connection_is_sent_again(wait_s: float, calls: list[int]) -> None:
+    async def work() -> None:
+        async with kept_open(wait_s) as (address, found), proxied(address) as (proxy, _):
+            first, second = [(await said(proxy, post(question("a")))).split()[1] for _ in range(2)]
+            assert (first, second, found) == (b"200", b"200" if len(calls) == 3 else b"502", calls)
+
+    run(work)
+
+
+def test_a_request_over_a_new_connection_is_never_sent_again() -> None:
+    async def work() -> None:
+        async with upstream(lambda call: []) as (address, calls), proxied(address) as (proxy, _):
+            assert (await said(proxy, post(question("a")))).split()[1] == b"502" and len(calls) == 1
+
+    run(work)
+
+
 def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
     async def work() -> None:
         async with upstream(plain) as (address, _), proxied(address) as (proxy, app):
@@ -184,6 +247,23 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
             assert re.fullmatch("[0-9a-f]{16}", head["session"])
 
     run(work)
+
+
+def test_a_copy_that_comes_back_is_not_copied_again() -> None:
+    async def work() -> None:
+        async with upstream(plain) as (address, calls), proxied(address) as (proxy, app):
+            await said(proxy, post(question("a"), CHAT, "X-Tuneworthy-Shadow: 1"))
+            assert len(calls) == 1 and not app.copies.noted  # type: ignore[attr-defined]
+
+    run(work)
+
+
+def test_a_start_that_fails_is_seen_and_nothing_is_served() -> None:
+    copies = NotedCopies()
+    copies.start = Mock(side_effect=OSError("no space left"))  # type: ignore[method-assign]
+    app = ShadowProxy("http://127.0.0.1:9", SessionDraw(1.0, 1, b"x"), copies)
+    with listen("127.0.0.1", 0) as door, pytest.raises(OSError, match="no space left"):
+        serve(app, door)
 
 
 def test_sessions_are_copied_as_a_whole_in_the_share_that_is_set() -> None:
@@ -304,7 +384,7 @@ def test_health_and_figures_can_be_read() -> None:
 
 
 def test_a_wrong_address_is_refused_before_anything_listens() -> None:
-    for address in ("ftp://x", "http://u:p@x", "x"):
+    for address in ("ftp://x", "http://u:p@x", "x", "http://x/v1?a=b", "http://x/#a"):
         with pytest.raises(UserError):
             ShadowProxy(address, SessionDraw(1.0, 1, b"x"), NotedCopies())
     with listen("127.0.0.1", 0) as door, pytest.raises(UserError, match="cannot listen"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -136,6 +137,39 @@ def test_each_malformed_request_gets_the_right_status_and_nothing_crashes() -> N
                 calls.clear()
             assert wrong == [] and app.open_requests == 0
             assert (await said(proxy, post(OK))).startswith(b"HTTP/1.1 200")
+
+    run(work)
+
+
+def test_trailers_do_not_become_headers() -> None:
+    async def work() -> None:
+        trailers = b"X-Evil: 1\r\nAuthorization: Bearer other\r\nHost: y\r\n\r\n"
+        for path in (CHAT, f"{CHAT}/files"):
+            async with upstream(strict) as (address, calls), proxied(address) as (proxy, _):
+                request = head(CHUNKED, line=f"POST {path} HTTP/1.1") + chunk(OK)[:-2] + b"\r\n0\r\n" + trailers
+                await said(proxy, request)
+                assert calls[0].body == OK
+                assert not {"x-evil", "authorization"} & {name for name, _ in calls[0].headers}
+
+    run(work)
+
+
+ENDLESS: dict[str, bytes] = {
+    "header": b"X-A: " + b"a" * 2**20,
+    "headers": b"X-A: a\r\n" * 2**17,
+    "trailers": f"{CHUNKED}\r\n\r\n".encode() + chunk(OK) + b"0\r\n" + b"X-A: a\r\n" * 2**17,
+    "extension of a chunk": f"{CHUNKED}\r\n\r\n5;a=".encode() + b"a" * 2**20,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_never_ends_is_not_collected(name: str) -> None:
+    async def work() -> None:
+        async with upstream(strict) as (address, calls), proxied(address) as (proxy, _):
+            request = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\n".encode() + ENDLESS[name]
+            with suppress(ConnectionError):
+                assert (await said(proxy, request, wait_s=2)).split()[1] == b"400"
+            assert not calls and (await said(proxy, post(OK))).startswith(b"HTTP/1.1 200")
 
     run(work)
 

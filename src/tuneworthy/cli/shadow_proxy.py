@@ -21,7 +21,7 @@ from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.canary import STOP, CandidateRoute, begin
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.proxy import Route, SessionDraw, ShadowProxy, listen, server_of
+from tuneworthy.shadow.proxy import Route, SessionDraw, ShadowProxy, listen, serve
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -93,4 +93,4 @@ def command(
     app = ShadowProxy(upstream, sampling, copies, stop=store.path / STOP, open_route=route if canary else None)
     door = listen(host, port)
     note(messages.say("proxy_at", address=f"http://{host}:{port}", upstream=app.upstream, share=sampling.share))
-    server_of(app).run(sockets=[door])
+    serve(app, door)

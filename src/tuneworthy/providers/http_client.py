@@ -12,7 +12,7 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ class HttpClient:
             **headers,
         }
         self._timeout_s, self._max_body = timeout_s, max_body
-        self._proxy = _proxy_for(parts.scheme, parts.hostname)
+        self._proxy = proxy_for(parts.scheme, parts.hostname)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -312,22 +312,27 @@ class HttpClient:
         return ProviderError(message, code=code if retryable else "refused", retryable=retryable)
 
 
-def relay_session(scheme: str, host: str, *, idle_s: float) -> aiohttp.ClientSession:
+def relay_session(*, idle_s: float, reused: Callable[..., Awaitable[None]]) -> aiohttp.ClientSession:
     """Open a session that passes on what it gets: nothing is added, unpacked or remembered, no redirect is followed.
 
+    It uses no proxy of the environment: whoever calls names that of the server (`proxy_for`).
+
     Args:
-        scheme: Of the address of the one server that is called.
-        host: Its host.
         idle_s: How long a server may send nothing, seconds.
+        reused: Called as aiohttp's signal `on_connection_reuseconn`.
     """
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(reused)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=idle_s),
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        proxy=_proxy_for(scheme, host),
         read_bufsize=2**18,
+        max_line_size=2**16,
+        max_field_size=2**16,
+        trace_configs=[trace],
     )
 
 
@@ -421,6 +426,6 @@ def _status_of(error: Any) -> int:
     return status if 400 <= status < 600 else 500
 
 
-def _proxy_for(scheme: str, host: str) -> str | None:
+def proxy_for(scheme: str, host: str) -> str | None:
     """Return the proxy that the environment names for `host`, looked up once instead of at each request."""
     return None if host in {"localhost", "127.0.0.1", "::1"} or proxy_bypass(host) else getproxies().get(scheme)

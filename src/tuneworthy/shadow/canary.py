@@ -20,6 +20,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.protocols import asked_by
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.store import Folder
@@ -109,13 +110,13 @@ class CandidateRoute:
         """Return address, headers and body of the candidate's request, given the body of a user's.
 
         Raises:
-            ValueError: It is no JSON object.
+            ValueError: It is no JSON object, or the API itself runs its tools.
             RowFault: It is not text.
         """
         question = orjson.loads(body)
         if not isinstance(question, dict):
             raise ValueError(type(question).__name__)
-        row = Example(**exchange(question, "-", {}), id="", source="")  # the answer is left out again
+        row = Example(**exchange(asked_by(question), "-", {}), id="", source="")  # the answer is left out again
         case = query_of(row, Kind("free_text", ""), labelled=False)
         sent, _ = self.provider.body(self.session.runner.request(self.candidate, case))
         sent |= {key: question[key] for key in _PASSED if key in question}

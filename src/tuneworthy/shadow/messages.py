@@ -28,6 +28,8 @@ say = Catalogue(
         "replay_first": "Run `tuneworthy shadow replay FILES` first.",
         "no_listening": "The proxy cannot listen on {address}: {reason}.",
         "choose_port": "Choose another --host or --port.",
+        "more_than_path": "The address of the API at {host} has a query or a fragment.",
+        "only_path": "Pass the address without what follows ? or #.",
         # A canary
         "not_passed": "{name} has not passed in shadow.",
         "shadow_first": "Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",

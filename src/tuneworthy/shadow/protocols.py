@@ -15,6 +15,9 @@ from tuneworthy.types import content_hash
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 Json = dict[str, Any]
+# Keys of a request, in all protocols, that say what is asked; and types of tools that whoever asks runs.
+_ASKING: Final = ("model", "messages", "input", "system", "instructions", "tools", "functions")
+_OWN_TOOLS: Final = frozenset({"function", "custom"})
 
 
 def session_name(header: str, body: bytes) -> str:
@@ -43,6 +46,22 @@ def _named(request: Any) -> list[Any]:
         return ["input", turns]
     roles = [turn.get("role") if isinstance(turn, dict) else None for turn in turns]
     return ["first", turns[: roles.index("user") + 1] if "user" in roles else turns]
+
+
+def asked_by(request: Json) -> Json:
+    """Return what of a request asks something; all else, which may hold secrets, is left out.
+
+    Raises:
+        ValueError: The API itself runs one of its tools: no other model has it.
+    """
+    tools = request.get("tools") or []
+    own = isinstance(tools, list) and all(
+        isinstance(tool, dict) and tool.get("type", "function") in _OWN_TOOLS and tool.keys() & {"name", "function"}
+        for tool in tools
+    )
+    if not own or request.get("mcp_servers"):
+        raise ValueError("tools of the API")
+    return {key: request[key] for key in _ASKING if key in request}
 
 
 def unpacked(body: bytes, encoding: str, most: int) -> bytes:

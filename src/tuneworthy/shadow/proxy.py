@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.http_client import relay_session
+from tuneworthy.providers.http_client import proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies
 from tuneworthy.shadow.protocols import STREAMS, session_name
@@ -48,15 +49,15 @@ BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
 # How long open answers may take once the proxy is stopped, seconds.
 GRACE_S: Final = 30
-# A call that fails sooner, before any answer, met a connection that the server had closed, seconds; and how often.
-_AT_ONCE_S: Final = 1.0
-_ATTEMPTS: Final = 4
+# A call over a connection that was used before, which fails sooner and before any answer, met its end, seconds.
+_AT_ONCE_S: Final = 0.05
 _ONE_CONNECTION: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te"),
         *(b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"),
     }
 )
+_MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
@@ -137,8 +138,11 @@ class ShadowProxy:
         open_route: Opens how the candidate answers users; None without a canary.
         most_body: Largest body of a request that is copied or refused as too large, bytes.
 
+    Attributes:
+        fault: Why it did not start; None if it did.
+
     Raises:
-        UserError: The address is not an http or https address, or it holds a secret.
+        UserError: The address is not an http or https address, has more than a path, or holds a secret.
     """
 
     def __init__(
@@ -151,9 +155,12 @@ class ShadowProxy:
         open_route: Callable[[], AbstractAsyncContextManager[Route]] | None = None,
         most_body: int = MOST_BODY,
     ) -> None:
-        self._parts = check_address(upstream)
+        parts = check_address(upstream)
+        if parts.query or parts.fragment:
+            raise UserError(messages.say("more_than_path", host=parts.hostname), hint=messages.say("only_path"))
         self.stop, self.open_route = stop, open_route
         self.route: Route | None = None
+        self.fault: Exception | None = None
         self._behind: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
@@ -162,6 +169,7 @@ class ShadowProxy:
         self.open_requests = 0
         self.upstream_s = 0.0
         self._client: aiohttp.ClientSession | None = None
+        self._proxy_for = lru_cache(proxy_for)  # one server, and the candidate's
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the start and the end of the server."""
@@ -183,10 +191,16 @@ class ShadowProxy:
         while True:
             event = (await receive())["type"]
             if event == "lifespan.startup":
-                self._client = relay_session(self._parts.scheme, self._parts.hostname or "", idle_s=IDLE_S)
-                if self.open_route:
-                    self.route = await self._stack.enter_async_context(self.open_route())
-                self.copies.start()
+                try:
+                    if self.open_route:
+                        self.route = await self._stack.enter_async_context(self.open_route())
+                    self.copies.start()
+                except Exception as error:
+                    self.fault = error
+                    await self._stack.aclose()
+                    await send({"type": f"{event}.failed"})
+                    return
+                self._client = relay_session(idle_s=IDLE_S, reused=_note_reuse)
             else:
                 for task in self._behind:
                     task.cancel()
@@ -211,7 +225,8 @@ class ShadowProxy:
         """Pass a request on, and hand a copy over if its session is one of those that are copied."""
         method, length = scope["method"], _checked(path, scope)
         name = path.decode("latin-1")
-        copied = method == "POST" and name in STREAMS
+        is_ours = any(name == _MARK for name, _ in scope["headers"])  # a copy that came back here goes round no longer
+        copied = method == "POST" and name in STREAMS and not is_ours
         whole = copied or (length is not None and length <= MOST_BYTES)
         body = await self._read(receive, length or 0) if whole else None
         session = ""
@@ -243,8 +258,14 @@ class ShadowProxy:
 
     def _is_of_candidate(self, session: str) -> bool:
         """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
-        share = self.copies.canary if self.route and self.copies.ready else 0.0
-        return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share) and not self.stop.exists()
+        share = self.canary_share
+        return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share)
+
+    @property
+    def canary_share(self) -> float:
+        """Share of the sessions that the candidate answers now."""
+        on = self.route and self.copies.ready and self.copies.canary and not self.stop.exists()
+        return self.copies.canary if on else 0.0
 
     async def _answer_by_candidate(self, body: bytes, receive: Receive, send: Send) -> bool:
         """Let the candidate answer; return whether it did: otherwise nothing was sent, and production answers."""
@@ -386,20 +407,28 @@ class ShadowProxy:
         """Send a request and return its answer, whose body is still to be read.
 
         A server may close a connection at the moment at which it is used again. Such a request, which fails at once and
-        before any answer, is sent again: it was not read.
+        before any answer, was not read, and is sent once more. No other is: the server may have acted on it.
         """
         assert self._client
-        started, attempts = time.perf_counter(), 0
+        started, is_second = time.perf_counter(), False
         while True:
-            attempts += 1
+            reused: list[bool] = []
+            sent = time.perf_counter()
             try:
                 answer = await self._client.request(
-                    method, where, headers=_as_sent(headers), data=data, allow_redirects=False
+                    method,
+                    where,
+                    headers=_as_sent(headers),
+                    data=data,
+                    allow_redirects=False,
+                    proxy=self._proxy_for(where.scheme, where.host or ""),
+                    trace_request_ctx=reused,
                 )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                slow = time.perf_counter() - started > _AT_ONCE_S or attempts == _ATTEMPTS
-                if slow or isinstance(error, aiohttp.ClientConnectorError) or not isinstance(data, bytes | None):
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                slow = time.perf_counter() - sent > _AT_ONCE_S
+                if is_second or slow or not reused or not isinstance(data, bytes | None):
                     raise
+                is_second = True
             else:
                 self.upstream_s += time.perf_counter() - started
                 return answer
@@ -411,8 +440,7 @@ class ShadowProxy:
 
     def _health(self) -> dict[str, Any]:
         copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
-        share = self.copies.canary if self.route and not self.stop.exists() else 0.0
-        return {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": share}
+        return {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": self.canary_share}
 
     def _metrics(self) -> str:
         """Return the figures in the text format of Prometheus."""
@@ -424,7 +452,7 @@ class ShadowProxy:
             ("proxy_upstream_seconds_total", "counter", [("", self.upstream_s)]),
             ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),
             ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
-            ("canary_share", "gauge", [("", copies.canary if self.route else 0.0)]),
+            ("canary_share", "gauge", [("", self.canary_share)]),
             ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
         ]
         lines = []
@@ -497,8 +525,20 @@ def _checked(path: bytes, scope: Scope) -> int | None:
     return int(lengths[0]) if lengths else None if codings else 0
 
 
+async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: object) -> None:
+    context.trace_request_ctx.append(True)
+
+
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
-    return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    """Return headers as aiohttp takes them: it sends UTF-8, so that bytes which are UTF-8 stay what they are."""
+    return CIMultiDict((name.decode("latin-1"), _text_of(value)) for name, value in headers)
+
+
+def _text_of(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) -> list[tuple[bytes, bytes]]:
@@ -515,11 +555,39 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) ->
 
 
 def server_of(app: ShadowProxy) -> Any:
-    """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing."""
+    """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing.
+
+    Headers behind a chunked body (trailers) go nowhere, and what is read between two parts of requests is bounded.
+    """
     import uvicorn  # of the extra `proxy`
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
+        unfinished = 0  # read since the last part of a request that was whole, bytes
+
+        def data_received(self, data: bytes) -> None:
+            self.unfinished += len(data)
+            super().data_received(data)
+            if self.unfinished > 2 * MOST_HEADERS and not self.transport.is_closing():
+                self.send_400_response("")
+
+        def on_headers_complete(self) -> None:
+            self.unfinished = 0
+            super().on_headers_complete()
+            self.headers = []  # uvicorn would add trailers to the headers of the request
+
+        def on_body(self, body: bytes) -> None:
+            self.unfinished = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self.unfinished = 0
+            super().on_message_complete()
 
     config = uvicorn.Config(
         app,
+        http=Protocol,
+        lifespan="on",
         ws="none",
         log_level="critical",
         server_header=False,
@@ -529,3 +597,12 @@ def server_of(app: ShadowProxy) -> Any:
         timeout_graceful_shutdown=GRACE_S,
     )
     return uvicorn.Server(config)
+
+
+def serve(app: ShadowProxy, door: socket.socket) -> None:
+    """Run the app until the process is stopped; what keeps it from starting is raised."""
+    try:
+        server_of(app).run(sockets=[door])
+    finally:
+        if app.fault:
+            raise app.fault from None

@@ -9,7 +9,7 @@ data that the engine recognises, unless `data.policy` says so; question and answ
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -41,8 +41,14 @@ TRAFFIC: Final = "shadow/traffic.jsonl"
 # Keys of its rows: when one was written, seconds since the epoch; and whether it went through the masks.
 WRITTEN: Final = "written"
 CLEAN: Final = "clean"
+# Keys of a row that are sent along with its messages.
+_SENT: Final = frozenset({"tools"})
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
+
+
+class NothingEnded(UserError):
+    """The proxy has recorded no session that has ended: there is nothing to judge yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
     Raises:
         DataError: The file cannot be read.
-        UserError: Nothing was recorded, or no session has ended.
+        NothingEnded: Nothing was recorded, or no session has ended.
     """
     path = Folder(project.root).path / TRAFFIC
     rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
@@ -180,7 +186,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
         if end <= now and members[0].meta[WRITTEN] >= after:
             ended.append((end, name, members))
     if not ended:
-        raise UserError(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
+        raise NothingEnded(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
     ended = sorted(ended)[: settings.sessions]
     strata: dict[str, str] = {}
     for _, name, members in ended:
@@ -215,16 +221,16 @@ def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list
 def clean(project: Project, session: str, row: Example) -> Example | None:
     """Return a row as it may be stored, with its session; None if `data.policy` is to drop it."""
     policy = project.data.policy.get("personal_data", "mask")
-    meta = {**row.meta, SESSION_KEYS[0]: session}
+    about: dict[str, Any] = {SESSION_KEYS[0]: session}
     if policy != "report":
         masked = _masked({session: [row]}, project)
         if masked and policy == "drop":
             return None
         (row,) = masked.get(session, [row])
-        meta[CLEAN] = True
-        if (by := project.shadow.by) and by in meta and Masker().mask(str(meta[by])) != str(meta[by]):
-            meta[by] = content_hash(meta[by])
-    return replace(row, group=session, meta=meta)
+        about[CLEAN] = True
+        if (by := project.shadow.by) and by in row.meta and Masker().mask(str(row.meta[by])) != str(row.meta[by]):
+            about[by] = content_hash(row.meta[by])
+    return replace(row, group=session, meta={**row.meta, **about})
 
 
 def turn_of(session: str, row: Example) -> RecordedTurn:
@@ -298,7 +304,11 @@ def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[s
     """Return the sessions that hold personal data, with masks in its place."""
     check = PersonalData(engine=project.data.pii_engine)
     # only what is sent or stored: a session keeps its name, and a tenant may be called by a number
-    bare = [(name, replace(row, group=None, meta={})) for name, rows in groups.items() for row in rows]
+    bare = [
+        (name, replace(row, group=None, meta=_of_keys(row.meta, _SENT)))
+        for name, rows in groups.items()
+        for row in rows
+    ]
     hits = {finding.row for finding in check([row for _, row in bare], CheckContext()) if finding.row >= 0}
     names = {bare[place][0] for place in hits}
     return {name: [_repaired(check, row) for row in groups[name]] for name in groups if name in names}
@@ -306,10 +316,15 @@ def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[s
 
 def _repaired(check: PersonalData, row: Example) -> Example:
     """Return `row` masked, without its right answer if that is masked along with it: no answer could equal it."""
-    own = {key: value for key, value in row.meta.items() if key == TRUTH}
-    masked = check.repair(replace(row, group=None, meta=own))
-    meta = {key: value for key, value in row.meta.items() if masked.meta.get(key, value) == value}
+    masked = check.repair(replace(row, group=None, meta=_of_keys(row.meta, {TRUTH, *_SENT})))
+    meta = {**row.meta, **masked.meta}
+    if meta.get(TRUTH) != row.meta.get(TRUTH):
+        del meta[TRUTH]
     return replace(masked, meta=meta)
+
+
+def _of_keys(meta: Mapping[str, Any], keys: Set[str]) -> dict[str, Any]:
+    return {key: value for key, value in meta.items() if key in keys}
 
 
 def masker_of(project: Project) -> Masker | None:

@@ -43,8 +43,8 @@ from tuneworthy.shadow.copies import (
     private_output,
     read_copy,
 )
-from tuneworthy.shadow.protocols import answer_of, unpacked
-from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, clean, read_traffic, turn_of
+from tuneworthy.shadow.protocols import answer_of, asked_by, unpacked
+from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import DOCUMENT, replay
 from tuneworthy.store.lines import append_line
 from tuneworthy.types import Example, Variant
@@ -136,23 +136,31 @@ class Worker:
             await self.judge()
 
     async def judge(self) -> None:
-        """Judge the sessions that have ended, if there are any, and report the verdict; an error goes to the log."""
+        """Judge the sessions that have ended, if there are any, and report the verdict.
+
+        An error goes to the log, and the next look tries again. Until then no candidate answers users: nobody judges.
+        """
+        try:
+            await self._judge()
+        except NothingEnded:
+            pass
+        except Exception as error:
+            sys.stderr.write(f"{error}\n" if isinstance(error, TuneworthyError) else f"{error!r}\n")
+            if self.order.canary:
+                self._report(canary=0.0)
+
+    async def _judge(self) -> None:
         command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
         project = self.session.project
         state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
-        try:
-            recording = read_traffic(project, after=state.since if state else 0.0)
-        except UserError:
-            return
+        recording = read_traffic(project, after=state.since if state else 0.0)
         document = STEP if state else DOCUMENT
-        try:
-            record = await replay(self.session, recording, self.candidate, command=command, document=document)
-        except TuneworthyError as error:
-            sys.stderr.write(f"{error.message}\n")
-            return
+        record = await replay(self.session, recording, self.candidate, command=command, document=document)
         event: dict[str, Any] = {"verdict": record.verdict.status}
         if state:
             later = decided(state, record.verdict, project.shadow.canary, time.time())
+            if later.share < state.share:  # before it is stored: a full disk delays no roll-back
+                self._report(canary=later.share)
             if later != state:
                 self.session.folder.write(STATE, asdict(later))
             event["canary"] = later.share
@@ -176,7 +184,8 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
         by: Key of the request's metadata that names the stratum.
 
     Raises:
-        ValueError: One of them is no JSON, or the request goes on from a conversation that it does not hold.
+        ValueError: One of them is no JSON, the request goes on from a conversation that it does not hold, or the API
+            itself runs its tools.
         RowFault: One of them is not text.
         Dropped: There is no answer.
     """
@@ -186,7 +195,7 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
     whole = answer_of(head["path"], unpacked(answer, head["encoding"], 8 * MOST_BYTES), streamed=head["streamed"])
     metadata = question.get("metadata")
     about = {by: metadata.get(by)} if by and isinstance(metadata, dict) else {}
-    fields = exchange(question, whole, about, api=True)
+    fields = exchange(asked_by(question), whole, about, api=True)
     check_words(fields["messages"])
     return Example(**fields, id="", source="proxy")
 
