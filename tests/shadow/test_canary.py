@@ -26,9 +26,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.canary import STATE, STOP, CanaryState, CandidateRoute, begin, decided
+from tuneworthy.shadow.copies import TRIPPED, packed
 from tuneworthy.shadow.proxy import Route
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import ShadowVerdict
+from tuneworthy.shadow.worker import Worker, WorkerOrder
 from tuneworthy.store import Folder
 from tuneworthy.types import Variant
 
@@ -107,7 +109,7 @@ def production_of(call: Call) -> Script:
 
 @asynccontextmanager
 async def canary(
-    script: Any, tmp_path: Path, share: float = 0.5
+    script: Any, tmp_path: Path, share: float = 0.5, **options: Any
 ) -> AsyncIterator[tuple[str, Any, list[Call], list[Call]]]:
     """A proxy whose candidate answers a share of the sessions; yield it with the calls of both servers."""
     async with upstream(script) as (address, own_calls), upstream(production_of) as (main, calls):
@@ -122,7 +124,7 @@ async def canary(
 
         copies = NotedCopies()
         copies.canary = share
-        async with proxied(main, copies, stop=tmp_path / "stop", open_route=open_route) as (proxy, app):
+        async with proxied(main, copies, stop=tmp_path / "stop", open_route=open_route, **options) as (proxy, app):
             yield proxy, app, own_calls, calls
 
 
@@ -155,12 +157,76 @@ FAULTS: dict[str, Script] = {
 }
 
 
+HALF: Script = [STREAM_HEAD, chunk(SSE[0])]
+WORSE: dict[str, Script] = {**FAULTS, "hangs": [60.0], "breaks off": HALF, "falls silent": [*HALF, 60.0]}
+
+
+@pytest.mark.parametrize("fault", WORSE)
+def test_a_candidate_that_keeps_failing_users_answers_no_more_and_production_is_asked_each_time(
+    fault: str, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        async with canary(lambda call: WORSE[fault], tmp_path, share=1.0, candidate_s=0.2) as (
+            proxy,
+            app,
+            own_calls,
+            _,
+        ):
+            for i in range(8):
+                await ask(proxy, f"s{i}")
+            await asyncio.sleep(0.2)
+            assert len(own_calls) == app.requests["candidate_failed"] == 5 and "5 of the last 5" in app.copies.tripped
+            assert len(app.copies.noted) == 8, "the sessions that it harmed are evidence"
+            app.copies._note({"canary": 1.0})
+            assert b'"p"' in await ask(proxy, "s") and len(own_calls) == 5
+
+    run(work)
+
+
+def test_a_user_who_leaves_is_evidence_and_one_whom_the_candidate_kept_waiting_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuneworthy.shadow.proxy._PATIENCE_S", 0.1)
+
+    async def work() -> None:
+        async with canary(lambda call: [60.0], tmp_path, share=1.0) as (proxy, app, _, __):
+            with pytest.raises(TimeoutError):
+                await said(proxy, post(question("a"), CHAT, "Authorization: Bearer secret"), wait_s=0.3)
+            await asyncio.sleep(0.2)
+            assert app.requests["candidate_failed"] == 1 and len(app.copies.noted) == 1
+
+    run(work)
+
+
+def test_an_error_of_the_route_or_the_proxy_itself_reaches_no_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        async with canary(own, tmp_path, share=1.0) as (proxy, app, own_calls, _):
+            relay = app._relay
+
+            async def broken(*args: Any, **options: Any) -> None:
+                if options.get("only_success"):
+                    raise KeyError("choices")
+                await relay(*args, **options)
+
+            monkeypatch.setattr(app, "_relay", broken)
+            assert b'"p"' in await ask(proxy, "s") and app.requests["candidate_failed"] == 1 and not own_calls
+            monkeypatch.setattr(app, "route", broken_route)
+            assert b'"p"' in await ask(proxy, "s") and app.requests["candidate_failed"] == 2
+
+    def broken_route(body: bytes) -> Any:
+        raise KeyError("messages")
+
+    run(work)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_production_answers_where_the_candidate_fails(fault: str, tmp_path: Path) -> None:
     async def work() -> None:
         async with canary(lambda call: FAULTS[fault], tmp_path, share=1.0) as (proxy, app, own_calls, _):
-            assert {await ask(proxy, f"s{i}") for i in range(5)} == {parts(production_of(None)[0])[2]}  # type: ignore[arg-type]
-            assert app.requests["candidate_failed"] == 5 <= len(own_calls)
+            assert {await ask(proxy, f"s{i}") for i in range(4)} == {parts(production_of(None)[0])[2]}  # type: ignore[arg-type]
+            assert app.requests["candidate_failed"] == 4 == len(own_calls)
 
     run(work)
 
@@ -215,6 +281,32 @@ def test_the_candidate_gets_its_own_prompt_and_the_users_wish_to_stream(tmp_path
             assert sent.get("temperature") != 1.9
             with pytest.raises(UserError, match="cannot answer users"):
                 CandidateRoute(session, Variant(**{**asdict(variant), "answer_after": "ANSWER"}))
+
+    asyncio.run(work())
+
+
+def worker_of(session: Any, candidate: Variant, events: list[dict[str, Any]]) -> Worker:
+    """A worker of a canary whose reports are noted."""
+    order = WorkerOrder(root="", candidate="current", judge_s=60.0, canary=True)
+    worker = Worker(session, candidate, order, -1)
+    worker._report = lambda **event: events.append(event)  # type: ignore[method-assign]
+    return worker
+
+
+def test_the_worker_writes_down_that_the_proxy_ended_the_canary(tmp_path: Path) -> None:
+    write_traffic_project(tmp_path, "equal")
+
+    async def work() -> None:
+        async with open_session(load(tmp_path), beside=True) as session:
+            candidate, events = resolve(session, "current"), []
+            session.folder.write(STATE, asdict(CanaryState(variant=candidate.id, share=0.25, since=1.0)))
+            pipe = asyncio.StreamReader()
+            pipe.feed_data(packed({TRIPPED: "It fails."}, b"", b""))
+            pipe.feed_eof()
+            await worker_of(session, candidate, events).serve(pipe)
+            state = session.folder.read(STATE, CanaryState)
+            assert (state.share, state.status, state.detail) == (0.0, "rolled_back", "It fails.")
+            assert [event["canary"] for event in events if "canary" in event][:2] == [0.25, 0.0]
 
     asyncio.run(work())
 

@@ -33,6 +33,10 @@ say = Catalogue(
         "shadow_first": "Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
         "rolled_back": "The canary of this candidate was rolled back: {why}",
         "try_again": "Use another candidate, or remove {path} to begin again.",
+        "candidate_fails": (
+            "The candidate gave no whole answer to {n} of the last {n_all} requests that it was sent for users. "
+            "Production answers from now on."
+        ),
         "canary_stopped": "The canary is stopped by {path}.",
         "remove_stop": "Remove the file to go on.",
         "no_route": "{name} cannot answer users through the proxy.",

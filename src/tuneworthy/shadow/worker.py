@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ from tuneworthy.shadow.copies import (
     MOST_BYTES,
     PAIRED,
     PERSONAL,
+    TRIPPED,
     UNREADABLE,
     UNSTORED,
     private_output,
@@ -94,12 +95,23 @@ class Worker:
         state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
         self._report(ready=True, canary=state.share if state else 0.0)
         while (copy := await read_copy(pipe)) is not None:
+            if why := copy[0].get(TRIPPED):
+                self._roll_back(why)
+                continue
             task = asyncio.create_task(self._answer(*copy))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         await asyncio.gather(*self.tasks, return_exceptions=True)
         judging.cancel()
         await self.judge()
+
+    def _roll_back(self, why: str) -> None:
+        """Write down that the proxy ended the canary, whose candidate failed users."""
+        self._report(canary=0.0)
+        state = self.session.folder.read(STATE, CanaryState)
+        if state and state.variant == self.candidate.id and state.status != "rolled_back":
+            back = replace(state, share=0.0, since=time.time(), status="rolled_back", detail=why)
+            self.session.folder.write(STATE, asdict(back))
 
     async def _answer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
         outcome = UNREADABLE
