@@ -249,6 +249,25 @@ def test_a_hand_a_verdict_and_a_worker_that_is_gone_stop_it_at_once(tmp_path: Pa
     run(work)
 
 
+def test_once_the_money_is_spent_production_answers_all_and_is_asked_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with canary(own, tmp_path, share=1.0) as (proxy, app, own_calls, calls):
+            app.copies.enough = "budget"
+            assert b'"p"' in await ask(proxy, "s") and not own_calls and len(calls) == 1
+            app.copies.enough = ""
+
+            def spent_meanwhile(body: bytes) -> Any:
+                app.copies.enough = "budget"
+                return app_route(body)
+
+            app_route, app.route = app.route, spent_meanwhile
+            assert await ask(proxy, "s") == b"".join(SSE)
+            await asyncio.sleep(0.2)
+            assert len(own_calls) == 1 and len(calls) == 1
+
+    run(work)
+
+
 def served(root: Path, address: str) -> None:
     """Let a server be the candidate, and a grader decide that needs no right answer."""
     path = root / "tuneworthy.toml"

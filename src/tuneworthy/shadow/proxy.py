@@ -266,7 +266,8 @@ class ShadowProxy:
 
     def _is_of_candidate(self, session: str) -> bool:
         """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
-        share = self.copies.canary if self.route and self.copies.ready and not self.copies.tripped else 0.0
+        copies = self.copies
+        share = copies.canary if self.route and copies.ready and not (copies.enough or copies.tripped) else 0.0
         return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share) and not self.stop.exists()
 
     async def _answer_by_candidate(self, body: bytes, receive: Receive, send: Send) -> bool:
@@ -317,6 +318,8 @@ class ShadowProxy:
 
     def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
         """Ask production too, once the candidate has answered; dropped if too many are in flight."""
+        if self.copies.enough or not self.copies.ready:  # nobody would take the copy
+            return
         if len(self._behind) >= self.copies.most:
             self.copies.counts[BUSY] += 1
             return
