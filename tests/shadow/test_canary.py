@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -20,14 +21,16 @@ from tests.shadow.servers import CHAT, Call, NotedCopies, Script, chunk, parts, 
 from tests.shadow.test_proxy import SSE, STREAM_HEAD, question
 from tests.shadow.test_proxy_process import ENDED, production, proxy_of, send
 from tests.shadow.traffic import write_traffic_project
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.shadow.canary import STATE, STOP, CanaryState, CandidateRoute, begin, decided
+from tuneworthy.providers.vllm_server import free_port
+from tuneworthy.shadow.canary import STATE, STOP, CandidateRoute, CanaryOver, CanaryState, begin, decided
 from tuneworthy.shadow.copies import TRIPPED, packed
-from tuneworthy.shadow.proxy import Route
+from tuneworthy.shadow.proxy import Route, ShadowProxy
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.shadow.worker import Worker, WorkerOrder
@@ -84,11 +87,46 @@ def test_only_a_candidate_that_passed_begins_and_a_state_is_gone_on_with(tmp_pat
     write_record(folder, CANDIDATE.id, "unknown")
     assert begin(folder, CANDIDATE, STEPS, 99.0).share == 0.05
     folder.write(STATE, asdict(decided(first, verdict("fail"), STEPS, 7.0)))
-    with pytest.raises(UserError, match="rolled back: It is fail"):
+    with pytest.raises(CanaryOver, match="rolled back: It is fail"):
         begin(folder, CANDIDATE, STEPS, 99.0)
     (folder.path / STOP).touch()
-    with pytest.raises(UserError, match="stopped by"):
+    with pytest.raises(CanaryOver, match="stopped by"):
         begin(folder, CANDIDATE, STEPS, 99.0)
+
+
+@pytest.mark.parametrize("over", ["rolled back", "stopped"])
+def test_a_restart_after_the_end_of_a_canary_serves_users_and_waits_for_no_lock(
+    over: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_traffic_project(tmp_path, "equal")
+    served(root, "http://127.0.0.1:9")
+
+    async def candidate() -> str:
+        async with open_session(load(root)) as session:
+            return resolve(session, "current").id
+
+    folder, started = Folder(root), []
+    state = CanaryState(variant=asyncio.run(candidate()), share=0.0, since=1.0, status="rolled_back", detail="Harm.")
+    if over == "stopped":
+        (folder.path / STOP).parent.mkdir(exist_ok=True)
+        (folder.path / STOP).touch()
+    else:
+        folder.write(STATE, asdict(state))
+
+    class Server:
+        def run(self, sockets: list[socket.socket]) -> None:
+            started.append(sockets)
+            sockets[0].close()
+
+    def server_of(app: ShadowProxy) -> Server:
+        assert app.open_route is None and "canary\": false" in " ".join(app.copies.command(None)).replace(":", ": ")
+        return Server()
+
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.server_of", server_of)
+    words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--canary"]
+    with folder.lock(pytest.fail):
+        assert invoke([*words, "--port", str(free_port()), "--project", str(root)]) == 0
+    assert started and over in capsys.readouterr().err
 
 
 def test_steps_that_do_not_rise_are_refused() -> None:

@@ -33,6 +33,10 @@ STOP: Final = "shadow/stop"
 _PASSED: Final = ("stream", "stream_options")
 
 
+class CanaryOver(UserError):
+    """The canary of this candidate was rolled back, or is stopped by hand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryState:
     """How far a canary is.
@@ -56,15 +60,16 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
     """Return the state to go on with: that of the file, or the first step of a candidate that passed in shadow.
 
     Raises:
-        UserError: It has not passed, was rolled back, or the canary is stopped by hand.
+        CanaryOver: It was rolled back, or the canary is stopped by hand.
+        UserError: It has not passed.
     """
     if (folder.path / STOP).exists():
-        raise UserError(messages.say("canary_stopped", path=folder.path / STOP), hint=messages.say("remove_stop"))
+        raise CanaryOver(messages.say("canary_stopped", path=folder.path / STOP), hint=messages.say("remove_stop"))
     state = folder.read(STATE, CanaryState)
     if state is not None and state.variant == candidate.id:
         if state.status == "rolled_back":
             path = folder.path / f"{STATE}.json"
-            raise UserError(messages.say("rolled_back", why=state.detail), hint=messages.say("try_again", path=path))
+            raise CanaryOver(messages.say("rolled_back", why=state.detail), hint=messages.say("try_again", path=path))
         return state
     record = read_shadow(folder)
     if record is None or (record.variant, record.verdict.status) != (candidate.id, "pass"):
