@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.shadow.worker import Worker, WorkerOrder
 from tuneworthy.store import Folder
-from tuneworthy.types import Variant
+from tuneworthy.types import OutputFormat, Shots, Variant
 
 STEPS = [0.01, 0.05, 0.25, 1.0]
 CANDIDATE = Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}")
@@ -184,6 +184,17 @@ def test_a_session_stays_with_who_answers_it_and_both_are_asked_of_a_copied_one(
             assert len(marked) == 2 * len(of_candidate), "production is asked behind the user's back"
             noted = app.copies.noted
             assert len(noted) == 80 and all(b'"p"' in answer for _, _, answer in noted)
+
+    run(work)
+
+
+def test_headers_of_the_candidates_account_reach_no_user(tmp_path: Path) -> None:
+    kept = ["Content-Type: text/plain", "Set-Cookie: s=1", "OpenAI-Organization: own", "X-Request-Id: 1"]
+
+    async def work() -> None:
+        async with canary(lambda call: [raw(b"a", *kept)], tmp_path, share=1.0) as (proxy, _, __, ___):
+            answer = await said(proxy, post(question("a"), CHAT, "Authorization: Bearer secret"))
+            assert parts(answer)[1] == [("content-length", "1"), ("content-type", "text/plain")]
 
     run(work)
 
@@ -337,7 +348,21 @@ def test_the_candidate_gets_its_own_prompt_and_the_users_wish_to_stream(tmp_path
             assert "Production's own." not in str(sent) and "which?" in str(sent["messages"][-1])
             assert sent.get("temperature") != 1.9
             with pytest.raises(UserError, match="cannot answer users"):
-                CandidateRoute(session, Variant(**{**asdict(variant), "answer_after": "ANSWER"}))
+                CandidateRoute(session, replace(variant, answer_after="ANSWER"))
+            shots = Shots(mode="per_case", k=2, pool_hash="h")
+            with pytest.raises(UserError, match="for each case"):
+                CandidateRoute(session, replace(variant, shots=shots))
+            CandidateRoute(session, replace(variant, shots=replace(shots, mode="fixed")))
+            labels = replace(variant, output=OutputFormat(kind="choice", choices=("red", "green")))
+            provider = session.models[variant.model].provider
+            for choice, ok in (("wrapped_schema", False), ("regex", True)):
+                provider.capabilities = replace(provider.capabilities, choice=choice)
+                if ok:
+                    CandidateRoute(session, labels)
+                else:
+                    with pytest.raises(UserError, match="labels as JSON"):
+                        CandidateRoute(session, labels)
+            assert dict(headers)[b"accept-encoding"] == b"identity" and len(headers) == len(dict(headers))
 
     asyncio.run(work())
 

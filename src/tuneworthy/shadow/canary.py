@@ -99,7 +99,8 @@ class CandidateRoute:
         candidate: Who answers.
 
     Raises:
-        UserError: It is more than one call of a server that speaks OpenAI's protocol.
+        UserError: It is more than one call of a server that speaks OpenAI's protocol, its shots are chosen for each
+            case, its answers are read before they are judged, or policy is to drop personal data.
     """
 
     def __init__(self, session: Session, candidate: Variant) -> None:
@@ -108,6 +109,10 @@ class CandidateRoute:
         plain = not (candidate.cascade or candidate.retrieval or candidate.answer_after or candidate.output.ranking)
         if not isinstance(provider, OpenAIProvider) or not plain:
             raise UserError(messages.say("no_route", name=candidate.name), hint=messages.say("no_route_hint"))
+        wrapped = candidate.output.kind == "choice" and provider.capabilities.choice == "wrapped_schema"
+        if wrapped or (candidate.shots and candidate.shots.mode == "per_case"):
+            name = "no_route_wrapped" if wrapped else "no_route_shots"
+            raise UserError(messages.say(name, name=candidate.name), hint=messages.say("other_candidate"))
         self.provider = provider
 
     def request(self, body: bytes) -> tuple[URL, list[tuple[bytes, bytes]], bytes]:
@@ -125,4 +130,6 @@ class CandidateRoute:
         sent, _ = self.provider.body(self.session.runner.request(self.candidate, case))
         sent |= {key: question[key] for key in _PASSED if key in question}
         where, headers = self.provider.address("chat/completions")
-        return where, [(name.lower().encode(), value.encode()) for name, value in headers.items()], orjson.dumps(sent)
+        # not packed: the user said to production, not to the candidate, what they can unpack
+        lower = {name.lower(): value for name, value in headers.items()} | {"accept-encoding": "identity"}
+        return where, [(name.encode(), value.encode()) for name, value in lower.items()], orjson.dumps(sent)

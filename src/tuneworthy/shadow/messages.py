@@ -44,6 +44,9 @@ say = Catalogue(
             "A canary needs a variant of one call, without retrieval or thinking aloud, on a server that speaks the "
             "OpenAI protocol."
         ),
+        "no_route_wrapped": "{name} gets its labels as JSON from this server, which users would see.",
+        "no_route_shots": "{name} chooses its examples for each case, which the proxy does not.",
+        "other_candidate": "Use another candidate.",
         # The proxy answers these to a user's request
         "body_too_large": "The body of the request has more than {most:,} bytes.",
         "headers_too_large": "The headers of the request have more than {most:,} bytes.",

@@ -67,6 +67,8 @@ _ONE_CONNECTION: Final = frozenset(
     }
 )
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
+# Headers of the candidate's answer that a user gets.
+_OF_CONTENT: Final = frozenset({b"content-type", b"content-length", b"content-encoding"})
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Scope = MutableMapping[str, Any]
@@ -405,13 +407,10 @@ class ShadowProxy:
                 if only_success and answer.status != 200:
                     raise _Refused(502, "upstream_down", host=where.host, error=answer.status)
                 self.requests[f"{answer.status // 100}xx"] += 1
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": answer.status,
-                        "headers": _end_to_end(answer.raw_headers, with_length=True),
-                    }
-                )
+                passed = _end_to_end(answer.raw_headers, with_length=True)
+                if only_success:  # the candidate's account concerns no user
+                    passed = [header for header in passed if header[0] in _OF_CONTENT]
+                await send({"type": "http.response.start", "status": answer.status, "headers": passed})
                 has_begun = True
                 if tee:
                     tee.begin(answer)
