@@ -53,10 +53,11 @@ def write_record(folder: Folder, variant: str, status: str) -> None:
 
 def test_each_step_lasts_until_it_passes_and_harm_ends_the_canary_at_once() -> None:
     state = CanaryState(variant="v", share=0.01, since=0.0)
-    assert decided(state, verdict("unknown"), STEPS, 1.0) == state
+    assert decided(state, verdict("unknown"), STEPS, 1.0, 30) == state
+    assert decided(state, verdict("pass"), STEPS, 1.0, 29) == state, "too few sessions that it answered itself"
     shares = []
     for now in range(1, 6):
-        state = decided(state, verdict("pass"), STEPS, float(now))
+        state = decided(state, verdict("pass"), STEPS, float(now), 30)
         shares.append((state.share, state.status, state.since))
     assert shares == [
         (0.05, "running", 1),
@@ -67,9 +68,9 @@ def test_each_step_lasts_until_it_passes_and_harm_ends_the_canary_at_once() -> N
     ]
     for share in STEPS:
         one = CanaryState(variant="v", share=share, since=0.0, status="done" if share == 1 else "running")
-        back = decided(one, verdict("fail"), STEPS, 9.0)
+        back = decided(one, verdict("fail"), STEPS, 9.0, 0)
         assert (back.share, back.status, back.detail) == (0.0, "rolled_back", "It is fail.")
-        assert decided(back, verdict("pass"), STEPS, 10.0) == back, "what was rolled back stays so"
+        assert decided(back, verdict("pass"), STEPS, 10.0, 30) == back, "what was rolled back stays so"
 
 
 def test_only_a_candidate_that_passed_begins_and_a_state_is_gone_on_with(tmp_path: Path) -> None:
@@ -83,10 +84,10 @@ def test_only_a_candidate_that_passed_begins_and_a_state_is_gone_on_with(tmp_pat
     write_record(folder, CANDIDATE.id, "pass")
     first = begin(folder, CANDIDATE, STEPS, 5.0)
     assert first.share == 0.01 and begin(folder, CANDIDATE, STEPS, 99.0) == first
-    folder.write(STATE, asdict(decided(first, verdict("pass"), STEPS, 7.0)))
+    folder.write(STATE, asdict(decided(first, verdict("pass"), STEPS, 7.0, 30)))
     write_record(folder, CANDIDATE.id, "unknown")
     assert begin(folder, CANDIDATE, STEPS, 99.0).share == 0.05
-    folder.write(STATE, asdict(decided(first, verdict("fail"), STEPS, 7.0)))
+    folder.write(STATE, asdict(decided(first, verdict("fail"), STEPS, 7.0, 30)))
     with pytest.raises(CanaryOver, match="rolled back: It is fail"):
         begin(folder, CANDIDATE, STEPS, 99.0)
     (folder.path / STOP).touch()
@@ -184,6 +185,7 @@ def test_a_session_stays_with_who_answers_it_and_both_are_asked_of_a_copied_one(
             assert len(marked) == 2 * len(of_candidate), "production is asked behind the user's back"
             noted = app.copies.noted
             assert len(noted) == 80 and all(b'"p"' in answer for _, _, answer in noted)
+            assert sum(head["served"] for head, _, _ in noted) == len(marked)
 
     run(work)
 
@@ -226,6 +228,7 @@ def test_a_candidate_that_keeps_failing_users_answers_no_more_and_production_is_
             await asyncio.sleep(0.2)
             assert len(own_calls) == app.requests["candidate_failed"] == 5 and "5 of the last 5" in app.copies.tripped
             assert len(app.copies.noted) == 8, "the sessions that it harmed are evidence"
+            assert not any(head["served"] for head, _, _ in app.copies.noted)
             app.copies._note({"canary": 1.0})
             assert b'"p"' in await ask(proxy, "s") and len(own_calls) == 5
 

@@ -47,6 +47,14 @@ def test_a_session_ends_with_its_last_turn_or_when_it_is_idle_and_what_comes_lat
     assert [one.name for one in read_traffic(found, now=1000, after=5).sessions] == ["b", "c"]
 
 
+def test_a_step_of_a_canary_is_watched_as_long_as_it_lasts_and_knows_whom_the_candidate_answered(tmp_path: Path) -> None:
+    found = project(tmp_path, turns=1, sessions=2)
+    write(tmp_path, [row(f"s{i}", i, served=i == 3) for i in range(1, 6)])
+    assert len(read_traffic(found, now=10).sessions) == 2
+    step = read_traffic(found, now=10, after=0.5).sessions
+    assert [session.served for session in step] == [False, False, True, False, False]
+
+
 def test_a_request_that_came_twice_is_one_turn(tmp_path: Path) -> None:
     write(tmp_path, [row("a", 0), row("a", 1), row("a", 2, 2)])
     (session,) = read_traffic(project(tmp_path, turns=2, idle_minutes=1), now=1000).sessions

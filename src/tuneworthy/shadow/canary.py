@@ -29,6 +29,8 @@ from tuneworthy.types import Example, Variant
 STATE: Final = "shadow/canary"
 STEP: Final = "shadow/step"
 STOP: Final = "shadow/stop"
+# A step passes only if the candidate itself answered a user in so many of its sessions.
+LEAST_SERVED: Final = 30
 # Fields of a user's request that the candidate gets as they are: how the answer comes, not what it says.
 _PASSED: Final = ("stream", "stream_options")
 
@@ -79,11 +81,13 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
     return state
 
 
-def decided(state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float) -> CanaryState:
-    """Return the state after a verdict on the sessions of its step."""
+def decided(
+    state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float, n_served: int
+) -> CanaryState:
+    """Return the state after a verdict on the sessions of its step, in `n_served` of which the candidate answered."""
     if verdict.status == "fail":
         return replace(state, share=0.0, since=now, status="rolled_back", detail=verdict.detail)
-    if verdict.status != "pass" or state.status != "running":
+    if verdict.status != "pass" or state.status != "running" or n_served < LEAST_SERVED:
         return state
     later = [share for share in steps if share > state.share]
     if not later:

@@ -18,6 +18,8 @@ import orjson
 
 # Marks what is no request of a user.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
+# Key of a copy, and of a recorded row: whether the candidate answered the user.
+SERVED: Final = "served"
 # Key of what goes through the pipe and is no copy: why the canary ends.
 TRIPPED: Final = "tripped"
 # A request or an answer above it is not copied, bytes.

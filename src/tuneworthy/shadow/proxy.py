@@ -31,7 +31,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import relay_session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies
+from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, SERVED, Copies
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 CHAT: Final = "/v1/chat/completions"
@@ -243,8 +243,9 @@ class ShadowProxy:
         if mine:
             try:
                 answered = await self._answer_by_candidate(body or b"", receive, send)
-            except _Gone:  # what harmed a user, or what one left, is evidence too
+            except _Gone as error:  # what harmed a user, or what one left, is evidence too
                 if tee:
+                    tee.served = not isinstance(error, _BrokenOff)
                     self._ask_production(where, headers, body or b"", tee)
                 raise
         if not answered:
@@ -256,6 +257,7 @@ class ShadowProxy:
             if tee and body is not None:
                 self._hand_over(tee, body)
         elif tee:
+            tee.served = True
             self._ask_production(where, headers, body or b"", tee)
 
     def _hand_over(self, tee: "_Tee", body: bytes) -> None:
@@ -264,7 +266,7 @@ class ShadowProxy:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
             head = {"path": tee.path, "session": tee.session, "streamed": tee.streamed, "encoding": tee.encoding}
-            self.copies.offer(head, body, b"".join(tee.parts))
+            self.copies.offer({**head, SERVED: tee.served}, body, b"".join(tee.parts))
 
     def _is_of_candidate(self, session: str) -> bool:
         """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
@@ -506,6 +508,7 @@ class _Tee:
     def __init__(self, path: str, session: str) -> None:
         self.path, self.session = path, session
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
+        self.served = False  # whether the candidate answered the user
         self.parts: list[bytes] = []
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:

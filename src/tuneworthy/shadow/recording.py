@@ -28,6 +28,7 @@ from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.distill.queries import query_of
 from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.copies import SERVED
 from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, Response, content_hash
 
@@ -68,11 +69,13 @@ class TrafficSession:
         name: What the log calls it, or its place in the file.
         stratum: Value of the key by which traffic is divided; "" without one.
         turns: Those that are asked.
+        served: Whether the candidate of a canary answered one of them for the user.
     """
 
     name: str
     stratum: str
     turns: Sequence[RecordedTurn]
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
             ended.append((end, name, members))
     if not ended:
         raise UserError(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
-    ended = sorted(ended)[: settings.sessions]
+    ended = sorted(ended)[: None if after else settings.sessions]  # a step of a canary is watched as long as it lasts
     strata: dict[str, str] = {}
     for _, name, members in ended:
         value = _value(settings.by, members[0].meta)
@@ -193,7 +196,9 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     sessions = []
     for _, name, members in ended:
         turns = [turn_of(name, row) for row in masked.get(name, members)]
-        sessions.append(TrafficSession(name, strata[name], list({turn.case.id: turn for turn in turns}.values())))
+        served = any(row.meta.get(SERVED) for row in members)
+        asked = list({turn.case.id: turn for turn in turns}.values())
+        sessions.append(TrafficSession(name, strata[name], asked, served))
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []

@@ -38,6 +38,7 @@ from tuneworthy.shadow.copies import (
     MOST_BYTES,
     PAIRED,
     PERSONAL,
+    SERVED,
     TRIPPED,
     UNREADABLE,
     UNSTORED,
@@ -139,7 +140,8 @@ class Worker:
             return PERSONAL
         turn = turn_of(head["session"], cleaned)
         await self.session.ask(self.candidate, [turn.case])
-        append_line(self.path, {"messages": list(cleaned.messages), **cleaned.meta, WRITTEN: time.time()})
+        about = {**cleaned.meta, SERVED: bool(head.get(SERVED)), WRITTEN: time.time()}
+        append_line(self.path, {"messages": list(cleaned.messages), **about})
         return PAIRED
 
     async def _judge_regularly(self) -> None:
@@ -164,7 +166,8 @@ class Worker:
             return
         event: dict[str, Any] = {"verdict": record.verdict.status}
         if state:
-            later = decided(state, record.verdict, project.shadow.canary, time.time())
+            n_served = sum(session.served for session in recording.sessions)
+            later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)
             if later != state:
                 self.session.folder.write(STATE, asdict(later))
             event["canary"] = later.share
