@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ from tuneworthy.providers.vllm_server import free_port
 from tuneworthy.shadow.canary import STATE, STOP, CandidateRoute, CanaryOver, CanaryState, begin, decided
 from tuneworthy.shadow.copies import TRIPPED, packed
 from tuneworthy.shadow.proxy import Route, ShadowProxy
+from tuneworthy.shadow.recording import Recording, TrafficSession
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.shadow.worker import Worker, WorkerOrder
@@ -396,6 +398,48 @@ def test_the_worker_writes_down_that_the_proxy_ended_the_canary(tmp_path: Path) 
     asyncio.run(work())
 
 
+def test_the_worker_reports_no_share_without_a_state_of_its_own_candidate_and_overwrites_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_traffic_project(tmp_path, "equal")
+
+    async def work() -> None:
+        async with open_session(load(tmp_path), beside=True) as session:
+            candidate, events = resolve(session, "current"), []
+            worker = worker_of(session, candidate, events)
+            state = CanaryState(variant=candidate.id, share=0.25, since=1.0)
+            await worker.judge()
+            session.folder.write(STATE, asdict(replace(state, variant="another")))
+            await worker.judge()
+            assert events == [{"canary": 0.0}] * 2
+            events.clear()
+            pipe = asyncio.StreamReader()
+            pipe.feed_eof()
+            await worker.serve(pipe)
+            assert events[0] == {"ready": True, "canary": 0.0}
+
+            back = replace(state, share=0.0, status="rolled_back")
+
+            async def replayed(*_: Any, **__: Any) -> Any:
+                session.folder.write(STATE, asdict(back))  # another process, meanwhile
+                return SimpleNamespace(verdict=verdict("pass"))
+
+            sessions = [TrafficSession(str(i), "", [], served=True) for i in range(30)]
+            recording = Recording(sessions, 30, False, [], live=True)
+            monkeypatch.setattr("tuneworthy.shadow.worker.replay", replayed)
+            monkeypatch.setattr("tuneworthy.shadow.worker.read_traffic", lambda *_, **__: recording)
+            session.folder.write(STATE, asdict(state))
+            await worker.judge()
+            assert events[-1] == {"verdict": "pass", "canary": 0.0}
+            assert session.folder.read(STATE, CanaryState) == back
+            back = state
+            session.folder.write(STATE, asdict(state))
+            await worker.judge()
+            assert events[-1]["canary"] > 0.25, "where nobody else wrote, the step ends"
+
+    asyncio.run(work())
+
+
 @pytest.mark.slow
 def test_it_steps_up_over_kills_and_rolls_back_within_one_verdict(tmp_path: Path) -> None:
     """Without a right answer: the grader accepts any label. Harm is a candidate that says none."""
@@ -417,7 +461,7 @@ def test_it_steps_up_over_kills_and_rolls_back_within_one_verdict(tmp_path: Path
         return found
 
     requests, script = production(400)
-    batches = iter([requests[i : i + 150] for i in range(0, len(requests), 150)])
+    batches = iter([requests[i : i + 250] for i in range(0, len(requests), 250)])
 
     async def work() -> None:
         nonlocal harmful

@@ -23,6 +23,7 @@ from tuneworthy.shadow import messages
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.store import Folder
+from tuneworthy.store.lines import exclusive
 from tuneworthy.types import Example, Variant
 
 # Below `.tuneworthy`: the state; the last verdict on a step; and a file whose existence stops the canary at once.
@@ -93,6 +94,16 @@ def decided(
     if not later:
         return replace(state, status="done", detail=verdict.detail)
     return replace(state, share=later[0], since=now, detail=verdict.detail)
+
+
+def stored(folder: Folder, before: CanaryState, after: CanaryState) -> CanaryState | None:
+    """Write `after`, unless another process or a hand changed `before` meanwhile; return what is in the file then."""
+    with exclusive(folder.path / f"{STATE}.lock"):
+        found = folder.read(STATE, CanaryState)
+        if found != before or after == before:
+            return found
+        folder.write(STATE, asdict(after))
+    return after
 
 
 class CandidateRoute:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from tuneworthy.errors import BudgetSpent, TuneworthyError, UserError
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import HttpClient
-from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided
+from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided, stored
 from tuneworthy.shadow.copies import (
     BUDGET,
     ENOUGH,
@@ -93,7 +93,7 @@ class Worker:
     async def serve(self, pipe: asyncio.StreamReader) -> None:
         """Take copies until the pipe ends, finish them, and judge once more."""
         judging = asyncio.create_task(self._judge_regularly())
-        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        state = self._state()
         self._report(ready=True, canary=state.share if state else 0.0)
         while (copy := await read_copy(pipe)) is not None:
             if why := copy[0].get(TRIPPED):
@@ -109,10 +109,14 @@ class Worker:
     def _roll_back(self, why: str) -> None:
         """Write down that the proxy ended the canary, whose candidate failed users."""
         self._report(canary=0.0)
-        state = self.session.folder.read(STATE, CanaryState)
-        if state and state.variant == self.candidate.id and state.status != "rolled_back":
+        while (state := self._state()) and state.status != "rolled_back":
             back = replace(state, share=0.0, since=time.time(), status="rolled_back", detail=why)
-            self.session.folder.write(STATE, asdict(back))
+            stored(self.session.folder, state, back)
+
+    def _state(self) -> CanaryState | None:
+        """Return the state of this candidate's canary; None without one."""
+        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        return state if state and state.variant == self.candidate.id else None
 
     async def _answer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
         outcome = UNREADABLE
@@ -153,7 +157,10 @@ class Worker:
         """Judge the sessions that have ended, if there are any, and report the verdict; an error goes to the log."""
         command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
         project = self.session.project
-        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        state = self._state()
+        if self.order.canary and not state:  # removed, or of another candidate: nothing judges who answers users now
+            self._report(canary=0.0)
+            return
         try:
             recording = read_traffic(project, after=state.since if state else 0.0)
         except UserError:
@@ -168,9 +175,8 @@ class Worker:
         if state:
             n_served = sum(session.served for session in recording.sessions)
             later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)
-            if later != state:
-                self.session.folder.write(STATE, asdict(later))
-            event["canary"] = later.share
+            now = stored(self.session.folder, state, later)
+            event["canary"] = now.share if now and now.variant == state.variant else 0.0
         full = not state and len(recording.sessions) >= project.shadow.sessions
         if record.verdict.status == "fail" or full:
             event["enough"] = ENOUGH
