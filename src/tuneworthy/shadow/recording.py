@@ -161,6 +161,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
     comes later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and more.
+    Whoever returns after an idle time begins anew; of each name one session counts, the first of those asked for.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
@@ -179,8 +180,11 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     settings, now = project.shadow, time.time() if now is None else now
     ended = []
     for name, own in groups.items():
-        members, end = _until_idle(own, settings.turns, 60 * settings.idle_minutes)
-        if end <= now and members[0].meta[WRITTEN] >= after:
+        begun = _begun(own, 60 * settings.idle_minutes, after)
+        if not begun:
+            continue
+        members, end = _until_idle(begun, settings.turns, 60 * settings.idle_minutes)
+        if end <= now:
             ended.append((end, name, members))
     if not ended:
         raise UserError(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
@@ -203,6 +207,15 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []
     return Recording(sessions, len(groups), False, notes, live=True)
+
+
+def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:
+    """Return the rows from the first beginning of a session at or after `after`; `rows` are in the order of time."""
+    times = [row.meta[WRITTEN] for row in rows]
+    for place, time_ in enumerate(times):
+        if time_ >= after and (not place or time_ - times[place - 1] > idle_s):
+            return rows[place:]
+    return ()
 
 
 def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list[Example], float]:
