@@ -367,6 +367,15 @@ def test_the_candidate_gets_its_own_prompt_and_the_users_wish_to_stream(tmp_path
                 else:
                     with pytest.raises(UserError, match="labels as JSON"):
                         CandidateRoute(session, labels)
+            usual = {"n": 1, "response_format": {"type": "text"}, "stop": None, "user": "u"}
+            assert CandidateRoute(session, variant).request(orjson.dumps({**user_request, **usual}))[2] == body
+            for key, value in {"n": 2, "response_format": {"type": "json_object"}, "tool_choice": "required",
+                               "logprobs": True, "max_tokens": 5, "stop": ["."], "modalities": ["audio"]}.items():  # fmt: skip
+                with pytest.raises(ValueError, match=key):
+                    CandidateRoute(session, variant).request(orjson.dumps({**user_request, key: value}))
+            session.project.data.policy["personal_data"] = "drop"
+            with pytest.raises(UserError, match="unmasked"):
+                CandidateRoute(session, variant)
             assert dict(headers)[b"accept-encoding"] == b"identity" and len(headers) == len(dict(headers))
 
     asyncio.run(work())

@@ -6,9 +6,9 @@ Invariants: a step ends only when the sessions that began in it pass the rules o
 canary at the same verdict; a process that is killed goes on with the share that the file names, never with more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import orjson
 from yarl import URL
@@ -34,6 +34,22 @@ STOP: Final = "shadow/stop"
 LEAST_SERVED: Final = 30
 # Fields of a user's request that the candidate gets as they are: how the answer comes, not what it says.
 _PASSED: Final = ("stream", "stream_options")
+# Fields beside these that the candidate can do without: what its prompt, its own sampling and the turn replace, and
+# what concerns production's account. Others ask for what its answer would not be.
+_REPLACED: Final = frozenset(
+    {
+        *(*_PASSED, "model", "messages", "tools", "functions", "temperature", "top_p", "seed", "presence_penalty"),
+        *("frequency_penalty", "reasoning_effort", "verbosity", "user", "metadata", "store", "service_tier"),
+        *("safety_identifier", "prompt_cache_key"),
+    }
+)
+_USUAL: Final[Mapping[str, Any]] = {
+    "n": 1,
+    "logprobs": False,
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "response_format": {"type": "text"},
+}
 
 
 class CanaryOver(UserError):
@@ -128,18 +144,23 @@ class CandidateRoute:
         if wrapped or (candidate.shots and candidate.shots.mode == "per_case"):
             name = "no_route_wrapped" if wrapped else "no_route_shots"
             raise UserError(messages.say(name, name=candidate.name), hint=messages.say("other_candidate"))
+        if session.project.data.policy.get("personal_data") == "drop":
+            raise UserError(messages.say("no_route_personal"), hint=messages.say("no_route_personal_hint"))
         self.provider = provider
 
     def request(self, body: bytes) -> tuple[URL, list[tuple[bytes, bytes]], bytes]:
         """Return address, headers and body of the candidate's request, given the body of a user's.
 
         Raises:
-            ValueError: It is no JSON object.
+            ValueError: It is no JSON object, or it asks for what the candidate's answer would not be.
             RowFault: It is not text.
         """
         question = orjson.loads(body)
         if not isinstance(question, dict):
             raise ValueError(type(question).__name__)
+        asked = {key for key, value in question.items() if value is not None and _USUAL.get(key) != value}
+        if further := asked - _REPLACED:
+            raise ValueError(f"{further}")
         row = Example(**exchange(question, "-", {}), id="", source="")  # the answer is left out again
         case = query_of(row, Kind("free_text", ""), labelled=False)
         sent, _ = self.provider.body(self.session.runner.request(self.candidate, case))

@@ -46,6 +46,10 @@ say = Catalogue(
         ),
         "no_route_wrapped": "{name} gets its labels as JSON from this server, which users would see.",
         "no_route_shots": "{name} chooses its examples for each case, which the proxy does not.",
+        "no_route_personal": (
+            "With --canary the candidate gets the text of users unmasked, and `data.policy` drops personal data."
+        ),
+        "no_route_personal_hint": "Leave out --canary, or change `personal_data` in `data.policy`.",
         "other_candidate": "Use another candidate.",
         # The proxy answers these to a user's request
         "body_too_large": "The body of the request has more than {most:,} bytes.",
