@@ -53,7 +53,28 @@ def test_a_session_ends_with_its_last_turn_or_when_it_is_idle_and_what_comes_lat
     later = read_traffic(found, now=1000)
     assert [(one.name, len(one.turns)) for one in later.sessions] == [("b", 2), ("a", 1), ("c", 1)]
     assert later.sessions[0].turns[1].case.messages[-1]["content"] == "b q1" and later.n_all == 3
-    assert [one.name for one in read_traffic(found, now=1000, after=5).sessions] == ["b", "c"]
+    assert [one.name for one in read_traffic(found, now=1000, after=5).sessions] == ["b", "c", "a"]
+
+
+def test_a_step_of_a_canary_is_watched_as_long_as_it_lasts_and_knows_whom_the_candidate_answered(
+    tmp_path: Path,
+) -> None:
+    found = project(tmp_path, turns=1, sessions=2)
+    write(tmp_path, [row(f"s{i}", i, served=i == 3) for i in range(1, 6)])
+    assert len(read_traffic(found, now=10).sessions) == 2
+    step = read_traffic(found, now=10, after=0.5).sessions
+    assert [session.served for session in step] == [False, False, True, False, False]
+
+
+def test_a_user_who_returns_within_a_step_counts_in_it_and_one_who_was_there_before_does_not(tmp_path: Path) -> None:
+    found = project(tmp_path, turns=4, idle_minutes=1)
+    write(tmp_path, [row("back", 0), row("there", 95), row("there", 105, 2), row("back", 110, 2), row("back", 120, 3)])
+    (session,) = read_traffic(found, now=1000, after=100).sessions
+    assert session.name == "back" and [turn.case.messages[-1]["content"] for turn in session.turns] == [
+        "back q1",
+        "back q2",
+    ]
+    assert [len(one.turns) for one in read_traffic(found, now=1000).sessions] == [1, 2]
 
 
 def test_a_request_that_came_twice_is_one_turn(tmp_path: Path) -> None:

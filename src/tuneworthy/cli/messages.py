@@ -42,6 +42,7 @@ say = Catalogue(
         "no_replay": "No traffic has been replayed yet.",
         "replay_first": "Run `tuneworthy shadow replay FILES`.",
         "proxy_at": "{address} forwards requests to {upstream} and copies {share:.0%} of the sessions. Ctrl-C ends it.",
+        "no_canary": "{why} Production answers everything. {hint}",
         "see_pairs": "To read the {n} {n:pair|pairs} that {how}: tuneworthy shadow report --out shadow.html",
         "shadow_labels": "{n} {n:answer still needs|answers still need} a label. Next: tuneworthy shadow label",
         "shadow_labelled": "All {n} are labelled. Next: {command}",

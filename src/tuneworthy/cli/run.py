@@ -97,14 +97,15 @@ def walk(
 
 @asynccontextmanager
 async def open_variants(
-    project: Project, words: Sequence[str], *, max_usd: float | None, yes: bool
+    project: Project, words: Sequence[str], *, max_usd: float | None, yes: bool, beside: bool = False
 ) -> AsyncIterator[tuple[Session, list[Variant]]]:
     """Open a session and the variants that `words` name, once the user agreed to what their models cost.
 
     An empty word is the best variant of the last run, of a cascade its large part; the current one if that run is not
-    complete.
+    complete. `beside` is that of `open_session`.
     """
-    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
+    opening = open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note, beside=beside)
+    async with opening as session:
         last = read_record(session.folder)
         usual = "best" if last and last.best and not last.partial else "current"
         variants = [resolve(session, word) if word else large_of(resolve(session, usual)) for word in words]

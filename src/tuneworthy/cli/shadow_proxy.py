@@ -19,9 +19,9 @@ from tuneworthy.extras import require
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.address import check_address
-from tuneworthy.shadow.canary import STOP, CandidateRoute, begin
+from tuneworthy.shadow.canary import STOP, CanaryOver, CandidateRoute, begin
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.proxy import Route, SessionDraw, ShadowProxy, listen, serve
+from tuneworthy.shadow.proxy import CANDIDATE_S, Route, SessionDraw, ShadowProxy, listen, serve
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -67,12 +67,20 @@ def command(
     project = load(root)
 
     store = Folder(project.root)
+    candidate_s = CANDIDATE_S
 
     async def check() -> None:
-        async with open_variants(project, [candidate], max_usd=max_usd, yes=yes) as (session, (variant,)):
+        nonlocal candidate_s, canary
+        opening = open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True)
+        async with opening as (session, (variant,)):
             if canary:
                 CandidateRoute(session, variant)
-                begin(store, variant, project.shadow.canary, time.time())
+                candidate_s = project.models[variant.model].timeout_s
+                try:
+                    begin(store, variant, project.shadow.canary, time.time())
+                except CanaryOver as over:  # users are served all the same, above all after a restart
+                    canary = False
+                    note(messages.say("no_canary", why=over.message, hint=over.hint))
 
     run_async(check())
 
@@ -90,7 +98,8 @@ def command(
     copies = Copies(child, most=settings.copies, log=store.logs / "shadow.log", max_usd=max_usd)
     header = settings.session_header.lower().encode()
     sampling = SessionDraw(share=share or settings.share, seed=project.split.seed, header=header)
-    app = ShadowProxy(upstream, sampling, copies, stop=store.path / STOP, open_route=route if canary else None)
+    opened = route if canary else None
+    app = ShadowProxy(upstream, sampling, copies, stop=store.path / STOP, open_route=opened, candidate_s=candidate_s)
     door = listen(host, port)
     note(messages.say("proxy_at", address=f"http://{host}:{port}", upstream=app.upstream, share=sampling.share))
     serve(app, door)

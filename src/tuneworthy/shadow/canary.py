@@ -6,9 +6,9 @@ Invariants: a step ends only when the sessions that began in it pass the rules o
 canary at the same verdict; a process that is killed goes on with the share that the file names, never with more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import orjson
 from yarl import URL
@@ -24,14 +24,37 @@ from tuneworthy.shadow.protocols import asked_by
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.store import Folder
+from tuneworthy.store.lines import exclusive
 from tuneworthy.types import Example, Variant
 
 # Below `.tuneworthy`: the state; the last verdict on a step; and a file whose existence stops the canary at once.
 STATE: Final = "shadow/canary"
 STEP: Final = "shadow/step"
 STOP: Final = "shadow/stop"
+# A step passes only if the candidate itself answered a user in so many of its sessions.
+LEAST_SERVED: Final = 30
 # Fields of a user's request that the candidate gets as they are: how the answer comes, not what it says.
 _PASSED: Final = ("stream", "stream_options")
+# Fields beside these that the candidate can do without: what its prompt, its own sampling and the turn replace, and
+# what concerns production's account. Others ask for what its answer would not be.
+_REPLACED: Final = frozenset(
+    {
+        *(*_PASSED, "model", "messages", "tools", "functions", "temperature", "top_p", "seed", "presence_penalty"),
+        *("frequency_penalty", "reasoning_effort", "verbosity", "user", "metadata", "store", "service_tier"),
+        *("safety_identifier", "prompt_cache_key"),
+    }
+)
+_USUAL: Final[Mapping[str, Any]] = {
+    "n": 1,
+    "logprobs": False,
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "response_format": {"type": "text"},
+}
+
+
+class CanaryOver(UserError):
+    """The canary of this candidate was rolled back, or is stopped by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +80,16 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
     """Return the state to go on with: that of the file, or the first step of a candidate that passed in shadow.
 
     Raises:
-        UserError: It has not passed, was rolled back, or the canary is stopped by hand.
+        CanaryOver: It was rolled back, or the canary is stopped by hand.
+        UserError: It has not passed.
     """
     if (folder.path / STOP).exists():
-        raise UserError(messages.say("canary_stopped", path=folder.path / STOP), hint=messages.say("remove_stop"))
+        raise CanaryOver(messages.say("canary_stopped", path=folder.path / STOP), hint=messages.say("remove_stop"))
     state = folder.read(STATE, CanaryState)
     if state is not None and state.variant == candidate.id:
         if state.status == "rolled_back":
             path = folder.path / f"{STATE}.json"
-            raise UserError(messages.say("rolled_back", why=state.detail), hint=messages.say("try_again", path=path))
+            raise CanaryOver(messages.say("rolled_back", why=state.detail), hint=messages.say("try_again", path=path))
         return state
     record = read_shadow(folder)
     if record is None or (record.variant, record.verdict.status) != (candidate.id, "pass"):
@@ -75,16 +99,28 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
     return state
 
 
-def decided(state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float) -> CanaryState:
-    """Return the state after a verdict on the sessions of its step."""
+def decided(
+    state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float, n_served: int
+) -> CanaryState:
+    """Return the state after a verdict on the sessions of its step, in `n_served` of which the candidate answered."""
     if verdict.status == "fail":
         return replace(state, share=0.0, since=now, status="rolled_back", detail=verdict.detail)
-    if verdict.status != "pass" or state.status != "running":
+    if verdict.status != "pass" or state.status != "running" or n_served < LEAST_SERVED:
         return state
     later = [share for share in steps if share > state.share]
     if not later:
         return replace(state, status="done", detail=verdict.detail)
     return replace(state, share=later[0], since=now, detail=verdict.detail)
+
+
+def stored(folder: Folder, before: CanaryState, after: CanaryState) -> CanaryState | None:
+    """Write `after`, unless another process or a hand changed `before` meanwhile; return what is in the file then."""
+    with exclusive(folder.path / f"{STATE}.lock"):
+        found = folder.read(STATE, CanaryState)
+        if found != before or after == before:
+            return found
+        folder.write(STATE, asdict(after))
+    return after
 
 
 class CandidateRoute:
@@ -95,7 +131,8 @@ class CandidateRoute:
         candidate: Who answers.
 
     Raises:
-        UserError: It is more than one call of a server that speaks OpenAI's protocol.
+        UserError: It is more than one call of a server that speaks OpenAI's protocol, its shots are chosen for each
+            case, its answers are read before they are judged, or policy is to drop personal data.
     """
 
     def __init__(self, session: Session, candidate: Variant) -> None:
@@ -104,21 +141,33 @@ class CandidateRoute:
         plain = not (candidate.cascade or candidate.retrieval or candidate.answer_after or candidate.output.ranking)
         if not isinstance(provider, OpenAIProvider) or not plain:
             raise UserError(messages.say("no_route", name=candidate.name), hint=messages.say("no_route_hint"))
+        wrapped = candidate.output.kind == "choice" and provider.capabilities.choice == "wrapped_schema"
+        if wrapped or (candidate.shots and candidate.shots.mode == "per_case"):
+            name = "no_route_wrapped" if wrapped else "no_route_shots"
+            raise UserError(messages.say(name, name=candidate.name), hint=messages.say("other_candidate"))
+        if session.project.data.policy.get("personal_data") == "drop":
+            raise UserError(messages.say("no_route_personal"), hint=messages.say("no_route_personal_hint"))
         self.provider = provider
 
     def request(self, body: bytes) -> tuple[URL, list[tuple[bytes, bytes]], bytes]:
         """Return address, headers and body of the candidate's request, given the body of a user's.
 
         Raises:
-            ValueError: It is no JSON object, or the API itself runs its tools.
+            ValueError: It is no JSON object, the API itself runs its tools, or it asks for what the candidate's answer would
+                not be.
             RowFault: It is not text.
         """
         question = orjson.loads(body)
         if not isinstance(question, dict):
             raise ValueError(type(question).__name__)
+        asked = {key for key, value in question.items() if value is not None and _USUAL.get(key) != value}
+        if further := asked - _REPLACED:
+            raise ValueError(f"{further}")
         row = Example(**exchange(asked_by(question), "-", {}), id="", source="")  # the answer is left out again
         case = query_of(row, Kind("free_text", ""), labelled=False)
         sent, _ = self.provider.body(self.session.runner.request(self.candidate, case))
         sent |= {key: question[key] for key in _PASSED if key in question}
         where, headers = self.provider.address("chat/completions")
-        return where, [(name.lower().encode(), value.encode()) for name, value in headers.items()], orjson.dumps(sent)
+        # not packed: the user said to production, not to the candidate, what they can unpack
+        lower = {name.lower(): value for name, value in headers.items()} | {"accept-encoding": "identity"}
+        return where, [(name.encode(), value.encode()) for name, value in lower.items()], orjson.dumps(sent)

@@ -18,6 +18,10 @@ import orjson
 
 # Marks what is no request of a user.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
+# Key of a copy, and of a recorded row: whether the candidate answered the user.
+SERVED: Final = "served"
+# Key of what goes through the pipe and is no copy: why the canary ends.
+TRIPPED: Final = "tripped"
 # A request or an answer above it is not copied, bytes.
 MOST_BYTES: Final = 2**20
 # What the pipe to the child has not taken, at most, bytes.
@@ -57,6 +61,7 @@ class Copies:
         enough: Why no more copies are made; "" while they are.
         verdict: The last one of the child: `pass`, `fail`, `unknown`, or "" before one.
         canary: Share of the sessions that the candidate answers, as the child says.
+        tripped: Why the candidate answers no user any more, whatever the child says; "" while it may.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Copies:
         self.enough = ""
         self.verdict = ""
         self.canary = 0.0
+        self.tripped = ""
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -96,6 +102,13 @@ class Copies:
         else:
             self.in_flight += 1
             pipe.write(packed(head, request, answer))
+
+    def trip(self, why: str) -> None:
+        """End the canary; the child writes it down, now or once there is one."""
+        self.tripped, self.canary = why, 0.0
+        pipe = self._process.stdin if self._process else None
+        if self.ready and pipe is not None:
+            pipe.write(packed({TRIPPED: why}, b"", b""))
 
     def start(self) -> None:
         """Start the child, and again whenever it ends."""
@@ -154,6 +167,8 @@ class Copies:
         self.verdict = event.get("verdict", self.verdict)
         self.enough = event.get("enough", self.enough)
         self.canary = event.get("canary", self.canary)
+        if self.tripped and "ready" in event:
+            self.trip(self.tripped)
 
 
 def packed(head: Mapping[str, Any], request: bytes, answer: bytes) -> bytes:

@@ -35,6 +35,10 @@ say = Catalogue(
         "shadow_first": "Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
         "rolled_back": "The canary of this candidate was rolled back: {why}",
         "try_again": "Use another candidate, or remove {path} to begin again.",
+        "candidate_fails": (
+            "The candidate gave no whole answer to {n} of the last {n_all} requests that it was sent for users. "
+            "Production answers from now on."
+        ),
         "canary_stopped": "The canary is stopped by {path}.",
         "remove_stop": "Remove the file to go on.",
         "no_route": "{name} cannot answer users through the proxy.",
@@ -42,6 +46,13 @@ say = Catalogue(
             "A canary needs a variant of one call, without retrieval or thinking aloud, on a server that speaks the "
             "OpenAI protocol."
         ),
+        "no_route_wrapped": "{name} gets its labels as JSON from this server, which users would see.",
+        "no_route_shots": "{name} chooses its examples for each case, which the proxy does not.",
+        "no_route_personal": (
+            "With --canary the candidate gets the text of users unmasked, and `data.policy` drops personal data."
+        ),
+        "no_route_personal_hint": "Leave out --canary, or change `personal_data` in `data.policy`.",
+        "other_candidate": "Use another candidate.",
         # The proxy answers these to a user's request
         "body_too_large": "The body of the request has more than {most:,} bytes.",
         "headers_too_large": "The headers of the request have more than {most:,} bytes.",

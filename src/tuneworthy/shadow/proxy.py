@@ -11,8 +11,9 @@ Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (
 
 import asyncio
 import socket
+import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import proxy_for, relay_session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies
+from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, SERVED, Copies
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 CHAT: Final = "/v1/chat/completions"
@@ -44,6 +45,14 @@ MOST_HEADERS: Final = 64 * 2**10
 MOST_TARGET: Final = 16 * 2**10
 # How long the upstream may send nothing, seconds.
 IDLE_S: Final = 600.0
+# How long the candidate may send nothing, if its model does not say; its connection; and how long a user waits who then
+# leaves because of it, seconds.
+CANDIDATE_S: Final = 60.0
+_CONNECT_S: Final = 5.0
+_PATIENCE_S: Final = 10.0
+# So many failures among the last answers of the candidate to users end the canary.
+_LAST_ANSWERS: Final = 50
+_MOST_FAILURES: Final = 5
 BACKLOG: Final = 2048
 # Connections that nobody uses are closed after that, seconds; clients close theirs sooner.
 KEEP_ALIVE_S: Final = 75
@@ -59,6 +68,8 @@ _ONE_CONNECTION: Final = frozenset(
 )
 _MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
+# Headers of the candidate's answer that a user gets.
+_OF_CONTENT: Final = frozenset({b"content-type", b"content-length", b"content-encoding"})
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Scope = MutableMapping[str, Any]
@@ -136,6 +147,7 @@ class ShadowProxy:
         copies: Takes the copies.
         stop: A file whose existence ends the canary at once.
         open_route: Opens how the candidate answers users; None without a canary.
+        candidate_s: How long the candidate may send nothing to a user, seconds.
         most_body: Largest body of a request that is copied or refused as too large, bytes.
 
     Attributes:
@@ -153,6 +165,7 @@ class ShadowProxy:
         *,
         stop: Path = Path("stop"),
         open_route: Callable[[], AbstractAsyncContextManager[Route]] | None = None,
+        candidate_s: float = CANDIDATE_S,
         most_body: int = MOST_BODY,
     ) -> None:
         parts = check_address(upstream)
@@ -161,6 +174,10 @@ class ShadowProxy:
         self.stop, self.open_route = stop, open_route
         self.route: Route | None = None
         self.fault: Exception | None = None
+        self._of_candidate = aiohttp.ClientTimeout(
+            total=None, sock_connect=min(_CONNECT_S, candidate_s), sock_read=candidate_s
+        )
+        self._failures: deque[bool] = deque(maxlen=_LAST_ANSWERS)
         self._behind: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
@@ -237,7 +254,16 @@ class ShadowProxy:
         where = URL(self.upstream + (path + query).decode("latin-1"), encoded=True)
         headers = _end_to_end(scope["headers"], with_length=body is None)
         mine = body is not None and name == CHAT and session and self._is_of_candidate(session)
-        if not mine or not await self._answer_by_candidate(body or b"", receive, send):
+        answered = False
+        if mine:
+            try:
+                answered = await self._answer_by_candidate(body or b"", receive, send)
+            except _Gone as error:  # what harmed a user, or what one left, is evidence too
+                if tee:
+                    tee.served = not isinstance(error, _BrokenOff)
+                    self._ask_production(where, headers, body or b"", tee)
+                raise
+        if not answered:
             try:
                 await self._relay(method, where, headers, body, receive=receive, send=send, tee=tee)
             except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
@@ -246,6 +272,7 @@ class ShadowProxy:
             if tee and body is not None:
                 self._hand_over(tee, body)
         elif tee:
+            tee.served = True
             self._ask_production(where, headers, body or b"", tee)
 
     def _hand_over(self, tee: "_Tee", body: bytes) -> None:
@@ -254,7 +281,7 @@ class ShadowProxy:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
             head = {"path": tee.path, "session": tee.session, "streamed": tee.streamed, "encoding": tee.encoding}
-            self.copies.offer(head, body, b"".join(tee.parts))
+            self.copies.offer({**head, SERVED: tee.served}, body, b"".join(tee.parts))
 
     def _is_of_candidate(self, session: str) -> bool:
         """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
@@ -264,23 +291,60 @@ class ShadowProxy:
     @property
     def canary_share(self) -> float:
         """Share of the sessions that the candidate answers now."""
-        on = self.route and self.copies.ready and self.copies.canary and not self.stop.exists()
-        return self.copies.canary if on else 0.0
+        copies = self.copies
+        on = self.route and copies.ready and not (copies.enough or copies.tripped) and copies.canary
+        return copies.canary if on and not self.stop.exists() else 0.0
 
     async def _answer_by_candidate(self, body: bytes, receive: Receive, send: Send) -> bool:
-        """Let the candidate answer; return whether it did: otherwise nothing was sent, and production answers."""
+        """Let the candidate answer; return whether it did: otherwise nothing was sent, and production answers.
+
+        Raises:
+            _Gone: The user left, or the candidate broke off.
+        """
         assert self.route
+        has_begun, started = False, time.monotonic()
+
+        async def noted(event: MutableMapping[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(event)
+
         try:
             where, headers, own = self.route(body)
-            await self._relay("POST", where, headers, own, receive=receive, send=send, only_success=True)
-        except (_Refused, ValueError, RowFault, Dropped):
-            self.requests["candidate_failed"] += 1
+        except (ValueError, RowFault, Dropped):  # nothing that the candidate can be asked
             return False
-        self.requests["candidate"] += 1
+        except Exception:
+            self._count_answer(failed=True)
+            return False
+        try:
+            await self._relay("POST", where, headers, own, receive=receive, send=noted, only_success=True)
+        except _BrokenOff:
+            self._count_answer(failed=True)
+            raise
+        except _Gone:
+            self._count_answer(failed=not has_begun and time.monotonic() - started > _PATIENCE_S)
+            raise
+        except Exception as error:
+            self._count_answer(failed=True)
+            if has_begun:
+                raise _BrokenOff from error
+            return False
+        self._count_answer(failed=False)
         return True
+
+    def _count_answer(self, *, failed: bool) -> None:
+        """Count an answer of the candidate to a user; too many failures among the last ones end the canary."""
+        self.requests["candidate_failed" if failed else "candidate"] += 1
+        self._failures.append(failed)
+        n = sum(self._failures)
+        if n >= _MOST_FAILURES and not self.copies.tripped:
+            self.copies.trip(messages.say("candidate_fails", n=n, n_all=len(self._failures)))
+            sys.stderr.write(f"{self.copies.tripped}\n")
 
     def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
         """Ask production too, once the candidate has answered; dropped if too many are in flight."""
+        if self.copies.enough or not self.copies.ready:  # nobody would take the copy
+            return
         if len(self._behind) >= self.copies.most:
             self.copies.counts[BUSY] += 1
             return
@@ -343,7 +407,7 @@ class ShadowProxy:
             receive: Gets what the user sends.
             send: Sends to the user.
             tee: Gets the answer too.
-            only_success: Whether an answer that is no success counts as none.
+            only_success: Whether the candidate is asked: one attempt, and an answer that is no success counts as none.
 
         Raises:
             _Refused: There is no answer.
@@ -362,17 +426,14 @@ class ShadowProxy:
             watch.add_done_callback(leave)
         data = _parts_of(receive) if body is None else body or None
         try:
-            async with await self._call(method, where, headers, data) as answer:
+            async with await self._call(method, where, headers, data, of_candidate=only_success) as answer:
                 if only_success and answer.status != 200:
                     raise _Refused(502, "upstream_down", host=where.host, error=answer.status)
                 self.requests[f"{answer.status // 100}xx"] += 1
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": answer.status,
-                        "headers": _end_to_end(answer.raw_headers, with_length=True),
-                    }
-                )
+                passed = _end_to_end(answer.raw_headers, with_length=True)
+                if only_success:  # the candidate's account concerns no user
+                    passed = [header for header in passed if header[0] in _OF_CONTENT]
+                await send({"type": "http.response.start", "status": answer.status, "headers": passed})
                 has_begun = True
                 if tee:
                     tee.begin(answer)
@@ -402,7 +463,13 @@ class ShadowProxy:
                 watch.cancel()
 
     async def _call(
-        self, method: str, where: URL, headers: Headers, data: bytes | AsyncIterator[bytes] | None
+        self,
+        method: str,
+        where: URL,
+        headers: Headers,
+        data: bytes | AsyncIterator[bytes] | None,
+        *,
+        of_candidate: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send a request and return its answer, whose body is still to be read.
 
@@ -411,6 +478,7 @@ class ShadowProxy:
         """
         assert self._client
         started, is_second = time.perf_counter(), False
+        options: dict[str, Any] = {"timeout": self._of_candidate} if of_candidate else {}
         while True:
             reused: list[bool] = []
             sent = time.perf_counter()
@@ -423,10 +491,11 @@ class ShadowProxy:
                     allow_redirects=False,
                     proxy=self._proxy_for(where.scheme, where.host or ""),
                     trace_request_ctx=reused,
+                    **options,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 slow = time.perf_counter() - sent > _AT_ONCE_S
-                if is_second or slow or not reused or not isinstance(data, bytes | None):
+                if is_second or slow or not reused or of_candidate or not isinstance(data, bytes | None):
                     raise
                 is_second = True
             else:
@@ -467,6 +536,7 @@ class _Tee:
     def __init__(self, path: str, session: str) -> None:
         self.path, self.session = path, session
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
+        self.served = False  # whether the candidate answered the user
         self.parts: list[bytes] = []
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:

@@ -28,6 +28,7 @@ from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.distill.queries import query_of
 from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.copies import SERVED
 from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, Response, content_hash
 
@@ -74,11 +75,13 @@ class TrafficSession:
         name: What the log calls it, or its place in the file.
         stratum: Value of the key by which traffic is divided; "" without one.
         turns: Those that are asked.
+        served: Whether the candidate of a canary answered one of them for the user.
     """
 
     name: str
     stratum: str
     turns: Sequence[RecordedTurn]
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
     comes later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and more.
+    Whoever returns after an idle time begins anew; of each name one session counts, the first of those asked for.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
@@ -182,12 +186,15 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     settings, now = project.shadow, time.time() if now is None else now
     ended = []
     for name, own in groups.items():
-        members, end = _until_idle(own, settings.turns, 60 * settings.idle_minutes)
-        if end <= now and members[0].meta[WRITTEN] >= after:
+        begun = _begun(own, 60 * settings.idle_minutes, after)
+        if not begun:
+            continue
+        members, end = _until_idle(begun, settings.turns, 60 * settings.idle_minutes)
+        if end <= now:
             ended.append((end, name, members))
     if not ended:
         raise NothingEnded(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
-    ended = sorted(ended)[: settings.sessions]
+    ended = sorted(ended)[: None if after else settings.sessions]  # a step of a canary is watched as long as it lasts
     strata: dict[str, str] = {}
     for _, name, members in ended:
         value = _value(settings.by, members[0].meta)
@@ -199,11 +206,22 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     sessions = []
     for _, name, members in ended:
         turns = [turn_of(name, row) for row in masked.get(name, members)]
-        sessions.append(TrafficSession(name, strata[name], list({turn.case.id: turn for turn in turns}.values())))
+        served = any(row.meta.get(SERVED) for row in members)
+        asked = list({turn.case.id: turn for turn in turns}.values())
+        sessions.append(TrafficSession(name, strata[name], asked, served))
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []
     return Recording(sessions, len(groups), False, notes, live=True)
+
+
+def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:
+    """Return the rows from the first beginning of a session at or after `after`; `rows` are in the order of time."""
+    times = [row.meta[WRITTEN] for row in rows]
+    for place, time_ in enumerate(times):
+        if time_ >= after and (not place or time_ - times[place - 1] > idle_s):
+            return rows[place:]
+    return ()
 
 
 def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list[Example], float]:

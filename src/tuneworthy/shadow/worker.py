@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from tuneworthy.errors import BudgetSpent, TuneworthyError, UserError
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import HttpClient
-from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided
+from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided, stored
 from tuneworthy.shadow.copies import (
     BUDGET,
     ENOUGH,
@@ -38,6 +38,8 @@ from tuneworthy.shadow.copies import (
     MOST_BYTES,
     PAIRED,
     PERSONAL,
+    SERVED,
+    TRIPPED,
     UNREADABLE,
     UNSTORED,
     private_output,
@@ -91,15 +93,30 @@ class Worker:
     async def serve(self, pipe: asyncio.StreamReader) -> None:
         """Take copies until the pipe ends, finish them, and judge once more."""
         judging = asyncio.create_task(self._judge_regularly())
-        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        state = self._state()
         self._report(ready=True, canary=state.share if state else 0.0)
         while (copy := await read_copy(pipe)) is not None:
+            if why := copy[0].get(TRIPPED):
+                self._roll_back(why)
+                continue
             task = asyncio.create_task(self._answer(*copy))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         await asyncio.gather(*self.tasks, return_exceptions=True)
         judging.cancel()
         await self.judge()
+
+    def _roll_back(self, why: str) -> None:
+        """Write down that the proxy ended the canary, whose candidate failed users."""
+        self._report(canary=0.0)
+        while (state := self._state()) and state.status != "rolled_back":
+            back = replace(state, share=0.0, since=time.time(), status="rolled_back", detail=why)
+            stored(self.session.folder, state, back)
+
+    def _state(self) -> CanaryState | None:
+        """Return the state of this candidate's canary; None without one."""
+        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        return state if state and state.variant == self.candidate.id else None
 
     async def _answer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
         outcome = UNREADABLE
@@ -127,7 +144,8 @@ class Worker:
             return PERSONAL
         turn = turn_of(head["session"], cleaned)
         await self.session.ask(self.candidate, [turn.case])
-        append_line(self.path, {"messages": list(cleaned.messages), **cleaned.meta, WRITTEN: time.time()})
+        about = {**cleaned.meta, SERVED: bool(head.get(SERVED)), WRITTEN: time.time()}
+        append_line(self.path, {"messages": list(cleaned.messages), **about})
         return PAIRED
 
     async def _judge_regularly(self) -> None:
@@ -152,18 +170,21 @@ class Worker:
     async def _judge(self) -> None:
         command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
         project = self.session.project
-        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
+        state = self._state()
+        if self.order.canary and not state:  # removed, or of another candidate: nothing judges who answers users now
+            self._report(canary=0.0)
+            return
         recording = read_traffic(project, after=state.since if state else 0.0)
         document = STEP if state else DOCUMENT
         record = await replay(self.session, recording, self.candidate, command=command, document=document)
         event: dict[str, Any] = {"verdict": record.verdict.status}
         if state:
-            later = decided(state, record.verdict, project.shadow.canary, time.time())
+            n_served = sum(session.served for session in recording.sessions)
+            later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)
             if later.share < state.share:  # before it is stored: a full disk delays no roll-back
                 self._report(canary=later.share)
-            if later != state:
-                self.session.folder.write(STATE, asdict(later))
-            event["canary"] = later.share
+            now = stored(self.session.folder, state, later)
+            event["canary"] = now.share if now and now.variant == state.variant else 0.0
         full = not state and len(recording.sessions) >= project.shadow.sessions
         if record.verdict.status == "fail" or full:
             event["enough"] = ENOUGH
