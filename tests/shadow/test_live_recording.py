@@ -47,7 +47,9 @@ def test_a_session_ends_with_its_last_turn_or_when_it_is_idle_and_what_comes_lat
     assert [one.name for one in read_traffic(found, now=1000, after=5).sessions] == ["b", "c", "a"]
 
 
-def test_a_step_of_a_canary_is_watched_as_long_as_it_lasts_and_knows_whom_the_candidate_answered(tmp_path: Path) -> None:
+def test_a_step_of_a_canary_is_watched_as_long_as_it_lasts_and_knows_whom_the_candidate_answered(
+    tmp_path: Path,
+) -> None:
     found = project(tmp_path, turns=1, sessions=2)
     write(tmp_path, [row(f"s{i}", i, served=i == 3) for i in range(1, 6)])
     assert len(read_traffic(found, now=10).sessions) == 2
@@ -59,7 +61,10 @@ def test_a_user_who_returns_within_a_step_counts_in_it_and_one_who_was_there_bef
     found = project(tmp_path, turns=4, idle_minutes=1)
     write(tmp_path, [row("back", 0), row("there", 95), row("there", 105, 2), row("back", 110, 2), row("back", 120, 3)])
     (session,) = read_traffic(found, now=1000, after=100).sessions
-    assert session.name == "back" and [turn.case.messages[-1]["content"] for turn in session.turns] == ["back q1", "back q2"]
+    assert session.name == "back" and [turn.case.messages[-1]["content"] for turn in session.turns] == [
+        "back q1",
+        "back q2",
+    ]
     assert [len(one.turns) for one in read_traffic(found, now=1000).sessions] == [1, 2]
 
 

@@ -19,7 +19,7 @@ from tuneworthy.extras import require
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.address import check_address
-from tuneworthy.shadow.canary import STOP, CandidateRoute, CanaryOver, begin
+from tuneworthy.shadow.canary import STOP, CanaryOver, CandidateRoute, begin
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.proxy import CANDIDATE_S, Route, SessionDraw, ShadowProxy, listen, server_of
 from tuneworthy.shadow.worker import WorkerOrder
