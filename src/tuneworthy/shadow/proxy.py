@@ -386,7 +386,7 @@ class ShadowProxy:
             receive: Gets what the user sends.
             send: Sends to the user.
             tee: Gets the answer too.
-            only_success: Whether the candidate is asked, with its own timeout: an answer that is no success counts as none.
+            only_success: Whether the candidate is asked: with its own timeout, and only a success counts as an answer.
 
         Raises:
             _Refused: There is no answer.
