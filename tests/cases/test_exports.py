@@ -259,7 +259,7 @@ def test_spans_of_other_kinds_are_counted_and_left_out(tmp_path: Path) -> None:
     asked = {"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "q", "gen_ai.completion.0.content": "a"}
     read = read_examples(write(tmp_path / "a.jsonl", spans(span(1, asked))))
     assert [row.answer for row in read.examples] == ["a"]
-    assert any("no call of a model are left out (1 row)" in note for note in read.notes)
+    assert any("not model calls are skipped (1 row)" in note for note in read.notes)
 
 
 ODD: list[Any] = [

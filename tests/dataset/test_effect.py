@@ -420,7 +420,7 @@ def test_a_sentence_says_what_a_build_dropped_and_what_that_does_to_accuracy() -
         few == begin + ". The effect on accuracy is not measured, because there are fewer than 50 labelled dev cases."
     )
     untouched = build_words(1000, dropped, replace(effect, status="few", n_dropped=0))
-    assert untouched == begin + ", all of them always dropped, so their effect on accuracy is not measured."
+    assert untouched == begin + ". These rows are always dropped, so the effect on accuracy is not measured."
     assert build_words(1000, {"exact": 0}, effect) == "The checks dropped none of the 1000 rows."
 
 

@@ -54,7 +54,7 @@ def test_what_is_neither_shown_nor_excluded_is_inconclusive() -> None:
 def test_what_does_not_lead_on_dev_is_not_compared_and_only_described() -> None:
     found = decide_adoption(evidence(40, 10, alpha=None), MARGIN)
     assert (found.status, found.reason_code) == (RungStatus.INCONCLUSIVE, "not_compared")
-    assert "not tested because it is not ahead on dev" in found.reason and "p =" not in found.reason
+    assert "no significance test because it is not ahead on dev" in found.reason and "p =" not in found.reason
     assert decide_adoption(evidence(2, 2, alpha=None, costs=costs(0.5)), MARGIN).reason_code == "cheaper"
     assert decide_adoption(evidence(5, 15, alpha=None), MARGIN).reason_code == "no_gain"
 

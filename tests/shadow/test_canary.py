@@ -116,16 +116,12 @@ def test_a_restart_after_the_end_of_a_canary_serves_users_and_waits_for_no_lock(
     else:
         folder.write(STATE, asdict(state))
 
-    class Server:
-        def run(self, sockets: list[socket.socket]) -> None:
-            started.append(sockets)
-            sockets[0].close()
-
-    def server_of(app: ShadowProxy) -> Server:
+    def serve(app: ShadowProxy, door: socket.socket) -> None:
         assert app.open_route is None and 'canary": false' in " ".join(app.copies.command(None)).replace(":", ": ")
-        return Server()
+        started.append(door)
+        door.close()
 
-    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.server_of", server_of)
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.serve", serve)
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--canary"]
     with folder.lock(pytest.fail):
         assert invoke([*words, "--port", str(free_port()), "--project", str(root)]) == 0

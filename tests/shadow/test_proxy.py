@@ -243,7 +243,13 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
             await said(proxy, request)
             ((head, body, answer),) = app.copies.noted  # type: ignore[attr-defined]
             assert (body, answer) == (orjson.dumps(question("a")), JSON_ANSWER)
-            assert head == {"path": CHAT, "session": head["session"], "streamed": False, "encoding": ""}
+            assert head == {
+                "path": CHAT,
+                "session": head["session"],
+                "streamed": False,
+                "encoding": "",
+                "served": False,
+            }
             assert re.fullmatch("[0-9a-f]{16}", head["session"])
 
     run(work)

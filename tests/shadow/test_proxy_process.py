@@ -156,7 +156,7 @@ def test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay(
     asyncio.run(work())
     live = record_of(root)
     assert live.n_pairs == len(requests) and live.n_sessions == 40 and live.candidate == "baseline/equal"
-    assert live.verdict.status == "unknown" and "people" in live.verdict.detail
+    assert live.verdict.status == "unknown" and "human labels" in live.verdict.detail
     agreement = next(one for one in live.verdict.results if one.metric == "agreement")
     assert agreement.n == 40
     for path in Folder(root).path.rglob("*"):

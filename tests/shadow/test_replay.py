@@ -155,7 +155,7 @@ def test_the_help_says_that_a_session_of_many_turns_may_exceed_what_a_minute_all
     assert max(steps) == 3, "the longest session"
     capsys.readouterr()
     assert invoke(["shadow", "replay", "--help"]) == 0
-    assert "about: no session is split" in " ".join(capsys.readouterr().out.split())
+    assert "sessions are not split" in " ".join(capsys.readouterr().out.split())
 
 
 def label(root: Path, path: Path, truth: dict[str, str]) -> int:

@@ -112,7 +112,7 @@ def test_without_right_answers_a_candidate_can_fail_and_never_pass() -> None:
     rules = replace(KNOWN, complete=False, label_share=0.2)
     unlabelled = [replace(one, truth=None) for one in pairs(2000, 0.0, 0.0)]
     found = judged(unlabelled, rules)
-    assert found.status == "unknown" and "can fail but not pass" in found.detail and "shadow label" in found.fix
+    assert found.status == "unknown" and "can fail but cannot pass" in found.detail and "shadow label" in found.fix
     assert (
         judged([replace(one, scores=FINE | {"format": (1.0, 0.0)}) for one in unlabelled[:300]], rules).status == "fail"
     )

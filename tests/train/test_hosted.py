@@ -556,7 +556,7 @@ def test_ctrl_c_leaves_the_job_and_it_can_be_resumed_or_cancelled(
     with serving(Vendor("openai", faults=[Fault("job", interrupt)], states=["queued", "running"])) as vendor:
         assert train(root, "--yes") == 130
         told_ = capsys.readouterr().err
-        assert "ftjob-1 continues at OpenAI" in told_ and "--cancel" in told_
+        assert "ftjob-1 is still running at OpenAI" in told_ and "--cancel" in told_
         assert open_job(Folder(root), "openai") is not None
         vendor.faults = [Fault("job", interrupt)]
         assert train(root) == 130, "resumed without asking for money again"

@@ -103,7 +103,7 @@ def test_plain_text_and_general_sentences_in_the_place_of_the_domain_are_none(te
 
 def test_an_interval_around_the_threshold_leaves_the_reason_unknown() -> None:
     text = DomainText(n=40, domain=1.5, general=1.0, ci95=(0.3, 0.7))
-    assert reason(text).status == "unknown" and "is open" in reason(text).evidence
+    assert reason(text).status == "unknown" and "is unresolved" in reason(text).evidence
     assert reason(replace(text, ci95=(0.5, 0.7))).status == "measured"
     assert reason(replace(text, ci95=(0.3, 0.49))).status == "refuted"
 

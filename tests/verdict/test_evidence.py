@@ -57,7 +57,7 @@ def test_every_claim_has_a_finding_what_holds_and_a_source_that_can_be_opened() 
 
 def test_every_fact_has_a_mark_and_a_source_that_can_be_opened_unless_it_is_computed() -> None:
     facts = [row for row in rows(FACTS, "| fact |") if len(row) == 3]
-    assert len(facts) == 73
+    assert len(facts) == 81
     for fact, mark, source in facts:
         assert mark.strip() in MARKS and fact.strip().endswith(".") and source.strip()
         assert "](https://" in source or mark.strip() in {"computed", "not verified"}, fact

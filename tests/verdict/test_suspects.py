@@ -154,7 +154,7 @@ def test_a_session_ends_as_soon_as_its_labels_settle_the_question(
     )
     path, n_given = label_terminal.suspects_on_terminal(root, "ada")
     assert n_given == RELABELLED == len(read_labels(path)) < len(names)
-    assert "15 labels settle it" in shown[-1]
+    assert "15 labels settle the question" in shown[-1]
 
 
 def test_the_chance_of_labels_is_that_of_draws() -> None:

@@ -107,7 +107,7 @@ say = Catalogue(
             "{n_cases} labelled {n_cases:case|cases} and {n_scorable} scorable {n_scorable:example|examples} are too "
             "few. Dev and test need more than {least} labelled cases, or {least_examples} scorable examples."
         ),
-        "label_more": "Run `tuneworthy cases sample --from FILE --n N`, then `tuneworthy cases label`.",
+        "label_more": "Run `tuneworthy cases sample --from FILE --n 100`, then `tuneworthy cases label`.",
         "one_group": (
             "The {n_cases} cases cannot be split into dev and test. Their {n_units} {n_units:group is|groups are} so "
             "large that no case remains for dev."

@@ -295,7 +295,7 @@ say = Catalogue(
         "reader_note": "{path}: {note}",
         "small_test": "The test set has {n} {n:case|cases}, but at least {least} are needed.",
         "add_cases": (
-            "Run `tuneworthy cases sample --from FILE --n N` to draw more cases, then run `tuneworthy cases label`."
+            "Run `tuneworthy cases sample --from FILE --n 100` to draw more cases, then run `tuneworthy cases label`."
         ),
         "small_dev": (
             "The dev set has {n} {n:case|cases}, but comparing candidates needs at least {least}. Each rung therefore "

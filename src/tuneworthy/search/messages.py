@@ -15,7 +15,7 @@ say = Catalogue(
         # Sweeps
         "too_few_cases": "A sweep needs at least {least} dev cases, but the project has {n}.",
         "add_cases": (
-            "Run `tuneworthy cases sample --from FILE --n N` to draw more cases, then run `tuneworthy cases label`."
+            "Run `tuneworthy cases sample --from FILE --n 100` to draw more cases, then run `tuneworthy cases label`."
         ),
         "too_few_calls": "A sweep over {n} dev cases takes at least {least} calls, but the limit is {calls}.",
         "more_calls": "Pass `--calls {least}` or more.",

@@ -153,8 +153,8 @@ class CandidateRoute:
         """Return address, headers and body of the candidate's request, given the body of a user's.
 
         Raises:
-            ValueError: It is no JSON object, the API itself runs its tools, or it asks for what the candidate's answer would
-                not be.
+            ValueError: It is no JSON object, its tools are run by the API, or it asks for what the candidate's answer
+                would not be.
             RowFault: It is not text.
         """
         question = orjson.loads(body)

@@ -35,7 +35,8 @@ say = Catalogue(
         "too_few_cases": "The test set has {n} {n:case|cases}; at least {needed} are needed.",
         "too_few_groups": "The test cases count as {n:.1f} independent sources; at least {needed} are needed.",
         "add_cases": (
-            "Add cases: draw them with `tuneworthy cases sample --from FILE --n N`, then run `tuneworthy cases label`."
+            "Add cases: draw them with `tuneworthy cases sample --from FILE --n 100`, then run `tuneworthy cases "
+            "label`."
         ),
         "n_test": "The test set has {n} cases.",
         "run_stale": "The last run cannot be used as it is: {changes}.",
