@@ -106,9 +106,12 @@ ELSEWHERE |= {
     "test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows",
     ("how-to/serve.md", "tuneworthy serve"): SERVE,
     ("how-to/serve.md", "tuneworthy serve --engine vllm --check"): SERVE,
-    ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::",
-    ("how-to/shadow.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::",
-    ("how-to/shadow.md", "tuneworthy shadow proxy https://api.openai.com --canary"): "shadow/test_canary.py::",
+    ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::"
+    "test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any",
+    ("how-to/shadow.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::"
+    "test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay",
+    ("how-to/shadow.md", "tuneworthy shadow proxy https://api.openai.com --canary"): "shadow/test_canary.py::"
+    "test_it_steps_up_over_kills_and_rolls_back_within_one_verdict",
     ("how-to/shadow.md", "tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5"): "shadow/test_gate.py::"
     "test_decide_turns_from_shadow_unknown_to_ship_and_back",
     ("how-to/serve.md", "tuneworthy export ollama --out tuned"): "ship/test_ollama.py::"
