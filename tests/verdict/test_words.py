@@ -116,3 +116,5 @@ def test_a_month_says_what_it_is_made_of_where_answers_are_not_all_of_it() -> No
     assert "A month costs $20" in cost_note(replace(option, unreported=0.5)) and "upper limit" in cost_note(
         replace(option, unreported=0.5)
     )
+    server = replace(option, usd_per_1k=58.4, usd_per_month=584.0, running=RunningCost(usd_per_1k=0.0))
+    assert not cost_note(server)  # the legend says what a server costs

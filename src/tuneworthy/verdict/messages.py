@@ -813,7 +813,7 @@ def legend(options: Sequence[Option]) -> list[str]:
 
 
 def cost_note(option: Option) -> str:
-    """Say what the cost of a month is made of, and whether it is an upper limit; "" where answers are all of it."""
+    """Say what the cost of a month is made of, and whether it is an upper limit; "" where one price is all of it."""
     upper = say("cost_upper", share=option.unreported) if option.unreported else ""
     month, running = option.usd_per_month, option.running
     if not month or not option.usd_per_1k or running is None or running.usd_per_1k is None:
@@ -822,7 +822,7 @@ def cost_note(option: Option) -> str:
     servers = month - answers - running.upkeep_usd
     named = {"answers": answers, "servers": servers, "upkeep and retraining": running.upkeep_usd}
     parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
-    made_of = say("month_costs", parts=", ".join(parts)) if servers >= 1 or running.upkeep_usd >= 1 else ""
+    made_of = say("month_costs", parts=", ".join(parts)) if len(parts) > 1 or running.upkeep_usd >= 1 else ""
     return join_sentences(made_of, upper)
 
 
