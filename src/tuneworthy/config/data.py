@@ -15,7 +15,7 @@ Similarity = Annotated[float, Field(gt=0, le=1)]
 
 class Audit(Section):
     """A language model says of each row whether it is good; what it calls bad leaves. It must catch every worthless
-    answer that it is shown first, and what it misses is told by `tuneworthy data review rejected`."""
+    answer that it is shown first, and `tuneworthy data review rejected` estimates what it misses."""
 
     model: str
     """Key of `[models]`; best of another family than the teacher, and able to be held to a choice."""

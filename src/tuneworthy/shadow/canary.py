@@ -3,7 +3,7 @@
 The worker of the proxy decides, the proxy routes; what they share is one state, in a file that is written as a whole.
 
 Invariants: a step ends only when the sessions that began in it pass the rules of a replay; harm that they show ends the
-canary at the same verdict; a process that is killed goes on with the share that the file names, never with more.
+canary at the same verdict; after a kill, a new process takes the share that the file names, never more.
 """
 
 from collections.abc import Mapping, Sequence

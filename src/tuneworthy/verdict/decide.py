@@ -320,6 +320,9 @@ def _open_sentence(
         if "prompt" in rungs and (few := lacks_shots(gates)):
             lacking = join_sentences(few.message, lacking)
             rungs = [name for name in rungs if name != "prompt"]
+        if "model" in rungs and not evidence.other_models:
+            lacking = join_sentences(messages.say("no_other_model"), messages.say("model_open"), lacking)
+            rungs = [name for name in rungs if name != "model"]
         several = "rungs_open" if len(rungs) > 1 else "rung_open"
         return join_sentences(messages.say(several, rungs=messages.listed(rungs)) if rungs else "", lacking)
     if kind == "cost":

@@ -466,6 +466,7 @@ say = Catalogue(
         "marked": "{name}: {notes}.",
         "price_open": "{name} may be good enough at a lower price, but its price is unknown.",
         "option_open": "{name} scores {score}, so it may or may not meet the target of {target:.1%}.",
+        "model_open": "A stronger one may meet the target.",
         "rung_open": "The rung {rungs} has not been compared on the test set. It may meet the target.",
         "rungs_open": "The rungs {rungs} have not been compared on the test set. Each may meet the target.",
         "labels_suspected": (

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from tuneworthy.train import messages
 from tuneworthy.train.emit.base import EmitPlan, Emitted
-from tuneworthy.train.emit.trl import PINS, QUANTISED, adapter, call, model_lines
+from tuneworthy.train.emit.trl import call, script
 
 # Answers to one prompt that are compared with each other: TRL's default.
 GROUP: Final = 8
@@ -35,40 +35,15 @@ def arguments(plan: EmitPlan) -> dict[str, Any]:
 
 def emit(plan: EmitPlan) -> Emitted:
     """Write the script."""
-    chosen = plan.settings
-    pins = (*PINS, *(QUANTISED if chosen.method == "qlora" else ()))
-    full = chosen.method == "full"
-    lines = [
-        f"# written for {', '.join(pins)}",
-        "import torch",
-        "from datasets import load_dataset",
-        *([] if full else ["from peft import LoraConfig"]),
-        "from transformers import AutoModelForCausalLM, AutoTokenizer"
-        + ", BitsAndBytesConfig" * (chosen.method == "qlora"),
-        "from trl import GRPOConfig, GRPOTrainer",
-        "from tuneworthy.train.reward import grader_reward",
-        "",
-        f"BASE = {plan.base!r}",
-        f"ROWS = {plan.rows!r}",
-        f"PROJECT = {plan.project!r}",
-        call("CONFIG", "GRPOConfig", arguments(plan))[:-1] + "    use_cpu=not torch.cuda.is_available(),\n)",
-        *([] if full else [call("ADAPTER", "LoraConfig", adapter(plan))]),
-        "",
-        "",
-        "def main():",
-        '    rows = load_dataset("json", data_files=ROWS, split="train")  # prompts, and the IDs of their rows',
-        "    tokenizer = AutoTokenizer.from_pretrained(BASE)",
-        *model_lines(plan),
+    full = plan.settings.method == "full"
+    trainer = [
         "    trainer = GRPOTrainer(",
         "        model=model, args=CONFIG, train_dataset=rows, processing_class=tokenizer,",
         "        reward_funcs=grader_reward(PROJECT)," + ("" if full else " peft_config=ADAPTER,"),
         "    )",
-        "    trainer.train()",
-        "    trainer.save_model(CONFIG.output_dir)",
-        "",
-        "",
-        'if __name__ == "__main__":',
-        "    main()",
     ]
-    files = {"train_grpo.py": "\n".join(lines) + "\n", "requirements.txt": "\n".join(pins) + "\n"}
+    imports = ["from trl import GRPOConfig, GRPOTrainer", "from tuneworthy.train.reward import grader_reward"]
+    config = call("CONFIG", "GRPOConfig", arguments(plan))[:-1] + "    use_cpu=not torch.cuda.is_available(),\n)"
+    settings, rows = [f"PROJECT = {plan.project!r}", config], "prompts, and the IDs of their rows"
+    files = script(plan, "train_grpo.py", imports=imports, settings=settings, rows=rows, trainer=trainer)
     return Emitted(files, ("python", "train_grpo.py"), (messages.say("grpo_rewards"),))

@@ -1,5 +1,6 @@
 """A script for TRL's SFTTrainer with PEFT, which takes rows of ids and labels as they are."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tuneworthy.train import messages
@@ -47,30 +48,52 @@ def adapter(plan: EmitPlan) -> dict[str, Any]:
 
 def emit(plan: EmitPlan) -> Emitted:
     """Write the script."""
-    chosen = plan.settings
-    pins = (*PINS, *(QUANTISED if chosen.method == "qlora" else ()))
-    full = chosen.method == "full"
+    full = plan.settings.method == "full"
+    trainer = [
+        "    trainer = SFTTrainer(model=model, args=CONFIG, train_dataset=rows, processing_class=tokenizer"
+        + (")" if full else ", peft_config=ADAPTER)"),
+    ]
+    imports = ["from trl import SFTConfig, SFTTrainer"]
+    settings, rows = [call("CONFIG", "SFTConfig", arguments(plan))], "ids and labels; -100 is not trained on"
+    files = script(plan, "train_trl.py", imports=imports, settings=settings, rows=rows, trainer=trainer)
+    return Emitted(files, ("python", "train_trl.py"), (messages.say("trl_stops"),))
+
+
+def script(
+    plan: EmitPlan, name: str, *, imports: Sequence[str], settings: Sequence[str], rows: str, trainer: Sequence[str]
+) -> dict[str, str]:
+    """Return the files of a script that trains with a trainer of TRL, by name.
+
+    Args:
+        plan: What is trained.
+        name: Of the script.
+        imports: Lines that import what this trainer needs.
+        settings: Lines that set what this trainer needs, CONFIG among them.
+        rows: What a row of the file holds.
+        trainer: Lines that make the trainer.
+    """
+    method = plan.settings.method
+    full, quantised = method == "full", method == "qlora"
+    pins = (*PINS, *(QUANTISED if quantised else ()))
     lines = [
         f"# written for {', '.join(pins)}",
         "import torch",
         "from datasets import load_dataset",
         *([] if full else ["from peft import LoraConfig"]),
-        "from transformers import AutoModelForCausalLM, AutoTokenizer"
-        + ", BitsAndBytesConfig" * (chosen.method == "qlora"),
-        "from trl import SFTConfig, SFTTrainer",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer" + ", BitsAndBytesConfig" * quantised,
+        *imports,
         "",
         f"BASE = {plan.base!r}",
         f"ROWS = {plan.rows!r}",
-        call("CONFIG", "SFTConfig", arguments(plan)),
+        *settings,
         *([] if full else [call("ADAPTER", "LoraConfig", adapter(plan))]),
         "",
         "",
         "def main():",
-        '    rows = load_dataset("json", data_files=ROWS, split="train")  # ids and labels; -100 is not trained on',
+        f'    rows = load_dataset("json", data_files=ROWS, split="train")  # {rows}',
         "    tokenizer = AutoTokenizer.from_pretrained(BASE)",
         *model_lines(plan),
-        "    trainer = SFTTrainer(model=model, args=CONFIG, train_dataset=rows, processing_class=tokenizer"
-        + (")" if full else ", peft_config=ADAPTER)"),
+        *trainer,
         "    trainer.train()",
         "    trainer.save_model(CONFIG.output_dir)",
         "",
@@ -78,8 +101,7 @@ def emit(plan: EmitPlan) -> Emitted:
         'if __name__ == "__main__":',
         "    main()",
     ]
-    files = {"train_trl.py": "\n".join(lines) + "\n", "requirements.txt": "\n".join(pins) + "\n"}
-    return Emitted(files, ("python", "train_trl.py"), (messages.say("trl_stops"),))
+    return {name: "\n".join(lines) + "\n", "requirements.txt": "\n".join(pins) + "\n"}
 
 
 def model_lines(plan: EmitPlan) -> list[str]:
