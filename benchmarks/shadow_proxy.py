@@ -1,14 +1,16 @@
 """What `shadow proxy` costs: against a bare uvicorn + aiohttp proxy, with a mock that answers at once.
 
-    python benchmarks/shadow_proxy.py [--requests 3000] [--rounds 3] [--streams 1000] [--minutes 0.5] [--save]
+    python benchmarks/shadow_proxy.py [--requests 3000] [--rounds 3] [--streams 1000] [--minutes 0.5]
+        [--litellm PYTHON] [--save]
 
 Each proxy runs alone on core 0, its child too; the mock (`mock/`, C) and the client share core 1. In each round they
 take turns; a figure is the median over the rounds, and ratios compare within a round. Ten percent of the sessions are
 copied to a scripted candidate. Streaming's first byte and the open streams use a slow server of our own: it sends a
-first event, and the last one when the client is done.
+first event, and the last one when the client is done. `--litellm` names the Python of an environment with
+`litellm[proxy]`, whose proxy (one worker, the mock as its only model) is then asked in each round too.
 
 Goals: at most 2x the latency and at least half the throughput of the bare proxy; a first byte delayed by less than
-1 ms; 1,000 open streams; memory flat.
+1 ms; 1,000 open streams; memory flat; 30 times the throughput of LiteLLM.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +114,21 @@ def ours(upstream: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[byte
         yield address, child
 
 
+@contextlib.contextmanager
+def litellm(upstream: str, python: str, folder: Path) -> Iterator[str]:
+    """LiteLLM's proxy, its log off."""
+    port, config = free_port(), folder / "litellm.json"
+    model = {"model": "openai/m", "api_base": f"{upstream}/v1", "api_key": "none"}
+    config.write_text(json.dumps({"model_list": [{"model_name": "m", "litellm_params": model}]}))
+    os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_LOG="ERROR")
+    os.environ["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"  # as a bare proxy: no keys
+    with process(str(Path(python).with_name("litellm")), "--config", str(config), "--port", str(port)):
+        wait(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+
+
 def wait(address: str, path: str = "/v1/models", until: bytes = b"") -> None:
-    for _ in range(600):
+    for _ in range(2400):
         with contextlib.suppress(OSError):
             if until in urllib.request.urlopen(address + path).read():
                 return
@@ -207,6 +222,23 @@ def memory_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+async def streams(options: argparse.Namespace, folder: Path, note: Callable[[str, float], None]) -> None:
+    async with slow_server() as upstream:
+        loop = asyncio.get_running_loop()
+        note("direct first byte ms", await first_byte_ms(upstream))
+        for name in ("bare", "ours"):
+            server = bare(upstream) if name == "bare" else ours(upstream, write_traffic_project(folder / "s", "equal"))
+            found: Any = await loop.run_in_executor(None, server.__enter__)
+            address = found if name == "bare" else found[0]
+            await first_byte_ms(address, 50)
+            note(f"{name} first byte ms", await first_byte_ms(address))
+            if name == "ours":
+                n, took = await open_streams(address, options.streams)
+                note("open streams", n)
+                note("seconds to open them", took)
+            await loop.run_in_executor(None, server.__exit__, None, None, None)
+
+
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows: dict[str, list[float]] = {}
 
@@ -226,6 +258,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     asyncio.run(load(address, n // 5, wide))
                     own = asyncio.run(load(address, n, wide))
                     text = urllib.request.urlopen(address + "/-/metrics").read().decode()
+                if options.litellm:
+                    with litellm(upstream, options.litellm, folder) as address:
+                        asyncio.run(load(address, 50, wide))
+                        other = asyncio.run(load(address, n // 10, wide))
+                    note(f"litellm rps c={wide}", other[0])
+                    note(f"litellm ms c={wide}", other[1])
+                    note(f"throughput over litellm c={wide}", own[0] / other[0])
                 copies = {x.split('"')[1]: float(x.split()[-1]) for x in text.splitlines() if "copies_total{" in x}
                 for name, value in (("bare", base), ("ours", own)):
                     note(f"{name} rps c={wide}", value[0])
@@ -240,28 +279,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             asyncio.run(load(address, options.requests, 64))
             while time.monotonic() < end:
                 memory.append(memory_mib(pid))
+                started = time.monotonic()
                 asyncio.run(load(address, options.requests, 64))
+                time.sleep(4 * (time.monotonic() - started))  # thirty minutes of it leave the machine usable
             memory.append(memory_mib(pid))
 
-    async def streams() -> None:
-        async with slow_server() as upstream:
-            loop = asyncio.get_running_loop()
-            note("direct first byte ms", await first_byte_ms(upstream))
-            for name in ("bare", "ours"):
-                server = (
-                    bare(upstream) if name == "bare" else ours(upstream, write_traffic_project(folder / "s", "equal"))
-                )
-                found: Any = await loop.run_in_executor(None, server.__enter__)
-                address = found if name == "bare" else found[0]
-                await first_byte_ms(address, 50)
-                note(f"{name} first byte ms", await first_byte_ms(address))
-                if name == "ours":
-                    n, took = await open_streams(address, options.streams)
-                    note("open streams", n)
-                    note("seconds to open them", took)
-                await loop.run_in_executor(None, server.__exit__, None, None, None)
-
-    asyncio.run(streams())
+    asyncio.run(streams(options, folder, note))
     figures = {name: round(statistics.median(values), 3) for name, values in rows.items()}
     figures["first byte delay of ours over bare, ms"] = round(
         figures["ours first byte ms"] - figures["bare first byte ms"], 3
@@ -270,6 +293,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         figures["ours first byte ms"] - figures["direct first byte ms"], 3
     )
     figures["memory MiB, first"], figures["memory MiB, last"] = round(memory[0], 1), round(memory[-1], 1)
+    figures["requests while memory was watched"] = (len(memory) - 1) * options.requests
     return figures
 
 
@@ -279,6 +303,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=0.5)
+    parser.add_argument("--litellm", metavar="PYTHON")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +29,7 @@ from tuneworthy.shadow.canary import STATE, CanaryState
 from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import rules_of
 from tuneworthy.shadow.verdict import ShadowVerdict
-from tuneworthy.shadow.worker import Worker, WorkerOrder, read_row
+from tuneworthy.shadow.worker import NICENESS, Worker, WorkerOrder, read_row
 from tuneworthy.store import Folder
 
 CHAT = {"path": "/v1/chat/completions", "streamed": False, "encoding": ""}
@@ -280,3 +282,12 @@ def test_a_roll_back_is_reported_where_it_cannot_be_stored(tmp_path: Path, monke
     monkeypatch.setattr(worker_module, "replay", failed)
     reports = asyncio.run(reports_of(tmp_path, full))
     assert reports[:2] == [{"canary": 0.0}, {"canary": 0.0}] and all(one["canary"] == 0.0 for one in reports)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="no Linux with groups of sessions")
+def test_the_worker_yields_the_processor_as_a_process_and_as_a_session() -> None:
+    code = "from tuneworthy.shadow.worker import *; yield_processor(); print(os.nice(0), open('/proc/self/autogroup').read())"
+    output = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True).stdout
+    niceness, group = output.split(maxsplit=1)
+    assert int(niceness) >= NICENESS
+    assert group.split()[-1] == str(NICENESS)

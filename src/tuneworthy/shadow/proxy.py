@@ -10,6 +10,7 @@ Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (
 """
 
 import asyncio
+import gc
 import socket
 import sys
 import time
@@ -30,7 +31,7 @@ from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.http_client import proxy_for, relay_session
+from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, SERVED, Copies
 from tuneworthy.shadow.protocols import STREAMS, session_name
@@ -60,6 +61,8 @@ KEEP_ALIVE_S: Final = 75
 GRACE_S: Final = 30
 # A call over a connection that was used before, which fails sooner and before any answer, met its end, seconds.
 _AT_ONCE_S: Final = 0.05
+# Whether a user leaves is watched only while an answer takes longer than this, seconds.
+_WATCH_S: Final = 0.05
 _ONE_CONNECTION: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te"),
@@ -217,7 +220,7 @@ class ShadowProxy:
                     await self._stack.aclose()
                     await send({"type": f"{event}.failed"})
                     return
-                self._client = relay_session(idle_s=IDLE_S, reused=_note_reuse)
+                self._client = relay_session(idle_s=IDLE_S)
             else:
                 for task in self._behind:
                     task.cancel()
@@ -413,17 +416,8 @@ class ShadowProxy:
             _Refused: There is no answer.
             _Gone: The user left; the upstream is told by a closed connection.
         """
-        task, is_gone, has_begun = asyncio.current_task(), False, False
-
-        def leave(_: object) -> None:
-            nonlocal is_gone
-            is_gone = True
-            if task:
-                task.cancel()
-
-        watch = asyncio.ensure_future(receive()) if body is not None else None
-        if watch:
-            watch.add_done_callback(leave)
+        has_begun = False
+        watch = _Watch(receive) if body is not None else None
         data = _parts_of(receive) if body is None else body or None
         try:
             async with await self._call(method, where, headers, data, of_candidate=only_success) as answer:
@@ -442,12 +436,12 @@ class ShadowProxy:
                     if tee:
                         tee.add(part)
                 if watch:
-                    watch.remove_done_callback(leave)
+                    watch.end()
                 await send({"type": "http.response.body", "body": b""})
         except asyncio.CancelledError:
-            if not is_gone or task is None:
+            if not watch or not watch.is_gone:
                 raise
-            task.uncancel()
+            watch.task.uncancel()
             self.requests["gone"] += 1
             raise _Gone from None
         except _FAULTS as error:
@@ -459,8 +453,7 @@ class ShadowProxy:
             raise _Refused(504 if late else 502, name, host=where.host, error=type(error).__name__) from None
         finally:
             if watch:
-                watch.remove_done_callback(leave)
-                watch.cancel()
+                watch.end()
 
     async def _call(
         self,
@@ -480,7 +473,7 @@ class ShadowProxy:
         started, is_second = time.perf_counter(), False
         options: dict[str, Any] = {"timeout": self._of_candidate} if of_candidate else {}
         while True:
-            reused: list[bool] = []
+            REUSED.set(False)
             sent = time.perf_counter()
             try:
                 answer = await self._client.request(
@@ -490,12 +483,11 @@ class ShadowProxy:
                     data=data,
                     allow_redirects=False,
                     proxy=self._proxy_for(where.scheme, where.host or ""),
-                    trace_request_ctx=reused,
                     **options,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 slow = time.perf_counter() - sent > _AT_ONCE_S
-                if is_second or slow or not reused or not isinstance(data, bytes | None):
+                if is_second or slow or not REUSED.get() or not isinstance(data, bytes | None):
                     raise
                 is_second = True
             else:
@@ -528,6 +520,32 @@ class ShadowProxy:
         for name, kind, rows in figures:
             lines += [f"# TYPE tuneworthy_{name} {kind}", *(f"tuneworthy_{name}{labels} {n}" for labels, n in rows)]
         return "\n".join(lines) + "\n"
+
+
+class _Watch:
+    """Cancels the task that answers a user once the user leaves; an answer that is fast is not watched."""
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task
+        self.task, self.receive, self.is_gone = task, receive, False
+        self._leaving: asyncio.Future[MutableMapping[str, Any]] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_S, self._begin)
+
+    def _begin(self) -> None:
+        self._leaving = asyncio.ensure_future(self.receive())
+        self._leaving.add_done_callback(self._leave)
+
+    def _leave(self, _: object) -> None:
+        self.is_gone = True
+        self.task.cancel()
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._timer.cancel()
+        if self._leaving:
+            self._leaving.remove_done_callback(self._leave)
+            self._leaving.cancel()
 
 
 class _Tee:
@@ -584,19 +602,20 @@ def _checked(path: bytes, scope: Scope) -> int | None:
         raise _Refused(400, "bad_path")
     if len(path) + len(scope["query_string"]) > MOST_TARGET:
         raise _Refused(414, "target_too_long", most=MOST_TARGET)
-    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADERS:
+    size = 0
+    values: dict[bytes, list[bytes]] = {name: [] for name in _COUNTED}
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name in values:
+            values[name].append(value)
+    if size > MOST_HEADERS:
         raise _Refused(431, "headers_too_large", most=MOST_HEADERS)
-    values = {name: [value for other, value in headers if other == name] for name in _COUNTED}
     lengths, codings, hosts = values.values()
     if len(lengths) + len(codings) > 1 or not all(map(bytes.isdigit, lengths)):
         raise _Refused(400, "bad_length")
     if len(hosts) > 1 or (not hosts and scope["http_version"] == "1.1"):
         raise _Refused(400, "bad_host")
     return int(lengths[0]) if lengths else None if codings else 0
-
-
-async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: object) -> None:
-    context.trace_request_ctx.append(True)
 
 
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
@@ -671,6 +690,7 @@ def server_of(app: ShadowProxy) -> Any:
 
 def serve(app: ShadowProxy, door: socket.socket) -> None:
     """Run the app until the process is stopped; what keeps it from starting is raised."""
+    gc.freeze()  # what is loaded stays: collecting it again and again takes a quarter of the time of a request
     try:
         server_of(app).run(sockets=[door])
     finally:

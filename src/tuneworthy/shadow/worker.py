@@ -9,6 +9,7 @@ only after it was asked, so that a process that is killed loses what was in flig
 """
 
 import asyncio
+import gc
 import os
 import sqlite3
 import sys
@@ -228,13 +229,25 @@ async def work(order: WorkerOrder, reports: int) -> None:
     pipe = asyncio.StreamReader(limit=MOST_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
     async with open_session(load(Path(order.root)), max_usd=order.max_usd, beside=True) as session:
-        await Worker(session, resolve(session, order.candidate), order, reports).serve(pipe)
+        worker = Worker(session, resolve(session, order.candidate), order, reports)
+        gc.freeze()  # as in `shadow.proxy.serve`
+        await worker.serve(pipe)
+
+
+def yield_processor() -> None:
+    """Let the proxy go first, where both want the same processor.
+
+    Linux shares it among sessions before it looks at their processes, and the worker is in a session of its own.
+    """
+    os.nice(NICENESS)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def main() -> int:
     """Run a worker until its standard input ends."""
     reports = private_output()
-    os.nice(NICENESS)
+    yield_processor()
     try:
         asyncio.run(work(WorkerOrder(**orjson.loads(sys.argv[1])), reports))
     except UserError as error:
