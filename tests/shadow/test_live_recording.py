@@ -286,8 +286,11 @@ def test_a_roll_back_is_reported_where_it_cannot_be_stored(tmp_path: Path, monke
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="no Linux with groups of sessions")
 def test_the_worker_yields_the_processor_as_a_process_and_as_a_session() -> None:
-    code = "from tuneworthy.shadow.worker import *; yield_processor(); print(os.nice(0), open('/proc/self/autogroup').read())"
-    output = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True).stdout
+    code = (
+        "from tuneworthy.shadow.worker import *; yield_processor(); "
+        "print(os.nice(0), open('/proc/self/autogroup').read())"
+    )
+    output = subprocess.check_output([sys.executable, "-c", code], start_new_session=True, text=True)
     niceness, group = output.split(maxsplit=1)
     assert int(niceness) >= NICENESS
     assert group.split()[-1] == str(NICENESS)
