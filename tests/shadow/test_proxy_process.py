@@ -113,7 +113,7 @@ def production(n: int, start: int = 0) -> tuple[list[tuple[str, bytes]], Callabl
     def script(call: Call) -> Script:
         answer = answers[orjson.loads(call.body)["messages"][-1]["content"]]
         body = orjson.dumps({"choices": [{"message": answer, "finish_reason": "stop"}]})
-        return [raw(body, "Content-Type: application/json")]
+        return [raw(body, "Content-Type: application/json", "Connection: close")]  # as it does
 
     return requests, script
 
@@ -275,6 +275,7 @@ def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
         async with upstream(script) as (address, _), proxy_of(root, address, "--share", "1") as proxy:
             os.kill(proxy.worker(), signal.SIGKILL)
             await send(proxy, requests[:10])
+            await proxy.counted(10)
             await proxy.until(proxy.ready)
             await send(proxy, requests[10:])
             found = await proxy.counted(len(requests))
