@@ -569,12 +569,12 @@ say = Catalogue(
         ),
         "move_target": "Decide whether another target would do, and set task.target.",
         "other_targets": (
-            "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
-            "is met and one of {missed:.0%} is missed."
+            "The score of {name} is close to the target of {target:.1%}. With a margin of {margin:.1f} points and "
+            "without further cases, a target of {met:.0%} is met and one of {missed:.0%} is missed."
         ),
         "other_target": (
-            "The score of {name} is close to the target of {target:.1%}. Without further cases, a target of {met:.0%} "
-            "is met."
+            "The score of {name} is close to the target of {target:.1%}. With a margin of {margin:.1f} points and "
+            "without further cases, a target of {met:.0%} is met."
         ),
         "pull_lever": "{lever}, then run the ladder and decide again.",
         "keep": "Keep {name}. Decide again when the target, the prices or the models change.",

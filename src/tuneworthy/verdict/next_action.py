@@ -470,7 +470,7 @@ def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence
         return ""
     best = max(spans, key=lambda subject: spans[subject])
     missed = max(missed for _, missed in spans.values())
-    fields = {"name": best, "target": evidence.target or 0.0, "met": spans[best][0]}
+    fields = {"name": best, "target": evidence.target or 0.0, "margin": 100 * evidence.margin, "met": spans[best][0]}
     if missed > 1:
         return messages.say("other_target", **fields)
     return messages.say("other_targets", **fields, missed=missed)
