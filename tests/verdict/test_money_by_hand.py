@@ -225,6 +225,26 @@ def test_ten_times_the_traffic_and_half_the_price() -> None:
     assert row(decide_if("api_half_price", evidence), "model/api").usd_per_month == pytest.approx(51.28, abs=CENT)
 
 
+def test_an_assumption_holds_the_options_against_the_limit_of_cost_again() -> None:
+    # $1.02555 breaks a limit of $0.60, and half of it keeps that. At 100,000 requests the L4 of the 7B
+    # costs $584: $5.84 a thousand. At 20,000,000, 12.153236 L4 cost $7,097.49: $0.3549.
+    def limited(requests: float) -> Evidence:
+        api = rung("model", "model/api", 0.97, status="violates_constraint", violated="too dear", usd_per_1k=1.02555,
+                   hosted=True)  # fmt: skip
+        rest = [one for one in RUNGS if one.rung != "model"]
+        economics, limits = Economics(requests_per_month=requests), Constraints(usd_per_1k=0.6)
+        return project(*rest, api, economics=economics, limits=limits)
+
+    assert row(decide(limited(100_000)), "model/api").eligible is False
+    half = decide_if("api_half_price", limited(100_000))
+    assert row(half, "model/api").eligible is True and half.recommendation == "model/api"
+    for requests, allowed in ((100_000, False), (20_000_000, True)):
+        then = decide_if("open_7b_matches_api", limited(requests))
+        assert row(then, "what-if/open-7b").eligible is allowed
+        assert (then.recommendation == "what-if/open-7b") is allowed
+        assert row(then, "model/api").violates
+
+
 def test_an_assumption_that_says_nothing_of_a_project_is_an_error() -> None:
     with pytest.raises(UserError, match="sets no traffic"):
         decide_if("traffic_x10", worth_it())
