@@ -206,3 +206,12 @@ def test_the_card_says_what_stays_and_what_to_do_next() -> None:
     text = markdown.render_markdown(page)
     assert "210 rows have masked personal data" in text and "contamination: 12 rows overlap" in text
     assert "<script" not in html.render_html(page)
+
+
+def test_costs_that_are_the_same_at_any_traffic_are_drawn() -> None:
+    free = dict.fromkeys(("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month"), 0)
+    settings = Economics(serve_usd_per_month=100, serve_capacity_per_month=1e12, **free)
+    bill = Bill(name="now", usd_per_1k=0.0, own_server=True)
+    today = replace(TODAY, running=bill.running(settings))
+    costs = monthly_costs(today, today, settings, {"baseline": bill})
+    assert costs is not None and "$100" in texts(draw(charts.cost_chart(costs, settings), 660))

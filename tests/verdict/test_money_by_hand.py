@@ -449,6 +449,14 @@ def test_of_two_that_meet_the_target_the_cheaper_one_at_this_traffic_is_recommen
     assert recommended(1_000_000) == recommended(None) == "baseline/local"
 
 
+def test_without_any_traffic_the_cheaper_answer_comes_first_though_every_month_costs_nothing() -> None:
+    dear = rung("model", "model/dear", 0.97, status="adopted", usd_per_1k=15.0, hosted=True, latency_p95_ms=100.0)
+    cheap = rung("prompt", "prompt/cheap", 0.97, status="adopted", usd_per_1k=0.1, hosted=True, latency_p95_ms=900.0)
+    rest = [one for one in RUNGS if one.rung in {"classical", "baseline"}]
+    verdict = decide(project(*rest, cheap, dear, economics=Economics(requests_per_month=0)))
+    assert verdict.recommendation == "prompt/cheap"
+
+
 def test_without_the_traffic_a_server_has_no_price_and_the_next_step_asks_for_it() -> None:
     local = rung("baseline", "baseline/local", 0.90, status="reference")
     api = rung("model", "model/api", 0.97, status="adopted", usd_per_1k=1.0, hosted=True)
