@@ -320,6 +320,20 @@ def test_where_cost_is_the_question_there_is_one_break_even(
         assert money.break_even_month == 5
 
 
+def test_amounts_are_written_with_their_sign_first_and_without_powers_of_ten() -> None:
+    found = decide(with_api(economics=Economics(requests_per_month=1_500_000), smaller_usd=0.01))
+    cost = next(one.evidence for one in found.training.reasons if one.reason == "cost")
+    assert "would save -$935 to $353 a month" in cost
+    # 5e13 / 1,439,945.66 = 3.47e7 servers
+    many = decide(worth_it(economics=Economics(requests_per_month=5e13)))
+    assert " 34,700,000 servers for fine_tune at this traffic" in serving_sentence(many)
+    small = rung("baseline", "baseline/small", 0.92, status="reference", usd_per_1k=0.1, hosted=True)
+    large = rung("model", "model/api", 0.98, usd_per_1k=1.02555, hosted=True)
+    settings = Economics(requests_per_month=1e7, usd_per_wrong_answer=2_000_000)
+    better = decide(project(RUNGS[0], small, large, target=0.85, economics=settings)).reasons[0]
+    assert "at $2,000,000 per wrong answer" in better
+
+
 def test_a_saving_below_a_fifth_says_so_and_what_would_change_it() -> None:
     # 560 x $2.60 = 1,456 less 1,184.9488 at best
     verdict = cost_in_question(560_000)
