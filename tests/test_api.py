@@ -47,6 +47,9 @@ def test_the_options_are_a_data_frame(project: OpenProject) -> None:
     frame, verdict = project.options(), project.decide()
     assert list(frame.index) == [option.option for option in verdict.options]
     assert frame["score"].dropna().tolist() == [one.score for one in verdict.options if one.score is not None]
+    assert frame.attrs["changed"] == []
+    changed = project.project.model_copy(update={"split": project.project.split.model_copy(update={"seed": 99})})
+    assert len(OpenProject(changed).options().attrs["changed"]) == 1
 
 
 def test_a_notebook_shows_the_report_and_runs_inside_its_event_loop(project: OpenProject) -> None:
@@ -68,12 +71,20 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     empty = tuneworthy.open(write_simulation(tmp_path / "task", MODELS, n_cases=60, rungs=["baseline"]))
     with pytest.raises(UserError, match="contains no run"):
         empty.report()
+    assert empty._repr_html_() is None  # a notebook then shows `repr`, and no traceback
     monkeypatch.setattr(extras, "find_spec", lambda _: object())
     with pytest.raises(Undecided, match="no verdict yet"):
         empty.options()
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(UserError, match="needs pandas"):
         empty.options()
+
+
+@pytest.mark.parametrize("limit", [float("nan"), -1.0])
+def test_a_limit_that_is_no_amount_is_refused_before_a_call(project: OpenProject, limit: float) -> None:
+    for call in (project.run, project.decide):
+        with pytest.raises(UserError, match="max_usd must be 0 or more"):
+            call(max_usd=limit)
 
 
 class AnyValue(doctest.OutputChecker):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuneworthy.config import Project
-from tuneworthy.errors import Undecided
+from tuneworthy.errors import Undecided, UserError
 from tuneworthy.extras import require
 from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
@@ -124,6 +124,8 @@ class OpenProject:
     def options(self) -> "pd.DataFrame":
         """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.
 
+        `attrs["changed"]` of the frame names what is different since that verdict; empty if it holds.
+
         Raises:
             Undecided: Nothing was decided yet.
             UserError: pandas is not installed.
@@ -134,7 +136,9 @@ class OpenProject:
         stored = load_verdict(self.project)
         if stored is None:
             raise Undecided(messages.say("no_verdict"), hint=messages.say("decide_first"))
-        return pd.DataFrame([asdict(option) for option in stored.verdict.options]).set_index("option")
+        frame = pd.DataFrame([asdict(option) for option in stored.verdict.options]).set_index("option")
+        frame.attrs["changed"] = stored.changed
+        return frame
 
     def report(self) -> Report:
         """Return the report of the last run and the last verdict.
@@ -160,8 +164,12 @@ class OpenProject:
         lines = first_screen_lines(document(record, self.project, verdict=verdict))
         return "\n".join([*lines, self._paragraph(record, verdict)])
 
-    def _repr_html_(self) -> str:
-        return self.report()._repr_html_()
+    def _repr_html_(self) -> str | None:
+        """Return the report of the last run; None before one, so that a notebook shows `repr`."""
+        try:
+            return self.report()._repr_html_()
+        except UserError:
+            return None
 
     def _stored(self) -> tuple[RunRecord, StoredVerdict | None]:
         """Return the last run and the last verdict, both with what changed since."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.report_projects import EVIDENCE, card_project, report_project, with_fields
+from tests.report.report_projects import EVIDENCE, card_project, report_project, with_fields, with_long_labels
 from tuneworthy.report import card
 from tuneworthy.report.html import render_html
 from tuneworthy.report.run_report import document
@@ -29,7 +29,12 @@ pytestmark = [
 TODAY = date(2026, 11, 28)
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
-PAGES = [*EVIDENCE, "json_fields", *(f"card_{name}" for name in EVIDENCE)]
+CHANGES = {
+    "json_fields": with_fields,
+    "long_labels": lambda record: with_long_labels(record, 5),
+    "many_labels": lambda record: with_long_labels(record, 150),
+}
+PAGES = [*EVIDENCE, *CHANGES, *(f"card_{name}" for name in EVIDENCE)]
 # Every two texts of a drawing that is shown whose boxes share more than a hair, and texts that leave their drawing.
 OVERLAPS = """() => [...document.querySelectorAll('svg.chart')].filter(svg => svg.clientWidth).flatMap(svg => {
   const frame = svg.getBoundingClientRect();
@@ -58,8 +63,8 @@ def written(name: str, folder: Path) -> Path:
     if name.startswith("card_"):
         page = card.document(*card_project(name.removeprefix("card_")))
     else:
-        made = report_project("ship" if name == "json_fields" else name, folder / "project")
-        record = with_fields(made.record) if name == "json_fields" else made.record
+        made = report_project("ship" if name in CHANGES else name, folder / "project")
+        record = CHANGES[name](made.record) if name in CHANGES else made.record
         page = document(record, made.project, TODAY, made.verdict)
     path = folder / f"{name}.html"
     path.write_text(render_html(page))

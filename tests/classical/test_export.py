@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +181,13 @@ def test_the_server_answers_both_protocols_and_refuses_what_it_cannot_read(tmp_p
         assert completion["choices"][0]["message"]["content"] in {"book", "cancel", "ask"}
         with urllib.request.urlopen(f"{address}/v1/models") as models:
             assert json.load(models)["data"][0]["id"] == "classifier"
-        for body in (b"", b"{", b"[]", b'{"text": 3}', b'{"text": {}}', b"\xff"):
+        for body in (b"", b"{", b"[]", b'{"text": 3}', b'{"text": {}}', b"\xff", b"[" * 100_000):
             assert post("/predict", body)[0] == 400
         assert post("/v1/chat/completions", b'{"messages": []}')[0] == 400
         assert post("/other", b"{}")[0] == 404
+        with closing(http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)) as connection:
+            connection.request("POST", "/predict", headers={"Content-Length": "9" * 5000})
+            assert connection.getresponse().status == 413
     finally:
         child.terminate()
         child.communicate()

@@ -226,6 +226,13 @@ def test_serve_runs_the_exported_server_until_it_is_stopped(project: Path) -> No
         urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", body)
 
 
+def test_a_check_that_no_classifier_has_is_refused_and_nothing_is_served(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["serve", "--what", "classifier", "--check", "--project", str(project)]) == 2
+    assert "--check needs --engine vllm" in capsys.readouterr().err
+
+
 def test_the_verdict_names_the_export_of_a_classical_winner() -> None:
     option = Option(option="classical/linear", rung="classical", kind="classical")
     assert take_home(option).command == "tuneworthy export classifier"

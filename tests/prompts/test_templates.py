@@ -45,6 +45,18 @@ def test_a_template_that_is_filled_already_is_not_filled_again() -> None:
     assert question(template, "Text: Why\nLanguage: Latin") == "Text: Why\nLanguage: Latin"
 
 
+@pytest.mark.parametrize("user", ["{{ line }} of {{ service }}", "Line: {{ line }}"])
+def test_a_text_of_variables_is_asked_as_the_variables_whichever_template_names_them(user: str) -> None:
+    variant = replace(VARIANT, system="Severity for {{ service }}?", user=user)
+    text = "service: billing\nline: crash\nat 3: no memory"
+    by_name = Case(id="c", input={"service": "billing", "line": "crash\nat 3: no memory"})
+    turns = chat(variant, by_name, [])
+    assert turns[0]["content"] == "Severity for billing?"
+    assert chat(variant, Case(id="c", input=text), []) == turns
+    shot = Example(id="s", messages=({"role": "user", "content": text}, {"role": "assistant", "content": "ERROR"}))
+    assert chat(variant, by_name, [shot])[1] == turns[-1]
+
+
 def test_an_unknown_variable_names_the_ones_that_there_are() -> None:
     with pytest.raises(UserError, match=r"city.*The case has these variables: input, town"):
         render("In {{ city }}", {"town": "Oslo"})

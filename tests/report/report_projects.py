@@ -233,6 +233,14 @@ def card_project(name: str) -> tuple[DatasetCard, str]:
     return card, review if name in {"fine_tune", "ship", "do_not_ship"} else ""
 
 
+def with_long_labels(record: RunRecord, n: int) -> RunRecord:
+    """The same with `n` labels that have no place to break, in two scripts."""
+    labels = [f"{i}_{'שאלה_על_חשבון' if i % 2 else 'account_closure_request'}_{'x' * 90}" for i in range(n)]
+    pairs = [LabelConfusion(expected=one, answered=two, n=3) for one in labels for two in labels[:12]]
+    rungs = [replace(row, confusion=pairs, recall=dict.fromkeys(labels, 0.5)) for row in record.rungs]
+    return replace(record, rungs=rungs)
+
+
 def with_fields(record: RunRecord) -> RunRecord:
     """The same as a JSON task."""
     fields = {

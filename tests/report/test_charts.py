@@ -23,13 +23,13 @@ from tests.verdict.planted import failures
 from tuneworthy.config.ladder import Economics
 from tuneworthy.ladder.bills import Bill
 from tuneworthy.ladder.serving import RunningCost
-from tuneworthy.report import card, charts, html, markdown
+from tuneworthy.report import card, charts, html, markdown, numbers
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.chart import BarChart, LineChart, alt_of
 from tuneworthy.report.costs import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.run_report import document
-from tuneworthy.report.svg import NARROW, apart, draw, fit, text_width
+from tuneworthy.report.svg import NARROW, _short, apart, draw, fit, text_width
 from tuneworthy.verdict.base import Option
 
 SHIP = record_of(EVIDENCE["ship"])
@@ -55,6 +55,17 @@ def drawn(page: Document) -> list[BarChart | LineChart]:
 
 def texts(svg: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize("usd", [1e-6, 0.0049996, 0.0995, 0.9994, 0.9995, 0.9999, 0.99999, 1.0, 9.999, 99.999, 1e6])
+def test_an_amount_is_shown_to_within_one_percent(usd: float) -> None:
+    assert float(numbers.dollars(usd).lstrip("$").replace(",", "")) == pytest.approx(usd, rel=0.01)
+    assert numbers.dollars(-usd) == f"-{numbers.dollars(usd)}"
+
+
+def test_ends_of_an_axis_have_no_powers_of_ten() -> None:
+    shown = [_short(value) for value in (62.0, 999.6, 1e3, 999_999.0, 1e6, 1e9, 1e10, 1e13)]
+    assert shown == ["62", "1k", "1k", "1M", "1M", "1B", "10B", "10,000B"]
 
 
 @pytest.mark.parametrize("name", EVIDENCE)
@@ -195,3 +206,12 @@ def test_the_card_says_what_stays_and_what_to_do_next() -> None:
     text = markdown.render_markdown(page)
     assert "210 rows have masked personal data" in text and "contamination: 12 rows overlap" in text
     assert "<script" not in html.render_html(page)
+
+
+def test_costs_that_are_the_same_at_any_traffic_are_drawn() -> None:
+    free = dict.fromkeys(("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month"), 0)
+    settings = Economics(serve_usd_per_month=100, serve_capacity_per_month=1e12, **free)
+    bill = Bill(name="now", usd_per_1k=0.0, own_server=True)
+    today = replace(TODAY, running=bill.running(settings))
+    costs = monthly_costs(today, today, settings, {"baseline": bill})
+    assert costs is not None and "$100" in texts(draw(charts.cost_chart(costs, settings), 660))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.report.report_projects import with_long_labels
 from tests.report.report_records import record, rung
 from tests.verdict.planted import failures
 
 from tuneworthy.cli.tables import closing_lines
 from tuneworthy.ladder.record import LabelBalance, LabelConfusion, RunRecord
+from tuneworthy.report.html import render_html
 from tuneworthy.report.run_report import document
 from tuneworthy.report.tables import causes_table, confusion_table, data_table, ladder_table, recall_table
 
@@ -50,6 +52,13 @@ def test_of_many_labels_the_ten_most_confused_pairs_are_shown() -> None:
     pairs = [(f"l{n}", f"l{n}", 50) for n in range(30)] + [(f"l{n}", f"l{n + 1}", 29 - n) for n in range(29)]
     table = confusion_table(labelled(confused(*sorted(pairs, key=lambda pair: -pair[2]))).rungs[1])
     assert table is not None and len(table.rows) == 10 and list(table.rows[0]) == ["l0", "l1", "29"]
+
+
+def test_a_label_without_a_place_to_break_may_break_anywhere() -> None:
+    page = render_html(document(with_long_labels(FEW, 12)))
+    assert page.count('class="name label long"') == 12 + 10 and page.count('class="name answer long"') == 10
+    assert 'label long"' not in render_html(document(FEW))
+    assert ".long { min-width: 12em; overflow-wrap: anywhere; }" in page
 
 
 def test_a_constant_answer_is_marked_wherever_its_score_is_shown() -> None:

@@ -47,6 +47,15 @@ def test_parts_are_written_one_after_the_other_and_permissions_stay(tmp_path: Pa
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_new_file_is_as_private_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_atomic(tmp_path / "report.html", b"wrong answers")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o600
+
+
 def test_documents_come_back_and_missing_ones_are_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     assert folder.read("split", dict) is None

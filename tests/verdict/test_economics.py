@@ -121,6 +121,11 @@ def test_without_told_tokens_the_measured_cost_stands() -> None:
     assert found.usd_per_1k["reference"] == 6.5
 
 
+def test_where_some_answers_have_no_tokens_the_measured_upper_limit_stands() -> None:
+    bill = Bill(name="best", usd_per_1k=40.0, input_tokens=2000, output_tokens=200, price=PRICED, unreported=0.5)
+    assert economics(bill, Economics()).usd_per_1k["reference"] == 40.0  # the half that is known costs $6
+
+
 def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
     found = pays(10.0, None)
     assert (found.status, found.break_even_month) == ("unknown", None)

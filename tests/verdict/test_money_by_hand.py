@@ -225,6 +225,26 @@ def test_ten_times_the_traffic_and_half_the_price() -> None:
     assert row(decide_if("api_half_price", evidence), "model/api").usd_per_month == pytest.approx(51.28, abs=CENT)
 
 
+def test_an_assumption_holds_the_options_against_the_limit_of_cost_again() -> None:
+    # $1.02555 breaks a limit of $0.60, and half of it keeps that. At 100,000 requests the L4 of the 7B
+    # costs $584: $5.84 a thousand. At 20,000,000, 12.153236 L4 cost $7,097.49: $0.3549.
+    def limited(requests: float) -> Evidence:
+        api = rung("model", "model/api", 0.97, status="violates_constraint", violated="too dear", usd_per_1k=1.02555,
+                   hosted=True)  # fmt: skip
+        rest = [one for one in RUNGS if one.rung != "model"]
+        economics, limits = Economics(requests_per_month=requests), Constraints(usd_per_1k=0.6)
+        return project(*rest, api, economics=economics, limits=limits)
+
+    assert row(decide(limited(100_000)), "model/api").eligible is False
+    half = decide_if("api_half_price", limited(100_000))
+    assert row(half, "model/api").eligible is True and half.recommendation == "model/api"
+    for requests, allowed in ((100_000, False), (20_000_000, True)):
+        then = decide_if("open_7b_matches_api", limited(requests))
+        assert row(then, "what-if/open-7b").eligible is allowed
+        assert (then.recommendation == "what-if/open-7b") is allowed
+        assert row(then, "model/api").violates
+
+
 def test_an_assumption_that_says_nothing_of_a_project_is_an_error() -> None:
     with pytest.raises(UserError, match="sets no traffic"):
         decide_if("traffic_x10", worth_it())
@@ -298,6 +318,20 @@ def test_where_cost_is_the_question_there_is_one_break_even(
     if status == "pays":
         # 1,069.1 x $2.08 = 2,223.73 less 903.1767: 1,320.55 a month; 5,785.06 / 1,320.55 = 4.4
         assert money.break_even_month == 5
+
+
+def test_amounts_are_written_with_their_sign_first_and_without_powers_of_ten() -> None:
+    found = decide(with_api(economics=Economics(requests_per_month=1_500_000), smaller_usd=0.01))
+    cost = next(one.evidence for one in found.training.reasons if one.reason == "cost")
+    assert "would save -$935 to $353 a month" in cost
+    # 5e13 / 1,439,945.66 = 3.47e7 servers
+    many = decide(worth_it(economics=Economics(requests_per_month=5e13)))
+    assert " 34,700,000 servers for fine_tune at this traffic" in serving_sentence(many)
+    small = rung("baseline", "baseline/small", 0.92, status="reference", usd_per_1k=0.1, hosted=True)
+    large = rung("model", "model/api", 0.98, usd_per_1k=1.02555, hosted=True)
+    settings = Economics(requests_per_month=1e7, usd_per_wrong_answer=2_000_000)
+    better = decide(project(RUNGS[0], small, large, target=0.85, economics=settings)).reasons[0]
+    assert "at $2,000,000 per wrong answer" in better
 
 
 def test_a_saving_below_a_fifth_says_so_and_what_would_change_it() -> None:
@@ -427,6 +461,14 @@ def test_of_two_that_meet_the_target_the_cheaper_one_at_this_traffic_is_recommen
     # an L4 costs as much as 584,000 answers
     assert recommended(100_000) == "model/api"
     assert recommended(1_000_000) == recommended(None) == "baseline/local"
+
+
+def test_without_any_traffic_the_cheaper_answer_comes_first_though_every_month_costs_nothing() -> None:
+    dear = rung("model", "model/dear", 0.97, status="adopted", usd_per_1k=15.0, hosted=True, latency_p95_ms=100.0)
+    cheap = rung("prompt", "prompt/cheap", 0.97, status="adopted", usd_per_1k=0.1, hosted=True, latency_p95_ms=900.0)
+    rest = [one for one in RUNGS if one.rung in {"classical", "baseline"}]
+    verdict = decide(project(*rest, cheap, dear, economics=Economics(requests_per_month=0)))
+    assert verdict.recommendation == "prompt/cheap"
 
 
 def test_without_the_traffic_a_server_has_no_price_and_the_next_step_asks_for_it() -> None:

@@ -17,6 +17,8 @@ from tuneworthy.classical.runtime import PREDICTORS, fill_template, load_state
 from tuneworthy.errors import UserError
 
 MODULE: Final = "classifier.py"
+# What it holds in every export.
+MARK: Final = (MODULE, b"\nMade by tuneworthy ")
 # Read, never imported: it imports the module that is exported beside it.
 SERVER: Final = Path(__file__).with_name("server.py")
 REQUIREMENTS: Final = b"numpy>=1.24\n"

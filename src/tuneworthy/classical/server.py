@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a question."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
+        if not length.isdecimal() or len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
             self.close_connection = True
             self._fail(413, f"A request has a Content-Length of at most {MOST_BYTES} bytes.")
             return
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = reply(json.loads(body))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
             self._fail(400, f"The request cannot be read: {error!r}.")
         else:
             self._send(200, answer)

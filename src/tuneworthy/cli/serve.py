@@ -64,6 +64,8 @@ def command(
     project = load(root)
     store = Folder(project.root)
     port = port or free_port()
+    if check and engine != "vllm":
+        raise UserError(messages.say("check_needs_vllm"), hint=messages.say("parity_checks_gguf"))
     if what == "classifier":
         _serve_classifier(project, store, port, only_print)
         return 0
@@ -73,8 +75,6 @@ def command(
         click.echo(choice.line)
         return 0
     if check:
-        if engine != "vllm":
-            raise UserError(messages.say("check_needs_vllm"), hint=messages.say("parity_checks_gguf"))
         return _check(project, store, choice, as_json)
     _serve(store, choice, port)
     return 0

@@ -60,9 +60,14 @@ class Bill:
         return self.tokens or self.server_tokens
 
     def usd_with(self, settings: Economics) -> float | None:
-        """Return what a thousand answers cost with the assumed shares of cache and batch."""
+        """Return what a thousand answers cost with the assumed shares of cache and batch.
+
+        As measured where the tokens of some answers are unknown: the others alone may be the shorter ones.
+        """
         price = self.price
         if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
+            return self.usd_per_1k
+        if self.unreported:
             return self.usd_per_1k
         rates = price.rates_at(int(self.input_tokens))
         cached = settings.cached_share * self.input_tokens

@@ -21,6 +21,7 @@ say = Catalogue(
         "add_rung": "Add it to ladder.rungs, or choose another one.",
         "stopped": "stopped at the rung {rung}: {why}",
         "bug": "internal error ({kind})",
+        "no_amount": "max_usd must be 0 or more, but it is {usd}.",
         # Data of a project
         "cases_unlabelled": "{n} {n:case has|cases have} no expected answer, starting with {first}.",
         "cases_unlabelled_hint": "Run `tuneworthy cases label` to label them.",
@@ -424,11 +425,18 @@ say = Catalogue(
         "no_run_yet": "There is no run in {root} yet.",
         "run_ladder": "Run `tuneworthy run` first.",
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
+        # export
+        "not_overwritten": "{path} already exists and is not an earlier export.",
+        "empty_folder": "Pass an empty or new folder to --out.",
         # export variant
         "no_prompt": "{name} is a classical baseline or a classifier, which has no prompt to export.",
         "two_parts": "{name} is a cascade: a cheap variant and a large one.",
         "export_cascade": "Run `tuneworthy export router`, or name the rung of one part.",
         "export_classical": "Run `tuneworthy export classifier`.",
+        "no_client": (
+            "There is no `client.py`, because from a text alone it could not send every case as measured. The template "
+            "does more than insert variables, or cases have tools or several turns."
+        ),
         "export_ranked": (
             "Nothing is generated. The answer is the label in `variant.json` whose tokens have the highest sum of "
             "log-probabilities after this prompt{way}."

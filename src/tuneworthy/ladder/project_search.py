@@ -44,8 +44,8 @@ class ProjectSearch:
             raise UserError(messages.say("no_documents_to_search", root=project.root))
         self._library, self._retrieval = library, Retrieval(**retrieval)
 
-    def passages(self, text: str) -> Sequence[Passage]:
-        """Return the passages for `text`, best first.
+    def passages(self, text: str | dict[str, Any]) -> Sequence[Passage]:
+        """Return the passages for `text` (or variables by name), best first.
 
         Raises:
             UserError: The documents have changed since the variant was measured.

@@ -279,7 +279,10 @@ async def open_session(
 
     Raises:
         Untrusted: The project asks for what nobody allowed.
+        UserError: `max_usd` is no amount; no limit would apply to `nan`.
     """
+    if max_usd is not None and not max_usd >= 0:
+        raise UserError(messages.say("no_amount", usd=max_usd))
     require(project.root, *missing_grants(project))  # all at once, and before money is spent
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, reading=reading):

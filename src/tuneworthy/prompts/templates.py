@@ -164,19 +164,26 @@ def chat(
 ) -> tuple[Message, ...]:
     """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last."""
     turns: list[Message] = []
+    asked = _with_variables(variant, case.input if case.input is not None else "")
     if variant.system:
-        system = render(variant.system, case.input if case.input is not None else "")
-        turns.append({"role": "system", "content": system})
+        turns.append({"role": "system", "content": render(variant.system, asked)})
     for shot in shots:
         turns += shot_turns(shot, variant)
     if case.messages:
         turns = list(case.messages) if own_system(case) else [*turns, *case.messages]
     else:
-        asked = question(variant.user, case.input if case.input is not None else "")
-        turns.append({"role": "user", "content": asked})
+        turns.append({"role": "user", "content": question(variant.user, asked)})
     if passages:
         turns[-1] = with_passages(turns[-1], passages, cite=variant.retrieval is not None and variant.retrieval.cite)
     return tuple(turns)
+
+
+def _with_variables(variant: Variant, asked: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Return the variables that a text is made of, if it has those of both templates: read by those of one alone, a
+    value would take the lines of the other's along."""
+    names = (_named(variant.user) | _named(variant.system or "")) - {"input"}
+    found = read_variables(asked, names) if names and isinstance(asked, str) else {}
+    return {"input": asked, **found} if found and found.keys() == names else asked
 
 
 def shot_turns(shot: Example, variant: Variant) -> list[Message]:
@@ -188,7 +195,7 @@ def shot_turns(shot: Example, variant: Variant) -> list[Message]:
     turns = [dict(message) for message in shot.messages if message.get("role") != "system"]
     if len(turns) == 2 and isinstance(turns[0].get("content"), str) and _named(variant.user):
         with suppress(UserError):
-            turns[0]["content"] = question(variant.user, turns[0]["content"])
+            turns[0]["content"] = question(variant.user, _with_variables(variant, turns[0]["content"]))
     if variant.answer_after and turns and turns[-1].get("role") == "assistant":
         turns[-1]["content"] = f"{variant.answer_after} {turns[-1].get('content') or ''}"
     return turns

@@ -68,14 +68,18 @@ def dollars(value: float | None) -> str:
 
     >>> dollars(1234.5), dollars(420.0), dollars(2.5), dollars(0.5), dollars(0.04217), dollars(0.0)
     ('$1,234', '$420', '$2.50', '$0.50', '$0.0422', '$0')
+    >>> dollars(0.9996), dollars(-0.5)
+    ('$1.00', '-$0.50')
     """
     if value is None:
         return NONE
     if value == 0:
         return "$0"
+    if value < 0:
+        return f"-{dollars(-value)}"
     if value >= 100:
         return f"${value:,.0f}"
-    if value >= 1:
+    if value >= 0.9995:  # three digits of it are 1.00
         return f"${value:.2f}"
     return f"${value:.3g}".ljust(5, "0") if value >= 1e-4 else f"${value:.1e}"
 

@@ -330,7 +330,8 @@ def _ends(values: Sequence[float], chart: LineChart) -> tuple[float, float]:
     """Return the ends of the vertical axis."""
     low, high = min(values), max(values)
     if chart.y_unit == "usd":
-        return 10 ** floor(log10(max(low, 0.01))), 10 ** ceil(log10(max(high, 0.1)))
+        least = 10 ** floor(log10(max(low, 0.01)))
+        return least, max(10 * least, 10 ** ceil(log10(max(high, 0.1))))
     least = -1.0 if chart.y_unit == "points" else 0.0
     return max(least, floor(10 * (low - 0.02)) / 10), min(1.0, ceil(10 * (high + 0.02)) / 10)
 
@@ -352,10 +353,11 @@ def _round_ticks(low: float, high: float, most: int) -> Iterator[float]:
 def _short(value: float) -> str:
     """Return a whole number, short.
 
-    >>> _short(1_000.0), _short(250_000.0), _short(10_000_000.0), _short(62.0)
-    ('1k', '250k', '10M', '62')
+    >>> _short(1_000.0), _short(250_000.0), _short(10_000_000.0), _short(62.0), _short(999_999.0), _short(1e13)
+    ('1k', '250k', '10M', '62', '1M', '10,000B')
     """
-    for size, name in ((1e6, "M"), (1e3, "k")):
+    value = float(f"{value:.3g}")
+    for size, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.3g}{name}"
-    return f"{value:.3g}"
+            return f"{value / size:,.10g}{name}"
+    return f"{value:g}"

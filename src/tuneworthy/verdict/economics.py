@@ -480,7 +480,8 @@ def serving_sentence(verdict: Verdict) -> str:
     part = ""
     if isinstance(requests.value, float | int):
         count = max(1.0, requests.value / server.capacity)
-        part = messages.say("servers", n=count, name=chosen.option) if count > 1 else messages.say("one_server")
+        n = f"{float(f'{count:.3g}'):,.10g}"
+        part = messages.say("servers", n=n, name=chosen.option) if count > 1 else messages.say("one_server")
     own = facts["serve_usd_per_month"].mark == "project"
     price = messages.say("server_usd_set" if own else "server_usd", usd=server.usd_per_month)
     known = {"project": "serving", "file": "serving_sized", "assumed": "serving_unsized"}

@@ -339,7 +339,7 @@ say = Catalogue(
         "server_usd_set": "${usd:,.0f} a month, as the project file says",
         "machine": "{n} {name}",
         "one_server": ", one server at this traffic",
-        "servers": ", {n:.3g} servers for {name} at this traffic (counted in parts)",
+        "servers": ", {n} servers for {name} at this traffic (counted in parts)",
         "set_serving": "To change this, set {keys}.",
         "pays": "Training breaks even in month {month}{traffic}.",
         "at_traffic": " at {requests:,.0f} requests per month",
@@ -448,7 +448,7 @@ say = Catalogue(
         "other_is_better": "; {name} scores {points:.1f} points higher {price}",
         "at_price": "and costs {usd} {more} {unit}",
         "at_no_price": "at the same price",
-        "worth_of_points": " (worth ${usd:,.0f} a month at ${value:g} per wrong answer)",
+        "worth_of_points": " (worth ${usd:,.0f} a month at ${value:,.10g} per wrong answer)",
         "at_unknown_price": "at an unknown price",
         "at_traffic_price": "and costs more or less, depending on the traffic",
         "cost_decides": "The target is met, but a smaller model may be worth training. {evidence}",
@@ -493,8 +493,8 @@ say = Catalogue(
         "todays_bill": "today's bill",
         "no_smaller_model": "{name} costs ${usd:,.0f} a month, and no smaller model has been measured.",
         "would_save": (
-            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save "
-            "${low:,.0f} to ${high:,.0f} a month."
+            "{name} is good enough at ${usd:,.0f} a month. A smaller model within the margin would save {low} to "
+            "{high} a month."
         ),
         "saving_required": "At least {share:.0%} of {bill} is required.",
         "kept": "The p95 latency is {p95:,.0f} ms, within the limit of {limit:,.0f} ms.",
@@ -825,6 +825,15 @@ def cost_note(option: Option) -> str:
     parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
     made_of = say("month_costs", parts=", ".join(parts)) if len(parts) > 1 or running.upkeep_usd >= 1 else ""
     return join_sentences(made_of, upper)
+
+
+def whole_dollars(usd: float) -> str:
+    """Return an amount without cents, its sign first.
+
+    >>> whole_dollars(1234.5), whole_dollars(-687.6)
+    ('$1,234', '-$688')
+    """
+    return f"{'-' if usd <= -0.5 else ''}${abs(usd):,.0f}"
 
 
 def error_share(row: ErrorShare) -> str:

@@ -16,9 +16,10 @@ STEP_MS: Final = 25.0
 def rank(options: Sequence[Option]) -> list[Option]:
     """Return the options cheapest first; unknown cost is dearest, ties go to the lower p95, then the earlier rung.
 
-    Where the traffic is known, what counts is the cost of a month, servers of one's own included.
+    Where the traffic is known, what counts is the cost of a month, servers of one's own included; of months that cost
+    the same, as they do without any traffic, the cost of an answer.
     """
-    return sorted(options, key=lambda option: (_usd(option), round(_p95(option) / STEP_MS)))
+    return sorted(options, key=lambda option: (_usd(option), _by_answer(option), round(_p95(option) / STEP_MS)))
 
 
 def is_saving(option: Option, other: Option) -> bool:

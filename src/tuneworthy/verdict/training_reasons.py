@@ -90,14 +90,14 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> TrainingReason:
         if volume is None or enough is None:
             return _say("cost", value, messages.say("no_volume_saves", **share))
         return _say("cost", value, messages.say("not_below", volume=volume, enough=enough, share=FEWEST_SAVED))
-    low, high = saving
     month = chosen.usd_per_month or 0.0
     if value is False:
         most = (traffic_ends(settings) or (0.0, 0.0))[1] * required / FEWEST_SAVED / 1000
-        short = messages.say("saves_too_little", usd=most, high=max(0.0, high), **share)
+        short = messages.say("saves_too_little", usd=most, high=max(0.0, saving[1]), **share)
         return _say("cost", value, short)
     if value is None and not has_smaller(chosen.usd_by_answer, evidence.smaller_usd):
         return _say("cost", value, messages.say("no_smaller_model", name=chosen.option, usd=month))
+    low, high = map(messages.whole_dollars, saving)
     saves = messages.say("would_save", name=chosen.option, usd=month, low=low, high=high)
     limit = messages.say("saving_required", **share)
     return _say("cost", value, join_sentences(saves, "" if value else limit))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from tuneworthy.constraints import violation
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RungDifference
@@ -34,7 +35,7 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
     Raises:
         UserError: The assumption says nothing of this project.
     """
-    now, verdict = decide(evidence, costs), decide(ASSUMPTIONS[name](evidence), costs)
+    now, verdict = decide(evidence, costs), decide(_within_limits(ASSUMPTIONS[name](evidence)), costs)
     known = messages.say("verdict_now", answer=messages.answer_of(now), name=now.recommendation or "-")
     return replace(
         verdict,
@@ -42,6 +43,26 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
         options=[*verdict.options, *([_large_model(evidence)] if name == "train_big_serve_small" else [])],
         next_action=NextAction(command="", why=_step(name, verdict)),
     )
+
+
+def _within_limits(evidence: Evidence) -> Evidence:
+    """Hold all options against the constraints again, as an assumption changes what an answer costs."""
+    if evidence.limits.usd_per_1k is None:
+        return evidence
+    rungs = {}
+    for name, one in evidence.rungs.items():
+        running, traffic = evidence.bill(one).running(evidence.economics), evidence.economics.requests_per_month
+        violated = violation(
+            evidence.limits,
+            model=one.model,
+            hosted=one.hosted,
+            p95_ms=one.latency_p95_ms,
+            p95_interval=one.latency_p95_ci,
+            usd_per_1k=running.usd_per_1k_at(traffic) if running.server else one.usd_per_1k,
+        )
+        is_freed = one.tested and one.status == "violates_constraint" and not violated
+        rungs[name] = replace(one, violated=violated, status="inconclusive" if is_freed else one.status)
+    return replace(evidence, rungs=rungs)
 
 
 def _step(name: str, verdict: Verdict) -> str:
@@ -143,8 +164,11 @@ def _half_price(evidence: Evidence) -> Evidence:
     for rung, bill in evidence.bills.items():
         usd = bill.usd_with(evidence.economics)
         bills[rung] = replace(bill, usd_per_1k=usd and usd / 2, price=None)
+    rungs = {
+        name: replace(one, usd_per_1k=one.usd_per_1k and one.usd_per_1k / 2) for name, one in evidence.rungs.items()
+    }
     smaller = evidence.smaller_usd
-    return replace(evidence, bills=bills, smaller_usd=smaller and smaller / 2)
+    return replace(evidence, bills=bills, rungs=rungs, smaller_usd=smaller and smaller / 2)
 
 
 ASSUMPTIONS: Final[Mapping[str, Callable[[Evidence], Evidence]]] = {

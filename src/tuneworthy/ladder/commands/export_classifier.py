@@ -19,17 +19,17 @@ import orjson
 
 from tuneworthy import __version__
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
-from tuneworthy.classical.export import read_answer, standalone_files
+from tuneworthy.classical.export import MARK, read_answer, standalone_files
 from tuneworthy.classical.messages import METHODS
 from tuneworthy.classical.runtime import fill_template
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import DECISION, IN_PROCESS, LEAST, ClassicalProvider
+from tuneworthy.ladder.commands.export_folder import write_export
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.store import write_atomic
 from tuneworthy.trust import child_environment
 from tuneworthy.types import Variant
 
@@ -166,7 +166,7 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
         folder: Made if it is not there.
 
     Raises:
-        UserError: It cannot be exported.
+        UserError: It cannot be exported, or `folder` has files of anybody else's.
         GateFailed: The exported classifier answers a case otherwise than it was measured.
     """
     template, measured, model = await measured_answers(session, variant)
@@ -178,11 +178,9 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
     n_test = sum(row.test for row in measured)
     n_dev, task = len(measured) - n_test, session.project.task.name
     files["README.md"] = _readme(task, rung, variant, model, template, n_test=n_test, n_dev=n_dev, p50_ms=p50_ms)
-    for file, content in files.items():
-        write_atomic(folder / file, content)
     return ClassifierExport(
         name=variant.name,
-        paths=[folder / file for file in files],
+        paths=write_export(folder, files, MARK),
         n_test=n_test,
         n_dev=n_dev,
         p50_ms=p50_ms,

@@ -21,7 +21,8 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.commands.export_classifier import finished_run, measured_answers, write_classifier
-from tuneworthy.ladder.commands.export_variant import export_variant
+from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
@@ -33,8 +34,9 @@ from tuneworthy.types import RungStatus, Variant
 ROUTER: Final = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).parent / "classifier"))
 
@@ -44,15 +46,15 @@ from classifier import MODEL, STATE, fill_template
 THRESHOLD = {threshold!r}
 
 
-def sure_answer(text: str, *, filled: bool = False) -> str | None:
+def sure_answer(text: str | Mapping[str, Any], *, filled: bool = False) -> str | None:
     """Return the answer of the classifier; None where it is not sure. `filled`: `text` is the whole prompt."""
     shares = MODEL.probabilities(text if filled else fill_template(STATE["template"], text))
     label = max(shares, key=shares.__getitem__)
     return label if shares[label] >= THRESHOLD else None
 
 
-def answer(text: str, ask: Callable[[str], str], *, filled: bool = False) -> str:
-    """Return the answer; `ask` asks the large model, as `ask` of `large/client.py` does."""
+def answer(text: str | Mapping[str, Any], ask: Callable[[Any], str], *, filled: bool = False) -> str:
+    """Return the answer to a text, or to variables by name; `ask` calls the large model, as in `large/client.py`."""
     label = sure_answer(text, filled=filled)
     return ask(text) if label is None else label
 '''
@@ -177,7 +179,8 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
     """Write the cascade of the latest run into `folder`, after it was checked.
 
     Raises:
-        UserError: There is no finished run, no cascade in it, or one whose first part is no classifier.
+        UserError: There is no finished run, no cascade in it, one whose first part is no classifier, or `folder` has
+            files of anybody else's.
         GateFailed: The cascade was not adopted, or the router answers a case otherwise than it was measured.
     """
     last = finished_run(session)
@@ -197,13 +200,13 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         await write_classifier(session, first, rung, work / "classifier")
         write_atomic(work / "router.py", ROUTER.format(threshold=variant.cascade.threshold).encode())
         export_variant(session, large, work / "large")
-        if (work / "large" / "client.py").exists():
+        if (work / "large" / "client.py").exists() and len(variables_of(large)) < 2:  # a proxy is asked a text
             for file, content in LITELLM.items():
                 write_atomic(work / file, content.encode())
         n_test = await _check(session, variant, work)
-        files = {path.relative_to(work): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
-    for path, data in files.items():
-        write_atomic(folder / path, data)
+        files = {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
+    others = [*LITELLM, *(f"large/{file}" for file in OTHERS)]
+    paths = write_export(folder, files, ("router.py", ROUTER.partition("\n")[0].encode()), others)
     alone = _rung_of(last, rung.detail.large)
     return RouterExport(
         name=variant.name,
@@ -215,7 +218,7 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         ci95=rung.ci95,
         usd_per_1k=rung.usd_per_1k,
         large_usd_per_1k=alone.usd_per_1k if alone else None,
-        paths=[folder / path for path in files],
+        paths=paths,
     )
 
 

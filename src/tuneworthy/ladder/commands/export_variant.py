@@ -1,44 +1,56 @@
-"""A variant as files that live without the tool: its description, its prompt, and a client that sends it."""
+"""A variant as files that live without the tool: its description, its prompt, and a client that sends it.
 
+Invariant: a client is written only if it sends for every case what was measured.
+"""
+
+import inspect
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.commands.export_folder import write_export
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.prompts.passages import passages_text
-from tuneworthy.prompts.templates import chat
+from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.store import write_atomic
-from tuneworthy.types import Case, Passage, Request, Retrieval, Variant
+from tuneworthy.types import Case, Example, Message, Passage, Request, Retrieval, Variant
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
 
 import json
 import os
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from openai import OpenAI
 {imports}
 VARIANT = {name!r}
 IDENTITY = {identity!r}
-REQUEST = json.loads(Path(__file__).with_name("request.json").read_text())
+REQUEST = Path(__file__).with_name("request.json").read_text(encoding="utf-8")
+VARIABLES = {variables!r}
 client = OpenAI(base_url={base_url!r}, api_key=os.environ.get({key!r}) or "none")
 {search}
 
-def ask(text: str) -> str:
-    """Return the answer to `text`."""
-    body = json.loads(json.dumps(REQUEST).replace("@@INPUT@@", json.dumps(text)[1:-1]))
+{filled}
+
+def ask(text: str | Mapping[str, Any]) -> str:
+    """Return the answer to `text`; where the prompt has several variables, `text` holds all of them by name."""
+    body = filled(REQUEST, VARIABLES, text)
 {passages}    answer = client.chat.completions.create(**body).choices[0].message.content or ""
     return {answer}
 
@@ -56,11 +68,27 @@ from tuneworthy.prompts.passages import split_citations, with_passages
 """
 SEARCH = """# The project whose documents are searched, as they were measured.
 PROJECT = Path(os.environ.get("TUNEWORTHY_PROJECT") or {root!r})
-SEARCH = ProjectSearch(PROJECT, json.loads(Path(__file__).with_name("variant.json").read_text())["retrieval"])
+SEARCH = ProjectSearch(PROJECT, json.loads(Path(__file__).with_name("variant.json").read_bytes())["retrieval"])
 """
 PASSAGES = """    passages = SEARCH.passages(text)
     body["messages"][-1] = with_passages(body["messages"][-1], passages, cite={cite})
 """
+
+
+# What the folder holds of some variants only.
+OTHERS: Final = ("request.json", "client.py", "shots.jsonl")
+
+
+def filled(request: str, variables: Collection[str], case: str | Mapping[str, Any]) -> Any:
+    """Return a request with the variables of its prompt filled in: `@@name@@` stands for each."""
+    if isinstance(case, str) and len(variables) > 1:
+        raise TypeError(f"pass the variables of the prompt by name: {', '.join(variables)}")
+    values = dict.fromkeys(variables, case) if isinstance(case, str) else case
+
+    def value_of(place: re.Match[str]) -> str:
+        return json.dumps(str(values[place[1]]))[1:-1] if place[1] in variables else place[0]
+
+    return json.loads(re.sub(r"@@(\w+)@@", value_of, request))
 
 
 def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
@@ -68,36 +96,47 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
     Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool. Nor are
     passages of documents: the client searches for them with this package, and `prompt.md` shows how they precede the
-    question.
+    question. Without a client, `prompt.md` says what it would send otherwise than measured.
 
     Raises:
-        UserError: The variant is a classical baseline, which has no prompt, or a cascade, which has two parts.
+        UserError: The variant is a classical baseline, which has no prompt, or a cascade, which has two parts; or
+            `folder` has files of anybody else's.
     """
     if variant.cascade is not None:
         raise UserError(messages.say("two_parts", name=variant.name), hint=messages.say("export_cascade"))
     if variant.model.startswith(IN_PROCESS):
         raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("export_classical"))
-    case = Case(id="export", input="@@INPUT@@")
     fixed = variant.shots is not None and variant.shots.mode == "fixed"
-    shots = session.pool.select(variant.shots, [case])["export"] if fixed else ()
-    turns = list(chat(variant, case, shots))
-    files: dict[str, bytes] = {
-        "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
-        "prompt.md": _prompt(variant, turns).encode(),
-    }
+    shots = session.pool.select(variant.shots, [Case(id="export")])["export"] if fixed else ()
+    turns = [{"role": "system", "content": _places(variant.system)}] if variant.system else []
+    turns += [turn for shot in shots for turn in shot_turns(shot, variant)]
+    turns.append({"role": "user", "content": _places(variant.user)})
+    client: dict[str, bytes] = {}
+    differs = ""
     if variant.shots is not None and not fixed:
         rows = [{"messages": example.messages} for example in session.pool.examples]
-        files["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        client["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     else:
-        files |= _client(session, variant, turns)
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return [folder / name for name in files]
+        client, differs = _client(session, variant, turns, shots)
+    files = {
+        "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
+        "prompt.md": _prompt(variant, turns, differs).encode(),
+        **client,
+    }
+    return write_export(folder, files, ("variant.json", b'"model_identity"'), OTHERS)
 
 
-def _prompt(variant: Variant, turns: list[dict[str, Any]]) -> str:
+def _places(template: str) -> str:
+    """Return a template with `@@name@@` in the place of each variable; as it is if it does more than insert them."""
+    pieces = plain_pieces(template)
+    return "".join(f"@@{piece}@@" if at % 2 else piece for at, piece in enumerate(pieces)) if pieces else template
+
+
+def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
     name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
     lines = [f"# {name}", "", f"Model: {model}. Decoding: {_listed(variant.decoding) or 'default'}.", ""]
+    if differs:
+        lines += [differs, ""]
     if variant.output.kind == "ranked":
         lines += [messages.say("export_ranked", way=messages.RANKINGS[variant.output.ranking]), ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
@@ -127,23 +166,55 @@ def _listed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def _client(session: Session, variant: Variant, turns: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Return the request body that the provider sends, and a script that sends it."""
+def variables_of(variant: Variant) -> list[str]:
+    """Return the variables that the prompt of a variant inserts; none of a template that does more than that."""
+    return sorted({*plain_pieces(variant.user)[1::2], *plain_pieces(variant.system or "")[1::2]})
+
+
+def _asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
+    """Return what a client is asked for a case: its text, or the variables by name."""
+    if case.input is None:
+        return str(case.messages[-1].get("content") or "")
+    if isinstance(case.input, str):
+        if len(variables) < 2:
+            return case.input
+        return {"input": case.input, **read_variables(case.input, {*variables} - {"input"})}
+    return {"input": case.input, **case.input}
+
+
+def _client(
+    session: Session, variant: Variant, turns: Sequence[Message], shots: Sequence[Example]
+) -> tuple[dict[str, bytes], str]:
+    """Return the request body that the provider sends, and a script that sends it; else none, and why."""
     provider = session.models[variant.model].provider
     config = config_of(session.project, variant.model)
-    if not isinstance(provider, OpenAIProvider):
-        return {}
-    body, _ = provider.body(
-        Request(
-            messages=tuple(turns),
-            max_tokens=variant.max_tokens,
-            decoding=variant.parameters,
-            output=variant.output,
-        )
-    )
+    if not isinstance(provider, OpenAIProvider) or variant.output.kind == "ranked":
+        return {}, ""
+
+    def sent(messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        return provider.body(
+            Request(
+                messages=tuple(messages),
+                max_tokens=variant.max_tokens,
+                decoding=variant.parameters,
+                output=variant.output,
+                tools=tuple(tools),
+            )
+        )[0]
+
+    body, variables = sent(turns), variables_of(variant)
+    template = orjson.dumps(body).decode()
+    for case in (*session.split.test, *session.split.dev):
+        measured = json.loads(orjson.dumps(sent(chat(variant, case, shots), case.tools)))
+        try:
+            differs = filled(template, variables, _asked(case, variables)) != measured
+        except KeyError:
+            differs = True
+        if differs:
+            return {}, messages.say("no_client")
     standard = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
     standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
-    extra = {name: body.pop(name) for name in list(body) if name not in standard}
+    extra = {key: body.pop(key) for key in list(body) if key not in standard}
     request = body | ({"extra_body": extra} if extra else {})
     retrieval, searching = variant.retrieval, {"packages": "openai", "imports": "", "search": "", "passages": ""}
     if retrieval is not None:
@@ -155,13 +226,15 @@ def _client(session: Session, variant: Variant, turns: list[dict[str, Any]]) -> 
         }
     snippet = SNIPPET.format(
         **searching,
+        filled=inspect.getsource(filled),
+        variables=variables,
         name=variant.name,
         identity=variant.id,
         base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
         key=getattr(config, "api_key_env", None) or "OPENAI_API_KEY",
         answer=_answer_of(variant, provider.capabilities),
     )
-    return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}
+    return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}, ""
 
 
 def _answer_of(variant: Variant, capabilities: Capabilities) -> str:

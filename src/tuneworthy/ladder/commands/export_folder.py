@@ -1,0 +1,35 @@
+"""The folder of an export: it takes no file of anybody else's, and nothing of an earlier export stays in it."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tuneworthy.errors import UserError
+from tuneworthy.ladder import messages
+from tuneworthy.store import write_atomic
+
+
+def write_export(
+    folder: Path, files: Mapping[str, bytes], mark: tuple[str, bytes], others: Iterable[str] = ()
+) -> list[Path]:
+    """Write `files` into `folder`, and return their paths.
+
+    Args:
+        folder: Made if it is not there.
+        files: Content by path in the folder.
+        mark: One of `files`, and what it holds in every export of this kind: so an earlier one is known.
+        others: Paths that another export of this kind may have written; removed from an earlier one.
+
+    Raises:
+        UserError: The folder is no earlier export, and has a file of one of these names.
+    """
+    name, text = mark
+    is_own = (folder / name).is_file() and text in (folder / name).read_bytes()
+    taken = [] if is_own else [path for path in files if os.path.lexists(folder / path)]
+    if taken:
+        raise UserError(messages.say("not_overwritten", path=folder / taken[0]), hint=messages.say("empty_folder"))
+    for path in set(others) - files.keys() if is_own else ():
+        (folder / path).unlink(missing_ok=True)
+    for path in sorted(files, key=lambda path: path != name):  # the mark first: what is stopped then is an export too
+        write_atomic(folder / path, files[path])
+    return [folder / path for path in files]

@@ -1,0 +1,138 @@
+"""What is exported: a client sends what was measured or is not written, and no folder of anybody else is touched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.ladder.simulations import write_simulation
+from tests.ladder.test_retrieval_client import FREE, client_of
+from tests.ladder.test_variants import SERVED, asking, within
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant
+from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.templates import chat
+from tuneworthy.types import Shots
+
+ODD = ['say "hi"\\n', "línea\n二 🍕 \u2028 @@input@@ @@a@@", "{{ input }}", "\\u0041", "a" * 5000]
+MARK = ("router.py", b"ours")
+
+
+def word(i: int) -> str:
+    """A text like no other."""
+    return " ".join(hashlib.md5(f"{i} {place}".encode()).hexdigest()[:6] for place in range(6))
+
+
+def odd(i: int) -> str:
+    """A text with what JSON, templates or patterns may trip over."""
+    return f"{word(i)} {ODD[i % len(ODD)]}"
+
+
+def world(root: Path, case: Callable[[int], Mapping[str, Any]] = lambda i: {"input": word(i)}) -> Path:
+    """A project of 60 cases."""
+    write_simulation(root, {"weak": "'red'"}, n_cases=60, n_examples=0, rungs=["baseline"], extra=SERVED + FREE)
+    rows = [{"id": f"c{i}", "expected": "red" if i % 2 else "blue", **case(i)} for i in range(60)]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+    return root
+
+
+def written(root: Path, folder: Path, **changes: Any) -> list[tuple[Any, Any]]:
+    """Export today's variant with `changes`; return the input of each case and the messages that are measured."""
+
+    async def act(session: Session) -> list[tuple[Any, Any]]:
+        variant = replace(asking(session, "served"), **changes)
+        export_variant(session, variant, folder)
+        cases = (*session.split.test, *session.split.dev)
+        return [(case.input, [dict(turn) for turn in chat(variant, case, ())]) for case in cases]
+
+    return within(root, act)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("case", "user"),
+    [
+        (lambda i: {"input": odd(i)}, "Q: {{ input }}\n"),
+        (lambda i: {"input": {"a": odd(i), "b": i}}, "{{ a }}{{ b }} of {{ a }} \u2013 {{ input }}"),
+    ],
+)
+def test_a_client_sends_for_every_case_what_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Any, user: str
+) -> None:
+    measured = written(world(tmp_path / "world", case), tmp_path / "out", user=user)
+    sent: list[Any] = []
+    client = client_of(tmp_path / "out", "red", sent, monkeypatch)
+    for asked, _ in measured:
+        client["ask"]({"input": asked, **asked} if isinstance(asked, Mapping) else asked)
+    assert [body["messages"] for body in sent] == [turns for _, turns in measured]
+    if "a" in client["VARIABLES"]:
+        with pytest.raises(TypeError, match="by name: a, b, input"):
+            client["ask"]("only one of them")
+
+
+@pytest.mark.parametrize(
+    ("more", "user", "shown"),
+    [
+        ({}, "{{ input | upper }}", "{{ input | upper }}"),
+        ({}, "{% if input %}Q: {{ input }}{% endif %}", "{% if input %}Q: "),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "{{ input }}", "@@input@@"),
+    ],
+)
+def test_a_client_that_would_send_something_else_is_not_written(
+    tmp_path: Path, more: Any, user: str, shown: str
+) -> None:
+    written(world(tmp_path / "world", lambda i: {"input": word(i), **more}), tmp_path / "out", user=user)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"variant.json", "prompt.md"}
+    prompt = (tmp_path / "out" / "prompt.md").read_text()
+    assert "There is no `client.py`" in prompt and shown in prompt
+
+
+@pytest.mark.parametrize(("roles", "is_written"), [(("user",), True), (("user", "assistant", "user"), False)])
+def test_a_client_asks_a_text_and_no_chat_of_several_turns(
+    tmp_path: Path, roles: tuple[str, ...], is_written: bool
+) -> None:
+    def case(i: int) -> dict[str, Any]:
+        return {"messages": [{"role": role, "content": f"{place} {word(i)}"} for place, role in enumerate(roles)]}
+
+    written(world(tmp_path / "world", case), tmp_path / "out")
+    assert (tmp_path / "out" / "client.py").exists() is is_written
+
+
+def test_another_export_leaves_no_file_of_the_first(tmp_path: Path) -> None:
+    root, out = world(tmp_path / "world"), tmp_path / "out"
+    written(root, out)
+    assert {path.name for path in out.iterdir()} == {"variant.json", "prompt.md", "request.json", "client.py"}
+    written(root, out, shots=Shots(k=2, mode="per_case", pool_hash=""))
+    assert {path.name for path in out.iterdir()} == {"variant.json", "prompt.md", "shots.jsonl"}
+
+
+@pytest.mark.parametrize("theirs", ["README.md", "router.py"])
+def test_files_of_anybody_else_are_not_overwritten(tmp_path: Path, theirs: str) -> None:
+    (tmp_path / theirs).write_text("theirs")
+    with pytest.raises(UserError, match=f"{theirs} already exists and is not an earlier export"):
+        write_export(tmp_path, {"router.py": b"ours", "README.md": b"new"}, MARK)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {theirs: "theirs"}
+
+
+def test_a_link_is_not_followed_and_other_files_stay(tmp_path: Path) -> None:
+    out, target = tmp_path / "out", tmp_path / "target"
+    out.mkdir()
+    target.write_text("theirs")
+    (out / "README.md").symlink_to(target)
+    with pytest.raises(UserError, match="already exists"):
+        write_export(out, {"router.py": b"ours", "README.md": b"new"}, MARK)
+    (out / "README.md").unlink()
+    write_export(out, {"router.py": b"ours", "README.md": b"old"}, MARK)
+    (out / "Dockerfile").write_text("theirs")
+    (out / "README.md").unlink()
+    (out / "README.md").symlink_to(target)
+    write_export(out, {"router.py": b"ours 2", "README.md": b"new"}, MARK, OTHERS)
+    found = {path.name: path.read_text() for path in out.iterdir()}
+    assert found == {"Dockerfile": "theirs", "README.md": "new", "router.py": "ours 2"}
+    assert target.read_text() == "theirs" and not (out / "README.md").is_symlink()
