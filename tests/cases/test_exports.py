@@ -63,7 +63,7 @@ def test_no_adapter_needs_the_guard(tmp_path: Path, export: Export, monkeypatch:
 def test_every_tools_format_has_a_file() -> None:
     titled = {name for name in BUILTIN["example_formats"] if (entry := EXAMPLE_FORMATS.get(name)).title
               and not entry.companion}  # fmt: skip
-    assert titled == {export.format for export in EXPORTS} and len(titled) == 12
+    assert titled == {export.format for export in EXPORTS} and len(titled) == 13
 
 
 def named(tmp_path: Path, name: str) -> list[Example]:
