@@ -775,7 +775,8 @@ def litellm_payloads() -> list[dict[str, Any]]:
                 "id": f"chatcmpl-{n}", "trace_id": f"t{n}", "session_id": f"s{n}", "call_type": "acompletion",
                 "status": "success", "startTime": 1.0, "endTime": 2.0, "model": "gpt-6", "model_group": "production",
                 "messages": chat(question, "Be brief."), "response": completion("other" if silent else answer, n),
-                "metadata": {"is_silent_experiment": silent}, "model_parameters": {"temperature": 0.1},
+                "metadata": {"is_silent_experiment": silent, "requester_metadata": {"tenant": "t", "headers": {}}},
+                "model_parameters": {"temperature": 0.1},
             })  # fmt: skip
     hidden = "redacted-by-litellm"
     rows.append({**rows[0], "messages": chat(hidden), "response": completion(hidden)})

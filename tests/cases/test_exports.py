@@ -92,6 +92,12 @@ def test_a_trace_keeps_its_session_and_nothing_about_the_user(tmp_path: Path) ->
     assert "u@example.com" not in json.dumps(dict(row.meta))
 
 
+def test_what_litellm_says_of_a_user_is_kept_without_the_headers(tmp_path: Path) -> None:
+    row = named(tmp_path, "litellm")[1]
+    assert (row.group, row.meta["model"], row.meta["metadata"]) == ("s1", "gpt-6", {"tenant": "t"})
+    assert [turn["role"] for turn in row.messages] == ["system", "user", "assistant"]
+
+
 def test_a_score_whose_name_says_no_direction_is_named_and_not_used(tmp_path: Path) -> None:
     done = imported(tmp_path, next(export for export in EXPORTS if export.name == "langfuse_traces"))
     assert any("'latency' is not used" in note for note in done.document["notes"])

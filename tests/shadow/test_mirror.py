@@ -137,6 +137,21 @@ def test_what_a_mirrored_model_says_is_no_answer_of_production(root: Path, tmp_p
     assert session.turns[0].mirrored["v"].text == "WRONG" and session.turns[0].mirrored["v"].response.seconds == 2.0
 
 
+def test_a_log_that_litellm_wrote_is_read(root: Path) -> None:
+    """Of the callback behind litellm 1.108.7, in `test_litellm_mirror`: plain, streamed, several turns, tools, a fault."""
+    found = read_recording(load(root), [Path(__file__).with_name("litellm_log.jsonl")])
+    assert sorted(one.name for one in found.sessions) == [f"session-{n}" for n in range(5)]
+    turns = {one.name: turn for one in found.sessions for turn in one.turns}
+    (variant,) = {name for turn in turns.values() for name in turn.mirrored}
+    said_by = {name: (turn.answer.text, turn.mirrored[variant].text) for name, turn in turns.items()}
+    assert said_by == {**dict.fromkeys(turns, ("red", "blue")), "session-4": ("red", "")}
+    assert [turns[f"session-{n}"].mirrored[variant].error is None for n in range(5)] == [True] * 4 + [False]
+    assert [turn["content"] for turn in turns["session-2"].case.messages] == ["one?", "two", "three?"]
+    assert turns["session-3"].case.tools[0]["function"]["name"] == "find"
+    answer = turns["session-1"].mirrored[variant].response
+    assert answer is not None and (answer.input_tokens, answer.output_tokens) == (11, 3) and 0 < answer.seconds < 60
+
+
 def test_a_session_has_ended_only_when_a_late_answer_of_the_candidate_would_be_there(root: Path) -> None:
     log, now = root / "log.jsonl", time.time()
     for age, n in ((LATEST_S - 60, 0), (LATEST_S + 1900, 1)):
@@ -171,7 +186,7 @@ def with_production(root: Path) -> None:
     """Let production be a hosted model, and the candidate have a prompt of its own."""
     path = root / "tuneworthy.toml"
     text = path.read_text()
-    production = '[models.today]\nprovider = "openai"\nmodel = "gpt-6-luna"\nbase_url = "http://127.0.0.1:8/v1"\n'
+    production = '[models.today]\nprovider = "openai"\nmodel = "house-model"\nbase_url = "http://127.0.0.1:8/v1"\n'
     path.write_text(text + f'\n{production}api_key_env = "PRODUCTION_KEY"\n')
 
 
@@ -196,9 +211,9 @@ def test_the_configuration_mirrors_production_to_the_candidate_and_holds_no_key(
     with_production(root)
     found = exported(root, tmp_path / "out")
     today, candidate = (one["litellm_params"] for one in found["config"]["model_list"])
-    assert [one["model_name"] for one in found["config"]["model_list"]] == ["gpt-6-luna", "tuneworthy-candidate"]
+    assert [one["model_name"] for one in found["config"]["model_list"]] == ["house-model", "tuneworthy-candidate"]
     assert today == {
-        "model": "openai/gpt-6-luna",
+        "model": "openai/house-model",
         "api_base": "http://127.0.0.1:8/v1",
         "api_key": "os.environ/PRODUCTION_KEY",
         "silent_model": "tuneworthy-candidate",
@@ -251,9 +266,10 @@ def test_the_callback_logs_both_answers_of_a_request_and_no_key_address_or_heade
     mirror = space["mirror"]
     data = asyncio.run(mirror.async_pre_call_hook(None, None, {"messages": [user("q")]}, "acompletion"))
     secret = {"user_api_key_hash": "KEY", "requester_ip_address": "IP", "requester_custom_headers": {"x": "HEADER"}}
-    for group, silent in (("gpt-6-luna", False), ("tuneworthy-candidate", True), ("tuneworthy-candidate", False)):
+    sent = {"tenant": "t", "headers": {"cookie": "HEADER"}}
+    for group, silent in (("house-model", False), ("tuneworthy-candidate", True), ("tuneworthy-candidate", False)):
         payload = {**call("x", "q", "red"), "model_group": group, "requester_ip_address": "IP", "api_base": "BASE"}
-        payload["metadata"] = {**secret, "is_silent_experiment": silent, "requester_metadata": {"tenant": "t"}}
+        payload["metadata"] = {**secret, "is_silent_experiment": silent, "requester_metadata": sent}
         kwargs = {"standard_logging_object": payload, "litellm_params": {"metadata": data["metadata"]}}
         asyncio.run(mirror.async_log_success_event(kwargs, None, None, None))
     log = tmp_path / "out" / "mirror.jsonl"

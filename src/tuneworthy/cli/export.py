@@ -153,6 +153,6 @@ def mirror(candidate: str, production: str, root: Path, out: Path, as_json: bool
 
 async def _write_mirror(project: Project, folder: Path, production: str, candidate: str) -> MirrorExport:
     async with open_session(project, beside=True) as session:
-        variants = [resolve(session, name) for name in (production, candidate)]
+        today, later = resolve(session, production), resolve(session, candidate)
         with writing_to(folder):
-            return export_mirror(session, *variants, folder)
+            return export_mirror(session, today, later, folder)

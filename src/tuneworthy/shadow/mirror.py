@@ -107,9 +107,10 @@ class Mirror(CustomLogger):
         mirrored = is_mirrored(payload.get("metadata")) or is_mirrored(metadata)
         if not metadata.get({pair!r}) or not (mirrored or payload.get("model_group") == PRODUCTION):
             return
-        about = {{"requester_metadata": (payload.get("metadata") or {{}}).get("requester_metadata")}}
+        sent = (payload.get("metadata") or {{}}).get("requester_metadata") or {{}}  # the headers are in it too
+        plain = {{key: value for key, value in sent.items() if isinstance(value, str | int | float)}}
         line = {{key: payload.get(key) for key in LOGGED}}
-        line["metadata"] = {{**about, "is_silent_experiment": mirrored}}
+        line["metadata"] = {{"requester_metadata": plain, "is_silent_experiment": mirrored}}
         line["model_parameters"] = {{"tools": (payload.get("model_parameters") or {{}}).get("tools")}}
         line[{pair!r}] = metadata[{pair!r}]
         line[{variant!r}] = VARIANT if mirrored else None

@@ -35,11 +35,12 @@ def _example(row: dict[str, Any]) -> Fields:
         raise Dropped(messages.FAILED_REQUEST)
     if _REDACTED in (_text(row.get("messages")), _text(row.get("response"))):
         raise Dropped(messages.NO_CONTENT)
+    sent = _mapping(about, "requester_metadata")  # the headers are in it too
     request = {**_mapping(row, "model_parameters"), "messages": row.get("messages")}
     facts = {
         "model": row.get("model"),
         "group": row.get("session_id") or row.get("end_user") or None,
-        "metadata": _mapping(about, "requester_metadata") or None,
+        "metadata": {k: v for k, v in sent.items() if isinstance(v, str | int | float)} or None,
         "ended": row.get("endTime"),
         PAIR: row.get(PAIR) or None,
     }
