@@ -138,7 +138,7 @@ def test_what_a_mirrored_model_says_is_no_answer_of_production(root: Path, tmp_p
 
 
 def test_a_log_that_litellm_wrote_is_read(root: Path) -> None:
-    """Of the callback behind litellm 1.108.7, in `test_litellm_mirror`: plain, streamed, several turns, tools, a fault."""
+    """Of the callback behind litellm 1.108.7, in `test_litellm_mirror`: plain, streamed, turns, tools, a fault."""
     found = read_recording(load(root), [Path(__file__).with_name("litellm_log.jsonl")])
     assert sorted(one.name for one in found.sessions) == [f"session-{n}" for n in range(5)]
     turns = {one.name: turn for one in found.sessions for turn in one.turns}
