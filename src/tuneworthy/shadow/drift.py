@@ -9,6 +9,7 @@ Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/016
 (doi 10.1214/aos/1176350835).
 """
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.cases.sampling import NearDuplicateFilter
 from tuneworthy.cases.stratified import rank
 from tuneworthy.config.project import Project
+from tuneworthy.dataset.checks.personal_data import MASK
 from tuneworthy.dataset.sources import encoder_of
+from tuneworthy.shadow import messages
 from tuneworthy.shadow.recording import masker_of
 from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
@@ -41,6 +44,8 @@ MOST: Final = 5000
 TOPICS: Final = 5
 LEAST_OF_TOPIC: Final = 3
 _WORDS, _EXAMPLES = 5, 2
+# Uncovered questions among the new cases that are drawn.
+WANTED: Final = 10
 # Rows of the matrix of similarities that are computed at a time.
 _BLOCK: Final = 512
 Places = NDArray[np.int64]
@@ -55,7 +60,7 @@ class Topic:
         n_sessions: Sessions that ask them, near-duplicates included.
         n_questions: Questions that differ.
         words: Words that are more frequent in them than in the cases.
-        examples: Some of them, masked as `data.policy` says.
+        examples: Some of them, without personal data unless `data.policy` only reports it.
     """
 
     n_sessions: int
@@ -96,6 +101,29 @@ class TrafficDrift:
     shown: bool
     topics: Sequence[Topic] = field(default_factory=list)
 
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+        return messages.say(
+            "drift" if self.shown else "no_drift",
+            n=self.n_uncovered,
+            n_all=self.n_questions,
+            share=self.share,
+            low=self.low,
+            high=self.high,
+            k=self.neighbours,
+            expected=self.expected,
+            n_cases=self.n_cases,
+            n_sessions=self.n_sessions,
+            p_value=self.p_value,
+        )
+
+    def sample_command(self, sources: Sequence[str]) -> str:
+        """Return the command that draws so many new cases that about `WANTED` are of what was not covered."""
+        n = min(self.n_questions, 10 * ceil(WANTED / self.share / 10))
+        words = ["tuneworthy", "cases", "sample", "--from", sources[0], "--n", str(n), "--out", "new-cases.jsonl"]
+        return shlex.join(words)
+
 
 def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
     """Compare the questions of the last replay with the cases of the project; None with too few of either.
@@ -109,8 +137,10 @@ def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
         return None
     masker = masker_of(project)
     known = [question_of(case) for case in read_cases(cases).cases]
-    known = [masker.mask(text) for text in known] if masker else known
     found = first_questions(read_lines(path, dict[str, Any]))
+    if masker:  # a mask is no topic
+        known = [MASK.sub("", masker.mask(text)) for text in known]
+        found = {session: MASK.sub("", text) for session, text in found.items()}
     encoder, _ = encoder_of(project, folder)
     return drift(known, found, seed=project.split.seed, encode=encoder.encode if encoder else None)
 
@@ -225,7 +255,7 @@ def _topics(
 
 def _frequencies(texts: Sequence[str]) -> dict[str, float]:
     """Return the share of the texts in which each word is."""
-    counts = Counter(word for text in texts for word in {*words(text)})
+    counts = Counter(word for text in texts for word in {*words(text)} if not word.isdigit())
     return {word: n / len(texts) for word, n in counts.items()}
 
 

@@ -89,6 +89,19 @@ say = Catalogue(
         "label": "Run `tuneworthy shadow label`.",
         "fix_candidate": "Fix the candidate's errors, then run the replay again.",
         "replay_more": "Run `tuneworthy shadow replay` with more traffic.",
+        # What traffic asks and the cases hardly cover
+        "drift": (
+            "Traffic asks what the cases hardly cover: {n:,} of {n_all:,} different questions "
+            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
+            "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
+        ),
+        "no_drift": (
+            "Nothing shows that traffic asks what the cases do not: {n:,} of {n_all:,} different questions "
+            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
+            "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
+        ),
+        "topic": "{n:,} {n:session|sessions}: {words} ({example})",
+        "sample": "Draw new cases from the traffic: {command}",
         "budget": "The replay stopped early: {why}",
     },
 ).say

@@ -103,6 +103,7 @@ class Recording:
         labelled: Whether each row of the files holds the right answer of its last turn.
         notes: What a reader must know.
         live: Whether it still grows: the rules then allow for the sessions and strata that may come.
+        paths: Files that were read.
     """
 
     sessions: Sequence[TrafficSession]
@@ -110,6 +111,7 @@ class Recording:
     labelled: bool
     notes: Sequence[str]
     live: bool = False
+    paths: Sequence[Path] = ()
 
     @property
     def strata(self) -> list[str]:
@@ -132,7 +134,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     """
     rows, n_unread = _rows(paths, format)
     if timed := sorted((row for row in rows if PAIR in row.meta), key=lambda row: row.meta[WRITTEN]):
-        return _ended(project, timed, n_unread, time.time() - LATEST_S)
+        return replace(_ended(project, timed, n_unread, time.time() - LATEST_S), paths=paths)
     groups: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
         groups[row.group or ""].append(row)
@@ -171,7 +173,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     told = [messages.say(name, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     told += [messages.say("masked", n=n_masked)] if n_masked else []
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes])
+    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes], paths=paths)
 
 
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
@@ -193,7 +195,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     """
     path = Folder(project.root).path / TRAFFIC
     rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
-    return _ended(project, rows, n_unread, time.time() if now is None else now, after)
+    return replace(_ended(project, rows, n_unread, time.time() if now is None else now, after), paths=[path])
 
 
 def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float, after: float = 0.0) -> Recording:

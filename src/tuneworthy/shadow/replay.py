@@ -67,6 +67,7 @@ class ShadowRecord:
         masked: Whether personal data is masked in the pairs.
         production_id: Id of the variant that answered again; "" for recorded answers.
         grader: Hash of the primary grader, as in the provenance of a run.
+        sources: Files of the recording.
     """
 
     verdict: ShadowVerdict
@@ -85,6 +86,7 @@ class ShadowRecord:
     masked: bool = True
     production_id: str = ""
     grader: str = ""
+    sources: Sequence[str] = ()
 
 
 def labels_path(project: Project) -> Path:
@@ -226,6 +228,7 @@ def _record(
         cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
         length_ratio=sum(len(pair.candidate.text) for pair in answered) / before if before else None,
         notes=[*recording.notes],
+        sources=[str(path) for path in recording.paths],
     )
 
 
