@@ -13,6 +13,7 @@ The shapes come from the tools' own types and published schemas:
 - Anthropic: `Message`, `MessageParam`, `MessageBatchIndividualResponse` of anthropic 2.14.0.
 - Claude Code: what `_internal/sessions.py` of claude-agent-sdk 0.2.189 reads. Codex: `ResponseItem` and `RolloutLine`
   of codex-rs/protocol (openai/codex).
+- LiteLLM: `StandardLoggingPayload` of litellm 1.110.2.
 - Preference pairs: the dataset formats of trl 1.16.0, of OpenAI's preference fine-tuning, and of HH-RLHF.
 """
 
@@ -763,6 +764,25 @@ def preferences() -> list[dict[str, Any]]:
 
 _QUESTIONS = [answer for _, answer in CHATS]
 _WAY, _DONE = _QUESTIONS[:2]
+
+
+def litellm_payloads() -> list[dict[str, Any]]:
+    """Return calls through LiteLLM: answered, mirrored beside, failed, and logged without their texts."""
+    rows = []
+    for n, (question, answer) in enumerate(CHATS):
+        for silent in (False, True) if n == 0 else (False,):
+            rows.append({
+                "id": f"chatcmpl-{n}", "trace_id": f"t{n}", "session_id": f"s{n}", "call_type": "acompletion",
+                "status": "success", "startTime": 1.0, "endTime": 2.0, "model": "gpt-6", "model_group": "production",
+                "messages": chat(question, "Be brief."), "response": completion("other" if silent else answer, n),
+                "metadata": {"is_silent_experiment": silent, "requester_metadata": {"tenant": "t", "headers": {}}},
+                "model_parameters": {"temperature": 0.1},
+            })  # fmt: skip
+    hidden = "redacted-by-litellm"
+    rows.append({**rows[0], "messages": chat(hidden), "response": completion(hidden)})
+    return [*rows, {**rows[0], "status": "failure", "response": None, "error_str": "Timeout"}]
+
+
 _BATCH, _ANTHROPIC_BATCH = batch(), anthropic_batch()
 EXPORTS = [
     Export(
@@ -846,6 +866,15 @@ EXPORTS = [
                 "correction": None,
             }
         ],
+    ),
+    Export(
+        "litellm",
+        "litellm",
+        "LiteLLM log",
+        litellm_payloads(),
+        [answer for _, answer in CHATS],
+        0,
+        ["mirrored", "no_messages", "failed_request"],
     ),
     Export(
         "openai_stored",

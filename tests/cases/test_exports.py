@@ -63,7 +63,7 @@ def test_no_adapter_needs_the_guard(tmp_path: Path, export: Export, monkeypatch:
 def test_every_tools_format_has_a_file() -> None:
     titled = {name for name in BUILTIN["example_formats"] if (entry := EXAMPLE_FORMATS.get(name)).title
               and not entry.companion}  # fmt: skip
-    assert titled == {export.format for export in EXPORTS} and len(titled) == 12
+    assert titled == {export.format for export in EXPORTS} and len(titled) == 13
 
 
 def named(tmp_path: Path, name: str) -> list[Example]:
@@ -90,6 +90,12 @@ def test_a_trace_keeps_its_session_and_nothing_about_the_user(tmp_path: Path) ->
     assert [turn["role"] for turn in row.messages] == ["system", "user", "assistant"]
     assert (row.group, row.tags, row.meta["metadata"]) == ("s1", ("prod",), {"a": 1})
     assert "u@example.com" not in json.dumps(dict(row.meta))
+
+
+def test_what_litellm_says_of_a_user_is_kept_without_the_headers(tmp_path: Path) -> None:
+    row = named(tmp_path, "litellm")[1]
+    assert (row.group, row.meta["model"], row.meta["metadata"]) == ("s1", "gpt-6", {"tenant": "t"})
+    assert [turn["role"] for turn in row.messages] == ["system", "user", "assistant"]
 
 
 def test_a_score_whose_name_says_no_direction_is_named_and_not_used(tmp_path: Path) -> None:

@@ -346,6 +346,7 @@ FAILED_REQUEST: Final = DropReason("the request failed, so the response has no c
 REFUSED: Final = DropReason("the model refused", "refused")
 EMPTY_RESPONSE: Final = DropReason("the response is empty", "empty_answer")
 NO_GENERATION: Final = DropReason("the observation is not a generation", "no_model_call")
+MIRRORED: Final = DropReason("the answer is that of a mirrored model, which no user saw", "mirrored")
 NO_MODEL_RUN: Final = DropReason("the run is not a call of a model", "no_model_call")
 NO_CONTENT: Final = DropReason("the call was recorded without its messages", "no_messages")
 NO_STORED_MESSAGES: Final = DropReason(

@@ -194,7 +194,7 @@ def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tu
     for i in sorted(range(len(cases)), key=lambda i: rank(seed, cases[i].id), reverse=True):
         queues[strata[i]].append(i)
     left = quotas(Counter(strata), min(n, len(cases)), seed)
-    near = _NearDuplicateFilter()
+    near = NearDuplicateFilter()
     chosen: list[int] = []
     while len(chosen) < n and any(queues.values()):
         before = len(chosen)
@@ -211,7 +211,7 @@ def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tu
     return sorted(chosen[:n], key=lambda i: rank(seed, cases[i].id)), near.n_refused
 
 
-class _NearDuplicateFilter:
+class NearDuplicateFilter:
     """The questions drawn so far, as sets of words with numbers masked; refuses one that is nearly among them."""
 
     def __init__(self) -> None:
@@ -221,15 +221,25 @@ class _NearDuplicateFilter:
 
     def add(self, text: str) -> bool:
         """Remember `text` and return True, unless its Jaccard similarity to one remembered is `NEAR` or more."""
-        new = frozenset(_NUMBER.sub("0", word) for word in words(text))
-        common: Counter[int] = Counter()
-        for word in new:
-            common.update(self.by_word[word])
-        for k, shared in common.items():
-            if shared >= NEAR * (len(new) + len(self.sets[k]) - shared):
-                self.n_refused += 1
-                return False
+        new = _words_of(text)
+        if self._is_near(new):
+            self.n_refused += 1
+            return False
         for word in new:
             self.by_word[word].append(len(self.sets))
         self.sets.append(new)
         return True
+
+    def holds(self, text: str) -> bool:
+        """Whether `text` or nearly the same is remembered."""
+        return self._is_near(_words_of(text))
+
+    def _is_near(self, new: frozenset[str]) -> bool:
+        common: Counter[int] = Counter()
+        for word in new:
+            common.update(self.by_word[word])
+        return any(shared >= NEAR * (len(new) + len(self.sets[k]) - shared) for k, shared in common.items())
+
+
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(_NUMBER.sub("0", word) for word in words(text))

@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Import logs and data files as examples.
 
-    FILES are logs and exports of OpenTelemetry, Langfuse, LangSmith, OpenAI, Anthropic, Claude Code or Codex,
+    FILES are logs and exports of OpenTelemetry, Langfuse, LangSmith, LiteLLM, OpenAI, Anthropic, Claude Code or Codex,
     preference pairs, chats, request logs, or tables, as JSONL, JSON, CSV, Excel or Parquet. All but Excel and Parquet
     may be compressed with gzip. Rows are added to those imported before, unless you pass --replace.
 

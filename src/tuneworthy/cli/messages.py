@@ -377,6 +377,11 @@ say = Catalogue(
             "{n:,} test cases. Its answers to them are those of the run: {score:.1%}, at ${usd:,.2f} per 1,000 answers "
             "against ${large_usd:,.2f}."
         ),
+        "mirror_exported": (
+            "Run `litellm --config litellm_config.yaml` in {folder} and send the chats for {production} to it. LiteLLM "
+            "mirrors them to {candidate} and logs both answers.\n"
+            "Next: tuneworthy shadow replay {log} --candidate {again}"
+        ),
         "serving_classifier": (
             "Serving the classical baseline {name} at {address}/predict and {address}/v1. Press Ctrl-C to stop."
         ),

@@ -86,7 +86,9 @@ def command(
 
     def child(rest: float | None) -> list[str]:
         judge_s = 60 * judge_minutes
-        order = WorkerOrder(root=str(project.root), candidate=candidate, judge_s=judge_s, canary=canary, max_usd=rest)
+        order = WorkerOrder(
+            root=str(project.root), candidate=candidate, judge_s=judge_s, canary=canary, max_usd=rest, upstream=upstream
+        )
         return [sys.executable, "-m", "tuneworthy.shadow.worker", orjson.dumps(asdict(order)).decode()]
 
     @asynccontextmanager

@@ -11,9 +11,10 @@ from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.report.shadow import document
+from tuneworthy.report.shadow import document, drift_lines
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.shadow import messages as shadow_messages
+from tuneworthy.shadow.drift import TrafficDrift, traffic_drift
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow, worst_pairs
 from tuneworthy.shadow.verdict import interval
@@ -32,9 +33,9 @@ FORMS = {".html": render_html, ".md": render_markdown}
 def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
     """Show the last replay, or write it as a page.
 
-    The page has the verdict, the confidence sequence over the sessions, each metric and stratum, and the pairs that
-    got worse, with personal data masked unless `data.policy` only reports it. All pairs are in
-    .tuneworthy/shadow/pairs.jsonl.
+    The page has the verdict, the confidence sequence over the sessions, each metric and stratum, what traffic asks but
+    the cases hardly cover, and the pairs that got worse. Personal data is masked unless `data.policy` only reports it.
+    All pairs are in .tuneworthy/shadow/pairs.jsonl.
 
     \b
     Example:
@@ -45,18 +46,20 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
     record = read_shadow(Folder(project.root))
     if record is None:
         raise Undecided(messages.say("no_replay"), hint=messages.say("replay_first"))
+    if out is not None and out.suffix not in FORMS:
+        raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
+    found = traffic_drift(project, Folder(project.root))
     if out is not None:
-        if out.suffix not in FORMS:
-            raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
-        page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs))
+        page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found)
         with writing_to(out):
             write_atomic(out, FORMS[out.suffix](page).encode())
         note(messages.say("report_at", path=out))
         return
-    print_result(as_json, asdict(record), show, record, project)
+    answer = {**asdict(record), "drift": found and asdict(found)}
+    print_result(as_json, answer, show, record, project, found)
 
 
-def show(record: ShadowRecord, project: Project) -> None:
+def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:
     """Print the first screen of a replay with its metrics in words, where the pairs can be read, and what is next."""
     worse = worst_pairs(Folder(project.root), record.n_pairs)
     page = document(record, project.task.name, worse)
@@ -68,5 +71,7 @@ def show(record: ShadowRecord, project: Project) -> None:
             click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
     if worse:
         click.echo(messages.say("see_pairs", n=len(worse), how="differ" if labels_first else "got worse"))
+    if found:
+        click.echo("\n".join(drift_lines(found, record.sources)))
     if labels_first:
         click.echo(messages.say("shadow_next"))

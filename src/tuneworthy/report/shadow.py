@@ -9,6 +9,8 @@ from tuneworthy.report.charts import FIRST
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
+from tuneworthy.shadow import messages as shadow_messages
+from tuneworthy.shadow.drift import TrafficDrift
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdict, level
@@ -21,13 +23,16 @@ WIDEST = 0.6
 MOST_CHARS = 160
 
 
-def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -> Document:
+def document(
+    record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]], found: TrafficDrift | None = None
+) -> Document:
     """Return a replay as a page.
 
     Args:
         record: Of the replay.
         task: Name of the project.
         worse: Rows of the pairs that got worse, the worst first.
+        found: What traffic asks and the cases hardly cover; None where it is not known.
     """
     verdict = record.verdict
     overall = [result for result in verdict.results if not result.stratum]
@@ -42,6 +47,9 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
         parts.append(
             PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse, name)])
         )
+    if found:
+        lines = [clean(line, 0) for line in drift_lines(found, record.sources)]
+        parts.append(PagePart(name="drift", title=messages.say("shadow_drift"), blocks=lines))
     drawn = sorted(overall, key=lambda result: result.stopped_at is None)
     chart = next((result for result in drawn if result.n > 1), None)
     return Document(
@@ -78,6 +86,17 @@ def document(record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]]) -
         ],
         made=messages.say("shadow_made", date=record.date),
     )
+
+
+def drift_lines(found: TrafficDrift, sources: Sequence[str]) -> list[str]:
+    """Return what traffic asks and the cases hardly cover, and the command that draws new cases, a line each."""
+    lines = [found.sentence]
+    for topic in found.topics:
+        example = clean(topic.examples[0], MOST_CHARS)
+        lines.append(shadow_messages.say("topic", n=topic.n_sessions, words=", ".join(topic.words), example=example))
+    if found.shown and sources:
+        lines.append(shadow_messages.say("sample", command=found.sample_command(sources)))
+    return lines
 
 
 def _answer(verdict: ShadowVerdict) -> str:

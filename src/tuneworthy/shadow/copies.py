@@ -20,6 +20,8 @@ import orjson
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
 # Key of a copy, and of a recorded row: whether the candidate answered the user.
 SERVED: Final = "served"
+# Keys of a copy: when production was asked, and when its answer ended, nanoseconds since the epoch.
+BEGAN, ENDED = "began", "ended"
 # Key of what goes through the pipe and is no copy: why the canary ends.
 TRIPPED: Final = "tripped"
 # A request or an answer above it is not copied, bytes.

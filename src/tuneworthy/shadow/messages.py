@@ -10,9 +10,10 @@ say = Catalogue(
         "recording": "Replaying {n:,} of {n_all:,} sessions ({n_turns:,} {n_turns:turn|turns}).",
         "recording_all": "Replaying all {n:,} {n:session|sessions} ({n_turns:,} {n_turns:turn|turns}).",
         "traffic": (
-            "The proxy recorded {n_all:,} sessions. Of these, {n:,} {n:has|have} ended ({n_turns:,} "
+            "{n_all:,} {n_all:session was|sessions were} recorded. Of these, {n:,} {n:has|have} ended ({n_turns:,} "
             "{n_turns:turn|turns})."
         ),
+        "mirrored": "The gateway asked the candidate in {n:,} of {n_all:,} turns; the others were asked now.",
         "no_traffic": "The proxy has recorded no session that has ended.",
         "no_traffic_hint": "Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
         "masked": "Personal data is masked in {n} {n:session|sessions}.",
@@ -53,6 +54,12 @@ say = Catalogue(
         ),
         "no_route_personal_hint": "Leave out --canary, or change `personal_data` in `data.policy`.",
         "other_candidate": "Use another candidate.",
+        # Beside another gateway
+        "no_gateway": "{name} is on a model that LiteLLM cannot be pointed at.",
+        "no_gateway_hint": "Production must be a model with `provider` openai or anthropic.",
+        "no_gateway_template": (
+            "The prompt of {name} has more than {{{{ input }}}} to fill, which the callback of LiteLLM cannot do."
+        ),
         # The proxy answers these to a user's request
         "body_too_large": "The body of the request has more than {most:,} bytes.",
         "headers_too_large": "The headers of the request have more than {most:,} bytes.",
@@ -82,6 +89,19 @@ say = Catalogue(
         "label": "Run `tuneworthy shadow label`.",
         "fix_candidate": "Fix the candidate's errors, then run the replay again.",
         "replay_more": "Run `tuneworthy shadow replay` with more traffic.",
+        # What traffic asks and the cases hardly cover
+        "drift": (
+            "Traffic asks what the cases hardly cover: {n:,} of {n_all:,} different questions "
+            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
+            "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
+        ),
+        "no_drift": (
+            "Nothing shows that traffic asks what the cases do not: {n:,} of {n_all:,} different questions "
+            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
+            "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
+        ),
+        "topic": "{n:,} {n:session|sessions}: {words} ({example})",
+        "sample": "Draw new cases from the traffic: {command}",
         "budget": "The replay stopped early: {why}",
     },
 ).say

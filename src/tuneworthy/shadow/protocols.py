@@ -113,10 +113,10 @@ def _events(body: bytes) -> Iterator[Json]:
 
 def _completion(events: Iterator[Json]) -> Json:
     """Put together a chat completion: its first choice."""
-    text, ending, model = "", None, None
+    text, ending, model, usage = "", None, None, None
     calls: dict[int, Json] = {}
     for event in events:
-        model = event.get("model") or model
+        model, usage = event.get("model") or model, event.get("usage") or usage
         for choice in event.get("choices") or ():
             if choice.get("index"):
                 continue
@@ -132,7 +132,7 @@ def _completion(events: Iterator[Json]) -> Json:
     message: Json = {"role": "assistant", "content": text or None}
     if calls:
         message["tool_calls"] = [call for _, call in sorted(calls.items())]
-    return {"model": model, "choices": [{"message": message, "finish_reason": ending}]}
+    return {"model": model, "choices": [{"message": message, "finish_reason": ending}], "usage": usage}
 
 
 def _response(events: Iterator[Json]) -> Json:
@@ -162,6 +162,7 @@ def _message(events: Iterator[Json]) -> Json:
                     inputs[place] = inputs.get(place, "") + delta["partial_json"]
             case "message_delta":
                 message |= event["delta"]
+                message["usage"] = {**mapping(message.get("usage")), **mapping(event.get("usage"))}
     if not message.get("stop_reason"):
         raise ValueError("no stop_reason")
     for place, text in inputs.items():

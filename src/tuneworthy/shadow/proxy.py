@@ -33,7 +33,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, SERVED, Copies
+from tuneworthy.shadow.copies import BEGAN, BUSY, ENDED, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, SERVED, Copies
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 CHAT: Final = "/v1/chat/completions"
@@ -284,7 +284,8 @@ class ShadowProxy:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
             head = {"path": tee.path, "session": tee.session, "streamed": tee.streamed, "encoding": tee.encoding}
-            self.copies.offer({**head, SERVED: tee.served}, body, b"".join(tee.parts))
+            times = {BEGAN: tee.began, ENDED: time.time_ns()}
+            self.copies.offer({**head, **times, SERVED: tee.served}, body, b"".join(tee.parts))
 
     def _is_of_candidate(self, session: str) -> bool:
         """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
@@ -357,6 +358,7 @@ class ShadowProxy:
 
     async def _copy_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
         marks = [(name.lower().encode(), value.encode()) for name, value in MARK.items()]
+        tee.began = time.time_ns()
         try:
             async with await self._call("POST", where, [*headers, *marks], body) as answer:
                 tee.begin(answer)
@@ -552,7 +554,7 @@ class _Tee:
     """Keeps an answer of production, as far as it may be copied."""
 
     def __init__(self, path: str, session: str) -> None:
-        self.path, self.session = path, session
+        self.path, self.session, self.began = path, session, time.time_ns()
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
         self.served = False  # whether the candidate answered the user
         self.parts: list[bytes] = []

@@ -2,6 +2,7 @@
 
 Rows are taken whether people liked their answers or not: what traffic asked is asked again. Each answer of the
 assistant is a turn, asked with the messages that stand before it in the recording, the answers of tools included.
+A gateway that mirrors traffic has asked the candidate already: its answers come with the turns.
 
 Invariants: a session is drawn by a hash of its name, in its share of its stratum; what leaves here holds no personal
 data that the engine recognises, unless `data.policy` says so; question and answer of a row share their masks.
@@ -10,12 +11,13 @@ data that the engine recognises, unless `data.policy` says so; question and answ
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
 
+from tuneworthy.cases.formats.exports.litellm import PAIR, mirrored_key
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.readers.faults import Rejects
 from tuneworthy.cases.readers.reader import facts_of, stream_examples
@@ -30,7 +32,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import SERVED
 from tuneworthy.store import Folder
-from tuneworthy.types import UNLABELLED, Case, Example, Message, Response, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, Failure, Message, Response, Trace, content_hash
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
 MOST_STRATA: Final = 50
@@ -42,8 +44,13 @@ TRAFFIC: Final = "shadow/traffic.jsonl"
 # Keys of its rows: when one was written, seconds since the epoch; and whether it went through the masks.
 WRITTEN: Final = "written"
 CLEAN: Final = "clean"
-# Keys of a row that are sent along with its messages.
-_SENT: Final = frozenset({"tools"})
+# Keys of a row: what mirrored models answered, and what else is known of these answers, in the same order.
+MIRRORED: Final = "mirrored"
+_ABOUT_MIRRORED: Final = "about_mirrored"
+# A mirrored answer comes at most so much later than production's, seconds: sooner no session has ended.
+LATEST_S: Final = 600.0
+# Keys of a row that are sent or stored along with its messages.
+_SENT: Final = frozenset({"tools", MIRRORED})
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
@@ -60,11 +67,13 @@ class RecordedTurn:
         case: The messages before the answer; labelled if the right answer is known.
         answer: Production's.
         source: File and line.
+        mirrored: Id of a variant to its answer, where a gateway asked it beside production; without its cost.
     """
 
     case: Case
     answer: Response
     source: str
+    mirrored: Mapping[str, Trace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class Recording:
         labelled: Whether each row of the files holds the right answer of its last turn.
         notes: What a reader must know.
         live: Whether it still grows: the rules then allow for the sessions and strata that may come.
+        paths: Files that were read.
     """
 
     sessions: Sequence[TrafficSession]
@@ -101,6 +111,7 @@ class Recording:
     labelled: bool
     notes: Sequence[str]
     live: bool = False
+    paths: Sequence[Path] = ()
 
     @property
     def strata(self) -> list[str]:
@@ -109,7 +120,7 @@ class Recording:
 
 
 def read_recording(project: Project, paths: Sequence[Path], format: str | None = None) -> Recording:
-    """Read files and draw from them as `[shadow]` says.
+    """Read files and draw from them as `[shadow]` says; of a gateway that mirrors traffic, all sessions that ended.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
@@ -119,8 +130,11 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     Raises:
         DataError: A file cannot be read, or its format is not known.
         UserError: There is no conversation, or no row has the key of the strata.
+        NothingEnded: No mirrored session has ended.
     """
     rows, n_unread = _rows(paths, format)
+    if timed := sorted((row for row in rows if PAIR in row.meta), key=lambda row: row.meta[WRITTEN]):
+        return replace(_ended(project, timed, n_unread, time.time() - LATEST_S), paths=paths)
     groups: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
         groups[row.group or ""].append(row)
@@ -159,7 +173,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     told = [messages.say(name, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     told += [messages.say("masked", n=n_masked)] if n_masked else []
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes])
+    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes], paths=paths)
 
 
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
@@ -181,10 +195,15 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     """
     path = Folder(project.root).path / TRAFFIC
     rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
+    return replace(_ended(project, rows, n_unread, time.time() if now is None else now, after), paths=[path])
+
+
+def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float, after: float = 0.0) -> Recording:
+    """Return the sessions of `rows`, which are in the order of time, that have ended; see `read_traffic`."""
     groups: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
         groups[row.group or ""].append(row)
-    settings, now = project.shadow, time.time() if now is None else now
+    settings = project.shadow
     ended = []
     for name, own in groups.items():
         begun = _begun(own, 60 * settings.idle_minutes, after)
@@ -196,16 +215,20 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     if not ended:
         raise NothingEnded(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
     ended = sorted(ended)[: None if after else settings.sessions]  # a step of a canary is watched as long as it lasts
+    masker = masker_of(project)
+    unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
     strata: dict[str, str] = {}
     for _, name, members in ended:
         value = _value(settings.by, members[0].meta)
+        value = masker.mask(value) if masker and name in unclean else value
         full = len({*strata.values()} - {OTHERS}) >= MOST_STRATA - 1
         strata[name] = OTHERS if full and value not in strata.values() else value
-    policy = project.data.policy.get("personal_data", "mask")
-    unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
-    masked = {} if policy == "report" else _masked(unclean, project)
+    masked = _masked(unclean, project) if masker else {}
+    dropped = masked.keys() if project.data.policy.get("personal_data") == "drop" else ()
     sessions = []
     for _, name, members in ended:
+        if name in dropped:
+            continue
         turns = [turn_of(name, row) for row in masked.get(name, members)]
         served = any(row.meta.get(SERVED) for row in members)
         asked = list({turn.case.id: turn for turn in turns}.values())
@@ -213,6 +236,7 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []
+    notes += [messages.say("dropped", n=len(dropped))] if dropped else []
     return Recording(sessions, len(groups), False, notes, live=True)
 
 
@@ -264,15 +288,46 @@ def _turn_name(session: str, row: Example) -> str:
 def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:
     """Return the rows of all files with the names of their sessions in `group`, and how many were left out."""
     rows, n_unread = [], 0
-    facts = facts_of(paths) if format is None else {}
+    facts = facts_of(paths) if format in {None, "litellm"} else {}
     for path in paths:
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
         for line, fields in stream_examples(path, journal, format=format).rows:
             if fields is not None:
-                rows.append(Example(**fields, id="", source=f"{path.name}:{line}"))
-        n_unread += sum(1 for _ in journal.take(maxsize))
+                row = Example(**fields, id="", source=f"{path.name}:{line}")
+                pair = row.meta.get(PAIR)
+                rows.append(_with_mirrored(row, facts.get(mirrored_key(pair), ())) if pair else row)
+        n_unread += sum(reject.reason != MIRRORED for reject in journal.take(maxsize))
     return _in_sessions(rows), n_unread
+
+
+def _with_mirrored(row: Example, answers: Sequence[Mapping[str, Any]]) -> Example:
+    """Return a row with what mirrored models answered to it, texts apart from what no mask may change."""
+    texts = [{"text": one["text"], "tool_calls": one["tool_calls"]} for one in answers]
+    meta = {**row.meta, WRITTEN: row.meta.get("ended", 0.0), MIRRORED: texts, _ABOUT_MIRRORED: answers}
+    return replace(row, meta=meta)
+
+
+def _mirrored(name: str, meta: Mapping[str, Any]) -> dict[str, Trace]:
+    """Return the last answer of each mirrored variant; one that failed and was asked again is followed by another."""
+    traces = {}
+    for said, about in zip(meta.get(MIRRORED, ()), meta.get(_ABOUT_MIRRORED, ()), strict=True):
+        response = Response(
+            text=said["text"],
+            tool_calls=tuple(said["tool_calls"]),
+            **{key: about[key] for key in ("finish_reason", "input_tokens", "output_tokens", "seconds")},
+        )
+        failure = Failure(code="provider", message=about["error"]) if about["error"] else None
+        traces[about["variant"]] = Trace(
+            case_id=name,
+            variant_id=about["variant"],
+            repeat=0,
+            messages=(),
+            response=None if failure else response,
+            error=failure,
+            stored=True,
+        )
+    return traces
 
 
 def _in_sessions(rows: Sequence[Example]) -> list[Example]:
@@ -382,4 +437,4 @@ def _turn(name: str, session: str, row: Example, place: int, *, last: bool) -> R
         finish_reason=ending or ("tool_calls" if calls else "stop"),
     )
     truth = row.meta.get(TRUTH, UNLABELLED) if last else UNLABELLED
-    return RecordedTurn(replace(case, expected=truth), answer, row.source)
+    return RecordedTurn(replace(case, expected=truth), answer, row.source, _mirrored(name, row.meta) if last else {})

@@ -67,6 +67,7 @@ class ShadowRecord:
         masked: Whether personal data is masked in the pairs.
         production_id: Id of the variant that answered again; "" for recorded answers.
         grader: Hash of the primary grader, as in the provenance of a run.
+        sources: Files of the recording.
     """
 
     verdict: ShadowVerdict
@@ -85,6 +86,7 @@ class ShadowRecord:
     masked: bool = True
     production_id: str = ""
     grader: str = ""
+    sources: Sequence[str] = ()
 
 
 def labels_path(project: Project) -> Path:
@@ -131,7 +133,7 @@ async def replay(
         started, sent = time.monotonic(), session.runner.sent
         cases = [turn.case for _, turn in batch]
         try:
-            b = await session.ask(candidate, cases)
+            b = await _answers(session, candidate, batch)
             a = await session.ask(production, cases) if production else [recorded(turn) for _, turn in batch]
             pairs += await judge.pairs(batch, a, b)
         except TuneworthyError as error:
@@ -140,8 +142,11 @@ async def replay(
         if judged(pairs, rules).status == "fail":
             break
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
+    n_mirrored = sum(candidate.id in pair.turn.mirrored for pair in pairs)
+    mirrored = [messages.say("mirrored", n=n_mirrored, n_all=len(pairs))] if n_mirrored else []
     record = replace(
         record,
+        notes=[*record.notes, *mirrored],
         command=command,
         masked=masker_of(session.project) is not None,
         production_id=production.id if production else "",
@@ -153,6 +158,21 @@ async def replay(
     if fault is not None:
         raise fault
     return record
+
+
+async def _answers(session: Session, candidate: Variant, batch: Sequence[Asked]) -> list[Trace]:
+    """Return the candidate's answers: those that came with the turns, at its price, and the others as it is asked."""
+    turns = [turn for _, turn in batch]
+    open_cases = [turn.case for turn in turns if candidate.id not in turn.mirrored]
+    answers = {trace.case_id: trace for trace in await session.ask(candidate, open_cases)} if open_cases else {}
+    for turn in turns:
+        trace = turn.mirrored.get(candidate.id)
+        if trace is not None and trace.response is not None:
+            request = session.runner.request(candidate, turn.case)
+            response, usd = session.models[candidate.model].settled(request, trace.response)
+            trace = replace(trace, response=response, cost_usd=usd)
+        answers[turn.case.id] = trace or answers[turn.case.id]
+    return [answers[turn.case.id] for turn in turns]
 
 
 def rules_of(session: Session, recording: Recording) -> ShadowRules:
@@ -208,6 +228,7 @@ def _record(
         cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
         length_ratio=sum(len(pair.candidate.text) for pair in answered) / before if before else None,
         notes=[*recording.notes],
+        sources=[str(path) for path in recording.paths],
     )
 
 

@@ -49,6 +49,7 @@ from tuneworthy.shadow.copies import (
 from tuneworthy.shadow.protocols import answer_of, asked_by, unpacked
 from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import DOCUMENT, replay
+from tuneworthy.shadow.spans import pair_spans
 from tuneworthy.store.lines import append_line
 from tuneworthy.types import Example, Variant
 
@@ -66,6 +67,7 @@ class WorkerOrder:
         judge_s: Time between two verdicts, seconds.
         canary: Whether verdicts are about the step of a canary.
         max_usd: What may be spent, US dollars; None leaves it to the project's budget.
+        upstream: Address of production's API, for spans.
     """
 
     root: str
@@ -73,6 +75,7 @@ class WorkerOrder:
     judge_s: float
     canary: bool = False
     max_usd: float | None = None
+    upstream: str = ""
 
 
 class Worker:
@@ -90,6 +93,7 @@ class Worker:
         self.path = session.folder.path / TRAFFIC
         self.usd_before = session.runner.budget.spent_usd
         self.tasks: set[asyncio.Task[None]] = set()
+        self.spans = pair_spans(session, candidate, order.upstream)
 
     async def serve(self, pipe: asyncio.StreamReader) -> None:
         """Take copies until the pipe ends, finish them, and judge once more."""
@@ -144,9 +148,12 @@ class Worker:
         if cleaned is None:
             return PERSONAL
         turn = turn_of(head["session"], cleaned)
-        await self.session.ask(self.candidate, [turn.case])
+        began = time.time_ns()
+        (trace,) = await self.session.ask(self.candidate, [turn.case])
         about = {**cleaned.meta, SERVED: bool(head.get(SERVED)), WRITTEN: time.time()}
         append_line(self.path, {"messages": list(cleaned.messages), **about})
+        if self.spans:
+            self.spans.record(head, request, answer, trace, (began, time.time_ns()))
         return PAIRED
 
     async def _judge_regularly(self) -> None:

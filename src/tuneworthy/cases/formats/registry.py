@@ -56,6 +56,7 @@ _EXPORTS = {
     "codex": ("codex",),
     "langfuse": ("langfuse", "langfuse_observations", "langfuse_scores"),
     "langsmith": ("langsmith", "langsmith_feedback"),
+    "litellm": ("litellm",),
     "openai_exports": ("openai_stored", "batch_results", "batch_requests", "openai_evals_run"),
     "preferences": ("preference", "kto"),
     "anthropic": ("anthropic",),

@@ -115,7 +115,7 @@ def _texts(value: Any, name: str = "") -> Iterator[str]:
         yield name + (value if isinstance(value, str) else "")
 
 
-_MASK: Final = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
+MASK: Final = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
 
 
 def _longest(matches: Iterable[PiiMatch]) -> list[PiiMatch]:
@@ -217,7 +217,7 @@ class PersonalData:
 
     def _look(self, text: str) -> list[PiiMatch]:
         """Return what counts in `text` and is no mask."""
-        masks = [match.span() for match in _MASK.finditer(text)]
+        masks = [match.span() for match in MASK.finditer(text)]
         return [
             one
             for _, matches in open_engine(self.engine).find_all([text])

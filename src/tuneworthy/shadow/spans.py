@@ -1,0 +1,148 @@
+"""OpenTelemetry spans of copied requests: production's answer, and below it the candidate's; no texts, no headers.
+
+They are made in the child of `shadow proxy`, of copies alone: a span and its export take about 75 microseconds of the
+processor, beside the reading of both bodies, and users would wait for that. A thread sends them in batches.
+
+Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status: development).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned_models import config_of
+from tuneworthy.providers.usage import mapping, token_count
+from tuneworthy.shadow.copies import BEGAN, ENDED, MOST_BYTES
+from tuneworthy.shadow.protocols import answer_of, unpacked
+from tuneworthy.types import Trace, Variant
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+SERVICE: Final = "tuneworthy-shadow-proxy"
+
+
+def open_tracer() -> "Tracer | None":
+    """Return a tracer that exports to the address in the environment; None without one, or without the packages."""
+    if not os.environ.get(ENDPOINT):
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        return None
+    os.environ.setdefault("OTEL_SERVICE_NAME", SERVICE)
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider.get_tracer("tuneworthy")
+
+
+def pair_spans(session: Session, candidate: Variant, upstream: str) -> "PairSpans | None":
+    """Return what makes the spans of a candidate's pairs; None where nothing is exported."""
+    tracer = open_tracer()
+    if tracer is None:
+        return None
+    config = config_of(session.project, candidate.model)
+    model = str(getattr(config, "model", candidate.model))
+    return PairSpans(tracer, upstream, config.provider, model, str(getattr(config, "base_url", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class PairSpans:
+    """Makes the spans of pairs.
+
+    Attributes:
+        tracer: Of OpenTelemetry.
+        upstream: Address of production's API.
+        provider: Of the candidate's model, as the project file names it.
+        model: Id of the candidate's model.
+        address: Where the candidate is asked; "" if it runs in this process.
+    """
+
+    tracer: "Tracer"
+    upstream: str
+    provider: str
+    model: str
+    address: str
+
+    def record(
+        self, head: Mapping[str, Any], request: bytes, answer: bytes, candidate: Trace, times: tuple[int, int]
+    ) -> None:
+        """Make the two spans of a pair.
+
+        Args:
+            head: What the proxy says of the copy.
+            request: Body of the user's request.
+            answer: Body of production's answer.
+            candidate: The candidate's answer.
+            times: When it was asked and had answered, nanoseconds since the epoch.
+        """
+        whole = answer_of(head["path"], unpacked(answer, head["encoding"], 8 * MOST_BYTES), streamed=head["streamed"])
+        asked = mapping(orjson.loads(request)).get("model")
+        provider = "anthropic" if head["path"].endswith("/messages") else "openai"
+        outer = self._span(provider, asked, self.upstream, head[BEGAN])
+        outer.set_attributes(_of_answer(whole))
+        inner = self._span(self.provider, self.model, self.address, times[0], outer)
+        inner.set_attributes(_of_trace(candidate))
+        inner.end(times[1])
+        outer.end(head[ENDED])
+
+    def _span(self, provider: str, model: Any, address: str, began: int, above: Any = None) -> Any:
+        from opentelemetry.trace import SpanKind, set_span_in_context
+
+        server = urlsplit(address)
+        about = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": provider,
+            "gen_ai.request.model": str(model) if model else None,
+            "server.address": server.hostname,
+            "server.port": server.port or {"https": 443, "http": 80}.get(server.scheme),
+        }
+        return self.tracer.start_span(
+            f"chat {model}" if model else "chat",
+            context=set_span_in_context(above) if above else None,
+            kind=SpanKind.CLIENT,
+            attributes=_present(about),
+            start_time=began,
+        )
+
+
+def _present(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in about.items() if value is not None}
+
+
+def _of_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the answer of an API says about itself, in any of the three protocols."""
+    usage, choices = mapping(answer.get("usage")), answer.get("choices") or ()
+    endings = [str(choice["finish_reason"]) for choice in choices if mapping(choice).get("finish_reason")]
+    endings = endings or [str(answer[key]) for key in ("stop_reason", "status") if answer.get(key)]
+    return _present(
+        {
+            "gen_ai.response.model": answer.get("model"),
+            "gen_ai.response.finish_reasons": endings or None,
+            "gen_ai.usage.input_tokens": token_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+            "gen_ai.usage.output_tokens": token_count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        }
+    )
+
+
+def _of_trace(trace: Trace) -> dict[str, Any]:
+    """Return what a trace says about its answer, or about the fault in its place."""
+    response = trace.response
+    if response is None:
+        return {"error.type": trace.error.code if trace.error else "_OTHER"}
+    return _present(
+        {
+            "gen_ai.response.model": response.model or None,
+            "gen_ai.response.finish_reasons": [response.finish_reason],
+            "gen_ai.usage.input_tokens": response.input_tokens,
+            "gen_ai.usage.output_tokens": response.output_tokens,
+        }
+    )
