@@ -64,7 +64,7 @@ def fill_template(pieces: Sequence[str], case: str | Mapping[str, Any]) -> str:
         case: The only variable, or all by name; with several variables a text is a question that is filled in.
 
     Raises:
-        TypeError: Questions come filled in, and `case` is none.
+        TypeError: Questions come filled in, and `case` holds variables.
     """
     if not pieces and not isinstance(case, str):
         raise TypeError("pass the filled-in prompt as text: the classifier has no template")
