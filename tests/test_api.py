@@ -68,6 +68,9 @@ def test_a_notebook_shows_the_report_and_runs_inside_its_event_loop(project: Ope
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError):
         tuneworthy.open(tmp_path)
+    (tmp_path / "cases.jsonl").write_text("")
+    with pytest.raises(UserError, match="no project file"):
+        tuneworthy.open(tmp_path / "cases.jsonl")
     empty = tuneworthy.open(write_simulation(tmp_path / "task", MODELS, n_cases=60, rungs=["baseline"]))
     with pytest.raises(UserError, match="contains no run"):
         empty.report()

@@ -138,6 +138,8 @@ def test_variables_are_filled_into_the_template(tmp_path: Path) -> None:
     assert fill_template(["Q: ", "who", ""], "Ada") == "Q: Ada" and fill_template([], "as it is") == "as it is"
     with pytest.raises(KeyError):
         exported.predict({"who": "Ada"})
+    with pytest.raises(TypeError, match="filled-in prompt"):
+        fill_template([], {"who": "Ada", "n": 1})
 
 
 def test_a_baseline_of_a_stranger_is_refused_by_name() -> None:

@@ -200,6 +200,28 @@ def test_a_prompt_that_does_more_than_insert_variables_comes_filled_in(
     assert "Pass the filled-in prompt" in (root / "out" / "README.md").read_text()
 
 
+def test_a_prompt_of_several_variables_is_filled_in_by_the_classifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, rungs=["classical", "baseline"], learnable=True)
+    for name in ("cases.jsonl", "examples.jsonl"):  # examples become texts: `service: ...`, a line each
+        rows = [json.loads(line) for line in (root / name).read_text().splitlines()]
+        asked = [row.get("input") or row["messages"][0]["content"] for row in rows]
+        answers = [row.get("expected") or row["messages"][1]["content"] for row in rows]
+        rows = [
+            {"input": {"service": f"s{at}", "line": text}, "expected": answer}
+            for at, (text, answer) in enumerate(zip(asked, answers, strict=True))
+        ]
+        (root / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("[prompt]", '[prompt]\nuser = "{{ line }} ({{ service }})"'))
+    assert invoke(["run", "--project", str(root)]) == 0
+    assert export(root, capsys)["n_dev"] > 0
+    model = json.loads((root / "out" / "model.json").read_text())
+    assert model["template"] == ["", "line", " (", "service", ")"]
+    assert "pass all of them as a dictionary" in (root / "out" / "README.md").read_text()
+
+
 def test_serve_runs_the_exported_server_until_it_is_stopped(project: Path) -> None:
     port = free_port()
     environment = {**os.environ, "TUNEWORTHY_TRUST": str(project), "PYTHONPATH": os.pathsep.join(sys.path)}

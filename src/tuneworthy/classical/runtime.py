@@ -62,7 +62,12 @@ def fill_template(pieces: Sequence[str], case: str | Mapping[str, Any]) -> str:
     Args:
         pieces: Text, variable, text, ...; empty if questions come filled in.
         case: The only variable, or all by name; with several variables a text is a question that is filled in.
+
+    Raises:
+        TypeError: Questions come filled in, and `case` holds variables.
     """
+    if not pieces and not isinstance(case, str):
+        raise TypeError("pass the filled-in prompt as text: the classifier has no template")
     names = set(pieces[1::2])
     if isinstance(case, str):
         if len(names) != 1:

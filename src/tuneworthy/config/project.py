@@ -146,7 +146,7 @@ def load(root: Path | str) -> Project:
     path = path if path.suffix == ".toml" else path / FILE_NAME
     try:
         text = read_input_text(own_path(path.parent, path.name), MAX_PROJECT)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigError([messages.say("no_file", path=path)], hint=messages.say("make_project")) from None
     except UnicodeDecodeError as error:
         raise ConfigError([messages.say("not_utf8", path=path, reason=error.reason)]) from None

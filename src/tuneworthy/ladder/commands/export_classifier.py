@@ -26,6 +26,7 @@ from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import DECISION, IN_PROCESS, LEAST, ClassicalProvider
 from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.commands.export_variant import asked
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
@@ -237,7 +238,7 @@ async def measured_answers(
     split, pieces = session.split, plain_pieces(variant.user)
     cases = [*split.test, *split.dev]
     questions = {case.id: str(chat(variant, case, ())[-1].get("content") or "") for case in cases}
-    texts = {case.id: case.input or "" for case in cases if not case.messages}
+    texts = {case.id: asked(case, set(pieces[1::2])) for case in cases if not case.messages}
     if not all(_fills(pieces, text) == questions[case] for case, text in texts.items()):
         pieces, texts = [], {}
     test = {case.id for case in split.test}
@@ -259,7 +260,7 @@ async def measured_answers(
 def _fills(pieces: Sequence[str], text: str | Mapping[str, Any]) -> str | None:
     try:
         return fill_template(pieces, text)
-    except KeyError:
+    except (KeyError, TypeError):
         return None
 
 

@@ -200,7 +200,9 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         await write_classifier(session, first, rung, work / "classifier")
         write_atomic(work / "router.py", ROUTER.format(threshold=variant.cascade.threshold).encode())
         export_variant(session, large, work / "large")
-        if (work / "large" / "client.py").exists() and len(variables_of(large)) < 2:  # a proxy is asked a text
+        template = orjson.loads((work / "classifier" / "model.json").read_bytes())["template"]
+        # A proxy is asked a text, and both parts make their prompts of it.
+        if (work / "large" / "client.py").exists() and template and len(variables_of(large)) < 2:
             for file, content in LITELLM.items():
                 write_atomic(work / file, content.encode())
         n_test = await _check(session, variant, work)

@@ -171,8 +171,8 @@ def variables_of(variant: Variant) -> list[str]:
     return sorted({*plain_pieces(variant.user)[1::2], *plain_pieces(variant.system or "")[1::2]})
 
 
-def _asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
-    """Return what a client is asked for a case: its text, or the variables by name."""
+def asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
+    """Return what an export is asked for a case: its text, or the variables of the prompt by name."""
     if case.input is None:
         return str(case.messages[-1].get("content") or "")
     if isinstance(case.input, str):
@@ -207,7 +207,7 @@ def _client(
     for case in (*session.split.test, *session.split.dev):
         measured = json.loads(orjson.dumps(sent(chat(variant, case, shots), case.tools)))
         try:
-            differs = filled(template, variables, _asked(case, variables)) != measured
+            differs = filled(template, variables, asked(case, variables)) != measured
         except KeyError:
             differs = True
         if differs:
