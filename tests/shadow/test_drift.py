@@ -151,4 +151,4 @@ def test_the_report_of_the_same_traffic_names_nothing(tmp_path: Path, capsys: py
     write_project(tmp_path / "p", cases, traffic)
     invoke(["shadow", "replay", "--candidate", "current", "--project", str(tmp_path / "p")])
     text = report(tmp_path / "p", capsys)
-    assert "Nothing shows that traffic asks" in text and "cases sample" not in text
+    assert "Nothing shows that the cases leave out" in text and "cases sample" not in text

@@ -177,6 +177,9 @@ def test_personal_data_is_masked_in_the_answers_of_the_candidate_too(policy: str
     path.write_text(path.read_text() + f'\n[data]\npolicy = {{ personal_data = "{policy}" }}\n')
     rows = log_of(3, variant, lambda i: "Write to ada@example.com" if i else "red")
     _, record = replayed(root, rows)
+    found = read_recording(load(root), [root / "mirror.jsonl"])
+    heard = [turn.mirrored[variant].text for one in found.sessions for turn in one.turns]
+    assert sorted(heard) == (["Write to [EMAIL_1]"] * 2 + ["red"] if policy == "mask" else ["red"]), "no judge reads it"
     assert b"ada@example.com" not in (Folder(root).path / PAIRS).read_bytes()
     assert record.n_pairs == (3 if policy == "mask" else 1)
     assert ("2 sessions with personal data are left out" in " ".join(record.notes)) is (policy == "drop")

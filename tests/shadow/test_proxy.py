@@ -241,8 +241,10 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
         async with upstream(plain) as (address, _), proxied(address) as (proxy, app):
             request = post(question("a"), CHAT, "Authorization: Bearer secret-1", "X-Session-Id: ada@example.org")
             await said(proxy, request)
-            ((head, body, answer),) = app.copies.noted  # type: ignore[attr-defined]
+            ((noted, body, answer),) = app.copies.noted  # type: ignore[attr-defined]
             assert (body, answer) == (orjson.dumps(question("a")), JSON_ANSWER)
+            head = dict(noted)
+            assert 0 < head.pop("ended") - head.pop("began") < 60 * 10**9
             assert head == {
                 "path": CHAT,
                 "session": head["session"],

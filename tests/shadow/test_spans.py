@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,32 @@ def test_the_child_of_the_proxy_makes_them_of_each_pair_and_they_hold_no_text(
 def test_without_an_address_there_are_no_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT, raising=False)
     assert open_tracer() is None
+
+
+def test_a_collector_gets_them_without_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    posts: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posts.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{server.server_port}")
+    tracer: Any = open_tracer()
+    spans = PairSpans(tracer, "https://api.example", "openai", "own", "")
+    spans.record(HEAD, orjson.dumps({"model": "m", "messages": [user(QUESTION)]}), completion(), TRACE, (1, 2))
+    tracer.span_processor.force_flush()
+    server.shutdown()
+    server.server_close()
+    ((path, body),) = posts
+    assert path == "/v1/traces" and body.count(b"gen_ai.request.model") == 2 and b"tuneworthy-shadow-proxy" in body
+    assert b"SECRET" not in body
 
 
 def test_a_collector_that_is_down_delays_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ say = Catalogue(
             "{n_all:,} {n_all:session was|sessions were} recorded. Of these, {n:,} {n:has|have} ended ({n_turns:,} "
             "{n_turns:turn|turns})."
         ),
-        "mirrored": "The gateway asked the candidate in {n:,} of {n_all:,} turns; the others were asked now.",
+        "mirrored": "The gateway asked the candidate in {n:,} of {n_all:,} turns, and the replay in the others.",
         "no_traffic": "The proxy has recorded no session that has ended.",
         "no_traffic_hint": "Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
         "masked": "Personal data is masked in {n} {n:session|sessions}.",
@@ -96,7 +96,7 @@ say = Catalogue(
             "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
         ),
         "no_drift": (
-            "Nothing shows that traffic asks what the cases do not: {n:,} of {n_all:,} different questions "
+            "Nothing shows that the cases leave out what traffic asks: {n:,} of {n_all:,} different questions "
             "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
             "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
         ),

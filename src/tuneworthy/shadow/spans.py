@@ -34,12 +34,13 @@ def open_tracer() -> "Tracer | None":
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         return None
-    os.environ.setdefault("OTEL_SERVICE_NAME", SERVICE)
-    provider = TracerProvider()
+    name = os.environ.get("OTEL_SERVICE_NAME", SERVICE)
+    provider = TracerProvider(resource=Resource.create({"service.name": name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider.get_tracer("tuneworthy")
 
