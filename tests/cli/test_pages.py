@@ -112,6 +112,14 @@ ELSEWHERE |= {
     "test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay",
     ("how-to/shadow.md", "tuneworthy shadow proxy https://api.openai.com --canary"): "shadow/test_canary.py::"
     "test_it_steps_up_over_kills_and_rolls_back_within_one_verdict",
+    ("how-to/shadow.md", "tuneworthy export mirror --out mirror"): "shadow/test_mirror.py::"
+    "test_the_configuration_mirrors_production_to_the_candidate_and_holds_no_key",
+    ("how-to/shadow.md", "tuneworthy shadow replay mirror/mirror.jsonl"): "shadow/test_mirror.py::"
+    "test_answers_that_the_gateway_has_are_judged_like_those_of_a_replay_and_not_asked_again",
+    (
+        "how-to/shadow.md",
+        "tuneworthy cases sample --from .tuneworthy/shadow/traffic.jsonl --n 200 --out new-cases.jsonl",
+    ): ("shadow/test_drift.py::test_the_report_names_it_everywhere_and_its_command_draws_it"),
     ("how-to/shadow.md", "tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5"): "shadow/test_gate.py::"
     "test_decide_turns_from_shadow_unknown_to_ship_and_back",
     ("how-to/serve.md", "tuneworthy export ollama --out tuned"): "ship/test_ollama.py::"
