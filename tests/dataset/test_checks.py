@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,7 +27,7 @@ from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, d
 from tuneworthy.dataset.checks import concentration, label_errors
 from tuneworthy.dataset.checks.concentration import Concentration, find_topics, over_cap, topic_spread
 from tuneworthy.dataset.checks.degenerate import is_degenerate
-from tuneworthy.dataset.checks.label_errors import doubts, find_doubts
+from tuneworthy.dataset.checks.label_errors import LabelErrors, doubts, find_doubts
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example
@@ -312,6 +314,36 @@ def test_a_cap_holds_for_the_rows_that_are_left() -> None:
     assert over_cap([0, 0, 1], 0.1) == over_cap([], 0.1) == []
     assert topic_spread(topics, 2).top_share(2) == 0.8
     assert topic_spread([0, 1, 2, 3]).effective == 4
+
+
+ASIDE = ["we", "would", "like", "to", "sit", "by", "the", "window", "on", "this", "fine", "evening", "with", "friends"]
+
+
+def test_of_json_answers_the_keys_with_a_value_are_the_label() -> None:
+    rng = random.Random(3)
+    forms = [("a table for {} please", "people"), ("can we come at {} pm", "time"), ("is there parking near {}", "")]
+    rows, wrong = [], set()
+    for number in range(360):
+        form, key = forms[number % 3]
+        words = " ".join(rng.sample(ASIDE, 4))
+        value = str(rng.randint(2, 9))
+        answer = {"people": None, **({key: value} if key else {})}
+        if key == "people" and rng.random() < 0.05:
+            answer = {"people": None}
+            wrong.add(number)
+        rows.append(row(f"{words} {form.format(value)}", json.dumps(answer)))
+    findings = list(LabelErrors()(rows, CheckContext(seed=1)))
+    dropped, doubted = (
+        {one.row for one in findings if one.action in kinds} for kinds in ({"drop"}, {"drop", "report"})
+    )
+    assert len(doubted & wrong) >= 0.7 * len(wrong) > 3
+    assert dropped
+    assert doubted <= wrong
+    assert {finding.message for finding in findings if finding.row in wrong} == {
+        "keys with a value in rows with similar questions: people"
+    }
+    same = [row(each.question, '{"people": 2}') for each in rows]
+    assert list(LabelErrors()(same, CheckContext(seed=1))) == []
 
 
 def test_one_question_in_many_words_is_one_topic() -> None:

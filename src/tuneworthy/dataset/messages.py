@@ -44,6 +44,7 @@ say = Catalogue(
         "topic": "topic {number}",
         "more_like": "the label {label!r} looks more likely",
         "elsewhere": "rows with similar questions have another answer",
+        "other_keys": "keys with a value in rows with similar questions: {keys}",
         "length": "the {part} has {n} characters",
         "answered_in": "question language {question}, answer language {answer}",
         "topics": (

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.retrieval.encoder import Encoder
@@ -289,7 +290,23 @@ def shared_answers(answers: Sequence[str]) -> set[str]:
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=7)
+def filled_keys(answers: Sequence[str]) -> list[str | None]:
+    """Return the keys to which each JSON object gives a value, as a name of its form; [] unless most answers are such.
+
+    >>> filled_keys(['{"time": "8 pm", "people": 2}', '{"time": null, "people": 4}', "none"])
+    ['people, time', 'people', None]
+    """
+    objects = [parse_object(answer) for answer in answers]
+    if 2 * sum(isinstance(one, dict) for one in objects) <= len(answers):
+        return []
+    empty: Sequence[Any] = (None, "", [], {})
+    return [
+        ", ".join(sorted(key for key, value in one.items() if value not in empty)) if isinstance(one, dict) else None
+        for one in objects
+    ]
+
+
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=8)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
@@ -300,9 +317,10 @@ class LabelErrors:
     are others of which another label is at least 20 times as probable as their own. The likeliest wrong ones come
     first, with the predicted label: some are errors, some are only hard, so a person decides. Labels that people
     confuse are wrong in another way than random ones, and mostly stay. Without labels, answers that several rows share
-    are taken for them.
+    are taken for them, and of JSON objects the keys that have a value.
 
-    Bad: "Where is my card?" with the label `exchange_rate`.
+    Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
+    name the number of people.
     """
 
     most: float = LIKELY_WRONG
@@ -310,8 +328,13 @@ class LabelErrors:
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         answers = [row.answer.strip() for row in rows]
         task_labels = set(context.labels) or shared_answers(answers)
-        judged = [number for number, answer in enumerate(answers) if answer in task_labels]
-        texts, labels = [rows[i].question for i in judged], [answers[i] for i in judged]
+        keys = [] if task_labels else filled_keys(answers)
+        if keys:
+            frequent = Counter(name for name in keys if name is not None).most_common(MOST_ANSWERS)
+            task_labels = {name for name, n in frequent if n >= MIN_OF_A_LABEL}
+        named = [(number, name) for number, name in enumerate(keys or answers) if name is not None]
+        judged = [number for number, name in named if name in task_labels]
+        texts, labels = [rows[i].question for i in judged], [name for _, name in named if name in task_labels]
         found, predicted = find_doubts(texts, labels, context.encoder, context.seed, self.most)
         if not context.labels and predicted < PREDICTED:
             return
@@ -325,6 +348,8 @@ class LabelErrors:
                 code="label_error",
                 message=messages.say("more_like", label=doubt.suggested)
                 if context.labels
+                else messages.say("other_keys", keys=doubt.suggested or "none")
+                if keys
                 else messages.say("elsewhere"),
                 score=doubt.score,
                 action="drop" if sure else "report",
