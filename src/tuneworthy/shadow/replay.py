@@ -255,7 +255,8 @@ def _store(
     folder = session.folder
     masker = masker_of(session.project)
     rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
-    _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows)
+    name = PAIRS if document == DOCUMENT else f"{document}.pairs.jsonl"
+    _write(folder, name, [masker.mask_json(row) for row in rows] if masker else rows)
     due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
