@@ -51,6 +51,8 @@ _ABOUT_MIRRORED: Final = "about_mirrored"
 LATEST_S: Final = 600.0
 # Keys of a row that are sent or stored along with its messages.
 _SENT: Final = frozenset({"tools", MIRRORED})
+# Where more of the sessions than this share ask only what others ask, a note says so.
+_MOST_REPEATED: Final = 0.1
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
@@ -173,7 +175,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     told = [messages.say(name, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     told += [messages.say("masked", n=n_masked)] if n_masked else []
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes], paths=paths)
+    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes, *_repeated(sessions)], paths=paths)
 
 
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
@@ -237,7 +239,13 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []
     notes += [messages.say("dropped", n=len(dropped))] if dropped else []
-    return Recording(sessions, len(groups), False, notes, live=True)
+    return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True)
+
+
+def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
+    """Say how many sessions ask word for word what others ask, if they are many: a log read twice, or one client."""
+    n = len(sessions) - len({content_hash([turn.case.text for turn in session.turns]) for session in sessions})
+    return [messages.say("repeated", n=n, n_all=len(sessions))] if n > _MOST_REPEATED * len(sessions) else []
 
 
 def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:
@@ -286,18 +294,27 @@ def _turn_name(session: str, row: Example) -> str:
 
 
 def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:
-    """Return the rows of all files with the names of their sessions in `group`, and how many were left out."""
-    rows, n_unread = [], 0
+    """Return the rows of all files with the names of their sessions in `group`, and how many were left out.
+
+    A file with the rows of an earlier one is left out: its sessions would count twice. Two files of one name are two.
+    """
+    rows: list[Example] = []
+    n_unread, known = 0, set()
+    names = Counter(path.name for path in {*paths})
     facts = facts_of(paths) if format in {None, "litellm"} else {}
     for path in paths:
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
+        own, file = [], path.name if names[path.name] == 1 else path.as_posix()
         for line, fields in stream_examples(path, journal, format=format).rows:
             if fields is not None:
-                row = Example(**fields, id="", source=f"{path.name}:{line}")
+                row = Example(**fields, id="", source=f"{file}:{line}")
                 pair = row.meta.get(PAIR)
-                rows.append(_with_mirrored(row, facts.get(mirrored_key(pair), ())) if pair else row)
+                own.append(_with_mirrored(row, facts.get(mirrored_key(pair), ())) if pair else row)
         n_unread += sum(reject.reason != MIRRORED for reject in journal.take(maxsize))
+        said = content_hash([content_hash([row.messages, row.group, row.meta]) for row in own])
+        rows += own if said not in known else []
+        known.add(said)
     return _in_sessions(rows), n_unread
 
 
