@@ -125,6 +125,9 @@ def test_a_canary_that_was_rolled_back_ships_nothing_whatever_was_shown_before(
     assert "rolled back: It harmed users." in gate["detail"]
     invoke(["shadow", "report", "--project", str(world)])
     assert "rolled back: It harmed users." in capsys.readouterr().out
+    folder.write(STATE, asdict(replace(state, share=0.25, status="running")))
+    invoke(["shadow", "report", "--project", str(world)])
+    assert "2 of 4 steps have passed; the candidate answers 25.0%" in capsys.readouterr().err
     folder.write(STATE, asdict(replace(state, variant="another")))
     assert decided(world, capsys)[1]["outcome"] == "ship", "it was the canary of another candidate"
 

@@ -102,6 +102,11 @@ def test_sessions_that_only_repeat_others_are_noted(n_same: int, noted: bool, tm
     assert (f"{n_same - 1} of 30 sessions repeat the questions of another word for word" in notes) is noted
 
 
+def test_the_name_of_a_stratum_that_a_client_chose_stays_short(tmp_path: Path) -> None:
+    rows = [{"messages": [user(f"q{i}"), said("b")], "tenant": f"{i}" * 10**5} for i in range(2)]
+    assert read(tmp_path, rows, by="tenant").strata == ["0" * 100, "1" * 100]
+
+
 def test_the_log_names_a_session_where_it_does(tmp_path: Path) -> None:
     rows = [{"messages": [user(f"q{i}"), said("b")], "metadata": {"session_id": i // 2}} for i in range(4)]
     assert [len(one.turns) for one in read(tmp_path, rows).sessions] == [2, 2]

@@ -14,7 +14,7 @@ from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.shadow import document, drift_lines
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.shadow import messages as shadow_messages
-from tuneworthy.shadow.canary import last_shadow
+from tuneworthy.shadow.canary import canary_line, last_shadow
 from tuneworthy.shadow.drift import TrafficDrift, traffic_drift
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord, worst_pairs
@@ -49,6 +49,9 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
         raise Undecided(messages.say("no_replay"), hint=messages.say("replay_first"))
     if out is not None and out.suffix not in FORMS:
         raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
+    if line := canary_line(Folder(project.root), record.variant, project.shadow.canary):
+        record = replace(record, notes=[*record.notes, line])
+        note(line)
     found = traffic_drift(project, Folder(project.root))
     if out is not None:
         page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found)

@@ -119,6 +119,17 @@ def last_shadow(folder: Folder) -> ShadowRecord | None:
     return replace(record, verdict=replace(record.verdict, status="fail", detail=detail, fix=fix))
 
 
+def canary_line(folder: Folder, variant: str, steps: Sequence[float]) -> str:
+    """Return how far the canary of a variant is, in words; "" without one, or if it was rolled back."""
+    state = folder.read(STATE, CanaryState)
+    if state is None or state.variant != variant or state.status == "rolled_back":
+        return ""
+    if (folder.path / STOP).exists():
+        return messages.say("canary_stopped", path=folder.path / STOP)
+    n = sum(share < state.share for share in steps) + (state.status == "done")
+    return messages.say("canary_at", share=state.share, n=n, n_all=len(steps))
+
+
 def decided(
     state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float, n_served: int
 ) -> CanaryState:

@@ -44,6 +44,7 @@ say = Catalogue(
             "The candidate gave no whole answer to {n} of the last {n_all} requests that it was sent for users. "
             "Production answers from now on."
         ),
+        "canary_at": "Canary: {n} of {n_all} steps have passed; the candidate answers {share:.1%} of the sessions.",
         "canary_stopped": "The canary is stopped by {path}.",
         "remove_stop": "Remove the file to go on.",
         "no_route": "{name} cannot answer users through the proxy.",

@@ -51,6 +51,8 @@ _ABOUT_MIRRORED: Final = "about_mirrored"
 LATEST_S: Final = 600.0
 # Keys of a row that are sent or stored along with its messages.
 _SENT: Final = frozenset({"tools", MIRRORED})
+# Of the name of a stratum, characters.
+_MOST_NAME: Final = 100
 # Where more of the sessions than this share ask only what others ask, a note says so.
 _MOST_REPEATED: Final = 0.1
 # Keys of a row, or of its `metadata`, that name its session where no format does.
@@ -144,7 +146,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
         raise UserError(messages.say("no_sessions", n=n_unread), hint=messages.say("no_sessions_hint"))
     settings, seed = project.shadow, project.split.seed
     masker = masker_of(project)
-    strata = {name: _value(settings.by, members[0].meta) for name, members in groups.items()}
+    strata = {name: _stratum(settings.by, members[0].meta) for name, members in groups.items()}
     if masker:
         strata = {name: masker.mask(value) for name, value in strata.items()}
     totals = Counter(strata.values())
@@ -221,7 +223,7 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
     strata: dict[str, str] = {}
     for _, name, members in ended:
-        value = _value(settings.by, members[0].meta)
+        value = _stratum(settings.by, members[0].meta)
         value = masker.mask(value) if masker and name in unclean else value
         full = len({*strata.values()} - {OTHERS}) >= MOST_STRATA - 1
         strata[name] = OTHERS if full and value not in strata.values() else value
@@ -389,6 +391,11 @@ def _value(key: str | None, meta: Mapping[str, Any]) -> str:
     inner = meta.get("metadata")
     value = meta.get(key, inner.get(key) if isinstance(inner, Mapping) else None) if key else None
     return "" if value is None else str(value)
+
+
+def _stratum(by: str | None, meta: Mapping[str, Any]) -> str:
+    """Return the stratum of a row; a client may have chosen it, and it is stored with each of its metrics."""
+    return _value(by, meta)[:_MOST_NAME]
 
 
 def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[str, list[Example]]:
