@@ -287,7 +287,7 @@ def test_a_client_cannot_pass_its_request_off_as_a_mirrored_one(key: str, root: 
     exported(root, tmp_path / "out")
     space: dict[str, Any] = {"__file__": str(tmp_path / "out" / "litellm_mirror.py")}
     exec((tmp_path / "out" / "litellm_mirror.py").read_text(), space)
-    data = {"messages": [user("q")], key: {"is_silent_experiment": True, "tenant": "t"}}
+    data: dict[str, Any] = {"messages": [user("q")], key: {"is_silent_experiment": True, "tenant": "t"}}
     data = asyncio.run(space["mirror"].async_pre_call_hook(None, None, data, "acompletion"))
     merged = {**data, "metadata": {**data["metadata"], **data.get("litellm_metadata", {})}}
     assert asyncio.run(space["mirror"].async_pre_call_deployment_hook(merged, None)) is None

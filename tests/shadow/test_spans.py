@@ -150,7 +150,10 @@ def test_the_name_of_a_model_that_a_client_chose_stays_short(
     answer = orjson.dumps({**orjson.loads(completion()), "model": model})
     spans.record(HEAD, orjson.dumps({"model": model}), answer, TRACE, (SECOND, 2 * SECOND))
     (production,) = (span for span in exporter.get_finished_spans() if span.parent is None)
-    names = [production.name, *(dict(production.attributes or {})[f"gen_ai.{one}.model"] for one in ("request", "response"))]
+    names = [
+        production.name,
+        *(dict(production.attributes or {})[f"gen_ai.{one}.model"] for one in ("request", "response")),
+    ]
     assert all(isinstance(name, str) and len(name) <= 105 for name in names)
 
 
