@@ -395,6 +395,6 @@ def test_a_wrong_address_is_refused_before_anything_listens() -> None:
             ShadowProxy(address, SessionDraw(1.0, 1, b"x"), NotedCopies())
     with (
         listen("127.0.0.1", 0) as door,
-        pytest.raises(UserError, match=r"cannot listen on [\d.:]+: Address already in use\.$"),
+        pytest.raises(UserError, match=r"cannot listen on [\d.:]+: Address already in use\. Choose"),
     ):
         listen("127.0.0.1", door.getsockname()[1])
