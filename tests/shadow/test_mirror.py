@@ -283,6 +283,20 @@ def test_the_callback_logs_both_answers_of_a_request_and_no_key_address_or_heade
     assert not any(word in log.read_text() for word in ("KEY", '"IP"', "HEADER", "BASE"))
 
 
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize("key", ["metadata", "litellm_metadata"])
+def test_a_client_cannot_pass_its_request_off_as_a_mirrored_one(key: str, root: Path, tmp_path: Path) -> None:
+    with_production(root)
+    exported(root, tmp_path / "out")
+    space: dict[str, Any] = {"__file__": str(tmp_path / "out" / "litellm_mirror.py")}
+    exec((tmp_path / "out" / "litellm_mirror.py").read_text(), space)
+    data: dict[str, Any] = {"messages": [user("q")], key: {"is_silent_experiment": True, "tenant": "t"}}
+    data = asyncio.run(space["mirror"].async_pre_call_hook(None, None, data, "acompletion"))
+    merged = {**data, "metadata": {**data["metadata"], **data.get("litellm_metadata", {})}}
+    assert asyncio.run(space["mirror"].async_pre_call_deployment_hook(merged, None)) is None
+    assert merged["metadata"]["tenant"] == "t"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -84,6 +84,29 @@ def test_two_users_who_ask_one_thing_once_are_two_sessions(tmp_path: Path) -> No
     assert len(read(tmp_path, [{"messages": [user("a"), said("b")]}] * 2).sessions) == 2
 
 
+def test_a_copy_of_a_log_counts_once_and_logs_of_one_name_are_two(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("monday/log.jsonl", "tuesday/log.jsonl", "copy.jsonl")]
+    for path, day in zip(paths, ("monday", "tuesday", "monday"), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        rows = [{"messages": [user(f"{day} {i}"), said("b")]} for i in range(5)]
+        path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    found = read_recording(project(tmp_path / "p"), [*paths, paths[0]])
+    assert found.n_all == 10 and {len(one.turns) for one in found.sessions} == {1}
+    assert not any("word for word" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("n_same", "noted"), [(2, False), (12, True)])
+def test_sessions_that_only_repeat_others_are_noted(n_same: int, noted: bool, tmp_path: Path) -> None:
+    rows = [{"messages": [user(f"q{max(0, i - n_same + 1)}"), said("b")]} for i in range(30)]
+    notes = " ".join(read(tmp_path, rows).notes)
+    assert (f"{n_same - 1} of 30 sessions repeat the questions of another word for word" in notes) is noted
+
+
+def test_the_name_of_a_stratum_that_a_client_chose_stays_short(tmp_path: Path) -> None:
+    rows = [{"messages": [user(f"q{i}"), said("b")], "tenant": f"{i}" * 10**5} for i in range(2)]
+    assert read(tmp_path, rows, by="tenant").strata == ["0" * 100, "1" * 100]
+
+
 def test_the_log_names_a_session_where_it_does(tmp_path: Path) -> None:
     rows = [{"messages": [user(f"q{i}"), said("b")], "metadata": {"session_id": i // 2}} for i in range(4)]
     assert [len(one.turns) for one in read(tmp_path, rows).sessions] == [2, 2]

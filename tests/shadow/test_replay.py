@@ -24,8 +24,10 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variant_lookup import describe
-from tuneworthy.shadow.replay import QUEUE, ShadowRecord, label_queue, labels_path, read_shadow
+from tuneworthy.ladder.variant_lookup import describe, resolve
+from tuneworthy.shadow.canary import STEP
+from tuneworthy.shadow.recording import read_recording
+from tuneworthy.shadow.replay import PAIRS, QUEUE, ShadowRecord, label_queue, labels_path, read_shadow, replay
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import content_hash
 
@@ -66,6 +68,36 @@ def test_2000_recorded_conversations_against_a_candidate_whose_truth_is_known(
     assert stopped >= expected.get(candidate, {("format", "tenant-7")})
     assert {stratum for _, stratum in stopped} <= ({"", "tenant-7"} if candidate == "broken" else {""})
     assert (record.n_sessions == 2000) == (status == 0), "harm stops the replay, nothing else does"
+
+
+def test_who_labels_sees_who_said_what_and_what_was_called(tmp_path: Path) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 1.0\n")
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
+    calling = {"role": "assistant", "content": None, "tool_calls": [call]}
+    first, last = user("item 1 thing now"), user("item 2 thing now")
+    turns = [first, calling, {"role": "tool", "tool_call_id": "1", "content": "found"}, said("red"), last]
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(orjson.dumps({"messages": [*turns, said("red")]}) + b"\n")
+    replayed(root, log)
+    text = max((case.text for case in label_queue(Folder(root))), key=len)
+    begin, called, *rest = text.split("\n")
+    assert begin == "user: item 1 thing now" and called.startswith("assistant: [{") and '"find"' in called
+    assert rest == ["tool: found", "assistant: red", "user: item 2 thing now"]
+
+
+def test_a_step_of_a_canary_leaves_the_pairs_of_the_replay_as_they_are(tmp_path: Path) -> None:
+    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 20)
+    replayed(root, log)
+    pairs, project = Folder(root).path / PAIRS, load(root)
+    before = pairs.read_bytes()
+    recording = read_recording(project, [write_log(tmp_path / "step.jsonl", 5)])
+
+    async def step() -> None:
+        async with open_session(project) as session:
+            await replay(session, recording, resolve(session, "current"), document=STEP)
+
+    asyncio.run(step())
+    assert pairs.read_bytes() == before and (Folder(root).path / f"{STEP}.pairs.jsonl").stat().st_size > 0
 
 
 def test_production_that_answers_again_is_asked_beside_the_candidate(
@@ -161,7 +193,7 @@ def test_the_help_says_that_a_session_of_many_turns_may_exceed_what_a_minute_all
 def label(root: Path, path: Path, truth: dict[str, str]) -> int:
     session = LabelSession(label_queue(Folder(root)), path, "ada", seed=7)
     while (case := session.next()) is not None:
-        session.submit(case.id, truth[case.text.rsplit("\n", 1)[-1]])
+        session.submit(case.id, truth[case.text.rsplit("\n", 1)[-1].removeprefix("user: ")])
     return session.n_done
 
 
@@ -322,7 +354,7 @@ def test_a_judge_that_likes_the_candidate_cannot_pass_it_against_people(tmp_path
     session = LabelSession(queue, verdicts_path(load(root)), "ada", seed=7)
     while (case := session.next()) is not None:
         question, answer = case.text.removeprefix("question: ").split("\nanswer: ")
-        session.submit(case.id, answer.rstrip("!") == truth[question.rsplit("\n", 1)[-1]])
+        session.submit(case.id, answer.rstrip("!") == truth[question.rsplit("\n", 1)[-1].removeprefix("user: ")])
     status, alone = replayed(root, log)
     assert status == 3 and "Quality is worse" in alone.verdict.detail
     judge_now = asyncio.run(identity(root))

@@ -145,6 +145,20 @@ def test_the_child_of_the_proxy_makes_them_of_each_pair_and_they_hold_no_text(
     assert dict(candidate.attributes or {})["gen_ai.response.finish_reasons"] == ("stop",)
 
 
+@pytest.mark.parametrize("model", ["m" * 10**5, ["m" * 10**5], {"m": 1}])
+def test_the_name_of_a_model_that_a_client_chose_stays_short(
+    model: Any, spans: PairSpans, exporter: InMemorySpanExporter
+) -> None:
+    answer = orjson.dumps({**orjson.loads(completion()), "model": model})
+    spans.record(HEAD, orjson.dumps({"model": model}), answer, TRACE, (SECOND, 2 * SECOND))
+    (production,) = (span for span in exporter.get_finished_spans() if span.parent is None)
+    names = [
+        production.name,
+        *(dict(production.attributes or {})[f"gen_ai.{one}.model"] for one in ("request", "response")),
+    ]
+    assert all(isinstance(name, str) and len(name) <= 105 for name in names)
+
+
 def test_without_an_address_there_are_no_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT, raising=False)
     assert open_tracer() is None

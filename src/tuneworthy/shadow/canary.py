@@ -21,7 +21,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.protocols import asked_by
-from tuneworthy.shadow.replay import read_shadow
+from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import exclusive
@@ -97,6 +97,37 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
     state = CanaryState(variant=candidate.id, share=steps[0], since=now)
     folder.write(STATE, asdict(state))
     return state
+
+
+def rolled_back(folder: Folder) -> CanaryState | None:
+    """Return the state of the canary if it was rolled back; else None."""
+    state = folder.read(STATE, CanaryState)
+    return state if state and state.status == "rolled_back" else None
+
+
+def last_shadow(folder: Folder) -> ShadowRecord | None:
+    """Return the last replay, or None; it counts as failed once the canary of its candidate was rolled back.
+
+    Raises:
+        DamagedRecord: A file holds something else.
+    """
+    record, state = read_shadow(folder), rolled_back(folder)
+    if record is None or state is None or state.variant != record.variant:
+        return record
+    fix = messages.say("try_again", path=folder.path / f"{STATE}.json")
+    detail = messages.say("rolled_back", why=state.detail)
+    return replace(record, verdict=replace(record.verdict, status="fail", detail=detail, fix=fix))
+
+
+def canary_line(folder: Folder, variant: str, steps: Sequence[float]) -> str:
+    """Return how far the canary of a variant is, in words; "" without one, or if it was rolled back."""
+    state = folder.read(STATE, CanaryState)
+    if state is None or state.variant != variant or state.status == "rolled_back":
+        return ""
+    if (folder.path / STOP).exists():
+        return messages.say("canary_stopped", path=folder.path / STOP)
+    n = sum(share < state.share for share in steps) + (state.status == "done")
+    return messages.say("canary_at", share=state.share, n=n, n_all=len(steps))
 
 
 def decided(

@@ -19,6 +19,10 @@ say = Catalogue(
         "masked": "Personal data is masked in {n} {n:session|sessions}.",
         "dropped": "{n} {n:session|sessions} with personal data {n:is|are} left out, as `data.policy` says.",
         "unread": "{n} {n:row was|rows were} left out: no answer, or not text.",
+        "repeated": (
+            "{n:,} of {n_all:,} sessions repeat the questions of another word for word. If a log is included twice, or "
+            "one client repeats itself, leave the repetitions out: they make the result look more certain than it is."
+        ),
         "more_strata": "`{key}` has {n} values. The {most} with the most sessions are examined separately.",
         "no_stratum": "No row of the recording has the key `{key}`.",
         "no_stratum_hint": "Use a key of the rows or of their `metadata`.",
@@ -40,6 +44,7 @@ say = Catalogue(
             "The candidate gave no whole answer to {n} of the last {n_all} requests that it was sent for users. "
             "Production answers from now on."
         ),
+        "canary_at": "Canary: {n} of {n_all} steps have passed; the candidate answers {share:.1%} of the sessions.",
         "canary_stopped": "The canary is stopped by {path}.",
         "remove_stop": "Remove the file to go on.",
         "no_route": "{name} cannot answer users through the proxy.",

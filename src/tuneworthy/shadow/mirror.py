@@ -88,7 +88,10 @@ class Mirror(CustomLogger):
     """See `shadow replay`."""
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: dict, call_type: str) -> dict:
-        """Name a request: its two answers are logged one by one."""
+        """Name a request: its two answers are logged one by one. No client says which of them is mirrored."""
+        for key in ("metadata", "litellm_metadata"):
+            if isinstance(data.get(key), dict):
+                data[key].pop("is_silent_experiment", None)
         data.setdefault("metadata", {{}})[{pair!r}] = uuid.uuid4().hex
         return data
 

@@ -135,9 +135,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=BACKLOG)
     except OSError as error:
-        address = f"{host}:{port}"
+        reason = (error.strerror or "").partition(" (while")[0]  # Python repeats the address there
         raise UserError(
-            messages.say("no_listening", address=address, reason=error.strerror), hint=messages.say("choose_port")
+            messages.say("no_listening", address=f"{host}:{port}", reason=reason), hint=messages.say("choose_port")
         ) from None
 
 

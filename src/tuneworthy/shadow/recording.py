@@ -51,6 +51,10 @@ _ABOUT_MIRRORED: Final = "about_mirrored"
 LATEST_S: Final = 600.0
 # Keys of a row that are sent or stored along with its messages.
 _SENT: Final = frozenset({"tools", MIRRORED})
+# Of the name of a stratum, characters.
+_MOST_NAME: Final = 100
+# Where more of the sessions than this share ask only what others ask, a note says so.
+_MOST_REPEATED: Final = 0.1
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
@@ -142,7 +146,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
         raise UserError(messages.say("no_sessions", n=n_unread), hint=messages.say("no_sessions_hint"))
     settings, seed = project.shadow, project.split.seed
     masker = masker_of(project)
-    strata = {name: _value(settings.by, members[0].meta) for name, members in groups.items()}
+    strata = {name: _stratum(settings.by, members[0].meta) for name, members in groups.items()}
     if masker:
         strata = {name: masker.mask(value) for name, value in strata.items()}
     totals = Counter(strata.values())
@@ -173,7 +177,7 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     told = [messages.say(name, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     told += [messages.say("masked", n=n_masked)] if n_masked else []
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes], paths=paths)
+    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes, *_repeated(sessions)], paths=paths)
 
 
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
@@ -219,7 +223,7 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
     strata: dict[str, str] = {}
     for _, name, members in ended:
-        value = _value(settings.by, members[0].meta)
+        value = _stratum(settings.by, members[0].meta)
         value = masker.mask(value) if masker and name in unclean else value
         full = len({*strata.values()} - {OTHERS}) >= MOST_STRATA - 1
         strata[name] = OTHERS if full and value not in strata.values() else value
@@ -237,7 +241,13 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []
     notes += [messages.say("dropped", n=len(dropped))] if dropped else []
-    return Recording(sessions, len(groups), False, notes, live=True)
+    return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True)
+
+
+def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
+    """Say how many sessions ask word for word what others ask, if they are many: a log read twice, or one client."""
+    n = len(sessions) - len({content_hash([turn.case.text for turn in session.turns]) for session in sessions})
+    return [messages.say("repeated", n=n, n_all=len(sessions))] if n > _MOST_REPEATED * len(sessions) else []
 
 
 def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:
@@ -286,18 +296,27 @@ def _turn_name(session: str, row: Example) -> str:
 
 
 def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:
-    """Return the rows of all files with the names of their sessions in `group`, and how many were left out."""
-    rows, n_unread = [], 0
+    """Return the rows of all files with the names of their sessions in `group`, and how many were left out.
+
+    A file with the rows of an earlier one is left out: its sessions would count twice. Two files of one name are two.
+    """
+    rows: list[Example] = []
+    n_unread, known = 0, set()
+    names = Counter(path.name for path in {*paths})
     facts = facts_of(paths) if format in {None, "litellm"} else {}
     for path in paths:
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
+        own, file = [], path.name if names[path.name] == 1 else path.as_posix()
         for line, fields in stream_examples(path, journal, format=format).rows:
             if fields is not None:
-                row = Example(**fields, id="", source=f"{path.name}:{line}")
+                row = Example(**fields, id="", source=f"{file}:{line}")
                 pair = row.meta.get(PAIR)
-                rows.append(_with_mirrored(row, facts.get(mirrored_key(pair), ())) if pair else row)
+                own.append(_with_mirrored(row, facts.get(mirrored_key(pair), ())) if pair else row)
         n_unread += sum(reject.reason != MIRRORED for reject in journal.take(maxsize))
+        said = content_hash([content_hash([row.messages, row.group, row.meta]) for row in own])
+        rows += own if said not in known else []
+        known.add(said)
     return _in_sessions(rows), n_unread
 
 
@@ -372,6 +391,11 @@ def _value(key: str | None, meta: Mapping[str, Any]) -> str:
     inner = meta.get("metadata")
     value = meta.get(key, inner.get(key) if isinstance(inner, Mapping) else None) if key else None
     return "" if value is None else str(value)
+
+
+def _stratum(by: str | None, meta: Mapping[str, Any]) -> str:
+    """Return the stratum of a row; a client may have chosen it, and it is stored with each of its metrics."""
+    return _value(by, meta)[:_MOST_NAME]
 
 
 def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[str, list[Example]]:

@@ -255,7 +255,8 @@ def _store(
     folder = session.folder
     masker = masker_of(session.project)
     rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
-    _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows)
+    name = PAIRS if document == DOCUMENT else f"{document}.pairs.jsonl"
+    _write(folder, name, [masker.mask_json(row) for row in rows] if masker else rows)
     due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
@@ -287,17 +288,26 @@ def _row(pair: AnswerPair) -> dict[str, Any]:
 
 
 def _said(trace: Trace) -> str:
-    calls = trace.response.tool_calls if trace.response else ()
-    return trace.text or (orjson.dumps(calls).decode() if calls else "")
+    return trace.text or _calls_text(trace.response.tool_calls if trace.response else ())
+
+
+def _calls_text(calls: Any) -> str:
+    return orjson.dumps(calls).decode() if calls else ""
 
 
 def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
     """Return what people are shown: the turn, or where a judge grades each of its answers, without who gave it."""
     case = pair.turn.case
     if session.judging is None:
-        return [{"id": case.id, "text": case.text}]
+        return [{"id": case.id, "text": _shown(case)}]
     items: list[Item] = [session.judging.item(case, trace.text) for trace in (pair.production, pair.candidate)]
-    return [{"id": item.id, "text": messages.say("sheet", question=case.text, answer=item.answer)} for item in items]
+    return [{"id": item.id, "text": messages.say("sheet", question=_shown(case), answer=item.answer)} for item in items]
+
+
+def _shown(case: Case) -> str:
+    """Return a turn as people read it: of a conversation who said what, calls of tools included."""
+    lines = [f"{turn['role']}: {turn.get('content') or _calls_text(turn.get('tool_calls'))}" for turn in case.messages]
+    return "\n".join(lines) or case.text
 
 
 def label_queue(folder: Folder) -> list[Case]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SERVICE: Final = "tuneworthy-shadow-proxy"
+# Of the name of a model, which a client may choose, characters.
+_MOST_NAME: Final = 100
 
 
 def open_tracer() -> "Tracer | None":
@@ -98,11 +100,11 @@ class PairSpans:
     def _span(self, provider: str, model: Any, address: str, began: int, above: Any = None) -> Any:
         from opentelemetry.trace import SpanKind, set_span_in_context
 
-        server = urlsplit(address)
+        server, model = urlsplit(address), str(model or "")[:_MOST_NAME]
         about = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": provider,
-            "gen_ai.request.model": str(model) if model else None,
+            "gen_ai.request.model": model or None,
             "server.address": server.hostname,
             "server.port": server.port or {"https": 443, "http": 80}.get(server.scheme),
         }
@@ -126,7 +128,7 @@ def _of_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     endings = endings or [str(answer[key]) for key in ("stop_reason", "status") if answer.get(key)]
     return _present(
         {
-            "gen_ai.response.model": answer.get("model"),
+            "gen_ai.response.model": str(answer.get("model") or "")[:_MOST_NAME] or None,
             "gen_ai.response.finish_reasons": endings or None,
             "gen_ai.usage.input_tokens": token_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
             "gen_ai.usage.output_tokens": token_count(usage.get("completion_tokens", usage.get("output_tokens"))),

@@ -20,7 +20,7 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.regressions.sets import hashes, regression_sets
-from tuneworthy.shadow.replay import read_shadow
+from tuneworthy.shadow.canary import last_shadow
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, latest_artifact
 from tuneworthy.store.shapes import OpenRecord, shaped
@@ -224,7 +224,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
 
 def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
     """Return what a replay of traffic shows: of the variants and the grader of the run, at the margin of now."""
-    found = read_shadow(store)
+    found = last_shadow(store)
     if found is None or not found.verdict.results:
         return None
     verdict, margin = found.verdict, found.verdict.results[0].margin

@@ -763,7 +763,7 @@ CHANGED_SINCE: Final[Mapping[str, str]] = {
     "pilot": "a new pilot was run",
     "parity": "`tuneworthy parity` was run again",
     "serving": "the fine-tuned model was served again",
-    "shadow": "recorded traffic was replayed again",
+    "shadow": "traffic was replayed again, or the canary was rolled back",
     "datasets/latest": "a new version of the training data was frozen",
     "models/latest-adapter": "a new adapter was trained",
     "reviews": "the training data was reviewed again",
