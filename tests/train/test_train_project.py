@@ -145,7 +145,8 @@ def test_the_estimate_of_memory_is_held_against_what_the_run_took(
     expected: list[float] = []
 
     def ran(prepared: Prepared, run: Path, say: object) -> Ran:
-        size = estimate(read_shape(prepared.base.artifact.folder), prepared.settings, "cpu").n_bytes
+        rows = [count_rows(prepared.rendered.rows)]
+        size = estimate(read_shape(prepared.base.artifact.folder), prepared.settings, "cpu", rows).n_bytes
         expected.append(size)
         adapter = run / "best-1"
         adapter.mkdir()
@@ -166,7 +167,7 @@ def test_the_estimate_of_memory_is_held_against_what_the_run_took(
     else:
         assert held["error"] == pytest.approx(1 / taken - 1, abs=1e-3) and not held["inside"]
         assert held["estimated_gib"] == pytest.approx(expected[0] / 2**30, abs=1e-3)
-        assert "outside the band" in lines[0] and "shared a prefix" in lines[0]
+        assert "outside the band" in lines[0]
 
 
 def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is_gone_on_with(
