@@ -7,8 +7,8 @@ Each run is a project of its own in the folder WORK: `train`, `merge` and `expor
 first the time and the peak of resident memory are read. Merged models answer the test cases and the general regression
 set greedily in transformers, 32 at once; classifiers answer in the rung `fine_tune`, beside the rung `classical`. All
 runs of one task have the same rows and test cases, so their scores are compared case by case. `dpo` goes on with the
-adapter of `lora-0`, on pairs of that model's own answers (the best and the worst of `SAMPLES` by the grader). The data is
-read where it lies, by default in ../shared/data, and is never copied into this repository. `qlora` needs bitsandbytes.
+adapter of `lora-0`, on pairs of that model's own answers (the best and the worst of `SAMPLES` by the grader). The data
+is read where it lies, by default in ../shared/data, and never copied into this repository. `qlora` needs bitsandbytes.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ async def graded(project: Path, rung: str) -> list[list[float]]:
 
 
 def answered(project: Path) -> dict[str, Any]:
-    """Return num and den of each case of test and of the general set for the merged model, and for the base of that set.
+    """Return num and den of each case of test and of the general set, of the latter also for the base.
 
     Of QLoRA both merged models answer the test, as `routes`.
     """
@@ -342,15 +342,15 @@ def table(work: Path) -> None:
     from tuneworthy.stats.intervals import score_interval
 
     def score(both: list[list[float]]) -> str:
-        low, high = score_interval(*both)
-        return f"{sum(both[0]) / sum(both[1]):.3f} [{low:.3f}, {high:.3f}]"
+        found = score_interval(*both)
+        return f"{found.value:.3f} [{found.lo:.3f}, {found.hi:.3f}]"
 
     def less(one: list[list[float]], other: list[list[float]]) -> str:
         paired = compare(other[0], other[1], one[0], one[1], alpha=None)
         return f"{paired.delta:+.3f} [{paired.ci[0]:+.3f}, {paired.ci[1]:+.3f}]"
 
     found = {name: json.loads(path.read_text()) for name in RUNS if (path := work / f"{name}.json").is_file()}
-    print("| run | rows | n | test score (95%) | less `lora-0` or `classical`, paired | training: steps, all, processor s"
+    print("| run | rows | n | test score (95%) | less `lora-0` or `classical`, paired | s: steps, all, of processors"
           " | peak GB | general set: base, tuned | trained, served MB | p50 ms |\n" + "|---" * 10 + "|")  # fmt: skip
     for name, made in found.items():
         cases = made.get("cases") or {"": made["test"]} if "done" in made else {}

@@ -24,6 +24,7 @@ from tuneworthy.train.checkpoints import newest  # noqa: E402
 from tuneworthy.train.memory import estimate  # noqa: E402
 from tuneworthy.train.pilot import raw_rows  # noqa: E402
 from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
+from tuneworthy.train.row_lengths import count_rows  # noqa: E402
 from tuneworthy.train.run import Prepared, check_rates, prepare, settings_for, train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.shape import read_shape  # noqa: E402
