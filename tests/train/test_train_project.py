@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,9 @@ def test_the_estimate_of_memory_is_held_against_what_the_run_took(
     expected: list[float] = []
 
     def ran(prepared: Prepared, run: Path, say: object) -> Ran:
-        rows = [count_rows(prepared.rendered.rows)]
-        size = estimate(read_shape(prepared.base.artifact.folder), prepared.settings, "cpu", rows).n_bytes
+        rows = [count_rows(prepared.rendered.rows), count_rows(prepared.rehearsal)]
+        settings = replace(prepared.settings, max_length=max(kind.longest for kind in rows))
+        size = estimate(read_shape(prepared.base.artifact.folder), settings, "cpu", rows).n_bytes
         expected.append(size)
         adapter = run / "best-1"
         adapter.mkdir()

@@ -250,10 +250,10 @@ def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
         return None
     folder = prepared.base.artifact.folder
     shape = count_layers(read_shape(folder), folder)
-    kinds = [count_rows(rows) for rows in (prepared.rendered.rows, prepared.rehearsal) if rows] if ran.shared else ()
-    longest = max(len(row.ids) for row in (*prepared.rendered.rows, *prepared.rehearsal))
-    settings = replace(prepared.settings, max_length=max(prepared.settings.max_length, longest))
-    return reconcile(estimate(shape, settings, _device(), kinds), ran.taken_bytes)
+    kinds = [count_rows(rows) for rows in (prepared.rendered.rows, prepared.rehearsal) if rows]
+    longest = max(prepared.settings.max_length, *(kind.longest for kind in kinds))
+    settings = replace(prepared.settings, max_length=longest)
+    return reconcile(estimate(shape, settings, _device(), kinds if ran.shared else ()), ran.taken_bytes)
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
