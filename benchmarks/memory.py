@@ -2,12 +2,12 @@
 
     python benchmarks/memory.py [--only NAME ...] [--save]
 
-Each run is a plain TRL script (`clients/train_memory.py`) of two optimiser steps on a model with random weights;
-measured is the peak of the resident memory minus what it was after the imports. The two calibrated constants of
-`tuneworthy.train.memory` (`FIXED` and `GAPS` of a CPU) come from CALIBRATION, which has no run in common with
-VALIDATION; all else is counted.
+Each run (`clients/train_memory.py`) makes two optimiser steps on a model with random weights: in a plain TRL script,
+or, where rows share their beginning, by the trainer of `tuneworthy train`. Measured is the peak of the resident memory
+minus what it was after the imports. The two calibrated constants of `tuneworthy.train.memory` (`FIXED` and `GAPS` of a
+CPU) come from CALIBRATION, which has no run in common with VALIDATION; all else is counted. QLoRA needs bitsandbytes.
 
-Goal, of the 12 runs of VALIDATION, whose increment is at least 300 MB: within 10 % on at least 10, within 20 % on all.
+Goal, of the runs of VALIDATION, whose increment is at least 300 MB: within 10 % on all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.train.memory import estimate
+from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import shape_of_config
 
@@ -48,10 +49,10 @@ SMALL = model("llama", 512, 1408, 12, 8, 8, 32000)
 Run = tuple[dict[str, Any], dict[str, Any]]
 
 
-def run(kind: dict[str, Any], micro: int, length: int, times: int = 1, **more: Any) -> Run:
-    """Return a model and its settings."""
-    return kind, {"micro_batch_size": micro, "batch_size": micro * times, "max_length": length, "rank": 16,
-                  "alpha": 32.0, **more}  # fmt: skip
+def run(kind: dict[str, Any], micro: int, length: int, times: int = 1, shared: int = 0, **more: Any) -> Run:
+    """Return a model, its settings, and how many tokens the rows have in common."""
+    return kind, {"shared": shared, "micro_batch_size": micro, "batch_size": micro * times, "max_length": length,
+                  "rank": 16, "alpha": 32.0, **more}  # fmt: skip
 
 
 CALIBRATION: dict[str, Run] = {
@@ -64,6 +65,9 @@ CALIBRATION: dict[str, Run] = {
     "long LoRA 1x1024": run(model("llama", 512, 1536, 8, 8, 4, 20000), 1, 1024),
     "wide LoRA 1x128 checkpointed": run(model("llama", 1024, 4096, 16, 16, 4, 32000), 1, 128,
                                         gradient_checkpointing=True),
+    "10 layers LoRA 8x128, 48 shared": run({**SMOLLM2, "num_hidden_layers": 10}, 8, 128, shared=48),
+    "wide LoRA 8x96, 32 shared": run(model("llama", 1024, 4096, 16, 16, 4, 32000), 8, 96, shared=32),
+    "16 layers LoRA 4x320, 64 shared": run({**SMOLLM2, "num_hidden_layers": 16}, 4, 320, shared=64),
 }  # fmt: skip
 VALIDATION: dict[str, Run] = {
     "SmolLM2-135M LoRA 8x128": run(SMOLLM2, 8, 128, 2),
@@ -78,13 +82,26 @@ VALIDATION: dict[str, Run] = {
     "50M full 8x128 checkpointed": run(SMALL, 8, 128, method="full", gradient_checkpointing=True),
     "50M LoRA in 32 bits 2x384": run(SMALL, 2, 384, dtype="float32"),
     "Qwen3 full 2x256": run(QWEN3, 2, 256, method="full"),
+    "SmolLM2-135M QLoRA 4x128": run(SMOLLM2, 4, 128, method="qlora"),
+    "335M untied QLoRA 2x256": run(WIDE, 2, 256, method="qlora"),
+    "SmolLM2-135M LoRA 16x96, 40 shared": run(SMOLLM2, 16, 96, shared=40),
+    "SmolLM2-135M LoRA 8x256, 130 shared": run(SMOLLM2, 8, 256, shared=130),
+    "335M untied LoRA 4x192, 64 shared": run(WIDE, 4, 192, shared=64),
+    "Qwen3 LoRA 4x512 checkpointed, 64 shared": run(QWEN3, 4, 512, shared=64, gradient_checkpointing=True),
+    "50M LoRA in 32 bits 8x192, 64 shared": run(SMALL, 8, 192, shared=64, dtype="float32"),
+    "SmolLM2-135M QLoRA 16x96, 40 shared": run(SMOLLM2, 16, 96, shared=40, method="qlora"),
+    "335M untied QLoRA 8x128, 64 shared": run(WIDE, 8, 128, shared=64, method="qlora"),
+    "SmolLM2-135M full 8x96, 40 shared": run(SMOLLM2, 8, 96, 2, shared=40, method="full"),
+    "50M full 16x128, 64 shared": run(SMALL, 16, 128, shared=64, method="full"),
 }
 
 
 def measure(name: str, one: Run) -> dict[str, Any]:
     """Train in a fresh process and return what was measured and estimated, MB."""
-    settings = TrainingSettings(**one[1])
-    config = {"model": one[0], "settings": settings.to_dict(), "steps": 2, "lengths": "mixed"}
+    kind, chosen = one[0], dict(one[1])
+    shared = chosen.pop("shared")
+    settings = TrainingSettings(**chosen)
+    config = {"model": kind, "settings": settings.to_dict(), "steps": 2, "lengths": "mixed", "shared": shared}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(config, file)
         file.flush()
@@ -93,7 +110,8 @@ def measure(name: str, one: Run) -> dict[str, Any]:
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-800:]}")
     told = json.loads(done.stdout.strip().splitlines()[-1])
-    found = estimate(shape_of_config(one[0]), settings, "cpu")
+    rows = [RowLengths(**told["rows"])] if shared else []
+    found = estimate(shape_of_config(kind), settings, "cpu", rows)
     error = found.n_bytes / told["increment"] - 1
     parts = {part.name: round(part.n_bytes / 1e6) for part in found.parts}
     return {"run": name, "measured_mb": round(told["increment"] / 1e6), "estimated_mb": round(found.n_bytes / 1e6),
@@ -117,11 +135,10 @@ def main() -> int:
         print(f"| {name} | {row['measured_mb']} | {row['estimated_mb']} | {row['error']:+.1%} |", flush=True)
     counted = [row for row in rows if row["run"] in VALIDATION and row["measured_mb"] * 1e6 >= LEAST]
     near = sum(abs(row["error"]) <= 0.10 for row in counted)
-    far = sum(abs(row["error"]) > 0.20 for row in counted)
-    print(f"{near} of {len(counted)} within 10 %, {len(counted) - far} within 20 %")
+    print(f"{near} of {len(counted)} within 10 %")
     if args.save:
         (HERE / "results" / "memory.json").write_text(json.dumps({"runs": rows}, indent=1) + "\n")
-    return 0 if len(counted) < len(VALIDATION) or (near >= 10 and not far) else 1
+    return 0 if near == len(counted) else 1
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""One training run of TRL in a fresh process: prints the peak of its resident memory above what the imports take.
+"""One training run in a fresh process: prints the peak of its resident memory above what the imports take.
 
     python train_memory.py CONFIG.json
 
 CONFIG: `model` (keys of config.json), `settings` (of `tuneworthy.train.settings`), `steps`, `lengths` ("equal" or
-"mixed"). The model is made at random, stored as safetensors, and loaded from there in another process, as a user would
-load it.
+"mixed"), `shared`. With `shared` above 0 the rows begin with as many tokens in common, and the trainer of `tuneworthy
+train` lets them share these; otherwise plain TRL trains, on padded batches. The model is made at random, stored as
+safetensors, and loaded from there in another process, as a user would load it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,9 @@ def rows(config: dict[str, Any]) -> list[dict[str, list[int]]]:
     found = []
     for i in range(config["steps"] * settings["batch_size"]):
         n = length if config["lengths"] == "equal" or i % micro == 0 else draw.randint(length // 2, length)
-        ids = [draw.randint(3, 999) for _ in range(n)]
-        found.append({"input_ids": ids, "labels": [-100] * (n // 2) + ids[n // 2 :]})
+        ids = [*range(3, 3 + config["shared"]), *(draw.randint(3, 999) for _ in range(n - config["shared"]))]
+        asked = config["shared"] + (n - config["shared"]) // 2
+        found.append({"input_ids": ids, "labels": [-100] * asked + ids[asked:]})
     return found
 
 
@@ -59,17 +62,27 @@ def train(config: dict[str, Any], folder: Path) -> None:
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from trl import SFTConfig, SFTTrainer
+
+    if config["settings"]["method"] == "qlora":
+        import bitsandbytes  # noqa: F401
+    if config["shared"]:
+        pass
 
     base = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     told = config["settings"]
+    if config["shared"]:
+        train_shared(config, folder, base)
+        return
     lora = LoraConfig(r=told["rank"], lora_alpha=told["alpha"], lora_dropout=told["dropout"],
                       target_modules="all-linear", task_type="CAUSAL_LM")  # fmt: skip
     dtype = torch.float32 if told["method"] == "full" else getattr(torch, told["dtype"])
+    packed = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                                bnb_4bit_compute_dtype=dtype) if told["method"] == "qlora" else None  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation=config.get("attention", "sdpa")
+        folder, dtype=dtype, attn_implementation=config.get("attention", "sdpa"), quantization_config=packed
     )
     loaded = status("VmRSS")
     arguments = SFTConfig(
@@ -78,28 +91,46 @@ def train(config: dict[str, Any], folder: Path) -> None:
         learning_rate=1e-4, max_length=told["max_length"], bf16=told["dtype"] == "bfloat16", use_cpu=True,
         gradient_checkpointing=told["gradient_checkpointing"], save_strategy="no", report_to="none", logging_steps=1,
         disable_tqdm=True, dataset_kwargs={"skip_prepare_dataset": True}, seed=0,
-        train_sampling_strategy="sequential",
+        train_sampling_strategy="sequential", optim="adamw_bnb_8bit" if packed else SFTConfig.optim,
     )  # fmt: skip
     trainer = SFTTrainer(model=model, args=arguments, train_dataset=Dataset.from_list(rows(config)),
                          processing_class=AutoTokenizer.from_pretrained(folder),
                          peft_config=None if told["method"] == "full" else lora)  # fmt: skip
     ready = status("VmRSS")
-    if os.environ.get("TRACE_LIVE"):
-        live = trace(trainer)
-    else:
-        trainer.train()
-        live = {}
+    live = traced(trainer.train)
     n = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
     print(json.dumps({"baseline": base, "loaded": loaded - base, "ready": ready - base,
                       "increment": status("VmHWM") - base, "trainable": n, **live}))  # fmt: skip
 
 
-def trace(trainer: Any) -> dict[str, int]:
-    """Train under the profiler and return the peak of the bytes that tensors hold, above what they held before."""
+def train_shared(config: dict[str, Any], folder: Path, base: int) -> None:
+    """Train as `tuneworthy train` does, and print the rows in numbers beside the peak."""
+    from transformers import AutoTokenizer
+
+    from tuneworthy.train.render import TokenRow
+    from tuneworthy.train.row_lengths import count_rows
+    from tuneworthy.train.settings import TrainingSettings
+    from tuneworthy.train.trainer import train_rows
+
+    made = [
+        TokenRow(str(at), row["input_ids"], [int(label >= 0) for label in row["labels"]])
+        for at, row in enumerate(rows(config))
+    ]
+    settings, tokenizer = TrainingSettings.from_dict(config["settings"]), AutoTokenizer.from_pretrained(folder)
+    run = folder / "run"
+    live = traced(lambda: train_rows(folder, made, settings, run, tokenizer=tokenizer, max_steps=config["steps"]))
+    print(json.dumps({"increment": status("VmHWM") - base, "rows": count_rows(made).to_dict(), **live}))
+
+
+def traced(train: Callable[[], Any]) -> dict[str, int]:
+    """Train; with TRACE_LIVE return the peak of the bytes that tensors hold, above what they held before."""
     import torch
 
+    if not os.environ.get("TRACE_LIVE"):
+        train()
+        return {}
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        trainer.train()
+        train()
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     now = top = 0
     for event in sorted(events, key=lambda e: e.start_ns()):

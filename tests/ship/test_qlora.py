@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
@@ -14,6 +15,7 @@ pytest.importorskip("peft", reason="pip install 'tuneworthy[train]'")
 
 import tiny_circle as tiny
 
+from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.ship import nf4, qlora
 from tuneworthy.ship.merge import merge
@@ -103,6 +105,16 @@ def test_both_routes_are_measured_and_the_nearer_one_is_kept(store: Folder, monk
     document = run.check_parity(store, replace(tiny.asked(base, adapter), merged=made))
     told = {one["name"]: one["status"] for one in document["checks"]}
     assert told["weights"] == told["distributions"] == "pass"
+
+
+def test_rows_of_the_examples_file_will_do_where_nothing_is_frozen(store: Folder, tmp_path: Path) -> None:
+    base = tiny.make_base(store)
+    adapter = tiny.random_adapter(store, base, "qlora")
+    with pytest.raises(UserError, match="missing"):
+        merge(store, adapter.id)
+    examples = tmp_path / "examples.jsonl"
+    examples.write_bytes(b"".join(orjson.dumps({"messages": row.messages}) + b"\n" for row in tiny.ROWS))
+    assert "mean_kl" in merge(store, adapter.id, examples=examples).manifest["route"]
 
 
 def test_a_merge_into_one_base_that_is_taken_for_one_into_the_other_is_named(

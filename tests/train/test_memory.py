@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from statistics import median
 
@@ -9,8 +10,12 @@ import pytest
 
 from tests.train import shapes
 from tuneworthy.train import memory
+from tuneworthy.train.batch_layout import lay_out
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import NF4_BYTES, estimate, fits, largest_micro_batch, reconcile
+from tuneworthy.train.memory import NF4_BYTES, estimate, fits, largest_batch, largest_micro_batch, reconcile
+from tuneworthy.train.rehearsal import expected_rows
+from tuneworthy.train.render import TokenRow
+from tuneworthy.train.row_lengths import count_rows
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, shape_of_config
 
@@ -123,3 +128,49 @@ def test_a_measured_peak_is_held_against_the_band() -> None:
     assert not far.inside
     assert far.error == pytest.approx(-0.5)
     assert "outside" in far.sentence
+
+
+def drawn_rows(n: int, shared: int, longest: int, seed: int = 0) -> list[TokenRow]:
+    """Return rows of 3/5 to all of `longest` tokens, of which the last quarter is supervised."""
+    draw = random.Random(seed)
+    rows = []
+    for at in range(n):
+        length = draw.randint(3 * longest // 5, longest)
+        own = [10 + at, *(draw.randint(3, 999) for _ in range(length - shared - 1))]
+        rows.append(TokenRow(str(at), [*range(shared), *own], [0] * (length - length // 4) + [1] * (length // 4)))
+    return rows
+
+
+@pytest.mark.parametrize(("micro", "shared", "longest"), [(16, 40, 96), (4, 64, 320), (1, 8, 50)])
+def test_the_largest_batch_is_about_that_of_the_run(micro: int, shared: int, longest: int) -> None:
+    rows = drawn_rows(480, shared, longest)
+    settings = TrainingSettings(batch_size=micro, micro_batch_size=micro, max_length=longest)
+    found = largest_batch(count_rows(rows), settings)
+    laid = [
+        lay_out([row.ids for row in part], [[i if bit else -100 for i, bit in zip(row.ids, row.mask, strict=True)]
+                                            for row in part], fill=True)
+        for part in (rows[at : at + micro] for at in range(0, len(rows), micro))
+    ]  # fmt: skip
+    assert found.prefix == laid[0]["layout"].prefix == (shared if micro > 1 else 0)
+    assert found.tokens == pytest.approx(max(one["layout"].n_tokens for one in laid), rel=0.07)
+    assert found.supervised == pytest.approx(max(len(one["targets"]) for one in laid), rel=0.2, abs=32)
+
+
+def test_rows_that_share_their_beginning_take_less_than_padded_ones_and_a_longer_kind_counts() -> None:
+    shape = shape_of_config(shapes.SMOLLM2_135M)
+    rows = count_rows(drawn_rows(480, 64, 128))
+    for method in ("lora", "qlora", "full"):
+        settings = TrainingSettings(method=method, micro_batch_size=16, max_length=128, rehearsal=0.1)
+        padded, alone = estimate(shape, settings, "cpu"), estimate(shape, settings, "cpu", [rows])
+        assert 0.3 < alone.n_bytes / padded.n_bytes < 0.9, method
+        long = replace(settings, max_length=256)
+        both = estimate(shape, long, "cpu", [rows, expected_rows(long, 480)])
+        assert both.n_bytes == estimate(shape, long, "cpu", [expected_rows(long, 480)]).n_bytes > alone.n_bytes
+
+
+def test_more_of_them_fit_at_once() -> None:
+    shape, rows = shape_of_config(shapes.SMOLLM2_135M), count_rows(drawn_rows(480, 64, 128))
+    plain = TrainingSettings(batch_size=16, micro_batch_size=1, max_length=128)
+    assert largest_micro_batch(shape, plain, 1.5 * GIB, "cpu") < largest_micro_batch(
+        shape, plain, 1.5 * GIB, "cpu", [rows]
+    )

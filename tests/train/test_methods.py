@@ -103,3 +103,15 @@ def test_the_dequantised_base_is_what_4_bit_training_computes_with(tmp_path: Pat
     assert n == 14 and all(
         layer.weight.quant_state.nested for layer in model.modules() if hasattr(layer, "quant_state")
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="expected Linux")
+def test_the_16_bit_file_of_a_4_bit_base_does_not_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("qlora")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    write_tiny(tmp_path / "base", dtype="bfloat16")
+    model = loaded(tmp_path / "base", TrainingSettings(method="qlora"))
+    assert any(weight.dtype == torch.bfloat16 for weight in model.parameters())
+    assert str(tmp_path / "base") not in Path("/proc/self/maps").read_text()

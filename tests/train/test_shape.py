@@ -147,6 +147,15 @@ def test_the_count_is_that_of_transformers_and_peft(tmp_path: Path) -> None:
     assert {layer.name for layer in counted.linears} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}
 
 
+def test_only_plain_attention_lets_rows_share_their_beginning(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "vocab_size": 256}  # fmt: skip
+    for name, plain in (("llama", True), ("gemma3_text", False)):
+        config_of(name, **sizes, pad_token_id=0, bos_token_id=1, eos_token_id=2).save_pretrained(tmp_path)
+        shape = read_shape(tmp_path)
+        assert not shape.plain_attention and count_layers(shape, tmp_path).plain_attention is plain
+
+
 def test_an_architecture_that_transformers_does_not_know_stays_estimated(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA_8B, "model_type": "strange"}))
     shape = read_shape(tmp_path)

@@ -35,9 +35,11 @@ def command(adapter: str | None, base: str | None, share: float, root: Path, as_
       tuneworthy merge
       tuneworthy merge --share 0.7
     """
-    store = Folder(load(root).root)
+    project = load(root)
+    store = Folder(project.root)
+    examples = project.path(project.examples.path) if project.examples else None
     with store.lock(note):
-        made = merge(store, adapter, base, share=share, say=note)
+        made = merge(store, adapter, base, share=share, examples=examples, say=note)
     shown = messages.say(
         "merged", id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
     )

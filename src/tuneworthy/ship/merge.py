@@ -31,6 +31,7 @@ def merge(
     base: str | None = None,
     *,
     share: float = 1.0,
+    examples: Path | None = None,
     say: Say = lambda _: None,
 ) -> Artifact:
     """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
@@ -40,6 +41,7 @@ def merge(
         adapter: Start of the adapter's id; the latest if not named.
         base: Start of the id of the base; what the adapter was trained on if not named.
         share: Of what training changed that is kept; below 1, an adapter of that strength is written and merged.
+        examples: The project's examples, for a run over 4-bit weights that took no frozen version.
         say: Gets a sentence now and then.
 
     Raises:
@@ -52,7 +54,7 @@ def merge(
         route: Mapping[str, Any] = {"name": "original"}
         source = original.folder
         if quantised != original.folder:
-            route, source = choose_route(store, trained, original, quantised, say)
+            route, source = choose_route(store, trained, original, quantised, say, examples=examples)
         made = _write(store, trained, source, route)
     lost = made.manifest["rounding"]
     full = all_trained(trained.folder)

@@ -26,7 +26,13 @@ N_PROMPTS: Final = 32
 
 
 def choose_route(
-    store: Folder, trained: Artifact, original: Artifact, quantised: Path, say: Callable[[str], None]
+    store: Folder,
+    trained: Artifact,
+    original: Artifact,
+    quantised: Path,
+    say: Callable[[str], None],
+    *,
+    examples: Path | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Return the route whose merged model is nearer to what was trained, and the folder to merge into.
 
@@ -38,11 +44,12 @@ def choose_route(
         original: The 16-bit base.
         quantised: Folder of the base as training saw it.
         say: Gets a sentence now and then.
+        examples: The project's examples, for a run that took no frozen version.
 
     Raises:
         UserError: The training rows are gone.
     """
-    rows, held_out = rows_of(store, trained), (trained.manifest.get("held_out") or {}).get("rows", ())
+    rows, held_out = rows_of(store, trained, examples), (trained.manifest.get("held_out") or {}).get("rows", ())
     rows = [row for row in rows if row.id in held_out] or rows
     request = ParityRequest(adapter=trained, base=original, rows=rows, n_prompts=N_PROMPTS)
     plan, tokenizer = plan_of(request), FolderTokenizer(tokenizer_folder(request))

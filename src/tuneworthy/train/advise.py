@@ -14,7 +14,7 @@ from tuneworthy.store.artifacts import Artifact
 from tuneworthy.train import messages, sources
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, MemoryFit, fits, largest_micro_batch
-from tuneworthy.train.rehearsal import LONGEST
+from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, TrainingSettings
 from tuneworthy.train.shape import Shape
@@ -222,7 +222,7 @@ class _Advisor:
     def _fit(self) -> Advice:
         longest = max(self.settings.max_length, LONGEST if self.settings.rehearsal else 0)
         settings = replace(self.settings, max_length=longest)
-        where = (self.available, self.device)
+        where = (self.available, self.device, self._kinds())
         rows_at_once = largest_micro_batch(self.shape, settings, *where)
         memory = fits(self.shape, replace(settings, micro_batch_size=rows_at_once), *where)
         if memory.fit == "does not fit" or memory.settings.gradient_checkpointing:
@@ -243,6 +243,13 @@ class _Advisor:
             )
         self.settings = chosen
         return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes())
+
+    def _kinds(self) -> Sequence[RowLengths]:
+        """Return the rows of each kind, where `train` lets them share their beginning."""
+        if not self.shape.plain_attention or self.settings.paired:
+            return ()
+        own = [expected_rows(self.settings, self.rows.n_rows)] if self.settings.rehearsal else []
+        return [self.rows, *own]
 
     def _notes(self) -> Sequence[str]:
         shape, batch = self.shape, self.settings.batch_size

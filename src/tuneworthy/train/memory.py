@@ -5,16 +5,23 @@ what autograd keeps of each layer, the working set of the output head. What cann
 libraries that load on first use) is `fixed`, calibrated on runs that the validation does not use
 (benchmarks/memory.py). `reconcile` compares an estimate with the measured peak of a run.
 
+Without rows, batches are padded to the longest row, as plain TRL scripts have them. With rows, they lie as `train` lays
+them out (`batch_layout`, `attention`): the common beginning once, no padding, and the head at supervised places alone.
+
 Source: transformers 5.24 modeling_llama.py, peft 0.21.2 tuners/lora/layer.py, trl 1.16.0
 kernels/chunked_logprob.py; arXiv 2305.14314 (NF4, double quantisation).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tuneworthy.train import messages
+from tuneworthy.train.attention import ROUNDED
+from tuneworthy.train.batch_layout import SUPERVISED_ROUNDED, TOKENS_ROUNDED
 from tuneworthy.train.gpus import GIB, gpus_of_at_least
+from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
@@ -26,6 +33,10 @@ NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 # Bytes of temporaries for each number of the tile in its backward pass; Triton works in place.
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
+# Bytes a logit takes where the head is computed at supervised places alone: log-probabilities and two gradients.
+HEAD_BYTES: Final = 12
+# Bytes that the gradient of attention's probabilities takes for each of them, of the layer at hand.
+PAIR_BYTES: Final = 10
 # What a run takes beside its tensors: on a CPU what loads on first use; on a GPU the context and gaps, 0.5 to 2 GB.
 FIXED: Final[Mapping[Device, int]] = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
 # Gaps that the C library's allocator leaves between what layers keep, as a share of it; on a GPU part of `fixed`.
@@ -89,15 +100,69 @@ class MemoryEstimate:
         }
 
 
-def estimate(shape: Shape, settings: TrainingSettings, device: Device) -> MemoryEstimate:
+@dataclass(frozen=True, slots=True)
+class SharedBatch:
+    """The largest forward pass of rows that share their beginning.
+
+    Attributes:
+        n_rows: Rows.
+        prefix: Tokens of the common beginning.
+        tokens: Tokens in memory.
+        longest: Tokens of the longest row behind the beginning.
+        supervised: Places that the head is computed at.
+    """
+
+    n_rows: int
+    prefix: int
+    tokens: int
+    longest: int
+    supervised: int
+
+    @property
+    def padded(self) -> int:
+        """Tokens that attention pads each row to."""
+        return -(-self.longest // ROUNDED) * ROUNDED
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of tokens of which attention has a probability."""
+        return self.n_rows * self.padded * (self.prefix + self.padded) + self.prefix**2
+
+
+def largest_batch(rows: RowLengths, settings: TrainingSettings) -> SharedBatch:
+    """Return the largest of the forward passes that an epoch draws of `rows`, about.
+
+    A sum of n lengths lies around n means with a deviation of sqrt(n) deviations; the largest of m such sums is
+    expected sqrt(2 ln m) of these above.
+    """
+    n = min(settings.micro_batch_size, rows.n_rows)
+    most = min(rows.longest, settings.max_length)
+    prefix = min(rows.shared, most) if n > 1 else 0
+    above = rows.deviation * math.sqrt(2 * n * math.log(max(1, rows.n_rows / n)))
+    own = min(n * (rows.n_tokens / rows.n_rows - prefix) + above, n * (most - prefix))
+    tokens = -(-math.ceil(prefix + own) // TOKENS_ROUNDED) * TOKENS_ROUNDED
+    return SharedBatch(n, prefix, tokens, most - prefix, math.ceil(n * rows.n_supervised / rows.n_rows))
+
+
+def estimate(
+    shape: Shape, settings: TrainingSettings, device: Device, rows: Sequence[RowLengths] = ()
+) -> MemoryEstimate:
     """Return what a run needs at its peak.
 
     The peak is where the most is held at once: when the output head is differentiated, in the backward pass of a
     layer, or (all weights trained) when all gradients are there.
+
+    Args:
+        shape: Of the base.
+        settings: Of the run.
+        device: Where it runs.
+        rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
-    run = _RunMemory(shape, settings, device)
-    worst = max(run.moments(), key=lambda parts: sum(part.n_bytes for part in parts))
-    parts = (*run.permanent(), *worst, _part("fixed", FIXED[device]))
+    runs = [_RunMemory(shape, settings, device, largest_batch(kind, settings)) for kind in rows]
+    runs = runs or [_RunMemory(shape, settings, device)]
+    moments = [parts for run in runs for parts in run.moments()]
+    worst = max(moments, key=lambda parts: sum(part.n_bytes for part in parts))
+    parts = (*runs[0].permanent(), *worst, _part("fixed", FIXED[device]))
     low, high = BAND[device]
     band = (low, high) if shape.known else (2 * low - 1, 2 * high - 1)
     return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band)
@@ -114,6 +179,7 @@ class _RunMemory:
     shape: Shape
     settings: TrainingSettings
     device: Device
+    batch: SharedBatch | None = None
 
     @property
     def full(self) -> bool:
@@ -136,7 +202,7 @@ class _RunMemory:
 
     @property
     def tokens(self) -> int:
-        return self.n_at_once * self.settings.max_length
+        return self.batch.tokens if self.batch else self.n_at_once * self.settings.max_length
 
     @property
     def n_trained(self) -> int:
@@ -198,12 +264,26 @@ class _RunMemory:
             norms += (q + kv) * (4 + (4 if self.full else 0))
         attended = c * (2 * q + 2 * expanded) + 4 * shape.n_heads
         inner = c * shape.active_ff * (3 if shape.family.gated else 2)
+        if self.batch is not None:
+            return self.tokens * (norms + inner + self._inputs()) + self._attention_bytes(self.batch)
         return self.tokens * (norms + attended + inner + self._inputs())
+
+    def _attention_bytes(self, batch: SharedBatch) -> float:
+        """Return what `attention` keeps: padded queries, keys and values of each row, and its probabilities twice."""
+        q, kv = self.shape.q_width, self.shape.kv_width
+        padded, seen = batch.n_rows * batch.padded, batch.n_rows * (batch.prefix + batch.padded)
+        return self.width * (padded * q + 2 * seen * kv) + batch.pairs * self.shape.n_heads * (4 + self.width)
 
     def _inputs(self) -> float:
         chosen, layers = self.settings, self.shape.adapted(self.settings.target_modules)
         if self.full:
             cost: float = sum(layer.n * layer.d_in for layer in self.shape.linears) * self.width * self.mixed
+        elif self.batch is not None and not chosen.dropout:
+            # what one norm gives is read by several layers and kept once
+            shape = self.shape
+            read = shape.n_layers * (2 * shape.hidden + shape.q_width + shape.active_ff)
+            read = min(read, sum(layer.n * layer.d_in for layer in layers))
+            cost = self.width * (read + chosen.rank * sum(layer.n for layer in layers))
         else:
             mask = (4 if self.device == "cpu" else 1) if chosen.dropout else 0
             cost = sum(layer.n * (layer.d_in * (self.width + mask) + chosen.rank * self.width) for layer in layers)
@@ -212,10 +292,14 @@ class _RunMemory:
     def backward_bytes(self) -> float:
         """Return the working set of the backward pass of one layer: gradients of its widest tensors."""
         ff = self.shape.active_ff
-        return self.tokens * (self.width * (3 * ff + 2 * self.shape.hidden) + 4 * ff)
+        mlp = self.tokens * (self.width * (3 * ff + 2 * self.shape.hidden) + 4 * ff)
+        return max(mlp, PAIR_BYTES * self.batch.pairs * self.shape.n_heads if self.batch else 0)
 
     def _head(self) -> MemoryPart:
         shape, chosen = self.shape, self.settings
+        if self.batch is not None:
+            places = -(-self.batch.supervised // SUPERVISED_ROUNDED) * SUPERVISED_ROUNDED
+            return _part("logits", shape.vocab * (places * HEAD_BYTES + self.full * shape.hidden * 4))
         rows = self.n_at_once * (chosen.max_length - 1)
         tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
@@ -255,26 +339,30 @@ class MemoryFit:
         }
 
 
-def fits(shape: Shape, settings: TrainingSettings, available: float, device: Device) -> MemoryFit:
+def fits(
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
+) -> MemoryFit:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
-    needed = estimate(shape, settings, device)
+    needed = estimate(shape, settings, device, rows)
     if needed.high <= available:
         fit: Fit = "fits with checkpointing" if settings.gradient_checkpointing else "fits"
         return MemoryFit(fit, settings, needed, available)
     saving = replace(settings, gradient_checkpointing=True)
-    saved = estimate(shape, saving, device)
+    saved = estimate(shape, saving, device, rows)
     if saved.high <= available:
         return MemoryFit("fits with checkpointing", saving, saved, available)
-    instead = what_would_fit(shape, saving, available, device)
+    instead = what_would_fit(shape, saving, available, device, rows)
     least = (saved, saving) if saved.n_bytes < needed.n_bytes else (needed, settings)
     return MemoryFit("does not fit", least[1], least[0], available, instead)
 
 
-def what_would_fit(shape: Shape, settings: TrainingSettings, available: float, device: Device) -> Sequence[str]:
+def what_would_fit(
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
+) -> Sequence[str]:
     """Return the smallest changes that fit, alone and then together, and GPUs that are large enough."""
 
     def size(**changes: Any) -> float:
-        return estimate(shape, replace(settings, **changes), device).high
+        return estimate(shape, replace(settings, **changes), device, rows).high
 
     changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     if settings.micro_batch_size > 1:
@@ -307,11 +395,13 @@ def what_would_fit(shape: Shape, settings: TrainingSettings, available: float, d
     return lines
 
 
-def largest_micro_batch(shape: Shape, settings: TrainingSettings, available: float, device: Device) -> int:
+def largest_micro_batch(
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
+) -> int:
     """Return the most rows at once, a divisor of the batch, that fit; 1 if no number fits."""
     for n in range(settings.batch_size, 0, -1):
         tried = replace(settings, micro_batch_size=n) if settings.batch_size % n == 0 else None
-        if tried and estimate(shape, tried, device).high <= available:
+        if tried and estimate(shape, tried, device, rows).high <= available:
             return n
     return 1
 

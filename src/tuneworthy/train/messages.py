@@ -387,12 +387,11 @@ def pairs_start(n: int, start: str | None) -> str:
     return f"Training on {n} pairs, starting from {f'adapter {start}' if start else 'the base model'}."
 
 
-def memory_after(sentence: str, *, shared: bool) -> str:
+def memory_after(sentence: str) -> str:
     """Compare the memory of a run with its estimate."""
     if not sentence:
         return "Memory use was not compared with the estimate, because this process had already used as much memory."
-    why = " The estimate assumes padded batches, but these rows shared a prefix." if shared else ""
-    return f"{sentence}.{why}"
+    return f"{sentence}."
 
 
 def emitted_rows(n: int, *, rehearsal: bool) -> str:

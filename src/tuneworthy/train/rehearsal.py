@@ -20,6 +20,7 @@ from tuneworthy.store import write_atomic
 from tuneworthy.train import messages
 from tuneworthy.train.base_model import Base
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
+from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.types import content_hash
 
@@ -33,6 +34,10 @@ QUESTION_TOKENS: Final = 64
 ANSWER_TOKENS: Final = 96
 # Tokens of a row, about: question, answer and what the template adds.
 LONGEST: Final = 256
+# Of what the template adds to a row, tokens, about.
+TEMPLATE_TOKENS: Final = 32
+# Tokens of a row on average, and their deviation: most answers are cut, and questions have half of their limit.
+USUAL, DEVIATION = 160, 16.0
 # Questions that are drawn at once.
 DRAWN: Final = 32
 # Questions beside those that are wanted: now and then the template refuses one, or nothing answers it.
@@ -60,6 +65,14 @@ def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRo
         return [TokenRow(**row) for row in rows] if content_hash(rows) == document["hash"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def expected_rows(settings: TrainingSettings, n_rows: int) -> RowLengths:
+    """Return in numbers the rows that the base is going to write beside `n_rows` of the task, about."""
+    n = settings.n_rehearsal(n_rows)
+    most = QUESTION_TOKENS + ANSWER_TOKENS + TEMPLATE_TOKENS
+    return RowLengths(n_rows=n, n_tokens=n * USUAL, n_supervised=n * ANSWER_TOKENS, median=USUAL, p99=most,
+                      longest=most, counted=False, deviation=DEVIATION)  # fmt: skip
 
 
 def rehearsal_rows(

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import pstdev
 from typing import Any, Final
 
 import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.train import messages
-from tuneworthy.train.render import Rendered, RowChat
+from tuneworthy.train.render import Rendered, RowChat, TokenRow
 from tuneworthy.types import Message
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
@@ -29,6 +30,7 @@ class RowLengths:
         p99: Tokens of the row at the 99th percentile.
         longest: Tokens of the longest row.
         shared: Tokens that all rows begin with; `train` computes them once a batch.
+        deviation: Standard deviation of the tokens of a row.
         counted: Whether by the model's tokenizer; else from bytes.
         dataset: Id of the frozen version, or None if nothing is frozen yet.
     """
@@ -42,6 +44,7 @@ class RowLengths:
     counted: bool
     dataset: str | None = None
     shared: int = 0
+    deviation: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON-able values."""
@@ -56,12 +59,20 @@ def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
         dataset: Id of the version that they are of.
     """
     ids = [row.ids for row in rendered.rows]
-    numbers = _numbers([len(row) for row in ids], rendered.n_supervised, counted=True, dataset=dataset)
     if not rendered.pairs:
-        return replace(numbers, shared=_alike(min(ids), max(ids)))
+        return count_rows(rendered.rows, dataset)
+    numbers = _numbers([len(row) for row in ids], rendered.n_supervised, counted=True, dataset=dataset)
     worse = [len(pair.prompt) + len(pair.rejected) for pair in rendered.pairs]  # nothing is computed once for a batch
     both = _numbers([*map(len, ids), *worse], rendered.n_supervised, counted=True, dataset=dataset)
     return replace(both, n_rows=numbers.n_rows)
+
+
+def count_rows(rows: Sequence[TokenRow], dataset: str | None = None) -> RowLengths:
+    """Return the numbers of rows as ids, none of them a pair."""
+    ids = [row.ids for row in rows]
+    n_supervised = sum(row.n_supervised for row in rows)
+    numbers = _numbers([*map(len, ids)], n_supervised, counted=True, dataset=dataset)
+    return replace(numbers, shared=_alike(min(ids), max(ids)))
 
 
 def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths:
@@ -119,4 +130,5 @@ def _numbers(lengths: Sequence[int], n_supervised: int, *, counted: bool, datase
         longest=ordered[-1],
         counted=counted,
         dataset=dataset,
+        deviation=round(pstdev(ordered), 1),
     )

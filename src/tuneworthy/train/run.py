@@ -31,7 +31,7 @@ from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
 from tuneworthy.train.plan import free_memory
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
-from tuneworthy.train.row_lengths import count
+from tuneworthy.train.row_lengths import count, count_rows
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.start import start_of
@@ -220,7 +220,7 @@ def train_project(
     prepared = replace(prepared, rehearsal=own)
     ran = run_prepared(prepared, run, say)
     memory = reconciled(prepared, ran)
-    say(messages.memory_after(memory.sentence if memory else "", shared=ran.shared))
+    say(messages.memory_after(memory.sentence if memory else ""))
     adapter = write_adapter(store, prepared, ran, rates, memory)
     shutil.rmtree(run, ignore_errors=True)
     return Trained(adapter, prepared, False, rates)
@@ -250,7 +250,10 @@ def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
         return None
     folder = prepared.base.artifact.folder
     shape = count_layers(read_shape(folder), folder)
-    return reconcile(estimate(shape, prepared.settings, _device()), ran.taken_bytes)
+    kinds = [count_rows(rows) for rows in (prepared.rendered.rows, prepared.rehearsal) if rows]
+    longest = max(prepared.settings.max_length, *(kind.longest for kind in kinds))
+    settings = replace(prepared.settings, max_length=longest)
+    return reconcile(estimate(shape, settings, _device(), kinds if ran.shared else ()), ran.taken_bytes)
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:

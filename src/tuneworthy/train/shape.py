@@ -22,6 +22,7 @@ from tuneworthy.input_files import read_input
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.train import messages
+from tuneworthy.train.attention import supports
 from tuneworthy.train.settings import ALL_LINEAR
 
 MAX_CONFIG_BYTES: Final = 4 * 2**20
@@ -111,6 +112,7 @@ class Shape:
         linears: Linear layers that PEFT's `all-linear` reaches: experts are plain parameters, which it misses.
         n_expert_weights: Weights of all experts.
         n_other: Weights of norms and routers.
+        plain_attention: Whether `train` can let rows share their beginning (`attention`); False if that is not known.
     """
 
     architecture: str
@@ -134,6 +136,7 @@ class Shape:
     linears: Sequence[LinearLayer] = field(default=(), repr=False)
     n_expert_weights: int = 0
     n_other: int = 0
+    plain_attention: bool = False
 
     @property
     def q_width(self) -> int:
@@ -347,6 +350,7 @@ def count_layers(shape: Shape, folder: Path) -> Shape:
         tied=head is not None and head.weight is embeddings.weight,
         family=replace(shape.family, norms=wide // shape.n_layers, qk_norms=any("q_norm" in name for name in norms)),
         n_other=0,
+        plain_attention=supports(config),
     )
     return replace(counted, n_other=sum(weight.numel() for weight in weights.values()) - counted.n_params)
 

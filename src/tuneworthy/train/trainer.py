@@ -149,7 +149,11 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
         )
     if torch.cuda.is_available():
         options["device_map"] = {"": torch.cuda.current_device()}
-    return load_model(base, "float32" if settings.method == "full" else settings.dtype, **options)
+    model = load_model(base, "float32" if settings.method == "full" else settings.dtype, **options)
+    if settings.method == "qlora" and not torch.cuda.is_available():
+        for weight in filter(torch.Tensor.is_floating_point, model.parameters()):
+            weight.data = weight.data.clone()  # it lies in the file, all of which would stay mapped
+    return model
 
 
 def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -> Any:
