@@ -340,11 +340,16 @@ def prefer(trained: Path, folder: Path) -> dict[str, Any]:
     file, began, used = folder / "tuneworthy.toml", time.monotonic(), time.process_time()
     merged = latest_artifact(Folder(folder), "merged")
     assert merged is not None
-    found = Answers(load(folder), Folder(folder), ()).pairs(merged.folder)
-    made = {"pairs_s": time.monotonic() - began, "pairs_cpu_s": time.process_time() - used, "n_drawn": len(found)}
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
-    file.write_text(file.read_text().partition("\n[train]\n")[0] + '[data]\npolicy = { personal_data = "keep" }\n')
-    return made | {"n_pairs": command(folder, "data", "build", "pairs.jsonl", "--unsafe")["told"].get("n_pairs")}
+    made: dict[str, Any] = {}
+    if not (folder / "pairs.jsonl").exists():
+        found = Answers(load(folder), Folder(folder), ()).pairs(merged.folder)
+        made = {"pairs_s": time.monotonic() - began, "pairs_cpu_s": time.process_time() - used}
+        (folder / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
+    start = file.read_text().partition("\n[train]\n")[0].partition("[data]\n")[0]
+    file.write_text(start + '[data]\npolicy = { personal_data = "report" }\n')
+    return made | {
+        "n_pairs": command(folder, "data", "build", str(folder / "pairs.jsonl"), "--unsafe")["told"].get("n_pairs")
+    }
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
