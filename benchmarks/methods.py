@@ -6,7 +6,7 @@
 Each run is a project of its own in the folder WORK: `train`, `merge` and `export gguf` are fresh processes, and of the
 first the time and the peak of resident memory are read. Merged models answer the test cases and the general regression
 set greedily in transformers, 32 at once; classifiers answer as they are exported, beside the linear baseline. All
-runs of one task have the same rows and test cases, so their scores are compared case by case. `dpo` goes on with the
+runs of one task have the same rows and test cases, so their scores are compared case by case. `dpo` starts from the
 adapter of `lora-0`, on pairs of that model's own answers (the best and the worst of `SAMPLES` by the grader). The data
 is read where it lies, by default in ../shared/data, and never copied into this repository. `qlora` needs bitsandbytes.
 """
@@ -126,7 +126,7 @@ def command(project: Path, *arguments: str) -> dict[str, Any]:
         text = out.read()
     if (code := os.waitstatus_to_exitcode(status)) not in {0, 4}:
         raise SystemExit(f"{project.name}: {arguments} ended with {code}, see {project / 'log.txt'}: {text[-500:]}")
-    return {"told": json.loads(text), "seconds": time.monotonic() - began, "cpu": usage.ru_utime + usage.ru_stime,
+    return {"output": json.loads(text), "seconds": time.monotonic() - began, "cpu": usage.ru_utime + usage.ru_stime,
             "peak": usage.ru_maxrss * 1024}  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
     file = project / "tuneworthy.toml"
     file.write_text(f"{file.read_text()}\n[train]\n{settings}\n")
     trained = command(project, "train", "--unsafe")
-    about = trained["told"]
+    about = trained["output"]
     if about["again"]:  # trained before, in a run of this script that was stopped
         trained = {"seconds": made.get("seconds", about["seconds"]), "cpu": made.get("cpu_s"),
                    "peak": about["memory"]["peak_bytes"]}  # fmt: skip
@@ -148,8 +148,8 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
         made |= classified(project, Path(about["path"]))
         made["served"] = _bytes(Path(about["path"]), "*")
     else:
-        made["route"] = command(project, "merge")["told"]["route"]
-        made["served"] = Path(command(project, "export", "gguf")["told"]["path"]).stat().st_size
+        made["route"] = command(project, "merge")["output"]["route"]
+        made["served"] = Path(command(project, "export", "gguf")["output"]["path"]).stat().st_size
         made |= answered(project)
     save(made | {"done": True})
 
@@ -249,9 +249,9 @@ class Answers:
         prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
         model = load_model(folder, "bfloat16")
         with answering_mode(model):
-            told = answers(model, prepared.base.tokenizer, prompts, ends=prepared.base.ends,
+            output = answers(model, prepared.base.tokenizer, prompts, ends=prepared.base.ends,
                            max_tokens=student.variant.max_tokens, stop=student.variant.stop)  # fmt: skip
-        scores = TaskMetric(grader=grader, cases=cases).grades(told)
+        scores = TaskMetric(grader=grader, cases=cases).grades(output)
         return [[one.num for one in scores], [one.den for one in scores]]
 
     def pairs(self, folder: Path, seed: int = 0) -> list[dict[str, str]]:
@@ -312,7 +312,7 @@ RUNS: Final[dict[str, tuple[str, int | None, str]]] = {
 
 
 def make(name: str, work: Path, data: Path) -> None:
-    """Make the project of a run where there is none, and measure it."""
+    """Make the project of a run unless it exists, and measure it."""
     task, n, settings = RUNS[name]
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -348,7 +348,7 @@ def prefer(trained: Path, folder: Path) -> dict[str, Any]:
     start = file.read_text().partition("\n[train]\n")[0].partition("[data]\n")[0]
     file.write_text(start + '[data]\npolicy = { personal_data = "report" }\n')
     return made | {
-        "n_pairs": command(folder, "data", "build", str(folder / "pairs.jsonl"), "--unsafe")["told"].get("n_pairs")
+        "n_pairs": command(folder, "data", "build", str(folder / "pairs.jsonl"), "--unsafe")["output"].get("n_pairs")
     }
 
 
