@@ -226,9 +226,12 @@ class Answers:
 
     def __init__(self, project: Any, store: Any, cases: Any) -> None:
         from tuneworthy.train.run import prepare
+        from tuneworthy.train.training_rows import own_grader
 
         self.prepared = prepare(project, store, unsafe=True, say=print)
         self.cases = tuple(cases)
+        material = self.prepared.material  # pairs hold no rows out, and have no metric
+        self.grader = own_grader(project, self.cases, material.train, material.kind)
 
     def __call__(self, folder: Path, *, general: bool = False) -> list[list[float]]:
         """Return num and den of each case, `(2, n_cases)`, for the model of a folder."""
@@ -238,9 +241,8 @@ class Answers:
         from tuneworthy.train.training_rows import Student, TaskMetric
         from tuneworthy.types import Variant
 
-        prepared, metric = self.prepared, self.prepared.material.metric
-        assert metric is not None
-        grader, cases, student = metric.grader, self.cases, prepared.material.student
+        prepared, grader, cases = self.prepared, self.grader, self.cases
+        student = prepared.material.student
         if general:
             one = general_set()
             grader, cases = one.grader, tuple(one.cases)
@@ -264,7 +266,6 @@ class Answers:
         from tuneworthy.train.training_rows import TaskMetric
 
         prepared, material = self.prepared, self.prepared.material
-        assert material.metric is not None
         cases = [case for row in material.train if (case := example_case(row, material.kind)) is not None]
         prompts = [ids or [] for ids in prepared.renderer.prompts([material.student.question(one) for one in cases])]
         model = load_model(folder, "bfloat16")
@@ -275,7 +276,7 @@ class Answers:
                 rows = answer_ids(model, prompts, ends=prepared.base.ends, filler=prepared.base.ends[0],
                                   max_tokens=material.student.variant.max_tokens, draw=True)  # fmt: skip
                 texts = [prepared.base.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids, _ in rows]
-                metric = TaskMetric(grader=material.metric.grader, cases=tuple(cases))
+                metric = TaskMetric(grader=self.grader, cases=tuple(cases))
                 grades = metric.grades([(text, "stop") for text in texts])
                 drawn.append([(one.value or 0.0, text) for one, text in zip(grades, texts, strict=True)])
         found = []

@@ -285,6 +285,7 @@ WORDS = st.lists(st.sampled_from(["where", "is", "my", "card", "Card’s", "übe
     st.integers(1, 30),
     st.integers(1, 99),
 )
+@example(asked=[], tested=[["where"] * 3], n=3, copies=20, portion=1)  # a text too short for n-grams counts, too
 def test_many_rows_at_once_are_compared_as_one_by_one(
     asked: list[list[str]], tested: list[list[str]], n: int, copies: int, portion: int
 ) -> None:

@@ -354,6 +354,17 @@ def test_of_a_flooded_label_the_repeats_leave_and_other_questions_stay() -> None
     assert max(over_cap([labels.index(one.answer) for one in rows], 0.2)) >= len(flood)  # at random, others leave
 
 
+def test_of_a_flooded_json_answer_the_form_letters_leave() -> None:
+    asked = [f"{verb} the {thing} {end}" for verb in ("keep", "hold", "show", "fix") for thing in ("desk", "car", "bed")
+             for end in ("now", "today", "then")]  # fmt: skip
+    rest = [row(f"{text} for {n}", json.dumps({"n": n, "m": n * n})) for n, text in enumerate(asked)]
+    flood = [row(f"{text} as our caretaker told my wife, case {n}", "{}") for n, text in enumerate(asked)]
+    rows = [*flood, *(row(text, "{}") for text in asked), *rest, *rest]
+    findings = Concentration(cap=0.35)(rows, CheckContext())
+    left_out = [one.row for one in findings if one.code == "over_cap"]
+    assert len(left_out) >= 30 and max(left_out) < len(flood)
+
+
 def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:
     rng = np.random.default_rng(1)
     kinds = rng.permutation(np.arange(64) % 2)

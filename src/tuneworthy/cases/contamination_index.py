@@ -227,8 +227,8 @@ class _HashTable:
 
     def __init__(self, keys: Hashes, values: Numbers) -> None:
         self._values = values[np.argsort(keys, kind="stable")]
-        self._keys, self.counts = np.unique(keys, return_counts=True)
-        self._starts = np.cumsum(self.counts) - self.counts
+        self._keys, self._counts = np.unique(keys, return_counts=True)
+        self._starts = np.cumsum(self._counts) - self._counts
         self._flags = np.zeros(1 << 20, np.bool_)  # by the upper 20 bits: most keys are done with that
         self._flags[self._keys >> self._SHIFT] = True
 
@@ -239,7 +239,7 @@ class _HashTable:
         slots[slots == len(self._keys)] = 0
         same = self._keys[slots] == keys[places]
         places, slots = places[same], slots[same]
-        counts = self.counts[slots]
+        counts = self._counts[slots]
         shift = np.repeat(self._starts[slots] - np.cumsum(counts) + counts, counts)
         return np.repeat(places, counts), self._values[shift + np.arange(len(shift))]
 
@@ -281,13 +281,11 @@ class ContaminationIndex:
         self._least = 0.0
         self._wanted = np.zeros(len(self.cases))  # further bits that the answer of each case asks of the words
         self._common: _HashTable | None = None
-        self._index(texts)
-        if n in self._grams and self._grams[n].counts.max() > COMMON:
-            common = common_grams(texts, n)
+        if common := common_grams(texts, n):
             firsts = np.arange(len(common)) * n
             hashes = _Stretches(self._random[self._number([word for gram in common for word in gram])])
             self._common = _HashTable(hashes.of(firsts, firsts + n), firsts)
-            self._index([without(text, common, n) for text in texts])
+        self._index([without(text, common, n) for text in texts])
 
     def _number(self, text: Sequence[str]) -> Numbers:
         return np.fromiter(map(self._numbers.get, text, repeat(0)), np.int64, len(text))

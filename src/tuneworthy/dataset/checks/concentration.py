@@ -6,6 +6,7 @@ asked a thousand times in other words stays one topic. They are found in a seede
 largest topic whose centre they are like. The effective number of topics is 1 / sum(p^2) (Simpson's index).
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.cases.normalize import words
 from tuneworthy.cases.task_kind import label_counts, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
@@ -35,8 +37,8 @@ MERGED, MIN_MERGED = 0.7, 5
 MIN_ROWS = 50
 _SPREADS = 6
 _BLOCK = 2_048
-# Rows of a topic among which those that stand for the others are looked for.
-_COMPARED = 500
+# Rows of other topics whose words those of a topic are compared with.
+_COMPARED = 20_000
 _CLIP = 1_000
 
 
@@ -83,9 +85,9 @@ def over_cap(
 ) -> list[int]:
     """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
 
-    Which rows of a topic stay is drawn with `seed`; with `text`, those stay that stand for the others best. Where
-    there are too few topics for the cap, it is raised to twice the even share; topics of one row count only if they
-    make up `cap` of the rows together.
+    Which rows of a topic stay is drawn with `seed`; with `text`, those leave first whose words are the least like those
+    of other topics. Where there are too few topics for the cap, it is raised to twice the even share; topics of one row
+    count only if they make up `cap` of the rows together.
 
     Args:
         topics: The topic of each row.
@@ -109,35 +111,35 @@ def over_cap(
     for row, topic in enumerate(topics):
         if topic in places:
             places[topic].append(row)
-    rng, extra = np.random.default_rng(seed), list[int]()
+    rng, extra, numbers = np.random.default_rng(seed), list[int](), np.asarray(topics)
     for topic, rows in places.items():
-        drawn, share = rng.permutation(rows), most[topic] / len(rows)
-        if text is None:
-            extra += drawn[most[topic] :].tolist()
-            continue
-        for first in range(0, len(drawn), _COMPARED):
-            some = drawn[first : first + _COMPARED]
-            n = int(share * (first + len(some)) + 1e-9) - int(share * first + 1e-9)
-            extra += np.delete(some, representatives([text(int(row)) for row in some], n)).tolist()
+        drawn = rng.permutation(rows)
+        if text is not None:
+            others = rng.permutation(np.flatnonzero(numbers != topic))[:_COMPARED]
+            alike = likeness([text(int(row)) for row in drawn], [text(int(row)) for row in others])
+            drawn = drawn[np.argsort(-alike, kind="stable")]
+        extra += drawn[most[topic] :].tolist()
     return sorted(extra)
 
 
-def representatives(texts: Sequence[str], n: int) -> list[int]:
-    """Return the `n` of `texts` that all of them are most like: of a question asked in many ways the plainest first.
+def likeness(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]:
+    """Return how much likelier the words of each text are among `others` than among both: the log of the ratio.
 
-    Each text counts with its likeness to the nearest that was chosen (facility location), chosen one after the other.
+    The importance weight of a bag of words (Xie et al. 2023, "Data Selection for Language Models via Importance
+    Resampling"): what a flood adds to questions is rare elsewhere, while what tells a label is in all its rows.
 
-    >>> representatives(["where is my card", "so where now is my card", "where is my card #12", "lost my password"], 2)
-    [0, 3]
+    >>> likeness(["where is my card", "where is my card #12"], ["is my parcel here", "where is it"]).round(1).tolist()
+    [-1.8, -3.3]
     """
-    alike = _products(vectors := _characters(texts), vectors)
-    nearest, chosen = np.zeros(len(texts), np.float32), list[int]()
-    for _ in range(n):
-        gains = np.maximum(alike - nearest, 0).sum(axis=1)
-        gains[chosen] = -1
-        chosen.append(int(gains.argmax()))
-        nearest = np.maximum(nearest, alike[chosen[-1]])
-    return chosen
+    bags = [set(words(text)) for text in texts]
+    own = Counter(word for bag in bags for word in bag)
+    rest = Counter(word for text in others for word in set(words(text)))
+    n_own, n_rest, n_others = max(1, own.total()), max(1, rest.total()), max(1, len(others))
+    weights = dict[str, float]()
+    for word, count in own.items():
+        both = (count / n_own + rest[word] / n_rest) / 2  # in the doubt a word is as likely among the others
+        weights[word] = math.log((rest[word] + both * n_others) / ((n_rest + n_others) * both))
+    return np.array([sum(weights[word] for word in bag) for bag in bags])
 
 
 def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
@@ -262,7 +264,7 @@ def _allowed(counts: Mapping[int, int], n: int | None = None) -> dict[int, float
     return {topic: wilson(count, n)[1] for topic, count in counts.items()}
 
 
-@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=5)
+@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=6)
 @dataclass(frozen=True, slots=True)
 class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
@@ -271,8 +273,8 @@ class Concentration:
     task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
     its share of the cases if that is more (the upper end of its 95% interval). Where answers are JSON, or most are
     given several times, rows with the same answer are one topic: questions that differ in what is read from them are
-    not one question asked often. The rows stay that the others are most like, so that repeats leave first. The cases
-    are not touched: they keep the mix of real traffic, on which the model is measured.
+    not one question asked often. The rows leave first whose words the rows of other labels or topics use least. The
+    cases are not touched: they keep the mix of real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
