@@ -85,8 +85,8 @@ def over_cap(
 ) -> list[int]:
     """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
 
-    Which rows of a topic stay is drawn with `seed`; with `text`, those leave first whose words are the least like those
-    of other topics. Where there are too few topics for the cap, it is raised to twice the even share; topics of one row
+    Which rows of a topic stay is drawn with `seed`; with `text`, rows whose words are rarest in other topics are left
+    out first. Where there are too few topics for the cap, it is raised to twice the even share; topics of one row
     count only if they make up `cap` of the rows together.
 
     Args:
@@ -273,8 +273,9 @@ class Concentration:
     task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
     its share of the cases if that is more (the upper end of its 95% interval). Where answers are JSON, or most are
     given several times, rows with the same answer are one topic: questions that differ in what is read from them are
-    not one question asked often. The rows leave first whose words the rows of other labels or topics use least. The
-    cases are not touched: they keep the mix of real traffic, on which the model is measured.
+    not one question asked often. Rows whose words are rarest among the other labels or topics are dropped first: what a
+    form letter adds to questions stands nowhere else. The cases are not touched: they keep the mix of real traffic, on
+    which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """

@@ -66,20 +66,19 @@ def _longer(word: np.uint64, code: np.uint64) -> np.uint64:
 def _join(ring: Hashes, first: int, count: int) -> np.uint64:
     """Return the hash of `count` words of the ring; a shingle that is shorter than the ring differs from all others."""
     total = _U(0) if count == len(ring) else _U(count)
-    for step in range(first, first + count):
-        word = ring[step % len(ring)]
-        word ^= word >> _U(32)
-        word *= _B
-        word ^= word >> _U(29)
-        total = (total ^ word) * _A
+    place = first % len(ring)
+    for _ in range(count):
+        total = (total ^ ring[place]) * _A
         total ^= total >> _U(31)
+        place = place + 1 if place + 1 < len(ring) else 0
     return total
 
 
 @njit(cache=True, nogil=True)
 def _push(ring: Hashes, n_words: int, word: np.uint64, out: Hashes, n: int) -> int:
     """Add word number `n_words` of the row, and the shingle that it ends, if it ends one; return the new `n`."""
-    ring[n_words % len(ring)] = word
+    word = (word ^ (word >> _U(32))) * _B
+    ring[n_words % len(ring)] = word ^ (word >> _U(29))
     if n_words + 1 < len(ring):
         return n
     out[n] = _join(ring, n_words + 1 - len(ring), len(ring))
