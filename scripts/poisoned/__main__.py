@@ -5,10 +5,11 @@
     python -m scripts.poisoned --seed 1 --set intents --rows 20000
 
 What must hold: built rows are not shown worse than raw ones, and lose at most 1 point at the lower end of the interval;
-where the poison costs at least 1 point, at least half of it is recovered; at most 2% of the clean rows are dropped.
+where the poison costs at least 1 point, at least half of it is recovered; at most 2% of the clean rows are lost.
 Rows of dev, which no version trains on, are in none of the three and do not count as dropped, nor do rows of which a
 planted copy stays. A clean row may be a near copy of a question of dev or test, which a build must drop, or of another
-clean row: the share that is dropped is also printed without the former, and without both. What is dropped as
+row that stays, so that nothing is lost: what is dropped is printed with both, without the former, and without both,
+which is what may be 2%. What is dropped as
 contamination may teach much, and the poison holds copies of cases with right answers: what is recovered is also printed
 without contamination in any version.
 """
@@ -174,10 +175,11 @@ def verdict(scored: np.ndarray, dropped: Counter[str]) -> bool:
           f"{100 * cost_apart:.1f} points"
           + (f", of which {(built - apart) / cost_apart:.0%} is recovered" if cost_apart >= 0.01 else ""))  # fmt: skip
     others = dropped["clean"] - dropped["clean copy of a case"]
+    lost = (others - dropped["clean copy of a row"]) / dropped["clean n"]
     print(f"  dropped: {listed}\n  clean rows dropped: {share:.1%} ({reasons}); without copies of cases "
-          f"{others / dropped['clean n']:.1%}, without copies of rows that stay, too, "
-          f"{(others - dropped['clean copy of a row']) / dropped['clean n']:.1%}", flush=True)  # fmt: skip
-    held = result.ci[0] >= -0.01 and (cost < 0.01 or gain >= cost / 2) and share <= 0.02
+          f"{others / dropped['clean n']:.1%}, without copies of rows that stay, too, {lost:.1%}",
+          flush=True)  # fmt: skip
+    held = result.ci[0] >= -0.01 and (cost < 0.01 or gain >= cost / 2) and lost <= 0.02
     print("  holds" if held else "  DOES NOT HOLD", flush=True)
     return bool(held)
 
