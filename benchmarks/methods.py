@@ -1,14 +1,16 @@
 """Training methods on real data, side by side: score, time, memory, what is forgotten, size and time of an answer.
 
     python benchmarks/methods.py WORK [--data DATA] [--only NAME ...]       # trains what is not in WORK yet
-    python benchmarks/methods.py WORK --table                               # prints what is there
+    python benchmarks/methods.py WORK --times      # times answers of the exported models, on a machine that rests
+    python benchmarks/methods.py WORK --table      # prints what is there
 
 Each run is a project of its own in the folder WORK: `train`, `merge` and `export gguf` are fresh processes, and of the
 first the time and the peak of resident memory are read. Merged models answer the test cases and the general regression
-set greedily in transformers, 32 at once; classifiers answer as they are exported, beside the linear baseline. All
-runs of one task have the same rows and test cases, so their scores are compared case by case. `dpo` starts from the
-adapter of `lora-0`, on pairs of that model's own answers (the best and the worst of `SAMPLES` by the grader). The data
-is read where it lies, by default in ../shared/data, and never copied into this repository. `qlora` needs bitsandbytes.
+set greedily in transformers, 32 at once, and TIMED of them one by one as GGUF in 16 bits in llama.cpp; classifiers
+answer as they are exported, beside the linear baseline. All runs of one task have the same rows and test cases, so
+their scores are compared case by case. `dpo` starts from the adapter of `lora-0`, on pairs of that model's own answers
+(the best and the worst of `SAMPLES` by the grader). The data is read where it lies, by default in ../shared/data, and
+never copied into this repository. `qlora` needs bitsandbytes.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ N_CASES: Final = 400
 N_ROWS: Final = 600
 DEV: Final = 40  # fewer than 50: a rung tries one candidate, the tuned model answering greedily
 SAMPLES: Final = 4
+TIMED: Final = 60
 LORA_ROWS: Final = 1_500  # of banking77, whose answers of a language model take minutes
 TOML: Final = """[task]
 name = "{task}"
@@ -213,6 +216,29 @@ def answered(project: Path) -> dict[str, Any]:
         with scratch(store.path / "models", ".part-merge") as folder:
             merge_folder(adapter.folder, base, folder)
             return found | {"routes": {kept: found["test"], other: ask(folder)}}
+
+
+def timed(project: Path) -> dict[str, float]:
+    """Return the median milliseconds of an answer of the exported model, asked alone."""
+    from tuneworthy.cases import read_dataset
+    from tuneworthy.config import load
+    from tuneworthy.ship.parity.server_forms import LlamaForm
+    from tuneworthy.store import Folder
+
+    path = Path(command(project, "export", "gguf")["output"]["path"])
+    opened = load(project)
+    ask = Answers(opened, Folder(project), read_dataset(opened).split.test[:TIMED])
+    student, times = ask.prepared.material.student, []
+    prompts = ask.prepared.renderer.prompts([student.question(case) for case in ask.cases])
+    form = LlamaForm(path, project / "llama.log", 1_024)
+    try:
+        for ids in prompts:
+            began = time.perf_counter()
+            form.answer(ids or [], student.variant.max_tokens)
+            times.append(time.perf_counter() - began)
+    finally:
+        form.close()
+    return {"": 1000 * median(times[5:])}  # the first ones warm up
 
 
 class Answers:
@@ -400,11 +426,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--only", nargs="*", choices=list(RUNS), default=list(RUNS))
     parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--times", action="store_true", help="train nothing; time what was trained")
     options = parser.parse_args()
     work = options.work.resolve()
     for name in [] if options.table else options.only:
         path = work / f"{name}.json"
-        if not path.exists() or "done" not in json.loads(path.read_text()):
+        if options.times:
+            made = json.loads(path.read_text()) if path.exists() else {}
+            if "done" in made and "route" in made:
+                save(path, made | {"p50_ms": timed(work / name)})
+        elif not path.exists() or "done" not in json.loads(path.read_text()):
             make(name, work, options.data)
     table(work)
 
