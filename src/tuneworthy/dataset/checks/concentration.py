@@ -6,6 +6,7 @@ asked a thousand times in other words stays one topic. They are found in a seede
 largest topic whose centre they are like. The effective number of topics is 1 / sum(p^2) (Simpson's index).
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,9 +86,9 @@ def over_cap(
 ) -> list[int]:
     """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
 
-    Which rows of a topic stay is drawn with `seed`; with `text`, rows whose words are rarest in other topics are left
-    out first. Where there are too few topics for the cap, it is raised to twice the even share; topics of one row
-    count only if they make up `cap` of the rows together.
+    Which rows of a topic stay is drawn with `seed`; with `text`, rows whose words are rarest in other topics are
+    left out first (see `likeness`). Where there are too few topics for the cap, it is raised to twice the even
+    share; topics of one row count only if they make up `cap` of the rows together.
 
     Args:
         topics: The topic of each row.
@@ -123,23 +124,31 @@ def over_cap(
 
 
 def likeness(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]:
-    """Return how much likelier the words of each text are among `others` than among both: the log of the ratio.
+    """Return how much likelier each text is among `others` than among both, by its words and pairs: log of a ratio.
 
-    The importance weight of a bag of words (Xie et al. 2023, "Data Selection for Language Models via Importance
-    Resampling"): what a flood adds to questions is rare elsewhere, while what tells a label is in all its rows.
+    The importance weight of a bag of n-grams (Xie et al. 2023, "Data Selection for Language Models via Importance
+    Resampling"): what a flood adds to questions is rare elsewhere, while what tells a label is in all its rows. What no
+    further text has says nothing.
 
-    >>> likeness(["where is my card", "where is my card #12"], ["is my parcel here", "where is it"]).round(1).tolist()
-    [-1.8, -3.3]
+    >>> some = ["where is my card", "where is my card, ref 12", "my card, ref 9"]
+    >>> likeness(some, ["where is it", "my bag is"]).round(1).tolist()
+    [-4.2, -7.8, -7.1]
     """
-    bags = [set(words(text)) for text in texts]
-    own = Counter(word for bag in bags for word in bag)
-    rest = Counter(word for text in others for word in set(words(text)))
+    bags = [_terms(text) for text in texts]
+    own = Counter(term for bag in bags for term in bag)
+    rest = Counter(term for text in others for term in _terms(text))
     n_own, n_rest, n_others = max(1, own.total()), max(1, rest.total()), max(1, len(others))
     weights = dict[str, float]()
-    for word, count in own.items():
-        both = (count / n_own + rest[word] / n_rest) / 2  # in the doubt a word is as likely among the others
-        weights[word] = math.log((rest[word] + both * n_others) / ((n_rest + n_others) * both))
-    return np.array([sum(weights[word] for word in bag) for bag in bags])
+    for term, count in own.items():
+        # in the doubt a term is as likely among the others
+        both = ((count - 1) / n_own + rest[term] / n_rest) / 2
+        weights[term] = math.log((rest[term] + both * n_others) / ((n_rest + n_others) * both)) if both else 0.0
+    return np.array([sum(weights[term] for term in bag) for bag in bags])
+
+
+def _terms(text: str) -> set[str]:
+    own = words(text)
+    return {*own, *(f"{one} {other}" for one, other in itertools.pairwise(own))}
 
 
 def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
