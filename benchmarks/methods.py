@@ -401,7 +401,8 @@ def table(work: Path) -> None:
     for name, made in found.items():
         cases = made.get("cases") or {"": made["test"]} if "done" in made else {}
         for rung, both in cases.items():
-            first = cases.get("linear") or found.get("lora-0", {}).get("test")
+            other = found.get("lora-0", {})
+            first = cases.get("linear") or (other.get("test") if other.get("task") == made["task"] else None)
             cells = [
                 f"{name} {rung}".strip(), made["n_linear" if rung else "n_rows"], len(both[0]), score(both),
                 less(both, first) if first and first != both else "",

@@ -38,7 +38,7 @@ MERGED, MIN_MERGED = 0.7, 5
 MIN_ROWS = 50
 _SPREADS = 6
 _BLOCK = 2_048
-# Rows of other topics whose words those of a topic are compared with.
+# Rows of a topic, and of others, by which the words of the topic are judged: memory.
 _COMPARED = 20_000
 _CLIP = 1_000
 
@@ -128,14 +128,13 @@ def likeness(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]
 
     The importance weight of a bag of n-grams (Xie et al. 2023, "Data Selection for Language Models via Importance
     Resampling"): what a flood adds to questions is rare elsewhere, while what tells a label is in all its rows. What no
-    further text has says nothing.
+    further text has says nothing; of many texts the first tell what they have.
 
     >>> some = ["where is my card", "where is my card, ref 12", "my card, ref 9"]
     >>> likeness(some, ["where is it", "my bag is"]).round(1).tolist()
     [-4.2, -7.8, -7.1]
     """
-    bags = [_terms(text) for text in texts]
-    own = Counter(term for bag in bags for term in bag)
+    own = Counter(term for text in texts[:_COMPARED] for term in _terms(text))
     rest = Counter(term for text in others for term in _terms(text))
     n_own, n_rest, n_others = max(1, own.total()), max(1, rest.total()), max(1, len(others))
     weights = dict[str, float]()
@@ -143,7 +142,7 @@ def likeness(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]
         # in the doubt a term is as likely among the others
         both = ((count - 1) / n_own + rest[term] / n_rest) / 2
         weights[term] = math.log((rest[term] + both * n_others) / ((n_rest + n_others) * both)) if both else 0.0
-    return np.array([sum(weights[term] for term in bag) for bag in bags])
+    return np.array([sum(weights.get(term, 0.0) for term in _terms(text)) for text in texts])
 
 
 def _terms(text: str) -> set[str]:
