@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -363,6 +366,15 @@ def test_of_a_flooded_json_answer_the_form_letters_leave() -> None:
     findings = Concentration(cap=0.35)(rows, CheckContext())
     left_out = [one.row for one in findings if one.code == "over_cap"]
     assert len(left_out) >= 30 and max(left_out) < len(flood)
+
+
+def test_likeness_is_the_same_in_every_process() -> None:
+    code = ("from tuneworthy.dataset.checks.concentration import likeness; import random; rng = random.Random(1);"
+            "texts = [' '.join(rng.choices('abcdefghijklm', k=9)) for _ in range(80)];"
+            "print([value.hex() for value in likeness(texts[:50], texts[50:])])")  # fmt: skip
+    runs = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
+                           capture_output=True).stdout for seed in "123"}  # fmt: skip
+    assert len(runs) == 1
 
 
 def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:

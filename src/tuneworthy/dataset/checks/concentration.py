@@ -142,7 +142,8 @@ def likeness(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]
         # in the doubt a term is as likely among the others
         both = ((count - 1) / n_own + rest[term] / n_rest) / 2
         weights[term] = math.log((rest[term] + both * n_others) / ((n_rest + n_others) * both)) if both else 0.0
-    return np.array([sum(weights.get(term, 0.0) for term in _terms(text)) for text in texts])
+    # the order of a set differs between processes, and must not decide
+    return np.array([math.fsum(weights.get(term, 0.0) for term in _terms(text)) for text in texts])
 
 
 def _terms(text: str) -> set[str]:
