@@ -119,6 +119,8 @@ def test_a_signal_that_tells_wrong_answers_gets_a_threshold_with_what_it_catches
     assert 0.8 < area.area < 0.92 and area.lo > 0.7
     assert found.threshold is not None and found.refused == ""
     assert found.threshold.recall > 0.6 and found.threshold.false_alarms < 0.4
+    flagged, others = found.threshold.wrong_flagged, found.threshold.wrong_others
+    assert flagged.lo > others.hi and flagged.n + others.n == found.threshold.flagged.n == 300
     shares = [share for _, share, _ in found.reliability]
     assert shares[0] < 0.3 and shares[-1] > 0.7
     assert sum(n for *_, n in found.reliability) == 300
