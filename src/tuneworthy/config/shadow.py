@@ -30,6 +30,11 @@ class Shadow(Section):
     canary: list[Chance] = Field(default=[0.01, 0.05, 0.25, 1.0], min_length=1)
     """Shares of the sessions that `shadow proxy --canary` lets the candidate answer, step by step, rising."""
 
+    confidence_margin: Chance | None = None
+    """How much more frequent low confidence may be in traffic than on dev, as `decode uncertainty` measured it; above
+    it `shadow report` alerts. It is a share: 0.1 is ten points. Unset, confidence is not watched. Once it is set, the
+    candidate is asked for log-probabilities, which are other requests than those without."""
+
     @field_validator("canary")
     @classmethod
     def _rising(cls, steps: list[float]) -> list[float]:

@@ -343,6 +343,7 @@ say = Catalogue(
         "shadow_metrics": "All traffic",
         "shadow_strata": "By stratum",
         "shadow_worse": "{n} {n:pair|pairs} that got worse",
+        "shadow_confidence": "Confidence in production",
         "shadow_drift": "What traffic asks and the cases hardly cover",
         "shadow_limits": (
             "A replay shows what the candidate would have answered, not how users would have reacted. Later turns "
