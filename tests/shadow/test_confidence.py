@@ -16,7 +16,7 @@ from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import Undecided
-from tuneworthy.ladder.commands.uncertainty import _threshold, measure_uncertainty
+from tuneworthy.ladder.commands.uncertainty import fitted_threshold, measure_uncertainty
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.scripted import ScriptedProvider
@@ -259,8 +259,8 @@ def test_looking_after_each_session_quiet_traffic_seldom_alerts_and_a_change_is_
 
     for seed in range(100):
         dev, wrong = draw(150)
-        threshold = _threshold(dev, wrong, np.arange(150), seed)
-        ceiling, weights = threshold.flagged.hi, np.ones(1000)
+        threshold = fitted_threshold(dev, wrong, np.arange(150), seed)
+        ceiling, weights = threshold.above.hi, np.ones(1000)
         unsure = (draw(1000)[0] > threshold.value).astype(float)
         false += rise(unsure, weights, ceiling)[0] is not None
         turned = (np.arange(1000) >= 500) & (rng.random(1000) < 0.3 / (1 - unsure.mean()))

@@ -31,9 +31,9 @@ class Shadow(Section):
     """Shares of the sessions that `shadow proxy --canary` lets the candidate answer, step by step, rising."""
 
     confidence_margin: Chance | None = None
-    """How much more frequent low confidence may be in traffic than on dev, as `decode uncertainty` measured it; above
-    it `shadow report` alerts. It is a share: 0.1 is ten points. Unset, confidence is not watched. Once it is set, the
-    candidate is asked for log-probabilities, which are other requests than those without."""
+    """`shadow report` alerts once low confidence is shown to be more frequent in traffic than on dev (`decode
+    uncertainty`) by more than this share: 0.1 is ten points. Confidence is not watched unless this is set. The
+    candidate is then asked for log-probabilities; answers that are stored without them are asked for again."""
 
     @field_validator("canary")
     @classmethod

@@ -129,7 +129,7 @@ def verdict(report: UncertaintyReport) -> str:
         "threshold",
         signal=bound.signal,
         value=bound.value,
-        flagged=bound.flagged.value,
+        flagged=bound.flagged,
         recall=bound.recall,
         false_alarms=bound.false_alarms,
         wrong=rate(bound.wrong_flagged),

@@ -144,7 +144,7 @@ def judged_confidence(
     if threshold is None or not n:
         why = watch.refused or messages.say("confidence_missing")
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
-    ceiling = min(1.0, threshold.flagged.hi + watch.margin)
+    ceiling = min(1.0, threshold.above.hi + watch.margin)
     alert_at, start = rise(-stream.values, stream.weights, ceiling)
     start = start if live else 0
     unsure, weights = -stream.values[start:], stream.weights[start:]
@@ -161,7 +161,7 @@ def judged_confidence(
         high=float(1 + high) / 2,
         since=start + 1,
         alert_at=alert_at,
-        dev=threshold.flagged,
+        dev=threshold.above,
     )
     fix = [messages.say("confidence_fix", file=file)] if alert_at else []
     return replace(verdict, detail=" ".join([*_sentences(verdict, threshold, watch.margin), *fix]))
@@ -191,11 +191,11 @@ def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) 
     production = messages.say("rate", share=verdict.share, low=verdict.low, high=verdict.high)
     dev, wrong, others = (
         messages.say("rate", share=one.value, low=one.lo, high=one.hi)
-        for one in (threshold.flagged, threshold.wrong_flagged, threshold.wrong_others)
+        for one in (threshold.above, threshold.wrong_flagged, threshold.wrong_others)
     )
     name = "confidence_alert" if verdict.alert_at else "confidence_quiet"
     since = messages.say("confidence_since", n=verdict.since) if verdict.since > 1 else ""
     return [
         messages.say(name, production=production, n=verdict.n, since=since, margin=100 * margin),
-        messages.say("confidence_dev", dev=dev, n=threshold.flagged.n, wrong=wrong, others=others),
+        messages.say("confidence_dev", dev=dev, n=threshold.above.n, wrong=wrong, others=others),
     ]

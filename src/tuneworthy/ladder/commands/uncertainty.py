@@ -66,6 +66,7 @@ class Threshold:
     Attributes:
         signal: Its name.
         value: Answers above it are flagged.
+        above: Share of these answers above `value`, not cross-validated: what to expect of other answers that it flags.
         flagged: Share of answers that are flagged.
         recall: Share of the wrong answers that are flagged.
         false_alarms: Share of the right answers that are flagged.
@@ -75,7 +76,8 @@ class Threshold:
 
     signal: str
     value: float
-    flagged: Interval
+    above: Interval
+    flagged: float
     recall: float
     false_alarms: float
     wrong_flagged: Interval
@@ -290,7 +292,7 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
     main, values = areas[signal], columns[signal]
     found = replace(found, areas=areas, reliability=reliability(values, wrong))
     if main.lo > 0.5:
-        return replace(found, threshold=_threshold(values, wrong, groups, seed, signal))
+        return replace(found, threshold=fitted_threshold(values, wrong, groups, seed, signal))
     return replace(
         found,
         refused=messages.say(
@@ -342,7 +344,7 @@ def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> b
     return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5)
 
 
-def _threshold(
+def fitted_threshold(
     values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int, signal: str = PRIMARY
 ) -> Threshold:
     """Return the bound of all cases, with what bounds of four fifths of the groups do on the last fifth."""
@@ -352,10 +354,12 @@ def _threshold(
         train, test = folds != fold, folds == fold
         if wrong[train].any() and not wrong[train].all():
             flagged[test] = values[test] > best_bound(values[train], wrong[train])
+    value = best_bound(values, wrong)
     return Threshold(
         signal=signal,
-        value=best_bound(values, wrong),
-        flagged=_share(flagged, groups),
+        value=value,
+        above=_share(values > value, groups),
+        flagged=float(flagged.mean()),
         recall=float(flagged[wrong].mean()),
         false_alarms=float(flagged[~wrong].mean()),
         wrong_flagged=_share(wrong[flagged], groups[flagged]),
