@@ -67,7 +67,8 @@ def row(sims: int, seed: int, margin: float, delta: float) -> tuple[str, ...]:
     times = np.array(alerts)
     false = (times <= change) if change else np.isfinite(times)
     late = times[~false] - change
-    sizes = [f"{size:,.0f}" for size in np.quantile(late, [0.5, POWER], method="higher")] if change else ["", ""]
+    ends = np.quantile(late, [0.5, POWER], method="higher") if change else [np.inf, np.inf]
+    sizes = [f"{size:,.0f}" if np.isfinite(size) else "" for size in ends]
     return (
         f"{100 * margin:.0f}",
         f"{100 * delta:+.0f}",

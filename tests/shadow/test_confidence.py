@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.shadow.traffic import conversations, write_traffic_project
+from tests.ladder.simulations import LABELS
+from tests.shadow.traffic import conversations, number, write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import Undecided
@@ -124,8 +126,8 @@ def test_a_server_that_gets_unsure_half_way_alerts_and_names_the_session(
     capsys.readouterr()
     assert report(root) == 3
     shown = capsys.readouterr().out
-    since = f"since about session {found.since}. In production"
-    assert f"Alert: low confidence is shown to exceed dev by more than 10.0 points, {since}" in shown
+    since = f"since about session {found.since}. It is {found.share:.1%} ["
+    assert f"low confidence is shown to exceed dev's by more than 10.0 points, {since}" in shown
     assert " of the answers with low confidence are wrong, and " in shown and PAIRS in shown
     assert report(root, "--json") == 3
     assert orjson.loads(capsys.readouterr().out)["confidence"]["status"] == "alert"
@@ -148,7 +150,7 @@ def test_a_server_that_stays_as_it_is_stays_quiet_and_one_that_nobody_watches_is
     assert found is not None and found.dev is not None and (found.status, found.since) == ("quiet", 1)
     assert found.low < found.dev.value < found.high and found.n == len(copies(150)) and events[-1]["alert"] is False
     capsys.readouterr()
-    assert report(root) == 0 and "not shown to exceed dev by more than 10.0 points" in capsys.readouterr().out
+    assert report(root) == 0 and "not shown to exceed dev's by more than 10.0 points" in capsys.readouterr().out
     toml = root / "tuneworthy.toml"
     toml.write_text(toml.read_text().replace("confidence_margin = 0.1", ""))
     assert "alert" not in traffic(root, 20)[-1] and record_of(root).confidence is None and report(root) == 0
@@ -247,6 +249,60 @@ def test_the_proxy_shows_the_alert() -> None:
     found._note({"verdict": "unknown", "alert": True})
     found._note({"outcome": "paired", "usd": 0.0})
     assert found.alert
+
+
+@pytest.mark.slow
+def test_through_the_proxy_a_server_that_gets_unsure_half_way_alerts(tmp_path: Path) -> None:
+    """One server answers users, dev and copies; users ask for no log-probabilities and get none."""
+    pytest.importorskip("uvicorn")
+    from tests.shadow.servers import Call, Script, raw, upstream
+    from tests.shadow.test_proxy_process import ENDED, proxy_of, send, served_by
+
+    root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED + "share = 1.0\nconfidence_margin = 0.1\n")
+    users: list[bool] = []
+
+    def script(call: Call) -> Script:
+        body = orjson.loads(call.body)
+        text = body["messages"][-1]["content"].replace("<input>", "").replace("</input>", "").strip()
+        words = text.split()
+        right = number(text, "a") < 0.6
+        said = LABELS[(int(words[1]) + (not right)) % 3]
+        turned = "from" in words and int(words[3]) >= CHANGE
+        token = {"token": said, "logprob": -number(text, "doubt") - 0.6 * (not right) - turned, "top_logprobs": []}
+        choice: dict[str, Any] = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        if body.get("logprobs"):
+            choice["logprobs"] = {"content": [token]}
+        users.append(not body.get("logprobs"))
+        answer = orjson.dumps({"model": "m", "choices": [choice]})
+        return [raw(answer, "Content-Type: application/json", "Connection: close")]
+
+    async def work() -> None:
+        async with upstream(script) as (address, _):
+            served_by(root, address)
+            toml = root / "tuneworthy.toml"
+            toml.write_text(toml.read_text().replace("timeout_s = 0.3", "timeout_s = 20"))
+            words = ["decode", "uncertainty", "--variant", "current", "--project", str(root)]
+            process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tuneworthy", *words)
+            assert await process.wait() == 0
+            users.clear()
+            async with proxy_of(root, address, "--judge-minutes", "0.02") as proxy:
+
+                async def alerts() -> bool:
+                    return "shadow_confidence_alert 1" in await proxy.get("/-/metrics")
+
+                requests = [(name, request) for name, request, _ in copies(N)]
+                before = [one for one in requests if int(one[0][1:]) < CHANGE]
+                await send(proxy, before)
+                await proxy.counted(len(before), paired=len(before))
+                await asyncio.sleep(3)
+                assert not await alerts()
+                await send(proxy, requests[len(before) :], wide=1)
+                await proxy.until(alerts)
+            assert sum(users) == len(users) / 2 == len(requests), "a user's request is passed on as it came"
+
+    asyncio.run(work())
+    found = record_of(root).confidence
+    assert found is not None and found.status == "alert" and report(root) == 3
 
 
 def test_looking_after_each_session_quiet_traffic_seldom_alerts_and_a_change_is_found() -> None:

@@ -196,6 +196,7 @@ def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) 
     name = "confidence_alert" if verdict.alert_at else "confidence_quiet"
     since = messages.say("confidence_since", n=verdict.since) if verdict.since > 1 else ""
     return [
-        messages.say(name, production=production, n=verdict.n, since=since, margin=100 * margin),
-        messages.say("confidence_dev", dev=dev, n=threshold.above.n, wrong=wrong, others=others),
+        messages.say(name, since=since, margin=100 * margin),
+        messages.say("confidence_shares", production=production, n=verdict.n, dev=dev, n_dev=threshold.above.n),
+        messages.say("confidence_means", wrong=wrong, others=others),
     ]

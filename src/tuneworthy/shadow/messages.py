@@ -111,17 +111,18 @@ say = Catalogue(
         # Confidence
         "rate": "{share:.1%} [{low:.1%}, {high:.1%}]",
         "confidence_alert": (
-            "Alert: low confidence is shown to exceed dev by more than {margin:.1f} points{since}. In "
-            "production it is {production} of the answers (n = {n:,} {n:session|sessions})."
+            "Alert: the share of answers with low confidence is shown to exceed dev's by more than {margin:.1f} "
+            "points{since}."
         ),
         "confidence_since": ", since about session {n:,}",
         "confidence_quiet": (
-            "Low confidence is not shown to exceed dev by more than {margin:.1f} points. In production it is "
-            "{production} of the answers (n = {n:,} {n:session|sessions})."
+            "The share of answers with low confidence is not shown to exceed dev's by more than {margin:.1f} points."
         ),
-        "confidence_dev": (
-            "On dev it is {dev} (n = {n:,}). There, {wrong} of the answers with low confidence are wrong, and {others} "
-            "of the others."
+        "confidence_shares": (
+            "It is {production} in production (n = {n:,} {n:session|sessions}) and {dev} on dev (n = {n_dev:,})."
+        ),
+        "confidence_means": (
+            "On dev, {wrong} of the answers with low confidence are wrong, and {others} of the others."
         ),
         "confidence_fix": (
             "Check which model the server runs, then read the answers with low confidence: the key `confidence` in "
@@ -133,7 +134,7 @@ say = Catalogue(
         "confidence_unmeasured": (
             "it is not measured on dev. Run `tuneworthy decode uncertainty --variant {options}`."
         ),
-        "confidence_refused": "{why}.",
+        "confidence_refused": "on dev, {why}.",
     },
 ).say
 
