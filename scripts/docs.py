@@ -302,7 +302,10 @@ def exit_rows() -> Rows:
         own = "exit_status" in vars(error) and error is not errors.TuneworthyError
         if own:
             told[error.exit_status] = (inspect.getdoc(error) or "").split("\n")[0].rstrip(".").lower()
-    told[3] = "no: do not fine-tune, do not ship, a gate failed, B is worse than A, or the run does not fit into memory"
+    told[3] = (
+        "no: do not fine-tune, do not ship, a gate failed, B is worse than A, low confidence in production, or the run "
+        "does not fit into memory"
+    )
     told[4] += ", or the next call could exceed the budget"
     return [(str(status), words) for status, words in sorted(told.items())]
 

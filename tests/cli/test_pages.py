@@ -116,6 +116,8 @@ ELSEWHERE |= {
     "test_the_configuration_mirrors_production_to_the_candidate_and_holds_no_key",
     ("how-to/shadow.md", "tuneworthy shadow replay mirror/mirror.jsonl"): "shadow/test_mirror.py::"
     "test_answers_that_the_gateway_has_are_judged_like_those_of_a_replay_and_not_asked_again",
+    ("how-to/shadow.md", "tuneworthy decode uncertainty --variant fine_tune"): "shadow/test_confidence.py::"
+    "test_through_the_proxy_a_server_that_gets_unsure_half_way_alerts",
     (
         "how-to/shadow.md",
         "tuneworthy cases sample --from .tuneworthy/shadow/traffic.jsonl --n 200 --out new-cases.jsonl",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
@@ -119,9 +120,22 @@ def test_a_signal_that_tells_wrong_answers_gets_a_threshold_with_what_it_catches
     assert 0.8 < area.area < 0.92 and area.lo > 0.7
     assert found.threshold is not None and found.refused == ""
     assert found.threshold.recall > 0.6 and found.threshold.false_alarms < 0.4
+    flagged, others = found.threshold.wrong_flagged, found.threshold.wrong_others
+    assert flagged.lo > others.hi and flagged.n + others.n == found.threshold.above.n == 300
     shares = [share for _, share, _ in found.reliability]
     assert shares[0] < 0.3 and shares[-1] > 0.7
     assert sum(n for *_, n in found.reliability) == 300
+
+
+def test_the_interval_of_what_a_threshold_flags_holds_for_other_answers() -> None:
+    """Its upper end is missed by at most one in forty, though the threshold was fitted to the same answers."""
+    rng, missed = np.random.default_rng(10), 0
+    for seed in range(400):
+        wrong = rng.random(150) < 0.25
+        found = uncertainty.fitted_threshold(rng.normal(size=150) + 1.5 * wrong, wrong, np.arange(150), seed)
+        others = 0.75 * scipy.stats.norm.sf(found.value) + 0.25 * scipy.stats.norm.sf(found.value - 1.5)
+        missed += others > found.above.hi
+    assert missed <= 18  # 10 allowed, with their spread
 
 
 def test_random_confidence_gets_no_threshold() -> None:
@@ -177,7 +191,7 @@ def test_folds_never_part_a_group() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(uncertainty, "best_bound", spy)
-        uncertainty._threshold(values, wrong, groups, 0)
+        uncertainty.fitted_threshold(values, wrong, groups, 0)
     assert seen == [24, 24, 24, 24, 24, 30]
 
 

@@ -465,7 +465,7 @@ def test_the_worker_reports_no_share_without_a_state_of_its_own_candidate_and_ov
 
             async def replayed(*_: Any, **__: Any) -> Any:
                 session.folder.write(STATE, asdict(back))  # another process, meanwhile
-                return SimpleNamespace(verdict=verdict("pass"))
+                return SimpleNamespace(verdict=verdict("pass"), confidence=None)
 
             sessions = [TrafficSession(str(i), "", [], served=True) for i in range(30)]
             recording = Recording(sessions, 30, False, [], live=True)

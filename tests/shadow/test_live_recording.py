@@ -271,7 +271,7 @@ def test_a_roll_back_is_reported_where_it_cannot_be_stored(tmp_path: Path, monke
     write(tmp_path, [row("a", 1)])
 
     async def failed(*_: Any, **__: Any) -> Any:
-        return SimpleNamespace(verdict=ShadowVerdict(status="fail", detail="It is worse."))
+        return SimpleNamespace(verdict=ShadowVerdict(status="fail", detail="It is worse."), confidence=None)
 
     def full(folder: Folder) -> None:
         def refuse(*_: Any) -> None:

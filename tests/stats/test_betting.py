@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuneworthy.stats.betting import BETS, confidence_sequence, log_capital, wager
+from tuneworthy.stats.betting import (
+    BETS,
+    confidence_sequence,
+    log_capital,
+    log_capital_of_any_start,
+    start_of_rise,
+    wager,
+)
 
 X = np.array([1, -1, 0, 0.5, -0.25, 1, 0, 0, -1, 1, 0.75, 0])
 
@@ -76,3 +83,16 @@ def test_a_bet_on_what_is_not_so_is_seldom_won_at_any_time(reach: float) -> None
         won = (log_capital(values, 0.0, weights, reach=reach, above=above) >= np.log(20)).any(axis=-1).mean()
         assert won <= 0.05
     assert (log_capital(values, -0.05 * reach, weights, reach=reach) >= np.log(20)).any(axis=-1).mean() > 0.2
+
+
+def test_bets_of_any_start_are_the_parts_of_bets_that_begin_at_each_observation() -> None:
+    n = len(X)
+    parts = [np.exp(log_capital(X[j:], 0.1)) / ((j + 1) * (j + 2)) for j in range(n)]
+    by_hand = [sum(parts[j][t - j] for j in range(t + 1)) for t in range(n)]
+    assert np.exp(log_capital_of_any_start(X, 0.1)) == pytest.approx(by_hand)
+
+
+def test_a_late_rise_is_found_soon_and_its_start_is_named() -> None:
+    values = np.r_[-np.ones(500), np.ones(40)]
+    assert log_capital(values, -0.5)[-1] < 0 < np.log(40) < log_capital_of_any_start(values, -0.5)[-1]
+    assert start_of_rise(values, -0.5) == 500

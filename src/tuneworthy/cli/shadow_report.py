@@ -21,6 +21,8 @@ from tuneworthy.shadow.replay import ShadowRecord, worst_pairs
 from tuneworthy.shadow.verdict import interval
 from tuneworthy.store import Folder, write_atomic
 
+# Exit status by what confidence in production shows; without a margin it is not watched.
+ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 FORMS = {".html": render_html, ".md": render_markdown}
 
 
@@ -31,12 +33,16 @@ FORMS = {".html": render_html, ".md": render_markdown}
 )
 @project_option
 @json_option
-def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
+def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     """Show the last replay, or write it as a page.
 
     The page has the verdict, the confidence sequence over the sessions, each metric and stratum, what traffic asks but
     the cases hardly cover, and the pairs that got worse. Personal data is masked unless `data.policy` only reports it.
     All pairs are in .tuneworthy/shadow/pairs.jsonl.
+
+    If `shadow.confidence_margin` is set, the page also shows how many answers have low confidence. The exit status is 3
+    once they are shown to be more frequent than on dev by more than this margin, and 4 if that is not measured. You can
+    check at any time; the 5% error rate still applies.
 
     \b
     Example:
@@ -53,14 +59,16 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> None:
         record = replace(record, notes=[*record.notes, line])
         note(line)
     found = traffic_drift(project, Folder(project.root))
+    status = ALERTS[record.confidence.status] if record.confidence else 0
     if out is not None:
         page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found)
         with writing_to(out):
             write_atomic(out, FORMS[out.suffix](page).encode())
         note(messages.say("report_at", path=out))
-        return
+        return status
     answer = {**asdict(record), "drift": found and asdict(found)}
     print_result(as_json, answer, show, record, project, found)
+    return status
 
 
 def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:
@@ -75,6 +83,8 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
             click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
     if worse:
         click.echo(messages.say("see_pairs", n=len(worse), how="differ" if labels_first else "got worse"))
+    if record.confidence:
+        click.echo(record.confidence.detail)
     if found:
         click.echo("\n".join(drift_lines(found, record.sources)))
     if labels_first:

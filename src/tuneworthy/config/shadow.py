@@ -30,6 +30,11 @@ class Shadow(Section):
     canary: list[Chance] = Field(default=[0.01, 0.05, 0.25, 1.0], min_length=1)
     """Shares of the sessions that `shadow proxy --canary` lets the candidate answer, step by step, rising."""
 
+    confidence_margin: Chance | None = None
+    """`shadow report` alerts once low confidence is shown to be more frequent in traffic than on dev (`decode
+    uncertainty`) by more than this share: 0.1 is ten points. Confidence is not watched unless this is set. The
+    candidate is then asked for log-probabilities; answers that are stored without them are asked for again."""
+
     @field_validator("canary")
     @classmethod
     def _rising(cls, steps: list[float]) -> list[float]:

@@ -21,6 +21,8 @@ SIGNALS: Mapping[str, str] = {
     "min_margin": "1 less the smallest gap between the two likeliest tokens",
 }
 PRIMARY = "mean_surprise"
+# The signal of sampled answers, which needs no log-probabilities.
+DISAGREEMENT = "disagreement"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -552,6 +552,7 @@ New examples need a new classifier. Add them to the project, run `tuneworthy run
         # decode uncertainty, decode sweep
         "no_logprobs": "{model} returns no log-probabilities.",
         "other_model": "Choose a variant that uses a different model.",
+        "draw_samples": "Add --samples 3 to compare sampled answers, or choose a variant that uses a different model.",
         "run_probe": "Run `tuneworthy models probe MODEL` to see what the model supports.",
         "signal_fails": (
             "the signal {signal} does not separate wrong answers from correct ones (AUROC {area:.2f} [{low:.2f}, "

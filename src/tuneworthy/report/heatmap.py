@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from rich.text import Text
 
-from tuneworthy.decoding.confidence import PRIMARY, SIGNALS, Token
+from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
 from tuneworthy.report import messages
 from tuneworthy.report.html import render_page
-from tuneworthy.report.numbers import percent
+from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
+from tuneworthy.stats.intervals import Interval
 
 LEVELS = 6
 # Entropy from which a token has the darkest shade, nats.
@@ -60,7 +61,8 @@ def terminal(answer: AnswerSignals) -> Text:
 
 def ranked(report: UncertaintyReport) -> list[AnswerSignals]:
     """Return the answers, wrong ones first, those that waver most first."""
-    return sorted(report.answers, key=lambda answer: (answer.wrong is not True, -answer.signals[PRIMARY]))
+    signal = report.calibration.signal
+    return sorted(report.answers, key=lambda answer: (answer.wrong is not True, -answer.value(signal)))
 
 
 def areas_table(report: UncertaintyReport) -> Table:
@@ -81,16 +83,17 @@ def areas_table(report: UncertaintyReport) -> Table:
             n=found.n,
             groups=messages.say("in_groups", n=found.n_groups) if found.n_groups < found.n else "",
             wrong=found.n_wrong,
-            signal=PRIMARY,
+            signal=found.signal,
         ),
     )
 
 
 def reliability_table(report: UncertaintyReport) -> Table:
     """Return how often answers are wrong, by the signal that decides."""
+    signal = report.calibration.signal
     return Table(
-        f"Reliability: share of wrong answers by {PRIMARY}",
-        [Column("mean", f"mean {PRIMARY}"), Column("wrong", "wrong answers"), Column("n", "answers")],
+        f"Reliability: share of wrong answers by {signal}",
+        [Column("mean", f"mean {signal}"), Column("wrong", "wrong answers"), Column("n", "answers")],
         [(f"{mean:.3f}", percent(share), str(n)) for mean, share, n in report.calibration.reliability],
     )
 
@@ -129,7 +132,14 @@ def verdict(report: UncertaintyReport) -> str:
         flagged=bound.flagged,
         recall=bound.recall,
         false_alarms=bound.false_alarms,
+        wrong=rate(bound.wrong_flagged),
+        wrong_others=rate(bound.wrong_others),
     )
+
+
+def rate(share: Interval) -> str:
+    """Return a share with its interval."""
+    return f"{percent(share.value)} {percent_range((share.lo, share.hi))}"
 
 
 def page(report: UncertaintyReport, most: int = 60) -> str:
@@ -139,7 +149,7 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
         report: Of a watch.
         most: Answers that are shown.
     """
-    answers = [_answer(answer) for answer in ranked(report)[:most]]
+    answers = [_answer(answer, report.calibration.signal) for answer in ranked(report)[:most]]
     tables: Sequence[Table] = [
         table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows
     ]
@@ -155,7 +165,7 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
     )
 
 
-def _answer(answer: AnswerSignals) -> dict[str, object]:
+def _answer(answer: AnswerSignals, signal: str) -> dict[str, object]:
     state = "not graded" if answer.wrong is None else "wrong" if answer.wrong else "right"
     again = "" if answer.disagreement is None else f", repeats disagree {answer.disagreement:.2f}"
     spans = [
@@ -164,5 +174,5 @@ def _answer(answer: AnswerSignals) -> dict[str, object]:
     ]
     return {
         "case": answer.case, "question": clean(answer.question, 300), "state": state, "text": Markup("").join(spans),
-        "signals": f"{PRIMARY} {answer.signals[PRIMARY]:.3f}{again}" + (f", {answer.reason}" if answer.reason else ""),
+        "signals": f"{signal} {answer.value(signal):.3f}{again}" + (f", {answer.reason}" if answer.reason else ""),
     }  # fmt: skip

@@ -343,6 +343,7 @@ say = Catalogue(
         "shadow_metrics": "All traffic",
         "shadow_strata": "By stratum",
         "shadow_worse": "{n} {n:pair|pairs} that got worse",
+        "shadow_confidence": "Confidence in production",
         "shadow_drift": "What traffic asks and the cases hardly cover",
         "shadow_limits": (
             "A replay shows what the candidate would have answered, not how users would have reacted. Later turns "
@@ -412,7 +413,8 @@ say = Catalogue(
         "no_threshold": "No threshold: {reason}.",
         "threshold": (
             "Withhold answers with {signal} above {value:.3f}. In cross-validation, this flags {flagged:.1%} of all "
-            "answers, {recall:.1%} of the wrong ones and {false_alarms:.1%} of the correct ones."
+            "answers, {recall:.1%} of the wrong ones and {false_alarms:.1%} of the correct ones. Of the flagged "
+            "answers {wrong} are wrong, of the others {wrong_others}."
         ),
         "kind_decoding": "decoding",
         "section_engines": "Probabilities before and after the samplers",

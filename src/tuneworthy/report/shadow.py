@@ -47,6 +47,9 @@ def document(
         parts.append(
             PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse, name)])
         )
+    if record.confidence:
+        blocks = [clean(record.confidence.detail, 0)]
+        parts.append(PagePart(name="confidence", title=messages.say("shadow_confidence"), blocks=blocks))
     if found:
         lines = [clean(line, 0) for line in drift_lines(found, record.sources)]
         parts.append(PagePart(name="drift", title=messages.say("shadow_drift"), blocks=lines))

@@ -108,12 +108,17 @@ def rolled_back(folder: Folder) -> CanaryState | None:
 def last_shadow(folder: Folder) -> ShadowRecord | None:
     """Return the last replay, or None; it counts as failed once the canary of its candidate was rolled back.
 
+    While there is a canary, confidence is that of the sessions of its step.
+
     Raises:
         DamagedRecord: A file holds something else.
     """
-    record, state = read_shadow(folder), rolled_back(folder)
+    record, state = read_shadow(folder), folder.read(STATE, CanaryState)
     if record is None or state is None or state.variant != record.variant:
         return record
+    if state.status != "rolled_back":
+        step = folder.read(STEP, ShadowRecord)
+        return replace(record, confidence=step.confidence) if step and step.variant == record.variant else record
     fix = messages.say("try_again", path=folder.path / f"{STATE}.json")
     detail = messages.say("rolled_back", why=state.detail)
     return replace(record, verdict=replace(record.verdict, status="fail", detail=detail, fix=fix))

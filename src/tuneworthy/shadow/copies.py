@@ -63,6 +63,7 @@ class Copies:
         enough: Why no more copies are made; "" while they are.
         verdict: The last one of the child: `pass`, `fail`, `unknown`, or "" before one.
         canary: Share of the sessions that the candidate answers, as the child says.
+        alert: Whether low confidence is shown to be more frequent than on dev.
         tripped: Why the candidate answers no user any more, whatever the child says; "" while it may.
     """
 
@@ -82,6 +83,7 @@ class Copies:
         self.enough = ""
         self.verdict = ""
         self.canary = 0.0
+        self.alert = False
         self.tripped = ""
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
@@ -169,6 +171,7 @@ class Copies:
         self.verdict = event.get("verdict", self.verdict)
         self.enough = event.get("enough", self.enough)
         self.canary = event.get("canary", self.canary)
+        self.alert = event.get("alert", self.alert)
         if self.tripped and "ready" in event:
             self.trip(self.tripped)
 

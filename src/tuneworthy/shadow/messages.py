@@ -108,6 +108,33 @@ say = Catalogue(
         "topic": "{n:,} {n:session|sessions}: {words} ({example})",
         "sample": "Draw new cases from the traffic: {command}",
         "budget": "The replay stopped early: {why}",
+        # Confidence
+        "rate": "{share:.1%} [{low:.1%}, {high:.1%}]",
+        "confidence_alert": (
+            "Alert: the share of answers with low confidence is shown to exceed dev's by more than {margin:.1f} "
+            "points{since}."
+        ),
+        "confidence_since": ", since about session {n:,}",
+        "confidence_quiet": (
+            "The share of answers with low confidence is not shown to exceed dev's by more than {margin:.1f} points."
+        ),
+        "confidence_shares": (
+            "It is {production} in production (n = {n:,} {n:session|sessions}) and {dev} on dev (n = {n_dev:,})."
+        ),
+        "confidence_means": (
+            "On dev, {wrong} of the answers with low confidence are wrong, and {others} of the others."
+        ),
+        "confidence_fix": (
+            "Check which model the server runs, then read the answers with low confidence: the key `confidence` in "
+            ".tuneworthy/{file}."
+        ),
+        "confidence_over": "Sampling has ended: {n:,} {n:session|sessions} (`shadow.sessions`) were judged.",
+        "confidence_unknown": "Confidence in production is not known: {why}",
+        "confidence_missing": "no answer of the candidate has log-probabilities, and none is sampled.",
+        "confidence_unmeasured": (
+            "it is not measured on dev. Run `tuneworthy decode uncertainty --variant {options}`."
+        ),
+        "confidence_refused": "on dev, {why}.",
     },
 ).say
 

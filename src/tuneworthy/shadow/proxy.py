@@ -516,6 +516,7 @@ class ShadowProxy:
             ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),
             ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
             ("canary_share", "gauge", [("", self.canary_share)]),
+            ("shadow_confidence_alert", "gauge", [("", int(copies.alert))]),
             ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
         ]
         lines = []

@@ -22,6 +22,15 @@ from tuneworthy.ladder.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.judging import Item
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.confidence import (
+    CONFIDENCE,
+    ConfidenceVerdict,
+    ConfidenceWatch,
+    ask_watched,
+    judged_confidence,
+    watch_of,
+    with_confidence,
+)
 from tuneworthy.shadow.pairs import AnswerPair, PairJudge, recorded
 from tuneworthy.shadow.recording import MOST_STRATA, RecordedTurn, Recording, TrafficSession, masker_of
 from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
@@ -68,6 +77,7 @@ class ShadowRecord:
         production_id: Id of the variant that answered again; "" for recorded answers.
         grader: Hash of the primary grader, as in the provenance of a run.
         sources: Files of the recording.
+        confidence: Whether low confidence is more frequent than on dev; None if it is not watched.
     """
 
     verdict: ShadowVerdict
@@ -87,6 +97,7 @@ class ShadowRecord:
     production_id: str = ""
     grader: str = ""
     sources: Sequence[str] = ()
+    confidence: ConfidenceVerdict | None = None
 
 
 def labels_path(project: Project) -> Path:
@@ -123,7 +134,7 @@ async def replay(
     if production is not None and production.id == candidate.id:
         raise UserError(messages.say("same_variant", name=candidate.name), hint=messages.say("same_variant_hint"))
     truth = {label.case: label.label for label in read_labels(labels_path(session.project))}
-    judge, rules = PairJudge(session, truth), rules_of(session, recording)
+    judge, rules, watch = PairJudge(session, truth), rules_of(session, recording), watch_of(session, candidate)
     pairs: list[AnswerPair] = []
     fault: TuneworthyError | None = None
     started, sent = 0.0, session.runner.sent
@@ -133,15 +144,20 @@ async def replay(
         started, sent = time.monotonic(), session.runner.sent
         cases = [turn.case for _, turn in batch]
         try:
-            b = await _answers(session, candidate, batch)
+            b, signals = await _answers(session, candidate, batch, watch)
             a = await session.ask(production, cases) if production else [recorded(turn) for _, turn in batch]
-            pairs += await judge.pairs(batch, a, b)
+            pairs += with_confidence(await judge.pairs(batch, a, b), signals, watch)
         except TuneworthyError as error:
             fault = error
             break
         if judged(pairs, rules).status == "fail":
             break
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
+    confidence = judged_confidence(pairs, rules, watch, live=recording.live, file=_pairs_name(document))
+    n_most = session.project.shadow.sessions
+    if confidence and recording.live and document == DOCUMENT and len(recording.sessions) >= n_most:
+        over = messages.say("confidence_over", n=n_most)  # a canary is watched as long as it lasts
+        confidence = replace(confidence, detail=f"{confidence.detail} {over}")
     n_mirrored = sum(candidate.id in pair.turn.mirrored for pair in pairs)
     mirrored = [messages.say("mirrored", n=n_mirrored, n_all=len(pairs))] if n_mirrored else []
     record = replace(
@@ -151,6 +167,7 @@ async def replay(
         masked=masker_of(session.project) is not None,
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
+        confidence=confidence,
     )
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))
@@ -160,11 +177,17 @@ async def replay(
     return record
 
 
-async def _answers(session: Session, candidate: Variant, batch: Sequence[Asked]) -> list[Trace]:
-    """Return the candidate's answers: those that came with the turns, at its price, and the others as it is asked."""
+async def _answers(
+    session: Session, candidate: Variant, batch: Sequence[Asked], watch: ConfidenceWatch | None
+) -> tuple[list[Trace], dict[str, float]]:
+    """Return the candidate's answers, and the signals of confidence of those that it is asked for.
+
+    Answers that came with the turns are taken at its price.
+    """
     turns = [turn for _, turn in batch]
     open_cases = [turn.case for turn in turns if candidate.id not in turn.mirrored]
-    answers = {trace.case_id: trace for trace in await session.ask(candidate, open_cases)} if open_cases else {}
+    traces, signals = await ask_watched(session, candidate, open_cases, watch) if open_cases else ([], {})
+    answers = {trace.case_id: trace for trace in traces}
     for turn in turns:
         trace = turn.mirrored.get(candidate.id)
         if trace is not None and trace.response is not None:
@@ -172,7 +195,7 @@ async def _answers(session: Session, candidate: Variant, batch: Sequence[Asked])
             response, usd = session.models[candidate.model].settled(request, trace.response)
             trace = replace(trace, response=response, cost_usd=usd)
         answers[turn.case.id] = trace or answers[turn.case.id]
-    return [answers[turn.case.id] for turn in turns]
+    return [answers[turn.case.id] for turn in turns], signals
 
 
 def rules_of(session: Session, recording: Recording) -> ShadowRules:
@@ -255,13 +278,16 @@ def _store(
     folder = session.folder
     masker = masker_of(session.project)
     rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
-    name = PAIRS if document == DOCUMENT else f"{document}.pairs.jsonl"
-    _write(folder, name, [masker.mask_json(row) for row in rows] if masker else rows)
+    _write(folder, _pairs_name(document), [masker.mask_json(row) for row in rows] if masker else rows)
     due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, list({one["id"]: one for one in items}.values()))
     folder.write(document, asdict(record))
+
+
+def _pairs_name(document: str) -> str:
+    return PAIRS if document == DOCUMENT else f"{document}.pairs.jsonl"
 
 
 def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -273,7 +299,9 @@ def _row(pair: AnswerPair) -> dict[str, Any]:
     changes = {name: found[1] - found[0] for name, found in scores.items() if found is not None}
     known = "judge" in changes or "quality" in changes
     worse = [
-        change for name, change in changes.items() if name in {*COMPARED, "judge"} or not (known or name in LIMITED)
+        change
+        for name, change in changes.items()
+        if name in {*COMPARED, "judge"} or not (known or name in {*LIMITED, CONFIDENCE})
     ]
     return {
         "session": pair.session.name,

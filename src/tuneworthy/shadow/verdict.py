@@ -175,6 +175,12 @@ def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     return _verdict(results, pairs, rules)
 
 
+def metric_stream(pairs: Sequence[AnswerPair], rules: ShadowRules, metric: str) -> Stream:
+    """Return the bets on a metric that is known of each answered turn; `pairs` are in the order of their sessions."""
+    sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
+    return _plain(sessions, rules, lambda pair: pair.scores.get(metric))
+
+
 def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     stopped = [result for result in results if result.stopped_at is not None]
     quality, *_ = overall = results[: len(COMPARED)]

@@ -31,6 +31,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided, stored
+from tuneworthy.shadow.confidence import ask_watched, watch_of
 from tuneworthy.shadow.copies import (
     BUDGET,
     ENOUGH,
@@ -94,6 +95,7 @@ class Worker:
         self.usd_before = session.runner.budget.spent_usd
         self.tasks: set[asyncio.Task[None]] = set()
         self.spans = pair_spans(session, candidate, order.upstream)
+        self.watch = watch_of(session, candidate)
 
     async def serve(self, pipe: asyncio.StreamReader) -> None:
         """Take copies until the pipe ends, finish them, and judge once more."""
@@ -149,7 +151,7 @@ class Worker:
             return PERSONAL
         turn = turn_of(head["session"], cleaned)
         began = time.time_ns()
-        (trace,) = await self.session.ask(self.candidate, [turn.case])
+        (trace,), _ = await ask_watched(self.session, self.candidate, [turn.case], self.watch)
         about = {**cleaned.meta, SERVED: bool(head.get(SERVED)), WRITTEN: time.time()}
         append_line(self.path, {"messages": list(cleaned.messages), **about})
         if self.spans:
@@ -186,6 +188,8 @@ class Worker:
         document = STEP if state else DOCUMENT
         record = await replay(self.session, recording, self.candidate, command=command, document=document)
         event: dict[str, Any] = {"verdict": record.verdict.status}
+        if record.confidence:
+            event["alert"] = record.confidence.status == "alert"
         if state:
             n_served = sum(session.served for session in recording.sessions)
             later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)

@@ -6,7 +6,7 @@ sequence holds the means against which no capital ever reached that. An equal pa
 `BETS`, so the capital does not depend on the order of the observations, only the times at which it was reached do.
 
 Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (hedged capital;
-diversified bets); Ville 1939.
+diversified bets); Ville 1939; bets that begin at each observation: Shin, Ramdas, Rinaldo, "E-detectors", NEJSDS 2023.
 """
 
 import numpy as np
@@ -50,6 +50,29 @@ def log_capital(
         As `values`.
     """
     return _joined(np.cumsum(_growth(values, null, weights, reach=reach, above=above), axis=-1))
+
+
+def log_capital_of_any_start(values: Floats, null: float, weights: Floats | float = 1.0) -> Floats:
+    """Return `log_capital` of bets on a mean above `null` of which a part begins at each observation.
+
+    Bets that all began with the first observation find a late rise late. Here the part 1 / (j (j + 1)) of the capital
+    begins at observation j; the parts add up to 1, so Ville's bound holds all the same.
+    """
+    growth = _growth(values, null, weights, reach=1.0, above=True)
+    return _joined(np.cumsum(growth, axis=-1) + np.logaddexp.accumulate(_parts(growth), axis=-1))
+
+
+def start_of_rise(values: Floats, null: float, weights: Floats | float = 1.0) -> int:
+    """Return the place of the observation, of `(n,)`, whose part of `log_capital_of_any_start` is the largest now."""
+    growth = _growth(values, null, weights, reach=1.0, above=True)
+    return int((growth.sum(axis=-1, keepdims=True) + _parts(growth)).max(axis=0).argmax())
+
+
+def _parts(growth: Floats) -> Floats:
+    """Return the logarithm of the part of the capital that begins at each observation, over what came before it."""
+    numbers = np.arange(1.0, growth.shape[-1] + 1)
+    parts: Floats = growth - np.cumsum(growth, axis=-1) - np.log(numbers * (numbers + 1))
+    return parts
 
 
 def _growth(values: Floats, null: float, weights: Floats | float, *, reach: float, above: bool) -> Floats:

@@ -1,9 +1,10 @@
 """`decode uncertainty` over a project: where a model is unsure, and whether that predicts wrong answers.
 
-One signal is chosen beforehand and decides; the others are shown, at an alpha that is shared among them. A threshold is
-given only where that signal separates wrong answers from right ones on graded dev cases; else it is refused with the
-reason. The effect of a threshold is cross-validated: each fifth of the cases by a threshold from the others. Cases of
-one group vary together, so intervals and folds go by groups.
+One signal is chosen beforehand and decides: that of the log-probabilities, or of a model without them how much sampled
+answers disagree. The others are shown, at an alpha that is shared among them. A threshold is given only where that
+signal separates wrong answers from right ones on graded dev cases; else it is refused with the reason. The effect of a
+threshold is cross-validated: each fifth of the cases by a threshold from the others. Cases of one group vary together,
+so intervals and folds go by groups.
 
 Source: docs/evidence/facts.md#decoding.
 """
@@ -15,14 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.decoding.confidence import PRIMARY, SIGNALS, Token, disagreement, signals, tokens_of
+from tuneworthy.decoding.confidence import DISAGREEMENT, PRIMARY, SIGNALS, Token, disagreement, signals, tokens_of
 from tuneworthy.errors import Undecided
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
+from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.store.shapes import OpenRecord
-from tuneworthy.types import Case, Trace, Variant
+from tuneworthy.types import Case, Score, Trace, Variant
 
+# `.tuneworthy/uncertainty.json`.
+DOCUMENT = "uncertainty"
 ALPHA = 0.05
 # Groups with wrong and with right answers, at least, for a threshold; a case without a group is one of its own.
 FEWEST_OF_A_KIND = 10
@@ -50,6 +54,10 @@ class AnswerSignals:
     reason: str
     disagreement: float | None = None
 
+    def value(self, signal: str) -> float:
+        """Return a signal by its name."""
+        return (self.disagreement or 0.0) if signal == DISAGREEMENT else self.signals[signal]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
@@ -58,16 +66,22 @@ class Threshold:
     Attributes:
         signal: Its name.
         value: Answers above it are flagged.
+        above: Share of these answers above `value`, not cross-validated: what to expect of other answers that it flags.
         flagged: Share of answers that are flagged.
         recall: Share of the wrong answers that are flagged.
         false_alarms: Share of the right answers that are flagged.
+        wrong_flagged: Share of the flagged answers that are wrong.
+        wrong_others: Share of the other answers that are wrong.
     """
 
     signal: str
     value: float
+    above: Interval
     flagged: float
     recall: float
     false_alarms: float
+    wrong_flagged: Interval
+    wrong_others: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,7 @@ class Calibration:
         n: Graded answers.
         n_wrong: Wrong ones among them.
         n_groups: Groups that they come from.
+        signal: The primary one.
     """
 
     areas: Mapping[str, Auroc]
@@ -91,6 +106,7 @@ class Calibration:
     n: int
     n_wrong: int
     n_groups: int
+    signal: str = PRIMARY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +123,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncertaintyReport:
-    """The result of `decode uncertainty`."""
+    """The result of `decode uncertainty`; the variant by its name and its ID."""
 
     variant: str
     answers: Sequence[AnswerSignals]
@@ -115,6 +131,7 @@ class UncertaintyReport:
     spots: Sequence[Spot]
     samples: int
     unscored: int
+    variant_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `decode explain --case` reads the tokens."""
@@ -140,6 +157,21 @@ class StoredUncertainty(OpenRecord):
     answers: list[StoredTokens]
 
 
+class StoredCalibration(OpenRecord):
+    """A threshold, or why it is refused."""
+
+    threshold: Threshold | None
+    refused: str
+
+
+class StoredThreshold(OpenRecord):
+    """What is read of `uncertainty.json` where answers are flagged elsewhere."""
+
+    variant_id: str
+    samples: int
+    calibration: StoredCalibration
+
+
 def _answer(one: AnswerSignals) -> dict[str, Any]:
     tokens = [
         {
@@ -163,40 +195,50 @@ async def measure_uncertainty(
         session: The opened project.
         variant: The variant that answers.
         limit: Dev cases, at most: drawn at random, the same each time, a smaller limit's among a larger one's.
-        samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal;
-            0 for none.
+        samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal, or
+            of a model without log-probabilities the only one; 0 for none.
 
     Raises:
-        Undecided: The model gives no log-probabilities.
+        Undecided: The model gives no log-probabilities, and no further answers are wanted.
         UserError: `[models]` names another model now than the one that the variant was measured with.
     """
     dev = session.split.dev
     order = np.random.default_rng(session.project.split.seed).permutation(len(dev))
     cases = [dev[place] for place in sorted(order[:limit])]
-    if "logprobs" not in session.models[variant.model].provider.supports:
-        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("other_model"))
-    traces = await session.ask(variant, cases, logprobs=ALTERNATIVES)
+    supported = gives_logprobs(session, variant)
+    if not (supported or samples):
+        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("draw_samples"))
+    traces = await session.ask(variant, cases, logprobs=ALTERNATIVES if supported else None)
     _, _, scores = await session.score(traces, cases)
-    repeats = await _sampled(session, variant, cases, samples) if samples else {}
+    repeats = await sampled_answers(session, variant, cases, samples) if samples else {}
+    signal = PRIMARY if any(trace.response and trace.response.logprobs for trace in traces) else DISAGREEMENT
+    if signal == DISAGREEMENT and not samples:
+        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("run_probe"))
     answers = [
-        _watched(case, trace, score.value, score.reason, repeats.get(case.id))
+        _watched(case, trace, score, repeats.get(case.id), signal)
         for case, trace, score in zip(cases, traces, scores, strict=True)
     ]
-    if not any(one.tokens for one in answers):
-        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("run_probe"))
     report = UncertaintyReport(
         variant=variant.name,
         answers=answers,
-        calibration=calibrate(answers, seed=session.project.split.seed),
+        calibration=calibrate(answers, seed=session.project.split.seed, signal=signal),
         spots=hot_spots(answers),
         samples=samples,
         unscored=sum(one.wrong is None for one in answers),
+        variant_id=variant.id,
     )
-    session.folder.write("uncertainty", report.to_dict())
+    session.folder.write(DOCUMENT, report.to_dict())
     return report
 
 
-async def _sampled(session: Session, variant: Variant, cases: Sequence[Case], samples: int) -> dict[str, list[str]]:
+def gives_logprobs(session: Session, variant: Variant) -> bool:
+    """Whether the model of a variant takes requests for log-probabilities."""
+    return "logprobs" in session.models[variant.model].provider.supports
+
+
+async def sampled_answers(
+    session: Session, variant: Variant, cases: Sequence[Case], samples: int
+) -> dict[str, list[str]]:
     """Return further answers to each case, sampled; a seed would make them all alike."""
     free = {name: value for name, value in variant.decoding.items() if name != "seed"}
     hot = replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT})
@@ -207,7 +249,8 @@ async def _sampled(session: Session, variant: Variant, cases: Sequence[Case], sa
     return found
 
 
-def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats: list[str] | None) -> AnswerSignals:
+def _watched(case: Case, trace: Trace, score: Score, repeats: list[str] | None, signal: str) -> AnswerSignals:
+    """Return the signals of an answer; without the primary one it counts as not graded."""
     tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
     return AnswerSignals(
         case=case.id,
@@ -216,43 +259,44 @@ def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats
         text=trace.text,
         tokens=tokens,
         signals=signals(tokens),
-        wrong=None if value is None or not tokens else value < 0.5,
-        reason=reason,
+        wrong=None if score.value is None or not (repeats if signal == DISAGREEMENT else tokens) else score.value < 0.5,
+        reason=score.reason,
         disagreement=disagreement(repeats) if repeats else None,
     )
 
 
-def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration:
+def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = PRIMARY) -> Calibration:
     """Return whether signals separate wrong answers from right ones, and a threshold where the primary one does.
 
     Args:
         answers: Those that were graded count.
         seed: Of the folds.
+        signal: The primary one.
     """
     graded, wrong, groups = _graded(answers)
     n_wrong = int(wrong.sum())
     found = Calibration(areas={}, threshold=None, refused="", reliability=(), n=len(graded), n_wrong=n_wrong,
-                        n_groups=len(np.unique(groups)))  # fmt: skip
+                        n_groups=len(np.unique(groups)), signal=signal)  # fmt: skip
     few = [len(np.unique(groups[kind])) for kind in (wrong, ~wrong)]
     if min(few) < FEWEST_OF_A_KIND:
         by_group = tuple(few) if found.n_groups < len(graded) else None
         return replace(found, refused=messages.too_few_graded(FEWEST_OF_A_KIND, n_wrong, len(graded), by_group))
-    columns = {name: np.array([one.signals[name] for one in graded]) for name in SIGNALS}
-    if all(one.disagreement is not None for one in graded):
-        columns["disagreement"] = np.array([one.disagreement for one in graded], dtype=float)
+    names = [*SIGNALS] if signal == PRIMARY else []
+    names += [DISAGREEMENT] if all(one.disagreement is not None for one in graded) else []
+    columns = {name: np.array([one.value(name) for one in graded]) for name in names}
     others = ALPHA / max(1, len(columns) - 1)
     areas = {
-        name: auroc(column, wrong, groups=groups, alpha=ALPHA if name == PRIMARY else others)
+        name: auroc(column, wrong, groups=groups, alpha=ALPHA if name == signal else others)
         for name, column in columns.items()
     }
-    main, values = areas[PRIMARY], columns[PRIMARY]
+    main, values = areas[signal], columns[signal]
     found = replace(found, areas=areas, reliability=reliability(values, wrong))
     if main.lo > 0.5:
-        return replace(found, threshold=_threshold(values, wrong, groups, seed))
+        return replace(found, threshold=fitted_threshold(values, wrong, groups, seed, signal))
     return replace(
         found,
         refused=messages.say(
-            "signal_fails", signal=PRIMARY, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
+            "signal_fails", signal=signal, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
         ),
     )
 
@@ -300,7 +344,9 @@ def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> b
     return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5)
 
 
-def _threshold(values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int) -> Threshold:
+def fitted_threshold(
+    values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int, signal: str = PRIMARY
+) -> Threshold:
     """Return the bound of all cases, with what bounds of four fifths of the groups do on the last fifth."""
     folds = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % FOLDS)[groups]
     flagged = np.zeros(len(values), dtype=bool)
@@ -308,13 +354,24 @@ def _threshold(values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: 
         train, test = folds != fold, folds == fold
         if wrong[train].any() and not wrong[train].all():
             flagged[test] = values[test] > best_bound(values[train], wrong[train])
+    value = best_bound(values, wrong)
     return Threshold(
-        signal=PRIMARY,
-        value=best_bound(values, wrong),
+        signal=signal,
+        value=value,
+        above=_share(values > value, groups),
         flagged=float(flagged.mean()),
         recall=float(flagged[wrong].mean()),
         false_alarms=float(flagged[~wrong].mean()),
+        wrong_flagged=_share(wrong[flagged], groups[flagged]),
+        wrong_others=_share(wrong[~flagged], groups[~flagged]),
     )
+
+
+def _share(hits: np.ndarray, groups: np.ndarray) -> Interval:
+    """Return the share of the answers that are hits; of no answers it may be any."""
+    if not len(hits):
+        return Interval(0.0, 0.0, 1.0, 0, 0, ALPHA, "wilson")
+    return score_interval(hits.astype(float), np.ones(len(hits)), groups, alpha=ALPHA)
 
 
 def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, float, int]]:

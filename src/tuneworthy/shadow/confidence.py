@@ -1,0 +1,202 @@
+"""Confidence of the candidate's answers to traffic, held against dev: an alert once low confidence is more frequent.
+
+`decode uncertainty` measured on dev which answers have low confidence, how many, and how many of them are wrong. The
+same signal is taken here: from log-probabilities, or from as many sampled answers as on dev. A session is one bet; a
+part of the bets begins at each session, so that a late rise is found.
+
+Invariant: false alerts are at most `ALPHA` at any number of looks, half of it for the interval of dev's share.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from tuneworthy.decoding.confidence import DISAGREEMENT, PRIMARY, disagreement, signals, tokens_of
+from tuneworthy.ladder.commands.uncertainty import (
+    DOCUMENT,
+    StoredThreshold,
+    Threshold,
+    gives_logprobs,
+    sampled_answers,
+)
+from tuneworthy.ladder.session import Session
+from tuneworthy.shadow import messages
+from tuneworthy.shadow.pairs import AnswerPair
+from tuneworthy.shadow.verdict import ALPHA, Floats, ShadowRules, metric_stream
+from tuneworthy.stats.betting import confidence_sequence, log_capital_of_any_start, start_of_rise
+from tuneworthy.stats.intervals import Interval
+from tuneworthy.types import Case, Trace, Variant
+
+# Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
+CONFIDENCE: Final = "confidence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceWatch:
+    """What tells low confidence.
+
+    Attributes:
+        margin: How much more of it than on dev is no alert.
+        logprobs: Whether the candidate is asked for log-probabilities.
+        threshold: Of `decode uncertainty`; None without one.
+        refused: Why it is None.
+        samples: Answers that were sampled on dev.
+    """
+
+    margin: float
+    logprobs: bool
+    threshold: Threshold | None = None
+    refused: str = ""
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceVerdict:
+    """Whether low confidence is more frequent in traffic than on dev.
+
+    Attributes:
+        status: `unknown` where it is not measured.
+        detail: The result in sentences.
+        n: Sessions since `since`.
+        share: Share of their answers with low confidence, with its confidence sequence.
+        low: See `share`.
+        high: See `share`.
+        since: The first session of the rise, counted from 1; the first of all without an alert.
+        alert_at: Session at which the rise was shown.
+        dev: Share of the answers with low confidence on dev.
+    """
+
+    status: Literal["alert", "quiet", "unknown"]
+    detail: str
+    n: int = 0
+    share: float | None = None
+    low: float = 0.0
+    high: float = 1.0
+    since: int = 1
+    alert_at: int | None = None
+    dev: Interval | None = None
+
+
+def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
+    """Return what tells low confidence of the candidate's answers; None if `[shadow]` sets no margin.
+
+    Raises:
+        DamagedRecord: What `decode uncertainty` stored is damaged.
+    """
+    margin = session.project.shadow.confidence_margin
+    if margin is None:
+        return None
+    watch = ConfidenceWatch(margin=margin, logprobs=gives_logprobs(session, candidate))
+    stored = session.folder.read(DOCUMENT, StoredThreshold)
+    if stored is None or stored["variant_id"] != candidate.id:
+        options = candidate.id if watch.logprobs else f"{candidate.id} --samples 3"
+        return replace(watch, refused=messages.say("confidence_unmeasured", options=options))
+    found = stored["calibration"]
+    refused = "" if found["threshold"] else messages.say("confidence_refused", why=found["refused"])
+    return replace(watch, threshold=found["threshold"], refused=refused, samples=stored["samples"])
+
+
+async def ask_watched(
+    session: Session, candidate: Variant, cases: Sequence[Case], watch: ConfidenceWatch | None
+) -> tuple[list[Trace], dict[str, float]]:
+    """Return the candidate's answers, and by case the signal of those that have one; higher is less certain."""
+    traces = await session.ask(candidate, cases, logprobs=1 if watch and watch.logprobs else None)
+    if watch is None or watch.threshold is None:
+        return traces, {}
+    if watch.threshold.signal == DISAGREEMENT:
+        samples = await sampled_answers(session, candidate, cases, watch.samples)
+        return traces, {case: disagreement(texts) for case, texts in samples.items()}
+    given = {trace.case_id: trace.response.logprobs for trace in traces if trace.response and trace.response.logprobs}
+    return traces, {case: signals(tokens_of(logprobs))[PRIMARY] for case, logprobs in given.items()}
+
+
+def with_confidence(
+    pairs: Sequence[AnswerPair], values: Mapping[str, float], watch: ConfidenceWatch | None
+) -> list[AnswerPair]:
+    """Return pairs with the score `CONFIDENCE`, where the candidate's answer has a signal."""
+    bound = watch.threshold.value if watch and watch.threshold else 0.0
+    return [
+        replace(pair, scores={**pair.scores, CONFIDENCE: (1.0, float(values[pair.turn.case.id] <= bound))})
+        if pair.turn.case.id in values
+        else pair
+        for pair in pairs
+    ]
+
+
+def judged_confidence(
+    pairs: Sequence[AnswerPair], rules: ShadowRules, watch: ConfidenceWatch | None, *, live: bool, file: str
+) -> ConfidenceVerdict | None:
+    """Return whether low confidence is more frequent in pairs than on dev.
+
+    Args:
+        pairs: In the order of their sessions.
+        rules: Of the replay.
+        watch: What tells low confidence; None does not watch.
+        live: Whether that is the order of time.
+        file: Where the pairs can be read.
+    """
+    if watch is None:
+        return None
+    stream = metric_stream(pairs, rules, CONFIDENCE)
+    n, threshold = len(stream.values), watch.threshold
+    if threshold is None or not n:
+        why = watch.refused or messages.say("confidence_missing")
+        return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
+    ceiling = min(1.0, threshold.above.hi + watch.margin)
+    alert_at, start = rise(-stream.values, stream.weights, ceiling)
+    start = start if live else 0
+    unsure, weights = -stream.values[start:], stream.weights[start:]
+    # the start was chosen after the fact: its part of the error is what its bets had of the capital
+    alpha = ALPHA / ((start + 1) * (start + 2))
+    (low,), (high,) = confidence_sequence(2 * unsure - 1, weights, np.array([n - start]), alpha)
+    share = float((weights * unsure).sum() / weights.sum())
+    verdict = ConfidenceVerdict(
+        status="alert" if alert_at else "quiet",
+        detail="",
+        n=n - start,
+        share=share,
+        low=float(1 + low) / 2,
+        high=float(1 + high) / 2,
+        since=start + 1,
+        alert_at=alert_at,
+        dev=threshold.above,
+    )
+    fix = [messages.say("confidence_fix", file=file)] if alert_at else []
+    return replace(verdict, detail=" ".join([*_sentences(verdict, threshold, watch.margin), *fix]))
+
+
+def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, int]:
+    """Return after how many sessions it was shown that the mean rose above `ceiling`, and after how many it did.
+
+    Args:
+        unsure: `(n,)`, share of the answers of each session with low confidence.
+        weights: `(n,)` in [0, 1].
+        ceiling: What the mean may be.
+
+    Returns:
+        None and 0 if it was not shown.
+    """
+    values, null = 2 * unsure - 1, 2 * ceiling - 1  # bets are on values in [-1, 1]
+    alerts = np.flatnonzero(log_capital_of_any_start(values, null, weights) >= np.log(2 / ALPHA))
+    if not len(alerts):
+        return None, 0
+    alert_at = int(alerts[0]) + 1
+    return alert_at, start_of_rise(values[:alert_at], null, weights[:alert_at])
+
+
+def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) -> list[str]:
+    """Return the result in words, and how often low confidence means a wrong answer on dev."""
+    production = messages.say("rate", share=verdict.share, low=verdict.low, high=verdict.high)
+    dev, wrong, others = (
+        messages.say("rate", share=one.value, low=one.lo, high=one.hi)
+        for one in (threshold.above, threshold.wrong_flagged, threshold.wrong_others)
+    )
+    name = "confidence_alert" if verdict.alert_at else "confidence_quiet"
+    since = messages.say("confidence_since", n=verdict.since) if verdict.since > 1 else ""
+    return [
+        messages.say(name, since=since, margin=100 * margin),
+        messages.say("confidence_shares", production=production, n=verdict.n, dev=dev, n_dev=threshold.above.n),
+        messages.say("confidence_means", wrong=wrong, others=others),
+    ]
