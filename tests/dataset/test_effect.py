@@ -281,7 +281,23 @@ def test_a_label_is_capped_unless_the_cases_have_as_many_of_it() -> None:
     left = 800 - len(dropped["flat"])
     assert (410 - len(dropped["flat"])) / left <= 0.1
     assert dropped["skewed"] == []
-    assert over_cap([0] * 8 + [1, 2], 0.1, wanted={0: 0.9}) == []
+    assert over_cap([0] * 8 + [1, 2], 0.1, limits={0: 0.9}) == []
+
+
+def test_a_label_is_cut_to_what_the_cases_have_of_it_and_not_below_twice_the_even_share() -> None:
+    labels = tuple(f"l{i}" for i in range(40))
+    rows = [row(f"q {i}", labels[i % 40]) for i in range(800)] + [row(f"much {i}", "l0") for i in range(100)]
+    left = {}
+    for name, n in (("many", 2_000), ("few", 10), ("none", 0)):
+        cases = tuple(Case(id=str(i), input=f"c {i}", expected=labels[i % 40]) for i in range(n))
+        findings = list(Concentration()(rows, CheckContext(cases=cases, labels=labels)))
+        dropped = {one.row for one in findings if one.code == "over_cap"}
+        assert all(rows[place].answer == "l0" for place in dropped)
+        left[name] = (120 - len(dropped)) / (900 - len(dropped))
+    assert 0.045 < left["many"] <= 0.05  # of 40 labels; the cases have 2.5% [1.9, 3.3]
+    assert left["few"] > 0.1 >= left["none"] > 0.095
+    rare = (*(Case(id=str(i), input=f"c {i}", expected="l1") for i in range(300)),)
+    assert {one.row for one in Concentration()(rows[:800], CheckContext(cases=rare, labels=labels))} == set()
 
 
 def test_single_odd_answers_are_no_labels_and_few_odd_questions_no_topics() -> None:

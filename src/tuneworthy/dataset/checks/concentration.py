@@ -81,20 +81,20 @@ def over_cap(
     topics: Sequence[int],
     cap: float,
     seed: int = 0,
-    wanted: Mapping[int, float] | None = None,
+    limits: Mapping[int, float] | None = None,
     text: Callable[[int], str] | None = None,
 ) -> list[int]:
-    """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
+    """Return the rows to leave out so that no topic is more than its limit, a share of the rows that are left.
 
-    Which rows of a topic stay is drawn with `seed`; with `text`, rows whose words are rarest in other topics are
-    left out first (see `likeness`). Where there are too few topics for the cap, it is raised to twice the even
-    share; topics of one row count only if they make up `cap` of the rows together.
+    Which rows of a topic stay is drawn with `seed`; with `text`, rows whose words are rarest in other topics are left
+    out first (see `likeness`). No limit is below twice the even share; topics of one row count only if they make up
+    `cap` of the rows together.
 
     Args:
         topics: The topic of each row.
-        cap: 0..1.
+        cap: Limit of topics that `limits` does not name, 0..1.
         seed: Of the draw.
-        wanted: Shares of topics that may be larger than `cap`.
+        limits: Shares that topics may have.
         text: The question of a row.
     """
     sizes = Counter(topics)
@@ -103,8 +103,7 @@ def over_cap(
     most, before = {topic: size for topic, size in sizes.items() if size > 1}, dict[int, int]()
     single = len(topics) - sum(most.values())
     n_topics = len(sizes) if single >= cap * len(topics) else len(most)
-    cap = max(cap, min(1.0, 2 / n_topics))
-    caps = {topic: max(cap, (wanted or {}).get(topic, 0.0)) for topic in sizes}
+    caps = {topic: max((limits or {}).get(topic, cap), min(1.0, 2 / n_topics)) for topic in sizes}
     while most != before:
         before, n = most, single + sum(most.values())
         most = {topic: min(size, max(1, int(caps[topic] * n))) for topic, size in most.items()}
@@ -248,9 +247,12 @@ def _centres(near: NDArray[np.bool_]) -> list[int]:
 
 
 def label_topics(
-    answers: Sequence[str], names: Sequence[str], cases: Iterable[Case]
+    answers: Sequence[str], names: Sequence[str], cases: Iterable[Case], cap: float
 ) -> tuple[dict[int, int], dict[int, float]]:
-    """Return the number of each answer among `names`, by row; and the share that each of them may have."""
+    """Return the number of each answer among `names`, by row; and the share that each of them may have.
+
+    That is the upper end of its share of the cases; of one that no case has, at most `cap`.
+    """
     numbers = {name: number for number, name in enumerate(names)}
     counts = label_counts(cases)
     n = sum(counts.values())
@@ -258,7 +260,9 @@ def label_topics(
     for answer, count in counts.items():
         if (number := numbers.get(_same(answer))) is not None:
             of_case[number] += count
-    return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, _allowed(of_case, n)
+    limits = {number: min(cap, wilson(0, n)[1]) for number in numbers.values()} if n else {}
+    limits |= _upper(of_case, n)
+    return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, limits
 
 
 def _same(answer: str) -> str:
@@ -267,9 +271,8 @@ def _same(answer: str) -> str:
     return canonical(value).decode() if isinstance(value, dict) else answer.strip()
 
 
-def _allowed(counts: Mapping[int, int], n: int | None = None) -> dict[int, float]:
-    """Return the share that each label or topic may have: the upper end of its share of the `n` cases."""
-    n = sum(counts.values()) if n is None else n
+def _upper(counts: Mapping[int, int], n: int) -> dict[int, float]:
+    """Return the upper end of the share of the `n` cases that each label or topic has."""
     return {topic: wilson(count, n)[1] for topic, count in counts.items()}
 
 
@@ -279,12 +282,12 @@ class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
 
     Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
-    task has labels, a label is cut to `cap` of the rows that have one, else a topic is cut to `cap` of the rows; or to
-    its share of the cases if that is more (the upper end of its 95% interval). Where answers are JSON, or most are
-    given several times, rows with the same answer are one topic: questions that differ in what is read from them are
-    not one question asked often. Rows whose words are rarest among the other labels or topics are dropped first: what a
-    form letter adds to questions stands nowhere else. The cases are not touched: they keep the mix of real traffic, on
-    which the model is measured.
+    task has labels, a label is cut to the upper end of the 95% interval of its share of the cases (to `cap`, without
+    cases), but never below twice the even share of a label. A topic is cut to `cap` of the rows, or to its share of the
+    cases if that is more. Where answers are JSON, or most are given several times, each answer counts as a label:
+    questions that differ in what is read from them are not one question asked often. Rows whose words are rarest among
+    the other labels or topics are dropped first: what a form letter adds to questions stands nowhere else. The cases
+    are not touched: they keep the mix of real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -299,15 +302,16 @@ class Concentration:
         objects = [answer for answer in answers if answer.startswith("{")]
         names = [*context.labels] or sorted(set(objects) if 2 * len(objects) > len(rows) else shared_answers(answers))
         if names:
-            of_row, wanted = label_topics(answers, names, context.cases)
+            of_row, limits = label_topics(answers, names, context.cases, self.cap)
         else:
             asked = [*(row.question for row in rows), *(case.text for case in context.cases)]
             if len(asked) > MANY and not _may_exceed(asked, self.cap, context.encoder, context.seed):
                 return
             found = find_topics(asked, context.encoder, context.seed)
-            of_row, wanted = dict(enumerate(found[: len(rows)])), _allowed(Counter(found[len(rows) :]))
+            of_row, asked_for = dict(enumerate(found[: len(rows)])), Counter(found[len(rows) :])
+            limits = {topic: max(self.cap, most) for topic, most in _upper(asked_for, len(context.cases)).items()}
         places, topics = [*of_row], [*of_row.values()]
-        extra = over_cap(topics, self.cap, context.seed, wanted, lambda number: rows[places[number]].question)
+        extra = over_cap(topics, self.cap, context.seed, limits, lambda number: rows[places[number]].question)
         if not extra:
             return
         spread, left = topic_spread(topics), topic_spread(np.delete(np.array(topics), extra).tolist())
