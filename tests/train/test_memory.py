@@ -66,6 +66,14 @@ def test_the_8_bit_moments_of_qlora_take_2_bytes_a_trained_parameter() -> None:
     assert estimate(B8, settings, "cuda").part("optimizer") == 2 * n
 
 
+def test_adapters_that_learn_from_pairs_keep_their_inputs_in_32_bits() -> None:
+    answers = TrainingSettings(micro_batch_size=2)
+    pairs = replace(answers, method="preference", micro_batch_size=1, dropout=0.1)  # DPO is without dropout
+    kept = [estimate(B8, one, "cuda").part("activations") for one in (pairs, answers)]
+    inputs = sum(layer.n * (layer.d_in + answers.rank) for layer in B8.linears)
+    assert kept[0] - kept[1] == pytest.approx(2 * 1024 * inputs * 2)
+
+
 def test_70b_does_not_fit_on_24_gib_and_the_numbers_are_given() -> None:
     fit = fits(B70, LONG_QLORA, 24 * GIB, "cuda")
     assert fit.fit == "does not fit"

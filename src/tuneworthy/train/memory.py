@@ -223,7 +223,7 @@ class _RunMemory:
         parts = self._weights()
         if not self.full:
             parts.append(_part("adapters", n * wide * (1 + self.settings.paired), what=what, bytes=wide))
-        if self.mixed and wide == 4:
+        if self.mixed and wide == 4 and not self.settings.paired:
             parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
         moments = 2 * wide if wide == 4 else 2  # QLoRA has an 8-bit optimiser
         parts.append(_part("optimizer", n * moments, what=what, bytes=moments))
@@ -285,8 +285,10 @@ class _RunMemory:
             read = min(read, sum(layer.n * layer.d_in for layer in layers))
             cost = self.width * (read + chosen.rank * sum(layer.n for layer in layers))
         else:
-            mask = (4 if self.device == "cpu" else 1) if chosen.dropout else 0
-            cost = sum(layer.n * (layer.d_in * (self.width + mask) + chosen.rank * self.width) for layer in layers)
+            # without autocast, PEFT hands an adapter its input in the adapter's 32 bits; DPO is without dropout
+            wide = 4 if chosen.paired else self.width
+            mask = (4 if self.device == "cpu" else 1) if chosen.dropout and not chosen.paired else 0
+            cost = sum(layer.n * (layer.d_in * (wide + mask) + chosen.rank * wide) for layer in layers)
         return cost / self.shape.n_layers
 
     def backward_bytes(self) -> float:
