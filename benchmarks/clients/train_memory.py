@@ -44,17 +44,21 @@ def make(config: dict[str, Any], folder: Path) -> None:
 
 
 def rows(config: dict[str, Any]) -> list[dict[str, list[int]]]:
-    """Return token rows: every micro-batch holds one of the full length."""
+    """Return token rows: every micro-batch holds one of the full length; by `train`, which shuffles, all of each step.
+
+    Their ids are of the whole vocabulary, or not all of a table of embeddings would be read from its file.
+    """
     import random
 
-    settings, draw = config["settings"], random.Random(0)
+    settings, draw, last = config["settings"], random.Random(0), config["model"]["vocab_size"] - 1
     length, micro = settings["max_length"], settings["micro_batch_size"]
+    steps = config["steps"] if config["shared"] is None else 1
     found = []
-    for i in range(config["steps"] * settings["batch_size"]):
+    for i in range(steps * settings["batch_size"]):
         n = length if config["lengths"] == "equal" or i % micro == 0 else draw.randint(length // 2, length)
         shared = config["shared"] or 0
         n = max(n, shared + 2)  # of what is the row's own, half is supervised
-        ids = [*range(3, 3 + shared), *(draw.randint(3, 999) for _ in range(n - shared))]
+        ids = [*range(3, 3 + shared), *(draw.randint(3, last) for _ in range(n - shared))]
         asked = shared + (n - shared) // 2
         found.append({"input_ids": ids, "labels": [-100] * asked + ids[asked:]})
     return found

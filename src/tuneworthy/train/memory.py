@@ -139,9 +139,11 @@ def largest_batch(rows: RowLengths, settings: TrainingSettings) -> SharedBatch:
     most = min(rows.longest, settings.max_length)
     prefix = min(rows.shared, most) if n > 1 else 0
     above = rows.deviation * math.sqrt(2 * n * math.log(max(1, rows.n_rows / n)))
-    own = min(n * (rows.n_tokens / rows.n_rows - prefix) + above, n * (most - prefix))
+    usual = n * (rows.n_tokens / rows.n_rows - prefix)
+    own = min(usual + above, n * (most - prefix))
     tokens = -(-math.ceil(prefix + own) // TOKENS_ROUNDED) * TOKENS_ROUNDED
-    return SharedBatch(n, prefix, tokens, most - prefix, math.ceil(n * rows.n_supervised / rows.n_rows))
+    supervised = math.ceil(n * rows.n_supervised / rows.n_rows * own / usual)  # answers are as much longer
+    return SharedBatch(n, prefix, tokens, most - prefix, supervised)
 
 
 def estimate(
