@@ -74,6 +74,24 @@ def test_adapters_that_learn_from_pairs_keep_their_inputs_in_32_bits() -> None:
     assert kept[0] - kept[1] == pytest.approx(2 * 1024 * inputs * 2)
 
 
+def test_the_file_that_is_quantised_is_in_the_peak_of_a_processor_but_a_run_does_not_need_it() -> None:
+    small = TrainingSettings(method="qlora", micro_batch_size=1, batch_size=1, max_length=64)
+    found = estimate(B8, small, "cpu")
+    assert found.loading > 2 * B8.n_params > found.n_bytes
+    assert reconcile(found, found.loading).error == 0
+    assert fits(B8, small, found.high, "cpu").fit == "fits"
+    for other in (estimate(B8, small, "cuda"), estimate(B8, replace(small, method="lora"), "cpu")):
+        assert other.loading < other.n_bytes
+
+
+def test_what_a_layer_frees_stays_in_a_processor_s_memory_beside_the_head() -> None:
+    settings = TrainingSettings(micro_batch_size=2, max_length=512, gradient_checkpointing=True)
+    shape = shape_of_config(shapes.SMOLLM2_135M)
+    for device, kept in (("cpu", True), ("cuda", False)):
+        found = estimate(shape, settings, device)
+        assert found.part("logits") and bool(found.part("live_layer")) is kept, device
+
+
 def test_70b_does_not_fit_on_24_gib_and_the_numbers_are_given() -> None:
     fit = fits(B70, LONG_QLORA, 24 * GIB, "cuda")
     assert fit.fit == "does not fit"

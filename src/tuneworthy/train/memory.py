@@ -67,10 +67,13 @@ class MemoryEstimate:
     Attributes:
         parts: What it is made of.
         band: Lowest and highest share of the sum that is expected.
+        loading: What is resident while the model is loaded, bytes: with the file that is quantised, whose pages the
+            system takes back if it needs them. No part of the sum.
     """
 
     parts: Sequence[MemoryPart]
     band: tuple[float, float]
+    loading: float = 0.0
 
     @property
     def n_bytes(self) -> float:
@@ -167,7 +170,7 @@ def estimate(
     parts = (*runs[0].permanent(), *worst, _part("fixed", FIXED[device]))
     low, high = BAND[device]
     band = (low, high) if shape.known else (2 * low - 1, 2 * high - 1)
-    return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band)
+    return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band, runs[0].loading() + FIXED[device])
 
 
 def _part(name: str, n_bytes: float, **figures: Any) -> MemoryPart:
@@ -242,6 +245,11 @@ class _RunMemory:
             _part("weights_rest", (shape.n_params - shape.n_linear) * 2, bytes=2),
         ]
 
+    def loading(self) -> float:
+        """Return the weights, and the 16-bit file that they are quantised from in the memory of the processor."""
+        file = 2 * self.shape.n_params if self.settings.method == "qlora" and self.device == "cpu" else 0
+        return file + sum(part.n_bytes for part in self._weights())
+
     # --- what is in memory at the worst moment ---------------------------------------------------------------------
 
     def moments(self) -> list[list[MemoryPart]]:
@@ -252,7 +260,8 @@ class _RunMemory:
         if checkpointed:
             wide = 4 if self.full else self.width
             inputs = _part("checkpoints", layers * self.tokens * self.shape.hidden * wide)
-            return [[inputs, self._head()], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
+            freed = [_part("live_layer", layer)] * (self.device == "cpu")  # the C library keeps it for later
+            return [[inputs, self._head(), *freed], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
         activations = _part("activations", layers * layer * (1 + GAPS[self.device]), n=layers)
         return [[activations, self._head()], [activations, _part("live_layer", self.backward_bytes())], end]
 
@@ -464,4 +473,6 @@ def reconcile(estimated: MemoryEstimate, measured_peak: float) -> Reconciliation
         measured_peak: Bytes above what the imports took: the peak of the resident memory minus what it was after the
             imports on a CPU, the peak of the allocator plus the context on a GPU.
     """
-    return Reconciliation(estimated.n_bytes, estimated.low, estimated.high, measured_peak)
+    peak = max(estimated.n_bytes, estimated.loading)
+    low, high = estimated.band
+    return Reconciliation(peak, peak * low, peak * high, measured_peak)
