@@ -127,7 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", help="names of runs that hold one of these texts")
     parser.add_argument("--calibration", action="store_true", help="the calibration runs as well")
-    parser.add_argument("--save", action="store_true", help="write results/memory.json")
+    parser.add_argument("--save", action="store_true", help="write these runs into results/memory.json")
     args = parser.parse_args()
     runs = {**(CALIBRATION if args.calibration else {}), **VALIDATION}
     chosen = [name for name in runs if not args.only or any(text in name for text in args.only)]
@@ -141,7 +141,9 @@ def main() -> int:
     near = sum(abs(row["error"]) <= 0.10 for row in counted)
     print(f"{near} of {len(counted)} within 10 %")
     if args.save:
-        (HERE / "results" / "memory.json").write_text(json.dumps({"runs": rows}, indent=1) + "\n")
+        path = HERE / "results" / "memory.json"
+        known = {row["run"]: row for row in [*json.loads(path.read_text())["runs"], *rows]}
+        path.write_text(json.dumps({"runs": [*known.values()]}, indent=1) + "\n")
     return 0 if near == len(counted) else 1
 
 

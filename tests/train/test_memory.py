@@ -89,7 +89,7 @@ def test_what_a_layer_frees_stays_in_a_processor_s_memory_beside_the_head() -> N
     shape = shape_of_config(shapes.SMOLLM2_135M)
     for device, kept in (("cpu", True), ("cuda", False)):
         found = estimate(shape, settings, device)
-        assert found.part("logits") and bool(found.part("live_layer")) is kept, device
+        assert found.part("logits") and bool(found.part("freed_layer")) is kept, device
 
 
 def test_70b_does_not_fit_on_24_gib_and_the_numbers_are_given() -> None:

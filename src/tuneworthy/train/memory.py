@@ -260,7 +260,7 @@ class _RunMemory:
         if checkpointed:
             wide = 4 if self.full else self.width
             inputs = _part("checkpoints", layers * self.tokens * self.shape.hidden * wide)
-            freed = [_part("live_layer", layer)] * (self.device == "cpu")  # the C library keeps it for later
+            freed = [_part("freed_layer", layer)] * (self.device == "cpu")
             return [[inputs, self._head(), *freed], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
         activations = _part("activations", layers * layer * (1 + GAPS[self.device]), n=layers)
         return [[activations, self._head()], [activations, _part("live_layer", self.backward_bytes())], end]
