@@ -3,9 +3,10 @@
     python benchmarks/memory.py [--only NAME ...] [--save]
 
 Each run (`clients/train_memory.py`) makes two optimiser steps on a model with random weights: in a plain TRL script,
-or, where rows share their beginning, by the trainer of `tuneworthy train`. Measured is the peak of the resident memory
-minus what it was after the imports. The two calibrated constants of `tuneworthy.train.memory` (`FIXED` and `GAPS` of a
-CPU) come from CALIBRATION, which has no run in common with VALIDATION; all else is counted. QLoRA needs bitsandbytes.
+or, where its name says how much rows share and for DPO, by the trainer of `tuneworthy train`. Measured is the peak of
+the resident memory minus what it was after the imports. The two calibrated constants of `tuneworthy.train.memory`
+(`FIXED` and `GAPS` of a CPU) come from CALIBRATION, which has no run in common with VALIDATION; all else is counted.
+QLoRA needs bitsandbytes.
 
 Goal, of the runs of VALIDATION, whose increment is at least 300 MB: within 10 % on all.
 """
@@ -21,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tuneworthy.train.memory import estimate
+from tuneworthy.train.memory import estimate, reconcile
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import shape_of_config
@@ -49,8 +50,8 @@ SMALL = model("llama", 512, 1408, 12, 8, 8, 32000)
 Run = tuple[dict[str, Any], dict[str, Any]]
 
 
-def run(kind: dict[str, Any], micro: int, length: int, times: int = 1, shared: int = 0, **more: Any) -> Run:
-    """Return a model, its settings, and how many tokens the rows have in common."""
+def run(kind: dict[str, Any], micro: int, length: int, times: int = 1, shared: int | None = None, **more: Any) -> Run:
+    """Return a model, its settings, and how many tokens the rows have in common; None for a plain TRL script."""
     return kind, {"shared": shared, "micro_batch_size": micro, "batch_size": micro * times, "max_length": length,
                   "rank": 16, "alpha": 32.0, **more}  # fmt: skip
 
@@ -93,6 +94,9 @@ VALIDATION: dict[str, Run] = {
     "335M untied QLoRA 8x128, 64 shared": run(WIDE, 8, 128, shared=64, method="qlora"),
     "SmolLM2-135M full 8x96, 40 shared": run(SMOLLM2, 8, 96, 2, shared=40, method="full"),
     "50M full 16x128, 64 shared": run(SMALL, 16, 128, shared=64, method="full"),
+    "SmolLM2-135M full 16x160, none shared": run(SMOLLM2, 16, 160, shared=0, method="full"),
+    "SmolLM2-135M DPO 8x129": run(SMOLLM2, 8, 129, shared=0, method="preference"),
+    "335M untied DPO 2x256": run(WIDE, 2, 256, 2, shared=0, method="preference"),
 }
 
 
@@ -106,16 +110,16 @@ def measure(name: str, one: Run) -> dict[str, Any]:
         json.dump(config, file)
         file.flush()
         done = subprocess.run([sys.executable, CLIENT, file.name], capture_output=True, text=True, check=False,
-                              env={**os.environ, "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"})  # fmt: skip
+                              env={"OMP_NUM_THREADS": "2", **os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-800:]}")
     told = json.loads(done.stdout.strip().splitlines()[-1])
-    rows = [RowLengths(**told["rows"])] if shared else []
+    rows = [] if shared is None or settings.paired else [RowLengths(**told["rows"])]
     found = estimate(shape_of_config(kind), settings, "cpu", rows)
-    error = found.n_bytes / told["increment"] - 1
+    compared = reconcile(found, told["increment"])
     parts = {part.name: round(part.n_bytes / 1e6) for part in found.parts}
-    return {"run": name, "measured_mb": round(told["increment"] / 1e6), "estimated_mb": round(found.n_bytes / 1e6),
-            "error": round(error, 4), "parts": parts}  # fmt: skip
+    return {"run": name, "measured_mb": round(told["increment"] / 1e6), "estimated_mb": round(compared.estimated / 1e6),
+            "error": round(compared.error, 4), "parts": parts}  # fmt: skip
 
 
 def main() -> int:
@@ -123,7 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", help="names of runs that hold one of these texts")
     parser.add_argument("--calibration", action="store_true", help="the calibration runs as well")
-    parser.add_argument("--save", action="store_true", help="write results/memory.json")
+    parser.add_argument("--save", action="store_true", help="write these runs into results/memory.json")
     args = parser.parse_args()
     runs = {**(CALIBRATION if args.calibration else {}), **VALIDATION}
     chosen = [name for name in runs if not args.only or any(text in name for text in args.only)]
@@ -137,7 +141,9 @@ def main() -> int:
     near = sum(abs(row["error"]) <= 0.10 for row in counted)
     print(f"{near} of {len(counted)} within 10 %")
     if args.save:
-        (HERE / "results" / "memory.json").write_text(json.dumps({"runs": rows}, indent=1) + "\n")
+        path = HERE / "results" / "memory.json"
+        known = {row["run"]: row for row in [*json.loads(path.read_text())["runs"], *rows]}
+        path.write_text(json.dumps({"runs": [*known.values()]}, indent=1) + "\n")
     return 0 if near == len(counted) else 1
 
 

@@ -3,9 +3,10 @@
     python train_memory.py CONFIG.json
 
 CONFIG: `model` (keys of config.json), `settings` (of `tuneworthy.train.settings`), `steps`, `lengths` ("equal" or
-"mixed"), `shared`. With `shared` above 0 the rows begin with as many tokens in common, and the trainer of `tuneworthy
-train` lets them share these; otherwise plain TRL trains, on padded batches. The model is made at random, stored as
-safetensors, and loaded from there in another process, as a user would load it.
+"mixed"), `shared`. With `shared` the rows begin with as many tokens in common, or with none (0), and the trainer of
+`tuneworthy train` trains, of `preference` on pairs; otherwise (null) plain TRL does, on padded batches, QLoRA on the
+model as `train` loads it. The model is made at random, stored as safetensors, and loaded from there in another process,
+as a user would load it.
 """
 
 from __future__ import annotations
@@ -43,16 +44,22 @@ def make(config: dict[str, Any], folder: Path) -> None:
 
 
 def rows(config: dict[str, Any]) -> list[dict[str, list[int]]]:
-    """Return token rows: every micro-batch holds one of the full length."""
+    """Return token rows: every micro-batch holds one of the full length; by `train`, which shuffles, all of each step.
+
+    Their ids are of the whole vocabulary, or not all of a table of embeddings would be read from its file.
+    """
     import random
 
-    settings, draw = config["settings"], random.Random(0)
+    settings, draw, last = config["settings"], random.Random(0), config["model"]["vocab_size"] - 1
     length, micro = settings["max_length"], settings["micro_batch_size"]
+    steps = config["steps"] if config["shared"] is None else 1
     found = []
-    for i in range(config["steps"] * settings["batch_size"]):
+    for i in range(steps * settings["batch_size"]):
         n = length if config["lengths"] == "equal" or i % micro == 0 else draw.randint(length // 2, length)
-        ids = [*range(3, 3 + config["shared"]), *(draw.randint(3, 999) for _ in range(n - config["shared"]))]
-        asked = config["shared"] + (n - config["shared"]) // 2
+        shared = config["shared"] or 0
+        n = max(n, shared + 2)  # of what is the row's own, half is supervised
+        ids = [*range(3, 3 + shared), *(draw.randint(3, last) for _ in range(n - shared))]
+        asked = shared + (n - shared) // 2
         found.append({"input_ids": ids, "labels": [-100] * asked + ids[asked:]})
     return found
 
@@ -62,27 +69,29 @@ def train(config: dict[str, Any], folder: Path) -> None:
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
+
+    from tuneworthy.train.settings import TrainingSettings
+    from tuneworthy.train.trainer import loaded as quantised
 
     if config["settings"]["method"] == "qlora":
         import bitsandbytes  # noqa: F401
-    if config["shared"]:
-        pass
 
     base = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     told = config["settings"]
-    if config["shared"]:
-        train_shared(config, folder, base)
+    if config["shared"] is not None:
+        train_own(config, folder, base)
         return
     lora = LoraConfig(r=told["rank"], lora_alpha=told["alpha"], lora_dropout=told["dropout"],
                       target_modules="all-linear", task_type="CAUSAL_LM")  # fmt: skip
     dtype = torch.float32 if told["method"] == "full" else getattr(torch, told["dtype"])
-    packed = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-                                bnb_4bit_compute_dtype=dtype) if told["method"] == "qlora" else None  # fmt: skip
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation=config.get("attention", "sdpa"), quantization_config=packed
+    packed = told["method"] == "qlora"
+    model = (
+        quantised(folder, TrainingSettings.from_dict(told))
+        if packed
+        else AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
     )
     loaded = status("VmRSS")
     arguments = SFTConfig(
@@ -103,11 +112,11 @@ def train(config: dict[str, Any], folder: Path) -> None:
                       "increment": status("VmHWM") - base, "trainable": n, **live}))  # fmt: skip
 
 
-def train_shared(config: dict[str, Any], folder: Path, base: int) -> None:
+def train_own(config: dict[str, Any], folder: Path, base: int) -> None:
     """Train as `tuneworthy train` does, and print the rows in numbers beside the peak."""
     from transformers import AutoTokenizer
 
-    from tuneworthy.train.render import TokenRow
+    from tuneworthy.train.render import TokenPair, TokenRow
     from tuneworthy.train.row_lengths import count_rows
     from tuneworthy.train.settings import TrainingSettings
     from tuneworthy.train.trainer import train_rows
@@ -117,8 +126,12 @@ def train_shared(config: dict[str, Any], folder: Path, base: int) -> None:
         for at, row in enumerate(rows(config))
     ]
     settings, tokenizer = TrainingSettings.from_dict(config["settings"]), AutoTokenizer.from_pretrained(folder)
-    run = folder / "run"
-    live = traced(lambda: train_rows(folder, made, settings, run, tokenizer=tokenizer, max_steps=config["steps"]))
+    pairs = []
+    for row in made if settings.paired else []:
+        start = row.mask.index(1)
+        pairs.append(TokenPair(row.id, row.ids[:start], row.ids[start:], row.ids[:start:-1]))
+    options = {"tokenizer": tokenizer, "pairs": pairs, "max_steps": config["steps"]}
+    live = traced(lambda: train_rows(folder, made, settings, folder / "run", **options))
     print(json.dumps({"increment": status("VmHWM") - base, "rows": count_rows(made).to_dict(), **live}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,14 @@ from tuneworthy.train.row_lengths import count_rows  # noqa: E402
 from tuneworthy.train.run import Prepared, check_rates, prepare, settings_for, train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.shape import read_shape  # noqa: E402
-from tuneworthy.train.trainer import DivergedError, Ran, TrainingProgress, train_rows  # noqa: E402
+from tuneworthy.train.trainer import (  # noqa: E402
+    DivergedError,
+    Ran,
+    TrainingProgress,
+    release_memory,
+    resident_bytes,
+    train_rows,
+)
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -180,9 +188,11 @@ def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is
 
     tokenizer = write_tiny(tmp_path / "tiny")
     settings = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=9)
-    peaks = iter([100, 700, 800, 900, 1000])  # at the start, after each step
+    peaks = iter([100, 100, 700, 900, 900, 950, 970, 1000])  # at the start, before and after each step, at the start
     monkeypatch.setattr("tuneworthy.train.trainer.taken_bytes", lambda: next(peaks))
-    monkeypatch.setattr("tuneworthy.train.trainer.resident_bytes", lambda: 60)
+    released = list[int]()
+    monkeypatch.setattr("tuneworthy.train.trainer.release_memory", lambda: released.append(1))
+    monkeypatch.setattr("tuneworthy.train.trainer.resident_bytes", lambda: 60 if released else 600)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
     def train(run: str = "run") -> Ran:
@@ -192,11 +202,22 @@ def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is
 
     first = train()
     assert len(first.progress.steps) == 3 and first.stopped_early
-    assert first.taken_bytes == 700 - 60, "the first look is after the first step"
+    assert first.taken_bytes == 970 - 60, "the last step took more than the evaluations, to 900 and 950"
+    assert len(released) == 1 + 3, "at the start and before each evaluation"
     again = train()  # nothing is left to do
     assert again.stopped_early and again.taken_bytes is None
-    peaks = iter([700, *[700] * 9])
+    peaks = iter([700] * 99)
     assert train("other").taken_bytes is None, "as much was taken before"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library of this system is not asked")
+def test_what_ran_before_does_not_count_as_in_use_when_a_run_begins() -> None:
+    blocks = [bytearray(b"x" * 100_000) for _ in range(1000)]
+    pinned = blocks[::50]
+    full = resident_bytes()
+    blocks.clear()
+    release_memory()
+    assert resident_bytes() < full - 80e6 and len(pinned) == 20
 
 
 def test_a_run_whose_loss_is_no_number_any_more_ends_with_the_reason(tmp_path: Path) -> None:

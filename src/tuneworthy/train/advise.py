@@ -220,7 +220,8 @@ class _Advisor:
         self._set("learning_rate", rate, reason, source)
 
     def _fit(self) -> Advice:
-        longest = max(self.settings.max_length, LONGEST if self.settings.rehearsal else 0)
+        longest = min(self.settings.max_length, self.rows.longest)
+        longest = max(longest, LONGEST if self.settings.rehearsal else 0)
         settings = replace(self.settings, max_length=longest)
         where = (self.available, self.device, self._kinds())
         rows_at_once = largest_micro_batch(self.shape, settings, *where)

@@ -67,10 +67,13 @@ class MemoryEstimate:
     Attributes:
         parts: What it is made of.
         band: Lowest and highest share of the sum that is expected.
+        loading: What is resident while the model is loaded, bytes: with the file that is quantised, whose pages the
+            system takes back if it needs them. No part of the sum.
     """
 
     parts: Sequence[MemoryPart]
     band: tuple[float, float]
+    loading: float = 0.0
 
     @property
     def n_bytes(self) -> float:
@@ -139,9 +142,11 @@ def largest_batch(rows: RowLengths, settings: TrainingSettings) -> SharedBatch:
     most = min(rows.longest, settings.max_length)
     prefix = min(rows.shared, most) if n > 1 else 0
     above = rows.deviation * math.sqrt(2 * n * math.log(max(1, rows.n_rows / n)))
-    own = min(n * (rows.n_tokens / rows.n_rows - prefix) + above, n * (most - prefix))
+    usual = n * (rows.n_tokens / rows.n_rows - prefix)
+    own = min(usual + above, n * (most - prefix))
     tokens = -(-math.ceil(prefix + own) // TOKENS_ROUNDED) * TOKENS_ROUNDED
-    return SharedBatch(n, prefix, tokens, most - prefix, math.ceil(n * rows.n_supervised / rows.n_rows))
+    supervised = math.ceil(n * rows.n_supervised / rows.n_rows * own / usual)  # answers are as much longer
+    return SharedBatch(n, prefix, tokens, most - prefix, supervised)
 
 
 def estimate(
@@ -165,7 +170,7 @@ def estimate(
     parts = (*runs[0].permanent(), *worst, _part("fixed", FIXED[device]))
     low, high = BAND[device]
     band = (low, high) if shape.known else (2 * low - 1, 2 * high - 1)
-    return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band)
+    return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band, runs[0].loading() + FIXED[device])
 
 
 def _part(name: str, n_bytes: float, **figures: Any) -> MemoryPart:
@@ -223,7 +228,7 @@ class _RunMemory:
         parts = self._weights()
         if not self.full:
             parts.append(_part("adapters", n * wide * (1 + self.settings.paired), what=what, bytes=wide))
-        if self.mixed and wide == 4:
+        if self.mixed and wide == 4 and not self.settings.paired:
             parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
         moments = 2 * wide if wide == 4 else 2  # QLoRA has an 8-bit optimiser
         parts.append(_part("optimizer", n * moments, what=what, bytes=moments))
@@ -240,6 +245,11 @@ class _RunMemory:
             _part("weights_rest", (shape.n_params - shape.n_linear) * 2, bytes=2),
         ]
 
+    def loading(self) -> float:
+        """Return the weights, and the 16-bit file that they are quantised from in the memory of the processor."""
+        file = 2 * self.shape.n_params if self.settings.method == "qlora" and self.device == "cpu" else 0
+        return file + sum(part.n_bytes for part in self._weights())
+
     # --- what is in memory at the worst moment ---------------------------------------------------------------------
 
     def moments(self) -> list[list[MemoryPart]]:
@@ -250,7 +260,8 @@ class _RunMemory:
         if checkpointed:
             wide = 4 if self.full else self.width
             inputs = _part("checkpoints", layers * self.tokens * self.shape.hidden * wide)
-            return [[inputs, self._head()], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
+            freed = [_part("freed_layer", layer)] * (self.device == "cpu")
+            return [[inputs, self._head(), *freed], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
         activations = _part("activations", layers * layer * (1 + GAPS[self.device]), n=layers)
         return [[activations, self._head()], [activations, _part("live_layer", self.backward_bytes())], end]
 
@@ -285,8 +296,10 @@ class _RunMemory:
             read = min(read, sum(layer.n * layer.d_in for layer in layers))
             cost = self.width * (read + chosen.rank * sum(layer.n for layer in layers))
         else:
-            mask = (4 if self.device == "cpu" else 1) if chosen.dropout else 0
-            cost = sum(layer.n * (layer.d_in * (self.width + mask) + chosen.rank * self.width) for layer in layers)
+            # without autocast, PEFT hands an adapter its input in the adapter's 32 bits; DPO is without dropout
+            wide = 4 if chosen.paired else self.width
+            mask = (4 if self.device == "cpu" else 1) if chosen.dropout and not chosen.paired else 0
+            cost = sum(layer.n * (layer.d_in * (wide + mask) + chosen.rank * wide) for layer in layers)
         return cost / self.shape.n_layers
 
     def backward_bytes(self) -> float:
@@ -460,4 +473,6 @@ def reconcile(estimated: MemoryEstimate, measured_peak: float) -> Reconciliation
         measured_peak: Bytes above what the imports took: the peak of the resident memory minus what it was after the
             imports on a CPU, the peak of the allocator plus the context on a GPU.
     """
-    return Reconciliation(estimated.n_bytes, estimated.low, estimated.high, measured_peak)
+    peak = max(estimated.n_bytes, estimated.loading)
+    low, high = estimated.band
+    return Reconciliation(peak, peak * low, peak * high, measured_peak)

@@ -458,6 +458,7 @@ PARTS: Final[Mapping[str, str]] = {
     "gradients": "gradients of {what}",
     "checkpoints": "stored inputs of all layers",
     "live_layer": "backward pass of one layer",
+    "freed_layer": "what one layer frees, which the C library keeps for later",
     "activations": "values that {n} layers store for the backward pass",
     "logits": "output head and its gradient, one tile at a time",
     "fixed": "libraries, context and fragmentation",

@@ -250,9 +250,8 @@ def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
         return None
     folder = prepared.base.artifact.folder
     shape = count_layers(read_shape(folder), folder)
-    kinds = [count_rows(rows) for rows in (prepared.rendered.rows, prepared.rehearsal) if rows]
-    longest = max(prepared.settings.max_length, *(kind.longest for kind in kinds))
-    settings = replace(prepared.settings, max_length=longest)
+    kinds = [count(prepared.rendered), *([count_rows(prepared.rehearsal)] if prepared.rehearsal else [])]
+    settings = replace(prepared.settings, max_length=max(kind.longest for kind in kinds))
     return reconcile(estimate(shape, settings, _device(), kinds if ran.shared else ()), ran.taken_bytes)
 
 

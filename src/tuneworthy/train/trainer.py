@@ -7,11 +7,14 @@ supervised tokens only, checkpoints without pickle (`checkpoints`), and early st
 loss is the same: the mean over the supervised tokens of an optimiser step.
 """
 
+import ctypes
+import gc
 import os
 import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -87,7 +90,7 @@ class Ran:
         adapter: Folder of the best adapter, or of the best model where all weights are trained.
         progress: Curves.
         peak_bytes: Most memory that was in use.
-        before_bytes: Memory in use before the model was loaded.
+        before_bytes: Memory in use before the model was loaded, without what is free to be used again: the imports.
         taken_bytes: Most memory that model and steps took beside that, without evaluations; None if no step was made,
             or the process had used as much before.
         stopped_early: Whether the metric ended it.
@@ -109,6 +112,13 @@ def resident_bytes() -> int:
     """Return the memory of this process that is in use now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def release_memory() -> None:
+    """Return to the system what is free but kept for later: it counts as in use, and what comes next adds to it."""
+    gc.collect()
+    with suppress(AttributeError):  # a C library other than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_bytes() -> int:
@@ -268,11 +278,13 @@ class Watcher(TrainerCallback):
         self.eval_every, self.checkpoint_every = eval_every, checkpoint_every
         self.say = say
         self.steps_bytes = 0
+        self._bytes_before = 0
         self._began = time.monotonic()
         self._reported = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock of a step."""
+        self._bytes_before = taken_bytes()
         self._began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
@@ -281,8 +293,8 @@ class Watcher(TrainerCallback):
         self.progress.seconds += self._seconds
         control.should_log = True
         last = state.global_step >= state.max_steps
-        if not self.progress.evals:
-            self.steps_bytes = taken_bytes()
+        if (now := taken_bytes()) > self._bytes_before or not self.progress.evals:
+            self.steps_bytes = now  # what an evaluation took is not the step's, if it is more
         if self.evaluate is not None and (state.global_step % self.eval_every == 0 or last):
             self._evaluate(self.evaluate, state, control, named["model"])
         if state.global_step % self.checkpoint_every == 0 or last:
@@ -330,6 +342,7 @@ class Watcher(TrainerCallback):
 
     def _evaluate(self, evaluate: Callable[[Any], float], state: Any, control: Any, model: Any) -> None:
         began = time.monotonic()
+        release_memory()
         metric = evaluate(model)
         seconds = round(time.monotonic() - began, 2)
         self.progress.evals.append({"step": state.global_step, "metric": metric, "seconds": seconds})
@@ -388,6 +401,7 @@ def train_rows(
         DivergedError: The loss is not finite.
     """
     run.mkdir(parents=True, exist_ok=True)
+    release_memory()
     before = resident_bytes()
     taken_before = taken_bytes()
     checkpoint = checkpoints.newest(run)
