@@ -253,7 +253,8 @@ def main() -> None:
             saved[method] = report(runs, options.steps)
     if options.save:
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
+        stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps(stored | saved, indent=1) + "\n")
 
 
 if __name__ == "__main__":

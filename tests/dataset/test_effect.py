@@ -385,12 +385,32 @@ def test_of_a_flooded_json_answer_the_form_letters_leave() -> None:
 
 
 def test_likeness_is_the_same_in_every_process() -> None:
-    code = ("from tuneworthy.dataset.checks.concentration import likeness; import random; rng = random.Random(1);"
+    code = ("from tuneworthy.dataset.checks.concentration import *; import random; rng = random.Random(1);"
             "texts = [' '.join(rng.choices('abcdefghijklm', k=9)) for _ in range(80)];"
-            "print([value.hex() for value in likeness(texts[:50], texts[50:])])")  # fmt: skip
+            "found = likeness(texts[:50], count_terms(texts[:50]), count_terms(texts));"
+            "print([value.hex() for value in found])")  # fmt: skip
     runs = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
                            capture_output=True).stdout for seed in "123"}  # fmt: skip
     assert len(runs) == 1
+
+
+def test_words_that_no_other_row_has_do_not_save_a_row_of_a_flooded_label() -> None:
+    rng = random.Random(3)
+    plain = [f"{verb} the {thing} {end}" for verb in ("keep", "hold", "show", "fix") for thing in ("desk", "car", "bed")
+             for end in ("now", "today", "then")]  # fmt: skip
+    odd = [" ".join(f"{rng.getrandbits(40):x}" for _ in range(4)) for _ in plain]
+    rows = [*(row(text, "a") for text in [*plain, *odd]), *(row(f"{text} {n}", f"b{n % 9}") for n, text in
+            enumerate(2 * plain))]  # fmt: skip
+    findings = Concentration(cap=0.3)(rows, CheckContext(labels=sorted({one.answer for one in rows})))
+    dropped = [one.row for one in findings if one.code == "over_cap"]
+    assert len(dropped) >= 20 and sum(place < len(plain) for place in dropped) <= len(dropped) / 2
+
+
+def test_cases_that_are_answered_in_other_words_cut_no_answer() -> None:
+    rows = [row(f"q {i} {chr(97 + i % 26) * 4}", f"answer {i % 100}" if i % 10 else "answer 1") for i in range(600)]
+    cases = tuple(Case(id=str(i), input=f"c {i}", expected=f"another answer {i}") for i in range(300))
+    found = [[one.row for one in Concentration()(rows, CheckContext(cases=some))] for some in (cases, ())]
+    assert found[0] == found[1]
 
 
 def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:

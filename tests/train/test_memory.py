@@ -15,7 +15,7 @@ from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import NF4_BYTES, estimate, fits, largest_batch, largest_micro_batch, reconcile
 from tuneworthy.train.rehearsal import expected_rows
 from tuneworthy.train.render import TokenRow
-from tuneworthy.train.row_lengths import count_rows
+from tuneworthy.train.row_lengths import RowLengths, count_rows
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, shape_of_config
 
@@ -200,3 +200,8 @@ def test_more_of_them_fit_at_once() -> None:
     assert largest_micro_batch(shape, plain, 1.5 * GIB, "cpu") < largest_micro_batch(
         shape, plain, 1.5 * GIB, "cpu", [rows]
     )
+
+
+def test_equal_rows_have_nothing_behind_their_beginning() -> None:
+    rows = RowLengths(n_rows=8, n_tokens=80, n_supervised=16, median=10, p99=10, longest=10, shared=10, counted=True)
+    assert largest_batch(rows, TrainingSettings(micro_batch_size=4)).supervised == 8

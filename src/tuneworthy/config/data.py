@@ -64,7 +64,7 @@ class DataSection(Section):
     teacher_mix: bool = False
     """Whether answers of several teachers (models, prompts or parameters) may appear in one version."""
     topic_cap: Similarity = 0.1
-    """Largest share of the rows that one topic may have, or one label that no case tells the share of."""
+    """Largest share of the rows that one topic may have, or one label where the cases do not show its share."""
     pair_length: Similarity = 0.7
     """Share of pairs above which it is reported that the better answer is the longer, or the shorter, one."""
     length_spreads: Positive = 6.0

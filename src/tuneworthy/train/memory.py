@@ -145,7 +145,8 @@ def largest_batch(rows: RowLengths, settings: TrainingSettings) -> SharedBatch:
     usual = n * (rows.n_tokens / rows.n_rows - prefix)
     own = min(usual + above, n * (most - prefix))
     tokens = -(-math.ceil(prefix + own) // TOKENS_ROUNDED) * TOKENS_ROUNDED
-    supervised = math.ceil(n * rows.n_supervised / rows.n_rows * own / usual)  # answers are as much longer
+    longer = own / usual if usual > 0 else 1.0  # equal rows have nothing behind their beginning
+    supervised = math.ceil(n * rows.n_supervised / rows.n_rows * longer)
     return SharedBatch(n, prefix, tokens, most - prefix, supervised)
 
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,43 +111,74 @@ def over_cap(
     for row, topic in enumerate(topics):
         if topic in places:
             places[topic].append(row)
-    rng, extra, numbers = np.random.default_rng(seed), list[int](), np.asarray(topics)
+    rng, extra = np.random.default_rng(seed), list[int]()
+    sample = rng.permutation(len(topics))[:_COMPARED].tolist() if text and places else []
+    terms = count_terms(map(text, sample)) if text else None
     for topic, rows in places.items():
         drawn = rng.permutation(rows)
-        if text is not None:
-            others = rng.permutation(np.flatnonzero(numbers != topic))[:_COMPARED]
-            alike = likeness([text(int(row)) for row in drawn], [text(int(row)) for row in others])
+        if text and terms:
+            own = count_terms(text(row) for row in sample if topics[row] == topic)
+            alike = likeness([text(row) for row in drawn.tolist()], own, terms)
             drawn = drawn[np.argsort(-alike, kind="stable")]
         extra += drawn[most[topic] :].tolist()
     return sorted(extra)
 
 
-def likeness(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]:
-    """Return how much likelier each text is among `others` than among both, by its words and pairs: log of a ratio.
+class TermCounts(NamedTuple):
+    """How many of some texts have each word, and each pair of neighbours.
 
-    The importance weight of a bag of n-grams (Xie et al. 2023, "Data Selection for Language Models via Importance
-    Resampling"): what a flood adds to questions is rare elsewhere, while what tells a label is in all its rows. What no
-    further text has says nothing; of many texts the first tell what they have.
-
-    >>> some = ["where is my card", "where is my card, ref 12", "my card, ref 9"]
-    >>> likeness(some, ["where is it", "my bag is"]).round(1).tolist()
-    [-4.2, -7.8, -7.1]
+    Attributes:
+        n_texts: Texts.
+        n: The sum of the counts.
+        counts: The counts.
     """
-    own = Counter(term for text in texts[:_COMPARED] for term in _terms(text))
-    rest = Counter(term for text in others for term in _terms(text))
-    n_own, n_rest, n_others = max(1, own.total()), max(1, rest.total()), max(1, len(others))
-    weights = dict[str, float]()
-    for term, count in own.items():
-        # in the doubt a term is as likely among the others
-        both = ((count - 1) / n_own + rest[term] / n_rest) / 2
-        weights[term] = math.log((rest[term] + both * n_others) / ((n_rest + n_others) * both)) if both else 0.0
-    # the order of a set differs between processes, and must not decide
-    return np.array([math.fsum(weights.get(term, 0.0) for term in _terms(text)) for text in texts])
+
+    n_texts: int
+    n: int
+    counts: Counter[str]
+
+
+def count_terms(texts: Iterable[str]) -> TermCounts:
+    """Count the words and pairs of neighbours of `texts`."""
+    n_texts, counts = 0, Counter[str]()
+    for text in texts:
+        n_texts += 1
+        counts.update(_terms(text))
+    return TermCounts(n_texts, counts.total(), counts)
 
 
 def _terms(text: str) -> set[str]:
-    own = words(text)
+    own = words(text[:_CLIP])
     return {*own, *(f"{one} {other}" for one, other in itertools.pairwise(own))}
+
+
+def likeness(texts: Sequence[str], own: TermCounts, both: TermCounts) -> NDArray[np.float64]:
+    """Return how much likelier each text is among others than among its own and them: log of a ratio.
+
+    The importance weight of a bag of n-grams (Xie et al. 2023, "Data Selection for Language Models via Importance
+    Resampling"): what a flood adds to questions is rare elsewhere, while what tells a label is in all its rows. A term
+    that no further text has tells nothing: it weighs as much as the terms of its label do on average.
+
+    Args:
+        texts: Texts of one label or topic.
+        own: Terms of a sample of it.
+        both: Terms of a sample of all texts, which holds the other.
+
+    >>> some = ["where is my card", "where is my card, ref 12", "my card, ref 9"]
+    >>> likeness(some, count_terms(some), count_terms([*some, "where is it", "my bag is"])).round(1).tolist()
+    [-4.2, -9.6, -8.9]
+    """
+    n_own, n_rest, n_others = max(1, own.n), max(1, both.n - own.n), max(1, both.n_texts - own.n_texts)
+    weights = dict[str, float]()
+    for term, count in own.counts.items():
+        elsewhere = both.counts[term] - count
+        if share := ((count - 1) / n_own + elsewhere / n_rest) / 2:
+            # when in doubt, a term is as likely among the others
+            weights[term] = math.log((elsewhere + share * n_others) / ((n_rest + n_others) * share))
+    known = sum(own.counts[term] for term in weights)
+    usual = math.fsum(weight * own.counts[term] for term, weight in weights.items()) / max(1, known)
+    # the order of a set differs between processes, and must not decide
+    return np.array([math.fsum(weights.get(term, usual) for term in _terms(text)) for text in texts])
 
 
 def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
@@ -251,7 +282,8 @@ def label_topics(
 ) -> tuple[dict[int, int], dict[int, float]]:
     """Return the number of each answer among `names`, by row; and the share that each of them may have.
 
-    That is the upper end of its share of the cases; of one that no case has, at most `cap`.
+    That is the upper end of its share of the cases; of one that no case has, at most `cap`; `cap` itself where fewer
+    than half of the cases have one of these answers.
     """
     numbers = {name: number for number, name in enumerate(names)}
     counts = label_counts(cases)
@@ -260,8 +292,9 @@ def label_topics(
     for answer, count in counts.items():
         if (number := numbers.get(_same(answer))) is not None:
             of_case[number] += count
-    limits = {number: min(cap, wilson(0, n)[1]) for number in numbers.values()} if n else {}
-    limits |= _upper(of_case, n)
+    comparable = 2 * of_case.total() >= n > 0  # or the cases are answered in other words than the rows
+    limits = {number: min(cap, wilson(0, n)[1]) for number in numbers.values()} if comparable else {}
+    limits |= {number: most if comparable else max(cap, most) for number, most in _upper(of_case, n).items()}
     return {row: numbers[answer] for row, answer in enumerate(answers) if answer in numbers}, limits
 
 
@@ -282,12 +315,13 @@ class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
 
     Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
-    task has labels, a label is cut to the upper end of the 95% interval of its share of the cases (to `cap`, without
-    cases), but never below twice the even share of a label. A topic is cut to `cap` of the rows, or to its share of the
-    cases if that is more. Where answers are JSON, or most are given several times, each answer counts as a label:
-    questions that differ in what is read from them are not one question asked often. Rows whose words are rarest among
-    the other labels or topics are dropped first: what a form letter adds to questions stands nowhere else. The cases
-    are not touched: they keep the mix of real traffic, on which the model is measured.
+    task has labels, a label is cut to the upper end of the 95% interval of its share of the cases, but never below
+    twice the even share of a label; to `cap` where there are no cases, or most are answered in other words than the
+    rows. A topic is cut to `cap` of the rows, or to its share of the cases if that is more. Where answers are JSON, or
+    most are given several times, each answer counts as a label: questions that differ in what is read from them are not
+    one question asked often. Rows whose words the other labels or topics share least are dropped first: text that a
+    form letter adds appears in no other label. The cases are not touched: they keep the mix of real traffic, on which
+    the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
