@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.shadow.canary import STATE, STEP, CanaryState, last_shadow
-from tuneworthy.shadow.confidence import rise
+from tuneworthy.shadow.confidence import ConfidenceWatch, rise, with_confidence
 from tuneworthy.shadow.copies import Copies
+from tuneworthy.shadow.pairs import AnswerPair
 from tuneworthy.shadow.replay import PAIRS, ShadowRecord, read_shadow
 from tuneworthy.shadow.worker import Worker, WorkerOrder
 from tuneworthy.stats.betting import log_capital
@@ -213,12 +214,112 @@ def test_in_a_canary_the_sessions_of_its_step_are_watched(tmp_path: Path) -> Non
     record, folder = record_of(root), Folder(root)
     quiet = asdict(record) | {"confidence": asdict(record.confidence) | {"status": "quiet"}}  # type: ignore[call-overload]
     folder.write(STEP, quiet)
-    for status, expected in (("running", "quiet"), ("rolled_back", "alert")):
+    for status, later, expected in (
+        ("running", -1, "quiet"),
+        ("running", 1, "quiet"),
+        ("done", -1, "alert"),
+        ("done", 1, "quiet"),
+        ("rolled_back", -1, "alert"),
+        ("rolled_back", 1, "quiet"),
+    ):
+        folder.write(STEP, quiet | {"judged_at": record.judged_at + later})
         folder.write(STATE, asdict(CanaryState(variant=record.variant, share=1.0, since=0.0, status=status)))  # type: ignore[arg-type]
         shown = last_shadow(folder)
         assert shown is not None and shown.confidence is not None and shown.confidence.status == expected
+        assert (shown.verdict.status == "fail") == (status == "rolled_back")
     folder.write(STATE, asdict(CanaryState(variant=record.variant, share=1.0, since=0.0)))
     assert report(root) == 0
+
+
+def test_an_alert_of_a_step_stays_after_its_promotion_until_a_later_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write(tmp_path / "p", CHANGE)
+    measured(root)
+    traffic(root)
+    record, folder = record_of(root), Folder(root)
+    assert record.confidence is not None
+    quiet = replace(record, confidence=replace(record.confidence, status="quiet", detail="Now."))
+    folder.write(STATE, asdict(CanaryState(variant=record.variant, share=0.5, since=0.0)))
+    at_steps = iter([record, quiet, quiet])
+    monkeypatch.setattr("tuneworthy.shadow.worker.decided", lambda state, *_: replace(state, share=state.share + 0.1))
+
+    async def replayed(*_: object, document: str, **__: object) -> ShadowRecord:
+        found = replace(next(at_steps), judged_at=record.judged_at + 1)
+        folder.write(document, asdict(found))
+        return found
+
+    monkeypatch.setattr("tuneworthy.shadow.worker.replay", replayed)
+    events: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        async with open_session(load(root), beside=True) as session:
+            order = WorkerOrder(root=str(root), candidate="current", judge_s=60.0, canary=True)
+            worker = Worker(session, resolve(session, "current"), order, -1)
+            worker._report = lambda **event: events.append(event)  # type: ignore[method-assign]
+            for _ in range(3):
+                await worker.judge()
+
+    asyncio.run(work())
+    assert [event["alert"] for event in events] == [True] * 3
+    capsys.readouterr()
+    assert report(root) == 3
+    shown = capsys.readouterr().out
+    assert "Earlier in this canary" in shown and record.confidence.detail in shown and "In the last step: Now." in shown
+    state = folder.read(STATE, CanaryState)
+    assert state is not None and state.alert == record.confidence.detail
+    folder.write(STATE, asdict(replace(state, status="done")))
+    assert report(root) == 3
+    folder.write("shadow", asdict(replace(quiet, judged_at=record.judged_at + 2)))
+    assert report(root) == 0
+
+
+def test_confidence_is_unknown_once_most_of_the_last_sessions_have_no_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "p", NEVER)
+    measured(root)
+    traffic(root, 150)
+    n_all, given = len(copies(150)), 0
+
+    def first_ones(pairs: Sequence[AnswerPair], values: dict[str, float], watch: ConfidenceWatch | None) -> Any:
+        kept = {pair.turn.case.id: values[pair.turn.case.id] for pair in pairs[:given]}
+        return with_confidence(pairs, kept, watch)
+
+    monkeypatch.setattr("tuneworthy.shadow.replay.with_confidence", first_ones)
+    for missing, status, expected in ((50, "quiet", 0), (51, "unknown", 4)):
+        given = n_all - missing
+        assert n_all >= 100
+        invoke(["shadow", "replay", "--candidate", "current", "--project", str(root)])
+        found = record_of(root).confidence
+        assert found is not None and found.status == status and report(root) == expected
+        words = "of the last 100 sessions, 51 have neither log-probabilities nor sampled answers, and 49 have."
+        assert (words in found.detail) == (status == "unknown")
+
+
+def test_a_replay_before_the_margin_was_set_is_unknown_and_one_after_it_was_removed_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write(tmp_path / "p", CHANGE, margin="")
+    measured(root)
+    traffic(root, 20)
+    assert record_of(root).confidence is None and report(root) == 0
+    toml = root / "tuneworthy.toml"
+    unset = toml.read_text()
+    toml.write_text(unset.replace("[shadow]\n", "[shadow]\nconfidence_margin = 0.1\n"))
+    capsys.readouterr()
+    assert report(root) == 4
+    out = capsys.readouterr().out
+    words = f"Run `tuneworthy shadow replay --project {root} --candidate current`."
+    assert f"it was not watched in the last replay. {words}" in out
+    assert report(root, "--out", str(tmp_path / "page.md")) == 4
+    assert "it was not watched in the last replay" in (tmp_path / "page.md").read_text()
+    traffic(root, 20)
+    assert record_of(root).confidence is not None
+    toml.write_text(unset)
+    capsys.readouterr()
+    assert report(root) == 0 and "onfidence" not in capsys.readouterr().out
+    assert report(root, "--json") == 0 and orjson.loads(capsys.readouterr().out)["confidence"] is None
 
 
 def test_the_end_of_sampling_is_said(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tuneworthy.report.shadow import document, drift_lines
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.canary import canary_line, last_shadow
+from tuneworthy.shadow.confidence import ConfidenceVerdict
 from tuneworthy.shadow.drift import TrafficDrift, traffic_drift
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord, worst_pairs
@@ -58,6 +59,12 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     if line := canary_line(Folder(project.root), record.variant, project.shadow.canary):
         record = replace(record, notes=[*record.notes, line])
         note(line)
+    if project.shadow.confidence_margin is None:
+        record = replace(record, confidence=None)
+    elif record.confidence is None:
+        run = shadow_messages.say("confidence_unwatched", command=record.command or "tuneworthy shadow replay FILES")
+        detail = shadow_messages.say("confidence_unknown", why=run)
+        record = replace(record, confidence=ConfidenceVerdict(status="unknown", detail=detail))
     found = traffic_drift(project, Folder(project.root))
     status = ALERTS[record.confidence.status] if record.confidence else 0
     if out is not None:

@@ -20,6 +20,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.confidence import ConfidenceVerdict
 from tuneworthy.shadow.protocols import asked_by
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.shadow.verdict import ShadowVerdict
@@ -67,6 +68,7 @@ class CanaryState:
         since: When this share began, seconds since the epoch.
         status: `done` once the last step passed; `rolled_back` where a step showed harm.
         detail: The verdict that led here, in sentences.
+        alert: The last alert of low confidence in any step, in sentences; "" without one.
     """
 
     variant: str
@@ -74,6 +76,7 @@ class CanaryState:
     since: float
     status: Literal["running", "done", "rolled_back"] = "running"
     detail: str = ""
+    alert: str = ""
 
 
 def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float) -> CanaryState:
@@ -108,7 +111,8 @@ def rolled_back(folder: Folder) -> CanaryState | None:
 def last_shadow(folder: Folder) -> ShadowRecord | None:
     """Return the last replay, or None; it counts as failed once the canary of its candidate was rolled back.
 
-    While there is a canary, confidence is that of the sessions of its step.
+    While a canary is running, confidence is that of its step; after it, that of the later of the two. An alert of an
+    earlier step stays.
 
     Raises:
         DamagedRecord: A file holds something else.
@@ -116,12 +120,22 @@ def last_shadow(folder: Folder) -> ShadowRecord | None:
     record, state = read_shadow(folder), folder.read(STATE, CanaryState)
     if record is None or state is None or state.variant != record.variant:
         return record
+    step = folder.read(STEP, ShadowRecord)
+    if step and step.variant == record.variant and (state.status == "running" or step.judged_at > record.judged_at):
+        record = replace(record, confidence=_with_alert(step.confidence, state))
     if state.status != "rolled_back":
-        step = folder.read(STEP, ShadowRecord)
-        return replace(record, confidence=step.confidence) if step and step.variant == record.variant else record
+        return record
     fix = messages.say("try_again", path=folder.path / f"{STATE}.json")
     detail = messages.say("rolled_back", why=state.detail)
     return replace(record, verdict=replace(record.verdict, status="fail", detail=detail, fix=fix))
+
+
+def _with_alert(found: ConfidenceVerdict | None, state: CanaryState) -> ConfidenceVerdict | None:
+    """Return the confidence of a step, and the alert of an earlier one, if it has none itself."""
+    if found is None or found.status == "alert" or not state.alert:
+        return found
+    detail = messages.say("confidence_earlier", alert=state.alert, now=found.detail)
+    return replace(found, status="alert", detail=detail)
 
 
 def canary_line(folder: Folder, variant: str, steps: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ Invariant: false alerts are at most `ALPHA` at any number of looks, half of it f
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final, Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ from tuneworthy.types import Case, Trace, Variant
 
 # Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
 CONFIDENCE: Final = "confidence"
+# Of so many of the last sessions, more than half must have a signal, or it is not known how confident answers are.
+RECENT: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class ConfidenceVerdict:
     """Whether low confidence is more frequent in traffic than on dev.
 
     Attributes:
-        status: `unknown` where it is not measured.
+        status: `unknown` where it is not measured, or no longer.
         detail: The result in sentences.
         n: Sessions since `since`.
         share: Share of their answers with low confidence, with its confidence sequence.
@@ -131,7 +134,7 @@ def judged_confidence(
     """Return whether low confidence is more frequent in pairs than on dev.
 
     Args:
-        pairs: In the order of their sessions.
+        pairs: Those for which the candidate was asked, in the order of their sessions.
         rules: Of the replay.
         watch: What tells low confidence; None does not watch.
         live: Whether that is the order of time.
@@ -146,6 +149,10 @@ def judged_confidence(
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     ceiling = min(1.0, threshold.above.hi + watch.margin)
     alert_at, start = rise(-stream.values, stream.weights, ceiling)
+    recent = _has_signal(pairs)[-RECENT:]
+    if alert_at is None and 2 * sum(recent) < len(recent):
+        why = messages.say("confidence_gap", n_all=len(recent), n=len(recent) - sum(recent), n_known=sum(recent))
+        return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     start = start if live else 0
     unsure, weights = -stream.values[start:], stream.weights[start:]
     # the start was chosen after the fact: its part of the error is what its bets had of the capital
@@ -165,6 +172,12 @@ def judged_confidence(
     )
     fix = [messages.say("confidence_fix", file=file)] if alert_at else []
     return replace(verdict, detail=" ".join([*_sentences(verdict, threshold, watch.margin), *fix]))
+
+
+def _has_signal(pairs: Sequence[AnswerPair]) -> list[bool]:
+    """Return of each session, in their order, whether any answer of the candidate in it has a signal."""
+    sessions = groupby(pairs, key=lambda pair: pair.session.name)
+    return [any(CONFIDENCE in pair.scores for pair in members) for _, members in sessions]
 
 
 def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, int]:

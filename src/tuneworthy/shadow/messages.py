@@ -131,6 +131,17 @@ say = Catalogue(
         "confidence_over": "Sampling has ended: {n:,} {n:session|sessions} (`shadow.sessions`) were judged.",
         "confidence_unknown": "Confidence in production is not known: {why}",
         "confidence_missing": "no answer of the candidate has log-probabilities, and none is sampled.",
+        "confidence_gap": (
+            "of the last {n_all:,} {n_all:session|sessions}, {n:,} have neither log-probabilities nor sampled answers, "
+            "and {n_known:,} have. Check that the server still returns them."
+        ),
+        "confidence_earlier": (
+            "Earlier in this canary there was an alert, from sessions whose pairs are no longer stored. {alert} In the "
+            "last step: {now}"
+        ),
+        "confidence_unwatched": (
+            "it was not watched in the last replay. Run `{command}`. If the proxy runs, start it again instead."
+        ),
         "confidence_unmeasured": (
             "it is not measured on dev. Run `tuneworthy decode uncertainty --variant {options}`."
         ),

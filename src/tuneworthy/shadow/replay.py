@@ -78,6 +78,7 @@ class ShadowRecord:
         grader: Hash of the primary grader, as in the provenance of a run.
         sources: Files of the recording.
         confidence: Whether low confidence is more frequent than on dev; None if it is not watched.
+        judged_at: When it was judged, seconds since the epoch; 0 in records of earlier versions.
     """
 
     verdict: ShadowVerdict
@@ -98,6 +99,7 @@ class ShadowRecord:
     grader: str = ""
     sources: Sequence[str] = ()
     confidence: ConfidenceVerdict | None = None
+    judged_at: float = 0.0
 
 
 def labels_path(project: Project) -> Path:
@@ -153,7 +155,8 @@ async def replay(
         if judged(pairs, rules).status == "fail":
             break
     record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
-    confidence = judged_confidence(pairs, rules, watch, live=recording.live, file=_pairs_name(document))
+    asked = [pair for pair in pairs if candidate.id not in pair.turn.mirrored]
+    confidence = judged_confidence(asked, rules, watch, live=recording.live, file=_pairs_name(document))
     n_most = session.project.shadow.sessions
     if confidence and recording.live and document == DOCUMENT and len(recording.sessions) >= n_most:
         over = messages.say("confidence_over", n=n_most)  # a canary is watched as long as it lasts
@@ -168,6 +171,7 @@ async def replay(
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
         confidence=confidence,
+        judged_at=time.time(),
     )
     if fault is not None:
         record = replace(record, partial=messages.say("budget", why=fault.message))

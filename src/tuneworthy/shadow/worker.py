@@ -188,11 +188,13 @@ class Worker:
         document = STEP if state else DOCUMENT
         record = await replay(self.session, recording, self.candidate, command=command, document=document)
         event: dict[str, Any] = {"verdict": record.verdict.status}
+        alert = record.confidence.detail if record.confidence and record.confidence.status == "alert" else ""
         if record.confidence:
-            event["alert"] = record.confidence.status == "alert"
+            event["alert"] = bool(alert or (state and state.alert))
         if state:
             n_served = sum(session.served for session in recording.sessions)
             later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)
+            later = replace(later, alert=alert or state.alert)
             if later.share < state.share:  # before it is stored: a full disk delays no roll-back
                 self._report(canary=later.share)
             now = stored(self.session.folder, state, later)
