@@ -14,21 +14,31 @@ import orjson
 import pytest
 
 from tests.ladder.simulations import LABELS
+from tests.shadow.test_verdict import KNOWN, pair
 from tests.shadow.traffic import conversations, number, write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import Undecided
-from tuneworthy.ladder.commands.uncertainty import fitted_threshold, measure_uncertainty
+from tuneworthy.ladder.commands.uncertainty import Threshold, fitted_threshold, measure_uncertainty
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.shadow.canary import STATE, STEP, CanaryState, last_shadow
-from tuneworthy.shadow.confidence import ConfidenceWatch, rise, with_confidence
+from tuneworthy.shadow.confidence import (
+    ConfidenceVerdict,
+    ConfidenceWatch,
+    ask_watched,
+    judged_confidence,
+    rise,
+    watch_of,
+    with_confidence,
+)
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.pairs import AnswerPair
 from tuneworthy.shadow.replay import PAIRS, ShadowRecord, read_shadow
 from tuneworthy.shadow.worker import Worker, WorkerOrder
 from tuneworthy.stats.betting import log_capital
+from tuneworthy.stats.intervals import Interval
 from tuneworthy.store import Folder, ResponseStore
 
 N, CHANGE = 200, 100
@@ -123,19 +133,21 @@ def test_a_server_that_gets_unsure_half_way_alerts_and_names_the_session(
     assert found is not None and found.status == "alert" and found.alert_at is not None and found.dev is not None
     n_before = sum(int(name[1:]) < CHANGE for name, *_ in copies(N))
     assert n_before < found.alert_at < n_before + 30 and abs(found.since - 1 - n_before) <= 5
-    assert found.share is not None and found.share > 0.9 and found.low > found.dev.hi + 0.1
+    assert found.share is not None and found.share > 0.9 and found.low > found.dev.hi
+    assert found.n == found.alert_at - found.since + 1
+    assert found.after is not None and found.after.value > 0.9 and found.after.n == len(copies(N)) - found.alert_at
     capsys.readouterr()
     assert report(root) == 3
     shown = capsys.readouterr().out
-    since = f"since about session {found.since}. It is {found.share:.1%} ["
-    assert f"low confidence is shown to exceed dev's by more than 10.0 points, {since}" in shown
+    since = f"since about session {found.since}. Up to the alert at session {found.alert_at} it was {found.share:.1%} ["
+    assert f"low confidence was shown to exceed dev's by more than 10.0 points, {since}" in shown
     assert " of the answers with low confidence are wrong, and " in shown and PAIRS in shown
     assert report(root, "--json") == 3
     assert orjson.loads(capsys.readouterr().out)["confidence"]["status"] == "alert"
     assert report(root, "--out", str(tmp_path / "page.html")) == 3
     assert "Confidence in production" in (tmp_path / "page.html").read_text()
     rows = [orjson.loads(line) for line in (Folder(root).path / PAIRS).read_bytes().splitlines()]
-    assert sum(row["changes"]["confidence"] < 0 for row in rows) >= found.n * found.share
+    assert sum(row["changes"]["confidence"] < 0 for row in rows) >= found.after.n * found.after.value
     n = len(ResponseStore(Folder(root).responses))
     invoke(["shadow", "replay", "--candidate", "current", "--project", str(root)])
     assert len(ResponseStore(Folder(root).responses)) == n and record_of(root).confidence == found
@@ -167,6 +179,89 @@ def test_sampled_answers_stand_in_for_log_probabilities(tmp_path: Path) -> None:
     traffic(root)
     found = record_of(root).confidence
     assert found is not None and found.status == "alert" and report(root) == 3
+
+
+def judged(unsure: np.ndarray, dev: Interval, margin: float, *, live: bool = True) -> ConfidenceVerdict:
+    """Judge sessions of one turn each, `unsure` or not."""
+    pairs = [pair(f"s{n}", None, confidence=(1.0, 1.0 - value)) for n, value in enumerate(unsure)]
+    watch = ConfidenceWatch(
+        margin=margin,
+        logprobs=True,
+        threshold=Threshold(
+            signal="mean_surprise", value=0.5, above=dev, flagged=0.1, recall=0.5, false_alarms=0.1,
+            wrong_flagged=dev, wrong_others=dev,
+        ),
+    )  # fmt: skip
+    found = judged_confidence(pairs, KNOWN, watch, live=live, file=PAIRS)
+    assert found is not None
+    return found
+
+
+def test_after_a_recovery_the_alert_says_what_was_and_what_is() -> None:
+    unsure = (np.arange(600) < 100).astype(float)
+    found = judged(unsure, Interval(0.1, 0.06, 0.16, 200, 200, 0.05, "wilson"), 0.1)
+    assert found.status == "alert" and found.alert_at is not None and found.alert_at < 100
+    assert (found.share, found.n) == (1.0, found.alert_at) and found.low > 0.16
+    assert found.after is not None and found.after.n == 600 - found.alert_at and found.after.hi < 0.3
+    at = f"Up to the alert at session {found.alert_at} it was 100.0% ["
+    assert "was shown to exceed" in found.detail and at in found.detail
+    assert f", after the alert {found.after.value:.1%} [" in found.detail
+    log = judged(unsure, Interval(0.1, 0.06, 0.16, 200, 200, 0.05, "wilson"), 0.01, live=False)
+    assert (log.status, log.n, log.after) == ("alert", 600, None)
+
+
+def test_a_margin_that_can_never_alert_is_not_quiet() -> None:
+    dev = Interval(0.6, 0.5, 0.7, 200, 200, 0.05, "wilson")
+    found = judged(np.ones(300), dev, 0.4)
+    assert found.status == "unknown" and "`shadow.confidence_margin` below 0.300" in found.detail
+    assert judged(np.ones(300), dev, 0.2).status == "alert"
+
+
+def test_answers_that_are_missing_do_not_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "p", NEVER, logprobs=False)
+
+    async def some(*asked: Any) -> dict[str, list[str]]:
+        return {case.id: ["a"] * (1 if place % 2 else 3) for place, case in enumerate(asked[2])}
+
+    for place in ("tuneworthy.ladder.commands.uncertainty", "tuneworthy.shadow.confidence"):
+        monkeypatch.setattr(f"{place}.sampled_answers", some)
+    dev = Interval(0.1, 0.06, 0.16, 200, 200, 0.05, "wilson")
+    threshold = Threshold(
+        signal="disagreement", value=0.5, above=dev, flagged=0.1, recall=0.5, false_alarms=0.1,
+        wrong_flagged=dev, wrong_others=dev,
+    )  # fmt: skip
+    watch = ConfidenceWatch(margin=0.1, logprobs=False, threshold=threshold, samples=3)
+
+    async def work() -> None:
+        async with open_session(load(root)) as session:
+            variant, cases = resolve(session, "current"), session.split.dev[:10]
+            _, values = await ask_watched(session, variant, cases, watch)
+            assert [*values] == [case.id for case in cases[::2]]
+            found = await measure_uncertainty(session, variant, limit=10, samples=3)
+            assert found.calibration.n == 5 and found.unscored == 5
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_what_was_measured_before_or_of_another_variant_is_measured_again(older: bool, tmp_path: Path) -> None:
+    root = write(tmp_path / "p", NEVER)
+    measured(root, "--limit", "60")
+    stored = orjson.loads((Folder(root).path / "uncertainty.json").read_bytes())
+    if older:
+        del stored["variant_id"], stored["calibration"]["refused"]
+    else:
+        stored |= {"variant": "other", "variant_id": "0123"}
+    Folder(root).write("uncertainty", stored)
+
+    async def watched() -> ConfidenceWatch | None:
+        async with open_session(load(root)) as session:
+            return watch_of(session, resolve(session, "current"))
+
+    found = asyncio.run(watched())
+    assert found is not None and found.threshold is None
+    assert "Run `tuneworthy decode uncertainty --variant " in found.refused
+    assert ("(what is stored was measured with other, 0123)" in found.refused) is not older
 
 
 @pytest.mark.parametrize(

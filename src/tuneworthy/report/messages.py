@@ -413,8 +413,8 @@ say = Catalogue(
         "no_threshold": "No threshold: {reason}.",
         "threshold": (
             "Withhold answers with {signal} above {value:.3f}. In cross-validation, this flags {flagged:.1%} of all "
-            "answers, {recall:.1%} of the wrong ones and {false_alarms:.1%} of the correct ones. Of the flagged "
-            "answers {wrong} are wrong, of the others {wrong_others}."
+            "answers, {recall:.1%} of the wrong ones and {false_alarms:.1%} of the correct ones. {wrong} of the "
+            "flagged answers are wrong, and {wrong_others} of the rest."
         ),
         "kind_decoding": "decoding",
         "section_engines": "Probabilities before and after the samplers",

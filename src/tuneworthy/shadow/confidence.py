@@ -7,6 +7,7 @@ part of the bets begins at each session, so that a late rise is found.
 Invariant: false alerts are at most `ALPHA` at any number of looks, half of it for the interval of dev's share.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,11 +17,10 @@ import numpy as np
 
 from tuneworthy.decoding.confidence import DISAGREEMENT, PRIMARY, disagreement, signals, tokens_of
 from tuneworthy.ladder.commands.uncertainty import (
-    DOCUMENT,
-    StoredThreshold,
     Threshold,
     gives_logprobs,
     sampled_answers,
+    stored_threshold,
 )
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
@@ -62,12 +62,13 @@ class ConfidenceVerdict:
     Attributes:
         status: `unknown` where it is not measured, or no longer.
         detail: The result in sentences.
-        n: Sessions since `since`.
+        n: Sessions from `since` to the alert; without one, or where their order is not that of time, all of them.
         share: Share of their answers with low confidence, with its confidence sequence.
         low: See `share`.
         high: See `share`.
         since: The first session of the rise, counted from 1; the first of all without an alert.
         alert_at: Session at which the rise was shown.
+        after: `share` of the sessions after the alert, where their order is that of time.
         dev: Share of the answers with low confidence on dev.
     """
 
@@ -79,6 +80,7 @@ class ConfidenceVerdict:
     high: float = 1.0
     since: int = 1
     alert_at: int | None = None
+    after: Interval | None = None
     dev: Interval | None = None
 
 
@@ -92,10 +94,11 @@ def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
     if margin is None:
         return None
     watch = ConfidenceWatch(margin=margin, logprobs=gives_logprobs(session, candidate))
-    stored = session.folder.read(DOCUMENT, StoredThreshold)
+    stored = stored_threshold(session.folder)
     if stored is None or stored["variant_id"] != candidate.id:
         options = candidate.id if watch.logprobs else f"{candidate.id} --samples 3"
-        return replace(watch, refused=messages.say("confidence_unmeasured", options=options))
+        other = messages.say("confidence_other", name=stored["variant"], id=stored["variant_id"]) if stored else ""
+        return replace(watch, refused=messages.say("confidence_unmeasured", options=options, other=other))
     found = stored["calibration"]
     refused = "" if found["threshold"] else messages.say("confidence_refused", why=found["refused"])
     return replace(watch, threshold=found["threshold"], refused=refused, samples=stored["samples"])
@@ -110,7 +113,7 @@ async def ask_watched(
         return traces, {}
     if watch.threshold.signal == DISAGREEMENT:
         samples = await sampled_answers(session, candidate, cases, watch.samples)
-        return traces, {case: disagreement(texts) for case, texts in samples.items()}
+        return traces, {case: disagreement(texts) for case, texts in samples.items() if len(texts) == watch.samples}
     given = {trace.case_id: trace.response.logprobs for trace in traces if trace.response and trace.response.logprobs}
     return traces, {case: signals(tokens_of(logprobs))[PRIMARY] for case, logprobs in given.items()}
 
@@ -148,26 +151,29 @@ def judged_confidence(
         why = watch.refused or messages.say("confidence_missing")
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     ceiling = min(1.0, threshold.above.hi + watch.margin)
+    if ceiling == 1.0:  # no bet on a mean above 1 can be won
+        most = math.floor(1000 * (1 - threshold.above.hi)) / 1000
+        why = messages.say("confidence_margin", margin=100 * watch.margin, high=threshold.above.hi, most=most)
+        return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     alert_at, start = rise(-stream.values, stream.weights, ceiling)
     recent = _has_signal(pairs)[-RECENT:]
     if alert_at is None and 2 * sum(recent) < len(recent):
         why = messages.say("confidence_gap", n_all=len(recent), n=len(recent) - sum(recent), n_known=sum(recent))
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
-    start = start if live else 0
-    unsure, weights = -stream.values[start:], stream.weights[start:]
+    start, end = (start, alert_at or n) if live else (0, n)
     # the start was chosen after the fact: its part of the error is what its bets had of the capital
     alpha = ALPHA / ((start + 1) * (start + 2))
-    (low,), (high,) = confidence_sequence(2 * unsure - 1, weights, np.array([n - start]), alpha)
-    share = float((weights * unsure).sum() / weights.sum())
+    found = _share(-stream.values[start:end], stream.weights[start:end], alpha)
     verdict = ConfidenceVerdict(
         status="alert" if alert_at else "quiet",
         detail="",
-        n=n - start,
-        share=share,
-        low=float(1 + low) / 2,
-        high=float(1 + high) / 2,
+        n=found.n,
+        share=found.value,
+        low=found.lo,
+        high=found.hi,
         since=start + 1,
         alert_at=alert_at,
+        after=_share(-stream.values[end:], stream.weights[end:], ALPHA) if end < n else None,
         dev=threshold.above,
     )
     fix = [messages.say("confidence_fix", file=file)] if alert_at else []
@@ -178,6 +184,13 @@ def _has_signal(pairs: Sequence[AnswerPair]) -> list[bool]:
     """Return of each session, in their order, whether any answer of the candidate in it has a signal."""
     sessions = groupby(pairs, key=lambda pair: pair.session.name)
     return [any(CONFIDENCE in pair.scores for pair in members) for _, members in sessions]
+
+
+def _share(unsure: Floats, weights: Floats, alpha: float) -> Interval:
+    """Return the mean of sessions with its confidence sequence."""
+    (low,), (high,) = confidence_sequence(2 * unsure - 1, weights, np.array([len(unsure)]), alpha)
+    mean = float((weights * unsure).sum() / weights.sum())
+    return Interval(mean, float(1 + low) / 2, float(1 + high) / 2, len(unsure), len(unsure), alpha, "betting")
 
 
 def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, int]:
@@ -208,8 +221,15 @@ def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) 
     )
     name = "confidence_alert" if verdict.alert_at else "confidence_quiet"
     since = messages.say("confidence_since", n=verdict.since) if verdict.since > 1 else ""
+    n, n_dev, after = verdict.n, threshold.above.n, verdict.after
+    shares = messages.say("confidence_shares", production=production, n=n, dev=dev, n_dev=n_dev)
+    if after:
+        now = messages.say("rate", share=after.value, low=after.lo, high=after.hi)
+        shares = messages.say(
+            "confidence_then", then=production, n=n, at=verdict.alert_at, now=now, n_now=after.n, dev=dev, n_dev=n_dev
+        )
     return [
         messages.say(name, since=since, margin=100 * margin),
-        messages.say("confidence_shares", production=production, n=verdict.n, dev=dev, n_dev=threshold.above.n),
+        shares,
         messages.say("confidence_means", wrong=wrong, others=others),
     ]

@@ -111,7 +111,7 @@ say = Catalogue(
         # Confidence
         "rate": "{share:.1%} [{low:.1%}, {high:.1%}]",
         "confidence_alert": (
-            "Alert: the share of answers with low confidence is shown to exceed dev's by more than {margin:.1f} "
+            "Alert: the share of answers with low confidence was shown to exceed dev's by more than {margin:.1f} "
             "points{since}."
         ),
         "confidence_since": ", since about session {n:,}",
@@ -120,6 +120,10 @@ say = Catalogue(
         ),
         "confidence_shares": (
             "It is {production} in production (n = {n:,} {n:session|sessions}) and {dev} on dev (n = {n_dev:,})."
+        ),
+        "confidence_then": (
+            "Up to the alert at session {at:,} it was {then} (n = {n:,} {n:session|sessions}), after the alert {now} "
+            "(n = {n_now:,}). On dev it is {dev} (n = {n_dev:,})."
         ),
         "confidence_means": (
             "On dev, {wrong} of the answers with low confidence are wrong, and {others} of the others."
@@ -143,7 +147,12 @@ say = Catalogue(
             "it was not watched in the last replay. Run `{command}`. If the proxy runs, start it again instead."
         ),
         "confidence_unmeasured": (
-            "it is not measured on dev. Run `tuneworthy decode uncertainty --variant {options}`."
+            "it is not measured on dev{other}. Run `tuneworthy decode uncertainty --variant {options}`."
+        ),
+        "confidence_other": " (what is stored was measured with {name}, {id})",
+        "confidence_margin": (
+            "a margin of {margin:.1f} points can never alert, because dev's share may be as high as {high:.1%}. Set "
+            "`shadow.confidence_margin` below {most:.3f}, or measure more dev cases."
         ),
         "confidence_refused": "on dev, {why}.",
     },

@@ -21,7 +21,7 @@ class Interval:
 
     Attributes:
         n: cases. n_groups: independent clusters (cases, where there are no groups).
-        method: `wilson`, `clopper_pearson` or `korn_graubard`.
+        method: `wilson`, `clopper_pearson`, `korn_graubard` or `betting`.
     """
 
     value: float

@@ -22,7 +22,8 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
-from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.store import Folder
+from tuneworthy.store.shapes import DamagedRecord, OpenRecord
 from tuneworthy.types import Case, Score, Trace, Variant
 
 # `.tuneworthy/uncertainty.json`.
@@ -167,9 +168,24 @@ class StoredCalibration(OpenRecord):
 class StoredThreshold(OpenRecord):
     """What is read of `uncertainty.json` where answers are flagged elsewhere."""
 
+    variant: str
     variant_id: str
     samples: int
     calibration: StoredCalibration
+
+
+def stored_threshold(folder: Folder) -> StoredThreshold | None:
+    """Return what was measured; None if nothing was, or if what an earlier version wrote lacks some of it.
+
+    Raises:
+        DamagedRecord: The file is damaged so that `doctor` finds it.
+    """
+    if folder.read(DOCUMENT, StoredUncertainty) is None:
+        return None
+    try:
+        return folder.read(DOCUMENT, StoredThreshold)
+    except DamagedRecord:
+        return None
 
 
 def _answer(one: AnswerSignals) -> dict[str, Any]:
@@ -214,6 +230,8 @@ async def measure_uncertainty(
     signal = PRIMARY if any(trace.response and trace.response.logprobs for trace in traces) else DISAGREEMENT
     if signal == DISAGREEMENT and not samples:
         raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("run_probe"))
+    if signal == DISAGREEMENT:  # answers that are missing do not agree
+        repeats = {case: texts for case, texts in repeats.items() if len(texts) == samples}
     answers = [
         _watched(case, trace, score, repeats.get(case.id), signal)
         for case, trace, score in zip(cases, traces, scores, strict=True)
