@@ -32,6 +32,11 @@ def test_every_package_is_in_an_extra_and_not_in_the_core() -> None:
         assert not any(line.startswith(package) for line in project["dependencies"])
 
 
+def test_what_is_installed_for_training_builds_the_dataset_that_training_takes() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(line.startswith("numba") for line in extras["train"])  # of the check `near`
+
+
 @pytest.mark.parametrize(("name", "content"), [("rows.parquet", b"PAR1"), ("rows.xlsx", b"PK\x03\x04")])
 def test_a_table_is_reported_without_its_reader(
     name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,10 +8,9 @@ What must hold: built rows are not shown worse than raw ones, and lose at most 1
 where the poison costs at least 1 point, at least half of it is recovered; at most 2% of the clean rows are lost.
 Rows of dev, which no version trains on, are in none of the three and do not count as dropped, nor do rows of which a
 planted copy stays. A clean row may be a near copy of a question of dev or test, which a build must drop, or of another
-row that stays, so that nothing is lost: what is dropped is printed with both, without the former, and without both,
-which is what may be 2%. What is dropped as
-contamination may teach much, and the poison holds copies of cases with right answers: what is recovered is also printed
-without contamination in any version.
+row that stays, so that nothing is lost. The share that is dropped is printed with both, without the former, and without
+both: the last is what is lost. Rows that are dropped as contamination may be worth training on, and the poison includes
+copies of cases with correct answers: what is recovered is also printed without contamination in any version.
 """
 
 from __future__ import annotations

@@ -358,7 +358,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
     "concentration": {
-        "over_cap": "above the limit on rows per topic",
+        "over_cap": "above the limit on rows per label or topic",
         "concentrated": "a few topics make up most of the rows",
     },
     "judge_audit": {

@@ -38,10 +38,10 @@ RECENT: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceWatch:
-    """What tells low confidence.
+    """How low confidence is recognised, and how much more of it than on dev is tolerated.
 
     Attributes:
-        margin: How much more of it than on dev is no alert.
+        margin: The tolerated difference between the shares in traffic and on dev.
         logprobs: Whether the candidate is asked for log-probabilities.
         threshold: Of `decode uncertainty`; None without one.
         refused: Why it is None.
@@ -85,7 +85,7 @@ class ConfidenceVerdict:
 
 
 def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
-    """Return what tells low confidence of the candidate's answers; None if `[shadow]` sets no margin.
+    """Return how low confidence of the candidate is recognised; None if `[shadow]` sets no margin.
 
     Raises:
         DamagedRecord: What `decode uncertainty` stored is damaged.
@@ -108,10 +108,11 @@ async def ask_watched(
     session: Session, candidate: Variant, cases: Sequence[Case], watch: ConfidenceWatch | None
 ) -> tuple[list[Trace], dict[str, float]]:
     """Return the candidate's answers, and by case the signal of those that have one; higher is less certain."""
-    traces = await session.ask(candidate, cases, logprobs=1 if watch and watch.logprobs else None)
     if watch is None or watch.threshold is None:
-        return traces, {}
-    if watch.threshold.signal == DISAGREEMENT:
+        return await session.ask(candidate, cases), {}
+    sampled = watch.threshold.signal == DISAGREEMENT  # stored answers without log-probabilities then count as they are
+    traces = await session.ask(candidate, cases, logprobs=1 if watch.logprobs and not sampled else None)
+    if sampled:
         samples = await sampled_answers(session, candidate, cases, watch.samples)
         return traces, {case: disagreement(texts) for case, texts in samples.items() if len(texts) == watch.samples}
     given = {trace.case_id: trace.response.logprobs for trace in traces if trace.response and trace.response.logprobs}
@@ -139,7 +140,7 @@ def judged_confidence(
     Args:
         pairs: Those for which the candidate was asked, in the order of their sessions.
         rules: Of the replay.
-        watch: What tells low confidence; None does not watch.
+        watch: How low confidence is recognised; None does not watch.
         live: Whether that is the order of time.
         file: Where the pairs can be read.
     """

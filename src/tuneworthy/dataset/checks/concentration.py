@@ -112,8 +112,8 @@ def over_cap(
         if topic in places:
             places[topic].append(row)
     rng, extra = np.random.default_rng(seed), list[int]()
-    sample = rng.permutation(len(topics))[:_COMPARED].tolist() if text and places else []
-    terms = count_terms(map(text, sample)) if text else None
+    sample = rng.permutation(len(topics))[:_COMPARED].tolist()
+    terms = count_terms(map(text, sample)) if text and places else None
     for topic, rows in places.items():
         drawn = rng.permutation(rows)
         if text and terms:
