@@ -27,7 +27,7 @@ from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, d
 from tuneworthy.dataset.checks import concentration, label_errors
 from tuneworthy.dataset.checks.concentration import Concentration, find_topics, over_cap, topic_spread
 from tuneworthy.dataset.checks.degenerate import is_degenerate
-from tuneworthy.dataset.checks.label_errors import LabelErrors, doubts, find_doubts
+from tuneworthy.dataset.checks.label_errors import LabelErrors, doubts, find_doubts, shared_words, wrong_shares
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example
@@ -345,6 +345,64 @@ def test_of_json_answers_the_keys_with_a_value_are_the_label() -> None:
     }
     same = [row(each.question, '{"people": 2}') for each in rows]
     assert list(LabelErrors()(same, CheckContext(seed=1))) == []
+
+
+VERBS = {
+    "change": ("change", "swap", "edit"),
+    "cancel": ("cancel", "end", "stop"),
+    "find": ("find", "locate", "where"),
+    "lock": ("lock", "block", "freeze"),
+    "repair": ("repair", "fix", "mend"),
+}
+THINGS = {
+    "card": ("card", "visa"),
+    "parcel": ("parcel", "box"),
+    "phone": ("phone", "mobile"),
+    "bill": ("bill", "invoice"),
+    "router": ("router", "modem"),
+    "seat": ("seat", "chair"),
+    "key": ("key", "fob"),
+    "plan": ("plan", "tariff"),
+}
+
+
+def test_where_labels_have_few_rows_the_words_that_their_names_share_tell_wrong_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = random.Random(5)
+    names = sorted(f"{verb}_{thing}" for verb in VERBS for thing in THINGS)
+    true = names * 8
+    texts = [
+        f"{rng.choice(VERBS[verb])} {rng.choice(THINGS[thing])} {' '.join(rng.sample(ASIDE, 4))}"
+        for verb, thing in (name.split("_") for name in true)
+    ]
+    wrong = set(rng.sample(range(len(true)), len(true) // 12))
+    given = [rng.choice([one for one in names if one != name]) if n in wrong else name for n, name in enumerate(true)]
+
+    def likely_wrong(labels: list[str]) -> set[int]:
+        return {doubt.row for doubt in find_doubts(texts, labels)[0] if doubt.score < 0.6}
+
+    named, opaque = likely_wrong(given), likely_wrong([f"n{names.index(label):02}" for label in given])
+    assert len(named & wrong) >= max(0.9 * len(wrong), len(opaque & wrong) + 5)
+    assert len(named - wrong) <= 0.01 * len(true)
+    monkeypatch.setattr(label_errors, "FEW_OF_A_LABEL", 0)
+    assert likely_wrong(given) == opaque
+
+
+def test_where_all_labels_can_be_told_the_share_of_wrong_ones_does_not_collapse() -> None:
+    rng = np.random.default_rng(0)
+    codes, given = np.repeat(np.arange(8), 60), np.repeat(np.arange(8), 60)
+    wrong = rng.choice(480, 40, replace=False)
+    given[wrong] = (given[wrong] + rng.integers(1, 8, 40)) % 8
+    told = np.full((1, 480, 8), 0.02 / 7)
+    told[0, np.arange(480), codes] = 0.98
+    shares = wrong_shares(given, told * rng.uniform(0.9, 1.1, told.shape))
+    assert set(np.flatnonzero(shares > 0.9)) == set(wrong.tolist())
+
+
+def test_no_word_or_one_of_all_names_says_nothing() -> None:
+    assert shared_words(["pay_card", "pay_bill"]).shape == (2, 0)
+    assert shared_words(["", "a", "b"]).shape == (3, 0)
 
 
 def test_one_question_in_many_words_is_one_topic() -> None:
