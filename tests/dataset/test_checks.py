@@ -366,7 +366,7 @@ THINGS = {
 }
 
 
-def test_where_labels_have_few_rows_the_words_that_their_names_share_tell_wrong_ones(
+def test_likeness_to_names_and_the_words_that_they_share_tell_wrong_labels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = random.Random(5)
@@ -382,11 +382,13 @@ def test_where_labels_have_few_rows_the_words_that_their_names_share_tell_wrong_
     def likely_wrong(labels: list[str]) -> set[int]:
         return {doubt.row for doubt in find_doubts(texts, labels)[0] if doubt.score < 0.6}
 
-    named, opaque = likely_wrong(given), likely_wrong([f"n{names.index(label):02}" for label in given])
+    opaque = likely_wrong([f"n{names.index(label):02}" for label in given])
+    named = likely_wrong(given)
     assert len(named & wrong) >= max(0.9 * len(wrong), len(opaque & wrong) + 5)
     assert len(named - wrong) <= 0.01 * len(true)
     monkeypatch.setattr(label_errors, "FEW_OF_A_LABEL", 0)
-    assert likely_wrong(given) == opaque
+    likeness_alone = likely_wrong(given)
+    assert len(opaque & wrong) < len(likeness_alone & wrong) < len(named & wrong)
 
 
 def test_where_all_labels_can_be_told_the_share_of_wrong_ones_does_not_collapse() -> None:

@@ -61,9 +61,9 @@ _PRIOR: Final = 200
 # rows for 400 cases, all of the case's label.
 _MARGIN: Final = {"one_word": 1.0, "more": 7.0}
 # Bits by which an answer is rarer than one row among all, from which on the margins ask nothing more of the words (that
-# of one of 90 labels); how many bits a rarer answer gives them at most, and a more frequent one asks. Of RESTAURANT-8K
-# nearly half of the answers are `{}`: with 3 bits 93% of the copies with one changed word are found, and 2.5% of the clean
-# rows leave; without that limit 90% and 2.1%.
+# of one of 90 labels); how many bits a rarer answer gives them at most, and a more frequent one asks. Nearly half of
+# the answers of RESTAURANT-8K are `{}`: with 3 bits 93% of the copies with one changed word are found, and 2.5% of the
+# clean rows leave; without that limit 90% and 2.1%.
 _ANSWER_BITS, _MOST_GIVEN, _MOST_ASKED = 6.5, 5.0, 3.0
 # An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10). One that
 # more rows hold counts as much less as they are more.

@@ -4,8 +4,9 @@ A class is believed of a row if its probability reaches the mean that the rows o
 believed of another class than their own give the number of errors; the rows with the least probability of their own
 label are the candidates.
 
-Where labels have few rows, the words of their names are learned too ("change_address", "change_number"): a word that
-several names share has more rows than a label.
+What a label is called says something as well: how like its name a text is, without anything to learn; and where labels
+have few rows, the words of names are learned ("change_address", "change_number"), as one that several names share has
+more rows than a label.
 
 How likely a candidate's label is wrong is measured: no model that predicts a row has learned from the row's own label,
 so labels drawn at random show, without another training, what a wrong one looks like.
@@ -54,9 +55,9 @@ PREDICTED = 0.5
 # Rows of a label, on average, below which the words of the labels' names are learned as well. Of 2,000 rows of 72
 # labels made of 18 words, 130 of 136 wrong ones are found so, for 1 right one that leaves, instead of 92 for 8.
 FEW_OF_A_LABEL = 100
-# Factors on the margins of models of n-grams, of an encoder's vectors, whose margins are narrower, and of words of
-# names, which are added up.
-_TEMPERATURE, _OF_VECTORS, _OF_NAMES = 4.0, 6.0, 3.0
+# Factors on the margins of models of n-grams, of an encoder's vectors, whose margins are narrower, of words of names,
+# which are added up, and on the cosine of a text and a name.
+_TEMPERATURE, _OF_VECTORS, _OF_WORDS, _OF_NAMES = 4.0, 6.0, 3.0, 10.0
 _C = 1.0
 # Random labels that each row gets; steps between the model of wrong labels and their share; the share to begin with
 # (where all labels can be told, any share fits and the greatest is right, so it comes down from above); the least
@@ -90,10 +91,10 @@ def out_of_fold(
     """Return the classes, sorted, and the probability of each for each text by models that have not seen it.
 
     Two models err on different rows where a label has few: a linear classifier of n-grams, and one of an encoder's
-    vectors, or a vote of the nearest rows without an encoder. Of too many rows, only the first is used. A third one,
-    of the words that names share, is used if a label has fewer than `FEW_OF_A_LABEL` rows on average. Texts that
-    differ in case and punctuation only are in one fold. Of more than `MOST_LEARNED` rows, that many are learned
-    from, of each label as many where it has them.
+    vectors, or a vote of the nearest rows without an encoder. Of too many rows, only the first is used. Others see
+    how like the labels' names a text is, and, if a label has fewer than `FEW_OF_A_LABEL` rows on average, the words
+    that names share. Texts that differ in case and punctuation only are in one fold. Of more than `MOST_LEARNED`
+    rows, that many are learned from, of each label as many where it has them.
 
     Args:
         texts: ``(n_rows,)``.
@@ -121,9 +122,11 @@ def out_of_fold(
         views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
     elif len(texts) <= MOST_LEARNED:
         views.append((matrix, features.transform, _vote))
-    words = shared_words(classes.tolist())
-    if names and words.shape[1] and len(texts) < FEW_OF_A_LABEL * len(classes):
-        views.append((matrix, features.transform, partial(_fit_words, words=words)))
+    if names:
+        named, words = features.transform(list(map(_spelled, classes))), shared_words(classes.tolist())
+        views.append((matrix, features.transform, partial(_like_names, names=named)))
+        if words.shape[1] and len(texts) < FEW_OF_A_LABEL * len(classes):
+            views.append((matrix, features.transform, partial(_fit_words, words=words)))
     probabilities = np.zeros((len(views), len(texts), len(classes)))
     for (known, represent, fit), total in zip(views, probabilities, strict=True):
         for fold in range(n_folds):
@@ -204,13 +207,25 @@ def _vote(matrix: Any, codes: NDArray[np.int64], seed: int) -> Predict:
     return predict
 
 
+def _spelled(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().lower()
+
+
+def _like_names(_: Any, codes: NDArray[np.int64], __: int, names: Any) -> Predict:
+    """Return what predicts as `_fit` does, from the cosine of a text and the names of the classes (their features)."""
+    from tuneworthy.classical.linear import softmax
+
+    learned = names[np.unique(codes)]
+    return lambda rows: softmax(_OF_NAMES * (rows @ learned.T).toarray())
+
+
 def shared_words(names: Sequence[str]) -> NDArray[np.bool_]:
     """Return which words each name holds, of those that several names share, but not all: ``(n_names, n_words)``.
 
     >>> shared_words(["change_address", "changeNumber", "find number"]).astype(int).tolist()
     [[1, 0], [1, 1], [0, 1]]
     """
-    sets = [set(re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())) for name in names]
+    sets = [set(_spelled(name).split()) for name in names]
     counts = Counter(word for words in sets for word in words)
     shared = sorted(word for word, n in counts.items() if 2 <= n < len(names))
     return np.array([[word in words for word in shared] for words in sets], bool).reshape(len(names), len(shared))
@@ -225,7 +240,7 @@ def _fit_words(matrix: Any, codes: NDArray[np.int64], seed: int, words: NDArray[
     learned, models = learned[:, told], [_margins(matrix, words[codes, word], seed) for word in told]
 
     def predict(rows: Any) -> NDArray[np.float64]:
-        margins = _OF_NAMES * np.array([model(rows) for model in models]).reshape(len(models), rows.shape[0]).T
+        margins = _OF_WORDS * np.array([model(rows) for model in models]).reshape(len(models), rows.shape[0]).T
         has, lacks = -np.logaddexp(0, -margins), -np.logaddexp(0, margins)
         return softmax(has @ learned.T + lacks @ ~learned.T)
 
@@ -364,14 +379,14 @@ def filled_keys(answers: Sequence[str]) -> list[str | None]:
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, models trained on the others predict the label, and where labels have fewer than 100 rows on average,
-    the words that their names share. How likely a label is wrong is measured on labels
-    drawn at random. Rows for which that is above `most` leave, if half of all rows are predicted as given, unless more
-    than a quarter of their label's rows would: then the label cannot be told from the text, and they are reported. So
-    are others of which another label is at least 20 times as probable as their own. The likeliest wrong ones come
-    first, with the predicted label: some are errors, some are only hard, so a person decides. Labels that people
-    confuse are wrong in another way than random ones, and mostly stay. Without labels, answers that several rows share
-    are taken for them, and of JSON objects the keys that have a value.
+    For each row, models trained on the others predict the label, and the words that names of labels share where labels
+    have fewer than 100 rows on average; how like its text is to the labels' names counts as well. How likely a label is
+    wrong is measured on labels drawn at random. Rows for which that is above `most` leave, if half of all rows are
+    predicted as given, unless more than a quarter of their label's rows would: then the label cannot be told from the
+    text, and they are reported. So are others of which another label is at least 20 times as probable as their own. The
+    likeliest wrong ones come first, with the predicted label: some are errors, some are only hard, so a person decides.
+    Labels that people confuse are wrong in another way than random ones, and mostly stay. Without labels, answers that
+    several rows share are taken for them, and of JSON objects the keys that have a value.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.
