@@ -43,7 +43,7 @@ MIN_OF_A_LABEL = 4
 # Answers that are told apart where the task has no labels.
 MOST_ANSWERS = 500
 # How many times as probable as the given label another one must be for a row to be doubted: of 2,000 rows of banking77,
-# of which 8% are wrong, 202 are doubted, among them 150 of the 160.
+# of which 7% are wrong, 149 are doubted, among them 123 of the 151.
 CLEARLY = 20.0
 # Probability that a label is wrong above which its row leaves. With some 25 rows a label, a wrong one costs more than a
 # right row teaches (banking77: 0.3 scores best), and less where the doubted rows are rare wordings (0.6 does).
@@ -91,10 +91,10 @@ def out_of_fold(
     """Return the classes, sorted, and the probability of each for each text by models that have not seen it.
 
     Two models err on different rows where a label has few: a linear classifier of n-grams, and one of an encoder's
-    vectors, or a vote of the nearest rows without an encoder. Of too many rows, only the first is used. Others see
-    how like the labels' names a text is, and, if a label has fewer than `FEW_OF_A_LABEL` rows on average, the words
-    that names share. Texts that differ in case and punctuation only are in one fold. Of more than `MOST_LEARNED`
-    rows, that many are learned from, of each label as many where it has them.
+    vectors, or a vote of the nearest rows without an encoder. Others see how like the labels' names a text is, and, if
+    a label has fewer than `FEW_OF_A_LABEL` rows on average, the words that names share. Of more than `MOST_LEARNED`
+    rows, that many are learned from, of each label as many where it has them, and neither the nearest rows nor names
+    are used. Texts that differ in case and punctuation only are in one fold.
 
     Args:
         texts: ``(n_rows,)``.
@@ -122,7 +122,7 @@ def out_of_fold(
         views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
     elif len(texts) <= MOST_LEARNED:
         views.append((matrix, features.transform, _vote))
-    if names:
+    if names and len(texts) <= MOST_LEARNED:
         named, words = features.transform(list(map(_spelled, classes))), shared_words(classes.tolist())
         views.append((matrix, features.transform, partial(_like_names, names=named)))
         if words.shape[1] and len(texts) < FEW_OF_A_LABEL * len(classes):
