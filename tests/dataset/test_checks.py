@@ -402,9 +402,31 @@ def test_where_all_labels_can_be_told_the_share_of_wrong_ones_does_not_collapse(
     assert set(np.flatnonzero(shares > 0.9)) == set(wrong.tolist())
 
 
+def test_where_texts_say_nothing_of_their_labels_none_is_likely_wrong() -> None:
+    rng = np.random.default_rng(0)
+    chances = rng.dirichlet(np.ones(5), 1000)
+    shares = wrong_shares(rng.integers(0, 5, 1000), chances[None])
+    assert shares.max() < label_errors.LIKELY_WRONG
+
+
+def test_names_that_say_nothing_leave_a_label_clearly_more_probable_than_others() -> None:
+    rng = random.Random(2)
+    texts = [f"{('card', 'parcel', 'bill')[n % 3]} {' '.join(rng.sample(ASIDE, 3))}" for n in range(300)]
+    given = ["abc"[(n + (n in {10, 50, 90})) % 3] for n in range(300)]
+    found = {doubt.row: doubt for doubt in find_doubts(texts, given)[0]}
+    assert {10, 50, 90} <= set(found)
+    assert min(found[row].likely for row in (10, 50, 90)) > 0.7
+
+
 def test_no_word_or_one_of_all_names_says_nothing() -> None:
     assert shared_words(["pay_card", "pay_bill"]).shape == (2, 0)
     assert shared_words(["", "a", "b"]).shape == (3, 0)
+    assert shared_words(["कार्ड_बदलें", "कार्ड_बंद", "खाता_बदलें", "खाता_बंद"]).sum(axis=1).tolist() == [2] * 4
+
+
+def test_of_many_words_that_names_share_the_most_frequent_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_errors, "MOST_WORDS", 1)
+    assert shared_words(["a x", "a y", "a", "b x"]).tolist() == [[True], [True], [True], [False]]
 
 
 def test_one_question_in_many_words_is_one_topic() -> None:
