@@ -108,7 +108,7 @@ VAGUE_NAMES: Final = frozenset({
 
 LIMITS: Final[Mapping[str, int]] = {
     # What the package is today: a change that adds statements raises it by as many, and says what they are for.
-    "statements": 49_095,
+    "statements": 49_096,
     "rule_frameworks": 1,
     "http_clients": 1,
     "circles": 0,

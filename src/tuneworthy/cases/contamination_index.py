@@ -61,7 +61,7 @@ _PRIOR: Final = 200
 # rows for 400 cases, all of the case's label.
 _MARGIN: Final = {"one_word": 1.0, "more": 7.0}
 # Bits by which an answer is rarer than one row among all, from which on the margins ask nothing more of the words (that
-# of one of 90 labels); how many bits a rarer answer gives them at most, and a more frequent one asks. Nearly half of
+# of one of 90 labels); how many bits a rarer answer gives them at most, and a more frequent one asks. A third of
 # the answers of RESTAURANT-8K are `{}`: with 3 bits 93% of the copies with one changed word are found, and 2.5% of the
 # clean rows leave; without that limit 90% and 2.1%.
 _ANSWER_BITS, _MOST_GIVEN, _MOST_ASKED = 6.5, 5.0, 3.0
@@ -344,7 +344,8 @@ class ContaminationIndex:
         self._least = float(np.log2(max(1, len(rows))))
         holders = np.array([sum(answers[form] for form in case.forms) for case in self._answers])
         rarity = np.log2((answers.total() + 1) / (holders + 0.5))
-        self._wanted = np.clip(_ANSWER_BITS - rarity, -_MOST_GIVEN, _MOST_ASKED)
+        most = np.where(rarity < 1, np.inf, _MOST_ASKED)  # an answer of more than half of the rows says nothing
+        self._wanted = np.clip(_ANSWER_BITS - rarity, -_MOST_GIVEN, most)
 
     def find(self, rows: Iterable[Case | Example]) -> Iterator[OverlapHit]:
         """Yield the rows that overlap with a case, in order.
