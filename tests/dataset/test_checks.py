@@ -366,7 +366,7 @@ THINGS = {
 }
 
 
-def test_likeness_to_names_and_the_words_that_they_share_tell_wrong_labels(
+def test_similarity_to_names_and_the_words_that_they_share_find_wrong_labels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = random.Random(5)
@@ -387,18 +387,18 @@ def test_likeness_to_names_and_the_words_that_they_share_tell_wrong_labels(
     assert len(named & wrong) >= max(0.9 * len(wrong), len(opaque & wrong) + 5)
     assert len(named - wrong) <= 0.01 * len(true)
     monkeypatch.setattr(label_errors, "FEW_OF_A_LABEL", 0)
-    likeness_alone = likely_wrong(given)
-    assert len(opaque & wrong) < len(likeness_alone & wrong) < len(named & wrong)
+    similarity_alone = likely_wrong(given)
+    assert len(opaque & wrong) < len(similarity_alone & wrong) < len(named & wrong)
 
 
-def test_where_all_labels_can_be_told_the_share_of_wrong_ones_does_not_collapse() -> None:
+def test_where_wrong_labels_separate_perfectly_their_share_does_not_collapse() -> None:
     rng = np.random.default_rng(0)
     codes, given = np.repeat(np.arange(8), 60), np.repeat(np.arange(8), 60)
     wrong = rng.choice(480, 40, replace=False)
     given[wrong] = (given[wrong] + rng.integers(1, 8, 40)) % 8
-    told = np.full((1, 480, 8), 0.02 / 7)
-    told[0, np.arange(480), codes] = 0.98
-    shares = wrong_shares(given, told * rng.uniform(0.9, 1.1, told.shape))
+    certain = np.full((1, 480, 8), 0.02 / 7)
+    certain[0, np.arange(480), codes] = 0.98
+    shares = wrong_shares(given, certain * rng.uniform(0.9, 1.1, certain.shape))
     assert set(np.flatnonzero(shares > 0.9)) == set(wrong.tolist())
 
 

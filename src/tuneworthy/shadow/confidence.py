@@ -44,7 +44,7 @@ class ConfidenceWatch:
         margin: The tolerated difference between the shares in traffic and on dev.
         logprobs: Whether the candidate is asked for log-probabilities.
         threshold: Of `decode uncertainty`; None without one.
-        refused: Why it is None.
+        refused: Why there is no threshold.
         samples: Answers that were sampled on dev.
     """
 

@@ -24,7 +24,7 @@ _SHOWN: Final = 5
     codes=messages.REASONS["contamination"],
     gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
     whole=True,
-    version=6,
+    version=7,
     certain=True,
 )
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ A class is believed of a row if its probability reaches the mean that the rows o
 believed of another class than their own give the number of errors; the rows with the least probability of their own
 label are the candidates.
 
-The names of labels are evidence as well: the similarity of a text to a name, which needs no training; and where labels
-have few rows, models of the words in the names ("change_address", "change_number"), as a word that several names share
-has more rows than a label.
+Label names are evidence as well: the similarity of a text to a name needs no training, and where labels have few rows,
+a word that several names share ("change_address", "change_number") has more rows to learn from than a label.
 
 How likely a candidate's label is wrong is measured: no model that predicts a row has learned from the row's own label,
 so labels drawn at random show, without another training, what a wrong one looks like.
@@ -57,14 +56,15 @@ PREDICTED = 0.5
 # 2,000 rows of 72 labels made of 18 words, 130 of 136 wrong ones are found so, for 1 right one that leaves, instead of
 # 92 for 8.
 FEW_OF_A_LABEL, MOST_WORDS = 100, 200
-# Factors on the margins of models of n-grams, of an encoder's vectors, whose margins are narrower, of words of names,
-# which are added up, and on the cosine of a text and a name.
-_TEMPERATURE, _OF_VECTORS, _OF_WORDS, _OF_NAMES = 4.0, 6.0, 3.0, 10.0
+# Factors on the margins of models of n-grams, of an encoder's vectors, whose margins are narrower, of the words of
+# label names, which are added up, and on the cosine similarity of a text and a label name.
+_TEMPERATURE, _OF_VECTORS, _OF_NAME_WORDS, _OF_SIMILARITY = 4.0, 6.0, 3.0, 10.0
 _C = 1.0
-# Random labels that each row gets; steps between the model of wrong labels and their share; the share to begin with,
-# which stays where the text says nothing, and below which all are found where it says all; the least probability whose
-# logarithm is taken; inverse strength of that model's regularisation, which would blur what can be told.
-_DRAWS, _ROUNDS, _SHARE, _LEAST, _HARDLY = 2, 20, 0.1, 1e-9, 1e3
+# Random labels that each row gets; iterations of the model of wrong labels and their share; the share to begin with:
+# it stays where the text says nothing of the label, and where the two separate perfectly, which leaves the share
+# open, up to that many are found; the least probability whose logarithm is taken; C of that model, hardly
+# regularised, so that its odds are not held back where they separate.
+_DRAWS, _ROUNDS, _SHARE, _LEAST, _C_OF_ODDS = 2, 20, 0.1, 1e-9, 1e3
 
 # Feature rows to the probabilities of the classes that were learned.
 Predict = Callable[[Any], NDArray[np.float64]]
@@ -103,7 +103,7 @@ def out_of_fold(
         labels: ``(n_rows,)``, at least two different ones.
         encoder: Its vectors instead of the vote.
         seed: Of the folds.
-        names: Whether the labels are names, whose words mean something.
+        names: Whether the labels are names whose words describe them.
 
     Returns:
         Classes, and ``(n_models, n_rows, n_classes)`` float64.
@@ -207,18 +207,18 @@ def _vote(matrix: Any, codes: NDArray[np.int64], seed: int) -> Predict:
     return predict
 
 
-def _spelled(name: str) -> list[str]:
+def _words_of_name(name: str) -> list[str]:
     return words_of(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
 
 
-def likeness_to_names(texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
-    """Return a probability of each name for each text from their similarity alone: ``(n_texts, n_names)``."""
+def similarity_to_names(texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
+    """Return a probability of each label name for each text, by cosine similarity alone: ``(n_texts, n_names)``."""
     from tuneworthy.classical.features import TextFeatures
     from tuneworthy.classical.linear import softmax
 
     features = TextFeatures()
-    cosines = features.fit_transform(texts) @ features.transform([" ".join(_spelled(name)) for name in names]).T
-    return softmax(_OF_NAMES * cosines.toarray())
+    cosines = features.fit_transform(texts) @ features.transform([" ".join(_words_of_name(name)) for name in names]).T
+    return softmax(_OF_SIMILARITY * cosines.toarray())
 
 
 def shared_words(names: Sequence[str]) -> NDArray[np.bool_]:
@@ -229,22 +229,22 @@ def shared_words(names: Sequence[str]) -> NDArray[np.bool_]:
     >>> shared_words(["change_address", "changeNumber", "find number"]).astype(int).tolist()
     [[1, 0], [1, 1], [0, 1]]
     """
-    sets = [set(_spelled(name)) for name in names]
+    sets = [set(_words_of_name(name)) for name in names]
     counts = Counter(word for words in sets for word in sorted(words))
     shared = sorted([word for word, n in counts.most_common() if 2 <= n < len(names)][:MOST_WORDS])
     return np.array([[word in words for word in shared] for words in sets], bool).reshape(len(names), len(shared))
 
 
 def _fit_words(matrix: Any, codes: NDArray[np.int64], seed: int, words: NDArray[np.bool_]) -> Predict:
-    """Return what predicts as `_fit` does, each word alone; which words a class holds: ``(n_classes, n_words)``."""
+    """Return what predicts as `_fit` does: one model per word of the names, ``(n_classes, n_words)``, multiplied."""
     from tuneworthy.classical.linear import softmax
 
     learned = words[np.unique(codes)]
-    told = [word for word in range(words.shape[1]) if 0 < learned[:, word].sum() < len(learned)]
-    learned, models = learned[:, told], [_margins(matrix, words[codes, word], seed) for word in told]
+    columns = [word for word in range(words.shape[1]) if 0 < learned[:, word].sum() < len(learned)]
+    learned, models = learned[:, columns], [_margins(matrix, words[codes, word], seed) for word in columns]
 
     def predict(rows: Any) -> NDArray[np.float64]:
-        margins = _OF_WORDS * np.array([model(rows) for model in models]).reshape(len(models), rows.shape[0]).T
+        margins = _OF_NAME_WORDS * np.array([model(rows) for model in models]).reshape(len(models), rows.shape[0]).T
         has, lacks = -np.logaddexp(0, -margins), -np.logaddexp(0, margins)
         return softmax(has @ learned.T + lacks @ ~learned.T)
 
@@ -296,13 +296,13 @@ def wrong_shares(codes: NDArray[np.int64], probabilities: NDArray[np.float64], s
     both = np.concatenate([evidence[rows], wrong_ones])
     is_drawn = np.arange(len(both)) >= len(rows)
     wrong, share = np.zeros(len(codes)), _SHARE
-    for _ in range(_ROUNDS if len(wrong_ones) else 0):
+    for step in range(_ROUNDS if len(wrong_ones) else 0):
         weights = np.where(is_drawn, (1 - wrong[rows]).sum() / len(wrong_ones), 1.0)
         weights[: len(rows)] = 1 - wrong[rows]
-        told = LogisticRegression(C=_HARDLY, max_iter=300).fit(both, is_drawn, weights)
-        odds = np.exp(told.decision_function(evidence))
-        # First against the labels as they are, wrong ones included; then against the right ones.
-        wrong = share * odds / (share * odds + 1 - share) if wrong.any() else np.minimum(1, share * odds)
+        model = LogisticRegression(C=_C_OF_ODDS, max_iter=300).fit(both, is_drawn, weights)
+        odds = np.exp(model.decision_function(evidence))
+        # The first odds are against the labels as they are, wrong ones included; the others against the right ones.
+        wrong = share * odds / (share * odds + 1 - share) if step else np.minimum(1, share * odds)
         share = (float(wrong.sum()) + 1) / (len(codes) + 2)  # never 0, from which no step leads away
     return wrong
 
@@ -345,7 +345,7 @@ def find_doubts(
     classes, of_models = out_of_fold(*judged, encoder, seed, names)
     probabilities = of_models[0] if len(of_models) == 1 else of_models.mean(axis=0)
     if names and len(rows) <= MOST_LEARNED:
-        of_models = np.concatenate([of_models, likeness_to_names(judged[0], classes)[None]])
+        of_models = np.concatenate([of_models, similarity_to_names(judged[0], classes)[None]])
     numbers = {label: number for number, label in enumerate(classes)}
     codes = np.array([numbers[labels[row]] for row in rows])
     wrong = wrong_shares(codes, of_models, seed)
@@ -386,15 +386,15 @@ def filled_keys(answers: Sequence[str]) -> list[str | None]:
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, models trained on the other rows predict its label; up to 20,000 rows, the similarity of its text to
-    the label names counts as well, and, if there are fewer than 100 rows per label on average, so do models of the
-    words that several label names share. How likely a label is wrong is measured on labels drawn at random. Rows for
-    which that is above `most` leave, if half of all rows are
-    predicted as given, unless more than a quarter of their label's rows would: then the label cannot be told from the
-    text, and they are reported. So are others of which another label is at least 20 times as probable as their own. The
-    likeliest wrong ones come first, with the predicted label: some are errors, some are only hard, so a person decides.
-    Labels that people confuse are wrong in another way than random ones, and mostly stay. Without labels, answers that
-    several rows share are taken for them, and of JSON objects the keys that have a value.
+    For each row, models trained on the other rows predict its label. Up to 20,000 rows, the similarity of its text to
+    the label names counts as well, and so do models of the words that several label names share if there are fewer
+    than 100 rows per label on average. How likely a label is wrong is measured on labels drawn at random. Rows for
+    which that is above `most` leave, if half of all rows are predicted as given, unless more than a quarter of their
+    label's rows would: then the label cannot be predicted from the text, and they are reported. So are others of which
+    another label is at least 20 times as probable as their own. The likeliest wrong ones come first, with the
+    predicted label: some are errors, some are only hard, so a person decides. Labels that people confuse are wrong in
+    another way than random ones, and mostly stay. Without labels, answers that several rows share are taken for them,
+    and of JSON objects the keys that have a value.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.
