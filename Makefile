@@ -36,14 +36,12 @@ check: setup site
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
-	$(BIN)/python scripts/sentences.py --check
 
 bench: setup
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: setup
 	$(BIN)/python scripts/docs.py
-	$(BIN)/python scripts/sentences.py
 	$(MAKE) site
 
 # The pages as they are, in build/site: a warning, a docstring that does not fit its code and a dead link are errors.
@@ -55,7 +53,6 @@ site: setup
 
 # What a person reads, in files: read the difference as a user would.
 snapshots: setup
-	$(BIN)/python scripts/sentences.py
 	UPDATE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/test_snapshots.py
 
 simulations: setup

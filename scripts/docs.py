@@ -86,6 +86,7 @@ def pages() -> dict[str, str]:
     made |= {"graders.md": graders(), "providers.md": providers(), "gates.md": gates(), "exit-status.md": exit_status()}
     made |= {"json.md": json_page(), **{f"{name}.schema.json": schema_file(cls) for name, cls in OUTPUTS.items()}}
     made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks(), "train-lints.md": train_lints()}
+    made |= {"errors.md": error_codes()}
     decoding = {"decoding-lints.md": decoding_lints(), "decoding-presets.md": decoding_presets()}
     return {**made, **decoding}
 
@@ -293,6 +294,21 @@ def exit_status() -> str:
     """Return docs/reference/exit-status.md."""
     head = "# Exit status\n\nThe same for every command. After 5 and 130, run the command again: it resumes.\n\n"
     return f"{MADE}{head}{table(('status', 'means'), exit_rows())}"
+
+
+def error_codes() -> str:
+    """Return docs/reference/errors.md."""
+    head = (
+        "# Error codes\n\nThe code of an error names its kind and never changes; the message says what happened, "
+        "where, and what to do. With `--json`, a command prints the error to stdout as "
+        '`{"error": {"code", "message", "hint", "exit_status"}}`.\n\n'
+    )
+    rows = [
+        (code(cls.error_code), (inspect.getdoc(cls) or "").split("\n")[0], str(cls.exit_status))
+        for cls in sorted(subclasses(errors.TuneworthyError), key=lambda cls: cls.error_code)
+        if "error_code" in vars(cls)
+    ]
+    return f"{MADE}{head}{table(('code', 'means', 'exit status'), rows)}"
 
 
 def exit_rows() -> Rows:

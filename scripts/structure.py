@@ -49,7 +49,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent / "src" / "tuneworthy"
 
 LAYERS: Final[tuple[tuple[str, ...], ...]] = (
-    ("catalogue",), ("messages",), ("types",), ("errors",), ("trust",), ("redaction",), ("extras",), ("input_files",),
+    ("text",), ("catalogue",), ("messages",), ("types",),
+    ("errors",), ("trust",), ("redaction",), ("extras",), ("input_files",),
     ("yaml_text",), ("limited",), ("patterns",), ("registry",), ("rules",), ("constraints",), ("functions",),
     ("config",), ("store",), ("stats",), ("providers",), ("cases",), ("prompts",), ("retrieval",), ("decoding",),
     ("classical", "floor"), ("evaluate",), ("graders", "grade"), ("regressions", "guards"), ("search",),

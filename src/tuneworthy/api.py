@@ -21,7 +21,6 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.report import messages
 from tuneworthy.report.first_screen import paragraph
 from tuneworthy.report.run_report import document
 from tuneworthy.report.stored import last_record
@@ -135,7 +134,7 @@ class OpenProject:
 
         stored = load_verdict(self.project)
         if stored is None:
-            raise Undecided(messages.say("no_verdict"), hint=messages.say("decide_first"))
+            raise Undecided("There is no verdict yet.", hint="Run `tuneworthy decide` first.")
         frame = pd.DataFrame([asdict(option) for option in stored.verdict.options]).set_index("option")
         frame.attrs["changed"] = stored.changed
         return frame

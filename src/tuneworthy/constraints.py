@@ -73,7 +73,7 @@ def violation(
     if not may_serve(limits, hosted=hosted):
         return messages.say("hosted_forbidden", model=model)
     if p95_ms is not None and keeps_p95(limits, p95_ms, p95_interval) is False:
-        return messages.say("too_slow", p95=p95_ms, limit=limits.p95_ms or 0.0)
+        return f"the p95 latency is {p95_ms:.0f} ms, above the limit of {limits.p95_ms or 0.0:g} ms"
     if limits.usd_per_1k and usd_per_1k is not None and usd_per_1k > limits.usd_per_1k:
-        return messages.say("too_dear", usd=usd_per_1k, limit=limits.usd_per_1k)
+        return f"1,000 answers cost ${usd_per_1k:.4f}, above the limit of ${limits.usd_per_1k:g}"
     return ""

@@ -9,6 +9,9 @@
     │   ├── ModelError               a model that cannot be found, read, trusted or called
     │   ├── DamagedRecord            a stored file that cannot be used                 (store.shapes)
     │   ├── AuthError                a key that is missing or was refused
+    │   ├── MissingPackage           an optional package that is not installed       (extras)
+    │   ├── UsageError               the command line                                (cli.usage)
+    │   ├── Untrusted                a permission that the project lacks             (trust)
     │   ├── OverLimit                a stranger's text needs too much time or memory  (limited)
     │   └── DivergedError            training diverged                           (train.trainer)
     ├── GateFailed               3   a gate or a proof failed
@@ -28,9 +31,9 @@ Invariant: `str(error)` is made of full sentences, the message first and the hin
 
 from collections.abc import Iterable, Set
 from difflib import get_close_matches
+from typing import ClassVar
 
 from tuneworthy import messages
-from tuneworthy.catalogue import code_of
 
 
 class TuneworthyError(Exception):
@@ -41,14 +44,15 @@ class TuneworthyError(Exception):
         hint: What to do next, as full sentences; printed after the message.
 
     Attributes:
-        error_code: That of the message's sentence in its catalogue, e.g. `E-CONFIG-03`; "" for a stranger's text.
+        error_code: Stable code of the class, e.g. `E-CONFIG-01`; docs/reference/errors.md lists them.
+        exit_status: Exit status of the command that it ends.
     """
 
-    exit_status = 1
+    error_code: ClassVar[str] = "E-TOOL-01"
+    exit_status: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.error_code = code_of(message)
         self.message = message
         self.hint = hint
 
@@ -59,12 +63,14 @@ class TuneworthyError(Exception):
 class GateFailed(TuneworthyError):
     """A gate or a proof failed: nothing is handed over."""
 
+    error_code = "E-GATE-01"
     exit_status = 3
 
 
 class UserError(TuneworthyError):
     """Something that the user can fix."""
 
+    error_code = "E-INPUT-01"
     exit_status = 2
 
 
@@ -77,21 +83,24 @@ class UnknownName(UserError):
         allowed: The names that exist, in the order to show them (a set: sorted).
     """
 
+    error_code = "E-NAME-01"
+
     def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
         names = sorted(allowed) if isinstance(allowed, Set) else list(allowed)
-        choices = messages.say("allowed_names", names=", ".join(names)) if names else ""
+        choices = f"Choose one of: {', '.join(names)}." if names else ""
         super().__init__(
-            messages.say("unknown_name", kind=kind.replace("_", " "), name=name),
+            f"Unknown {kind.replace('_', ' ')}: {name!r}.",
             hint=join_sentences(did_you_mean(name, names), choices),
         )
 
 
 class ConfigError(UserError):
-    """The project file is wrong; `faults` holds every fault, one line each."""
+    """The project file is wrong; `faults` lists every fault, one line each."""
+
+    error_code = "E-CONFIG-01"
 
     def __init__(self, faults: list[str], *, hint: str = "") -> None:
         super().__init__("\n".join(faults), hint=hint)
-        self.error_code = code_of(faults[0])
         self.faults = faults
 
 
@@ -103,13 +112,14 @@ class DataError(UserError):
         line: 1-based line (or row) number; None if the whole file is meant.
         expected: What a right row holds.
         got: What is there instead (shortened by the caller).
-        hint: What to do.
+        hint: The next step.
     """
+
+    error_code = "E-DATA-01"
 
     def __init__(self, path: object, line: int | None, expected: str, got: str, *, hint: str = "") -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
-        super().__init__(messages.say("data_fault", where=where, expected=expected, got=got), hint=hint)
-        self.error_code = code_of(expected) or self.error_code
+        super().__init__(f"{where}: expected {expected}, got {got}.", hint=hint)
         self.path, self.line, self.expected, self.got = str(path), line, expected, got
 
 
@@ -135,24 +145,44 @@ class DataFaults(DataError):
 class ModelError(UserError):
     """A model cannot be found, read or trusted, or its server refuses every request."""
 
+    error_code = "E-MODEL-01"
+
 
 class AuthError(UserError):
     """An API key is missing or was refused."""
+
+    error_code = "E-AUTH-01"
+
+
+class MissingPackage(UserError):
+    """An optional package is not installed."""
+
+    error_code = "E-EXTRA-01"
+
+
+class UsageError(UserError):
+    """The command line has an unknown command, option or value."""
+
+    error_code = "E-USAGE-01"
 
 
 class Undecided(TuneworthyError):
     """There is not enough evidence to answer."""
 
+    error_code = "E-EVIDENCE-01"
     exit_status = 4
 
 
 class BudgetSpent(Undecided):
     """The next call could exceed the budget, so it was not sent."""
 
+    error_code = "E-BUDGET-01"
+
 
 class OutsideFault(TuneworthyError):
     """A service outside the tool does not work; run the command again to resume."""
 
+    error_code = "E-SERVICE-01"
     exit_status = 5
 
 
@@ -182,7 +212,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     "Did you mean 'few_shot'?"
     """
     near = nearest(name, allowed)
-    return messages.say("did_you_mean", name=near) if near else ""
+    return f"Did you mean {near!r}?" if near else ""
 
 
 def nearest(name: str, allowed: Iterable[str], least: float = 0.6) -> str:

@@ -4,15 +4,26 @@ from importlib.util import find_spec
 from typing import Final
 
 from tuneworthy import messages
-from tuneworthy.errors import UserError
+from tuneworthy.errors import MissingPackage
 
 MISSING: Final = {
-    "numba": UserError(messages.say("no_numba"), hint=messages.say("no_numba_hint")),
-    "pandas": UserError(messages.say("no_pandas"), hint=messages.say("no_data_extra")),
-    "pyarrow": UserError(messages.say("no_pyarrow"), hint=messages.say("no_data_extra")),
-    "python_calamine": UserError(messages.say("no_calamine"), hint=messages.say("no_data_extra")),
-    "uvicorn": UserError(messages.say("no_uvicorn"), hint=messages.say("no_uvicorn_hint")),
-    "sacrebleu": UserError(messages.say("no_sacrebleu"), hint=messages.say("no_sacrebleu_hint")),
+    "numba": MissingPackage(
+        "The check `near` needs numba, which is not installed.",
+        hint='Run `pip install "tuneworthy[data]"`, or set `off = ["near"]` in [data].',
+    ),
+    "pandas": MissingPackage("A DataFrame needs pandas, which is not installed.", hint=messages.say("no_data_extra")),
+    "pyarrow": MissingPackage(
+        "Reading Parquet files needs pyarrow, which is not installed.", hint=messages.say("no_data_extra")
+    ),
+    "python_calamine": MissingPackage(
+        "Reading Excel files needs python-calamine, which is not installed.", hint=messages.say("no_data_extra")
+    ),
+    "uvicorn": MissingPackage(
+        "`shadow proxy` needs uvicorn, which is not installed.", hint='Run `pip install "tuneworthy[proxy]"`.'
+    ),
+    "sacrebleu": MissingPackage(
+        "The grader `chrf` needs sacrebleu, which is not installed.", hint='Run `pip install "tuneworthy[chrf]"`.'
+    ),
 }
 
 
@@ -20,7 +31,7 @@ def require(package: str) -> None:
     """Check that an optional package, a key of `MISSING`, is installed.
 
     Raises:
-        UserError: It is not installed.
+        MissingPackage: It is not installed.
     """
     if find_spec(package) is None:
-        raise UserError(MISSING[package].message, hint=MISSING[package].hint)
+        raise MissingPackage(MISSING[package].message, hint=MISSING[package].hint)

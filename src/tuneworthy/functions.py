@@ -36,7 +36,7 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
-        raise UserError(messages.say("not_a_function_name", spec=spec), hint=messages.say("function_form"))
+        raise UserError(f"{spec!r} is not a valid reference to a function.", hint=messages.say("function_form"))
     refuse_standard_library(place)
     require(root, code_grant(spec, root))
     folder = str(root.resolve())
@@ -46,12 +46,12 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if function is None:
         raise UnknownName(
-            messages.say("function_of", place=place),
+            f"function in {place}",
             name,
             [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")],
         )
     if not callable(function):
-        raise UserError(messages.say("not_callable", spec=spec, kind=type(function).__name__))
+        raise UserError(f"{spec!r} is not a function; its type is {type(function).__name__}. Specify a function.")
     if inspect.isroutine(function) or inspect.isclass(function):  # a file may hand on what it imported
         refuse_standard_library(str(function.__module__))
     return function  # type: ignore[no-any-return]
@@ -95,9 +95,9 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     """Execute the file once for each version of its content, and return its module."""
     path = (root / place.replace("\0", "\ufffd")).resolve()  # no path holds a null byte
     if not path.is_relative_to(root.resolve()):
-        raise UserError(messages.say("file_outside", place=place), hint=messages.say("move_file"))
+        raise UserError(f"{place} is outside the project folder.", hint="Move it into the project folder.")
     if not path.is_file():
-        raise UserError(messages.say("no_such_file", place=place, root=root), hint=messages.say("function_form"))
+        raise UserError(f"There is no Python file {place} in {root}.", hint=messages.say("function_form"))
     name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), read_input_text(path)])}"
     if name in sys.modules:
         return sys.modules[name]
@@ -111,7 +111,8 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(
-            messages.say("import_failed", place=place, error=last_line(error)), hint=messages.say("fix_file")
+            messages.say("import_failed", place=place, error=last_line(error)),
+            hint="Fix the file, then run the command again.",
         ) from error
     return module
 

@@ -7,7 +7,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from tuneworthy import messages
 from tuneworthy.errors import UserError
 
 # Of a file that is read as a whole, bytes.
@@ -46,7 +45,7 @@ def read_input(path: Path, most: int = MAX_WHOLE) -> bytes:
     with open_input(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise UserError(messages.say("too_large", path=path, most=most / 2**20), hint=messages.say("smaller_file"))
+        raise UserError(f"{path} is larger than {most / 2**20:.0f} MiB.", hint="Specify a smaller file.")
     return content
 
 
@@ -60,4 +59,4 @@ def read_input_text(path: Path, most: int = MAX_WHOLE) -> str:
 
 
 def _not_a_file(path: Path) -> UserError:
-    return UserError(messages.say("not_a_regular_file", path=path), hint=messages.say("name_a_file"))
+    return UserError(f"{path} is a pipe, a device or a socket, not a regular file.", hint="Specify a regular file.")

@@ -43,8 +43,10 @@ _START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from tuneworthy.li
 class OverLimit(UserError):
     """A stranger's text needs more time, memory or room than it may have; `reason` is a clause about it."""
 
+    error_code = "E-LIMIT-01"
+
     def __init__(self, reason: str) -> None:
-        super().__init__(messages.say("over_limit", reason=reason))
+        super().__init__(f"A template, pattern or schema cannot be evaluated: {reason}.")
         self.reason = reason
 
 
@@ -87,7 +89,7 @@ class _Child:
                     raise OverLimit(self._end(limit_s))
                 self._room -= len(parts[-1])
                 if self._room < 0:
-                    raise OverLimit(messages.say("too_many_bytes", most=MAX_ANSWERS))
+                    raise OverLimit(f"its results have more than {MAX_ANSWERS} bytes")
         except BrokenPipeError:
             raise OverLimit(self._end(limit_s)) from None
         answer = json.loads(b"".join(parts))
@@ -99,7 +101,7 @@ class _Child:
         status = self.process.wait()
         if status in {-signal.SIGXCPU, -signal.SIGKILL}:
             return messages.say("still_running", limit_s=limit_s)
-        return messages.say("child_ended", status=status)
+        return f"its process exited without a result (status {status})"
 
     def close(self) -> None:
         """End the child; one that another process started is left to that process."""
@@ -139,7 +141,7 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
         for arguments in items:
             key = (function.__qualname__, arguments[0] if isinstance(arguments[0], str) else "")
             if _tries[key] >= MAX_TRIES:
-                raise OverLimit(messages.say("tried_often", n=MAX_TRIES))
+                raise OverLimit(f"it has already exceeded a limit {MAX_TRIES} times")
             task = [function.__module__, function.__qualname__, arguments, None if results else limit_s]
             try:
                 results.append(child.answer(task, limit_s, deadline))
@@ -182,11 +184,11 @@ def run_child() -> None:
             answer = {"value": _result(*json.loads(line))}
             text = json.dumps(answer)
         except MemoryError:
-            text = json.dumps({"over": messages.say("fills_memory")})
+            text = json.dumps({"over": "it needs too much memory"})
         except OverLimit as error:
             text = json.dumps({"over": error.reason})
         except Exception as error:  # whatever a stranger's text makes a library raise
-            text = json.dumps({"over": messages.say("raises", error=f"{type(error).__name__}: {error}"[:500])})
+            text = json.dumps({"over": f"it raises {f'{type(error).__name__}: {error}'[:500]}"})
         answers.write(text + "\n")
         answers.flush()
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import regex
 
-from tuneworthy import limited, messages
+from tuneworthy import limited
 from tuneworthy.errors import UserError
 
 # Of compiling, seconds of processor time.
@@ -27,7 +27,7 @@ def compile_pattern(pattern: str) -> Any:
         fault = error.reason
     if fault:
         raise UserError(
-            messages.say("bad_pattern", pattern=pattern[:200], error=fault), hint=messages.say("fix_pattern")
+            f"{pattern[:200]!r} is not a usable regular expression: {fault}.", hint="Fix or shorten the pattern."
         )
     return regex.compile(pattern, regex.VERSION0)
 

@@ -11,7 +11,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import Grant, require
 
@@ -40,7 +39,7 @@ class Registry(Generic[T]):
 
         def add(entry: T) -> T:
             if name in self._entries and self._entries[name] is not entry:
-                raise UserError(messages.say("name_taken", kind=self.kind, name=name), hint=messages.say("rename_one"))
+                raise UserError(f"Two {self.kind} have the same name, {name!r}.", hint="Rename one of them.")
             self._entries[name] = entry
             return entry
 

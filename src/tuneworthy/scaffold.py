@@ -3,19 +3,19 @@
 Nothing is downloaded and no model is called; guesses are reported, so that a person can correct them.
 """
 
+import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from tuneworthy import messages
 from tuneworthy.cases import Rejects, labels_of, read_cases, read_examples, stream_examples
 from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
@@ -34,6 +34,7 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, takes_temperature
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
+from tuneworthy.text import count, plural
 from tuneworthy.trust import allow, own_path
 from tuneworthy.types import Case, Example
 
@@ -105,7 +106,7 @@ def make_project(
             no known provider, or its address holds a secret; `data` is a log, which holds answers and no right ones.
     """
     if (root / FILE_NAME).exists():
-        raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
+        raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
     models = _named(model, *compare)
     of_cases, of_rows = _columns(data, examples, inputs, expected)
     _refuse_log(data, named=any(of_cases.values()))
@@ -119,7 +120,18 @@ def make_project(
     pool = answered if n_cases is not None and n_cases <= len(answered) else cases
     drawn, rest = _draw(pool, n_cases, seed)
     left = len(cases) - len(pool)
-    notes = [*labelled, *found.notes, *([messages.say("not_drawn", n=left)] if left else [])]
+    notes = [
+        *labelled,
+        *found.notes,
+        *(
+            [
+                f"{count(left, 'row')} without an expected answer {plural(left, 'is', 'are')} neither a case nor "
+                "an example."
+            ]
+            if left
+            else []
+        ),
+    ]
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
         rows = list(read.examples)
@@ -127,15 +139,24 @@ def make_project(
     else:
         rows = [row for row in map(case_example, rest) if row is not None]
         if rest:
-            notes.append(messages.say("drawn", n=len(drawn), n_rows=len(cases), n_rest=len(rows)))
+            notes.append(
+                f"Drew {len(drawn)} of {len(cases)} rows as cases, stratified and seeded. {len(rows)} others are "
+                "the examples. Change this with --n-cases."
+            )
         elif n_cases is None:
-            notes.append(messages.say("all_cases", n=len(drawn)))
+            notes.append(
+                f"All {len(drawn)} rows are cases: with half of them, too few rows would remain as examples. Dev "
+                "cases double as examples."
+            )
     for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
         keep_file(root / name, sources=[examples] if rest else [data, examples])
     kind = kind_of([case for case in cases if case.labelled], rows if examples else ())
-    notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
+    notes.append(f"Detected task type: {kind.name} ({kind.reason}).")
     if len(drawn) < MIN_TEST:
-        notes.append(messages.say("few_cases", n=len(drawn), least=MIN_TEST))
+        notes.append(
+            f"The project has {count(len(drawn), 'case')}, but the test set needs at least {MIN_TEST}. A smaller "
+            "test set detects only very large differences. Add cases before you run the ladder."
+        )
     root.mkdir(parents=True, exist_ok=True)
     write_cases(own_path(root, CASES), drawn)
     if rows:
@@ -154,7 +175,7 @@ def make_project(
     typed = {value for one in models for value in one.section.values()}
     grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
     allow(root, grants)
-    notes += [messages.say("allowed", grant=grant) for grant in grants]
+    notes += [f"Because you named it on the command line, the project may {grant}." for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
 
 
@@ -171,7 +192,10 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
     """
     same = content is not None and path.exists() and path.read_bytes() == content
     if path.exists() and not same and not any(path.samefile(source) for source in sources if source is not None):
-        raise UserError(messages.say("file_exists", path=path), hint=messages.say("keep_own_file"))
+        raise UserError(
+            f"{path} already exists, and a new project would overwrite it.",
+            hint="Choose another folder, or move the file.",
+        )
 
 
 def _columns(
@@ -190,7 +214,8 @@ def _columns(
         answers = [name for name in expected if name in present]
         if len(answers) > 1:
             raise UserError(
-                messages.say("two_answers", path=path, names=", ".join(answers)), hint=messages.say("name_one")
+                f"{path} has several columns of --expected: {', '.join(answers)}.",
+                hint="Name one column of the expected answer for each file.",
             )
         questions = [name for name in inputs if name in present]
         columns.append({"input_column": questions, "expected_column": answers[0] if answers else None})
@@ -208,9 +233,13 @@ def _refuse_log(data: Path, *, named: bool) -> None:
     except DataError:
         return  # reading it as cases says what is wrong with it
     if entry is not None and (entry.title or entry.name == LOG):
-        title = entry.title or messages.say("request_log")
+        title = entry.title or "requests and responses"
         raise UserError(
-            messages.say("log_as_cases", path=data, title=title), hint=messages.say("log_as_cases_hint", path=data)
+            f"{data} is a log ({title}): it contains a model's answers, but no expected ones.",
+            hint=(
+                f"Run `tuneworthy cases sample --from {data} --n 300`, then `tuneworthy cases label`, and pass "
+                f"the labelled file to --data. `tuneworthy data import {data}` takes the log as training rows."
+            ),
         )
 
 
@@ -220,8 +249,12 @@ def _apply_labels(data: Path) -> list[str]:
     if not path.exists():
         return []
     done = apply_labels(data, read_labels(path))
-    notes = [messages.say("labels_applied", n=done.n_written, path=path)] if done.n_written else []
-    return [*notes, messages.say("labellers_differ", n=n)] if (n := len(done.disagreements)) else notes
+    notes = [f"Wrote {count(done.n_written, 'label')} from {path} into the cases."] if done.n_written else []
+    return (
+        [*notes, f"The labellers disagree on {count(n, 'case')}, which get no label: resolve this in cases.jsonl."]
+        if (n := len(done.disagreements))
+        else notes
+    )
 
 
 def _named(*names: str) -> list[NamedModel]:
@@ -234,7 +267,7 @@ def _named(*names: str) -> list[NamedModel]:
     for model in map(read_model_name, names):
         if url := model.section.get("base_url") or model.section.get("url"):
             check_address(url)
-        numbered = (f"{model.name}-{number}" for number in count(2))
+        numbered = (f"{model.name}-{number}" for number in itertools.count(2))
         name = next(name for name in chain([model.name], numbered) if name not in models)
         models[name] = replace(model, name=name)
     return [*models.values()]
@@ -249,7 +282,13 @@ def _usual_n_cases(n_rows: int) -> int | None:
 def _about_prices(project: Project) -> list[str]:
     """Say for which hosted models no price is known."""
     unknown = [name for name, model in project.models.items() if model.hosted and price_for(model) is None]
-    return [messages.say("unknown_price", name=name) for name in unknown]
+    return [
+        (
+            f"The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. "
+            "Until then, no budget can be enforced, and which option is cheapest stays undecided."
+        )
+        for name in unknown
+    ]
 
 
 def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:
@@ -283,7 +322,8 @@ def _as_text(case: Case) -> Case:
     for name, value in variables.items():
         if _is_chat(value):  # as text it would be a question of braces and quotes
             raise UserError(
-                messages.say("chat_as_variable", case=case.id, name=name), hint=messages.say("chat_as_variable_hint")
+                f"Case {case.id}: `{name}` holds messages as JSON, which would become the question's text.",
+                hint=("Write a chat as `messages` beside `expected`, or name the column of the question with --input."),
             )
     if not isinstance(case.input, dict):
         return case

@@ -74,12 +74,12 @@ class Grant(NamedTuple):
 
     def __str__(self) -> str:
         if self.kind == "code":
-            return messages.say("grant_code", what=self.what, where=self.where)
+            return f"run the Python function {self.what} ({self.where}) on this machine"
         if self.kind == "key":
-            return messages.say("grant_key", what=self.what, where=self.where)
+            return f"send the API key in {self.what} to {self.where}"
         if self.kind == "file":
-            return messages.say("grant_file", what=self.what, where=self.where)
-        return messages.say("grant_program", what=self.what, where=self.where)
+            return f"use {self.what} outside the project folder ({self.where})"
+        return f"start the program `{self.what}` ({self.where})"
 
 
 class Untrusted(UserError):
@@ -87,12 +87,17 @@ class Untrusted(UserError):
 
     Attributes:
         root: The project folder.
-        grants: What it asks for.
+        grants: The permissions that it needs.
     """
+
+    error_code = "E-TRUST-01"
 
     def __init__(self, root: Path, grants: Iterable[Grant]) -> None:
         self.root, self.grants = root, tuple(grants)
-        listed = [messages.say("not_trusted", root=root), *(f"  {grant}" for grant in self.grants)]
+        listed = [
+            f"You have not allowed the project in {root} to do the following:",
+            *(f"  {grant}" for grant in self.grants),
+        ]
         super().__init__("\n".join(listed), hint=trust_hint(root))
 
 
@@ -100,7 +105,7 @@ def trust_hint(root: Path) -> str:
     """Return what to do before `root` may have what it asks for."""
     here = root.resolve() == Path.cwd().resolve()
     command = "tuneworthy trust" if here else f"tuneworthy trust --project {root}"
-    return messages.say("trust_hint", command=command, variable=VARIABLE)
+    return f"If you trust the project, run `{command}`. In CI, set {VARIABLE} to the project folder."
 
 
 def require(root: Path, *grants: Grant | None) -> None:
@@ -159,7 +164,7 @@ def _read() -> dict[str, list[Any]]:
         return {}
     except (orjson.JSONDecodeError, AttributeError, TypeError, OSError) as error:
         raise UserError(
-            messages.say("bad_trust_file", path=path, error=error), hint=messages.say("move_trust")
+            f"{path} cannot be read: {error}.", hint="Fix or remove the file, then run the command again."
         ) from None
     return document  # type: ignore[no-any-return]
 
@@ -230,7 +235,10 @@ def own_path(root: Path, name: str) -> Path:
     """
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
-        raise UserError(messages.say("leads_out", path=path, target=path.resolve()), hint=messages.say("remove_link"))
+        raise UserError(
+            f"{path} is a link to {path.resolve()}, which is outside the project folder.",
+            hint="Remove the link, then run the command again.",
+        )
     return path
 
 
@@ -266,4 +274,6 @@ def refuse_standard_library(place: str) -> None:
         UserError: The module `place` is part of Python.
     """
     if place.partition(".")[0] in sys.stdlib_module_names:
-        raise UserError(messages.say("part_of_python", place=place), hint=messages.say("function_form"))
+        raise UserError(
+            f"{place} is part of Python. It cannot be a grader or a model.", hint=messages.say("function_form")
+        )

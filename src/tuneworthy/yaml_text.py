@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from tuneworthy import messages
 from tuneworthy.errors import UserError
 
 # Values of a document, those that an alias repeats counted again.
@@ -39,6 +38,8 @@ def check_size(text: str, loader: Any, most: int = MAX_NODES) -> None:
             if anchor:
                 sizes[anchor] = n - before + 1
         if n > most:
-            raise UserError(messages.say("too_many_values", most=most))
+            raise UserError(
+                f"The YAML has more than {most:,} values. An alias counts as all the values that it repeats."
+            )
         if len(starts) > MAX_DEPTH:
-            raise UserError(messages.say("too_deep", most=MAX_DEPTH))
+            raise UserError(f"The YAML has more than {MAX_DEPTH} levels of nesting.")

@@ -12,7 +12,6 @@ from typing import Final
 
 import orjson
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.dataset import Dataset, read_dataset
 from tuneworthy.cases.near_duplicates import near_duplicates
@@ -23,6 +22,7 @@ from tuneworthy.cases.writer import case_row
 from tuneworthy.config.project import Project
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.store import Folder, write_atomic
+from tuneworthy.text import count, plural
 from tuneworthy.types import Case
 
 # Files that rows can be appended to.
@@ -71,8 +71,11 @@ def add_cases(
     candidates = [*(case for case in dataset.cases if case.id in gained), *new]
     if unlabelled := [case.id for case in candidates if not case.labelled]:
         raise UserError(
-            messages.say("add_unlabelled", n=len(unlabelled), first=unlabelled[0]),
-            hint=messages.say("add_unlabelled_hint") if source else "",
+            (
+                f"{count(len(unlabelled), 'case')} to add {plural(len(unlabelled), 'has', 'have')} no expected "
+                f"answer, starting with {unlabelled[0]}. Label {plural(len(unlabelled), 'it', 'them')} first."
+            ),
+            hint="If a column has the answers, rename it to `expected` or pass --expected COLUMN." if source else "",
         )
     overlapping = _overlapping(dataset, candidates) if dataset.stored else set()
     added = [case for case in candidates if case.id not in overlapping]
@@ -140,7 +143,10 @@ def _append(path: Path, cases: Sequence[Case]) -> None:
         except DataError:
             ids = set()
     if not ids >= {case.id for case in cases}:
-        raise UserError(messages.say("add_by_hand", path=path), hint=messages.say("add_by_hand_hint"))
+        raise UserError(
+            f"Rows cannot be appended to {path}.",
+            hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
+        )
     write_atomic(path, content)
 
 

@@ -27,7 +27,6 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words, words_of_all
 from tuneworthy.cases.task_kind import guess_kind
@@ -256,7 +255,9 @@ class ContaminationIndex:
 
     def __init__(self, cases: Iterable[Case], *, n: int = 8, threshold: float = 0.5) -> None:
         if n < 1 or not 0 <= threshold < 1:
-            raise ValueError(messages.say("index_settings", n=n, threshold=threshold))
+            raise ValueError(
+                f"n is {n} and threshold is {threshold}, but n must be at least 1 and threshold in [0, 1)."
+            )
         self.cases = list(cases)
         self.n, self.threshold = n, threshold
         questions = [question_of(case) for case in self.cases]

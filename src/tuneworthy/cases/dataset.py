@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.readers.reader import read_cases, read_examples
 from tuneworthy.cases.splits import DEV, MIN_EXAMPLES, Changes, Split, StoredSplit, case_example, changes, make_split
 from tuneworthy.config.project import Project
 from tuneworthy.store import Folder
+from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Example
 
 
@@ -95,12 +95,20 @@ class Dataset:
         between = find_overlaps(split.dev, split.test)
         dev_shots = _dev_shots(between.remaining) if split.origin == "cases" else ()
         reasons = tuple(
-            messages.say("overlapping", n=len(overlaps.dropped), where=where)
-            for overlaps, where in ((in_cases, messages.say("the_cases")), (in_dev, messages.say("dev")))
+            (
+                f"{count(len(overlaps.dropped), 'example overlaps', 'examples overlap')} with {where} and "
+                f"{plural(len(overlaps.dropped), 'is', 'are')} dropped"
+            )
+            for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev"))
             if overlaps.dropped
         )
         if dev_shots:
-            reasons += (messages.say("dev_shots", n=len(dev_shots), least=MIN_EXAMPLES),)
+            reasons += (
+                (
+                    f"{len(dev_shots)} dev cases double as examples, because fewer than {MIN_EXAMPLES} examples can "
+                    "be scored; a dev case is never among its own few-shot examples"
+                ),
+            )
         counts = {
             **split.counts,
             "shots": len(in_dev.remaining) + len(dev_shots),

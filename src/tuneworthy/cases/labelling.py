@@ -30,7 +30,10 @@ QUIT: Final = "/quit"
 SKIP: Final = "/skip"
 DECLINE: Final = "/decline"
 UNDO: Final = "/undo"
-GREETING: Final = messages.say("greeting", decline=DECLINE, undo=UNDO, skip=SKIP, quit=QUIT)
+GREETING: Final = (
+    f"Type the expected answer. Type {DECLINE} if the model should decline, {UNDO} to take your last label back, "
+    f"{SKIP} to skip the case for now, or {QUIT} to stop. Your labels are saved."
+)
 # No answer begins with these: a slip in a command must not become the truth.
 COMMANDS: Final = ("/", "?")
 MIN_SECOND = 30
@@ -96,7 +99,7 @@ class LabelSession:
         self, cases: Sequence[Case], path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
     ) -> None:
         if not labeller.strip():
-            raise UserError(messages.say("no_labeller"), hint=messages.say("name_labeller"))
+            raise UserError("No labeller name is set.", hint="Pass --labeller NAME.")
         self.path, self.labeller = Path(path), labeller.strip()
         labels = read_labels(self.path)
         first = next((label.labeller for label in labels), self.labeller)
@@ -125,7 +128,7 @@ class LabelSession:
             UserError: The case is not one of this labeller's, or has been labelled.
         """
         if case_id not in self._queue:
-            raise UserError(messages.say("not_assigned", labeller=self.labeller, case=show(case_id)))
+            raise UserError(f"The case {show(case_id)} is not waiting for a label from {self.labeller}.")
         append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": _now()})
         del self._queue[case_id]
         self._given.append(case_id)
@@ -137,7 +140,7 @@ class LabelSession:
             UserError: This labeller has given no label.
         """
         if not self._given:
-            raise UserError(messages.say("nothing_to_undo"))
+            raise UserError("There is no label of yours to take back.")
         case_id = self._given.pop()
         append_line(self.path, {"case": case_id, "labeller": self.labeller, "undo": True, "time": _now()})
         self._queue = {case_id: self._cases[case_id], **self._queue}
@@ -185,18 +188,16 @@ class Agreement:
 
     def __str__(self) -> str:
         if self.raw is None:
-            return messages.say("no_agreement")
-        kappa = messages.say("not_defined") if self.kappa is None else f"{self.kappa:.2f}"
+            return (
+                "No case has labels from two labellers, so their agreement and the highest meaningful score are "
+                "unknown."
+            )
+        kappa = "not defined" if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
-        return messages.say(
-            "agreement",
-            n_agree=self.n_agree,
-            n=self.n,
-            share=self.raw,
-            low=low,
-            high=high,
-            kappa=kappa,
-            pabak=self.pabak,
+        return (
+            f"The labellers agree on {self.n_agree} of {self.n} cases. Agreement is {self.raw:.1%} [{low:.1%}, "
+            f"{high:.1%}], and kappa is {kappa} (prevalence-adjusted: {self.pabak:.2f}). A score above this "
+            "agreement is not meaningful."
         )
 
 
@@ -296,7 +297,9 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
     """
     file = read_cases(path)
     if file.format != "jsonl/native":
-        raise UserError(messages.say("not_native", path=path, format=file.format))
+        raise UserError(
+            f"{path} must contain cases as JSONL in tuneworthy's own format, not in the {file.format} format."
+        )
     said = _by_case(labels)
     known = {case.id: case for case in file.cases}
     differ = tuple(
@@ -380,7 +383,7 @@ def run_terminal(
     may_decline = greeting == GREETING
     n_given = 0
     while (case := session.next()) is not None:
-        say(messages.say("position", number=session.n_done + 1, total=len(session.assigned), text=case.text))
+        say(f"\n[{session.n_done + 1} of {len(session.assigned)}]\n{case.text}")
         try:
             line = ask("> ").strip()
         except EOFError:
@@ -398,11 +401,13 @@ def run_terminal(
                 session.submit(case.id, None)
                 n_given += 1
             elif line[:1] in COMMANDS:
-                raise UserError(messages.say("not_an_answer", line=line[:40]), hint=greeting)
+                raise UserError(
+                    f"{line[:40]!r} is neither a command nor an answer. No answer begins with / or ?.", hint=greeting
+                )
             elif line:
                 session.submit(case.id, parse(line) if parse else line)
                 n_given += 1
         except UserError as error:
             say(str(error))
-    say(messages.say("done", n=session.n_done, total=len(session.assigned)))
+    say(f"{session.n_done} of {len(session.assigned)} done.")
     return n_given

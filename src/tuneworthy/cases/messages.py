@@ -7,168 +7,28 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tuneworthy.catalogue import Catalogue, Sentence
+from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
-    __name__,
     {
-        "name_tests": "Pass the tests file itself instead of the configuration.",
-        "damaged_from_start": "a corrupt gzip file ({error})",
         # What came instead
-        "nothing_there": "nothing at that path",
-        "a_folder": "a folder",
-        "no_name": "an invalid file name",
-        "deeper": "more than {depth} levels of nesting",
         "empty_file": "an empty file",
-        "none_usable": "no usable rows",
         "none": "none",
         "more_of_them": "too many combinations",
         "more_of_it": "more",
-        "element_too_large": "an element of more than {size} MiB",
-        "another": "a larger or damaged file",
-        "only_faults": "errors in each of the first {n} rows, such as {got}",
-        "ends_early": "a truncated file",
-        "damaged": "a corrupt file ({error})",
         "too_large": "a line of {size:.1f} MiB",
-        "bad_json_at": "invalid JSON ({error} at column {column}): {text}",
-        "bad_byte": "the invalid byte 0x{byte:02x} at column {column}",
-        "bad_yaml_value": "a value that cannot be parsed: {error}",
-        "csv_span": "{error} (lines {first} to {last})",
         "twice": "{name} twice",
         "keys": "the keys {names}",
         "empty_object": "an empty object",
         "an_empty_one": "an empty string",
-        "both": "both",
-        "no_such_key": "a row without this key",
-        "columns": "the columns {names}",
-        "no_role": "no role in {message}",
-        "ends_with": "a final turn with the role {role!r}",
-        "the_role": "a message with the role {role!r}",
-        "link": "a reference to {value}",
-        "same_id": "{id}, which is also used on line {line}",
-        "two_labels": "{here} here and {there} on line {line}",
-        "more": "deeper nesting",
-        "dropped": "dropped: {reason} ({n} {n:row|rows})",
-        "changed": "{note} ({n} {n:row|rows})",
         # Notes of the readers
         "unread_keys": "ignored keys: {names}",
-        "unread_columns": "ignored columns: {names}",
-        "ignored_sheets": "ignored sheets: {names}",
-        "nameless_cell": "a cell in a column without a name is ignored",
-        "took_columns": "using column {input!r} as the input and {expected}",
         "as_expected": "column {name!r} as the expected answer",
-        "none_as_expected": "no column as the expected answer",
-        "empty_cell": (
-            "the cell for the expected answer is empty, so the case is unlabelled; write the word null as text if the "
-            "model should decline"
-        ),
-        "no_json_cell": "the cell for the expected answer looks like JSON but is invalid, so it is kept as text",
-        "no_answer": "the expected answer is {what}, so the case is unlabelled",
-        "null": "null",
-        "empty": "empty",
-        "listed_choices": "the choices are appended to the question as a lettered list",
-        "system_turn": "the chat ends with a system message, which is treated as a user message",
-        "promptfoo_key": "the promptfoo key `{key}` is ignored",
-        "assert_expected": "the assertion `{kind}` is used as the expected answer{grader}",
-        "assert_unread": "the assertion `{kind}` is ignored{grader}",
-        "assert_grader": '; the equivalent grader is {{ type = "{grader}" }}',
-        "further_notes": "other notes",
-        "other_spans": "spans and log records that are not model calls are skipped",
-        "needs_traces": "Import the file with the traces or observations together with it.",
-        "needs_runs": "Import the file with the runs together with it.",
-        "needs_results": "Import the file with the results together with it.",
-        "one_question_a_line": "read as one question per line",
         # Kinds of task
-        "no_known_answer": "no case has an expected answer yet",
-        "json_answers": "{n} of {total} answers are JSON objects",
-        "short_answers": "{n} of {total} answers have at most {most} words",
-        "long_answers": "{n} of {total} answers have more than {most} words",
-        "labels": (
-            "{n} short answers with {distinct} distinct {distinct:value|values}; {repeated} of them have a value that "
-            "occurs more than once"
-        ),
         # The split
-        "split_gone": "The stored split uses the case or example {name}, which no longer exists.",
-        "restore_split": (
-            "Restore the missing case or example. To draw a new split, delete split.json and comparisons.json in "
-            ".tuneworthy. A new split invalidates earlier test comparisons."
-        ),
-        "add_unlabelled": (
-            "{n} {n:case|cases} to add {n:has|have} no expected answer, starting with {first}. Label {n:it|them} first."
-        ),
-        "add_unlabelled_hint": "If a column has the answers, rename it to `expected` or pass --expected COLUMN.",
-        "add_by_hand": "Rows cannot be appended to {path}.",
-        "add_by_hand_hint": "Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
-        "no_labels": "No case is labelled (n = {n}).",
-        "label_them": "Run `tuneworthy cases label` to label cases.",
-        "no_dev_examples": "No dev cases could be drawn from {n} examples (at most {take} may be used).",
-        "more_dev": "Raise dev in [split], or put fewer rows in the same group.",
-        "too_few": (
-            "{n_cases} labelled {n_cases:case|cases} and {n_scorable} scorable {n_scorable:example|examples} are too "
-            "few. Dev and test need more than {least} labelled cases, or {least_examples} scorable examples."
-        ),
-        "label_more": "Run `tuneworthy cases sample --from FILE --n 100`, then `tuneworthy cases label`.",
-        "one_group": (
-            "The {n_cases} cases cannot be split into dev and test. Their {n_units} {n_units:group is|groups are} so "
-            "large that no case remains for dev."
-        ),
-        "split_groups": "Split the largest group, or add cases from other groups.",
-        "dev_from_examples": "dev uses {n_dev} of {n_scorable} scorable examples, and test uses all {n_cases} cases",
-        "dev_size": "dev is limited to {dev_size} examples and to {share:.0%} of all examples",
-        "set_aside": (
-            "{n} {n:example shares|examples share} a question or group with dev and {n:is|are} used for neither dev "
-            "nor few-shot prompts"
-        ),
-        "dev_from_cases": (
-            "there are too few scorable examples for dev ({n_scorable}), so the cases are split into {n_test} test and "
-            "{n_dev} dev cases"
-        ),
-        "no_exploring": (
-            "{n} dev {n:case is|cases are} too few to compare candidates (at least {least} needed), so each rung tries "
-            "only one"
-        ),
-        "balanced": "the split is stratified by {what} ({reason})",
-        "by_label": "label",
-        "by_declining": "whether the model should decline",
-        "unlabelled": "{n} unlabelled {n:case is|cases are} left out",
-        "dev_shots": (
-            "{n} dev cases double as examples, because fewer than {least} examples can be scored; a dev case is "
-            "never among its own few-shot examples"
-        ),
-        "overlapping": "{n} {n:example overlaps|examples overlap} with {where} and {n:is|are} dropped",
-        "the_cases": "the cases",
-        "dev": "dev",
         # Contamination
-        "index_settings": "n is {n} and threshold is {threshold}, but n must be at least 1 and threshold in [0, 1).",
         # Sampling
-        "nothing_to_draw": "The number of cases to draw must be at least 1, not {n}.",
-        "fewer_questions": (
-            "only {n_found} distinct {n_found:question|questions} could be drawn, but {n} were requested"
-        ),
-        "all_are_cases": "Each of the {n} {n:question|questions} in {path} is a case already.",
-        "other_questions": "Draw from a file with other questions.",
-        "rows_passed_over": "{n} {n:row is|rows are} passed over, because no answered question could be read",
         # Labelling
-        "greeting": (
-            "Type the expected answer. Type {decline} if the model should decline, {undo} to take your last label "
-            "back, {skip} to skip the case for now, or {quit} to stop. Your labels are saved."
-        ),
-        "no_labeller": "No labeller name is set.",
-        "nothing_to_undo": "There is no label of yours to take back.",
-        "not_an_answer": "{line!r} is neither a command nor an answer. No answer begins with / or ?.",
-        "name_labeller": "Pass --labeller NAME.",
-        "not_assigned": "The case {case} is not waiting for a label from {labeller}.",
-        "no_agreement": (
-            "No case has labels from two labellers, so their agreement and the highest meaningful score are unknown."
-        ),
-        "agreement": (
-            "The labellers agree on {n_agree} of {n} cases. Agreement is {share:.1%} [{low:.1%}, {high:.1%}], and "
-            "kappa is {kappa} (prevalence-adjusted: {pabak:.2f}). A score above this agreement is not meaningful."
-        ),
-        "not_defined": "not defined",
-        "not_native": "{path} must contain cases as JSONL in tuneworthy's own format, not in the {format} format.",
-        "position": "\n[{number} of {total}]\n{text}",
-        "done": "{n} of {total} done.",
     },
 ).say
 
@@ -321,10 +181,6 @@ WRITTEN_DOWN: Final = Fault(
     "answer_is_messages",
 )
 ONE_MESSAGE: Final = Fault("one message in `response.output`", code="bad_message")
-
-# The code of an error about a row is that of its fault.
-for _name, _fault in [(name, value) for name, value in globals().items() if isinstance(value, Fault)]:
-    globals()[_name] = _fault._replace(expected=Sentence(_fault.expected, f"cases.{_name.lower()}"))
 
 # Why rows are dropped
 _WITHOUT_QUESTION: Final = DropReason("the row has no question")

@@ -19,6 +19,7 @@ from tuneworthy.cases.stratified import quotas, rank
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
+from tuneworthy.text import count, plural
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
 NEAR = 0.8
@@ -68,12 +69,15 @@ def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case]
         UserError: `n` is below 1, every question is a case already, or the file cannot be read.
     """
     if n < 1:
-        raise UserError(messages.say("nothing_to_draw", n=n))
+        raise UserError(f"The number of cases to draw must be at least 1, not {n}.")
     read, notes = _questions(Path(path))
     taken = {normalise(question_of(case)) for case in present}
     new = [case for case in read if normalise(question_of(case)) not in taken]
     if not new:
-        raise UserError(messages.say("all_are_cases", n=len(read), path=path), hint=messages.say("other_questions"))
+        raise UserError(
+            f"Each of the {count(len(read), 'question')} in {path} is a case already.",
+            hint="Draw from a file with other questions.",
+        )
     distinct: dict[str, Case] = {}
     for case in sorted(new, key=lambda case: case.id):
         distinct.setdefault(normalise(question_of(case)), case)
@@ -81,7 +85,12 @@ def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case]
     by, strata = _strata(cases, seed)
     chosen, n_near = _draw(cases, strata, n, seed)
     if len(chosen) < n:
-        notes += (messages.say("fewer_questions", n=n, n_found=len(chosen)),)
+        notes += (
+            (
+                f"only {len(chosen)} distinct {plural(len(chosen), 'question', 'questions')} could be drawn, but {n} "
+                "were requested"
+            ),
+        )
     drawn = Counter(strata[i] for i in chosen)
     bare = tuple(replace(cases[i], expected=UNLABELLED) for i in chosen)
     n_exact = len(new) - len(cases)
@@ -108,7 +117,11 @@ def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
         return bare_questions(path)
     if not cases:
         return bare_questions(path)
-    passed = (messages.say("rows_passed_over", n=n_passed),) if n_passed else ()
+    passed = (
+        (f"{count(n_passed, 'row is', 'rows are')} passed over, because no answered question could be read",)
+        if n_passed
+        else ()
+    )
     return list(cases.values()), (*journal.notes(), *passed)
 
 
@@ -123,7 +136,7 @@ def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case],
         UserError: It cannot be read so.
     """
     if is_text(path):
-        return _lines(path), (messages.say("one_question_a_line"),)
+        return _lines(path), ("read as one question per line",)
     cases = read_cases(path, input_column=columns or None)
     return list(cases.cases), cases.notes
 

@@ -13,12 +13,12 @@ from typing import Any, Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.asked import asked_part, tools_of
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.text import count, plural
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
 MIN_EXAMPLES = 200
@@ -138,7 +138,11 @@ class Split:
             seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
         except KeyError as error:
             raise UserError(
-                messages.say("split_gone", name=error.args[0]), hint=messages.say("restore_split")
+                f"The stored split uses the case or example {error.args[0]}, which no longer exists.",
+                hint=(
+                    "Restore the missing case or example. To draw a new split, delete split.json and "
+                    "comparisons.json in .tuneworthy. A new split invalidates earlier test comparisons."
+                ),
             ) from None
         return cls(
             dev=tuple(dev),
@@ -274,7 +278,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
 
     labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
     if not labelled:
-        raise UserError(messages.say("no_labels", n=len(cases)), hint=messages.say("label_them"))
+        raise UserError(f"No case is labelled (n = {len(cases)}).", hint="Run `tuneworthy cases label` to label cases.")
     pool = by_id(examples)
     kind = kind_of(labelled, pool)
     n_scorable = int(columns_of(pool).scorable(kind.name).sum())
@@ -284,7 +288,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
         split = _from_cases(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
     if not (n_unlabelled := len(cases) - len(labelled)):
         return split
-    reasons = (*split.reasons, messages.say("unlabelled", n=n_unlabelled))
+    reasons = (*split.reasons, f"{n_unlabelled} unlabelled {plural(n_unlabelled, 'case is', 'cases are')} left out")
     return replace(split, counts={**split.counts, "unlabelled_cases": n_unlabelled}, reasons=reasons)
 
 
@@ -324,19 +328,22 @@ def _from_examples(
     gone = sorted({i for unit in drawn for i in unit.members})
     dev = _dev_pool(some_of(pool, gone), kind)
     if not dev:
-        raise UserError(messages.say("no_dev_examples", n=len(pool), take=take), hint=messages.say("more_dev"))
+        raise UserError(
+            f"No dev cases could be drawn from {len(pool)} examples (at most {take} may be used).",
+            hint="Raise dev in [split], or put fewer rows in the same group.",
+        )
     shots = some_of(pool, others(pool, gone))
     reasons: tuple[str, ...] = (
-        messages.say(
-            "dev_from_examples",
-            n_scorable=n_scorable,
-            n_dev=len(dev),
-            n_cases=len(cases),
-        ),
-        messages.say("dev_size", dev_size=dev_size, share=MAX_DEV_SHARE),
+        f"dev uses {len(dev)} of {n_scorable} scorable examples, and test uses all {len(cases)} cases",
+        f"dev is limited to {dev_size} examples and to {MAX_DEV_SHARE:.0%} of all examples",
     )
     if side := len(gone) - len(dev):
-        reasons += (messages.say("set_aside", n=side),)
+        reasons += (
+            (
+                f"{count(side, 'example shares', 'examples share')} a question or group with dev and "
+                f"{plural(side, 'is', 'are')} used for neither dev nor few-shot prompts"
+            ),
+        )
     split = _split(dev.values(), cases, shots, kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
     return replace(split, origin="examples", seed=seed, dev_size=dev_size, counts=counts)
@@ -347,10 +354,14 @@ def _from_cases(
 ) -> Split:
     n_test = max(MIN_TEST, (len(cases) + 1) // 2)
     if len(cases) <= n_test:
-        message = messages.say(
-            "too_few", n_cases=len(cases), n_scorable=n_scorable, least=MIN_TEST, least_examples=MIN_EXAMPLES
+        message = (
+            f"{len(cases)} labelled {plural(len(cases), 'case', 'cases')} and {n_scorable} scorable "
+            f"{plural(n_scorable, 'example', 'examples')} are too few. Dev and test need more than {MIN_TEST} "
+            f"labelled cases, or {MIN_EXAMPLES} scorable examples."
         )
-        raise UserError(message, hint=messages.say("label_more"))
+        raise UserError(
+            message, hint="Run `tuneworthy cases sample --from FILE --n 100`, then `tuneworthy cases label`."
+        )
     units = units_of(cases)
     for unit in units:
         unit.strata.update(_stratum(cases[i], kind) for i in unit.members)
@@ -358,14 +369,15 @@ def _from_cases(
     test = [case for i, case in enumerate(cases) if i in chosen]
     dev = [case for i, case in enumerate(cases) if i not in chosen]
     if not dev:
-        message = messages.say("one_group", n_cases=len(cases), n_units=len(units))
-        raise UserError(message, hint=messages.say("split_groups"))
+        message = (
+            f"The {len(cases)} cases cannot be split into dev and test. Their "
+            f"{count(len(units), 'group is', 'groups are')} so large that no case remains for dev."
+        )
+        raise UserError(message, hint="Split the largest group, or add cases from other groups.")
     reasons = (
-        messages.say(
-            "dev_from_cases",
-            n_scorable=n_scorable,
-            n_test=len(test),
-            n_dev=len(dev),
+        (
+            f"there are too few scorable examples for dev ({n_scorable}), so the cases are split into {len(test)} "
+            f"test and {len(dev)} dev cases"
         ),
     )
     split = _split(dev, test, pool, kind, reasons)
@@ -380,9 +392,14 @@ def _split(
     dev, test = (tuple(sorted(rows, key=lambda case: case.id)) for rows in (dev, test))
     explore = len(dev) >= MIN_DEV
     if not explore:
-        reasons += (messages.say("no_exploring", n=len(dev), least=MIN_DEV),)
-    balanced = messages.say("by_label") if kind.name == "label" else messages.say("by_declining")
-    reasons += (messages.say("balanced", what=balanced, reason=kind.reason),)
+        reasons += (
+            (
+                f"{len(dev)} dev {plural(len(dev), 'case is', 'cases are')} too few to compare candidates (at least "
+                f"{MIN_DEV} needed), so each rung tries only one"
+            ),
+        )
+    balanced = "label" if kind.name == "label" else "whether the model should decline"
+    reasons += (f"the split is stratified by {balanced} ({kind.reason})",)
     counts = {
         "dev": len(dev),
         "test": len(test),

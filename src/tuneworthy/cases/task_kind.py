@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import orjson
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import words
+from tuneworthy.text import plural
 from tuneworthy.types import UNLABELLED, Case
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
@@ -72,10 +72,10 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     """
     known = [value for value in expected_values if value is not None and value is not UNLABELLED]
     if not known:
-        return Kind("free_text", messages.say("no_known_answer"))
+        return Kind("free_text", "no case has an expected answer yet")
     n_objects = sum(_is_object(value) for value in known)
     if n_objects >= _MOST * len(known):
-        return Kind("json", messages.say("json_answers", n=n_objects, total=len(known)))
+        return Kind("json", f"{n_objects} of {len(known)} answers are JSON objects")
     # Of several accepted answers the first counts.
     texts = [answer_text(value[0] if isinstance(value, list) and value else value) for value in known]
     counts = Counter(text.strip() for text in texts)
@@ -83,8 +83,8 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
         return Kind("label", reason, tuple(sorted(counts)))
     n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     if n_short >= _MOST * len(texts):
-        return Kind("short_answer", messages.say("short_answers", n=n_short, total=len(texts), most=_SHORT_WORDS))
-    return Kind("free_text", messages.say("long_answers", n=len(texts) - n_short, total=len(texts), most=_SHORT_WORDS))
+        return Kind("short_answer", f"{n_short} of {len(texts)} answers have at most {_SHORT_WORDS} words")
+    return Kind("free_text", f"{len(texts) - n_short} of {len(texts)} answers have more than {_SHORT_WORDS} words")
 
 
 def _is_object(value: Any) -> bool:
@@ -102,7 +102,10 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
     few = distinct <= (_MAX_NUMBERS if numbers else _MAX_LABELS) and distinct < n
     if not (short and few and repeated >= _REPEATED * n):
         return ""
-    return messages.say("labels", n=n, distinct=distinct, repeated=repeated)
+    return (
+        f"{n} short answers with {distinct} distinct {plural(distinct, 'value', 'values')}; {repeated} of them "
+        "have a value that occurs more than once"
+    )
 
 
 def label_counts(cases: Iterable[Case]) -> dict[str, int]:

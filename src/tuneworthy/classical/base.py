@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
-from tuneworthy.classical import messages
 from tuneworthy.errors import Undecided
 from tuneworthy.registry import Registry
 from tuneworthy.types import Example, content_hash
@@ -125,7 +124,7 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
     factory = CLASSICAL_MODELS.get(name)
     rows = [QuestionAnswer(e.question, e.answer) for e in examples]
     if not rows:
-        raise Undecided(messages.say("no_example"), hint=messages.say("add_examples"))
+        raise Undecided("A classical baseline needs at least one example.", hint="Add rows to [examples].")
     return factory(rows, seed)
 
 

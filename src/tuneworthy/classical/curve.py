@@ -5,7 +5,6 @@ from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
-from tuneworthy.classical import messages
 from tuneworthy.classical.base import fit
 from tuneworthy.errors import Undecided
 from tuneworthy.types import Case, Example
@@ -50,7 +49,10 @@ def learning_curve(  # noqa: PLR0917
     """
     wrong = [size for size in sizes if not 1 <= size <= len(examples)]
     if wrong:
-        raise Undecided(messages.say("sizes", n=len(examples), sizes=", ".join(map(str, wrong))))
+        raise Undecided(
+            f"Learning-curve sizes must be between 1 and {len(examples)}, the number of examples. Sizes out of "
+            f"range: {', '.join(map(str, wrong))}."
+        )
     questions = [question(case) for case in cases]
     draws = {seed: Random(seed).sample(range(len(examples)), len(examples)) for seed in seeds}
     points = []

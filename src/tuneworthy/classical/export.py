@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 
 from tuneworthy import __version__
-from tuneworthy.classical import messages
 from tuneworthy.classical.base import CLASSICAL_MODELS, ClassicalModel, ProbabilisticModel
 from tuneworthy.classical.bundle import bundle
 from tuneworthy.classical.runtime import PREDICTORS, fill_template, load_state
@@ -71,7 +70,10 @@ def standalone_files(model: ClassicalModel, template: Sequence[str]) -> dict[str
     name = str(model.identity["name"])
     predictor = PREDICTORS.get(name)
     if predictor is None:
-        raise UserError(messages.say("not_exported", name=name), hint=messages.say("export_kinds"))
+        raise UserError(
+            f"The classical baseline {name!r} cannot be exported.",
+            hint="Only built-in classical baselines can be exported.",
+        )
     arrays: dict[str, Any] = {}
     state = _without_arrays(model.state(), "model", arrays)  # type: ignore[attr-defined]
     content = io.BytesIO()

@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.classical import messages
 from tuneworthy.classical.base import QuestionAnswer
 from tuneworthy.classical.labels import most_frequent
 from tuneworthy.classical.spans import Span, Text, choose_occurrences
@@ -49,7 +48,10 @@ def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str
     pairs = [(Text(r.question), read_object(r.answer)) for r in rows]
     readable = [(text, value) for text, value in pairs if value is not None]
     if not readable:
-        raise Undecided(messages.say("no_object", n=len(rows)), hint=messages.say("fix_answers"))
+        raise Undecided(
+            f"None of the {len(rows)} examples has a JSON object as its answer.",
+            hint="Choose a different classical baseline, or fix the answers in [examples].",
+        )
     return [text for text, _ in readable], [value for _, value in readable]
 
 

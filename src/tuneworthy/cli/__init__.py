@@ -82,9 +82,7 @@ def _refused(error: OSError, invocation: Invocation) -> int:
     if error.errno == errno.EPIPE:
         return 141
     where = error.filename or messages.say("system")
-    refusal = UserError(
-        messages.say("system_refused", path=where, reason=error.strerror), hint=messages.SYSTEM_HINTS[error.errno or 0]
-    )
+    refusal = UserError(f"{where}: {error.strerror}", hint=messages.SYSTEM_HINTS[error.errno or 0])
     with suppress(OSError):
         _report(refusal, invocation)
     return refusal.exit_status
@@ -92,8 +90,7 @@ def _refused(error: OSError, invocation: Invocation) -> int:
 
 def _report(error: TuneworthyError, invocation: Invocation) -> None:
     """Print an error with its code; under `--json` for machines too, on stdout."""
-    code = f"[{error.error_code}]" if error.error_code else ""
-    click.echo(messages.say("error", code=code, error=error), err=True)
+    click.echo(messages.say("error", code=f"[{error.error_code}]", error=error), err=True)
     if "--json" in invocation.arguments and not invocation.answered:
         fault = {"code": error.error_code, "message": error.message, "hint": error.hint}
         print_json({"error": fault | {"exit_status": error.exit_status}})
@@ -110,8 +107,8 @@ def _run(invocation: Invocation) -> int:
         try:
             argument.encode()
         except UnicodeEncodeError:  # neither a file of ours nor a JSON document could hold it
-            message = messages.say("argument_not_utf8", argument=argument)
-            raise UserError(message, hint=messages.say("rename_argument")) from None
+            message = f"The argument {argument!r} is not valid UTF-8."
+            raise UserError(message, hint="Rename the file or folder that it names.") from None
     result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
     if sys.stdout is not None:
         sys.stdout.flush()  # a full disk is an error of this command, not of the interpreter's end
@@ -155,7 +152,13 @@ def _invoke(invocation: Invocation) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in messages.SYSTEM_HINTS:
             return _refused(error, invocation)
-        click.echo(messages.say("bug", path=write_bug_report(error, invocation)), err=True)
+        click.echo(
+            (
+                "error: This is a bug in tuneworthy. Please report it and attach "
+                f"{write_bug_report(error, invocation)}, which contains the traceback."
+            ),
+            err=True,
+        )
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
         return 1

@@ -64,8 +64,8 @@ def words(money: BudgetState) -> str:
         reserved=money.reserved_usd,
     )
     if money.budget_usd is None:
-        return join_sentences(spent, messages.say("no_limit"))
-    return join_sentences(spent, messages.say("money_left", limit=money.budget_usd, left=money.left_usd))
+        return join_sentences(spent, "The project file sets no budget.")
+    return join_sentences(spent, f"${money.left_usd:.4f} of the budget of ${money.budget_usd:.2f} is left.")
 
 
 @click.command("budget")
@@ -89,6 +89,9 @@ def command(root: Path, release: bool, as_json: bool) -> None:
         with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
             spending = store.spending()
             store.release()
-        note(messages.say("released", n=spending.n_unanswered, usd=spending.unanswered_usd))
+        note(
+            f"Returned ${spending.unanswered_usd:.4f} to the budget: it was reserved for calls without an answer "
+            f"(n = {spending.n_unanswered})."
+        )
     money = read_money(project)
     print_result(as_json, asdict(money), click.echo, words(money))

@@ -24,6 +24,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
 from tuneworthy.verdict.messages import sentence
@@ -65,7 +66,9 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     """
     target = out or own_path(root, "cases.jsonl")
     if target.exists():
-        raise UserError(messages.say("file_exists", path=target), hint=messages.say("choose_out"))
+        raise UserError(
+            f"{target} already exists.", hint="Choose a different file with --out, or move the existing file."
+        )
     own = LabelFiles.of(root, None).cases
     drawn = sample_cases(source, n, seed, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
@@ -86,19 +89,18 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
         return
     labelled_here = own.resolve() == target.resolve()
     note(*map(sentence, drawn.notes))
+    next_step = (
+        "Next: tuneworthy cases label"
+        if labelled_here
+        else "Next: add the expected answers to this file. Then use it with `tuneworthy cases add` or "
+        "`tuneworthy init --data`."
+    )
     click.echo(
-        messages.say(
-            "sampled",
-            action=messages.say("label_next" if labelled_here else "fill_in_next"),
-            path=target,
-            n=len(drawn.cases),
-            n_read=drawn.n_read,
-            n_cases=drawn.n_cases,
-            n_exact=drawn.n_exact,
-            n_near=drawn.n_near,
-            key=drawn.stratified_by,
-            n_strata=len(drawn.strata),
-        )
+        f"{target}: {count(len(drawn.cases), 'case')} from {count(drawn.n_read, 'question')}, stratified by "
+        f"{drawn.stratified_by} ({count(len(drawn.strata), 'stratum', 'strata')}). Left out: {drawn.n_cases} "
+        f"already in the project's cases, {count(drawn.n_exact, 'duplicate')}, "
+        f"{count(drawn.n_near, 'near-duplicate')}. "
+        f"{next_step}"
     )
 
 
@@ -132,9 +134,15 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
 def _show_added(result: AddedCases) -> None:
     click.echo(messages.cases_added(len(result.added), result.n_test, result.grouped))
     if result.repeated:
-        click.echo(messages.say("add_repeated", n=len(result.repeated), ids=", ".join(result.repeated[:5])))
+        click.echo(
+            f"Refused {count(len(result.repeated), 'case that repeats', 'cases that repeat')} a question of the "
+            f"project: {', '.join(result.repeated[:5])}."
+        )
     if result.overlapping:
-        click.echo(messages.say("add_overlapping", n=len(result.overlapping), ids=", ".join(result.overlapping[:5])))
+        click.echo(
+            f"Refused {count(len(result.overlapping), 'case')}, too similar to a dev case or an example: "
+            f"{', '.join(result.overlapping[:5])}."
+        )
 
 
 @command.command("label")
@@ -198,7 +206,9 @@ def label(
     """
     if judge:
         if applied or every:
-            raise click.UsageError(messages.say("judge_alone"))
+            raise click.UsageError(
+                "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
+            )
         name = person(labeller, "--labeller")
         path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
         _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
@@ -211,7 +221,7 @@ def label(
         if not as_json:
             _show_applied(cases, replace(written, unknown=()))
             for question, label in examples_to_correct(project, labelled):
-                click.echo(messages.say("correct_example", question=question, label=label))
+                click.echo(f"Correct this example: {question} The answer is {label!r}.")
         _show_labels(path, 0, agreement(labelled), as_json=as_json, done=written)
         return
     if suspects:
@@ -228,7 +238,7 @@ def label(
         _show_applied(files.cases, done)
     _show_labels(files.labels, n_new, agreement(read_labels(files.labels)), as_json=as_json, done=done)
     if n_new and not as_json:
-        click.echo(messages.say("apply_next"))
+        click.echo("Next: tuneworthy cases label --apply")
 
 
 def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:
@@ -261,14 +271,19 @@ def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, d
 
 
 def _show_applied(path: Path, done: Applied) -> None:
-    click.echo(messages.say("labels_written", path=path, n=done.n_written, n_same=done.n_same))
+    click.echo(f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).")
     for conflict in done.disagreements:
         labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        click.echo(messages.say("labellers_differ", case=conflict.case, labels=labels))
+        click.echo(
+            f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve the conflict."
+        )
     if done.conflicts:
-        click.echo(messages.say("label_conflicts", n=len(done.conflicts), cases=", ".join(done.conflicts[:5])))
+        click.echo(
+            f"  skipped cases that already have a different label: {len(done.conflicts)} "
+            f"({', '.join(done.conflicts[:5])}). Use --overwrite to replace these labels."
+        )
     if done.unknown:
-        click.echo(messages.say("labels_without_case", n=len(done.unknown)))
+        click.echo(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
 
 
 @command.command("show")
@@ -292,7 +307,7 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
       tuneworthy cases show 3f2a
     """
     if (case_id is None) is not failed:
-        raise click.UsageError(messages.say("case_or_failed"))
+        raise click.UsageError("Pass either the ID of a case or --failed.")
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
@@ -316,29 +331,20 @@ def _show_case(found: CaseAnswers) -> None:
         if answer.detail:
             click.echo(f"  {answer.detail}")
     if not found.answers and not found.hidden:
-        click.echo(messages.say("no_answer_stored"))
+        click.echo(
+            "No answer to this case is stored. The run may drop a variant that falls behind before it reaches "
+            "this case."
+        )
 
 
 def _show_failures(failures: Failures) -> None:
     click.echo(
-        messages.say(
-            "failed_cases",
-            name=failures.name,
-            n_failed=len(failures.failed),
-            n=failures.n,
-            split=failures.on,
-            grader=failures.grader,
-        )
+        f"{failures.name}: {len(failures.failed)} of {failures.n} {failures.on} cases failed according to the "
+        f"grader `{failures.grader}`."
     )
     for failure in failures.failed:
         click.echo(
-            messages.say(
-                "failed_case",
-                case=failure.case,
-                reason=failure.reason or "wrong",
-                expected=failure.expected,
-                text=failure.text,
-            )
+            f"  {failure.case}  {failure.reason or 'wrong'}: expected {failure.expected!r}, got {failure.text!r}"
         )
-    for reason, count in failures.reasons.items():
-        click.echo(f"{reason}: {count}")
+    for reason, n in failures.reasons.items():
+        click.echo(f"{reason}: {n}")

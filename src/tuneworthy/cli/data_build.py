@@ -69,26 +69,29 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
 
 def _say(done: BuildResult, reviews: Path) -> None:
     recipe = done.recipe
-    click.echo(messages.say("rows_read", n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
+    click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
     for stage in recipe["checks"]:
         for reason, counts in stage["reasons"].items():
             click.echo(f"  {stage['check']}: {_counts(counts)} ({reason}: {counts['words']})")
         if stage["effect"] and (stage["effect"]["dev"] or stage["effect"]["staying"]):
             effect = effect_words(shaped(stage["effect"], Effect, "effect"))
-            click.echo(messages.say("effect_of_check", check=stage["check"], effect=effect))
+            click.echo(f"  {stage['check']}: accuracy without its rows {effect}")
         for finding in stage["whole_set"]:
             click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
     click.echo(summary_of(recipe))
     note(*(clean(line, 0) for line in recipe["notes"]))
-    note(*(messages.say("gate_failed", gate=clean(line, 0)) for line in done.failed))
+    note(*(f"gate failed: {clean(line, 0)}" for line in done.failed))
     if done.version is None:
-        note(messages.say("not_frozen"))
+        note(
+            "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version "
+            "records that it was frozen with --unsafe."
+        )
         return
     unsafe = messages.say("unsafe") if recipe["unsafe"] else ""
-    click.echo(messages.say("frozen", version=done.version.id, n=recipe["n_rows"], unsafe=unsafe))
+    click.echo(f"Version {done.version.id}: {recipe['n_rows']} rows{unsafe}")
     click.echo(str(done.version.folder))
     if state_of(reviews, done.version.id).status in {"no_plan", "open"}:
-        click.echo(messages.say("to_review"))
+        click.echo("Next: tuneworthy data review start")
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

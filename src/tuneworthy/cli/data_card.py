@@ -43,7 +43,7 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     project = load(root)
     path = out or own_path(project.root, "dataset-card.html")
     if path.suffix not in {".html", ".md"}:
-        raise UserError(messages.say("card_ending", name=path.name), hint=messages.say("fix_out"))
+        raise UserError(f"{path.name!r} must end in .html or .md.", hint=messages.say("fix_out"))
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     second = state.calibration.summary if state.calibration else ""

@@ -66,11 +66,11 @@ def _say(curve: DatasetCurve) -> None:
         for one in curve.points
     ]
     if curve.cleaning:
-        rows.append([messages.say("curve_all"), "", *(_words(curve.cleaning) if n == "raw" else NONE for n in others)])
+        rows.append(["all", "", *(_words(curve.cleaning) if n == "raw" else NONE for n in others)])
     heads = [
-        messages.say("curve_rows"),
-        messages.say("curve_score"),
-        *(messages.say("curve_difference", name=name) for name in others),
+        "rows",
+        "built, 95% interval",
+        *(f"built − {name}, 95% interval" for name in others),
     ]
     console().print(make_table(None, heads, rows, numbers=range(len(heads))))
     largest = curve.points[-1].size
@@ -85,9 +85,15 @@ def _say(curve: DatasetCurve) -> None:
         trend = "curve_flat" if high < curve.margin else "curve_more" if low > 0 else "curve_unclear"
         click.echo(messages.say(trend, gain=_words(curve.doubling), **about))
     if others:
-        click.echo(messages.say("curve_dev", n=curve.n_dev))
+        click.echo(
+            f"Differences use only the {curve.n_dev} dev cases. The held-out rows passed the checks, so they "
+            "would favour the built rows."
+        )
     elif curve.n_dev < MIN_ASKED:
-        click.echo(messages.say("curve_unmeasured", n=curve.n_dev, least=MIN_ASKED))
+        click.echo(
+            f"The effect of the checks and of other samples was not measured. It needs at least {MIN_ASKED} dev "
+            f"cases with a known answer, and there are {curve.n_dev}."
+        )
     click.echo(messages.say("curve_basis", **asdict(curve), n_dropped=curve.n_raw - curve.n_built))
 
 

@@ -60,7 +60,7 @@ def command(
       tuneworthy data distill logs.jsonl --yes
     """
     if add and not files:
-        raise click.UsageError(messages.say("add_needs_files"))
+        raise click.UsageError("--add needs FILES, because the questions of the latest import already have answers.")
     project = load(root)
     fetch_models(project)
     request = ImportRequest(inputs, expected, format_name)
@@ -105,15 +105,9 @@ def _say(done: Distillation) -> None:
     if agreement := made["agreement"]:
         low, high = agreement["ci95"]
         click.echo(
-            messages.say(
-                "teacher_score",
-                score=agreement["score"],
-                low=low,
-                high=high,
-                n=agreement["n"],
-                unscored=agreement["unscored"],
-            )
+            f"Score of the teacher's first answers against known answers: {agreement['score']:.1%} "
+            f"[{low:.1%}, {high:.1%}], n = {agreement['n']}, {agreement['unscored']} unscored"
         )
-    click.echo(messages.say("distilled_rows", path=done.rows.folder / "rows.jsonl", n=document["n_kept"]))
+    click.echo(f"{done.rows.folder / 'rows.jsonl'}: {document['n_kept']} rows. Next: tuneworthy data build")
     if document["n_rejected"]:
         click.echo(messages.say("rejects", path=done.rows.folder / "rejects.jsonl", n=document["n_rejected"]))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.dataset.export import DatasetExport, export_version
@@ -12,6 +11,7 @@ from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.review.log import FILE_NAME
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 from tuneworthy.trust import own_path
 
 
@@ -66,7 +66,7 @@ def command(
 def _say(done: DatasetExport) -> None:
     note(*done.manifest["notes"])
     for reason, n in done.manifest["left_out"].items():
-        click.echo(messages.say("not_in_format", n=n, reason=reason))
+        click.echo(f"  dropped: {count(n, 'row')} ({reason})")
     click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest["n_rows"].items()))
     for path in done.paths:
         click.echo(path)

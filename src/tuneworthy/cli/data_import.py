@@ -51,7 +51,7 @@ def command(
 
 def _say(done: Import) -> None:
     say_import(done)
-    click.echo(messages.say("to_build"))
+    click.echo("Next: tuneworthy data build")
 
 
 def say_import(done: Import) -> None:
@@ -61,9 +61,7 @@ def say_import(done: Import) -> None:
         click.echo(messages.source_read(clean(source["name"], 0), source))
         for turn in source.get("example", ()):
             calls = [messages.say("calls", names=clean(", ".join(turn["calls"])))] if "calls" in turn else []
-            click.echo(
-                messages.say("turn", role=turn["role"], text=" ".join([clean(turn["content"], 0)[:160], *calls]))
-            )
+            click.echo(f"    {turn['role']}: {' '.join([clean(turn['content'], 0)[:160], *calls])}")
     note(*(clean(line, 0) for line in document["notes"]))
     for group in document["reasons"].values():
         click.echo(messages.dropped_rows(group["n"], clean(group["words"], 0), clean(group["first"], 0)))

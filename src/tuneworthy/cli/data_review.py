@@ -109,11 +109,18 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
         ]
         print_json({"version": review.version, "bound": bound, "plans": rows})
         return
-    click.echo(messages.say("review_plans", bound=100 * bound))
-    click.echo(messages.say("plan_headings") + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
+    click.echo(
+        f"Review plans that demonstrate at least {100 * bound:.4g}% good rows. Each column gives the probability "
+        "that a version with this share of bad rows passes:"
+    )
+    click.echo("  --max-bad   rows   " + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
     for n, n_bad, chances in plans:
         click.echo(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
-    click.echo(messages.say("plan_counts" if plans else "no_review_plan"))
+    click.echo(
+        "`data review start` fixes a plan. A plan counts as an attempt, even if no row is rated."
+        if plans
+        else "  No plan is possible: too many rows are known to be bad, or all rows have been reviewed."
+    )
 
 
 @command.command("start")
@@ -154,7 +161,7 @@ def start(
     name = person(reviewer, "--reviewer")
     state = review.state()
     if state.plan is None or (again and state.status == "rejected"):
-        note(messages.say("plan_fixed"))
+        note("The plan is now fixed and counts as an attempt, even if you rate no row.")
     plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again, planted=planted)
     findings = findings_of(open_version(Folder(root), version_id), plan)
     review_on_terminal(review, plan, name, share=share, complete=complete, findings=findings)
@@ -220,9 +227,9 @@ def findings_command(version_id: str | None, n: int, reviewer: str | None, root:
     n_decided = findings_on_terminal(path, version.id, suspects[:n], name) if suspects else 0
     document = {"version": version.id, "decided": n_decided, "waiting": len(suspects) - n_decided, "file": str(path)}
     text = (
-        messages.say("corrections_saved", n=n_decided, n_waiting=len(suspects), path=path)
+        (f"{n_decided} of {len(suspects)} rows decided. All decisions are in {path}. Next: tuneworthy data build")
         if suspects
-        else messages.say("no_findings", version=version.id)
+        else f"No row of version {version.id} needs a decision."
     )
     print_result(as_json, document, click.echo, text)
 
@@ -286,7 +293,7 @@ def findings_of(version: Version, sample: ReviewSample) -> dict[str, list[str]]:
         if finding.get("id"):
             detail = clean(str(finding.get("detail", "")))
             lines[finding["id"]].append(
-                messages.say("row_finding", check=finding["check"], reason=finding["reason"], detail=detail)
+                f"A check reported on that row: {finding['check']}/{finding['reason']}: {detail}"
             )
     rows = frozenset(sample.rows)
     named = ((content_of(row), row.id) for row in version.examples() if row.id in lines)
@@ -311,13 +318,9 @@ def show(review: Review, *, as_json: bool) -> int:
 
 
 def _show(state: State) -> None:
-    click.echo(
-        messages.say("review_state", version=state.version, status=state.status.replace("_", " "), words=state.summary)
-    )
+    click.echo(f"Review of version {state.version}: {state.status.replace('_', ' ')}. {state.summary}.")
     for verdict in state.bad:
-        click.echo(
-            messages.say("bad_row", row=verdict.row, reviewer=clean(verdict.reviewer), reason=clean(verdict.reason))
-        )
+        click.echo(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
         click.echo(
@@ -328,6 +331,9 @@ def _show(state: State) -> None:
     if (calibration := state.calibration) is not None:
         click.echo(f"{calibration.summary[0].upper()}{calibration.summary[1:]}.")
         for reason, (n_judged, n_good) in calibration.by_reason.items():
-            click.echo(messages.say("good_by_reason", reason=clean(reason), n_good=n_good, n=n_judged))
+            click.echo(f"  {clean(reason)}: {n_good} of {n_judged} are good")
     if state.status == "rejected":
-        click.echo(messages.say("after_rejection"))
+        click.echo(
+            "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like "
+            "them first. Then run `tuneworthy data review start` for the new version."
+        )

@@ -85,9 +85,13 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     for option in verdict.options:
         _row(option, monthly, recommended=option.option == verdict.recommendation)
     if verdict.recommendation:
-        click.echo(messages.say("for_now" if verdict.outcome is Outcome.UNDECIDED else "recommended"))
+        click.echo("* recommended for now" if verdict.outcome is Outcome.UNDECIDED else "* recommended")
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
-        click.echo(messages.say("target_rule", target=target, floor=target - task.margin))
+        click.echo(
+            f"met: the score reaches {target:.1%}, and its one-sided lower limit is above "
+            f"{target - task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
+            "target."
+        )
     for line in legend(verdict.options):
         click.echo(clean(line, 0))
     if serving := serving_sentence(verdict):
@@ -117,7 +121,7 @@ def show_next(verdict: Verdict) -> None:
     action = verdict.next_action
     chance = "" if action.chance_to_settle is None else messages.say("chance", chance=action.chance_to_settle)
     click.echo(messages.say("next", action=join_sentences(clean(str(action), 0), chance)))
-    click.echo(messages.say("valid_until", date=verdict.valid_until))
+    click.echo(f"Valid until {verdict.valid_until}.\n")
 
 
 def _target_name(target: float | None) -> str:
@@ -138,11 +142,11 @@ def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
         score += f" {percent_range(option.ci95)}"
     delta = "" if option.delta_vs_today is None else f"{round(100 * option.delta_vs_today, 1) + 0.0:+.1f}"
     usd = option.usd_per_month if monthly else option.usd_per_1k
-    unknown = messages.say("by_server") if option.server and not monthly else "-"
+    unknown = "server" if option.server and not monthly else "-"
     price = unknown if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
     p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
     click.echo(f"{mark} {name:<{NAME}} {score:<{SCORE}}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
-    sent = "" if option.share_sent is None else messages.say("sends_on", share=option.share_sent)
+    sent = "" if option.share_sent is None else f"asks the large model for {option.share_sent:.1%} of the test cases"
     for line in [
         sent,
         option.violates,

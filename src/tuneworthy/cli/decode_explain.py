@@ -89,7 +89,7 @@ def command(
       tuneworthy decode explain --prompt "The capital of France is" --preset chat
     """
     if sum(source is not None for source in (probs, logits, case, prompt)) != 1:
-        raise UserError(messages.say("one_distribution"), hint=messages.say("try_probs"))
+        raise UserError("Use exactly one of --probs, --logits, --case and --prompt.", hint="Try --probs 85,5,3.")
     if case is not None:
         position = _stored(root, case, place)
     elif prompt is not None:
@@ -131,7 +131,9 @@ def _given(text: str, *, as_logits: bool) -> Position:
             labels = list(document) if isinstance(document, dict) else []
             values = [float(value) for value in (document.values() if labels else document)]
         except (OSError, ValueError, TypeError) as error:
-            raise UserError(messages.say("not_numbers_file", path=path, error=error)) from None
+            raise UserError(
+                f"{path} must contain a JSON list of numbers or an object that maps tokens to numbers: {error}."
+            ) from None
     numbers = np.array(values)
     return Position(logits=numbers if as_logits else logits_of(numbers), labels=labels, has_offset=as_logits)
 
@@ -140,7 +142,7 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
     try:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise UserError(messages.say("not_numbers", option=option, text=text)) from None
+        raise UserError(f"{option} needs numbers such as 85,5,3, not {text!r}.") from None
 
 
 def _stored(root: Path, case: str, place: int) -> Position:
@@ -150,10 +152,13 @@ def _stored(root: Path, case: str, place: int) -> Position:
     found = [answer for answer in answers if answer["case"] == case]
     found = found or [answer for answer in answers if answer["case"].startswith(case)]
     if len(found) != 1:
-        raise UserError(messages.say("no_stored_case", case=case, n=len(found)), hint=messages.say("run_uncertainty"))
+        raise UserError(
+            f"{case!r} matches {len(found)} cases of the last `decode uncertainty` run; it must match exactly one.",
+            hint="Run `tuneworthy decode uncertainty` to see the list of cases.",
+        )
     tokens = found[0]["tokens"]
     if not 0 <= place < len(tokens) or not tokens[place]["top"]:
-        raise UserError(messages.say("no_stored_token", place=place, last=len(tokens) - 1))
+        raise UserError(f"Token {place} has no stored alternatives. --at accepts values from 0 to {len(tokens) - 1}.")
     top = tokens[place]["top"]
     return with_rest([exp(share) for _, share in top], [token for token, _ in top])
 
@@ -183,7 +188,7 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
         reason = trace.error.message if trace.error else "no response"
         raise Undecided(messages.say("no_answer", model=name, reason=reason), hint=messages.say("run_probe"))
     if not trace.response.logprobs or not trace.response.logprobs[0]["top"]:
-        raise Undecided(messages.say("no_logprobs", model=name), hint=messages.say("run_probe"))
+        raise Undecided(f"{name} returns no log-probabilities.", hint=messages.say("run_probe"))
     top = trace.response.logprobs[0]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
@@ -193,7 +198,7 @@ def _draw(found: Comparison, path: Path, top: int) -> None:
     from tuneworthy.report.html import render_html
 
     if path.suffix not in {".svg", ".html"}:
-        raise UserError(messages.say("picture_ending", path=path))
+        raise UserError(f"{path} must end in .svg or .html.")
     with writing_to(path):
         write_atomic(path, (picture(found, top) if path.suffix == ".svg" else render_html(document(found))).encode())
     note(messages.say("written", path=path))

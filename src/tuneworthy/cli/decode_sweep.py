@@ -56,36 +56,30 @@ async def _run(
 
 def _show(report: SweepReport) -> None:
     found = report.found
-    click.echo(
-        messages.say("swept", name=report.base.name, model=report.base.model, n=len(found.tried), stopped=found.stopped)
-    )
+    click.echo(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")
     for one in found.tried[:8]:
         click.echo(f"  {one.objective:.3f} on {one.n:4d} cases  {label(one.setting)}")
     if found.paired is None:
-        click.echo(messages.say("nothing_better"))
+        click.echo("On the search half of dev, no setting was better than today's setting.")
     else:
         click.echo(
-            messages.say(
-                "sweep_winner",
-                setting=label(found.setting),
-                outcome="adopted" if found.adopted else "not adopted",
-                n=found.n_confirm,
-                delta=found.paired.delta,
-                low=found.paired.ci[0],
-                high=found.paired.ci[1],
-                p=p_value(found.paired.p_value),
-                objective=found.paired.a,
-            )
+            f"{label(found.setting)}: {'adopted' if found.adopted else 'not adopted'}. On {found.n_confirm} "
+            f"cases outside the search, the objective changes by {found.paired.delta:+.3f} "
+            f"[{found.paired.ci[0]:+.3f}, {found.paired.ci[1]:+.3f}], one-sided "
+            f"{p_value(found.paired.p_value)}. Today's objective is {found.paired.a:.3f}."
         )
     for name, parts in (("today", report.before), ("winner", report.after)):
         if parts:
-            line = messages.say(
-                "sweep_parts", name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity
+            line = (
+                f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity {parts.validity:.3f}"
             )
             click.echo(line + messages.failed_answers(parts.failed))
     if flips := report.flips:
-        line = messages.say("flips", rate=flips.rate, n=flips.cases, repeats=flips.repeats, share=flips.share)
+        line = (
+            f"At temperature 0, the answer to {flips.rate:.1%} of {flips.cases} cases changes over "
+            f"{flips.repeats} repeats. This variation accounts for {flips.share:.1%} of the score variance"
+        )
         click.echo(f"{line}{messages.failed_answers(flips.failed)}.")
     else:
-        click.echo(messages.say("flips_unknown"))
-    click.echo(messages.say("sweep_cost", n=found.calls, budget=found.budget, cost=report.cost_usd))
+        click.echo("The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown.")
+    click.echo(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")

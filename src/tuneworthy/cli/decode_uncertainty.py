@@ -50,11 +50,13 @@ def command(
       tuneworthy decode uncertainty --limit 200 --out uncertainty.html
     """
     if out is not None and out.suffix != ".html":
-        raise UserError(messages.say("page_ending", path=out))
+        raise UserError(f"{out} must end in .html.")
     if samples == 1:
-        raise UserError(messages.say("one_sample"))
+        raise UserError("--samples must be 0 or at least 2, because a single sample cannot show disagreement.")
     if threshold is not None and not -math.inf < threshold <= 0:
-        raise UserError(messages.say("positive_threshold", threshold=threshold))
+        raise UserError(
+            f"--threshold is {threshold:g}, but log-probabilities are never above 0. Use a negative number."
+        )
     project = load(root)
     fetch_models(project)
     report = run_async(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
@@ -83,7 +85,7 @@ def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
     out = console()
-    out.print(messages.say("answers_graded", variant=report.variant, n=len(report.answers), unscored=report.unscored))
+    out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} unscored.")
     for table in (areas_table(report), reliability_table(report), spots_table(report)):
         if table.rows:
             numbers = [place for place, column in enumerate(table.columns) if column.kind == "number"]

@@ -30,7 +30,10 @@ def command(root: Path, repairs: bool, as_json: bool) -> int:
     """
     folder = Folder(root.resolve())
     if not folder.path.exists():
-        raise UserError(messages.say("nothing_stored", path=folder.path), hint=messages.say("name_project"))
+        raise UserError(
+            f"{folder.path} does not exist, so nothing is stored there.",
+            hint="Specify the project folder with --project.",
+        )
     report = repair(folder, note) if repairs else examine(folder)
     print_result(as_json, report.to_dict(), _show, report)
     return 2 if report.damages else 0

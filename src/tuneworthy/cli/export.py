@@ -110,10 +110,10 @@ def router(root: Path, out: Path, as_json: bool) -> None:
       tuneworthy export router --out router
     """
     export = run_async(_write_router(load(root), out))
-    line = messages.say(
-        "router_exported", threshold=export.threshold, large=export.large, sent=export.sent, n=export.n_test,
-        score=export.score or 0.0, usd=export.usd_per_1k or 0.0, large_usd=export.large_usd_per_1k or 0.0,
-    )  # fmt: skip
+    line = (f"The router asks {export.large} where the classifier's probability is below {export.threshold:.2f}: "
+f"{export.sent:.1%} of the {export.n_test:,} test cases. Its answers to them are those of the run: "
+f"{export.score or 0.0:.1%}, at ${export.usd_per_1k or 0.0:,.2f} per 1,000 answers against "
+f"${export.large_usd_per_1k or 0.0:,.2f}.")  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
     print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
 

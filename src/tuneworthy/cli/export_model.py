@@ -43,10 +43,10 @@ def gguf(
       tuneworthy export gguf --type q8_0 --base
     """
     if untouched and merged is not None:
-        raise UserError(messages.say("merged_or_base"), hint=messages.say("export_separately"))
+        raise UserError("Use either --merged or --base.", hint="Export the two models one after the other.")
     store = Folder(load(root).root)
     if out is not None and not out.parent.is_dir():
-        raise UserError(messages.say("no_folder", folder=out.parent), hint=messages.say("fix_out"))
+        raise UserError(f"The folder {out.parent} does not exist.", hint=messages.say("fix_out"))
     with store.lock(note):
         source = lineage(store)[1] if untouched else open_artifact(store, "merged", merged)
         made = export_gguf(store, source, file_type, say=note)

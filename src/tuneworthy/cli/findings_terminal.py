@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
-from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
 from tuneworthy.cli.review_terminal import sheet
@@ -15,7 +14,10 @@ from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case
 
-GREETING = messages.say("findings_greeting", undo=UNDO, skip=SKIP, quit=QUIT)
+GREETING = (
+    f"Type k to keep the row as it is, d to drop it, or e and the right answer. {UNDO} takes the last decision "
+    f"back, {SKIP} skips a row for now, and {QUIT} stops. Every decision is saved."
+)
 Typed = tuple[Literal["accept", "keep", "drop", "answer"], str]
 
 
@@ -44,16 +46,16 @@ def parse_decision(line: str) -> Typed:
             return "keep", ""
         if word.lower() == "d":
             return "drop", ""
-    raise UserError(messages.say("not_a_decision", line=line[:40]))
+    raise UserError(f"Type a, k, d, or e and the right answer, not {line[:40]!r}.")
 
 
 def finding_sheet(suspect: SuspectRow) -> str:
     """Return a row with what was found in it, safe for a terminal."""
-    parts = [sheet(suspect.row), *(messages.say("finding_line", text=clean(text)) for text in suspect.reasons)]
+    parts = [sheet(suspect.row), *(f"finding: {clean(text)}" for text in suspect.reasons)]
     if suspect.rival is not None:
-        parts.append(messages.say("rival_line", answer=clean(suspect.rival.answer)))
+        parts.append(f"another row has the same question with the answer: {clean(suspect.rival.answer)}")
     if suspect.suggested:
-        parts.append(messages.say("suggestion_line", label=clean(suspect.suggested)))
+        parts.append(f"suggested label: {clean(suspect.suggested)} (type a to accept it)")
     return "\n".join(parts)
 
 
@@ -78,7 +80,7 @@ class _FindingTurn:
         suspect, (word, answer) = self.queue[case_id], label
         if word == "accept":
             if not suspect.suggested:
-                raise UserError(messages.say("nothing_suggested"))
+                raise UserError("No label is suggested for this row. Type k, d, or e and the right answer.")
             word, answer = "answer", suspect.suggested
         self._write(Correction(row=case_id, version="", reviewer="", decision=word, answer=answer))
         self._done.append(self.queue.pop(case_id))
@@ -88,7 +90,7 @@ class _FindingTurn:
 
     def undo(self) -> None:
         if not self._done:
-            raise UserError(messages.say("no_decision_to_undo"))
+            raise UserError("This session has made no decision yet.")
         suspect = self._done.pop()
         self._write(Correction(row=suspect.row.id, version="", reviewer="", decision="open"))
         self.queue = {suspect.row.id: suspect, **self.queue}

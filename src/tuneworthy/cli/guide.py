@@ -51,4 +51,4 @@ def _show_guide() -> None:
         for row in load_guide().values()
     ]
     out.print(make_table("Which lever fits which problem", ("problem", "first", "then", "training helps"), rows))
-    out.print(messages.say("unsourced_cells"))
+    out.print("* This cell has no source. For reasons and sources, run `tuneworthy guide PROBLEM`.")

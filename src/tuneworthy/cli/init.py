@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.verdict.messages import sentence
@@ -85,4 +84,7 @@ def command(
         )
         return
     note(*map(sentence, made.notes))
-    click.echo(messages.say("project_made", folder=folder, n_cases=made.n_cases, n_examples=made.n_examples))
+    click.echo(
+        f"Created {folder} with {made.n_cases} cases and {made.n_examples} examples. Next:\n  tuneworthy check "
+        f"--project {folder}\n  tuneworthy run --project {folder}"
+    )

@@ -22,13 +22,17 @@ from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import Item, verdicts_path
 from tuneworthy.ladder.session import read_data
 from tuneworthy.report.text import clean
+from tuneworthy.text import count, plural
 from tuneworthy.trust import own_path
 from tuneworthy.types import Case, Example
 from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, drawn_suspects, found_so_far, suspects_path
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
-VERDICT_GREETING = messages.say("verdict_greeting", undo=UNDO, skip=SKIP, quit=QUIT)
+VERDICT_GREETING = (
+    f"Type g (good) or b (bad). {UNDO} takes your last rating back, {SKIP} skips a case for now, and {QUIT} "
+    "stops. Every rating is saved."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,13 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
     labelled = {label.case for label in read_labels(files.labels)}
     pool = [case for case in cases if every or not case.labelled or case.id in labelled]
     if not pool:
-        raise UserError(messages.say("all_labelled", n=len(cases), path=files.cases), hint=messages.say("label_again"))
+        raise UserError(
+            f"All {len(cases)} cases in {files.cases} are already labelled.",
+            hint=(
+                "Use --all to label them a second time without seeing the first labels. The agreement shows how "
+                "reliable the labels are."
+            ),
+        )
     seed = files.project.split.seed if files.project else 7
     session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
     return run_terminal(session, ask_line, note, parse=answer_parser(files, files.labels, cases))
@@ -88,13 +98,16 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
     data, names, path = read_data(project), drawn_suspects(project), suspects_path(project)
     pool = [case for case in data.split.dev if case.id in names]
     if not pool:
-        raise UserError(messages.say("no_suspects"), hint=messages.say("probe_first"))
+        raise UserError(
+            "No stored error analysis marks an expected answer as probably wrong.",
+            hint="Run `tuneworthy decide --probe` to look for such answers.",
+        )
     files = LabelFiles(project.path(project.cases.path), path, project)
     session = _SuspectSession(project, pool, labeller)
     n_given = run_terminal(session, ask_line, note, parse=answer_parser(files, path, data.cases))
     found = found_so_far(project)
     if found and found.wrong is not None:
-        note(messages.say("suspects_settled", n=found.n))
+        note(f"These {found.n} labels settle the question. Run `tuneworthy decide` to use them.")
     return path, n_given
 
 
@@ -146,14 +159,17 @@ def judge_on_terminal(
     path = labels or verdicts_path(project)
     shown = [Case(id=item.id, input=_sheet(item)) for item in items]
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
-    note(messages.say("answers_to_judge", n=len(shown), n_cases=n))
-    note(messages.say("rubric", rubric=rubric))
+    note(
+        f"{count(len(shown), 'answer')} to at most {n} test cases, in random order. The variant of each answer is "
+        "hidden."
+    )
+    note(f"What makes an answer good:\n{rubric}")
     return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
 
 
 def _sheet(item: Item) -> str:
     case = item.case
-    reference = messages.say("declining_is_right") if case.expected is None else clean(case.expected, 0)
+    reference = "(a refusal is expected)" if case.expected is None else clean(case.expected, 0)
     expected = f"\nreference: {reference}" if case.labelled else ""
     return f"question: {clean(case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
 
@@ -172,7 +188,7 @@ def parse_verdict(line: str) -> bool:
         return True
     if word in {"b", "bad"}:
         return False
-    raise UserError(messages.say("not_a_verdict", line=line[:40]))
+    raise UserError(f"Type g (good) or b (bad), not {line[:40]!r}.")
 
 
 def answer_parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
@@ -196,9 +212,9 @@ def answer_parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Calla
 
     labels = menu()
     if len(labels) > MOST_LISTED:
-        note(messages.say("many_labels", n=len(labels)))
+        note(f"There are {len(labels)} labels. Type a label. To add a new label, type + before it.")
     elif labels:
-        note(messages.say("label_menu"))
+        note("Labels (type the number or the label):")
         for number, label in enumerate(labels, 1):
             note(f"  {number}  {label}")
 
@@ -244,9 +260,12 @@ def choose(line: str, menu: Sequence[str], *, numbered: Sequence[str], closed: b
         return numbered[int(line) - 1]
     if line.startswith("+") and line[1:].strip() and not closed:
         return line[1:].strip()
-    hint = did_you_mean(line, menu) or (messages.say("type_number") if numbered else "")
-    more = "" if closed else messages.say("add_label", label=line)
-    raise UserError(messages.say("not_a_label", label=line, n=len(menu)), hint=f"{hint} {more}".strip())
+    hint = did_you_mean(line, menu) or ("Type the number of a label." if numbered else "")
+    more = "" if closed else f"To add {line!r} as a new label, type +{line}."
+    raise UserError(
+        f"{line!r} is not one of the {len(menu)} known {plural(len(menu), 'label', 'labels')}.",
+        hint=f"{hint} {more}".strip(),
+    )
 
 
 def parse_json(line: str) -> Any:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_json, project_option
@@ -43,7 +42,7 @@ def list_command(as_json: bool) -> None:
         print_json({"store": str(store()), "models": [_row(file) for file in found]})
         return
     for file in found:
-        where = str(file.path) if file.path else messages.say("not_downloaded", spec=file.spec)
+        where = str(file.path) if file.path else f"not downloaded; run `tuneworthy models pull {file.spec}`"
         size = f"{file.bytes / 1e6:,.0f} MB"
         weights = f"{file.parameters / 1e6:,.0f}M parameters" if file.parameters else ""
         click.echo("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
@@ -105,8 +104,8 @@ def _spec(word: str, root: Path) -> str:
     model = project.models[word]
     if model.provider != "llama_cpp":
         raise UserError(
-            messages.say("no_model_file", name=word, provider=model.provider),
-            hint=messages.say("probe_instead", name=word),
+            f"models.{word} has no model file, because it uses the provider {model.provider}.",
+            hint=f"There is nothing to download. Use `tuneworthy models probe {word}` instead.",
         )
     return model.model
 
@@ -122,7 +121,7 @@ def _shown(spec: str) -> Progress:
         if now - last >= (0.2 if live else 2.0):
             last = now
             share = f" of {total / 1e6:,.0f}" if total else ""
-            note(messages.say("downloaded", spec=spec, done=done / 1e6, total=share))
+            note(f"{spec}: {done / 1000000.0:,.0f}{share} MB")
 
     return show
 
@@ -150,9 +149,12 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     model = open_model(name, project.models[name], project.root)
     if model.price is not None and not yes:
         if not sys.stdin.isatty():
-            raise UserError(messages.say("probe_costs", name=name), hint=messages.say("add_yes"))
-        longer = messages.say("longer_prompts") if find_context else ""
-        click.confirm(messages.say("confirm_probe", name=name, longer=longer), abort=True, err=True)
+            raise UserError(
+                f"models.{name} is billed, and confirming the cost needs a terminal.",
+                hint="Add --yes to skip the confirmation.",
+            )
+        longer = ", and up to 20 with increasingly long prompts" if find_context else ""
+        click.confirm(f"models.{name} is billed. Send about 40 short requests{longer}?", abort=True, err=True)
     report = run_async(_probe(model, find_context))
     store_probe(Folder(project.root), name, report)
     if as_json:
@@ -161,8 +163,8 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     for feature, found in report.findings.items():
         click.echo(f"{feature:12}  {found.outcome:11}  {found.detail}")
     if report.max_context is not None:
-        click.echo(f"{'context':12}  " + messages.say("context_accepted", n=report.max_context))
-    click.echo(messages.say("requests_sent", n=report.calls))
+        click.echo(f"{'context':12}  " + f"the model accepted {report.max_context} tokens")
+    click.echo(f"The probe sent {report.calls} requests.")
 
 
 async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import escaped
@@ -26,7 +25,7 @@ class Dollars(click.FloatRange):
         """Return the amount."""
         amount = float(super().convert(value, param, ctx))
         if isnan(amount):
-            self.fail(messages.say("not_dollars", value=value), param, ctx)
+            self.fail(f"{value} is not an amount in US dollars.", param, ctx)
         return amount
 
 
@@ -79,9 +78,7 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            messages.say("cannot_write", path=path, reason=error.strerror), hint=messages.say("choose_path")
-        ) from None
+        raise UserError(f"Cannot write {path}: {error.strerror}.", hint="Choose a different path.") from None
 
 
 def print_json(document: Any) -> None:
@@ -120,4 +117,4 @@ def person(name: str | None, option: str) -> str:
     try:
         return name or getpass.getuser()
     except (ImportError, KeyError, OSError):
-        raise UserError(messages.say("no_user_name"), hint=messages.say("give_user_name", option=option)) from None
+        raise UserError("The system does not provide your user name.", hint=f"Set a name with {option}.") from None

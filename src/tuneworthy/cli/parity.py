@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -62,7 +61,10 @@ def command(
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
     if asked.merged is None and not asked.ggufs and asked.served is None:
-        raise UserError(messages.say("only_the_base", adapter=asked.adapter.id), hint=messages.say("merge_and_export"))
+        raise UserError(
+            f"There is no merged or exported model to compare with the adapter {asked.adapter.id}.",
+            hint="Run `tuneworthy merge`, then `tuneworthy export gguf`.",
+        )
     with store.lock(note):
         document = check_parity(store, asked, say=note)
     print_result(as_json, document, _say, document)
@@ -72,7 +74,7 @@ def command(
 def _fact(text: str) -> tuple[str, str]:
     question, found, answer = text.partition("=")
     if not found or not question.strip() or not answer.strip():
-        raise UserError(messages.say("not_a_fact", text=text))
+        raise UserError(f"--fact needs the form QUESTION=ANSWER, not {text!r}.")
     return question.strip(), answer.strip()
 
 
@@ -80,7 +82,7 @@ def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
     if url is None:
         return None
     if model is None:
-        raise UserError(messages.say("no_served_model"), hint=messages.say("name_served_model"))
+        raise UserError("--url needs --served-model.", hint="Set --served-model to the model's name on that server.")
     return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
 
 
@@ -88,9 +90,9 @@ def _say(document: dict[str, Any]) -> None:
     for one in document["checks"]:
         click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
     if document["status"] == "pass":
-        click.echo(messages.say("parity_passed", n=document["n_prompts"]))
+        click.echo(f"parity: pass ({document['n_prompts']} prompts)")
     elif document["cause"]:
         name = next(one["name"] for one in document["checks"] if one["status"] == "fail")
-        click.echo(messages.say("parity_failed", name=name, cause=document["cause"]))
+        click.echo(f"parity: fail (first failed check: {name}; cause: `{document['cause']}`)")
     else:
-        click.echo(messages.say("parity_unknown", detail=document["detail"]))
+        click.echo(f"parity: unknown. {document['detail']}")

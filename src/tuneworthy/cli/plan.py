@@ -43,7 +43,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
         return None
     found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(gib|gb|g)?", value.strip().lower())
     if found is None or not float(found[1]):
-        raise click.BadParameter(messages.say("not_a_size", value=value), context, option)
+        raise click.BadParameter(f"{value} is not a valid size. Use a form such as 24GiB.", context, option)
     return float(found[1]) * (1e9 / 2**30 if found[2] == "gb" else 1)
 
 
@@ -92,7 +92,7 @@ def command(
     advised = planned_method(project)
     if project.train.method == "classifier":
         if form:
-            raise UserError(messages.say("no_classifier_script"), hint=messages.say("train_here"))
+            raise UserError("`plan` writes no script for a classifier.", hint="Run `tuneworthy train`.")
         classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False, base=base)
         document = {**classifier.to_dict(), "advised_method": advised.to_dict()}
         print_result(as_json, document, _show_classifier, classifier, advised.sentence)
@@ -109,7 +109,7 @@ def command(
 def _emit(project: Project, planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
     if planned.advice.memory.fit == "does not fit":
-        note(messages.say("not_emitted"))
+        note("No file was written, because training does not fit into memory.")
         return None
     made = emit_rewarded(planned, project) if form == GRPO else emit_planned(planned, form)
     if out is not None:
@@ -123,10 +123,10 @@ def _emit(project: Project, planned: Planned, form: str, out: Path | None) -> Em
 def _show_emitted(made: Emitted, out: Path | None) -> None:
     if out is None:
         click.echo("\n" + made.main)
-        note(messages.say("emit_to_folder", rows=ROWS))
+        note(f"Use --out to write this file to a folder, together with {ROWS}.")
     else:
         click.echo("\n" + messages.say("emitted", folder=out, files=", ".join([*made.files, ROWS])))
-    note(messages.say("run_emitted", command=" ".join(made.command)))
+    note(f"To start training, run this in that folder: {' '.join(made.command)}")
     note(*made.notes)
 
 
@@ -147,7 +147,7 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     for path, finding in findings:
         click.echo(f"{clean(str(path))}:{finding.line}: {finding.severity} {finding.rule}: {clean(finding.message)}")
         click.echo(f"    {clean(finding.fix)} [{finding.source}]")
-    click.echo(messages.say("n_findings", n=len(findings)))
+    click.echo(f"Findings: {len(findings)}.")
 
 
 def _settings(knobs: Sequence[Knob]) -> Table:
@@ -161,15 +161,10 @@ def _settings(knobs: Sequence[Knob]) -> Table:
 def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     rows, out = planned.to_dict()["rows"], console()
     out.print(
-        messages.say(
-            "classifier_planned",
-            base=planned.encoder.spec,
-            millions=planned.encoder.n_params / 1e6,
-            labels=len(planned.labels),
-            n=rows["n_rows"],
-            n_tokens=rows["n_tokens"],
-            gib=planned.to_dict()["memory_bytes"] / 2**30,
-        )
+        f"{planned.encoder.spec}: BERT encoder, {planned.encoder.n_params / 1000000.0:.1f}M parameters, all "
+        f"of them trained with a head for {len(planned.labels)} labels\n{rows['n_rows']} rows, "
+        f"{rows['n_tokens']} word pieces. Weights, gradients and optimiser take "
+        f"{planned.to_dict()['memory_bytes'] / 2**30:.2f} GiB in float32."
     )
     out.print(_settings(planned.knobs))
     for line in filter(None, [*planned.material.notes, advised]):
@@ -181,7 +176,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
-    out.print(messages.say("rows_to_train", n=rows.n_rows, n_tokens=rows.n_tokens, n_supervised=rows.n_supervised))
+    out.print(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
     for reason, n in planned.left_out.items():
         out.print(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
     out.print(_settings(planned.advice.knobs))

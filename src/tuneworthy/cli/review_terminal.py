@@ -11,7 +11,6 @@ import orjson
 
 from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
 from tuneworthy.cases.pii import Masker
-from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
 from tuneworthy.dataset.review.log import Ledger, ReviewPlan, SecondSample
@@ -20,7 +19,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 
-GREETING = messages.say("review_greeting", undo=UNDO, skip=SKIP, quit=QUIT)
+GREETING = (
+    f"Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {UNDO} "
+    f"shows again the row that you last rated good, {SKIP} skips a row for now, and {QUIT} stops. Every rating is "
+    "saved."
+)
 # Characters a second: 600 words a minute of 6 characters, at which people scan for a word (Carver 1992, Reading Rate;
 # adults read 238, Brysbaert 2019). Nobody judges an answer faster.
 READ_PER_S: Final = 60
@@ -40,16 +43,9 @@ def review_on_terminal(
     `findings` of a row (what the checks reported) are shown after its verdict, so that they cannot bend it.
     """
     note(
-        messages.say(
-            "review_plan",
-            version=plan.version,
-            attempt=plan.attempt,
-            n=plan.n,
-            n_new=plan.n_rows - plan.n_known,
-            max_bad=plan.max_bad,
-            seed=plan.seed,
-            time=plan.time,
-        )
+        f"Version {plan.version}, attempt {plan.attempt}: rate {plan.n} of the {plan.n_rows - plan.n_known} "
+        f"rows that nobody has reviewed. At most {plan.max_bad} may be bad. The plan dates from {plan.time} "
+        f"and uses seed {plan.seed}."
     )
     return _run(review.reviewing(reviewer, plan, share=share, complete=complete), findings=findings)
 
@@ -60,9 +56,8 @@ def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, s
     Personal data is masked: a row may have been dropped before the build masked anything.
     """
     note(
-        messages.say(
-            "rejected_sample", version=sample.version, n=len(sample.rows), n_rows=sample.n_rows, seed=sample.seed
-        )
+        f"Version {sample.version}: {len(sample.rows)} of {sample.n_rows} dropped rows, sampled with seed "
+        f"{sample.seed}."
     )
     return _run(review.reviewing(reviewer, sample, share=share), masker)
 
@@ -76,9 +71,11 @@ def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
     samples = Ledger.read(review.path).samples_of(review.version)
     rows = sorted({name for sample in samples for name in sample.shown if row and name.startswith(row)})
     if not rows:
-        raise UserError(messages.say("not_in_sample", version=review.version, row=row[:40]))
+        raise UserError(
+            f"No review sample of version {review.version} contains the row {row[:40]!r}. Check the row ID."
+        )
     if len(rows) > 1:
-        raise UserError(messages.say("several_rows", row=row[:40], rows=", ".join(rows[:5])))
+        raise UserError(f"The IDs of several rows begin with {row[:40]!r}: {', '.join(rows[:5])}. Type more of the ID.")
     for sample in samples:
         if rows[0] in sample.shown:
             review.reviewing(reviewer, sample).give(rows[0], good=False, reason=reason)
@@ -98,9 +95,9 @@ def parse_verdict(line: str) -> tuple[bool, str]:
         return True, reason.strip()
     if word.lower() in {"b", "bad"}:
         if not reason.strip():
-            raise UserError(messages.say("bad_needs_reason"))
+            raise UserError("Type b, followed by the reason why the row is bad.")
         return False, reason.strip()
-    raise UserError(messages.say("not_a_row_verdict", line=line[:40]))
+    raise UserError(f"Type g, or b and a reason, not {line[:40]!r}.")
 
 
 def sheet(row: Example) -> str:
@@ -162,7 +159,10 @@ class _Turn:
             if good and self.clock is not None:
                 _, n_shown, since = self._shown
                 if (seconds := self.clock() - since) < n_shown / READ_PER_S:
-                    raise UserError(messages.say("too_fast", seconds=seconds))
+                    raise UserError(
+                        f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the "
+                        "row, then rate it again."
+                    )
             self.way.give(case_id, good=good, reason=reason)
             for line in self.findings.get(case_id, ()):
                 note(line)
@@ -177,7 +177,7 @@ class _Turn:
     def undo(self) -> None:
         """Ask about the last row again, which can only make its verdict worse; both verdicts are on disk."""
         if self._last is None or self._again is not None:
-            raise UserError(messages.say("bad_stays"))
+            raise UserError("Only the last row can be shown again, and only if you rated it good: bad ratings stay.")
         self._again, self._last = self._last, None
         self.done -= 1
 

@@ -62,7 +62,10 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     baseline = record.rung("baseline")
     if baseline and baseline.status == "failed":
         raise Undecided(
-            messages.say("baseline_failed", reason=baseline.reason.rstrip(".")), hint=messages.say("fix_and_run")
+            messages.say("baseline_failed", reason=baseline.reason.rstrip(".")),
+            hint=(
+                "Fix the cause, then run `tuneworthy run` again. Finished calls are cached and never paid for twice."
+            ),
         )
 
 
@@ -179,5 +182,8 @@ def confirm_spending(names: str, most_usd: float | None, *, limited: bool, yes: 
     if yes or (limited and not sys.stdin.isatty()):
         return
     if not sys.stdin.isatty():
-        raise UserError(messages.say("no_budget", names=names), hint=messages.say("set_budget"))
+        raise UserError(
+            f"No budget is set, but these services are billed: {names}.",
+            hint="Set ladder.budget_usd, or pass --max-usd or --yes.",
+        )
     click.confirm(messages.spend(names, most_usd), abort=True, err=True)

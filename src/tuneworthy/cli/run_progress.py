@@ -88,7 +88,7 @@ class LadderProgress:
         if not self._live:
             score = "" if record.score is None else f", {percent(record.score)}"
             reason = clean(record.reason, 0)
-            self.note(messages.say("rung_done", rung=record.rung, status=row.status, score=score, reason=reason))
+            self.note(f"{record.rung} ({row.status}{score}): {reason}")
 
     # of the answers
     def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:

@@ -65,7 +65,10 @@ def command(
     store = Folder(project.root)
     port = port or free_port()
     if check and engine != "vllm":
-        raise UserError(messages.say("check_needs_vllm"), hint=messages.say("parity_checks_gguf"))
+        raise UserError(
+            "--check needs --engine vllm.",
+            hint="For the GGUF file, run `tuneworthy parity`, which uses the llama.cpp that serves the file.",
+        )
     if what == "classifier":
         _serve_classifier(project, store, port, only_print)
         return 0
@@ -117,7 +120,7 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
                         "serving", kind=KINDS[choice.what], id=choice.artifact.id, address=engine.address, name=NAME
                     )
                 )
-                note(messages.say("serving_key", key=engine.api_key))
+                note(f"API key, valid until the server stops: {engine.api_key}")
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
     except KeyboardInterrupt:
         note(messages.say("serving_stopped"))
@@ -137,7 +140,11 @@ def _serve_classifier(project: Project, store: Folder, port: int, only_print: bo
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=child_environment()) as child:
         try:
-            note(messages.say("serving_classifier", name=export.name, address=f"http://127.0.0.1:{port}"))
+            note(
+                (
+                    "Serving the classical baseline {name} at {address}/predict and {address}/v1. Press Ctrl-C to stop."
+                ).format(name=export.name, address=f"http://127.0.0.1:{port}")
+            )
             _watch(lambda: child.poll() is None, "server.py", log)
         except KeyboardInterrupt:
             note(messages.say("serving_stopped"))
@@ -148,4 +155,4 @@ def _serve_classifier(project: Project, store: Folder, port: int, only_print: bo
 def _watch(alive: Callable[[], bool], name: str, log: Path) -> None:
     while alive():
         time.sleep(0.5)
-    raise OutsideFault(messages.say("engine_ended", engine=name), hint=messages.say("see_log", path=log))
+    raise OutsideFault(f"{name} stopped unexpectedly.", hint=f"See the log in {log}.")

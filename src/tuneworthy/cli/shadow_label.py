@@ -12,6 +12,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.judging import verdicts_path
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 
 
 @click.command("label")
@@ -38,8 +39,10 @@ def command(labeller: str | None, root: Path) -> None:
     else:
         run_terminal(session, ask_line, note, parse=answer_parser(files, path, ()))
     if missing := len(session.assigned) - session.n_done:
-        click.echo(messages.say("shadow_labels", n=missing))
+        click.echo(
+            f"{count(missing, 'answer still needs', 'answers still need')} a label. Next: tuneworthy shadow label"
+        )
     else:
         record = read_shadow(Folder(project.root))
         command = record.command if record else messages.say("replay_first")
-        click.echo(messages.say("shadow_labelled", n=session.n_done, command=command))
+        click.echo(f"All {session.n_done} are labelled. Next: {command}")

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 import orjson
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
@@ -80,7 +79,7 @@ def command(
                     begin(store, variant, project.shadow.canary, time.time())
                 except CanaryOver as over:  # users are served all the same, above all after a restart
                     canary = False
-                    note(messages.say("no_canary", why=over.message, hint=over.hint))
+                    note(f"{over.message} Production answers everything. {over.hint}")
 
     run_async(check())
 
@@ -103,5 +102,8 @@ def command(
     opened = route if canary else None
     app = ShadowProxy(upstream, sampling, copies, stop=store.path / STOP, open_route=opened, candidate_s=candidate_s)
     door = listen(host, port)
-    note(messages.say("proxy_at", address=f"http://{host}:{port}", upstream=app.upstream, share=sampling.share))
+    note(
+        f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {sampling.share:.0%} of the "
+        "sessions. Ctrl-C ends it."
+    )
     serve(app, door)

@@ -21,6 +21,7 @@ from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord, worst_pairs
 from tuneworthy.shadow.verdict import interval
 from tuneworthy.store import Folder, write_atomic
+from tuneworthy.text import count
 
 # Exit status by what confidence in production shows; without a margin it is not watched.
 ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
@@ -53,7 +54,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     project = load(root)
     record = last_shadow(Folder(project.root))
     if record is None:
-        raise Undecided(messages.say("no_replay"), hint=messages.say("replay_first"))
+        raise Undecided("No traffic has been replayed yet.", hint=messages.say("replay_first"))
     if out is not None and out.suffix not in FORMS:
         raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
     if line := canary_line(Folder(project.root), record.variant, project.shadow.canary):
@@ -62,7 +63,10 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     if project.shadow.confidence_margin is None:
         record = replace(record, confidence=None)
     elif record.confidence is None:
-        run = shadow_messages.say("confidence_unwatched", command=record.command or "tuneworthy shadow replay FILES")
+        run = (
+            f"it was not watched in the last replay. Run `{record.command or 'tuneworthy shadow replay FILES'}`. "
+            "If the proxy runs, start it again instead."
+        )
         detail = shadow_messages.say("confidence_unknown", why=run)
         record = replace(record, confidence=ConfidenceVerdict(status="unknown", detail=detail))
     found = traffic_drift(project, Folder(project.root))
@@ -89,10 +93,13 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
         if result.n and not result.stratum:
             click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
     if worse:
-        click.echo(messages.say("see_pairs", n=len(worse), how="differ" if labels_first else "got worse"))
+        click.echo(
+            f"To read the {count(len(worse), 'pair')} that {'differ' if labels_first else 'got worse'}: "
+            "tuneworthy shadow report --out shadow.html"
+        )
     if record.confidence:
         click.echo(record.confidence.detail)
     if found:
         click.echo("\n".join(drift_lines(found, record.sources)))
     if labels_first:
-        click.echo(messages.say("shadow_next"))
+        click.echo("Next: tuneworthy shadow label")

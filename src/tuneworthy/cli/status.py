@@ -43,9 +43,9 @@ def _show(found: Checklist, money: BudgetState) -> None:
     if money.spent_usd:
         click.echo("\n" + words(money))
     if found.next is None:
-        done = messages.say("next", action=clean(found.action, 0)) if found.action else messages.say("nothing_open")
+        done = messages.say("next", action=clean(found.action, 0)) if found.action else "All steps are done."
         click.echo(f"\n{done}")
         return
-    click.echo("\n" + messages.say("next_step", title=found.next.title, action=clean(found.next.do)))
+    click.echo("\n" + f"Next: {found.next.title}: {clean(found.next.do)}")
     if found.next.cost is not None:
-        click.echo(messages.say("step_cost", cost=found.next.cost))
+        click.echo(f"Estimate: {found.next.cost}.")

@@ -78,10 +78,10 @@ def _numbers_width(ladder: Rows) -> int:
 def closing_lines(record: RunRecord) -> list[str]:
     """Return the lines below the table: what it means and what comes next."""
     if record.quick:
-        return [messages.say("quick_run")]
+        return ["This was a quick run on dev, without a verdict. Next: tuneworthy run"]
     lines = [clean(record.classical_wins)] if record.classical_wins else []
     if record.partial:
-        lines.append(messages.say("partial_run", reason=clean(record.partial)))
+        lines.append(f"The run is incomplete: {clean(record.partial)}.")
     best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
         score, bounds = percent(best.score), percent_range(best.ci95)
@@ -90,5 +90,5 @@ def closing_lines(record: RunRecord) -> list[str]:
     lines += filter(None, [majority_sentence(record)])
     if target:
         lines.append(target.sentence)
-    lines.append(messages.say("to_resume" if record.partial else "to_verdict"))
+    lines.append("Next: tuneworthy run" if record.partial else "Next: tuneworthy decide")
     return lines

@@ -71,9 +71,9 @@ def command(
     if vendor is None and (
         cancel or yes or personal_data != "mask" or any(one is not None for one in (base, usd_per_mtok, max_usd))
     ):
-        raise click.UsageError(messages.say("needs_vendor"))
+        raise click.UsageError("--base, --usd-per-mtok, --personal-data, --max-usd, --yes and --cancel need --on.")
     if vendor is not None and (pilot or lr_check):
-        raise click.UsageError(messages.say("not_at_vendor"))
+        raise click.UsageError("--pilot and --lr-check train on this machine, not with --on.")
     if vendor is not None:
         from tuneworthy.cli.train_hosted import train_hosted  # few train so
 
@@ -81,7 +81,9 @@ def command(
         train_hosted(load(root), request, cancel=cancel, max_usd=max_usd, yes=yes, as_json=as_json)
         return
     if pilot and lr_check:
-        raise UserError(messages.say("pilot_or_lr_check"), hint=messages.say("check_rate_first"))
+        raise UserError(
+            "Use either --pilot or --lr-check.", hint="Check the learning rate first, set it, and then run the pilot."
+        )
     project = load(root)
     _need_libraries(*["bitsandbytes"] * (project.train.method == "qlora"))
     store = Folder(project.root)
@@ -108,24 +110,27 @@ def _print(made: Artifact, again: bool, as_json: bool) -> None:
 
 
 def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
-    click.echo(messages.say("pilot_baseline", score=document["baseline"], n=document["n_dev"]))
+    click.echo(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
     for point in document["points"]:
         click.echo(
             messages.say("pilot_point", **{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
         )
-    click.echo(messages.say("pilot_done", path=path, n=document["n_examples"]))
+    click.echo(f"Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {document['n_examples']} rows.")
 
 
 def _need_libraries(*more: str) -> None:
     missing = [name for name in ("torch", "transformers", "trl", "peft", *more) if find_spec(name) is None]
     if missing:
-        raise UserError(messages.say("missing_libraries", names=", ".join(missing)), hint=messages.say("install_train"))
+        raise UserError(
+            f"Training needs libraries that are not installed: {', '.join(missing)}.",
+            hint='Run `pip install "tuneworthy[train]"`.',
+        )
 
 
 def _show_rows(prepared: Prepared) -> None:
     """Show the rows as the model sees them, with the supervised part marked, on stderr."""
     rendered = prepared.rendered
-    note(messages.say("first_rows", mark=f"{OPEN}{CLOSE}"))
+    note(f"The first rows as the model sees them. {f'{OPEN}{CLOSE}'} marks the supervised tokens:")
     for row in prepared.shown:
         pieces = [(visible(text), supervised) for text, supervised in row]
         parts = [f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in pieces]
@@ -134,13 +139,8 @@ def _show_rows(prepared: Prepared) -> None:
     for reason, n in rendered.reasons.items():
         note(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
     note(
-        messages.say(
-            "rows_rendered",
-            n=len(rendered.rows),
-            n_tokens=rendered.n_tokens,
-            share=100 * rendered.share,
-            longest=rendered.longest,
-        )
+        f"{len(rendered.rows)} rows, {rendered.n_tokens} tokens, {100 * rendered.share:.1f}% supervised; the "
+        f"longest row has {rendered.longest} tokens"
     )
 
 
@@ -148,7 +148,7 @@ def _say(made: Artifact, again: bool) -> None:
     manifest = made.manifest
     curves, held_out = manifest["curves"], manifest["held_out"]
     if again:
-        click.echo(messages.say("trained_before"))
+        click.echo("This training run had already finished, so it was not repeated.")
     click.echo(
         messages.say(
             "trained",
@@ -161,7 +161,7 @@ def _say(made: Artifact, again: bool) -> None:
     )
     if held_out and held_out["score"] is not None:
         early = messages.say("stopped_early") if curves["stopped_early"] else ""
-        line = messages.say("held_out_score", score=held_out["score"], n=held_out["n"], step=curves["kept_step"])
+        line = f"score of {held_out['score']:.1%} on {held_out['n']} held-out rows at step {curves['kept_step']}"
         click.echo(line + early)
     if not manifest["gated"]:
         click.echo(messages.say("not_gated"))

@@ -52,7 +52,10 @@ def train_hosted(
             if record["state"] != "succeeded":
                 _agree(project, store, record, vendor, max_usd=max_usd, yes=yes)
         else:
-            note(messages.say("resumes_job", vendor=vendor.title, base=record["base"]))
+            note(
+                f"A job at {vendor.title} that trains {record['base']} has not ended: resuming it. To end it, "
+                "pass --cancel."
+            )
         made = write_hosted(store, record) if record["state"] == "succeeded" else _run(project, store, record, vendor)
     document = {"hosted": made.id, "path": str(made.folder), **made.manifest}
     print_result(as_json, document, _say, project, made, vendor)
@@ -72,13 +75,13 @@ def _agree(
         limit = project.ladder.budget_usd - read_money(project).spent_usd - paid_usd(store)
     note(messages.say("job_offer", **{**record, "vendor": vendor.title, "date": vendor.date}, guess=record["usd"] / 4))
     if vendor.last_start is not None:
-        note(messages.say("last_start", vendor=vendor.title, date=vendor.last_start))
+        note(f"{vendor.title} has announced that it will start no new jobs from {vendor.last_start}.")
     if project.constraints.on_device:
-        note(messages.say("hosted_may_not_serve"))
+        note("constraints.on_device is set: the model can be measured and can teach, but not serve.")
     if limit is not None and record["usd"] > limit:
         raise BudgetSpent(
-            messages.say("job_over_budget", usd=record["usd"], left=max(0.0, limit)),
-            hint=messages.say("job_over_budget_hint"),
+            f"The job costs up to ${record['usd']:.2f}, but ${max(0.0, limit):.2f} of the budget is left.",
+            hint="Raise --max-usd or ladder.budget_usd, train fewer epochs, or drop rows.",
         )
     confirm_spending(vendor.title, record["usd"], limited=limit is not None, yes=yes)
 
@@ -92,28 +95,37 @@ def _run(project: Project, store: Folder, record: Record, vendor: TrainingVendor
         return run_async(run())
     except KeyboardInterrupt:
         if record["job"] is not None:
-            note(messages.say("job_goes_on", vendor=vendor.title, job=record["job"], name=record["vendor"]))
+            note(
+                (
+                    "The job {job} is still running at {vendor} and is billed. To resume, run `tuneworthy train --on "
+                    "{name}`. To end it, run `tuneworthy train --on {name} --cancel`."
+                ).format(vendor=vendor.title, job=record["job"], name=record["vendor"])
+            )
         raise
 
 
 async def _cancel(project: Project, store: Folder, record: Record | None, vendor: TrainingVendor) -> str:
     if record is None:
-        raise UserError(messages.say("no_open_job", vendor=vendor.title))
+        raise UserError(f"No job of this project is running at {vendor.title}.")
     async with open_api(project, record) as api:
         return await cancel_job(store, record, api)
 
 
 def _say(project: Project, made: Artifact, vendor: TrainingVendor) -> None:
     manifest = made.manifest
-    click.echo(messages.say("hosted_done", vendor=vendor.title, model=manifest["model"], usd=manifest["usd"]))
+    click.echo(f"{vendor.title} trained {manifest['model']} for about ${manifest['usd']:.2f}.")
     if not manifest["gated"]:
         click.echo(messages.say("not_gated"))
     if vendor.deploy is not None:
-        click.echo(messages.say("hosted_deploy", vendor=vendor.title, link=vendor.deploy))
+        click.echo(f"{vendor.title} answers with it once you deploy it, which is billed by time: {vendor.deploy}")
     config = OpenAI(provider="openai", model=manifest["model"], base_url=manifest["answers"], api_key_env=vendor.key)
     named = {(getattr(one, "model", ""), getattr(one, "base_url", "")) for one in project.models.values()}
     if (config.model, config.base_url) not in named:
-        prices = messages.say("hosted_prices") if price_for(config) is None else ""
+        prices = (
+            "# also input_usd_per_mtok and output_usd_per_mtok: the price of its answers\n"
+            if price_for(config) is None
+            else ""
+        )
         fields = {"model": json.dumps(config.model), "address": config.base_url, "key": vendor.key}
         click.echo(messages.say("hosted_sections", prices=prices, **fields))
-    click.echo(messages.say("hosted_next"))
+    click.echo("Next: tuneworthy run --rung fine_tune")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of
@@ -47,12 +46,15 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
         rows = {name: [one._asdict() for one in listed] for name, listed in (("allowed", stored), ("missing", missing))}
         print_json({"project": str(project.root), **rows})
         return
-    _list(messages.say("trust_allowed", root=project.root), stored)
-    _list(messages.say("trust_missing", root=project.root), missing)
+    _list(f"You allow the project in {project.root} to:", stored)
+    _list(f"You have not allowed the project in {project.root} to:", missing)
     if not grants:
-        click.echo(messages.say("trust_nothing", root=project.root))
+        click.echo(f"The project in {project.root} does nothing that needs your permission.")
     if revoke and any(os.environ.get(VARIABLE, "").split(os.pathsep)):
-        note(messages.say("trust_variable", variable=VARIABLE))
+        note(
+            f"{VARIABLE} is set in your environment, so projects in the folders that it lists stay trusted. Unset "
+            "it to revoke that too."
+        )
 
 
 def _list(title: str, grants: Sequence[Grant]) -> None:
@@ -70,10 +72,10 @@ def ask_for_trust(error: Untrusted) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     grants = sorted({*grants_of(load(error.root)), *error.grants})
-    note(messages.say("trust_asks", root=error.root))
+    note(f"The project in {error.root} wants to do the following as your user (new items are marked with +):")
     for grant in grants:
         note(f"  {'  ' if grant in allowed(error.root) else '+ '}{grant}")
-    if not click.confirm(messages.say("trust_question"), default=False, err=True):
+    if not click.confirm("Trust this project and allow all of this?", default=False, err=True):
         return False
     allow(error.root, grants)
     return True

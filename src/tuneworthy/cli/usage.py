@@ -5,25 +5,25 @@ import re
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.errors import UserError, did_you_mean, join_sentences
+from tuneworthy.errors import UsageError, did_you_mean, join_sentences
 
 
-def usage_error(error: click.ClickException) -> UserError:
+def usage_error(error: click.ClickException) -> UsageError:
     """Return the error that says what is wrong with the command line, and which `--help` to read."""
     context, near = getattr(error, "ctx", None), ""
-    message = messages.say("bad_usage", problem=error.format_message())
+    message = f"{error.format_message()}"
     match error:
         case click.NoSuchOption(option_name=name):
-            message = messages.say("no_such_option", name=name)
+            message = f"Unknown option: {name!r}."
             parameters = context.command.get_params(context) if context else []
             near = did_you_mean(name, [option for one in parameters for option in one.opts])
         case click.MissingParameter():
-            message = messages.say("missing_parameter", problem=error.format_message())
+            message = f"{error.format_message()}"
         case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices))):
             message = messages.say("bad_parameter", problem=error.format_message())
             if value := re.match("'(.*?)' is not one of", error.message):
                 near = did_you_mean(value[1], [str(choice) for choice in choices])
         case click.BadParameter():
             message = messages.say("bad_parameter", problem=error.format_message())
-    help_line = messages.say("see_help", command=context.command_path) if context else ""
-    return UserError(message, hint=join_sentences(near, help_line))
+    help_line = f"Run `{context.command_path} --help` for the options." if context else ""
+    return UsageError(message, hint=join_sentences(near, help_line))

@@ -5,8 +5,6 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tuneworthy.config import messages
-
 
 class Section(BaseModel):
     """A table of the project file; validators are built when the first file is read."""
@@ -32,7 +30,7 @@ def _sendable(value: dict[str, Any]) -> dict[str, Any]:
     except TypeError:
         same = False
     if not same:
-        raise ValueError(messages.say("not_sendable"))
+        raise ValueError("Sampling parameters are texts, finite numbers, booleans, and lists and tables of them.")
     return value
 
 

@@ -4,7 +4,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from tuneworthy.config import messages
 from tuneworthy.config.base import Chance, Count, NonNegative, Parameters, Positive, Section, Share
 from tuneworthy.config.strangers import open_name
 
@@ -72,7 +71,7 @@ HardwareName = Literal["cpu", "consumer", "l4", "h100"]
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] > pair[1]:
-        raise ValueError(messages.say("range_falls", low=pair[0], high=pair[1]))
+        raise ValueError(f"The low end of a range ({pair[0]:g}) is above its high end ({pair[1]:g}).")
     return pair
 
 

@@ -71,16 +71,16 @@ def read_model_name(text: str) -> NamedModel:
         UserError: The provider is unknown, the name is missing, or it cannot be written into a project file.
     """
     if not text.isprintable():
-        raise UserError(messages.say("model_not_printable", text=text), hint=messages.say("model_form"))
+        raise UserError(f"{text!r} holds a character that cannot be printed.", hint=messages.say("model_form"))
     vendor_name, _, label = text.partition(":")
     if label.startswith("//"):
         vendor_name, label = "http", text
     if vendor_name == text:
-        raise UserError(messages.say("model_without_provider", text=text), hint=messages.say("model_form"))
+        raise UserError(f"{text!r} names no provider.", hint=messages.say("model_form"))
     if vendor_name not in VENDORS:
         raise UnknownName("provider", vendor_name, VENDORS)
     if not label:
-        raise UserError(messages.say("model_without_name", text=text), hint=messages.say("model_form"))
+        raise UserError(f"{text!r} names no model.", hint=messages.say("model_form"))
     vendor = VENDORS[vendor_name]
     section: dict[str, Any] = {"provider": vendor.provider}
     url = ""
@@ -95,7 +95,7 @@ def read_model_name(text: str) -> NamedModel:
     else:
         section["model"] = _local(label, vendor.provider)
     if url and not origin_of(url):
-        raise UserError(messages.say("not_an_address", text=text), hint=messages.say("model_form"))
+        raise UserError(f"{text!r} has no valid address.", hint=messages.say("model_form"))
     short = label.partition("//")[2] if vendor.provider == "http" else Path(label.removeprefix("pypi:")).name
     name = re.sub(r"[^A-Za-z0-9_]+", "-", short).strip("-")
     return NamedModel(name=name or vendor_name, section=section, label=label)

@@ -9,7 +9,6 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tuneworthy import constraints
 from tuneworthy import messages as shared
-from tuneworthy.catalogue import Sentence
 from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
@@ -106,14 +105,19 @@ class Project(Section):
             if name is not None and name not in self.models:
                 hint = did_you_mean(name, self.models)
                 raise ValueError(
-                    messages.say(
-                        "not_a_model", key=key, name=name, models=", ".join(self.models), hint=f" {hint}".rstrip()
-                    )
+                    f"{key} is {name!r}, but [models] has no such model. Defined models: "
+                    f"{', '.join(self.models)}.{f' {hint}'.rstrip()}"
                 )
             if name is not None and self.constraints.data_stays and self.models[name].hosted:
-                raise ValueError(messages.say("data_stays", key=key, name=name))
+                raise ValueError(
+                    f"{key} is {name}, a hosted model, but constraints.data_stays forbids sending data to hosted "
+                    "models. Choose a model that is not hosted."
+                )
         if self.serve.model == self.ladder.baseline:
-            raise ValueError(messages.say("served_baseline", name=self.serve.model))
+            raise ValueError(
+                f"serve.model is {self.serve.model!r}, which is the baseline. Add a separate entry for the "
+                "fine-tuned model to [models]."
+            )
         return self
 
     def path(self, name: str) -> Path:
@@ -132,7 +136,9 @@ class Project(Section):
         if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
             return read_input_text(path, MAX_PROJECT).strip()
         if path.suffix in {".md", ".txt", ".j2"} and " " not in value:
-            raise UserError(messages.say("no_template", path=path), hint=messages.say("write_template"))
+            raise UserError(
+                f"The template file {path} does not exist.", hint="Create the file, or fix its path in [prompt]."
+            )
         return value
 
 
@@ -147,13 +153,13 @@ def load(root: Path | str) -> Project:
     try:
         text = read_input_text(own_path(path.parent, path.name), MAX_PROJECT)
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError([messages.say("no_file", path=path)], hint=messages.say("make_project")) from None
+        raise ConfigError([f"There is no project file at {path}."], hint=messages.say("make_project")) from None
     except UnicodeDecodeError as error:
         raise ConfigError([messages.say("not_utf8", path=path, reason=error.reason)]) from None
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # bad TOML, a number of thousands of digits, deep lists
-        raise ConfigError([messages.say("not_toml", path=path, error=error)]) from None
+        raise ConfigError([f"{path} is not valid TOML: {error}."]) from None
     try:
         project = Project.model_validate(data, context={"root": path.parent})
     except ValidationError as error:
@@ -173,21 +179,21 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
     where = f"{path}:{line}" if line else f"{path}"
     key = ".".join(str(step) for step in location)
     if item["type"] == "extra_forbidden":
-        hint = did_you_mean(str(location[-1]), _known_keys(location)) or messages.say("remove_key")
-        return messages.say("unknown_key", where=where, key=key, hint=hint)
+        hint = did_you_mean(str(location[-1]), _known_keys(location)) or "Remove the key."
+        return f"{where}: Unknown key {key}. {hint}"
     if item["type"] == "union_tag_not_found":
         return messages.say("missing_key", where=where, key=f"{key}.{item['ctx']['discriminator'].strip(chr(39))}")
     if item["type"] == "missing":
         return messages.say("missing_key", where=where, key=key)
     if item["type"] == "value_error":
         (reason,) = item["ctx"]["error"].args
-        return Sentence(messages.say("rule_broken", where=where, reason=str(reason)), getattr(reason, "key", ""))
+        return messages.say("rule_broken", where=where, reason=str(reason))
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
     _, should, rule = item["msg"].partition(" should ")  # as in "Input should be a valid string"
     if not should:
         return messages.say("rule_broken", where=where, reason=f"{key}: {item['msg']}")
-    return messages.say("invalid_value", where=where, key=key, rule=rule, got=got)
+    return f"{where}: {key} must {rule}, but it is {got}."
 
 
 def _known_keys(location: list[str | int]) -> list[str]:

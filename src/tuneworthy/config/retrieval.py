@@ -6,13 +6,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from tuneworthy.config import messages
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 from tuneworthy.errors import UserError
 from tuneworthy.trust import LOOPBACK
 
 # What the user can do about an unknown price.
-NO_PRICE = messages.say("set_server_price")
+NO_PRICE = "Set usd_per_mtok or usd_per_call, to 0 if the server is free."
 # Tokens that a server may add to a text, at most.
 TEXT_TOKENS = 16
 
@@ -92,7 +91,7 @@ class _Server(Section):
             UserError: The server is elsewhere and has no price.
         """
         if not self.price_known:
-            raise UserError(messages.say("no_server_price", url=self.base_url), hint=NO_PRICE)
+            raise UserError(f"The price of {self.base_url} in [retrieval] is unknown.", hint=NO_PRICE)
         return self.usd(sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts))
 
     def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:

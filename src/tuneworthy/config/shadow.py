@@ -2,7 +2,6 @@
 
 from pydantic import Field, field_validator
 
-from tuneworthy.config import messages
 from tuneworthy.config.base import Chance, Count, Positive, Section
 
 
@@ -39,5 +38,5 @@ class Shadow(Section):
     @classmethod
     def _rising(cls, steps: list[float]) -> list[float]:
         if sorted(set(steps)) != steps:
-            raise ValueError(messages.say("steps_not_rising"))
+            raise ValueError("The shares of a canary rise from step to step.")
         return steps

@@ -4,7 +4,6 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tuneworthy.config import messages
 from tuneworthy.config.base import Count, Parameters, Section, Share
 
 References = Literal["corrected", "all", "none"]
@@ -53,9 +52,15 @@ class Teacher(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.model is None) == (self.variant is None):
-            raise ValueError(messages.say("teacher_both") if self.model else messages.say("teacher_neither"))
+            raise ValueError(
+                "[teacher] sets both model and variant. Remove one of them."
+                if self.model
+                else "[teacher] needs either model or variant."
+            )
         if self.variant is not None and (self.system is not None or self.user is not None):
-            raise ValueError(messages.say("teacher_prompt"))
+            raise ValueError(
+                "teacher.system and teacher.user work only with teacher.model, because a variant has its own prompt."
+            )
         if self.self_consistency is not None and self.samples < 3:
-            raise ValueError(messages.say("too_few_samples", n=self.samples))
+            raise ValueError(f"teacher.samples is {self.samples}, but teacher.self_consistency needs at least 3.")
         return self

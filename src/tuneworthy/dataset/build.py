@@ -34,6 +34,7 @@ from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean, join_sentences
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 from tuneworthy.types import content_hash
 
 
@@ -103,15 +104,29 @@ def build_version(
         checked = replace(checked, overlaps=_overlaps(checked, context))
         effect = effect_of_all(checked, meter, say)
     recipe = _recipe(project, inputs, checked, depends, effect)
-    recipe["notes"] += [messages.say("held_back", check=name) for name in reporting]
+    recipe["notes"] += [
+        f"Together, the checks cost accuracy, so `{name}` only reports what it finds." for name in reporting
+    ]
     if lost := lost_labels(recipe["labels"]):
-        recipe["notes"].append(messages.say("lost_labels", labels=", ".join(lost)))
+        recipe["notes"].append(
+            f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}."
+        )
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
-        why = messages.say("no_row_passed", n=len(checked.before), reasons=_reasons(checked))
+        why = (
+            f"No row passed the checks. All {count(len(checked.before), 'row was', 'rows were')} dropped: "
+            f"{_reasons(checked)}."
+        )
         if not checked.overlaps:
-            raise UserError(why, hint=messages.say("no_row_passed_hint"))
-        raise UserError(why, hint=messages.say("all_overlap_hint", n=len(checked.overlaps)))
+            raise UserError(why, hint="Change [data] in the project file, or import different rows.")
+        raise UserError(
+            why,
+            hint=(
+                f"{count(len(checked.overlaps), 'row overlaps', 'rows overlap')} a case or a dev row. Training on "
+                "such rows would make the test score meaningless. Import rows whose questions are not cases. To use "
+                "fewer rows as cases, start a new project and pass --n-cases to `init`."
+            ),
+        )
     if failed and not unsafe:
         return BuildResult(None, recipe, failed)
     frozen = {key: value for key, value in recipe.items() if key != "seconds"}
@@ -132,9 +147,7 @@ def _reasons(checked: CheckedRows) -> str:
     """Say which check dropped how many rows for which reason."""
     counts = Counter((stage.check.codes[one.code], stage.check.name) for stage in checked.stages
                      for one in stage.dropped.values())  # fmt: skip
-    return "; ".join(
-        messages.say("dropped_for", n=n, words=words, check=check) for (words, check), n in counts.most_common()
-    )
+    return "; ".join(f"{n} by `{check}` ({words})" for (words, check), n in counts.most_common())
 
 
 def configured_checks(data: DataSection) -> list[DataCheck]:
@@ -147,9 +160,9 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     codes = {code for check in checks.values() for code in check.codes}
     for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
         for name in sorted(set(names) - valid):
-            choices = messages.say("list_of_checks", names=", ".join(checks))
+            choices = f"Choose from {', '.join(checks)}."
             raise UserError(
-                messages.say("unknown_check", key=key, name=name),
+                f"data.{key}: there is no check {name!r}.",
                 hint=join_sentences(did_you_mean(name, valid), choices),
             )
     settings = _settings(data)
@@ -210,7 +223,7 @@ def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
     repeats = {place: one.other for stage in checked.stages for place, one in stage.dropped.items()
                if one.other is not None}  # fmt: skip
     dropped = np.setdiff1d(places, checked.rows.places).tolist()
-    begin = partial(say, messages.say("measuring_all"))
+    begin = partial(say, "Measuring how dropping these rows changes accuracy")
     return meter.measure(checked.before.keep(places, {}), dropped, repeats, begin=begin)
 
 
@@ -233,9 +246,18 @@ def _recipe(
     read = inputs.rows.document
     n_pairs = sum(bool(rejected_answer(row)) for row in checked.rows)
     notes = [*inputs.notes]
-    notes += [] if depends["encoder"] else [messages.say("no_encoder")]
-    notes += [] if depends["judge"] else [messages.say("no_judge")]
-    notes += [messages.say("check_is_off", check=name) for name in project.data.off]
+    notes += (
+        []
+        if depends["encoder"]
+        else [
+            (
+                "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. To use one, set "
+                "encoder in [data]."
+            )
+        ]
+    )
+    notes += [] if depends["judge"] else ["No judge rated the rows. To add a judge, set model in [data.judge]."]
+    notes += [f"The check {name} is off." for name in project.data.off]
     return {
         "task": project.task.name,
         "input": {

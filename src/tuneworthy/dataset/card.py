@@ -288,19 +288,19 @@ class _RetainedRowScan:
         """Return how the rows are spread."""
         n = self._version.n_rows
         turns = [(str(turns), count) for turns, count in sorted(self.turns.items())]
-        more = messages.say("more_files", n=len(self.files) - TOP) if len(self.files) > TOP else ""
+        more = f"files not shown: {len(self.files) - TOP}" if len(self.files) > TOP else ""
         distributions = [
-            RowCounts(messages.say("question_lengths"), _binned(self.questions)),
-            RowCounts(messages.say("answer_lengths"), _binned(self.answers)),
+            RowCounts("Question length in characters", _binned(self.questions)),
+            RowCounts("Answer length in characters", _binned(self.answers)),
             RowCounts(messages.say("user_turns"), turns),
             RowCounts(messages.say("files"), self.files.most_common(TOP), more),
         ]
         if self.labels and self.labels.total() == n and len(self.labels) <= max(2, n // 4):
             squares = sum(count * count for count in self.labels.values())
-            note = messages.say("effective_answers", n=len(self.labels), effective=n * n / squares)
+            note = f"{len(self.labels)} distinct answers, as varied as {n * n / squares:.1f} equally frequent ones"
             masker = Masker(look=self._look)
             top = [(_cut(masker.mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
-            distributions.append(RowCounts(messages.say("frequent_answers"), top, note))
+            distributions.append(RowCounts("Most frequent answers", top, note))
         return distributions
 
 
@@ -316,10 +316,7 @@ def _funnel(recipe: Mapping[str, Any]) -> list[FunnelStep]:
 
 def _effect(check: str, document: Mapping[str, Any], look: Look) -> CheckEffect:
     effect, mask = shaped(document, Effect, check), Masker(look=look).mask
-    labels = [
-        messages.say("label_share", label=_cut(mask(label)), n=n, share=share)
-        for label, (n, share) in effect.labels.items()
-    ]
+    labels = [f"{_cut(mask(label))} ({n}, {share:.1%})" for label, (n, share) in effect.labels.items()]
     share = effect.n_dropped / effect.n_rows if effect.n_rows else 0.0
     return CheckEffect(check, effect.n_dropped, share, ", ".join(labels), effect_words(effect))
 
@@ -330,11 +327,11 @@ def _label_rows(labels: Sequence[LabelRow], look: Look) -> list[RowCounts]:
     top = sorted(labels, key=lambda one: (-one["before"], one["label"]))[:TOP]
     names = [_cut(masker.mask(one["label"])) for one in top]
     counts = [
-        (messages.say("label_counts", label=name, before=one["before"], cases=one["cases"]), one["after"])
+        (f"{name} ({one['before']} before, {one['cases']} cases)", one["after"])
         for name, one in zip(names, top, strict=True)
     ]
-    more = messages.say("more_labels", n=len(labels) - TOP) if len(labels) > TOP else ""
-    return [RowCounts(messages.say("rows_by_label"), counts, more)] if counts else []
+    more = f"labels not shown: {len(labels) - TOP}" if len(labels) > TOP else ""
+    return [RowCounts("Rows by label", counts, more)] if counts else []
 
 
 def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:
@@ -373,8 +370,8 @@ def _bin(length: int) -> int:
 
 
 def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
-    names = [messages.say("bin", low=low + 1 if low else 0, high=high) for low, high in pairwise(_BOUNDS)]
-    names.append(messages.say("last_bin", low=_BOUNDS[-1]))
+    names = [f"{low + 1 if low else 0} to {high}" for low, high in pairwise(_BOUNDS)]
+    names.append(f"above {_BOUNDS[-1]}")
     return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
 
 
@@ -382,7 +379,7 @@ def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     depends, judge, policy = recipe["depends"], recipe["settings"].get("judge"), recipe["settings"]["policy"]
     judged_by = "none"
     if judge and depends.get("judge"):
-        judged_by = messages.say("provenance_of_judge", model=judge["model"], identity=depends["judge"])
+        judged_by = f"models.{judge['model']}; hash of the model, rubric and settings: {depends['judge']}"
     return [
         *((one["name"], messages.say("provenance_of_source", **one)) for one in recipe["input"]["sources"]),
         *((name, messages.say("provenance_of_file", **one)) for name, one in recipe["files"].items()),
@@ -409,15 +406,13 @@ def _settings_text(settings: Mapping[str, Any]) -> str:
 def _teacher_text(one: Mapping[str, Any]) -> str:
     days = one["first"] if one["first"] == one["last"] else f"{one['first']} to {one['last']}"
     parameters = _settings_text(one.get("parameters") or {}) or "defaults"
-    return messages.say(
-        "provenance_of_teacher", name=name_of(one), n=one["n_rows"], days=days or "day unknown", parameters=parameters
-    )
+    return f"{name_of(one)}; {one['n_rows']} rows, {days or 'day unknown'}; {parameters}"
 
 
 def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
     licence = recipe["licence"]
-    sentences = [messages.say("licence_of_all", licence=licence) if licence else messages.say("no_licence")]
-    sentences += [messages.say("licence_of_some", n=n, licence=licence) for licence, n in rows.most_common(TOP)]
+    sentences = [f"Licence of all rows: {licence}." if licence else "No licence is stated. Set licence in [data]."]
+    sentences += [f"Rows with the licence {licence}: {n}." for licence, n in rows.most_common(TOP)]
     status, reason = terms_of(recipe)
-    terms = messages.say("terms_of_teachers", status=status, reason=reason)
+    terms = f"Teachers' terms of use ({status}): {reason}."
     return sentences if status == "not_applicable" else [*sentences, terms]

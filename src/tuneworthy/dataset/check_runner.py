@@ -199,7 +199,7 @@ class CheckedRows:
                 gates.append(DataGate(stage.check.name, not remaining, detail))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
-        return gates + [DataGate(name, False, messages.say("check_off")) for name in off]
+        return gates + [DataGate(name, False, "the check is off") for name in off]
 
 
 def run_checks(
@@ -236,7 +236,7 @@ def run_checks(
         file = cache / f"{number:02}-{check.name}.jsonl" if cache else None
         stage = _stored(file, check, len(rows)) if file else None
         if stage is None:
-            say(messages.say("running_check", check=check.name, n=len(rows)))
+            say(f"Running the check {check.name} on {len(rows)} rows")
             started = time.perf_counter()
             visible = rows.viewed(_ReadCounter(check.name, len(rows), say, partial(view, check.name) if view else None))
             decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
@@ -274,7 +274,7 @@ class _ReadCounter:
         self._n_read += 1
         if self._n_read % SPACING == 0 and (now := time.monotonic()) - self._last >= EVERY_S:
             self._last = now
-            self.say(messages.say("check_progress", check=self.check, n=self._n_read, total=self.n_rows))
+            self.say(f"{self.check}: {self._n_read:,} rows read so far (rows in the set: {self.n_rows:,})")
         return self.view(row) if self.view else row
 
 
@@ -297,12 +297,18 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     """Return a finding after the policy, about places in the file."""
     code = finding.code
     if code not in check.codes:
-        raise UserError(messages.say("unknown_code", check=check.name, code=code, codes=", ".join(check.codes)))
+        raise UserError(
+            f"The check {check.name} reports the code {code!r}, which it does not declare. It declares only: "
+            f"{', '.join(check.codes)}."
+        )
     if finding.row == WHOLE_SET:
         return RowDecision(WHOLE_SET, code, "report", finding.message, score=finding.score)
     action = policy.get(code, policy.get(check.name, finding.action))
     if action == "mask" and not check.masks:
-        raise UserError(messages.say("cannot_mask", check=check.name), hint=messages.say("cannot_mask_hint", code=code))
+        raise UserError(
+            f"The check {check.name} does not support the policy 'mask'.",
+            hint=f"Set data.policy.{code} to drop or report.",
+        )
     return RowDecision(
         place=int(rows.places[finding.row]),
         code=code,
@@ -317,7 +323,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
 def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
     """Return `stage` with its effect; where that is a loss, rows that no gate bars are reported instead."""
     check, started = stage.check, time.perf_counter()
-    begin = partial(say, messages.say("measuring_check", check=check.name, n=len(stage.dropped)))
+    begin = partial(say, f"{check.name}: measuring how dropping {len(stage.dropped)} rows changes accuracy")
     repeats = {place: one.other for place, one in stage.dropped.items() if one.other is not None}
     effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain, begin=begin)
     decisions = stage.decisions

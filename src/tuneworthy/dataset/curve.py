@@ -166,7 +166,10 @@ def curve_of(
     """
     cases, split, _ = measured_cases(project)
     if version.recipe["depends"].get("cases", {}).get("sha256") != cases_hash(cases):
-        raise UserError(messages.say("other_cases", version=version.id), hint=messages.say("build_again"))
+        raise UserError(
+            f"The cases have changed since version {version.id} was built, so its rows may overlap them.",
+            hint=messages.say("build_again"),
+        )
     meter = EffectMeter(
         dev=split.dev if split is not None else (),
         labels={row["label"]: row["before"] for row in version.recipe["labels"]},
@@ -178,11 +181,21 @@ def curve_of(
     largest, n_raw = (min(int((rows & part).sum()) for rows in held_in) for part in (sample.stays, True))
     sizes = [part for halvings in range(HALVINGS, -1, -1) if (part := largest >> halvings) >= MIN_SIZE]
     if len(sizes) < 2:
-        raise Undecided(messages.say("too_few_rows", n=largest, least=2 * MIN_SIZE), hint=messages.say("more_rows"))
+        raise Undecided(
+            (
+                f"A learning curve needs at least {2 * MIN_SIZE} rows to train on. Only {largest} remain after the "
+                "held-out rows are removed."
+            ),
+            hint=messages.say("more_rows"),
+        )
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
     if len(questions) < MIN_ASKED:
         raise Undecided(
-            messages.say("too_few_questions", n=len(questions), least=MIN_ASKED), hint=messages.say("more_rows")
+            (
+                f"A learning curve needs at least {MIN_ASKED} dev cases or held-out rows with a known answer. "
+                f"There are only {len(questions)}."
+            ),
+            hint=messages.say("more_rows"),
         )
     others = [*(["raw"] if n_raw > largest else []), *samples] if len(sample.dev) >= MIN_ASKED else []
     wanted = [(name, size) for size in sizes for name in ("built", *others) if size < largest or name not in SAMPLES]
@@ -190,7 +203,10 @@ def curve_of(
     # All rows are drawn once, and samples as well: they depend on chance little.
     once = {("built", largest), ("raw", n_raw), *((name, size) for name in samples for size in sizes)}
     draws = [(*one, draw) for one in wanted for draw in range(1 if one in once else DRAWS)]
-    say(messages.say("drawing_curve", n=SEEDS * len(draws), baseline=sample.baseline, size=max(largest, n_raw)))
+    say(
+        f"Training the classical baseline ({sample.baseline}) {SEEDS * len(draws)} times, on up to "
+        f"{max(largest, n_raw)} rows"
+    )
     scores = sample.scores(partial(_drawn, sample, draws))
     of_all, of_dev = (
         SubsetScores.of(draws, scores[:, first:], meter.weights([sample.accepted[n][0] for n in questions[first:]]))

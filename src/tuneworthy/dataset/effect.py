@@ -225,11 +225,22 @@ class EffectMeter:
 def effect_words(effect: Effect) -> str:
     """Return an effect for people."""
     if shown := effect.loss or effect.dev:
-        return messages.say("effect_costs", effect=_words(effect, shown)) if effect.loss else _words(effect, shown)
+        return (
+            f"{_words(effect, shown)}. Dropping them costs accuracy, so they are only reported"
+            if effect.loss
+            else _words(effect, shown)
+        )
     if effect.status == "unmeasured":
-        return messages.say("effect_unmeasured", n=MIN_ASKED)
+        return f"not measured, because there are fewer than {MIN_ASKED} labelled dev cases"
     few = effect.status == "few"
-    return messages.say("effect_few", few=FEW) if few else messages.say("effect_certain")
+    return (
+        (
+            f"not measured, because fewer than {FEW:.1%} of the rows are dropped (rows that are always dropped do not "
+            "count)"
+        )
+        if few
+        else "not measured, because these rows are always dropped"
+    )
 
 
 def build_words(n_rows: int, dropped: Mapping[str, int], effect: Effect) -> str:
@@ -242,24 +253,22 @@ def build_words(n_rows: int, dropped: Mapping[str, int], effect: Effect) -> str:
     """
     counts = +Counter(dropped)
     if not counts:
-        return messages.say("build_dropped_none", n=n_rows)
+        return f"The checks dropped none of the {n_rows} rows."
     if shown := effect.loss or effect.dev:
         name = "accuracy_higher" if shown.ci95[0] > 0 else "accuracy_lower" if shown.costs else "accuracy_open"
         change = messages.say(name, n=effect.n_dropped, effect=_words(effect, shown))
     elif not effect.n_dropped:
-        change = messages.say("accuracy_untouched")
+        change = ". These rows are always dropped, so the effect on accuracy is not measured"
     else:
-        change = messages.say("accuracy_unmeasured", effect=effect_words(effect))
+        change = f". The effect on accuracy is {effect_words(effect)}"
     most = ", ".join(f"{check} {n}" for check, n in counts.most_common(MOST_CHECKS))
-    return messages.say("build_dropped", n=counts.total(), total=n_rows, checks=most, change=change)
+    return f"The checks dropped {counts.total()} of {n_rows} rows (most: {most}){change}."
 
 
 def _words(effect: Effect, shown: Difference) -> str:
-    where = messages.say("on_dev" if shown is effect.dev else "on_staying")
+    where = "on dev" if shown is effect.dev else "on the held-out rows that no check dropped"
     delta, low, high = (round(100 * one, 1) + 0.0 for one in (shown.delta, *shown.ci95))
-    return messages.say(
-        "effect_measured", delta=delta, low=low, high=high, where=where, baseline=effect.baseline, n=shown.n
-    )
+    return f"{delta:+.1f} points [{low:+.1f}, {high:+.1f}] {where} ({effect.baseline}, n = {shown.n})"
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArra
         held_out[unit.members] = True
     if not held_out.any() or held_out.all():
         raise UserError(
-            messages.say("one_sided_split", groups=len(units), n=len(rows)), hint=messages.say("one_sided_split_hint")
+            (f"The {len(rows)} rows form too few groups ({len(units)}) to split into training and validation sets."),
+            hint="Pass --validation 0 to export all rows as training rows.",
         )
     return numbers[~held_out], numbers[held_out]
 
@@ -177,9 +178,9 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _warnings(version: Version, review: State | None) -> list[str]:
     failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
-    notes = [messages.say("frozen_unsafe", gates="; ".join(failed))] if version.recipe["unsafe"] else []
+    notes = [f"This version was frozen with failed gates: {'; '.join(failed)}."] if version.recipe["unsafe"] else []
     if review is None or review.plan is None:
-        notes.append(messages.say("not_reviewed"))
+        notes.append("Nobody has reviewed these rows yet. Run `tuneworthy data review start`.")
     elif review.status != "accepted":
-        notes.append(messages.say("not_accepted", summary=review.summary))
+        notes.append(f"The review has not accepted this version: {review.summary}.")
     return notes

@@ -117,7 +117,7 @@ class Version:
             UserError: Something was changed or is gone.
         """
         if (path := changed(self.folder, RECIPE)) is not None:
-            raise UserError(messages.say("version_changed", path=path), hint=messages.say("build_again"))
+            raise UserError(f"{path} has changed since it was frozen.", hint=messages.say("build_again"))
 
 
 def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mapping[str, Any]) -> Version:
@@ -171,8 +171,11 @@ def open_version(store: Folder, version: str | None = None) -> Version:
     opened = latest_version(store) if version is None else _named(store, version)
     if opened is None:
         if version is None:
-            raise UserError(messages.say("no_version"), hint=messages.say("build_again"))
-        raise UserError(messages.say("no_such_version", version=version), hint=messages.say("omit_version"))
+            raise UserError("No version of the training data has been frozen yet.", hint=messages.say("build_again"))
+        raise UserError(
+            f"{version!r} does not match exactly one version of the training data.",
+            hint="Omit --version to use the latest version, or pass a longer part of the ID.",
+        )
     opened.verify()
     return opened
 

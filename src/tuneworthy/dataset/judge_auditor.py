@@ -21,7 +21,6 @@ from tuneworthy.cases.pii import Masker
 from tuneworthy.config.data import Audit
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
-from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import AuditResult, RowOpinion
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
@@ -81,8 +80,13 @@ class JudgeAuditor:
         async with self._opened() as judge:
             canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
             if canaries.status == "fail":
-                message = messages.say("fooled_judge", model=self.config.model, reasons=" ".join(canaries.reasons))
-                raise UserError(message, hint=messages.say("fooled_judge_hint"))
+                message = (
+                    f"The judge models.{self.config.model} in [data.judge] failed its test. "
+                    f"{' '.join(canaries.reasons)}"
+                )
+                raise UserError(
+                    message, hint='Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].'
+                )
             opinions: list[RowOpinion] = []
             for first in range(0, len(rows), BLOCK):
                 block = [case_of(row) for row in rows[first : first + BLOCK]]

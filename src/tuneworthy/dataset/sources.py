@@ -89,9 +89,12 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     rows = latest_import(store)
     if rows is None:
         if project.examples is None:
-            raise UserError(messages.say("nothing_to_build"), hint=messages.say("nothing_to_build_hint"))
+            raise UserError(
+                "There are no rows to build from. Nothing has been imported, and [examples] specifies no file.",
+                hint="Run `tuneworthy data import FILE`, or specify a file in [examples].",
+            )
         rows = import_files(store, [project.path(project.examples.path)], say=say, latest=False)
-    say(messages.say("splitting"))
+    say("Reading cases and examples, and looking for overlaps between them")
     cases, split, notes = measured_cases(project)
     held_out = split if split is not None and split.origin == "examples" else None
     bad = rows_found_bad(project.root / REVIEWS)
@@ -147,7 +150,12 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
     except UserError as error:
         if dataset.stored is not None:
             raise
-        return None, [messages.say("no_split_yet", reason=error.message.rstrip("."), n=len(dataset.cases))]
+        return None, [
+            (
+                f"Dev and test cannot be drawn yet: {error.message.rstrip('.')}. Until then, no row may overlap any "
+                f"of the {len(dataset.cases)} cases."
+            )
+        ]
 
 
 def _labels(cases: Sequence[Case], rows: StoredRows) -> dict[str, int]:

@@ -97,7 +97,10 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
     paths, n_rows = [], {}
     for split, rows in splits.items():
         if not split.isidentifier():
-            raise UserError(messages.say("bad_split_name", name=split))
+            raise UserError(
+                f"{split!r} is not a valid split name. Use letters, digits and underscores, and do not start with "
+                "a digit."
+            )
         path = folder / f"{split}.{writer.suffix}"
         counter = _ConvertedRows(writer.convert, rows, reasons, ids)
         if writer.suffix == "parquet":
@@ -160,7 +163,7 @@ def preference_row(row: Example) -> dict[str, Any]:
     """
     worse = rejected_answer(row)
     if not worse:
-        raise CannotHold(messages.say("no_worse_answer"))
+        raise CannotHold("a row without a worse answer")
     if row.messages[-1].keys() - {"role", "content", "tool_calls"}:
         raise CannotHold(messages.say("keys_without_place"))
     converted = trl_row(row)
@@ -194,13 +197,13 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
     open_ids: list[str] = []
     for message in row.messages:
         if message["role"] not in _SPEAKERS:
-            raise CannotHold(messages.say("role_without_place", role=message["role"]))
+            raise CannotHold(f"a turn with the role {message['role']!r}")
         if message.get("reasoning_content"):
-            raise CannotHold(messages.say("reasoning_without_place"))
+            raise CannotHold("a turn with reasoning")
         turn: dict[str, Any] = {"from": _SPEAKERS[message["role"]], "value": message["content"]}
         if calls := message.get("tool_calls"):
             if message["content"]:
-                raise CannotHold(messages.say("text_beside_calls"))
+                raise CannotHold("text and tool calls in the same turn")
             turn = {"from": "function_call", "value": _calls_text(calls, n)}
             n += len(calls)
             open_ids += [call["id"] for call in calls]
@@ -237,7 +240,7 @@ def llama_factory_row(row: Example) -> dict[str, Any]:
     if "system" in speakers or asks != [i % 2 == 0 for i in range(len(asks))]:
         raise CannotHold(messages.say("not_alternating"))
     if any(message.get("weight") == 0 for message in row.messages):
-        raise CannotHold(messages.say("weight_without_place"))
+        raise CannotHold("an answer with weight 0, which must not be trained on")
     return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
 
 
@@ -249,7 +252,7 @@ def alpaca_row(row: Example) -> dict[str, Any]:
     """
     turns = list(row.messages)
     if _tools(row) or any(turn["role"] == "tool" or turn.get("tool_calls") for turn in turns):
-        raise CannotHold(messages.say("tools_without_place"))
+        raise CannotHold("tools or tool calls")
     if any(turn.keys() - {"role", "content"} for turn in turns):
         raise CannotHold(messages.say("keys_without_place"))
     system = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
@@ -342,7 +345,7 @@ def parquet_row(row: Example) -> dict[str, Any]:
         CannotHold: A message with a key that the columns do not have.
     """
     if any(message.keys() - _MESSAGE_KEYS for message in row.messages):
-        raise CannotHold(messages.say("other_keys_without_place"))
+        raise CannotHold("a message with unsupported keys")
     tools = _tools(row)
     meta = {key: value for key, value in row.meta.items() if key != "tools"}
     return {

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import orjson
 
-from tuneworthy.decoding import messages
 from tuneworthy.errors import UnknownName, UserError
 
 EngineName = Literal["hf", "vllm", "llama_cpp"]
@@ -61,8 +60,8 @@ class Sampling:
             low, high = _SPANS[name]
             if not low <= value <= high:
                 raise UserError(
-                    messages.say("parameter_range", name=name, low=low, high=high, value=value),
-                    hint=messages.say("set_in_range", name=name),
+                    f"{name} must be between {low:g} and {high:g}, not {value:g}.",
+                    hint=f"Set {name} to a value in this range.",
                 )
 
     @classmethod
@@ -187,10 +186,10 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     temperature = values["temperature"]
     if engine.most_temperature is not None and temperature > engine.most_temperature:
         raise UserError(
-            messages.say("temperature_too_high", engine=engine.label, most=engine.most_temperature, value=temperature)
+            f"{engine.label} accepts temperatures of at most {engine.most_temperature:g}, not {temperature:g}."
         )
     if engine.engine == "vllm" and values["top_p"] <= 0:
-        raise UserError(messages.say("top_p_not_positive", engine=engine.label, value=values["top_p"]))
+        raise UserError(f"{engine.label} accepts only top_p values above 0, not {values['top_p']:g}.")
     sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or of_model.get("do_sample"))
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import orjson
 
-from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
@@ -66,10 +65,17 @@ class Preset:
         if known.order.index("min_p") < known.order.index("temperature"):
             at = found["temperature"].value if temperature is None else temperature
             moved = round(min_p_at_one(min_p.value, at), 4)
-            source = messages.say("min_p_translated", engine=known.label, url=known.source)
+            source = (
+                f"{known.label} applies min_p before the temperature, so min_p = m is translated to m^T "
+                f"({known.source})"
+            )
             found["min_p"] = Value(value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}")
         if "top_k" in known.may_differ(NEUTRAL):
-            reason = messages.say("top_k_off_default") if known.defaults["top_k"] else messages.say("top_k_off_model")
+            reason = (
+                "{engine} has a default top_k that applies unless you set it ({url})"
+                if known.defaults["top_k"]
+                else "{engine} takes top_k from the model's generation_config.json unless you set it ({url})"
+            )
             source = reason.format(engine=known.label, url=known.source)
             found["top_k"] = Value(value=0, mark="measured", source=source)
         return found
@@ -145,7 +151,7 @@ def auto(kind: str, *, documents: bool = False) -> Preset:
     for one in presets().values():
         if kind in one.kinds:
             return one
-    raise UserError(messages.say("unknown_task_kind", kind=kind))
+    raise UserError(f"Unknown task type {kind!r}.")
 
 
 def purpose_of(preset: str) -> str:

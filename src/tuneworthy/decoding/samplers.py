@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import Resolved, Sampling, SamplingEngine, resolve
 from tuneworthy.errors import UserError
 
@@ -131,7 +130,7 @@ def logits_of(probabilities: np.ndarray) -> np.ndarray:
     """
     masses = np.asarray(probabilities, dtype=float)
     if masses.ndim != 1 or not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
-        raise UserError(messages.say("no_distribution"))
+        raise UserError("Probabilities must be non-negative numbers, and at least one must be positive.")
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(masses / masses.sum()))
 
@@ -146,7 +145,10 @@ def ranked(logits: np.ndarray) -> Candidates:
     """
     start = np.asarray(logits, dtype=np.float64)
     if start.ndim != 1 or not len(start) or np.isnan(start).any() or not np.isfinite(start.max()):
-        raise UserError(messages.say("no_logit"), hint=messages.say("give_logits"))
+        raise UserError(
+            "The logits contain NaN, or the largest of them is not finite.",
+            hint="Pass the logits of one position as a one-dimensional array.",
+        )
     order = np.argsort(start)[::-1]
     falling = start[order]
     if (falling[1:] == falling[:-1]).any():  # a stable sort takes several times as long
@@ -188,10 +190,12 @@ def explain(
     names = tuple(order or engine.order)
     if order is not None and (engine.engine != "llama_cpp" or sorted(names) != sorted(engine.order)):
         samplers, chosen = ", ".join(engine.order), ", ".join(names)
-        raise UserError(messages.say("wrong_order", samplers=samplers, order=chosen))
+        raise UserError(
+            f"Only llama.cpp supports a custom sampler order. The order must contain exactly {samplers}, not {chosen}."
+        )
     counts = _counts(engine, prompt, written)
     if any(token < 0 or token >= start.size for times in counts.values() for token in times):
-        raise UserError(messages.say("unknown_tokens", last=start.size - 1))
+        raise UserError(f"The context contains token IDs outside the vocabulary (0 to {start.size - 1}).")
     steps = [SamplingStep("start", 0.0, "", start)]
     for name in names:
         value, now = resolved.values[name], steps[-1].left

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
 from tuneworthy.decoding.samplers import Trail, explain, min_p_at_one, penalty_by_offset, ranked
 from tuneworthy.errors import UserError
@@ -130,12 +129,12 @@ def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
         acting = {step.name: step for step in trail.steps[1:]}
         unset = [f"{name} {step.value:g}" for name, step in acting.items() if step.origin in {"default", "model"}]
         if unset:
-            yield messages.say("engine_defaults", engine=label, values=", ".join(unset))
+            yield f"{label} applies its defaults: {', '.join(unset)}."
         if resolved.ignored:
-            yield messages.say("not_supported", engine=label, names=", ".join(resolved.ignored))
+            yield f"{label} does not support {', '.join(resolved.ignored)} and ignores them."
         for name, origin in resolved.origins.items():
             if origin == "raised":
-                yield messages.say("raised", engine=label, name=name, value=resolved.values[name])
+                yield f"{label} raises {name} to {resolved.values[name]:g}."
 
 
 def _relations(
@@ -145,17 +144,24 @@ def _relations(
     after = any(one.engine.order.index("temperature") < one.engine.order.index("min_p") for one in trails.values())
     if temperature and min_p and temperature != 1 and after:
         at_one = min_p_at_one(min_p, temperature)
-        yield messages.say("min_p_after_temperature", min_p=min_p, temperature=temperature, at_one=at_one)
+        yield (
+            f"After temperature {temperature:g}, min_p {min_p:g} has the effect of min_p {at_one:.3f} at "
+            f"temperature 1 ({min_p:g}^{temperature:g}). llama.cpp applies min_p before the temperature."
+        )
     penalty = sampling.repetition_penalty
     if penalty is not None and penalty != 1 and context:
         token = context[-1]
         found = penalty_by_offset(position.logits, penalty, token, OFFSETS)
         shares = ", ".join(f"{share:.2f} at {offset:+g}" for offset, share in found)
-        unknown = "" if position.has_offset else messages.say("offset_unknown")
+        unknown = "" if position.has_offset else " The offset of these logits is unknown."
         label = position.label(token)
-        yield messages.say("penalty_offset", penalty=penalty, token=label, shares=shares, unknown=unknown)
+        yield (
+            f"The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which "
+            f"otherwise changes no probability. Depending on the offset, the probability of {label} is "
+            f"{shares}.{unknown}"
+        )
     if not position.exact:
-        yield messages.say("tail_assumed")
+        yield "The total probability of the hidden tail tokens is known, but its distribution over them is assumed."
 
 
 def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Position:
@@ -169,7 +175,10 @@ def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Pos
     """
     masses = np.asarray(probabilities, dtype=float)
     if not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
-        raise UserError(messages.say("no_probabilities"))
+        raise UserError(
+            "Pass at least one token probability. Probabilities must be non-negative, and at least one must be "
+            "positive."
+        )
     rest = 1.0 - float(masses.sum())
     least = float(masses[masses > 0].min())
     if rest > 1e-6:

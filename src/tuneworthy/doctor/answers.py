@@ -52,7 +52,15 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
     try:
         with closing(_open(path)) as database:
             for what in _file_faults(database, SCHEMA):
-                yield Damage(file=path, what=what, cost=messages.say("cost_file"), repair=repair)
+                yield Damage(
+                    file=path,
+                    what=what,
+                    cost=(
+                        "Until the file is rebuilt, answers may be lost and paid for again. A rebuild keeps every "
+                        "readable row."
+                    ),
+                    repair=repair,
+                )
             for table in COLUMNS:
                 for row in rows_of(database, table, path):
                     for column, what in row.faults.items():
@@ -60,7 +68,12 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
                         yield Damage(file=path, row=f"{table} {row.number}", what=what, cost=cost, repair=repair)
     except (*UNREADABLE, OSError) as error:
         what = messages.say("not_sqlite", error=error)
-        yield Damage(file=path, what=what, cost=messages.say("cost_no_file"), repair=repair)
+        yield Damage(
+            file=path,
+            what=what,
+            cost="No stored answer can be read, so every call would be made and paid for again.",
+            repair=repair,
+        )
 
 
 def search_damages(folder: Folder) -> Iterator[Damage]:
@@ -75,7 +88,10 @@ def search_damages(folder: Folder) -> Iterator[Damage]:
         faults = [messages.say("not_sqlite", error=error)]
     for what in faults:
         yield Damage(
-            file=path, what=what, cost=messages.say("cost_searches"), repair=partial(quarantine, folder, *_files(path))
+            file=path,
+            what=what,
+            cost="Searches of the documents must be repeated.",
+            repair=partial(quarantine, folder, *_files(path)),
         )
 
 
@@ -102,7 +118,7 @@ def _judged(table: str, number: int, values: dict[str, Any], path: Path) -> Answ
             if column == "body":
                 decoded(value, where)
             elif column == "key" and not isinstance(value, bytes):
-                faults[column] = messages.say("bad_key")
+                faults[column] = "The key of the row is invalid."
             else:
                 shaped(value, shapes[column], where)
         except DamagedRecord as error:
@@ -153,10 +169,10 @@ def _amount(row: AnswerRow) -> float:
 
 def _file_faults(database: sqlite3.Connection, schema: str) -> Iterator[str]:
     for wrong in foreign_objects(database, schema):
-        yield messages.say("foreign", what=wrong)
+        yield f"Its schema differs from the one that this version of tuneworthy creates: {wrong}."
     for (line,) in database.execute("PRAGMA integrity_check(20)"):
         if line != "ok":
-            yield messages.say("integrity", line=line)
+            yield f"SQLite reports: {line}."
 
 
 def _files(path: Path) -> list[Path]:
@@ -166,7 +182,7 @@ def _files(path: Path) -> list[Path]:
 
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
-        raise OSError(messages.say("irregular"))
+        raise OSError("it is not a regular file")
     database = sqlite3.connect(address_for_reading(path), uri=True, isolation_level=None)
     database.text_factory = lambda content: content.decode("utf-8", "replace")
     return database

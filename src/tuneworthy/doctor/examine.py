@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tuneworthy.doctor import messages
 from tuneworthy.doctor.answers import answer_damages, search_damages
 from tuneworthy.doctor.damage import Damage, quarantine
 from tuneworthy.doctor.records import frozen_damages, record_damages, work_damages
@@ -56,7 +55,10 @@ def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
         UserError: The folder cannot be written.
     """
     if not folder.writable:
-        raise UserError(messages.say("read_only", path=folder.path), hint=messages.say("copy_project"))
+        raise UserError(
+            f"{folder.path} cannot be written.",
+            hint="Copy the project to a folder that you can write to, then repair the copy.",
+        )
     for damage in _lock_damages(folder):
         if damage.repair:
             damage.repair()
@@ -77,7 +79,9 @@ def _damages(folder: Folder) -> Iterator[Damage]:
         for part in PARTS:
             yield from part(folder)
     elif folder.path.exists():
-        yield Damage(file=folder.path, what=messages.say("no_folder"), cost=messages.say("cost_no_folder"))
+        yield Damage(
+            file=folder.path, what="It is not a folder.", cost="Nothing can be stored. Move the file out of the way."
+        )
 
 
 def _lock_damages(folder: Folder) -> Iterator[Damage]:
@@ -85,8 +89,8 @@ def _lock_damages(folder: Folder) -> Iterator[Damage]:
     if path.exists() and not path.is_file():
         yield Damage(
             file=path,
-            what=messages.say("no_regular_file"),
-            cost=messages.say("cost_lock"),
+            what="It is not a regular file.",
+            cost="No command can write to the store.",
             repair=partial(quarantine, folder, path),
         )
 

@@ -5,31 +5,11 @@ from typing import Final
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
-    __name__,
     {
         # what is wrong
         "not_sqlite": "SQLite cannot read the file: {error}.",
-        "foreign": "Its schema differs from the one that this version of tuneworthy creates: {what}.",
-        "integrity": "SQLite reports: {line}.",
-        "bad_key": "The key of the row is invalid.",
-        "file_changed": "The file has been added, modified or deleted since its folder was created.",
-        "no_regular_file": "It is not a regular file.",
-        "irregular": "it is not a regular file",
-        "no_folder": "It is not a folder.",
         # what it costs
-        "cost_file": (
-            "Until the file is rebuilt, answers may be lost and paid for again. A rebuild keeps every readable row."
-        ),
-        "cost_no_file": "No stored answer can be read, so every call would be made and paid for again.",
-        "cost_searches": "Searches of the documents must be repeated.",
-        "cost_reviews": "No review can be read until somebody fixes the line.",
-        "cost_lock": "No command can write to the store.",
-        "cost_no_folder": "Nothing can be stored. Move the file out of the way.",
         # repairing
-        "nothing_stored": "{path} does not exist, so nothing is stored there.",
-        "name_project": "Specify the project folder with --project.",
-        "read_only": "{path} cannot be written.",
-        "copy_project": "Copy the project to a folder that you can write to, then repair the copy.",
     },
 ).say
 

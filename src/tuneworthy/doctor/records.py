@@ -103,7 +103,11 @@ def frozen_damages(folder: Folder) -> Iterator[Damage]:
             if what := _fault(lambda path=path, shape=shape: folder.read(_name(folder, path), shape)):  # type: ignore[misc]
                 yield Damage(file=path, what=what, cost=cost, repair=partial(quarantine, folder, part))
             elif wrong := _changed_import(part, folder) if kind == "imports" else changed(part, record):
-                yield Damage(file=wrong, what=messages.say("file_changed"), cost=cost)
+                yield Damage(
+                    file=wrong,
+                    what="The file has been added, modified or deleted since its folder was created.",
+                    cost=cost,
+                )
 
 
 def _name(folder: Folder, path: Path) -> str:
@@ -127,7 +131,7 @@ def work_damages(folder: Folder) -> Iterator[Damage]:
     """Find lines of people's verdicts that cannot be read. They are beside the project file, and people's to change."""
     path = folder.root / REVIEWS
     if what := _fault(lambda: Ledger.read(path)):
-        yield Damage(file=path, what=what, cost=messages.say("cost_reviews"))
+        yield Damage(file=path, what=what, cost="No review can be read until somebody fixes the line.")
 
 
 def _fault(read: Callable[[], object]) -> str:

@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 
 from tuneworthy.errors import BudgetSpent
-from tuneworthy.evaluate import messages
 
 
 class Budget:
@@ -99,13 +98,18 @@ class Budget:
 
     def _spent(self, ceiling_usd: float) -> BudgetSpent:
         return BudgetSpent(
-            messages.say(
-                "budget_spent",
-                limit=self.limit_usd or 0.0,
-                answered=self.spent_usd - self.unanswered_usd,
-                unanswered=self.unanswered_usd,
-                reserved=self.reserved_usd,
-                ceiling=ceiling_usd,
+            (
+                f"The budget of ${self.limit_usd or 0.0:.4f} is used up. Charged: "
+                f"${self.spent_usd - self.unanswered_usd:.4f} for answered calls and ${self.unanswered_usd:.4f} "
+                f"for calls without an answer. Reserved for calls in flight: ${self.reserved_usd:.4f}. The next "
+                f"call could cost up to ${ceiling_usd:.4f}."
             ),
-            hint=messages.say("release_hint" if self.unanswered_usd > 0 else "budget_spent_hint"),
+            hint=(
+                (
+                    "Raise budget_usd or --max-usd, then run the command again. If the calls without an answer were "
+                    "not billed, run `tuneworthy budget --release`."
+                )
+                if self.unanswered_usd > 0
+                else "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached."
+            ),
         )

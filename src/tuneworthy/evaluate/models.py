@@ -9,7 +9,6 @@ import orjson
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError, did_you_mean
-from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.limiter import Limiter
 from tuneworthy.providers.base import Provider, open_provider
 from tuneworthy.providers.prices import Price, most_input_tokens, price_for
@@ -115,10 +114,8 @@ class Models:
         if name not in self._open and name not in self._project.models:
             names = list(dict.fromkeys([*self._project.models, *self._open]))
             raise UserError(
-                messages.say("unknown_model", name=name),
-                hint=messages.say(
-                    "unknown_model_hint", names=", ".join(names), nearest=did_you_mean(name, names)
-                ).strip(),
+                f"Section [models] has no model {name!r}.",
+                hint=f"{did_you_mean(name, names)} Add it to [models], or use one of: {', '.join(names)}.".strip(),
             )
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
@@ -143,7 +140,10 @@ def open_model(name: str, config: Any, root: Path) -> OpenModel:
     """
     price = price_for(config)
     if price is None and config.hosted:
-        raise UserError(messages.say("no_price", name=name), hint=messages.say("no_price_hint"))
+        raise UserError(
+            f"The price of models.{name} is unknown.",
+            hint="Set input_usd_per_mtok and output_usd_per_mtok for this model.",
+        )
     return OpenModel(
         name=name,
         provider=open_provider(name, config, root),

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Failure, Trace, Variant
@@ -57,7 +56,9 @@ class RequestBatcher:
             TuneworthyError: What ends a run as a whole: budget, key, provider down.
         """
         if self._identities is not None:
-            error = Failure(code="not_stored", message=messages.say("judge_not_asked"))
+            error = Failure(
+                code="not_stored", message="The judge has not graded this answer yet. Run `tuneworthy run` to grade it."
+            )
             silent = Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
                            error=error)  # fmt: skip
             return next(iter(self._runner.stored(variant, [case])), silent)

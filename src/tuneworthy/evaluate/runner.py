@@ -25,7 +25,6 @@ from tuneworthy.errors import (
     TuneworthyError,
     UserError,
 )
-from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
@@ -38,6 +37,7 @@ from tuneworthy.providers.base import outgoing
 from tuneworthy.providers.drain import AT_ONCE, GRACE_S, drain
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import ResponseStore, response_key
+from tuneworthy.text import count
 from tuneworthy.types import (
     Case,
     Failure,
@@ -332,7 +332,8 @@ class Runner:
             return {}
         if self.library is None:
             raise UserError(
-                messages.say("documents_missing", variant=variant.name), hint=messages.say("documents_missing_hint")
+                f"The documents that {variant.name} searches are missing.",
+                hint="Restore the documents, or fix `path` in [documents].",
             )
         return await self.library.passages(variant.retrieval, cases)
 
@@ -353,7 +354,8 @@ class Runner:
             batch.stop(stop)
             if batch.sending and stop.args != (AT_ONCE,):
                 self.progress.note(
-                    messages.say("draining", n=len(batch.sending), model=model.name, seconds=self.grace_s)
+                    f"Stopping: {count(len(batch.sending), 'call')} to {model.name} in flight may take up to "
+                    f"{self.grace_s:g} s to finish. Interrupt again to stop at once."
                 )
                 await drain([workers[number] for number in batch.sending], self.grace_s)
             raise
@@ -366,7 +368,7 @@ class Runner:
         answers |= batch.answers
         if (error := batch.last_failure) and not any(isinstance(answer, Response) for answer, _ in answers.values()):
             if error.retryable:
-                raise _down(model, error, messages.say("no_case_answered"))
+                raise _down(model, error, "no case got an answer")
             if model.identity not in self._working:
                 raise _wrong(model, error)
 
@@ -377,7 +379,7 @@ class Runner:
                 await self._attempt(number, model, batch, job)
         except asyncio.CancelledError as error:
             if not _cancelled_from_outside():
-                fault = RuntimeError(messages.say("worker_cancelled", number=number, model=model.name))
+                fault = RuntimeError(f"Worker {number} of {model.name} was cancelled unexpectedly.")
                 fault.__cause__ = error
                 batch.stop(fault)
             raise
@@ -470,7 +472,7 @@ class Runner:
             return self.store.put(job.key, answer, cost_usd, note)
         except ValueError as error:
             raise ProviderError(
-                messages.say("not_json", model=model.name, error=error), code="malformed", retryable=False
+                f"The answer from {model.name} cannot be stored as JSON: {error}.", code="malformed", retryable=False
             ) from None
 
     def _finish(self, model: OpenModel, batch: Batch, job: Job, answer: Response | Failure, cost_usd: float) -> None:
@@ -485,9 +487,16 @@ class Runner:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
-            batch.stop(AuthError(error.message, hint=messages.say("key_refused_hint")))
+            batch.stop(
+                AuthError(error.message, hint="Check the API key in the environment, then run the command again.")
+            )
         elif error.code == "rate_limit" and not error.retryable:
-            batch.stop(OutsideFault(error.message, hint=messages.say("quota_hint")))
+            batch.stop(
+                OutsideFault(
+                    error.message,
+                    hint="Raise the quota with the provider, then run the command again. Finished calls are cached.",
+                )
+            )
         elif await self._fails_alone(model, batch, job, error):
             self._failing.add((model.identity, job.case.id))
             failure = self._fail(model, batch, job, error)
@@ -508,7 +517,10 @@ class Runner:
         if asked > LONGEST_PAUSE_S and now >= self._warned_at.get(model.name, now):
             self._warned_at[model.name] = now + LONGEST_PAUSE_S
             minutes = min(asked / 60, 60 * 24)
-            self.progress.note(messages.say("long_wait", model=model.name, minutes=minutes, seconds=LONGEST_PAUSE_S))
+            self.progress.note(
+                f"The provider of {model.name} requests a wait of {minutes:,.0f} min or more. The next attempt is "
+                f"in {LONGEST_PAUSE_S:.0f} s."
+            )
 
     def _failed_before(self, answer: Response | Failure) -> bool:
         """Whether it is a failure that an earlier run gave up: it gets one attempt a run."""
@@ -589,12 +601,14 @@ class Runner:
         if model.identity in self._working and error.code != "pipeline":
             if batch.last_answer >= job.first_sent or await self._healthy(model, batch, job.last_sent):
                 return None
-            why = messages.say("known_call_fails", attempts=job.attempts)
+            why = f"{job.attempts} attempts failed, and a call that previously succeeded now fails too"
             return _down(model, error, why) if error.retryable else _wrong(model, error)
         if error.retryable and batch.last_answer < job.first_sent:
             batch.given_up += 1
             if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
-                return _down(model, error, messages.say("no_call_answered", attempts=job.attempts))
+                return _down(
+                    model, error, f"{job.attempts} attempts failed, and no other call succeeded in the meantime"
+                )
         elif not error.retryable and model.identity not in self._working:
             batch.given_up += 1
             if batch.given_up >= DOWN_AFTER:
@@ -618,12 +632,14 @@ async def _complete(model: OpenModel, request: Request) -> Response:
             return await model.provider.complete(request)
     except TimeoutError:
         raise ProviderError(
-            messages.say("timed_out", model=model.name, seconds=model.timeout_s), code="timeout", retryable=True
+            (f"{model.name} did not answer within {model.timeout_s:g} s. If it needs more time, raise timeout_s."),
+            code="timeout",
+            retryable=True,
         ) from None
     except asyncio.CancelledError:
         if _cancelled_from_outside():
             raise
-        raise ProviderError(messages.say("cancelled", model=model.name), code="crash", retryable=True) from None
+        raise ProviderError(f"The call to {model.name} was cancelled.", code="crash", retryable=True) from None
 
 
 def _cancelled_from_outside() -> bool:
@@ -648,15 +664,24 @@ def _pause_s(failure: ProviderError | None) -> float | None:
 
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
     return OutsideFault(
-        messages.say("provider_down", model=model.name, error=error.message.rstrip("."), why=why),
-        hint=messages.say("provider_down_hint"),
+        f"{model.name} is not responding: {error.message.rstrip('.')} ({why}).",
+        hint="Run the same command again once the provider works. Finished calls are cached.",
     )
 
 
 def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
-    message, hint = messages.say("model_fails"), messages.say("model_fails_hint")
+    message, hint = (
+        "Every call to {model} fails: {error}.",
+        "Fix the function or service behind models.{model}, then run the command again.",
+    )
     if error.code == "refused":
-        message, hint = messages.say("model_refuses"), messages.say("model_refuses_hint")
+        message, hint = (
+            "{model} rejects every call: {error}.",
+            (
+                "Check that the base URL and the model name of models.{model} are correct, and that the API key has "
+                "access to the model."
+            ),
+        )
     names = {"model": model.name, "error": error.message.rstrip(".")}
     return ModelError(message.format(**names), hint=hint.format(**names))
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.errors import ProviderError
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext
 from tuneworthy.graders.declining import built_in
 from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
@@ -22,8 +21,8 @@ Floats = NDArray[np.float64]
 REFUSED = Score(reason="refused")
 TRUNCATED = Score(reason="truncated")
 ANSWERED_UNANSWERABLE = Score(reason="answered_unanswerable")
-NO_LABEL = Score.failed(messages.say("no_label"))
-NO_CASE = Score.failed(messages.say("no_case"))
+NO_LABEL = Score.failed("the case has no label")
+NO_CASE = Score.failed("the trace belongs to none of the cases")
 
 # Traces graded before other tasks of the event loop get their turn.
 _TURN = 512
@@ -161,7 +160,7 @@ class _Rules:
 def _not_judged(trace: Trace) -> Score:
     if trace.error is not None:
         return Score.failed(f"{trace.error.code}: {trace.error.message}")
-    return NO_CASE if trace.response is not None else Score.failed(messages.say("no_response"))
+    return NO_CASE if trace.response is not None else Score.failed("the trace has no response")
 
 
 def _plain(score: Score) -> bool:

@@ -18,7 +18,6 @@ import orjson
 from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
-from tuneworthy.graders import messages
 from tuneworthy.graders.declining import Declines
 from tuneworthy.registry import Registry
 from tuneworthy.types import Case, Example, Score, Trace, Variant
@@ -120,10 +119,14 @@ class GradingContext:
             path, there = self.root.resolve() / name[:100], False
         if not path.is_relative_to(self.root.resolve()):
             raise UserError(
-                messages.say("outside_project", name=name, what=what), hint=messages.say("move_into_project")
+                f"{name!r} is outside the project folder. The grader needs {what} inside it.",
+                hint="Move the file into the project folder.",
             )
         if not there:
-            raise UserError(messages.say("no_file", path=path, what=what), hint=messages.say("write_file"))
+            raise UserError(
+                f"The file {path} does not exist. It should contain {what}.",
+                hint="Create the file, or fix its name in [[graders]].",
+            )
         return path
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from tuneworthy.config.graders import BalancedAccuracy, Choice
 from tuneworthy.errors import UserError
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.types import Case, Score, Trace
 
@@ -89,7 +88,9 @@ class ChoiceGrader(AnswerGrader[Choice | BalancedAccuracy]):
     def __init__(self, config: Choice | BalancedAccuracy, context: GradingContext) -> None:
         labels = list(dict.fromkeys(label for label in (config.labels or context.labels) if label.strip()))
         if len(labels) < 2:
-            raise UserError(messages.say("too_few_labels", n=len(labels)), hint=messages.say("set_labels"))
+            raise UserError(
+                f"The grader needs at least 2 labels, but it has {len(labels)}.", hint="Set labels in [[graders]]."
+            )
         super().__init__(config, labels=sorted(labels))
         self.labels = tuple(labels)
         self._names = frozenset(labels)
@@ -98,7 +99,7 @@ class ChoiceGrader(AnswerGrader[Choice | BalancedAccuracy]):
     def label_fault(self, expected: Any) -> str:
         """The expected label must be one of the labels."""
         unknown = [one for one in accepted(expected) if one not in self._names]
-        return messages.say("unknown_label", label=unknown[0], n=len(self.labels)) if unknown else ""
+        return f"{unknown[0]!r} is not one of the {len(self.labels)} labels" if unknown else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Find the labels that the answer names."""

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 
 from tuneworthy.config.models import ModelSection
-from tuneworthy.graders import messages
 
 # Family to a pattern of the names of its models; a model made of another keeps the other's name in its own.
 FAMILIES = {
@@ -48,9 +47,9 @@ def families_of(model: str) -> frozenset[str]:
 def same_family(judge: str, judged: str) -> str:
     """Say which family two models share, or that they are one model; "" if they are not known to share one."""
     if judge == judged:
-        return messages.say("same_model")
+        return "they are the same model"
     shared = sorted(families_of(judge) & families_of(judged))
-    return messages.say("same_family", family=shared[0]) if shared else ""
+    return f"both belong to the {shared[0]} model family" if shared else ""
 
 
 def lineages(models: Mapping[str, ModelSection]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuneworthy.config.graders import JsonFields
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, AnswerGrader
 from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_object
@@ -24,7 +23,7 @@ class JsonFieldsGrader(AnswerGrader[JsonFields]):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be an object, or a text that holds one."""
-        return messages.say("no_object", value=str(expected)[:80]) if expected_object(expected) is None else ""
+        return f"{str(expected)[:80]!r} is not a JSON object" if expected_object(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Read the object in the answer and count its pairs."""

@@ -39,19 +39,20 @@ def load_schema(data: bytes, name: str) -> Any:
         schema = orjson.loads(data)
         fault = limited.call(schema_fault, orjson.dumps(schema).decode(), limit_s=OPEN_S)
     except orjson.JSONDecodeError as error:
-        raise UserError(messages.say("no_json", name=name, error=error), hint=messages.say("fix_schema")) from None
+        raise UserError(f"{name} is not valid JSON: {error}.", hint=messages.say("fix_schema")) from None
     except TypeError as error:  # deeper than it can be written
         fault = str(error)
     except limited.OverLimit as error:
         fault = error.reason
     if fault:
-        raise UserError(messages.say("no_schema", name=name, error=fault), hint=messages.say("fix_schema"))
+        raise UserError(f"{name} is not a valid JSON Schema: {fault}.", hint=messages.say("fix_schema"))
     own = set(_strings(schema, ("$id", "id")))
     for reference in _strings(schema, _REFERENCES):
         base = urldefrag(reference)[0]
         if base and base not in own:
             raise UserError(
-                messages.say("outside_reference", name=name, reference=reference), hint=messages.say("copy_reference")
+                f"{name} refers to {reference!r}, which is outside the file.",
+                hint="Copy the referenced schema into $defs.",
             )
     return schema
 
@@ -74,7 +75,7 @@ class JsonSchemaGrader(AnswerGrader[JsonSchema]):
     needs_expected = False
 
     def __init__(self, config: JsonSchema, context: GradingContext) -> None:
-        schema = load_schema(read_input(context.file(config.path, messages.say("json_schema"))), config.path)
+        schema = load_schema(read_input(context.file(config.path, "a JSON Schema")), config.path)
         super().__init__(config, schema_hash=content_hash(schema))
         self._schema = orjson.dumps(schema).decode()
         self._strict = config.strict
@@ -87,7 +88,7 @@ class JsonSchemaGrader(AnswerGrader[JsonSchema]):
         try:
             error = limited.call(first_error, self._schema, value, limit_s=APPLY_S)
         except limited.OverLimit as over:
-            return Score.failed(messages.say("schema_failed", error=over.reason)[:300])
+            return Score.failed(f"the schema cannot be applied ({over.reason})"[:300])
         return RIGHT if error is None else Score(reason="schema", detail={"error": error})
 
 

@@ -63,11 +63,11 @@ def _code(match: re.Match[str]) -> str:
 
 def _rubric(config: Judge, context: GradingContext) -> str:
     if "\n" not in config.rubric and " " not in config.rubric and config.rubric.endswith((".md", ".txt")):
-        text = read_input_text(context.file(config.rubric, messages.say("rubric")))
+        text = read_input_text(context.file(config.rubric, "a rubric"))
     else:
         text = config.rubric
     if not text.strip():
-        raise UserError(messages.say("empty_rubric"), hint=messages.say("say_what_is_good"))
+        raise UserError("The judge's rubric is empty.", hint="Describe what makes an answer good.")
     return text.strip()
 
 
@@ -90,7 +90,8 @@ class JudgeGrader(AnswerGrader[Judge]):
         if context.asker is not None:
             if "choice" not in context.asker.supports(config.model):
                 raise UserError(
-                    messages.say("not_constrained", model=config.model), hint=messages.say("constrained_judge")
+                    f"The judge's model, {config.model}, cannot be constrained to one of two ratings.",
+                    hint="Use an embedded model, or a server with structured output, as the judge.",
                 )
             facts["model_identity"] = dict(context.asker.identity(config.model))
         super().__init__(config, **facts)
@@ -143,18 +144,20 @@ class JudgeGrader(AnswerGrader[Judge]):
     async def _score(self, case: Case, answer: str) -> Score:
         good, why = await self.verdict(case, answer)
         if good is None:
-            return Score.failed(messages.say("no_verdict", reason=why))
+            return Score.failed(f"the judge gave no rating: {why}")
         return RIGHT if good else WRONG
 
     async def _ask(self, case: Case, answer: str) -> tuple[str | None, str]:
         if self._asker is None:
-            raise UserError(messages.say("no_session"), hint=messages.say("open_session"))
+            raise UserError(
+                "The judge has no session for calling its model.", hint="Call `open_session` to open a session."
+            )
         question = self.question(case, answer)
         if (size := sum(len(message["content"]) for message in question.messages)) > MAX_CHARS:
-            return None, messages.say("too_long", size=size, most=MAX_CHARS)
+            return None, f"the text to judge has {size} characters, more than the limit of {MAX_CHARS}"
         trace = await self._asker(self._judging, question)
         if trace.response is None:
-            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else messages.say("no_answer")
+            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else "no response"
         return read_verdict(trace.response, self._judging.output.choices)
 
 
@@ -165,12 +168,14 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     (None, "its response 'NOT GOOD' is neither good nor bad")
     """
     if loose := next((name for name in response.dropped if name.startswith("output:")), ""):
-        return None, messages.say("not_enforced", parameter=loose)
+        return None, f"the provider could not constrain its rating ({loose})"
     if response.finish_reason == "length":
-        return None, messages.say("cut_off")
+        return None, "its response was truncated before the rating; raise the judge's max_tokens"
     if response.finish_reason in {"refusal", "content_filter"} or response.tool_calls:
-        return None, messages.say("declined", finish_reason=response.finish_reason)
+        return None, (
+            f"its response was a refusal, a tool call or filtered content (finish reason: {response.finish_reason})"
+        )
     verdict = response.text.strip()
     if verdict in choices:
         return verdict, ""
-    return None, messages.say("unreadable", answer=verdict[:60], choices=messages.choices(choices))
+    return None, f"its response {verdict[:60]!r} is neither {messages.choices(choices)}"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneworthy.config.graders import Numeric
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader
 from tuneworthy.types import Case, Score, Trace
 
@@ -95,7 +94,7 @@ class NumericGrader(AnswerGrader[Numeric]):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a number or a text that holds one."""
-        return "" if self._expected(expected) else messages.say("no_number", value=str(expected)[:80])
+        return "" if self._expected(expected) else f"{str(expected)[:80]!r} is not a number"
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the last number."""

@@ -10,7 +10,6 @@ import regex
 
 from tuneworthy.config.graders import Regex
 from tuneworthy.errors import UserError
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.patterns import compile_pattern
 from tuneworthy.types import Case, Score, Trace
@@ -55,7 +54,7 @@ class RegexGrader(AnswerGrader[Regex]):
             except UserError as error:
                 return Score.failed(error.message)
             if found is None:
-                return Score.failed(messages.say("slow_pattern", pattern=pattern[:200], seconds=TIMEOUT_S))
+                return Score.failed(f"matching the pattern {pattern[:200]!r} took more than {TIMEOUT_S} s")
             if found:
                 return RIGHT
         return WRONG

@@ -14,7 +14,6 @@ from typing import Any
 from tuneworthy.config.graders import PythonFunction
 from tuneworthy.errors import UserError
 from tuneworthy.functions import load_function, source_hash
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, partial
 from tuneworthy.types import Case, Score, Trace
 
@@ -27,7 +26,10 @@ def grading_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     function = load_function(spec, root)
     if inspect.iscoroutinefunction(function):
-        raise UserError(messages.say("async_function", function=spec), hint=messages.say("fix_function"))
+        raise UserError(
+            f"The grading function {spec!r} is async, but it must be a regular function.",
+            hint="Specify a regular function in [[graders]].",
+        )
     return function
 
 
@@ -45,16 +47,22 @@ class PythonGrader(AnswerGrader[PythonFunction]):
         try:
             return as_score(self._function(trace.text, case.expected, case))
         except (Exception, SystemExit) as error:
-            return Score.failed(messages.say("function_raised", error=f"{type(error).__name__}: {error}")[:500])
+            return Score.failed(f"the grading function raised {f'{type(error).__name__}: {error}'}"[:500])
 
 
 def as_score(result: Any) -> Score:
     """Turn what a grading function returned into a score; anything but a bool, 0..1 or a Score is unscored."""
     if isinstance(result, Score):
         sound = result.unscored or (0 <= result.num <= result.den and math.isfinite(result.den))
-        return result if sound else Score.failed(messages.say("bad_contribution", num=result.num, den=result.den))
+        return (
+            result
+            if sound
+            else Score.failed(
+                f"the returned Score must satisfy 0 <= num <= den, but num is {result.num!r} and den is {result.den!r}"
+            )
+        )
     if isinstance(result, bool) or type(result).__name__ == "bool":  # numpy's is no subclass
         return RIGHT if result else WRONG
     if isinstance(result, Real) and 0 <= float(result) <= 1:
         return partial(float(result))
-    return Score.failed(messages.say("bad_result", result=repr(result)))
+    return Score.failed(f"the grading function must return a number from 0 to 1, a bool or a Score, not {result!r:.80}")

@@ -19,6 +19,7 @@ from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContex
 from tuneworthy.graders.pattern import search
 from tuneworthy.input_files import read_input
 from tuneworthy.patterns import compile_pattern
+from tuneworthy.text import count
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 # Fewest texts of each kind that a classifier is trained on.
@@ -96,7 +97,7 @@ def read_generic(path: Path) -> list[str]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise DataError(path, number, messages.say("text_row"), messages.say("not_json", error=error)) from None
+            raise DataError(path, number, messages.say("text_row"), f"invalid JSON ({error})") from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise DataError(path, number, messages.say("text_row"), f"{line[:60]!r}")
         texts.append(row["text"])
@@ -118,10 +119,10 @@ class LexicalRules:
         n_words = len(text.split())
         folded = " ".join(text.casefold().split())
         rules: list[tuple[str, bool]] = [
-            *((messages.say("at_least", n=least), n_words >= least) for least in (self._min,) if least is not None),
-            *((messages.say("at_most", n=most), n_words <= most) for most in (self._max,) if most is not None),
-            *((messages.say("without", phrase=phrase), phrase not in folded) for phrase in self._banned),
-            *((messages.say("matches", pattern=pattern), bool(search(pattern, text))) for pattern in self._required),
+            *((f"at least {count(least, 'word')}", n_words >= least) for least in (self._min,) if least is not None),
+            *((f"at most {count(most, 'word')}", n_words <= most) for most in (self._max,) if most is not None),
+            *((f"does not contain {phrase!r}", phrase not in folded) for phrase in self._banned),
+            *((f"matches {pattern!r}", bool(search(pattern, text))) for pattern in self._required),
         ]
         return [name for name, passed in rules if not passed], len(rules)
 
@@ -134,12 +135,15 @@ class StyleGrader(AnswerGrader[Style]):
 
     def __init__(self, config: Style, context: GradingContext) -> None:
         self._rules = LexicalRules(config)
-        generic = _distinct(read_generic(context.file(config.generic, messages.say("generic_texts"))))
+        generic = _distinct(read_generic(context.file(config.generic, "generic texts (JSONL)")))
         brand = _distinct(example.answer for example in context.examples)
         if min(len(brand), len(generic)) < MIN_TEXTS:
             raise UserError(
-                messages.say("style_texts", least=MIN_TEXTS, n_answers=len(brand), n_generic=len(generic)),
-                hint=messages.say("add_texts"),
+                (
+                    f"The grader has {len(brand)} distinct example answers and {len(generic)} distinct generic "
+                    f"texts, but it needs at least {MIN_TEXTS} of each."
+                ),
+                hint="Add more example answers or generic texts.",
             )
         hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
         super().__init__(config, **hashes, sklearn=version("scikit-learn"))

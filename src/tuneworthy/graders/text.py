@@ -6,7 +6,6 @@ from typing import Any
 import regex
 
 from tuneworthy.config.graders import Exact, Includes, NormalisedExact
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, accepted
 from tuneworthy.types import Case, Score, Trace
 
@@ -63,7 +62,7 @@ class IncludesGrader(AnswerGrader[Includes]):
     def label_fault(self, expected: Any) -> str:
         """An empty text is contained in every answer, so it judges nothing."""
         texts = accepted(expected)
-        return "" if texts and all(text.strip() for text in texts) else messages.say("empty_label")
+        return "" if texts and all(text.strip() for text in texts) else "the expected text is empty"
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Look for every expected text."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneworthy.config.graders import ToolCall
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader
 from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_json, is_deep
@@ -48,7 +47,11 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a call or a list of calls."""
-        return messages.say("no_call", value=str(expected)[:80]) if expected_calls(expected) is None else ""
+        return (
+            (f'{str(expected)[:80]!r} is neither a tool call with "name" and "arguments" nor a list of such calls')
+            if expected_calls(expected) is None
+            else ""
+        )
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Match the calls of the response with the expected ones."""

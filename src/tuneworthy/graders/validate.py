@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import orjson
 
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
+from tuneworthy.text import count, plural
 from tuneworthy.types import Case, canonical
 
 # Fewest answers with a verdict of people, of each variant of a comparison.
@@ -84,17 +84,14 @@ class JudgeValidation:
 
     def __str__(self) -> str:
         table = self.confusion
-        caught = messages.say("caught", n_caught=self.n_canaries - len(self.fooled), n=self.n_canaries)
+        caught = f"{self.n_canaries - len(self.fooled)} of {self.n_canaries} worthless answers caught"
         if not table.n:
-            return messages.say("unvalidated", status=self.status, caught=caught)
-        return messages.say(
-            "validated",
-            status=self.status,
-            caught=caught,
-            n=table.n,
-            kappa=messages.say("not_defined") if table.kappa is None else f"{table.kappa:.2f}",
-            sensitivity=_share(table.sensitivity, table.sensitivity_interval()),
-            specificity=_share(table.specificity, table.specificity_interval()),
+            return f"Judge: {self.status}, {caught}, no human ratings."
+        return (
+            f"Judge: {self.status}, {caught}. On {table.n} human-rated answers, kappa is "
+            f"{'not defined' if table.kappa is None else f'{table.kappa:.2f}'}. Good answers rated good: "
+            f"{_share(table.sensitivity, table.sensitivity_interval())}. Bad answers rated bad: "
+            f"{_share(table.specificity, table.specificity_interval())}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,7 +113,7 @@ class JudgeValidation:
 
 def _share(value: float | None, interval: tuple[float, float]) -> str:
     if value is None:
-        return messages.say("none_of_them")
+        return "not defined (people rated no such answers)"
     return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
@@ -186,11 +183,21 @@ async def validate_judge(
     fooled = tuple(one.name for one, good in zip(planted, of_canaries, strict=True) if good)
     table = Confusion.of((one.good, good) for one, good in zip(answers, of_answers, strict=True) if good is not None)
     if table.n >= MIN_HUMAN and table.tells_apart() is None:
-        warnings = [*warnings, messages.say("not_shown", n_good=table.n_good, n_bad=table.n_bad)]
+        warnings = [
+            *warnings,
+            (
+                f"The human ratings ({table.n_good} good, {table.n_bad} bad) do not show that the judge can tell good "
+                "answers from bad ones."
+            ),
+        ]
     n_unread = sum(good is None for good in verdicts)
     example = next((why for good, why in replies if good is None), "")
     failed = _failed(fooled, n_unread, len(replies), example, table)
-    few = [messages.say("too_few_verdicts", n=table.n, least=MIN_HUMAN)] if table.n < MIN_HUMAN else []
+    few = (
+        [f"People have rated {count(table.n, 'answer')}, but at least {MIN_HUMAN} are needed."]
+        if table.n < MIN_HUMAN
+        else []
+    )
     return JudgeValidation(
         status="fail" if failed else "unknown" if few else "pass",
         reasons=tuple(failed or few),
@@ -206,9 +213,14 @@ async def validate_judge(
 def _failed(fooled: Sequence[str], n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
     reasons = []
     if fooled:
-        reasons.append(messages.say("fooled", n=len(fooled), names=", ".join(fooled[:5])))
+        reasons.append(
+            f"The judge rated {len(fooled)} worthless {plural(len(fooled), 'answer', 'answers')} as good "
+            f"({', '.join(fooled[:5])})."
+        )
     if n_unread > MOST_UNREAD * n_asked:
-        reasons.append(messages.say("verdicts_missing", n=n_unread, n_called=n_asked, example=example))
+        reasons.append(f"{n_unread} of {n_asked} ratings are missing (first reason: {example}).")
     if table.n >= MIN_HUMAN and table.tells_apart() is False:
-        reasons.append(messages.say("no_better_than_chance"))
+        reasons.append(
+            "The judge is no better than chance: it gives bad answers a good rating at least as often as good answers."
+        )
     return reasons

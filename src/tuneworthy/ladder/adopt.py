@@ -10,7 +10,6 @@ The rule, stated here alone. A candidate is adopted
 
 from dataclasses import dataclass
 
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.serving import SAVING, RunningCost
 from tuneworthy.stats.messages import p_value
 from tuneworthy.stats.paired import NonInferiority, PairedResult
@@ -85,17 +84,19 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     that may not decide neither adopt nor exclude.
     """
     gain = evidence.gain
-    numbers = messages.say("gain", delta=100 * gain.delta, lo=100 * gain.ci[0], hi=100 * gain.ci[1], n=gain.n)
+    numbers = f"{100 * gain.delta:+.1f} points [{100 * gain.ci[0]:+.1f}, {100 * gain.ci[1]:+.1f}], n = {gain.n}"
     compared = gain.alpha is not None
     numbers += (
-        messages.say("tested", p=p_value(gain.p_value), alpha=gain.alpha) if compared else messages.say("not_tested")
+        f", one-sided {p_value(gain.p_value)} at alpha {gain.alpha:.3g}"
+        if compared
+        else ", no significance test because it is not ahead on dev"
     )
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
     if evidence.few_groups:
         return Adoption(RungStatus.INCONCLUSIVE, "few_groups", evidence.few_groups)
     if evidence.unvalidated:
-        reason = messages.say("judge_unvalidated", why=evidence.unvalidated, gain=numbers)
+        reason = f"{evidence.unvalidated}; judge scores alone: {numbers}"
         return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
     cheap_enough = saving != "" and evidence.no_creep.holds and not evidence.all_wrong
@@ -103,25 +104,47 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     better = gain.better or before is not None
     wins = better or (cheap_enough and not evidence.loses_target)
     if wins and evidence.unscored_share > MOST_UNSCORED:
-        reason = messages.say("unscored", share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
+        reason = (
+            f"{evidence.unscored_share:.1%} of the answers could not be scored (limit {MOST_UNSCORED:.1%}); "
+            f"difference {numbers}"
+        )
         return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
     if wins and evidence.sign_flips:
-        return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", messages.say("unscored_flip", gain=numbers))
+        return Adoption(
+            RungStatus.INCONCLUSIVE,
+            "unscored_flip",
+            f"the unscored answers could reverse the result; difference {numbers}",
+        )
     if better:
-        shown = "" if gain.better or before is None else messages.say("shown_before", n=before.n, alpha=before.alpha)
-        return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers) + shown)
+        shown = (
+            ""
+            if gain.better or before is None
+            else f"; significant at alpha {before.alpha:.4f} on the first {before.n} cases"
+        )
+        return Adoption(RungStatus.ADOPTED, "better", f"significantly better; difference {numbers}" + shown)
     if wins:
-        reason = messages.say(
-            "cheaper", lower=100 * evidence.no_creep.lower, margin=100 * margin, saving=saving, gain=numbers
+        reason = (
+            f"non-inferior at {saving} (lower bound {100 * evidence.no_creep.lower:+.1f} points, margin "
+            f"{100 * margin:.1f}); difference {numbers}"
         )
         return Adoption(RungStatus.ADOPTED, "cheaper", reason)
     if cheap_enough:
         status = RungStatus.NO_GAIN if gain.excludes_gain(margin) else RungStatus.INCONCLUSIVE
-        return Adoption(status, "loses_target", messages.say("loses_target", saving=saving, gain=numbers))
+        return Adoption(
+            status, "loses_target", f"non-inferior at {saving}, but no longer meets the target; difference {numbers}"
+        )
     if gain.excludes_gain(margin):
-        return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=100 * margin, gain=numbers))
+        return Adoption(
+            RungStatus.NO_GAIN,
+            "no_gain",
+            f"a gain of {100 * margin:.1f} points or more is ruled out (difference {numbers})",
+        )
     code = "unresolved" if compared else "not_compared"
-    return Adoption(RungStatus.INCONCLUSIVE, code, messages.say("unresolved", margin=100 * margin, gain=numbers))
+    return Adoption(
+        RungStatus.INCONCLUSIVE,
+        code,
+        f"a gain of {100 * margin:.1f} points is neither shown nor ruled out (difference {numbers})",
+    )
 
 
 def _saving(evidence: AdoptionEvidence) -> str:
@@ -129,13 +152,15 @@ def _saving(evidence: AdoptionEvidence) -> str:
     if evidence.cheaper and evidence.costs is not None:
         if evidence.requests is not None:
             mine, theirs = (cost.monthly_usd(evidence.requests) for cost in evidence.costs)
-            return messages.say("costs_less_monthly", usd=mine, other=theirs, requests=evidence.requests)
+            return f"${mine:,.2f} instead of ${theirs:,.2f} a month ({evidence.requests:,.0f} requests)"
         mine, theirs = (cost.usd_per_1k for cost in evidence.costs)
         if evidence.costs[0].server is not None:
-            return messages.say("charges_less")
+            return "a lower price per answer (its server is not counted)"
         if not theirs:
-            return messages.say("needs_no_server")
-        return messages.say("costs_less", share=1 - (mine or 0.0) / theirs)
+            return "no cost, because it needs no server (the best variant so far does)"
+        return f"{1 - (mine or 0.0) / theirs:.1%} lower cost per answer"
     if evidence.faster and evidence.time_ratio is not None:
-        return messages.say("takes_less", share=1 - evidence.time_ratio[0], least=1 - evidence.time_ratio[1])
+        return (
+            f"{1 - evidence.time_ratio[0]:.1%} lower latency (lower confidence limit: {1 - evidence.time_ratio[1]:.1%})"
+        )
     return ""

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from typing_extensions import TypedDict
 
 from tuneworthy.cases.splits import Split, StoredSplit
-from tuneworthy.catalogue import precede
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
@@ -47,10 +45,20 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
     except ValueError:
         plan = None
     if plan is None or len(plan.spent) < (made or 0):
-        problem = messages.say("plan_missing") if document is None else messages.say("plan_unreadable")
+        problem = (
+            "The record of test comparisons is missing."
+            if document is None
+            else "This file is not a valid record of test comparisons."
+        )
         if plan is not None:
-            problem = messages.say("plan_set_back", n=len(plan.spent), made=made)
-        raise UserError(precede(f"{folder.path / NAME}.json", problem), hint=messages.say("plan_hint"))
+            problem = f"This file lists only {len(plan.spent)} of the {made} test comparisons made so far."
+        raise UserError(
+            f"{folder.path / NAME}.json: {problem}",
+            hint=(
+                "Restore the file, which records how often the test set has been used. To start over with a new test "
+                "set, delete split.json and comparisons.json in .tuneworthy."
+            ),
+        )
     return plan
 
 
@@ -96,10 +104,10 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
 def cascade_barred(project: Project, task: TaskInfo) -> tuple[str, str]:
     """Return why the project can have no cascade, in words and as a code; two empty texts if it can."""
     if task.kind != "label":
-        return messages.say("cascade_needs_labels"), "no_labels"
+        return "a cascade needs a task whose answers are labels", "no_labels"
     if project.graders[0].type == "judge":
-        return messages.say("cascade_not_judged"), "judge"
+        return "a judge scores the answers, and a cascade needs a grader that compares labels", "judge"
     prices = [price_for(project.models[name]) for name in project.answering if project.may_serve(name)]
     if not any(price is not None and not price.free for price in prices):
-        return messages.say("cascade_needs_price"), "no_dearer_model"
+        return "no model that may serve has a price, so a cascade saves nothing", "no_dearer_model"
     return "", ""

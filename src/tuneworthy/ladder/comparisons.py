@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparison_plan import (
     read_comparisons,
     rungs_with_comparisons,
@@ -90,6 +89,8 @@ def _take(session: Session, name: str, take: Callable[[ComparisonPlan], Comparis
     try:
         plan = take(plan_comparisons(session))
     except UsedUp as error:
-        raise UserError(messages.say("test_used_up", why=error), hint=messages.say("test_used_up_hint")) from None
+        raise UserError(
+            f"The test set is used up. {error}", hint="Collect a new test set, or compare on the dev set."
+        ) from None
     write_comparisons(session.folder, plan)
     return plan.alpha_for(name)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.search.racing import DevScores
 from tuneworthy.types import Case, Score, Trace, Variant
@@ -34,7 +33,8 @@ def all_answered(session: Session) -> Iterator[None]:
     yield
     if len(lost) > before:
         raise OutsideFault(
-            messages.say("search_incomplete", why=lost[before].message), hint=messages.say("search_incomplete_hint")
+            f"The search needs every answer, but a call failed: {lost[before].message}",
+            hint="Run the same command again when the provider is available. Finished calls are cached.",
         )
 
 

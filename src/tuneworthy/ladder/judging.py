@@ -22,7 +22,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders.family import same_family
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation, validate_judge
-from tuneworthy.ladder import messages
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
@@ -84,8 +83,8 @@ def read_verdicts(path: Path) -> dict[str, float]:
     for row in read_labels(path):
         if not isinstance(row.label, bool):
             raise UserError(
-                messages.say("verdict_unreadable", path=path, got=show(row.label)),
-                hint=messages.say("verdict_unreadable_hint"),
+                f"A rating in {path} must be true or false, not {show(row.label)}.",
+                hint="Fix this rating.",
             )
         verdicts[row.case][row.labeller] = row.label
     return {item: sum(by.values()) / len(by) for item, by in verdicts.items()}
@@ -171,14 +170,21 @@ class Judging:
             Both corrected, and ""; or as they were, and why they may not decide.
         """
         if self.validation is None or self.validation.status == "fail":
-            reasons = self.validation.reasons if self.validation else [messages.say("judge_not_validated")]
-            return gain, bound, messages.say("judge_barred", why=" ".join(reasons).removesuffix("."))
+            reasons = self.validation.reasons if self.validation else ["it has not been validated"]
+            return gain, bound, f"the judge cannot be used: {' '.join(reasons).removesuffix('.')}"
         scored = ~(np.isnan(a.scores) | np.isnan(b.scores))
         people = self._people(cases, a.traces), self._people(cases, b.traces)
         usable = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
         if usable.sum() < MIN_HUMAN:
-            how = messages.say("give_verdicts")
-            return gain, bound, messages.say("too_few_verdicts", n=int(usable.sum()), least=MIN_HUMAN, how=how)
+            how = "to add ratings, run `tuneworthy cases label --judge`"
+            return (
+                gain,
+                bound,
+                (
+                    f"people have rated both variants on only {int(usable.sum())} of the first {MIN_HUMAN} sampled "
+                    f"cases ({how})"
+                ),
+            )
         human_a, human_b = (np.where(usable, one, np.nan)[scored] for one in people)
         found = corrected_difference(
             a.scores[scored], b.scores[scored], human_a, human_b, None if groups is None else groups[scored]
@@ -262,9 +268,7 @@ def family_warnings(project: Project) -> list[str]:
     for grader in project.graders:
         if grader.type == "judge":
             for name, model in names.items():
-                shared = (
-                    messages.say("judges_itself") if name == grader.model else same_family(names[grader.model], model)
-                )
+                shared = "they are the same model" if name == grader.model else same_family(names[grader.model], model)
                 if shared:
-                    warnings.append(messages.say("judge_family", judge=grader.model, model=name, why=shared))
+                    warnings.append(f"models.{grader.model} judges answers from models.{name}, although {shared}.")
     return warnings

@@ -16,7 +16,6 @@ from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.calibrated import calibration_of
@@ -154,7 +153,10 @@ async def measure_on_test(
     score, ci95, bounds, size, notes = _score(session, trial)
     if 0 < n_lost < len(traces):
         why = next(score.unscored for score in scores if score.unscored)
-        notes = [*notes, messages.say("answers_lost", n=n_lost, n_all=len(traces), why=why.rstrip("."))]
+        notes = [
+            *notes,
+            (f"{n_lost} of {len(traces)} answers to test cases could not be scored. First reason: {why.rstrip('.')}."),
+        ]
     shares: dict[str, float] = {}
     fields: dict[str, FieldScores] = {}
     for kind, grader in session.graders.items():
@@ -235,7 +237,9 @@ async def decide(
         violated=trial.violated,
         unvalidated=unvalidated,
         shown_before=_shown_before(session, best, trial),
-        few_groups=messages.say("sources_few", n=effective, least=LEAST_GROUPS) if effective < LEAST_GROUPS else "",
+        few_groups=f"the test cases count as {effective:.1f} independent sources; at least {LEAST_GROUPS} are needed"
+        if effective < LEAST_GROUPS
+        else "",
     )
     decision = decide_adoption(evidence, margin)
     if decision.reason_code == "cheaper" and not evidence.cheaper:
@@ -442,7 +446,7 @@ def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Sp
         return trial.score, None, None, None, []
     groups = session.groups(test)
     if session.judging and (level := session.judging.level(test, trial.judged, groups=groups)):
-        note = messages.say("score_corrected", n=level.n_human, score=trial.score)
+        note = f"score corrected with human ratings of {level.n_human} cases (judge alone: {trial.score:.1%})"
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)
         return level.b, _within(level.interval()), _within(level.interval(0.1)), max(1.0, size), [note]
@@ -470,7 +474,7 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
 def first_error(traces: Sequence[Trace]) -> str:
     """Return why nothing could be scored."""
     error = next((trace.error for trace in traces if trace.error), None)
-    return messages.say("nothing_scored") + (f": {error.message}" if error else "")
+    return "no case could be scored" + (f": {error.message}" if error else "")
 
 
 def _common(

@@ -13,7 +13,6 @@ from tuneworthy.config import load
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
-from tuneworthy.ladder import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
@@ -41,7 +40,7 @@ class ProjectSearch:
         budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
         library = open_library(project, Account(store, budget, project.ladder.grace_s))
         if library is None:
-            raise UserError(messages.say("no_documents_to_search", root=project.root))
+            raise UserError(f"The project in {project.root} has no documents to search.")
         self._library, self._retrieval = library, Retrieval(**retrieval)
 
     def passages(self, text: str | dict[str, Any]) -> Sequence[Passage]:

@@ -98,9 +98,9 @@ def changed_since(
         ]
     changed += _graders(then.graders, now.graders)
     if record.primary != project.graders[0].type:
-        changed.append(messages.say("grader_changed"))
+        changed.append("the first grader has changed")
     changed += _variants(record, project, opened)
-    changed += [messages.say("model_added", name=name) for name in project.models if name not in then.models]
+    changed += [f"the model {name} has been added" for name in project.models if name not in then.models]
     settings_changed = [
         messages.setting_changed(name, then.settings[name], value)
         for name, value in now.settings.items()
@@ -111,11 +111,11 @@ def changed_since(
 
 def _incomplete(record: RunRecord) -> list[str]:
     half = [
-        messages.say("rung_half_run", rung=row.rung, n=row.n, n_test=record.n_test)
+        f"the rung {row.rung} is incomplete ({row.n} of {record.n_test} cases)"
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
-    return [messages.say("run_cut_short", why=record.partial), *half] if record.partial else half
+    return [f"the run is incomplete: {record.partial}", *half] if record.partial else half
 
 
 def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -130,12 +130,12 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
     base = record.variant_of(baseline) if baseline else None
     changed = []
     if base is not None and any(getattr(base, name) != value for name, value in _prompt(project).items()):
-        changed.append(messages.say("prompt_changed"))
+        changed.append("the prompt has changed")
     for name, identity in {variant.model: variant.model_identity for variant in record.variants.values()}.items():
         if name not in project.models:
-            changed += [] if name.startswith((*IN_PROCESS, TUNED)) else [messages.say("model_gone", name=name)]
+            changed += [] if name.startswith((*IN_PROCESS, TUNED)) else [f"the model {name} has been removed"]
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
-            changed.append(messages.say("model_is_another", name=name))
+            changed.append(f"the model {name} has changed")
     return changed
 
 

@@ -8,7 +8,6 @@ import orjson
 from annotated_types import Ge
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
@@ -424,5 +423,8 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
     """
     record = shaped(document, RunRecord, where)
     if record.best and record.best.variant not in record.variants:
-        raise UserError(messages.say("record_unreadable", where=where), hint=messages.say("run_again"))
+        raise UserError(
+            f"{where} cannot be read, because the best variant is missing from the run record.",
+            hint="Run `tuneworthy run` again. Finished calls are cached and never paid for twice.",
+        )
     return record

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from typing_extensions import TypedDict
 
-from tuneworthy.ladder import messages
 from tuneworthy.store import Folder
+from tuneworthy.text import plural
 
 NAME = "revealed"
 
@@ -43,4 +43,8 @@ def reveal_note(folder: Folder) -> str:
     rows = folder.read(NAME, list[Reveal]) or []
     if not rows:
         return ""
-    return messages.say("test_revealed", n=len(rows), date=min(row["time"] for row in rows)[:10])
+    return (
+        f"Answers to {len(rows)} test {plural(len(rows), 'case', 'cases')} have been revealed, the first on "
+        f"{min(row['time'] for row in rows)[:10]}. Changes made since then may score higher on the test set "
+        "than on new data."
+    )

@@ -66,6 +66,7 @@ from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
+from tuneworthy.text import count
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
 log = logging.getLogger(__name__)
@@ -140,10 +141,8 @@ async def run_ladder(
         except Exception as error:
             if not run.records and not isinstance(error, BudgetSpent | OutsideFault):
                 raise  # nothing could be begun: the project has to be fixed first
-            why = (
-                error.message if isinstance(error, TuneworthyError) else messages.say("bug", kind=type(error).__name__)
-            )
-            record = run.record(partial=messages.say("stopped", rung=run.current, why=why.rstrip(".")))
+            why = error.message if isinstance(error, TuneworthyError) else f"internal error ({type(error).__name__})"
+            record = run.record(partial=f"stopped at the rung {run.current}: {why.rstrip('.')}")
             if not _has_whole(session, quick=quick):
                 write_record(session.folder, record)
             stopped(record)
@@ -170,7 +169,10 @@ def check_rungs(project: Project, names: Sequence[str]) -> None:
             raise UnknownName("rung", name, RUNGS)
         if name not in {"baseline", *project.ladder.rungs}:
             rungs = ", ".join(project.ladder.rungs)
-            raise UserError(messages.say("rung_left_out", rung=name, rungs=rungs), hint=messages.say("add_rung"))
+            raise UserError(
+                f"The rung {name!r} is not in ladder.rungs. Rungs of this project: {rungs}.",
+                hint="Add it to ladder.rungs, or choose another one.",
+            )
 
 
 class LadderRun:
@@ -254,7 +256,7 @@ class LadderRun:
             return RungRecord(
                 rung=name,
                 status=RungStatus.SKIPPED,
-                reason=messages.say("nothing_to_build_on", why=self.records["baseline"].reason),
+                reason=f"this rung builds on the baseline, which failed: {self.records['baseline'].reason}",
                 reason_code="baseline_failed",
             )
         session = self.session
@@ -332,7 +334,7 @@ class LadderRun:
                 try:
                     await self.session.ask(variant, self.dev[:1])
                 except ModelError as error:
-                    refused[variant.model] = messages.say("model_unavailable", model=variant.model, why=error.message)
+                    refused[variant.model] = f"{variant.model} is not available: {error.message}"
         return refused
 
     async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> Race | None:
@@ -391,7 +393,7 @@ class LadderRun:
         head = row.n if self.best is None else min(row.n, self._n_on_dev[self.best.id])
         if record.rung != "classical" and (self.best is None or await self._ahead(winner, self.best, self.dev[:head])):
             self.best = winner
-        return replace(record, reason=messages.say("quick", score=row.score, n=row.n))
+        return replace(record, reason=f"{row.score:.1%} on {row.n} dev cases, not compared on the test set")
 
     async def _leads(self, trial: Measurement, best: Variant, dev: Sequence[Case]) -> bool:
         """Whether a trial may serve and is ahead on dev, so that it is compared; where dev is small, all are."""
@@ -413,7 +415,16 @@ class LadderRun:
         """
         best, name = self.leader, record.rung
         if name == "baseline" and measure_today(self.session, winner):
-            record = replace(record, notes=[*record.notes, messages.say("today_measured_again")])
+            record = replace(
+                record,
+                notes=[
+                    *record.notes,
+                    (
+                        "A different baseline has already been measured on the test set, so this one counts as a test "
+                        "comparison."
+                    ),
+                ],
+            )
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
@@ -432,7 +443,7 @@ class LadderRun:
             return _reference(record, messages.say("classical"))
         if best is None:
             self._lead(trial)
-            return _reference(record, messages.say("today"))
+            return _reference(record, "today's prompt and model")
         gain, decision = await self._decide(best, trial, leads=await self._leads(trial, best.variant, unseen))
         record = with_decision(record, best.variant, gain, decision)
         if name == CASCADE:
@@ -443,7 +454,10 @@ class LadderRun:
             self._lead(trial)
         elif _takes_over(best, trial):
             self._lead(trial)
-            why = messages.say("takes_over", variant=best.variant.name, why=best.violated)
+            why = (
+                f"not adopted, but now the best variant because {best.variant.name} violates a constraint: "
+                f"{best.violated}"
+            )
             record = replace(record, reason=f"{record.reason}; {why}")
         return record
 
@@ -471,11 +485,11 @@ class LadderRun:
     async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
         """Compare the classical baseline with the best language-model variant: the last comparison."""
         gain, decision = await self._decide(best, classical, leads=self.classical_leads)
-        why = messages.say("classical_compared", reason=decision.reason)
+        why = f"no language model; against the best variant of the other rungs: {decision.reason}"
         if decision.reason_code == "constraint":
             why = messages.say("classical") + messages.say("ineligible", why=decision.reason)
         if _takes_over(best, classical):
-            why += messages.say("classical_takes_over", variant=best.variant.name, why=best.violated)
+            why += f"; now the best variant because {best.variant.name} violates a constraint: {best.violated}"
         return replace(
             with_decision(self.records["classical"], best.variant, gain, decision),
             status=RungStatus.REFERENCE,
@@ -562,7 +576,14 @@ class LadderRun:
             provenance=provenance(project, session.split, session.graders, session.pool.hash, session.library),
             notes=[
                 *session.data.notes,
-                *(messages.say("usage_doubtful", n=n, model=name) for name, n in session.runner.doubtful.items() if n),
+                *(
+                    (
+                        f"{count(n, 'answer')} from {name} came without usable token counts. Each is charged at its "
+                        "maximum cost."
+                    )
+                    for name, n in session.runner.doubtful.items()
+                    if n
+                ),
             ],
         )
 
@@ -580,7 +601,7 @@ def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], n
     return RungRecord(
         rung=name,
         status=RungStatus.VIOLATES_CONSTRAINT if proposal.skip_code == "constraint" else RungStatus.SKIPPED,
-        reason=proposal.skipped or messages.say("nothing_to_try"),
+        reason=proposal.skipped or "no candidates to try",
         reason_code=proposal.skip_code or "nothing_to_try",
         notes=notes,
     )
@@ -589,7 +610,11 @@ def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], n
 def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:
     """Return the record of a rung after dev; a candidate that could not be scored there has a note instead of a row."""
     entries = raced.entries if raced else ()
-    mute = [messages.say("none_scored", variant=one.variant.name, n=one.n) for one in entries if not one.scored]
+    mute = [
+        f"{one.variant.name}: none of the answers to {one.n} dev cases could be scored"
+        for one in entries
+        if not one.scored
+    ]
     record = RungRecord(
         rung=name,
         status=RungStatus.INCONCLUSIVE,

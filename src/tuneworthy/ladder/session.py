@@ -35,6 +35,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.text import count, plural
 from tuneworthy.trust import require
 from tuneworthy.types import Case, Score, Trace, Variant, canonical
 
@@ -77,8 +78,8 @@ def read_data(project: Project) -> TaskData:
     unlabelled = [case.id for case in dataset.cases if not case.labelled]
     if unlabelled:
         raise UserError(
-            messages.say("cases_unlabelled", n=len(unlabelled), first=unlabelled[0]),
-            hint=messages.say("cases_unlabelled_hint"),
+            (f"{count(len(unlabelled), 'case has', 'cases have')} no expected answer, starting with {unlabelled[0]}."),
+            hint="Run `tuneworthy cases label` to label them.",
         )
     return settle(project, dataset)
 
@@ -111,14 +112,26 @@ def _changes_since(found: Changes) -> list[str]:
     """
     if gone := [*found.edited, *found.removed]:
         raise UserError(
-            messages.say("cases_changed", n=len(gone), names=messages.listed(gone)),
-            hint=messages.say("cases_changed_hint"),
+            (
+                f"{count(len(gone), 'case')} from the first run {plural(len(gone), 'has', 'have')} been edited or "
+                f"removed: {messages.listed(gone)}."
+            ),
+            hint=(
+                "Restore these cases. To start over with a new test set, delete split.json and comparisons.json "
+                "in .tuneworthy."
+            ),
         )
     notes = []
     if found.relabelled:
-        notes.append(messages.say("labels_corrected", names=", ".join(found.relabelled)))
+        notes.append(
+            f"Labels of cases have changed since the first run: {', '.join(found.relabelled)}. All variants are "
+            "therefore scored again."
+        )
     if found.added:
-        notes.append(messages.say("cases_added", n=len(found.added)))
+        notes.append(
+            f"{count(len(found.added), 'case was', 'cases were')} added to the file after the split was drawn. "
+            f"Run `tuneworthy cases add` to add {plural(len(found.added), 'it', 'them')} to the test set."
+        )
     return notes
 
 
@@ -225,8 +238,11 @@ class Session:
         model = self.models[variant.model]
         if canonical(dict(variant.model_identity)) != model.identity:
             raise UserError(
-                messages.say("model_changed", model=variant.model, variant=variant.name),
-                hint=messages.say("model_changed_hint"),
+                f"models.{variant.model} is no longer the model that {variant.name} was measured with.",
+                hint=(
+                    "Run `tuneworthy run` again, or restore the previous model and add the new one under a "
+                    "different name."
+                ),
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 
@@ -282,7 +298,7 @@ async def open_session(
         UserError: `max_usd` is no amount; no limit would apply to `nan`.
     """
     if max_usd is not None and not max_usd >= 0:
-        raise UserError(messages.say("no_amount", usd=max_usd))
+        raise UserError(f"max_usd must be 0 or more, but it is {max_usd}.")
     require(project.root, *missing_grants(project))  # all at once, and before money is spent
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, reading=reading):

@@ -92,4 +92,9 @@ def _json_task(split: Split) -> tuple[TaskInfo, list[str]]:
 
     fits = Draft202012Validator(task.schema).is_valid
     misfits = sum(case.expected is not None and not fits(case.expected) for case in split.test)
-    return task, [messages.say("schema_misfits", n=misfits, n_test=len(split.test))] if misfits else []
+    return task, [
+        (
+            f"In {misfits} of {len(split.test)} test cases, the expected answer does not match the schema inferred "
+            "from dev cases and examples. A model constrained to this schema cannot produce it."
+        )
+    ] if misfits else []

@@ -83,10 +83,24 @@ def missing(project: Project) -> str:
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
     if (name := project.serve.model) is not None and (merged or adapter):
-        return messages.say("served_silent", model=name)
+        return (
+            f"models.{name} does not respond, or does not report which of this project's models it serves; start "
+            "it with `tuneworthy serve`, or fix [serve]"
+        )
     if not adapter and (hosted := latest_artifact(store, "hosted")) is not None:
-        return messages.say("hosted_unnamed", vendor=hosted.manifest["vendor"])
-    return messages.say("not_exported" if merged else "not_merged" if adapter else "not_trained")
+        return (
+            "the project file does not name the model that a vendor trained; run `tuneworthy train --on "
+            f"{hosted.manifest['vendor']}` again and add the sections that it prints"
+        )
+    return (
+        "the fine-tuned model has not been exported; run `tuneworthy export gguf`"
+        if merged
+        else (
+            "the adapter has not been merged; run `tuneworthy merge`, then `tuneworthy export gguf`"
+            if adapter
+            else "no model has been trained yet"
+        )
+    )
 
 
 def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[str]]:
@@ -147,9 +161,9 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
             first = (alike or exported)[0]
             name = BASE + first.id[:8]
             models.add(open_model(name, gguf_config(project, first), project.root))
-            return Against(name, messages.say("base_exported", artifact=first.id[:8]), base.id)
+            return Against(name, f"its base model, exported as {first.id[:8]}", base.id)
     today = project.ladder.baseline
-    return Against(today, messages.say("base_is_todays", model=today))
+    return Against(today, f"today's model, models.{today}")
 
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:

@@ -73,18 +73,21 @@ def resolve(session: Session, name: str) -> Variant:
         return _from_file(Path(name))
     last = read_record(session.folder)
     if last is None:
-        raise UserError(messages.say("no_run", name=name), hint=messages.say("no_run_hint"))
+        raise UserError(f"There is no run yet, so {name!r} matches no variant.", hint="Run `tuneworthy run` first.")
     if name == "best" and last.partial:
-        raise UserError(messages.say("run_partial", why=last.partial), hint=messages.say("run_partial_hint"))
+        raise UserError(
+            f"The last run is incomplete, so it has no best variant: {last.partial}.",
+            hint="Run `tuneworthy run` again, or name a rung instead of `best`.",
+        )
     by_rung = {record.rung: record.variant for record in last.rungs if record.variant}
     identity = last.best.variant if name == "best" and last.best else by_rung.get(name, name)
     hits = [variant for key, variant in last.variants.items() if key.startswith(identity) or variant.name == identity]
     if len(hits) != 1:
         names = ["current", "best", *by_rung]
-        hint = messages.say("no_variant_hint", names=", ".join(names), nearest=did_you_mean(name, names))
+        hint = f"{did_you_mean(name, names)} Use one of {', '.join(names)}, or a variant ID."
         if not hits:
-            raise UserError(messages.say("no_variant", name=name), hint=hint.strip())
-        raise UserError(messages.say("several_variants", name=name, n=len(hits)), hint=hint.strip())
+            raise UserError(f"The last run has no variant {name!r}.", hint=hint.strip())
+        raise UserError(f"{name!r} matches {len(hits)} variants of the last run.", hint=hint.strip())
     return hits[0]
 
 
@@ -93,8 +96,8 @@ def _from_file(path: Path) -> Variant:
         return restore(orjson.loads(read_input(path)), str(path))
     except OSError as error:
         raise UserError(
-            messages.say("variant_file_missing", path=path, fault=error.strerror),
-            hint=messages.say("variant_file_hint"),
+            f"{path} cannot be read: {error.strerror}.",
+            hint="Check the path to the exported variant.",
         ) from None
     except orjson.JSONDecodeError as error:
         raise UserError(

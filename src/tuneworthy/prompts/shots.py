@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.example_store import ExamplesById, by_id, columns_of, ids_of, rows_by_answer
 from tuneworthy.errors import UserError
-from tuneworthy.prompts import messages
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Example, Shots, content_hash
 
 
@@ -93,8 +93,16 @@ class ShotPool:
             return {}
         gone = [one for one in shots.ids if one not in self.by_id]
         if gone or (shots.mode == "per_case" and shots.pool_hash != self.hash):
-            lost = messages.say("shots_gone", n_gone=len(gone), n=len(shots.ids))
-            raise UserError(lost if gone else messages.say("other_pool"), hint=messages.say("restore_shots"))
+            lost = (
+                f"{len(gone)} of the {len(shots.ids)} few-shot examples of this variant "
+                f"{plural(len(gone), 'is', 'are')} no longer in the project's examples."
+            )
+            raise UserError(
+                lost
+                if gone
+                else "The project's examples, from which this variant selects few-shot examples, have changed.",
+                hint="Restore the examples, or run `tuneworthy run` again.",
+            )
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
             return {case.id: tuple(row for row in chosen if row.group != case.source) for case in cases}
@@ -118,7 +126,9 @@ class ShotPool:
         """
         if name not in self._encoders:
             if self.load_encoder is None:
-                raise UserError(messages.say("no_encoder", name=name))
+                raise UserError(
+                    f"The few-shot examples are selected with the sentence encoder {name}, which cannot be loaded here."
+                )
             encoder = self.load_encoder(name)
             self._encoders[name] = encoder, encoder.encode([example.question for example in self.examples])
         encoder, vectors = self._encoders[name]

@@ -9,7 +9,6 @@ from typing import Any, Final
 from tuneworthy import limited
 from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
-from tuneworthy.prompts import messages
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.prompts.prompt_child import fill, variables_of
 from tuneworthy.types import Case, Example, Message, Passage, Variant
@@ -64,13 +63,13 @@ def _in_child(function: Callable[..., dict[str, Any]], source: str, *arguments: 
         return answer["value"]
     if "line" in answer:
         raise UserError(
-            messages.say("bad_template", template=source[:60], line=answer["line"], error=answer["fault"]),
-            hint=messages.say("fix_template"),
+            (f"The template {source[:60]!r} has a Jinja syntax error on line {answer['line']}: {answer['fault']}."),
+            hint="Fix the template in [prompt].",
         )
     names = ", ".join(sorted(arguments[0])) if arguments else "input"
     raise UserError(
-        messages.say("missing_variable", template=source[:60], error=answer["fault"], names=names),
-        hint=messages.say("fix_variable"),
+        (f"The template {source[:60]!r} cannot be rendered: {answer['fault']}. The case has these variables: {names}."),
+        hint="Fix the template in [prompt], or add the variable to the cases.",
     )
 
 

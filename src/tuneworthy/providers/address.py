@@ -31,17 +31,19 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
     except ValueError:
         parts = SplitResult("", "", "", "", "")
     if parts.username or parts.password:
-        raise UserError(messages.say("password_in_address", host=parts.hostname), hint=messages.say("use_key_variable"))
+        raise UserError(
+            f"The URL of {parts.hostname} contains a user name or a password.", hint=messages.say("use_key_variable")
+        )
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UserError(
-            messages.say("not_an_address", address=(key or Key(None)).redact(url.rpartition("@")[2])),
+            f"{(key or Key(None)).redact(url.rpartition('@')[2])!r} is not an http or https URL.",
             hint=messages.say("fix_address"),
         )
     secret = [name for name, value in parse_qsl(parts.query, keep_blank_values=True) if _secret(value, name)]
     secret += ["path" for segment in parts.path.split("/") if _secret(unquote(segment))]
     if secret:
         raise UserError(
-            messages.say("key_in_address", host=parts.hostname, names=", ".join(secret)),
+            f"The URL of {parts.hostname} contains a key ({', '.join(secret)}).",
             hint=messages.say("use_key_variable"),
         )
     return parts

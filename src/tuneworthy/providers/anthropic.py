@@ -16,7 +16,6 @@ import orjson
 
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
-from tuneworthy.providers import messages
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
@@ -165,7 +164,7 @@ def _turn(message: Message) -> Message:
             arguments = orjson.loads(function["arguments"] or "{}")
         except orjson.JSONDecodeError:
             raise ProviderError(
-                messages.say("tool_arguments_not_json", name=function["name"], arguments=function["arguments"][:80]),
+                f"The arguments of the tool {function['name']} are not JSON: {function['arguments'][:80]!r}.",
                 code="bad_request",
                 retryable=False,
             ) from None

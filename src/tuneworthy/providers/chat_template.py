@@ -116,7 +116,7 @@ def render(
 def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, max_chars: int) -> list[dict[str, str]]:
     """Return what the child says of each chat: its `text`, or why it is `refused`."""
     if len(template.source) > MAX_TEMPLATE_CHARS:
-        raise _fault(messages.say("template_too_long", found=len(template.source), most=MAX_TEMPLATE_CHARS))
+        raise _fault(f"it has {len(template.source)} characters, more than the limit of {MAX_TEMPLATE_CHARS}")
     tokens = dict(template.special_tokens)
     tasks = (
         (template.source, tokens, {"messages": list(chat.messages), "tools": list(chat.tools) or None,
@@ -130,4 +130,7 @@ def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, ma
 
 
 def _fault(reason: str) -> ModelError:
-    return ModelError(messages.say("template_fault", reason=reason), hint=messages.say("other_template"))
+    return ModelError(
+        f"The chat template failed: {reason}.",
+        hint="Give the model a different chat template, or use a different model.",
+    )

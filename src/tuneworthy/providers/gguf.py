@@ -112,10 +112,12 @@ class _Reader:
 
     def header(self) -> GgufHeader:
         if self._take(4, "the magic") != MAGIC:
-            raise header_fault(self.path, messages.say("not_gguf"))
+            raise header_fault(self.path, "it does not start with a GGUF header")
         version = self._number(4, "the version")
         if version not in {2, 3}:
-            raise header_fault(self.path, messages.say("gguf_version", version=version))
+            raise header_fault(
+                self.path, f"its GGUF version is {version}, but only versions 2 and 3 (little-endian) are supported"
+            )
         n_tensors = self._capped(self._number(10, "tensor count"), MAX_TENSORS, "tensors", least=24)
         n_keys = self._capped(self._number(10, "key count"), MAX_KEYS, "keys", least=13)
         values: dict[str, Scalar] = {}
@@ -123,7 +125,7 @@ class _Reader:
         for _ in range(n_keys):
             key = self._text(MAX_KEY_BYTES, "a key")
             if key in values or key in lengths:
-                raise header_fault(self.path, messages.say("key_twice", name=key[:60]))
+                raise header_fault(self.path, f"it contains the key {key[:60]!r} twice")
             kind = self._number(4, f"the type of {key[:60]!r}")
             if kind == _ARRAY:
                 lengths[key] = self._skip_array(key)
@@ -135,14 +137,14 @@ class _Reader:
     def _check_tensors(self, n_tensors: int, alignment: object) -> None:
         """Hold the places of all tensors against the size of the file: finds a download that was cut off."""
         if not _is_count(alignment) or alignment > 2**20:
-            raise header_fault(self.path, messages.say("odd_alignment", alignment=alignment, most=2**20))
+            raise header_fault(self.path, f"general.alignment is {alignment}, not a number from 1 to {2**20}")
         needed = 0
         for _ in range(n_tensors):
             name = self._text(MAX_KEY_BYTES, "the name of a tensor")[:60]
             self._has_head |= name == "output.weight"
             n_dims = self._number(4, f"the shape of {name!r}")
             if n_dims > 4:
-                raise header_fault(self.path, messages.say("too_many_dimensions", name=name, n=n_dims, most=4))
+                raise header_fault(self.path, f"{name!r} has {n_dims} dimensions, more than the limit of {4}")
             weights = 1
             for _ in range(n_dims):
                 weights *= self._number(10, f"the shape of {name!r}")
@@ -158,7 +160,7 @@ class _Reader:
     def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: dict[str, int]) -> GgufHeader:
         architecture = values.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
-            raise header_fault(self.path, messages.say("no_architecture"))
+            raise header_fault(self.path, "it has no key general.architecture")
         context, vocab = values.get(f"{architecture}.context_length"), values.get(f"{architecture}.vocab_size")
         kind, name = values.get("general.file_type"), values.get("general.name", "")
         whole = values.get("split.count", 1) in {0, 1} and 0 < self._weights <= 8 * self._size
@@ -192,7 +194,7 @@ class _Reader:
             self._capped(count, MAX_ELEMENTS, f"elements of {what}", least=8)
             self._strings += count
             if self._strings > MAX_STRINGS:
-                raise header_fault(self.path, messages.say("too_many_strings", most=MAX_STRINGS))
+                raise header_fault(self.path, f"it contains more than {MAX_STRINGS} strings")
             for _ in range(count):
                 self._skip(self._number(10, what), what)
         elif kind in _SCALARS:
@@ -200,7 +202,9 @@ class _Reader:
             self._capped(count, MAX_ELEMENTS, f"elements of {what}", least=width)
             self._skip(count * width, what)
         else:
-            raise header_fault(self.path, messages.say("odd_array", what=what, kind=kind))
+            raise header_fault(
+                self.path, f"{what} has elements of type {kind}, but only numbers and strings are supported"
+            )
         return count
 
     def _number(self, kind: int, what: str) -> int:
@@ -222,7 +226,7 @@ class _Reader:
         if count > cap:
             raise header_fault(self.path, messages.say("too_many", what=what, count=count, most=cap))
         if count * least > self._rest:
-            raise header_fault(self.path, messages.say("no_room", what=what, count=count, rest=self._rest))
+            raise header_fault(self.path, f"it declares {count} {what}, but only {self._rest} bytes follow")
         return count
 
     def _take(self, length: int, what: str) -> bytes:
@@ -242,7 +246,7 @@ class _Reader:
 
 def header_fault(path: Path, reason: str) -> ModelError:
     """Return the error for a model file whose header cannot be true."""
-    return ModelError(messages.say("header_fault", path=path, reason=reason), hint=messages.say("download_again"))
+    return ModelError(f"{path} is not a valid model file: {reason}.", hint=messages.say("download_again"))
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -32,9 +32,11 @@ def choice_grammar(choices: Sequence[str]) -> str:
     """
     wanted = sorted(set(choices))
     if not wanted or not wanted[0]:
-        raise UserError(messages.say("empty_choice"), hint=messages.say("fix_labels"))
+        raise UserError(
+            "A constrained answer needs at least one label, and no label may be empty.", hint=messages.say("fix_labels")
+        )
     if any("\0" in choice for choice in wanted):
-        raise UserError(messages.say("nul_in_choice"), hint=messages.say("fix_labels"))
+        raise UserError("A label contains a NUL character.", hint=messages.say("fix_labels"))
     return f"root ::= {_alternatives(wanted)}"
 
 

@@ -108,7 +108,9 @@ class HttpClient:
         if headers is None:
             headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
         if self._key and self._key.origin not in {None, str(URL(base_url).origin())}:
-            raise UserError(messages.say("other_server", host=parts.hostname), hint=messages.say("fix_address"))
+            raise UserError(
+                f"The API key does not belong to the server {parts.hostname}.", hint=messages.say("fix_address")
+            )
         self._base_url = base_url
         self._urls: dict[str, URL] = {"": URL(base_url)}
         self._headers = {
@@ -146,7 +148,7 @@ class HttpClient:
             body = None if content is None else orjson.dumps(content)
         except TypeError as error:  # a lone surrogate, or not JSON at all
             raise ProviderError(
-                messages.say("request_not_json", host=self.host, reason=error), code="bad_request", retryable=False
+                f"{self.host}: the request cannot be encoded as JSON: {error}.", code="bad_request", retryable=False
             ) from None
         return await self._exchange(method, path, body, max_body=max_body)
 
@@ -235,15 +237,13 @@ class HttpClient:
 
     def malformed(self, expected: str, got: str) -> ProviderError:
         """Return the error for an answer that is not what the protocol says."""
-        return ProviderError(
-            messages.say("not_expected", host=self.host, expected=expected, got=got), code="malformed", retryable=True
-        )
+        return ProviderError(f"{self.host}: expected {expected}, got {got}.", code="malformed", retryable=True)
 
     def excerpt(self, body: bytes | str, length: int = 200) -> str:
         """Return the start of `body` as one printable line without the key."""
         text = body[: length * 8].decode("utf-8", "replace") if isinstance(body, bytes) else body
         line = _NOT_PRINTABLE.sub(" ", self._key.redact(text)).strip()
-        return (line if len(line) <= length else line[: length - 1] + "…") or messages.say("empty_body")
+        return (line if len(line) <= length else line[: length - 1] + "…") or "an empty response body"
 
     async def _open(self) -> aiohttp.ClientSession:
         """Open the session of the running event loop (an old loop took its sockets with it)."""
@@ -275,7 +275,7 @@ class HttpClient:
             body += unpack.decompress(part, limit + 1 - len(body)) if unpack else part
             if len(body) > limit:
                 raise ProviderError(
-                    messages.say("answer_too_large", host=self.host, kib=limit >> 10), code="malformed", retryable=False
+                    f"{self.host}: the response is larger than {limit >> 10:,} KiB.", code="malformed", retryable=False
                 )
         return bytes(body)
 
@@ -294,21 +294,24 @@ class HttpClient:
             code = "bad_request" if status in _BAD_REQUEST else "refused"
         if (wish := headers.get("x-should-retry")) in {"true", "false"}:
             retryable = wish == "true"
-        message = messages.say("refused", host=self.host, status=status, said=self.excerpt(_message_of(body), 400))
+        message = f"{self.host}: {status} {self.excerpt(_message_of(body), 400)}"
         return ProviderError(
             message, code=code, retryable=retryable, retry_after_s=retry_after_s(headers) if retryable else None
         )
 
     def _fault(self, error: Exception) -> ProviderError:
-        template, code, retryable = messages.say("broken_connection"), "connection", True
+        template, code, retryable = "{host}: the connection failed: {said}.", "connection", True
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            template = messages.say("no_connection")
+            template = "{host}: no connection within {limit_s:g} s: {said}."
         elif isinstance(error, TimeoutError):
-            template, code = messages.say("no_answer"), "timeout"
+            template, code = (
+                "{host}: no response within {limit_s:g} s. If the server needs more time, raise timeout_s.",
+                "timeout",
+            )
         elif isinstance(error, aiohttp.ClientHttpProxyError):
-            template, retryable = messages.say("proxy"), error.status >= 500
+            template, retryable = "{host}: the proxy refused the connection: {said}.", error.status >= 500
         elif isinstance(error, _BROKEN):
-            template, code = messages.say("broken_answer"), "malformed"
+            template, code = "{host}: the response is incomplete or is not valid HTTP: {said}.", "malformed"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
             retryable = False
         message = template.format(

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from tuneworthy.errors import AuthError
-from tuneworthy.providers import messages
 from tuneworthy.redaction import HIDDEN, LOOKS_LIKE_A_KEY, redact, remember
 from tuneworthy.trust import key_grant, origin_of, require
 
@@ -63,10 +62,17 @@ def read_key(variable: str | None, *, url: str, root: Path, owner: str, required
     value = os.environ.get(variable, "").strip()
     if not value and required:
         raise AuthError(
-            messages.say("no_key", owner=owner, variable=variable), hint=messages.say("export_key", variable=variable)
+            f"{owner}: the environment variable {variable} contains no API key.",
+            hint=f"Run `export {variable}=...`, or set api_key_env to the variable that contains the key.",
         )
     if not value.isascii() or not value.isprintable():
-        raise AuthError(messages.say("odd_key", owner=owner, variable=variable), hint=messages.say("copy_key_again"))
+        raise AuthError(
+            (
+                f"{owner}: the environment variable {variable} contains characters that are not allowed in an HTTP "
+                "header."
+            ),
+            hint="Copy the key again.",
+        )
     if value:
         require(root, key_grant(variable, url))
         remember(value)

@@ -117,7 +117,7 @@ class Engine:
         except BaseException as error:
             await self.stop()
             if isinstance(error, TimeoutError):
-                raise self._load_error(messages.say("not_ready", limit_s=timeout_s)) from None
+                raise self._load_error(f"not ready after {timeout_s:g} s") from None
             raise
         if "address" not in report:
             status = self._status()
@@ -155,7 +155,7 @@ class Engine:
         reason = last_log_line(
             self.log, self._log_start, ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error")
         )
-        return messages.say("exit", status=self._status(), reason=f": {reason}" if reason else "", log=self.log)
+        return f"llama.cpp {self._status()}{f': {reason}' if reason else ''} (log: {self.log})."
 
     def _introduce(self) -> dict[str, Any]:
         """Send the settings and read the report; {} if the child ends without one. Blocks."""
@@ -183,17 +183,13 @@ class Engine:
     def _status(self) -> str:
         code = self._process.poll() if self._process else None
         if code is None:
-            return messages.say("no_status")
-        return (
-            messages.say("killed", signal=signal.Signals(-code).name)
-            if code < 0
-            else messages.say("ended", status=code)
-        )
+            return "does not respond"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
     def _load_error(self, reason: str) -> ModelError:
         reason = last_log_line(self.log, self._log_start, ("error loading model", " E ")) or reason
         return ModelError(
-            messages.say("not_loaded", path=self.settings["path"], reason=reason),
+            f"llama.cpp cannot load {self.settings['path']}: {reason}.",
             hint=messages.say("see_log", log=self.log),
         )
 
@@ -269,8 +265,8 @@ class LlamaCppProvider:
             await self._drop()
             if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
                 raise OutsideFault(
-                    messages.say("crashed_again", n=self._crashes_in_a_row),
-                    hint=messages.say("crashed_hint", log=self._log),
+                    f"llama.cpp crashed {self._crashes_in_a_row} times without returning an answer.",
+                    hint=f"See {self._log}. Use fewer slots or a shorter context to save memory.",
                 )
             engine = Engine(self.settings, self._log)
             await engine.start()
@@ -308,7 +304,7 @@ class LlamaCppProvider:
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
         client, ranker = self._client, self._ranker
         if client is None or ranker is None:
-            raise ProviderError(messages.say("closed"), code="connection", retryable=True)
+            raise ProviderError("llama.cpp has been shut down.", code="connection", retryable=True)
         if self._prefix is not None and not request.timing:
             await self._prefix.prepare(request, client.body)
         try:
@@ -335,7 +331,9 @@ class LlamaCppProvider:
         if len(crashes) < MAX_CRASHES_OF_REQUEST:
             return ProviderError(engine.exit_report(), code="crash", retryable=True)
         return ProviderError(
-            messages.say("culprit", n=len(crashes), last=engine.exit_report()), code="crash", retryable=False
+            f"This request crashed llama.cpp {len(crashes)} times. {engine.exit_report()}",
+            code="crash",
+            retryable=False,
         )
 
     async def _drop(self) -> None:
@@ -383,7 +381,12 @@ def _explained(error: ProviderError) -> ProviderError:
     if overflow is None:
         return error
     return ProviderError(
-        messages.say("context_too_short", tokens=overflow[1], context=overflow[2]), code="bad_request", retryable=False
+        (
+            f"The prompt has {overflow[1]} tokens, but the context has room for only {overflow[2]}. Raise "
+            "`context` or shorten the prompt."
+        ),
+        code="bad_request",
+        retryable=False,
     )
 
 
@@ -434,14 +437,17 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     try:
         engine = version("xllamacpp")
     except PackageNotFoundError:
-        raise UserError(messages.say("no_llama_cpp", name=name), hint=messages.say("install_llama_cpp")) from None
+        raise UserError(
+            f"models.{name} needs the package xllamacpp.", hint='Run `pip install "tuneworthy[local]"`.'
+        ) from None
     path = find(config.model, root)
     if path is None:
         raise ModelError(
-            messages.say("not_pulled", name=name, model=config.model), hint=messages.say("pull", model=config.model)
+            f"models.{name}: {config.model} is not on this machine.",
+            hint=f"Run `tuneworthy models pull {config.model}`.",
         )
     if path.is_dir():
-        raise ModelError(messages.say("folder_not_gguf", name=name, path=path), hint=messages.say("name_gguf"))
+        raise ModelError(f"models.{name} needs a GGUF file, but {path} is a folder.", hint="Specify a GGUF file.")
     header = read_header(path)
     context = min(config.context, header.context_length or config.context)
     cache = config.cache_mib or cache_mib(path.stat().st_size, header, config.slots * context)

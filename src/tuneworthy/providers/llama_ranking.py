@@ -71,7 +71,11 @@ class LabelRanker:
         choices = request.output.choices
         labels = dict(zip(choices, await self._label_tokens(choices, text, len(prompt)), strict=True))
         if sent and not all(labels.values()):
-            raise ProviderError(messages.say("split_characters"), code="malformed", retryable=False)
+            raise ProviderError(
+                "The model reads a character of a label as several tokens, so the label cannot be ranked.",
+                code="malformed",
+                retryable=False,
+            )
         labels = {label: tokens for label, tokens in labels.items() if tokens}
         slot = request.timing.lane if request.timing else await self._free.get()
         try:

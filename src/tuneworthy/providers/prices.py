@@ -16,14 +16,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tuneworthy.providers import messages
-
 # Tokens that a chat template may add to a prompt, at most.
 TEMPLATE_TOKENS = 128
 # Tokens that a provider may add for tools or a schema, at most.
 FEATURE_TOKENS = 1024
 # What the user can do about an unknown price.
-NO_PRICE = messages.say("set_prices")
+NO_PRICE = "Set input_usd_per_mtok and output_usd_per_mtok (0 if the model is free)."
 _LOCAL = frozenset({"llama_cpp", "python", "scripted", "vllm"})
 _SERVED = frozenset({"llama_cpp", "openai", "vllm"})
 _VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}

@@ -20,6 +20,7 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.base import Provider
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.text import plural
 from tuneworthy.types import Message, OutputFormat, Request, Response, canonical
 
 Outcome = Literal["yes", "no", "unsupported", "unknown"]
@@ -171,7 +172,7 @@ class _Prober:
             "Say hello.", 64, output=OutputFormat(kind="json_schema", schema=SCHEMA), decoding={"temperature": 0}
         )
         if answer.finish_reason == "length":
-            return ProbeResult(outcome="unknown", detail=messages.say("cut_off", text=answer.text[:60]))
+            return ProbeResult(outcome="unknown", detail=f"answer truncated: {answer.text[:60]!r}")
         return ProbeResult(outcome="yes" if fits_schema(answer.text) else "no", detail=repr(answer.text[:80]))
 
     async def choice(self) -> ProbeResult:
@@ -188,21 +189,23 @@ class _Prober:
             return ProbeResult(outcome="unsupported", detail=dropped)
         others, _ = await self.texts([{**hot, "seed": 100 + at} for at in range(self.repeats)])
         if len(set(same)) > 1:
-            return ProbeResult(outcome="no", detail=messages.say("seed_differs", different=len(set(same)), n=len(same)))
+            return ProbeResult(
+                outcome="no", detail=f"{len(set(same))} distinct answers in {len(same)} calls with the same seed"
+            )
         if len({*same, *others}) == 1:
-            return ProbeResult(outcome="unknown", detail=messages.say("seed_unclear"))
-        return ProbeResult(outcome="yes", detail=messages.say("seed_works", n=len(same)))
+            return ProbeResult(outcome="unknown", detail="different seeds also give the same answer")
+        return ProbeResult(outcome="yes", detail=f"{len(same)} calls with the same seed agree, and other seeds differ")
 
     async def logprobs(self) -> ProbeResult:
         if "logprobs" not in self.provider.supports:
             return ProbeResult(outcome="unsupported", detail=messages.say("not_offered"))
         answer = await self.ask(max_tokens=8, logprobs=2)
         if not answer.logprobs:
-            return ProbeResult(outcome="no", detail=messages.say("no_logprobs"))
+            return ProbeResult(outcome="no", detail="the response has no log-probabilities")
         right = all(entry["logprob"] <= 1e-6 and len(entry["top"]) == 2 for entry in answer.logprobs)
         return ProbeResult(
             outcome="yes" if right else "no",
-            detail=messages.say("logprobs", n=len(answer.logprobs), alternatives=len(answer.logprobs[0]["top"])),
+            detail=f"{len(answer.logprobs)} tokens with {len(answer.logprobs[0]['top'])} alternatives each",
         )
 
     async def stop(self) -> ProbeResult:
@@ -210,14 +213,16 @@ class _Prober:
         free = await self.ask(decoding={"temperature": 0})
         candidates = [word for word in re.findall(r"\w{3,}", free.text)[1:] if free.text.count(word) == 1]
         if not candidates:
-            return ProbeResult(outcome="unknown", detail=messages.say("no_stop_word", text=free.text[:60]))
+            return ProbeResult(
+                outcome="unknown", detail=f"no word in {free.text[:60]!r} is suitable as a stop sequence"
+            )
         word = candidates[len(candidates) // 2]
         answer = await self.ask(decoding={"temperature": 0, "stop": [word]})
         if any(note.startswith("stop") for note in answer.dropped):
             return ProbeResult(outcome="unsupported", detail="; ".join(answer.dropped))
         acts = word not in answer.text and len(answer.text) < len(free.text)
         return ProbeResult(
-            outcome="yes" if acts else "no", detail=messages.say("stopped", word=word, text=answer.text[-40:])
+            outcome="yes" if acts else "no", detail=f"with stop {word!r}, the answer ends in {answer.text[-40:]!r}"
         )
 
     async def cut(self, name: str, value: float) -> ProbeResult:
@@ -228,7 +233,7 @@ class _Prober:
         if not self.hot:
             self.hot, _ = await self.texts([{"temperature": 1.5, "seed": at} for at in range(self.repeats)])
         if len(set(self.hot)) == 1:
-            return ProbeResult(outcome="unknown", detail=messages.say("no_variation", name=name))
+            return ProbeResult(outcome="unknown", detail=f"the answers do not vary even without {name}")
         detail = messages.say("variation", different=len(set(texts)), n=len(texts), without=len(set(self.hot)))
         return ProbeResult(outcome="yes" if len(set(texts)) == 1 else "no", detail=detail)
 
@@ -240,7 +245,9 @@ class _Prober:
             return ProbeResult(outcome="unsupported", detail="; ".join(penalised.dropped))
         again = await self.ask(REPEAT, decoding={"temperature": 0})
         if again.text != plain.text:
-            return ProbeResult(outcome="unknown", detail=messages.say("not_repeated"))
+            return ProbeResult(
+                outcome="unknown", detail="the greedy answer is not reproducible, so a changed answer proves nothing"
+            )
         return ProbeResult(outcome="yes" if penalised.text != plain.text else "no", detail=repr(penalised.text[:60]))
 
     async def constraint_cost(self) -> ProbeResult:
@@ -253,7 +260,9 @@ class _Prober:
         free = await self.ask("List a few colours.", 48, decoding=greedy)
         seconds = [answer.seconds / answer.output_tokens for answer in (first, later, free) if answer.output_tokens]
         if len(seconds) < 3 or not all(seconds):
-            return ProbeResult(outcome="unknown", detail=messages.say("no_timing"))
+            return ProbeResult(
+                outcome="unknown", detail="the server does not count tokens, or its answers took no measurable time"
+            )
         ms = dict(zip(("first", "later", "free"), (1000 * value for value in seconds), strict=True))
         return ProbeResult(outcome="yes", detail=messages.say("constraint_cost", **ms, ratio=seconds[1] / seconds[2]))
 
@@ -264,7 +273,7 @@ class _Prober:
         different = len(set(texts))
         return ProbeResult(
             outcome="yes" if different == 1 else "no",
-            detail=messages.say("different", different=different, n=len(texts)),
+            detail=f"{different} distinct {plural(different, 'answer', 'answers')} in {len(texts)} calls",
         )
 
     async def longest_prompt(self) -> int | None:

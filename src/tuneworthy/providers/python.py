@@ -17,7 +17,6 @@ from typing import Any
 from tuneworthy.config.models import Python
 from tuneworthy.errors import ProviderError
 from tuneworthy.functions import as_answer, last_line, load_function, source_hash
-from tuneworthy.providers import messages
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.providers.usage import token_count
@@ -74,7 +73,9 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
     except Exception as error:
         if limit.expired():
             raise ProviderError(
-                messages.say("function_too_slow", limit_s=timeout_s), code="timeout", retryable=True
+                f"The function did not return within {timeout_s:g} s. If it needs more time, raise timeout_s.",
+                code="timeout",
+                retryable=True,
             ) from None
         raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
 

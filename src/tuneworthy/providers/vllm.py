@@ -93,9 +93,7 @@ class VllmProvider:
                 return self._client
             await self.close()
             if self._starts >= MAX_STARTS:
-                raise OutsideFault(
-                    messages.say("vllm_ended", n=self._starts), hint=messages.say("see_log", log=self._log)
-                )
+                raise OutsideFault(f"vLLM exited {self._starts} times.", hint=messages.say("see_log", log=self._log))
             self._starts += 1
             server = VllmServer(replace(self._launch, port=free_port()), self._log)
             await asyncio.to_thread(server.start, self._start_s)
@@ -122,13 +120,13 @@ def folder_of(name: str, spec: str, root: Path) -> Path:
     path = find(spec, root)
     if path is None or not path.is_dir():
         raise UserError(
-            messages.say("not_a_model_folder", name=name, model=spec, path=path or "nothing"),
-            hint=messages.say("name_folder"),
+            f"models.{name} needs a safetensors folder for {spec}, but {path or 'nothing'} was found.",
+            hint="Specify a model folder, or run `tuneworthy models pull MODEL`.",
         )
     try:
         check_model(path)
     except ModelError as error:  # what `check` tells of model files is about those of llama.cpp
-        raise UserError(messages.say("of_model", name=name, message=error.message), hint=error.hint) from None
+        raise UserError(f"models.{name}: {error.message}", hint=error.hint) from None
     return path.resolve()
 
 

@@ -82,7 +82,10 @@ def rank_limit(rank: int) -> int:
     """
     limits = [limit for limit in RANKS if limit >= rank]
     if not limits:
-        raise UserError(messages.say("rank_too_high", rank=rank, limit=RANKS[-1]), hint=messages.say("serve_merged"))
+        raise UserError(
+            f"The adapter's LoRA rank is {rank}, but vLLM supports at most {RANKS[-1]}.",
+            hint="Serve the merged model instead.",
+        )
     return limits[0]
 
 
@@ -126,7 +129,10 @@ class VllmServer:
         """
         program = shutil.which(self.launch.executable)
         if program is None:
-            raise UserError(messages.say("no_vllm", program=self.launch.executable), hint=messages.say("install_vllm"))
+            raise UserError(
+                f"The program {self.launch.executable} was not found.",
+                hint="Install vLLM in a separate environment, then set `executable` in [models.NAME] to its bin/vllm.",
+            )
         from tuneworthy.providers import supervised_child
 
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -146,12 +152,12 @@ class VllmServer:
         see_log = messages.say("see_log", log=self.log)
         while time.monotonic() < end:
             if not self.alive:
-                raise OutsideFault(messages.say("vllm_ended_at_start", reason=last_error_line(self.log)), hint=see_log)
+                raise OutsideFault(f"vLLM exited during startup: {last_error_line(self.log)}.", hint=see_log)
             with suppress(ProviderError):
                 if send_once("GET", f"{self.address}/health", timeout_s=HEALTH_S).accepted:
                     return
             time.sleep(0.5)
-        raise OutsideFault(messages.say("vllm_silent", limit_s=timeout_s), hint=see_log)
+        raise OutsideFault(f"vLLM did not respond within {timeout_s:g} s.", hint=see_log)
 
     def stop(self) -> None:
         """Let the leash go and wait until the server has ended; may be called twice."""

@@ -68,7 +68,7 @@ class Place:
         """
         if self.dtype not in FLOATS:
             raise ModelError(
-                messages.say("odd_dtype", path=self.path, allowed=", ".join(FLOATS), found=self.dtype),
+                f"{self.path} has weights of dtype {self.dtype}. Supported dtypes are {', '.join(FLOATS)}.",
                 hint=messages.say("download_again"),
             )
         return to_float32(self.raw(), self.dtype).reshape(self.shape)
@@ -98,9 +98,9 @@ def read_tensors(path: Path) -> dict[str, Place]:
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise header_fault(path, messages.say("header_not_json", reason=str(error)[:120])) from None
+        raise header_fault(path, f"its header is not valid JSON ({str(error)[:120]})") from None
     if not isinstance(header, dict):
-        raise header_fault(path, messages.say("header_not_an_object"))
+        raise header_fault(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
         raise header_fault(path, messages.say("too_many", what="tensors", count=len(header), most=MAX_TENSORS))
@@ -109,10 +109,10 @@ def read_tensors(path: Path) -> dict[str, Place]:
     end = 8 + length
     for name, place in ordered.items():
         if place.start != end:
-            raise header_fault(path, messages.say("tensor_place", name=name[:60], found=place.start, needed=end))
+            raise header_fault(path, f"{name[:60]!r} starts at byte {place.start} instead of {end}")
         end = place.end
     if end != size:
-        raise header_fault(path, messages.say("odd_size", found=size, needed=end))
+        raise header_fault(path, f"it has {size} bytes, but its header declares {end}")
     return ordered
 
 
@@ -133,10 +133,10 @@ def count_weights(folder: Path) -> int | None:
 
 def _header_length(path: Path, first: bytes, size: int) -> int:
     if first.startswith(_PICKLE):
-        raise header_fault(path, messages.say("is_pickle"))
+        raise header_fault(path, "it is a pickle, which can run code when it is loaded")
     length = int.from_bytes(first, "little")
     if len(first) < 8 or length < 2:
-        raise header_fault(path, messages.say("not_safetensors"))
+        raise header_fault(path, "it does not start with a safetensors header")
     if length > (most := min(MAX_HEADER_BYTES, size - 8)):
         raise header_fault(path, messages.say("too_long", what="the header", found=length, most=most))
     return length
@@ -147,17 +147,19 @@ def _place(path: Path, name: str, entry: Any, base: int, size: int) -> Place:
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise header_fault(path, messages.say("tensor_entry", name=short, entry=str(entry)[:80])) from None
+        raise header_fault(path, f"{short!r} lacks a dtype, a shape or data_offsets: {str(entry)[:80]}") from None
     if not isinstance(dtype, str) or dtype not in BITS:
         raise header_fault(path, messages.say("unknown_type", what=repr(short), kind=str(dtype)[:40]))
     counts = [begin, end, *shape] if isinstance(shape, list) else [None]
     if len(counts) > MAX_DIMS + 2 or any(type(count) is not int or not 0 <= count <= 2**48 for count in counts):
-        raise header_fault(path, messages.say("tensor_shape", name=short, most=MAX_DIMS, entry=str(entry)[:120]))
+        raise header_fault(
+            path, f"{short!r} needs at most {MAX_DIMS} dimensions, each from 0 to 2^48: {str(entry)[:120]}"
+        )
     needed = -(-prod(shape) * BITS[dtype] // 8)
     if end - begin != needed:
-        raise header_fault(path, messages.say("tensor_bytes", name=short, found=end - begin, needed=needed))
+        raise header_fault(path, f"{short!r} has {end - begin} bytes, but its shape and dtype need {needed}")
     if base + end > size:
-        raise header_fault(path, messages.say("tensor_end", name=short, end=base + end, size=size))
+        raise header_fault(path, f"{short!r} ends at byte {base + end}, but the file has {size} bytes")
     return Place(path, dtype, tuple(shape), base + begin, base + end)
 
 
@@ -188,7 +190,7 @@ def write_tensors(
         for name, n_bytes in sizes.items():
             data = content(name)
             if len(data) != n_bytes:
-                raise ValueError(messages.say("wrong_length", name=name, found=len(data), expected=n_bytes))
+                raise ValueError(f"The content of {name} has {len(data)} bytes instead of {n_bytes}.")
             file.write(data)
 
 

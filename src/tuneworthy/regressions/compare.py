@@ -73,7 +73,10 @@ def regression_result(
     both = ~(np.isnan(base[0]) | np.isnan(tuned[0]))
     n, unscored = len(both), int((~both).sum())
     if both.sum() < FEWEST or unscored > MOST_UNSCORED * n:
-        detail = messages.say("unscored", unscored=unscored, n=n)
+        detail = (
+            f"too few cases have a score from both models (cases without: {unscored} of {n}), so the set is "
+            "inconclusive"
+        )
         return RegressionResult(
             name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin, detail=detail
         )

@@ -5,18 +5,7 @@ from typing import Literal
 from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
-    __name__,
-    {
-        "duplicate_name": "[[regressions]]: two sets have the name {name!r}.",
-        "rename_one": "Rename one of the sets.",
-        "no_cases": "{path} contains no cases.",
-        "add_or_remove": "Add cases to this file, or remove its set from [[regressions]].",
-        "unlabelled": "Cases without an expected answer in {path}: {n} (the first is {first}).",
-        "label_them": "Add the expected answers.",
-        "unscored": (
-            "too few cases have a score from both models (cases without: {unscored} of {n}), so the set is inconclusive"
-        ),
-    },
+    {},
 ).say
 
 

@@ -16,7 +16,6 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
-from tuneworthy.regressions import messages
 from tuneworthy.types import Case, content_hash
 
 GENERAL = "general"
@@ -76,16 +75,22 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
     sets: dict[str, RegressionSet] = {}
     for source in project.regressions:
         if source.name in {*sets, GENERAL}:
-            raise UserError(messages.say("duplicate_name", name=source.name), hint=messages.say("rename_one"))
+            raise UserError(f"[[regressions]]: two sets have the name {source.name!r}.", hint="Rename one of the sets.")
         cases = read_cases(project.path(source.path)).cases
         unlabelled = [case.id for case in cases if not case.labelled]
         if unlabelled:
             raise UserError(
-                messages.say("unlabelled", n=len(unlabelled), path=source.path, first=unlabelled[0]),
-                hint=messages.say("label_them"),
+                (
+                    f"Cases without an expected answer in {source.path}: {len(unlabelled)} (the first is "
+                    f"{unlabelled[0]})."
+                ),
+                hint="Add the expected answers.",
             )
         if not cases:
-            raise UserError(messages.say("no_cases", path=source.path), hint=messages.say("add_or_remove"))
+            raise UserError(
+                f"{source.path} contains no cases.",
+                hint="Add cases to this file, or remove its set from [[regressions]].",
+            )
         sets[source.name] = RegressionSet(
             name=source.name,
             cases=cases,

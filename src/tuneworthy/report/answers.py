@@ -6,9 +6,9 @@ from difflib import unified_diff
 from typing import Literal
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.report import messages
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
+from tuneworthy.text import plural
 from tuneworthy.types import Variant
 
 # Lines of a diff, and characters of each, at most.
@@ -44,8 +44,11 @@ def wrong_table(best: RungRecord | None) -> Table | None:
     rows = [
         [clean(row.case, 16), *map(clean, (row.question, row.expected, row.today, row.answer))] for row in best.wrong
     ]
-    note = messages.say("read_wrong", name=clean(best.name), n=len(rows))
-    table = Table(messages.say("wrong_title", n=len(rows)), columns, rows, note)
+    note = (
+        f"The first {len(rows)} dev cases that {clean(best.name)} answers wrongly. Long texts are cut, and "
+        "personal data is masked. Test answers stay hidden."
+    )
+    table = Table(f"{len(rows)} wrong dev {plural(len(rows), 'answer', 'answers')}, side by side", columns, rows, note)
     return table.only("case", "question", "expected", "answer") if best.rung == "baseline" else table
 
 
@@ -59,8 +62,8 @@ def prompt_diff(record: RunRecord, best: RungRecord | None) -> Diff | None:
     changed = list(unified_diff(before, after, n=2, lineterm=""))[2:]
     kinds: dict[str, Literal["add", "remove", "same"]] = {"+": "add", "-": "remove"}
     lines = [(kinds.get(line[0], "same"), line[1:]) for line in changed if not line.startswith("@@")]
-    note = messages.say("diff_note", n=len(lines) - MOST_LINES) if len(lines) > MOST_LINES else ""
-    title = messages.say("diff_title", name=clean(best.name), today=clean(today.name))
+    note = f"{len(lines) - MOST_LINES} more lines are not shown." if len(lines) > MOST_LINES else ""
+    title = f"Changes from {clean(today.name)} to {clean(best.name)}"
     return Diff(title, tuple(lines[:MOST_LINES]), note) if lines else None
 
 

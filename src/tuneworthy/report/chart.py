@@ -138,9 +138,7 @@ class LineChart:
         singles = [shown(y, self.y_unit) for x, y in line.dots if x == tick]
         spans = [(low, high) for x, low, high in line.band if x == tick]
         words = [] if at is None else [shown(at, self.y_unit)]
-        words += [
-            messages.say("span", low=shown(low, self.y_unit), high=shown(high, self.y_unit)) for low, high in spans
-        ]
+        words += [f"[{shown(low, self.y_unit)}, {shown(high, self.y_unit)}]" for low, high in spans]
         return " ".join([*words, *([f"[{', '.join(singles)}]"] if singles else [])]) or numbers.NONE
 
 

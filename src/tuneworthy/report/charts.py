@@ -11,6 +11,7 @@ from tuneworthy.report import messages, numbers
 from tuneworthy.report.chart import Bar, BarChart, Kind, Line, LineChart
 from tuneworthy.report.costs import MonthlyCosts
 from tuneworthy.report.text import clean
+from tuneworthy.text import count
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import ErrorShare, Forecast, Option
 from tuneworthy.verdict.messages import CAUSES, LEVERS
@@ -36,7 +37,7 @@ def score_of(option: Option) -> str:
     if option.score is None:
         return messages.say("unknown")
     score = numbers.percent(option.score)
-    return messages.say("at_least", score=score) if option.kind == "fine_tune" else score
+    return f"at least {score}" if option.kind == "fine_tune" else score
 
 
 def price_words(option: Option) -> str:
@@ -49,12 +50,16 @@ def price_words(option: Option) -> str:
         return messages.say(words, usd=numbers.dollars(option.usd_per_month))
     least = option.running.monthly_usd(0.0) if option.running else None
     if least:
-        return messages.say("month_from", usd=numbers.dollars(least))
+        return f"from {numbers.dollars(least)} a month"
     if option.usd_per_1k is None:
-        return messages.say("no_price" if option.kind != "fine_tune" else "price_by_traffic")
+        return "price unknown" if option.kind != "fine_tune" else "cost depends on traffic"
     if option.usd_per_1k == 0:
         return messages.say("free")
-    return messages.say("at_most_1k" if option.unreported else "per_1k", usd=numbers.dollars(option.usd_per_1k))
+    return (
+        f"at most {numbers.dollars(option.usd_per_1k)} per 1,000 answers"
+        if option.unreported
+        else f"{numbers.dollars(option.usd_per_1k)} per 1,000 answers"
+    )
 
 
 def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> BarChart | None:
@@ -82,7 +87,7 @@ def options_chart(options: Sequence[Option], target: float | None, chosen: str |
         for option in sorted(options, key=lambda option: -(option.score or -1.0))
     ]
     return BarChart(
-        title=messages.say("options_title", where=where),
+        title=f"Score of each option on {where}",
         headings=["option", "score", "cost"],
         rows=rows,
         domain=domain_of([*values, *([target] if target is not None else [])]),
@@ -112,9 +117,9 @@ def rungs_chart(record: RunRecord) -> BarChart | None:
     steps = [rung for rung in rungs if rung.rung not in {"classical", "baseline"}]
     if len(adopted) > 1:
         first, last = (numbers.percent(rung.score or 0.0) for rung in (adopted[0], adopted[-1]))
-        title = messages.say("ladder_path", n=len(adopted) - 1, steps=len(steps), first=first, last=last)
+        title = f"{len(adopted) - 1} of {count(len(steps), 'rung')} adopted: from {first} to {last}"
     else:
-        title = messages.say("ladder_none", n=len(steps))
+        title = f"No rung was adopted ({len(steps)} compared on the test set)"
     return BarChart(
         title=title,
         headings=["rung", "variant", "score", "gain, 95% interval", "result"],
@@ -123,7 +128,10 @@ def rungs_chart(record: RunRecord) -> BarChart | None:
         domain=domain,
         unit="percent",
         marks=[(record.target, messages.say("target", target=numbers.percent(record.target)))] if record.target else [],
-        note=messages.say("ladder_note"),
+        note=(
+            "A bar of a rung starts at the score of the best variant before it. The classical baseline is "
+            "compared with the best variant overall."
+        ),
     )
 
 
@@ -147,13 +155,13 @@ def causes_chart(errors: Sequence[ErrorShare]) -> BarChart | None:
     if not rows:
         return None
     return BarChart(
-        title=messages.say("causes_title", share=numbers.percent(rows[0].share), cause=CAUSES[rows[0].name]),
+        title=f"{numbers.percent(rows[0].share)} of the wrong dev answers: {CAUSES[rows[0].name]}",
         headings=["cause", "share", "fix"],
         words=(1,),
         rows=[
             Bar(
                 label=CAUSES[row.name],
-                cells=[numbers.percent(row.share), LEVERS.get(row.fixed_by, row.fixed_by) or messages.say("no_fix")],
+                cells=[numbers.percent(row.share), LEVERS.get(row.fixed_by, row.fixed_by) or "no known fix"],
                 value=row.share,
                 start=0.0,
                 interval=row.ci95,
@@ -163,7 +171,7 @@ def causes_chart(errors: Sequence[ErrorShare]) -> BarChart | None:
         ],
         domain=(0.0, 1.0),
         unit="percent",
-        note=messages.say("read_failures", n=rows[0].n),
+        note=f"Shares are of {rows[0].n} wrong answers on dev. Each counts in the first class that applies.",
     )
 
 
@@ -174,7 +182,7 @@ def fields_chart(best: RungRecord | None) -> BarChart | None:
     if not scores or best is None:
         return None
     return BarChart(
-        title=messages.say("fields_title", name=clean(best.name), field=clean(scores[0][1])),
+        title=f"F1 of each field with {clean(best.name)}; the lowest is {clean(scores[0][1])}",
         headings=["field", "F1"],
         rows=[
             Bar(label=clean(name, 40), cells=[numbers.percent(f1)], value=f1, start=0.0, kind="plain")
@@ -208,26 +216,31 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
     band = [(place, low(place), high(place)) for place in places]
     line = [(place, middle(place)) for place in places]
     lines.append(Line(label=messages.say("fine_tuned"), points=line, band=band, kind="tuned"))
-    title, marks = messages.say("cost_title_never"), []
+    title, marks = "Training does not break even at any traffic", []
     if volumes:
         few, many = numbers.rounded(min(volumes)), numbers.rounded(max(volumes))
         is_band = len(volumes) > 1
-        title = messages.say("cost_title", few=few, many=many) if is_band else messages.say("cost_title_from", few=few)
-        words = (
-            messages.say("breaks_even", few=few, many=many) if is_band else messages.say("breaks_even_from", few=few)
+        title = (
+            f"Training breaks even from {few} to {many} requests per month"
+            if is_band
+            else f"In the best case, training breaks even above {few} requests per month"
         )
+        words = f"break-even: {few} to {many}" if is_band else f"break-even: {few} or more"
         marks.append((min(volumes), max(volumes) if is_band else 10.0**last, words))
     if traffic:
-        marks.append((traffic, traffic, messages.say("your_traffic", requests=numbers.count(traffic))))
+        marks.append((traffic, traffic, f"your traffic: {numbers.count(traffic)}"))
     return LineChart(
         title=title,
         lines=lines,
         ticks=ticks,
-        x_title=messages.say("cost_x"),
-        y_title=messages.say("cost_y"),
+        x_title="requests per month",
+        y_title="$ per month",
         y_unit="usd",
         marks=marks,
-        note=messages.say("cost_note", months=settings.horizon_months),
+        note=(
+            f"Fine-tuning includes its one-off costs over {settings.horizon_months:g} months. The band spans the "
+            "range of assumed costs. Options without a cost per call are not drawn."
+        ),
     )
 
 
@@ -238,14 +251,14 @@ def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None)
     by_size = {size: [row[2] for row in rows] for size, rows in groupby(sorted(forecast.points), key=itemgetter(0))}
     means = [(float(size), sum(scores) / len(scores)) for size, scores in by_size.items()]
     dots = [(float(size), score) for size, _, score in forecast.points]
-    lines = [Line(label=messages.say("pilot_mean"), points=means, dots=dots, kind="tuned")]
+    lines = [Line(label="pilot (mean)", points=means, dots=dots, kind="tuned")]
     ticks = [size for size, _ in means]
     if forecast.ci95 is not None and forecast.n_examples and beside and beside.score is not None:
         size = float(forecast.n_examples)
         low = min(1.0, max(0.0, beside.score + forecast.ci95[0]))
         lines.append(
             Line(
-                label=messages.say("pilot_least", low=numbers.percent(low)),
+                label=f"at least {numbers.percent(low)}",
                 points=[means[-1], (size, low)],
                 kind="plain",
             )
@@ -253,14 +266,17 @@ def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None)
         ticks = sorted({*ticks, size})
     levels = [(target, messages.say("target", target=numbers.percent(target)))] if target is not None else []
     if beside and beside.score is not None:
-        levels.append((beside.score, messages.say("without_level", score=numbers.percent(beside.score))))
+        levels.append((beside.score, f"without training {numbers.percent(beside.score)}"))
     return LineChart(
-        title=messages.say("pilot_title"),
+        title="Score on dev by number of training examples",
         lines=lines,
         ticks=ticks if len(ticks) > 1 else [ticks[0], 2 * ticks[0]],
-        x_title=messages.say("pilot_x"),
-        y_title=messages.say("pilot_y"),
+        x_title="training examples",
+        y_title="score on dev",
         y_unit="percent",
         levels=levels,
-        note=messages.say("pilot_note"),
+        note=(
+            "Points are single training runs, and the line is their mean. The dotted line ends at the lower "
+            "bound of the forecast."
+        ),
     )

@@ -82,7 +82,10 @@ ENDINGS: Final[Mapping[str, str]] = {".txt": "text", ".json": "json", ".md": "ma
 def answer(result: VariantComparison) -> str:
     """Return how B did, in a sentence."""
     margin = 100 * result.margin
-    why = result.unvalidated.rstrip(".") or messages.say("both_possible", margin=margin)
+    why = (
+        result.unvalidated.rstrip(".")
+        or f"the interval allows both a loss and non-inferiority within {margin:.1f} points"
+    )
     return messages.comparison(result.answer, margin, why)
 
 
@@ -106,5 +109,5 @@ def _difference(result: VariantComparison, sentence: str) -> str:
 def _cases(sentence: str, ids: Sequence[str]) -> str:
     shown = [markdown_code(identity) for identity in ids[:MOST_IDS]]
     if len(ids) > MOST_IDS:
-        shown.append(messages.say("more_ids", n=len(ids) - MOST_IDS))
+        shown.append(f"and {len(ids) - MOST_IDS} more")
     return messages.say(sentence, n=len(ids), ids=", ".join(shown))

@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from tuneworthy.decoding.samplers import Trail
 from tuneworthy.decoding.view import Comparison
-from tuneworthy.report import messages
 from tuneworthy.report.chart import Bar, BarChart
 from tuneworthy.report.document import Document, PagePart
 from tuneworthy.report.html import style
@@ -32,7 +31,7 @@ def picture(comparison: Comparison, most: int = MOST) -> str:
 def charts_of(comparison: Comparison, most: int = MOST) -> list[BarChart]:
     """Return a chart an engine."""
     tokens = comparison.shown(most)
-    names = [clean(comparison.position.label(token), 16) or messages.say("blank") for token in tokens]
+    names = [clean(comparison.position.label(token), 16) or "(blank)" for token in tokens]
     return [_chart(trail, tokens, names) for trail in comparison.trails.values()]
 
 
@@ -41,7 +40,7 @@ def _chart(trail: Trail, tokens: list[int], names: list[str]) -> BarChart:
     rows = []
     for token, name in zip(tokens, names, strict=True):
         out = gone[token] > 0
-        result = messages.say("out", sampler=trail.steps[gone[token]].name) if out else percent(after[token])
+        result = f"out: {trail.steps[gone[token]].name}" if out else percent(after[token])
         rows.append(
             Bar(
                 label=name,
@@ -53,11 +52,14 @@ def _chart(trail: Trail, tokens: list[int], names: list[str]) -> BarChart:
             )
         )
     return BarChart(
-        title=messages.say("engine_keeps", engine=trail.engine.label, n=f"{len(trail.left):,}"),
+        title=f"{trail.engine.label}: {f'{len(trail.left):,}'} kept",
         headings=["token", "model", "after all samplers"],
         rows=rows,
         domain=(0.0, max(*before, *after)),
-        note=messages.say("read_samplers"),
+        note=(
+            "Thin lines show the probabilities of the model, bars the distribution after all samplers. A removed "
+            "token is labelled with the sampler that removed it."
+        ),
         width=WIDTH,
     )
 
@@ -91,16 +93,16 @@ def document(comparison: Comparison) -> Document:
     settings = ", ".join(f"{name} {value:g}" for name, value in comparison.sampling.set_values().items())
     counts = [f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values()]
     return Document(
-        title=settings or messages.say("nothing_set"),
-        kind=messages.say("kind_decoding"),
+        title=settings or "No sampling settings",
+        kind="decoding",
         outcome="none",
-        answer=messages.say("tokens_kept", counts="; ".join(counts)),
+        answer=f"Tokens kept: {'; '.join(counts)}",
         sentence="",
         warnings=list(comparison.notes),
         sections=[
             PagePart(
                 name="engines",
-                title=messages.say("section_engines"),
+                title="Probabilities before and after the samplers",
                 blocks=[*charts_of(comparison), steps_table(comparison)],
             )
         ],

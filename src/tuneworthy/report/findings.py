@@ -81,17 +81,30 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
     status = status_of(record, best)
     template = {
         "met": messages.say("target_met"),
-        "missed": messages.say("target_missed"),
-        "unresolved": messages.say("target_open"),
+        "missed": (
+            "The target of {target} is missed: the score is {score}, and even its upper limit of {upper} "
+            "({bound}) is below the target."
+        ),
+        "unresolved": (
+            "It is unresolved whether the target of {target} is met: the score is {score}, but with {n} test "
+            "cases the true score may lie anywhere in {bounds} ({bound}s). More test cases would narrow this "
+            "range."
+        ),
     }[status]
     if best.unscored > MOST_UNSCORED * best.n:
-        status, template = "unresolved", messages.say("target_unscored")
+        status, template = (
+            "unresolved",
+            (
+                "It is unresolved whether the target of {target} is met. {unscored} of {n} test cases could not be "
+                "scored, and the score of {score} excludes them."
+            ),
+        )
     sentence = template.format(
         target=numbers.percent(record.target),
         score=numbers.percent(best.score),
         lower=numbers.percent(lower),
         upper=numbers.percent(upper),
-        bound=messages.say("one_sided") if best.bounds95 else messages.say("interval_end"),
+        bound="one-sided 95% bound" if best.bounds95 else "95% interval limit",
         bounds=numbers.percent_range((lower, upper)),
         floor=numbers.percent(record.target - record.margin),
         n=best.n,
@@ -126,9 +139,15 @@ def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:
 def answer(record: RunRecord) -> str:
     """Return the answer in one sentence; that of a run that stopped early, or no longer holds, says so."""
     if record.partial:
-        return messages.say("run_partial", reason=clean(record.partial).rstrip("."), answer=_answer(record))
+        return (
+            f"The run is incomplete ({clean(record.partial).rstrip('.')}), so this answer is preliminary. "
+            f"{_answer(record)}"
+        )
     if record.stale:
-        return messages.say("run_stale", changes=clean("; ".join(record.stale)), answer=_answer(record))
+        return (
+            f"These results are out of date: {clean('; '.join(record.stale))}. Run `tuneworthy run` again. The "
+            f"last answer was: {_answer(record)}"
+        )
     return _answer(record)
 
 
@@ -138,31 +157,31 @@ def _answer(record: RunRecord) -> str:
         return _quick_answer(record)
     if best is None or best.score is None:
         names = "; ".join([f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated])
-        return messages.say("nothing_eligible", names=names) if names else messages.say("nothing_measured")
+        return (
+            f"No variant compared on the test set meets the constraints ({names})."
+            if names
+            else "No test case could be scored, so there is no answer yet."
+        )
     if best.rung == "classical" and model and model.score is not None:
         return _classical_answer(record, best, model)
     if best.rung == "baseline":
         eligible = [rung for rung in record.rungs if rung.score is not None and not rung.violated]
         tried = sum(rung.rung != "baseline" for rung in eligible)
-        return messages.say(
-            "today_is_best",
-            name=clean(best.name),
-            score=_scores(record, best),
-            others=[messages.say("nothing_else"), messages.say("one_step")][tried]
-            if tried < 2
-            else messages.say("no_step", n=tried),
-        )
+        if tried == 0:
+            others = "No other eligible variant was compared on the test set."
+        elif tried == 1:
+            others = "The only other eligible rung compared on the test set is not significantly better."
+        else:
+            others = f"None of the {tried} other eligible rungs compared on the test set is significantly better."
+        return f"Today's setup ({clean(best.name)}) {_scores(record, best)}. {others}"
     today = ""
     if baseline and baseline.score is not None and measured(baseline):
-        today = messages.say(
-            "today_reaches",
-            name=clean(baseline.name),
-            score=numbers.percent(baseline.score),
-            eligible=_eligible(baseline),
+        today = (
+            f"; today's setup ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}{_eligible(baseline)}"
         )
     return messages.say(
         "best",
-        step=messages.STEP_NAMES.get(best.rung, messages.say("best_step")),
+        step=messages.STEP_NAMES.get(best.rung, "The best variant"),
         name=clean(best.name),
         score=_scores(record, best),
         today=today,
@@ -170,14 +189,14 @@ def _answer(record: RunRecord) -> str:
 
 
 def _eligible(rung: RungRecord) -> str:
-    return messages.say("may_not_serve", reason=clean(rung.violated)) if rung.violated else ""
+    return f" but violates a constraint ({clean(rung.violated)})" if rung.violated else ""
 
 
 def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:
     name = str(classical.name).removeprefix("classical/")
     return messages.say(
         "classical_best",
-        method=METHODS.get(name, messages.say("other_method", name=clean(classical.name))),
+        method=METHODS.get(name, f"A classical baseline ({clean(classical.name)})"),
         score=_scores(record, classical),
         margin="" if model.violated or record.classical_wins else messages.say("no_worse"),
         what="language model" if model.rung == "model" else "prompt",
@@ -190,20 +209,26 @@ def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecor
 def _quick_answer(record: RunRecord) -> str:
     candidates = [rung.candidates[0] for rung in record.rungs if rung.candidates]
     if not candidates:
-        return messages.say("quick_nothing")
+        return "The quick run measured no variant on dev, so it gives no answer."
     first = max(candidates, key=lambda candidate: candidate.score)
     score, bounds = numbers.percent(first.score), numbers.percent_range(first.ci95)
     return messages.say("quick", n_dev=record.n_dev, name=clean(first.name), score=score, bounds=bounds, n=first.n)
 
 
 def _scores(record: RunRecord, rung: RungRecord) -> str:
-    template = messages.say("answers_right") if record.primary in RIGHT_OR_WRONG else messages.say("scores")
+    template = (
+        "answers {share} of the test cases correctly" if record.primary in RIGHT_OR_WRONG else messages.say("scores")
+    )
     return template.format(share=numbers.percent(rung.score or 0.0), grader=clean(record.primary))
 
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
     """Return what a reader must know before using the numbers."""
-    lines = [messages.say("quick_warning")] if record.quick else []
+    lines = (
+        ["This was a quick run on dev cases only. It did not use the test set and gives no verdict."]
+        if record.quick
+        else []
+    )
     lines += [clean(record.classical_wins)] if record.classical_wins else []
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
@@ -213,7 +238,9 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
         if rung.n and rung.unscored > MOST_UNSCORED * rung.n
     ]
     if not record.quick and not record.explored:
-        lines.append(messages.say("not_explored"))
+        lines.append(
+            "Too few dev cases to compare candidates: each rung measured one predefined candidate on the test set."
+        )
     lines += filter(None, [injection_warning(record)])
     lines += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*lines, *(_of_project(record, project, today or date.today()) if project else [])]
@@ -240,21 +267,21 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     models = {variant.model for variant in record.variants.values()}
     used = {name: (model, price_for(model)) for name, model in project.models.items() if name in models}
     lines = [
-        messages.say(
-            "switched_off",
-            name=clean(name),
-            model=clean(getattr(model, "model", "")),
-            when=messages.say("was_switched_off") if price.retires < today else messages.say("is_switched_off"),
-            date=price.retires,
+        (
+            f"The provider {'retired' if price.retires < today else 'will retire'} the model {clean(name)} "
+            f"({clean(getattr(model, 'model', ''))}) on {price.retires}."
         )
         for name, (model, price) in used.items()
         if price and price.retires and price.retires_within(RETIRES_DAYS, today)
     ]
     priced = any(price and price.source == "table" and not price.free for _, price in used.values())
     if priced and (today - table_date()).days > PRICES_DAYS:
-        lines.append(messages.say("old_prices", date=table_date()))
+        lines.append(f"The price table dates from {table_date()}. Check the prices before you decide on cost.")
     then = record.provenance.settings
     changed = any(then.get(name, value) != value for name, value in settings(project).items())
     if record.quick and changed:  # of a full run, `stale` names what changed
-        lines.append(messages.say("file_changed"))
+        lines.append(
+            "The project file has changed since this run, so all numbers here are from before the change. Run "
+            "`tuneworthy run` to update them."
+        )
     return lines

@@ -13,6 +13,7 @@ from tuneworthy.report import findings, messages, numbers
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
 from tuneworthy.report.text import clean
+from tuneworthy.text import plural
 from tuneworthy.verdict.base import Option, OptionKind, Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import answer_of
@@ -90,13 +91,13 @@ def answer_and_reasons(record: RunRecord, stored: StoredVerdict | None) -> tuple
     """Return the style, the answer, and sentences on why, the weightiest first."""
     if record.quick or stored is None:
         outcome = "quick" if record.quick else "none"
-        return outcome, messages.say("quick_run" if record.quick else "not_decided"), [findings.answer(record)]
+        return outcome, ("Quick run: no verdict" if record.quick else "Not decided yet"), [findings.answer(record)]
     answer = answer_of(stored.verdict)
     if stored.holds:
         return stored.verdict.outcome, answer, [plain(reason) for reason in stored.verdict.reasons]
-    was = messages.say("verdict_was", answer=answer[0].lower() + answer[1:])
-    changes = messages.say("since_then", changes=clean("; ".join(stored.changed), 0))
-    return "stale", messages.say("verdict_stale"), [f"{was} {changes}", findings.answer(record)]
+    was = f"The last verdict was: {answer[0].lower() + answer[1:]}."
+    changes = f"Changes since then: {clean('; '.join(stored.changed), 0)}."
+    return "stale", "The last verdict is out of date", [f"{was} {changes}", findings.answer(record)]
 
 
 def plain(text: str) -> str:
@@ -129,20 +130,20 @@ def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
     if verdict is not None:
         action = verdict.next_action
         command, why = clean(action.command, 0), plain(action.why)
-        return NextStep(command=command, why="" if why == messages.say("run_it", command=command) else why)
+        return NextStep(command=command, why="" if why == f"Run {command}." else why)
     if record.quick or record.partial or record.stale:
-        why = messages.say("next_full" if record.quick else "next_run")
+        why = "A verdict needs the test set." if record.quick else "The results are incomplete or out of date."
         return NextStep(command="tuneworthy run", why=why)
-    return NextStep(command="tuneworthy decide", why=messages.say("next_decide"))
+    return NextStep(command="tuneworthy decide", why="The run is complete, but no verdict has been computed from it.")
 
 
 def basis(record: RunRecord, verdict: Verdict | None) -> str:
     """Return what the scores rest on, and until when the answer holds."""
     n, cases = (record.n_dev, "dev") if record.quick else (record.n_test, "test")
-    text = messages.say("basis", n=n, cases=cases, grader=clean(record.primary))
+    text = f"{n} {cases} {plural(n, 'case', 'cases')}, grader {clean(record.primary)}"
     if record.target is not None:
-        text += messages.say("basis_target", target=numbers.percent(record.target))
-    return text + (messages.say("basis_until", date=verdict.valid_until) if verdict and verdict.valid_until else "")
+        text += f", target {numbers.percent(record.target)}"
+    return text + (f"; valid until {verdict.valid_until}" if verdict and verdict.valid_until else "")
 
 
 def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> list[Card]:
@@ -152,9 +153,7 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
     rule = _rule(best, options, verdict) if best else ""
     return [
         _card(messages.say("card_today"), today, record),
-        _card(
-            messages.say("card_untrained"), best, record, rule, messages.say("same_as_today") if best is today else ""
-        ),
+        _card(messages.say("card_untrained"), best, record, rule, "today's setup" if best is today else ""),
         _card(messages.say("card_trained"), tuned, record)
         if tuned is None or tuned.kind == "tuned"
         else _forecast(tuned, verdict),
@@ -164,23 +163,31 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
 def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> str:
     """Say which rule chose the option that stands for all without training."""
     if verdict and best.option == verdict.recommendation and best.target == "met":
-        return messages.say("rule_today" if best.kind == "today" else "rule_cheapest")
+        return (
+            "recommended: it meets the target, and no other option that does is at least 20% cheaper or faster"
+            if best.kind == "today"
+            else "recommended: the cheapest that meets the target"
+        )
     most = max((option.score or 0.0 for option in options if option.kind not in TRAINED), default=0.0)
-    return messages.say("rule_highest" if (best.score or 0.0) >= most else "rule_adopted")
+    return (
+        "the highest score measured"
+        if (best.score or 0.0) >= most
+        else "adopted: no other option scores significantly higher"
+    )
 
 
 def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:
     if option is None:
-        return Card(label=label, value=messages.say("unknown"), name=messages.say("not_measured"), details=[])
+        return Card(label=label, value=messages.say("unknown"), name="not measured", details=[])
     bounds = [messages.say("interval", bounds=numbers.percent_range(option.ci95))] if option.ci95 else []
     if option.share_sent is not None:
-        bounds.append(messages.say("card_sent", share=numbers.percent(option.share_sent)))
+        bounds.append(f"the large model answers {numbers.percent(option.share_sent)} of the cases")
     mark = option.target or ""
-    words = messages.say("target_is", status=mark) if mark else ""
+    words = f"target {mark}" if mark else ""
     if option.violates:
         mark, words = "missed", messages.say("breaks_limit")
     elif mark == "met" and record.target is not None and option.ci95 and option.ci95[0] < record.target:
-        words = messages.say("target_by_rule", floor=numbers.percent(record.target - record.margin))
+        words = f"target met: the lower limit is above {numbers.percent(record.target - record.margin)}"
     return Card(
         label=label,
         value=score_of(option),
@@ -193,9 +200,9 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
 
 def _forecast(option: Option, verdict: Verdict | None) -> Card:
     """Return the card of training before a tuned model was compared: a forecast, or unknown."""
-    details = [messages.say("no_pilot")]
+    details = ["no pilot yet, so there is no forecast"]
     if option.score is not None and verdict is not None:
-        details = [messages.say("forecast", n=numbers.count(verdict.forecast.n_examples))]
+        details = [f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"]
     return Card(
         label=messages.say("card_trained"),
         value=score_of(option),
@@ -207,17 +214,13 @@ def _forecast(option: Option, verdict: Verdict | None) -> Card:
 def _with_once(option: Option) -> str:
     """Return what an option costs, and once before it can run."""
     price = price_words(option)
-    return (
-        messages.say("with_once", price=price, once=numbers.dollars(option.one_off_usd))
-        if option.one_off_usd
-        else price
-    )
+    return f"{price}, {numbers.dollars(option.one_off_usd)} once" if option.one_off_usd else price
 
 
 def _price(option: Option) -> str:
     price = price_words(option)
     if option.usd_per_month and option.usd_per_1k:
-        return messages.say("price_both", month=price, per_1k=numbers.dollars(option.usd_per_1k))
+        return f"{price} ({numbers.dollars(option.usd_per_1k)} per 1,000 answers)"
     return price
 
 
@@ -240,12 +243,10 @@ def paragraph(
     _, answer, _ = answer_and_reasons(record, stored)
     today, best = next((o for o in options if o.kind == "today"), None), best_untrained(record, options, verdict)
     tuned = next((option for option in options if option.kind in TRAINED), None)
-    where = messages.say(
-        "where", n=record.n_dev if record.quick else record.n_test, cases="dev" if record.quick else "test"
-    )
-    parts = [messages.say("line_answer", task=_few(record.task), answer=answer)]
+    where = f" (n = {record.n_dev if record.quick else record.n_test} {'dev' if record.quick else 'test'})"
+    parts = [f"{_few(record.task)}: {answer}."]
     if record.partial or record.stale:
-        parts.append(messages.say("line_partial" if record.partial else "line_stale"))
+        parts.append("The run is incomplete." if record.partial else "The results are out of date.")
     parts += [_scored(messages.say("card_today"), today, where)] if today and today is not best else []
     parts += (
         [_scored(messages.say("card_untrained"), best, "" if today and today is not best else where)] if best else []
@@ -257,12 +258,12 @@ def paragraph(
         row.evidence for row in rows if verdict and row.status == "refuted" and row.evidence in verdict.reasons[0]
     ]
     if record.target is not None and not record.quick:
-        parts.append(messages.say("line_target", target=numbers.percent(record.target)))
+        parts.append(f"Target: {numbers.percent(record.target)}.")
     if verdict and verdict.valid_until:
-        parts.append(messages.say("line_until", date=verdict.valid_until))
+        parts.append(f"Valid until {verdict.valid_until}.")
     step = next_step(record, stored)
     if step.command and len(step.command.split()) <= 2 * MOST_WORDS:
-        parts.append(messages.say("line_next", command=step.command))
+        parts.append(f"Next: {step.command}")
     return " ".join(parts)
 
 
@@ -277,4 +278,4 @@ def _scored(label: str, option: Option, where: str) -> str:
     name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
     price = _with_once(option)
     price += f", {messages.say('breaks_limit')}" if option.violates else ""
-    return messages.say("line_score", label=label, name=name, score=score_of(option), bounds=bounds, price=price)
+    return f"{label}{name}: {score_of(option)}{bounds}, {price}."

@@ -16,6 +16,7 @@ from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 from tuneworthy.stats.intervals import Interval
+from tuneworthy.text import plural
 
 LEVELS = 6
 # Entropy from which a token has the darkest shade, nats.
@@ -69,7 +70,7 @@ def areas_table(report: UncertaintyReport) -> Table:
     """Return how well each signal tells wrong answers."""
     rows = []
     for name, area in report.calibration.areas.items():
-        meaning = SIGNALS.get(name, messages.say("samples_differ", n=report.samples))
+        meaning = SIGNALS.get(name, f"disagreement of {report.samples} sampled answers")
         rows.append((name, meaning, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
     columns = [Column("signal", "signal", "name"), Column("words", "meaning", "text"), Column("area", "AUROC"),
                Column("interval", "interval"), Column("level", "confidence level")]  # fmt: skip
@@ -78,12 +79,10 @@ def areas_table(report: UncertaintyReport) -> Table:
         "How well each signal detects wrong answers",
         columns,
         rows,
-        messages.say(
-            "read_signals",
-            n=found.n,
-            groups=messages.say("in_groups", n=found.n_groups) if found.n_groups < found.n else "",
-            wrong=found.n_wrong,
-            signal=found.signal,
+        (
+            f"n = {found.n}{f' in {found.n_groups} groups' if found.n_groups < found.n else ''}, {found.n_wrong} "
+            f"wrong {plural(found.n_wrong, 'answer', 'answers')}. An AUROC of 0.5 is chance. The primary signal "
+            f"is {found.signal}."
         ),
     )
 
@@ -116,7 +115,7 @@ def spots_table(report: UncertaintyReport) -> Table:
             Column("cases", "failed cases", "text"),
         ],
         rows,
-        messages.say("read_spots"),
+        "The table lists tokens in the top 10% by entropy.",
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tuneworthy.report import messages
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import BarChart, LineChart
 from tuneworthy.report.document import Block, Document
@@ -39,7 +38,7 @@ def render_html(page: Document) -> str:
         document=page,
         draw=both,
         kind_of=kind_of,
-        labels={**RUNG_LABELS, "cascade": messages.say("cascade_label")},
+        labels={**RUNG_LABELS, "cascade": "large model if unsure"},
     )
 
 

@@ -2,7 +2,7 @@
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, PromptDetail
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
@@ -35,24 +35,21 @@ def _gepa(detail: GepaDetail) -> Table:
         Column("unscored", "unscored"),
         Column("text", "text", "text"),
     ]
-    note = messages.say(
-        "read_gepa",
-        calls=numbers.count(found.calls + found.reflections),
-        budget=numbers.count(found.budget),
-        answers=numbers.count(found.calls),
-        rewrites=numbers.count(found.reflections),
-        model=detail.model,
-        failed=found.failed,
-        cut_off=detail.cut_off,
-        refused=detail.refused,
-        n_val=found.n_val,
-        n_train=found.n_train,
+    note = (
+        f"GEPA used {numbers.count(found.calls + found.reflections)} of at most {numbers.count(found.budget)} "
+        f"calls: {numbers.count(found.calls)} to answer cases and {numbers.count(found.reflections)} to have "
+        f"{detail.model} rewrite the prompt. Of the rewrites, {found.failed} came back empty, {detail.cut_off} "
+        f"were truncated and {detail.refused} had an unknown placeholder. Scores come from {found.n_val} dev "
+        f"cases. The rewrites are based on {found.n_train} others."
     )
     if found.unscored or detail.set_aside:
         unscored, set_aside = numbers.count(found.unscored), numbers.count(detail.set_aside)
-        note += messages.say("gepa_unscored", unscored=unscored, set_aside=set_aside)
+        note += (
+            f" Answers without a score: {unscored}; each counts with the score of today's prompt. Cases excluded "
+            f"because today's prompt had no score: {set_aside}."
+        )
     if detail.file:
-        note += messages.say("gepa_file", file=detail.file)
+        note += f" The best prompt is in {detail.file}; this exact text was compared on dev and test."
     return Table("Prompts tried by GEPA", columns, rows, clean(note, MOST_NOTE), found.best)
 
 
@@ -79,7 +76,10 @@ def _ablation(found: AblationDetail) -> Table:
         "Prompt ablation by paragraph",
         columns,
         rows,
-        messages.say(
-            "read_ablation", cut=found.cut, paragraphs=found.paragraphs, saved=found.tokens_saved, tokens=found.tokens
+        (
+            f"Paragraphs that do not improve the score: {found.cut} of {found.paragraphs}. Without them, a call "
+            f"is about {found.tokens_saved} of {found.tokens} tokens shorter (estimated as bytes / 4). The search "
+            "removes one paragraph at a time, the longest first. A paragraph that does not improve the score "
+            "stays out."
         ),
     )

@@ -27,7 +27,10 @@ def injection_warning(record: RunRecord) -> str:
     names = ", ".join(list(injected)[:MOST_NAMED])
     more = f" and {len(injected) - MOST_NAMED} more" if len(injected) > MOST_NAMED else ""
     text = next(iter(injected.values()))
-    return clean(messages.say("injected", n=len(injected), names=names, more=more, text=text))
+    return clean(
+        f'Documents that contain instructions to a model: {len(injected)} ({names}{more}). Example: "{text}". '
+        "Prompts mark all document text as data. Check where these documents come from."
+    )
 
 
 def _searches(found: RetrievalDetail) -> Table | None:
@@ -43,8 +46,23 @@ def _searches(found: RetrievalDetail) -> Table | None:
     ]  # fmt: skip
     best = next((place for place, row in enumerate(rows) if row.chosen), None)
     unknown = found.documents.unknown
-    lost = messages.say("unknown_names", n=numbers.count(unknown)) if unknown else ""
-    return Table("Retrieval quality", columns, cells, messages.say("read_search") + lost, best)
+    lost = (
+        (f" Listed document names that match nothing in the index: {numbers.count(unknown)}. They count as not found.")
+        if unknown
+        else ""
+    )
+    return Table(
+        "Retrieval quality",
+        columns,
+        cells,
+        (
+            "These figures are computed without a language model, on dev cases that list their documents. `words` is "
+            "BM25, `vectors` is dense retrieval, and `hybrid` is their fusion. The number after a comma is the "
+            "weight of BM25 or the chunk size in tokens."
+        )
+        + lost,
+        best,
+    )
 
 
 def _causes(found: RetrievalDetail) -> Table | None:
@@ -56,9 +74,9 @@ def _causes(found: RetrievalDetail) -> Table | None:
         for name, count in causes.counts.items()
     ]
     columns = [Column("why", "cause", "text"), Column("count", "answers"), Column("share", "share")]
-    note = messages.say("read_causes", failed=causes.failed, n=causes.n)
+    note = f"With retrieved documents, {causes.failed} of {causes.n} dev answers are not fully correct."
     for counts, template in (
-        (causes.missed, messages.say("not_shown")),
+        (causes.missed, " Documents not retrieved: {names}."),
         (causes.not_there, messages.say("not_in_index")),
     ):
         names = ", ".join(f"{clean(name)} ({count})" for name, count in counts.items())
@@ -80,9 +98,16 @@ def _oracle(found: RetrievalDetail) -> Table | None:
         Column("delta", "difference, 95% interval"),
         Column("n", "n"),
     ]
-    note = messages.say("read_oracle")
+    note = (
+        "Scores come from dev cases that list their documents. The difference is the most that better retrieval "
+        "can gain."
+    )
     if oracle.cut_share is not None:
-        note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=numbers.percent(oracle.cut_share))
+        note += (
+            f" Cases whose documents exceed {ROOM} tokens: {oracle.n_cut}. Their prompts contain only the "
+            f"passages closest to the question and answer, on average {numbers.percent(oracle.cut_share)} of the "
+            "text."
+        )
     return Table("Score with perfect retrieval", columns, rows, note)
 
 
@@ -96,7 +121,10 @@ def _latency(found: RetrievalDetail) -> Table | None:
             "Search latency by stage",
             [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")],
             rows,
-            messages.say("read_stages"),
+            (
+                "Each question was timed alone and without caching. The latency in the first table includes "
+                "these stages and the model."
+            ),
         )
         if rows
         else None

@@ -15,6 +15,7 @@ from tuneworthy.report.prompts import prompt_tables
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean
 from tuneworthy.report.tuned import tuned_tables
+from tuneworthy.text import plural
 from tuneworthy.verdict.base import Option, Verdict
 from tuneworthy.verdict.economics import money_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
@@ -46,7 +47,7 @@ def document(
     chosen = current.recommendation if current else best.option if best else None
     shown = next((rung for rung in record.rungs if rung.name == chosen), None)
     n, cases = (record.n_dev, "dev") if record.quick else (record.n_test, "test")
-    where = messages.say("where_cases", n=n, cases=cases)
+    where = f"{n} {cases} {plural(n, 'case', 'cases')}"
     return Document(
         title=clean(record.task),
         kind=messages.say("report_of", kind=messages.say("kind_quick" if record.quick else "kind_run")),
@@ -96,21 +97,21 @@ def _cost(
     barred = money is not None and money.status == "not_applicable"
     chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
     sentences = [money_sentence(verdict.economics), savings_sentence(verdict.economics.saved)] if verdict else []
-    return _section("cost", messages.say("section_cost"), *map(first_screen.plain, sentences), chart)
+    return _section("cost", "Monthly cost by traffic", *map(first_screen.plain, sentences), chart)
 
 
 def _rungs(record: RunRecord, traffic: float | None, costs: Mapping[str, RunningCost]) -> PagePart:
     chart = charts.rungs_chart(record)
     ladder, reasons = tables.ladder_table(record, traffic, costs).filled(), tables.reasons_table(record)
-    return _section("ladder", messages.say("section_ladder"), chart, ladder, reasons)
+    return _section("ladder", "Gain of each rung", chart, ladder, reasons)
 
 
 def _errors(record: RunRecord, verdict: Verdict | None) -> PagePart:
     errors = verdict.errors if verdict else ()
-    missing = "" if errors or record.quick else messages.say("no_analysis")
+    missing = "" if errors or record.quick else "The failures have not been analysed. Run `tuneworthy decide --probe`."
     return _section(
         "errors",
-        messages.say("section_errors"),
+        "Why answers are wrong, and what fixes it",
         missing,
         charts.causes_chart(errors),
         tables.causes_table(errors),
@@ -121,7 +122,7 @@ def _errors(record: RunRecord, verdict: Verdict | None) -> PagePart:
 def _labels(record: RunRecord, rung: RungRecord | None) -> PagePart:
     return _section(
         "labels",
-        messages.say("section_fields" if record.kind == "json" else "section_labels"),
+        ("Which fields are wrong" if record.kind == "json" else "Which labels are confused"),
         charts.fields_chart(rung),
         tables.confusion_table(rung),
         tables.recall_table(record),
@@ -130,35 +131,35 @@ def _labels(record: RunRecord, rung: RungRecord | None) -> PagePart:
 
 
 def _answers(record: RunRecord, rung: RungRecord | None) -> PagePart:
-    return _section("answers", messages.say("section_answers"), wrong_table(rung), prompt_diff(record, rung))
+    return _section("answers", "Wrong answers and the winning prompt", wrong_table(rung), prompt_diff(record, rung))
 
 
 def _pilot(record: RunRecord, best: Option | None, verdict: Verdict | None) -> PagePart:
     chart = charts.pilot_chart(verdict.forecast, best, record.target) if verdict else None
-    return _section("pilot", messages.say("section_pilot"), chart)
+    return _section("pilot", "Learning curve of the pilot", chart)
 
 
 def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
     target = findings.target_of(record)
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
     shown = [*first, *reasons[1:], target.sentence if target else ""]
-    shown += [messages.say("would_change"), *verdict.would_change] if verdict and verdict.would_change else []
+    shown += (
+        ["Each of these would change the answer:", *verdict.would_change] if verdict and verdict.would_change else []
+    )
     shown += [domain_sentence(verdict)] if verdict else []
     needs = tables.options_table(options, serving_sentence(verdict)) if verdict else None
     gates = tables.gates_table(verdict.gates) if verdict else None
-    return _section("reasons", messages.say("section_reasons"), *map(first_screen.plain, shown), needs, gates)
+    return _section("reasons", "Reasons, options and gates", *map(first_screen.plain, shown), needs, gates)
 
 
 def _details(record: RunRecord) -> list[PagePart]:
     further = [tables.graders_table(record), tables.calibration_table(record), tables.models_table(record)]
     tried = [tables.candidates_table(record), tables.savings_table(record)]
     return [
-        _section(
-            "measurements", messages.say("section_details"), *further, *tuned_tables(record), *retrieval_tables(record)
-        ),
-        _section("tried", messages.say("section_tried"), *tried, *prompt_tables(record)),
-        _section("method", messages.say("section_method"), *method(record), tables.data_table(record)),
-        _section("provenance", messages.say("section_provenance"), tables.provenance_table(record)),
+        _section("measurements", "Further measurements", *further, *tuned_tables(record), *retrieval_tables(record)),
+        _section("tried", "Candidates", *tried, *prompt_tables(record)),
+        _section("method", "Method", *method(record), tables.data_table(record)),
+        _section("provenance", "Provenance", tables.provenance_table(record)),
     ]
 
 
@@ -166,12 +167,41 @@ def method(record: RunRecord) -> list[str]:
     """Say what dev, test and comparisons mean."""
     sizes = {"n_dev": record.n_dev, "n_test": record.n_test}
     if record.quick:
-        return [(messages.say("method_dev") + messages.say("method_quick")).format(**sizes)]
+        return [
+            (
+                messages.say("method_dev")
+                + (
+                    ". The run did not use the frozen test set of {n_test} cases, so it spent no test comparison and "
+                    "gives no verdict."
+                )
+            ).format(**sizes)
+        ]
     explored = (
-        messages.say("method_dev") + messages.say("method_explored") if record.explored else messages.say("method_few")
+        messages.say("method_dev")
+        + (
+            " and measured only the winner on the frozen test set of {n_test} cases. Answers to test cases stay "
+            "hidden unless someone reveals them, which tuneworthy records."
+        )
+        if record.explored
+        else (
+            "There were too few development (dev) cases to compare candidates. Each rung therefore measured one "
+            "predefined candidate on the frozen test set of {n_test} cases. Answers to test cases stay hidden "
+            "unless someone reveals them, which tuneworthy records."
+        )
     )
     return [
         explored.format(**sizes),
-        messages.say("method_comparisons", n=record.comparisons.made),
-        messages.say("method_adopted", margin=100 * record.margin),
+        (
+            f"The run made {record.comparisons.made} test "
+            f"{plural(record.comparisons.made, 'comparison', 'comparisons')}. The plan limits the chance of any "
+            "false gain to 5% in total, so trying more candidates does not raise that chance. A comparison that "
+            "shows a gain, or is not made because the candidate is not ahead on dev, passes its α on to the next."
+        ),
+        (
+            "A rung is adopted if its gain over the best variant so far on the same cases is significant "
+            "(one-sided paired test at α). It is also adopted if it is non-inferior within "
+            f"{100 * record.margin:.1f} points (one-sided at 5%, which is not part of the plan) and its cost, or "
+            "its latency if the project limits that, is at least 20% lower. All intervals are two-sided at 95%; "
+            "the test decides, not the interval."
+        ),
     ]

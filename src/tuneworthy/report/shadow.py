@@ -14,6 +14,7 @@ from tuneworthy.shadow.drift import TrafficDrift
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdict, level
+from tuneworthy.text import count, plural
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 ANSWERS = {"pass": "shadow_pass", "fail": "shadow_fail", "unknown": "shadow_open"}
@@ -38,46 +39,42 @@ def document(
     overall = [result for result in verdict.results if not result.stratum]
     quality = overall[0]
     notes = [clean(note, 0) for note in record.notes]
-    parts = [PagePart(name="metrics", title=messages.say("shadow_metrics"), blocks=[*notes, _metrics(overall)])]
+    parts = [PagePart(name="metrics", title="All traffic", blocks=[*notes, _metrics(overall)])]
     if strata := [result for result in verdict.results if result.stratum and result.n]:
         strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
-        parts.append(PagePart(name="strata", title=messages.say("shadow_strata"), blocks=[_metrics(strata)]))
+        parts.append(PagePart(name="strata", title="By stratum", blocks=[_metrics(strata)]))
     if worse:
         name = "shadow_pairs" if record.masked else "shadow_pairs_raw"
         parts.append(
-            PagePart(name="worse", title=messages.say("shadow_worse", n=len(worse)), blocks=[_pairs(worse, name)])
+            PagePart(name="worse", title=f"{count(len(worse), 'pair')} that got worse", blocks=[_pairs(worse, name)])
         )
     if record.confidence:
         blocks = [clean(record.confidence.detail, 0)]
-        parts.append(PagePart(name="confidence", title=messages.say("shadow_confidence"), blocks=blocks))
+        parts.append(PagePart(name="confidence", title="Confidence in production", blocks=blocks))
     if found:
         lines = [clean(line, 0) for line in drift_lines(found, record.sources)]
-        parts.append(PagePart(name="drift", title=messages.say("shadow_drift"), blocks=lines))
+        parts.append(PagePart(name="drift", title="What traffic asks and the cases hardly cover", blocks=lines))
     drawn = sorted(overall, key=lambda result: result.stopped_at is None)
     chart = next((result for result in drawn if result.n > 1), None)
     return Document(
         title=clean(task),
-        kind=messages.say("kind_shadow"),
+        kind="shadow replay",
         outcome=OUTCOMES[verdict.status],
         answer=messages.say(_answer(verdict), candidate=clean(record.candidate), margin=100 * quality.margin),
         sentence=clean(verdict.detail, 0),
-        basis=messages.say(
-            "shadow_basis",
-            production=clean(record.production),
-            n=record.n_sessions,
-            n_drawn=record.n_drawn,
-            n_pairs=record.n_pairs,
-            date=record.date,
+        basis=(
+            f"Compared with {clean(record.production)} answers on {record.n_sessions:,} of {record.n_drawn:,} "
+            f"drawn sessions ({record.n_pairs:,} pairs), {record.date}."
         ),
         cards=[
             _quality_card(quality),
             Card(
-                label=messages.say("shadow_cost"),
+                label="Cost of the candidate",
                 value=numbers.dollars(record.cost_usd),
-                name=messages.say("shadow_answers", n=record.n_pairs),
+                name=f"{record.n_pairs:,} answers",
                 details=[]
                 if record.length_ratio is None
-                else [messages.say("shadow_length", ratio=record.length_ratio)],
+                else [f"{record.length_ratio:.2f} times as long as production's"],
             ),
         ],
         chart=_sequence(chart) if chart else None,
@@ -85,9 +82,17 @@ def document(
         warnings=[record.partial] if record.partial else [],
         sections=[
             *parts,
-            PagePart(name="limits", title=messages.say("shadow_unknown"), blocks=[messages.say("shadow_limits")]),
+            PagePart(
+                name="limits",
+                title="What a replay cannot know",
+                blocks=[
+                    "A replay shows what the candidate would have answered, not how users would have reacted. "
+                    "Later turns follow production's answers, and user outcomes are unknown. Latency was measured "
+                    "under the replay's own load."
+                ],
+            ),
         ],
-        made=messages.say("shadow_made", date=record.date),
+        made=f"Made by `tuneworthy shadow report`; replayed on {record.date}.",
     )
 
 
@@ -96,7 +101,10 @@ def drift_lines(found: TrafficDrift, sources: Sequence[str]) -> list[str]:
     lines = [found.sentence]
     for topic in found.topics:
         example = clean(topic.examples[0], MOST_CHARS)
-        lines.append(shadow_messages.say("topic", n=topic.n_sessions, words=", ".join(topic.words), example=example))
+        lines.append(
+            f"{topic.n_sessions:,} {plural(topic.n_sessions, 'session', 'sessions')}: {', '.join(topic.words)} "
+            f"({example})"
+        )
     if found.shown and sources:
         lines.append(shadow_messages.say("sample", command=found.sample_command(sources)))
     return lines
@@ -109,23 +117,23 @@ def _answer(verdict: ShadowVerdict) -> str:
 
 def _quality_card(quality: MetricResult) -> Card:
     if quality.estimate is None:
-        value, name = messages.say("shadow_quality_unknown"), ""
+        value, name = "unknown", ""
         if quality.waiting:
-            name = messages.say("shadow_unlabelled", n=quality.due - quality.waiting, n_due=quality.due)
+            name = f"{quality.due - quality.waiting} of {quality.due} sessions labelled"
         return Card(label=messages.say("shadow_quality"), value=value, name=name, details=[])
     return Card(
         label=messages.say("shadow_quality"),
         value=numbers.points(quality.estimate),
-        name=messages.say("shadow_points"),
+        name="points",
         details=[numbers.points_range((quality.low, quality.high))],
     )
 
 
 def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
     if verdict.status == "pass":
-        return NextStep(command="", why=messages.say("shadow_decide"))
+        return NextStep(command="", why="Run `tuneworthy decide` to see whether every gate passes.")
     if verdict.status == "fail":
-        pairs = messages.say("shadow_read_pairs") if has_worse else ""
+        pairs = "See the pairs that got worse." if has_worse else ""
         return NextStep(command="", why=f"{messages.say('shadow_reject')} {pairs}".rstrip())
     return NextStep(command="", why=verdict.fix)
 
@@ -134,9 +142,9 @@ def _sequence(result: MetricResult) -> LineChart:
     """Return the confidence sequence of a metric over the sessions."""
     narrow = [point for point in result.points if point[3] - point[2] <= WIDEST]
     points = narrow if len(narrow) > 1 else result.points[-2:]
-    levels = [(0.0, messages.say("shadow_same"))]
+    levels = [(0.0, "same as production")]
     if result.margin:
-        levels.append((-result.margin, messages.say("shadow_margin", margin=numbers.points(-result.margin))))
+        levels.append((-result.margin, f"margin {numbers.points(-result.margin)}"))
     line = Line(
         label=METRICS[result.metric],
         points=[(float(n), estimate) for n, estimate, _, _ in points],
@@ -144,14 +152,14 @@ def _sequence(result: MetricResult) -> LineChart:
         kind="tuned",
     )
     return LineChart(
-        title=messages.say("shadow_sequence", metric=METRICS[result.metric]),
+        title=f"{METRICS[result.metric]}: candidate minus production, in session order",
         lines=[line],
         ticks=[float(n) for n, *_ in points],
-        x_title=messages.say("shadow_x"),
-        y_title=messages.say("shadow_y"),
+        x_title="sessions",
+        y_title="points",
         y_unit="points",
         levels=levels,
-        note=messages.say("shadow_note"),
+        note="With 95% confidence, the band contains the true difference at all sessions.",
         width=FIRST,
     )
 
@@ -175,7 +183,12 @@ def _metrics(results: Sequence[MetricResult]) -> Table:
         ]
         for result in results
     ]
-    return Table(messages.say("shadow_table"), columns, rows, messages.say("shadow_table_note")).filled()
+    return Table(
+        "Candidate minus production",
+        columns,
+        rows,
+        "A result that was reached once is final. Agreement and latency are shares, not differences.",
+    ).filled()
 
 
 def _ends(result: MetricResult) -> list[str]:
@@ -191,7 +204,7 @@ def _shown(result: MetricResult) -> str:
     if result.stopped_at is not None:
         name = "shadow_missed" if result.metric in LIMITED else "shadow_stopped"
         return messages.say(name, n=result.stopped_at)
-    return messages.say("shadow_passed", n=result.passed_at) if result.passed_at is not None else ""
+    return f"no worse, at session {result.passed_at}" if result.passed_at is not None else ""
 
 
 def _pairs(rows: Sequence[dict[str, Any]], name: str) -> Table:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import RunRecord, read_record
-from tuneworthy.report import messages
 from tuneworthy.store import Folder
 
 
@@ -17,5 +16,5 @@ def last_record(root: Path) -> RunRecord:
     folder = Folder(root)
     record = read_record(folder) or read_record(folder, "quick")
     if record is None:
-        raise UserError(messages.say("no_run", path=folder.path), hint=messages.say("run_first"))
+        raise UserError(f"{folder.path} contains no run.", hint="Run `tuneworthy run` first.")
     return record

@@ -142,7 +142,7 @@ def _ladder_row(
         clean(rung.rung),
         rung.status.value,
         clean(rung.name or numbers.NONE),
-        numbers.score(shown) + (messages.say("constant_mark") if rung.constant else ""),
+        numbers.score(shown) + (" (constant)" if rung.constant else ""),
         numbers.interval(bounds),
         gain,
         numbers.p_value(rung.p_value),
@@ -159,13 +159,15 @@ def _ladder_row(
 
 def _reading(record: RunRecord) -> str:
     if record.quick:
-        return messages.say("read_quick")
+        return "Scores range from 0 to 1 and come from dev cases. The test set was not used, so there is no verdict."
     repeats = max((rung.repeats for rung in record.rungs), default=1)
     timed = max((rung.latency_n for rung in record.rungs), default=0)
-    return messages.say(
-        "read_ladder",
-        repeats=messages.say("read_repeats", n=repeats) if repeats > 1 else "",
-        latency=messages.say("read_latency", n=timed) if timed else "",
+    repeated = f" Where answers vary, each case was answered up to {repeats} times." if repeats > 1 else ""
+    latency = f" Latency comes from {timed} sequential calls." if timed else ""
+    return (
+        "Scores range from 0 to 1 (0.840 is 84%). The gain is the paired difference from the best variant of the "
+        "rungs before it. For the classical baseline, it is the difference from the best variant overall. p is "
+        f"one-sided and compared with α; a gain without p was not tested.{repeated}{latency}"
     )
 
 
@@ -212,7 +214,7 @@ def candidates_table(record: RunRecord) -> Table:
             Column("fate", "result", "text"),
         ],
         rows,
-        messages.say("read_candidates"),
+        ("Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller."),
     )
 
 
@@ -254,7 +256,17 @@ def calibration_table(record: RunRecord) -> Table | None:
         Column("chance", "ECE by chance"),
         Column("brier", "Brier score"),
     ]
-    return Table("Calibration", columns, rows, messages.say("read_calibration"))
+    return Table(
+        "Calibration",
+        columns,
+        rows,
+        (
+            "Only variants that give a probability for each label. Surest 80%: accuracy on the 80% of the cases with "
+            "the highest confidence. ECE: mean distance of confidence and accuracy, in 15 bins. ECE by chance: what "
+            "a calibrated variant stays below in 95% of samples of this size. Brier score: 0 is perfect, 2 is the "
+            "worst. Intervals are 95%."
+        ),
+    )
 
 
 def savings_table(record: RunRecord) -> Table | None:
@@ -274,7 +286,15 @@ def savings_table(record: RunRecord) -> Table | None:
     rows = [_saved(clean(rung.rung), [rung]) for rung in raced]
     if len(raced) > 1:
         rows.append(_saved("total", raced))
-    return Table("Calls saved by racing", columns, rows, messages.say("read_savings")).filled()
+    return Table(
+        "Calls saved by racing",
+        columns,
+        rows,
+        (
+            "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining "
+            "cases, oracle) are subtracted from the calls saved."
+        ),
+    ).filled()
 
 
 def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
@@ -322,7 +342,16 @@ def models_table(record: RunRecord) -> Table | None:
         ]
         for row in part.models
     ]
-    return Table("Model comparison", columns, cells, messages.say("read_models"))
+    return Table(
+        "Model comparison",
+        columns,
+        cells,
+        (
+            "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the "
+            "Pareto front if no model with at least as many cases dominates it. To dominate, a model must be at "
+            "least as good on score, cost and time over the shared cases, and better on one."
+        ),
+    )
 
 
 def graders_table(record: RunRecord) -> Table | None:
@@ -340,7 +369,7 @@ def graders_table(record: RunRecord) -> Table | None:
             [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
             for rung in tested
         ],
-        messages.say("read_graders", n=record.n_test),
+        f"Scores come from the test set (n = {record.n_test}). The first grader is the primary metric.",
     )
 
 
@@ -355,8 +384,15 @@ def fields_table(record: RunRecord) -> Table | None:
         [clean(name), *(numbers.score(rung.fields[name].f1 if name in rung.fields else None) for rung in tested)]
         for name in names
     ]
-    rows.append([messages.say("invented"), *(str(len(rung.fields.keys() - names)) for rung in tested)])
-    return Table("F1 by field and rung", columns, rows, messages.say("read_fields", n=record.n_test))
+    rows.append(
+        ["(invented fields, which no case expects)", *(str(len(rung.fields.keys() - names)) for rung in tested)]
+    )
+    return Table(
+        "F1 by field and rung",
+        columns,
+        rows,
+        f"F1 comes from the test set (n = {record.n_test}), for the variant that each rung compared there.",
+    )
 
 
 def recall_table(record: RunRecord) -> Table | None:
@@ -370,7 +406,10 @@ def recall_table(record: RunRecord) -> Table | None:
     rows = [[clean(name), *(numbers.score(rung.recall.get(name)) for rung in tested)] for name in names[:MOST_LABELS]]
     more = messages.say("more_labels", n=len(names) - MOST_LABELS) if len(names) > MOST_LABELS else ""
     return Table(
-        "Recall of each label, by rung", columns, rows, messages.say("read_recall", n=record.n_test, more=more)
+        "Recall of each label, by rung",
+        columns,
+        rows,
+        (f"Recall comes from the test set (n = {record.n_test}), for the variant that each rung compared there.{more}"),
     )
 
 
@@ -380,12 +419,12 @@ def confusion_table(best: RungRecord | None) -> Table | None:
         return None
     n = sum(pair.n for pair in best.confusion)
     labels = sorted({name for pair in best.confusion for name in (pair.expected, pair.answered)} - {""})
-    note = messages.say("read_confusion", name=clean(best.name), n=n)
+    note = f"Rows are labels and columns the answers of {clean(best.name)} to {n} dev cases."
     if len(labels) > MOST_IN_MATRIX:
         wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MOST_PAIRS]
         columns = [Column("label", "label", "name"), Column("answer", "answer", "name"), Column("n", "dev cases")]
         rows = [[clean(p.expected), _answered(p.answered), numbers.count(p.n)] for p in wrong]
-        note = messages.say("read_confused", name=clean(best.name), n=n)
+        note = f"The most frequent wrong answers of {clean(best.name)} to {n} dev cases."
         return Table("Labels that are confused most", columns, rows, note)
     counts = {(pair.expected, pair.answered): pair.n for pair in best.confusion}
     answers = [*labels, *([""] if any(not pair.answered for pair in best.confusion) else [])]
@@ -397,7 +436,7 @@ def confusion_table(best: RungRecord | None) -> Table | None:
 
 
 def _answered(label: str) -> str:
-    return clean(label) if label else messages.say("no_label")
+    return clean(label) if label else "(no label)"
 
 
 def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
@@ -434,7 +473,7 @@ def options_table(options: Sequence[Option], serving: str = "") -> Table:
 
 def _per_1k(usd: float | None, server: OwnServer | None) -> str:
     """Return the cost of a thousand answers; the word for a server of one's own whose traffic is not known."""
-    return messages.say("by_server") if usd is None and server else numbers.dollars(usd).removeprefix("$")
+    return "server" if usd is None and server else numbers.dollars(usd).removeprefix("$")
 
 
 def _option_row(option: Option) -> list[str]:
@@ -480,7 +519,7 @@ def errors_table(record: RunRecord) -> Table | None:
             [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
             for rung in explored
         ],
-        messages.say("read_errors"),
+        "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers.",
     )
 
 
@@ -531,7 +570,7 @@ def provenance_table(record: RunRecord) -> Table:
         "Versions, seeds and hashes",
         [Column("what", "item", "text"), Column("value", "value", "name")],
         rows,
-        messages.say("read_hashes"),
+        "Hashes identify content: equal hashes mean equal content.",
     )
 
 

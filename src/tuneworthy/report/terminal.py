@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from tuneworthy.report import messages
 from tuneworthy.report.document import Document
 
 
@@ -25,7 +24,7 @@ def first_screen_lines(page: Document) -> Iterator[str]:
             yield "    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     if page.next_step:
         yield ""
-        yield messages.say("do_next", why=page.next_step.why).rstrip()
+        yield f"Do this next: {page.next_step.why}".rstrip()
         if page.next_step.command:
             yield f"  {page.next_step.command}"
     yield ""

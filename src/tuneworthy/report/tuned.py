@@ -2,7 +2,7 @@
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
@@ -42,7 +42,12 @@ def first_tokens_table(detail: TunedDetail) -> Table:
         "Certainty of the base and fine-tuned models about their first tokens",
         columns,
         rows,
-        messages.say("read_sureness", other=clean(detail.compared_with)),
+        (
+            f"The table compares the fine-tuned model with {clean(detail.compared_with)}. Both answer dev cases "
+            "with greedy, unconstrained decoding and the fine-tuned model's prompt. The entropy shown is a lower "
+            "bound, because servers report only the top tokens. Where one token has nearly all the probability "
+            "mass, sampling settings change little."
+        ),
     )
 
 
@@ -73,5 +78,8 @@ def regressions_table(detail: TunedDetail) -> Table:
             ]
             for row in detail.regressions
         ],
-        messages.say("read_regressions"),
+        (
+            "A set passes if the one-sided 95% lower bound of the paired difference is above the negative "
+            "margin. `unknown` means that the set is too small to show non-inferiority."
+        ),
     )

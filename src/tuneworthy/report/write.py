@@ -43,7 +43,7 @@ def write(
         write_atomic(path, content.encode())
     except OSError as error:
         raise UserError(
-            messages.say("not_written", path=path, reason=error.strerror), hint=messages.say("other_out")
+            f"The report cannot be written to {path}: {error.strerror}.", hint=messages.say("other_out")
         ) from None
     return path
 
@@ -78,6 +78,4 @@ def check_ending(path: Path) -> None:
         UserError: The ending is unknown.
     """
     if path.suffix not in ENDINGS:
-        raise UserError(
-            messages.say("unknown_ending", name=path.name, endings=", ".join(ENDINGS)), hint=messages.say("other_out")
-        )
+        raise UserError(f"{path.name!r} must end in one of: {', '.join(ENDINGS)}.", hint=messages.say("other_out"))

@@ -92,6 +92,6 @@ class CrossEncoder:
 
     def _odd(self, reason: str) -> ModelError:
         return ModelError(
-            messages.say("not_a_cross_encoder", model=self._spec, reason=reason),
-            hint=messages.say("name_cross_encoder"),
+            f"{self._spec} is not a cross-encoder with a single label: {reason}.",
+            hint="Set model in [retrieval.reranker] to a folder that contains a cross-encoder.",
         )

@@ -108,18 +108,18 @@ class Corpus:
         by_reason: dict[str, list[str]] = defaultdict(list)
         for name, reason in self.left_out:
             by_reason[reason].append(name)
-        notes = [
-            messages.say("left_out", count=len(names), reason=reason, names=_first(names))
-            for reason, names in by_reason.items()
-        ]
+        notes = [f"documents: {len(names)} left out ({reason}): {_first(names)}" for reason, names in by_reason.items()]
         notes += [
-            messages.say("shared_name", count=count, name=name)
+            (f"documents: {count} share the name {name!r}. Their IDs are numbered, and a case may match any of them.")
             for name, count in Counter(document.name for document in self.documents).items()
             if count > 1
         ]
         total = sum(document.size for document in self.documents)
         notes += [
-            messages.say("large_document", id=document.id, millions=document.size / 1e6, share=document.size / total)
+            (
+                f"documents: {document.id} has {document.size / 1000000.0:.1f} million characters, "
+                f"{document.size / total:.1%} of the total"
+            )
             for document in self.documents
             if document.size >= LARGE_BYTES
         ]
@@ -131,11 +131,9 @@ class Corpus:
         flagged = self.flagged
         if not flagged:
             return ""
-        return messages.say(
-            "injection",
-            count=len(flagged),
-            names=_first([document.id for document in flagged]),
-            sentence=flagged[0].injection,
+        return (
+            f"documents: {len(flagged)} with instructions for a model "
+            f"({_first([document.id for document in flagged])}), such as {flagged[0].injection!r}"
         )
 
 
@@ -159,7 +157,7 @@ class _Reading:
             self.left_out.append((name, messages.say("empty")))
             return
         self.left_out += [
-            (f"{name}: {section.heading}", messages.say("scanned_page"))
+            (f"{name}: {section.heading}", "page without text; run OCR first")
             for section in sections
             if not section.text.strip()
         ]
@@ -232,16 +230,18 @@ def _shown(path: Path) -> str:
 
 def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
     if not file.resolve().is_relative_to(root.resolve()):
-        raise Unreadable(messages.say("link_outside"))
+        raise Unreadable("a link that points outside the folder")
     if not file.is_file():
         file.stat()  # says what is wrong with a link that leads nowhere
-        raise Unreadable(messages.say("not_a_file"))
+        raise Unreadable("not a file")
     ending = file.suffix.lower()
     if ending in {".jsonl", ".ndjson"}:
         _read_rows(file, name, reading)
         return
     if ending not in PARSERS:
-        raise Unreadable(messages.say("unknown_ending", ending=ending) if ending else messages.say("no_ending"))
+        raise Unreadable(
+            f"{ending} files are not supported" if ending else "files without an extension are not supported"
+        )
     reading.add(name, PARSERS[ending](read_input(file)))
 
 
@@ -259,7 +259,7 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
                 row = None
             text = _value(row, TEXT_KEYS)
             if not isinstance(row, dict) or not isinstance(text, str):
-                reading.left_out.append((where, messages.say("not_a_document_row")))
+                reading.left_out.append((where, "not a JSON object with a text field"))
                 continue
             identity = _value(row, NAME_KEYS)
             title = row.get("title")

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
-from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -188,7 +187,8 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
                 arrays[name] = np.frombuffer(bytearray(values), "<f4").reshape(entry["shape"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            messages.say("not_safetensors", path=path, reason=error), hint=messages.say("pull_again")
+            f"{path} is not a valid safetensors file: {error}.",
+            hint="Delete the file, and run `tuneworthy models pull MODEL` again.",
         ) from None
     return arrays
 
@@ -201,4 +201,7 @@ def encoder_installed() -> bool:
 def check_installed() -> None:
     """Raise a `ModelError` unless torch and tokenizers are installed."""
     if not encoder_installed():
-        raise ModelError(messages.say("no_torch"), hint=messages.say("install_semantic"))
+        raise ModelError(
+            "The sentence encoder needs torch and tokenizers.",
+            hint='Run `pip install "tuneworthy[semantic]"`. A CPU build of torch is enough.',
+        )

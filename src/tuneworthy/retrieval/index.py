@@ -145,7 +145,7 @@ async def _build(folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | 
         n_chunks += len(block)
         await asyncio.sleep(0)  # a local encoder gives way to others, and to Ctrl-C
     if table is None:
-        raise UserError(messages.say("empty_documents"), hint=messages.say("set_path"))
+        raise UserError("The documents contain no text.", hint=messages.say("set_path"))
     table.create_index(
         "text",
         config=FTS(language=language, stem=True, remove_stop_words=True, ascii_folding=True, with_position=False),

@@ -159,15 +159,21 @@ class DocumentLibrary:
         """What a reader must know of the documents, and how much there is to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
         if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
-            notes.append(messages.say("not_reranked", reason=cross_encoder_missing()))
+            notes.append(f"Search results are not reranked. {cross_encoder_missing()}")
         for size in self.settings.chunk_tokens if self.encoder_identity else ():
             n = self.n_chunks(size)
             if n > MOST_ENCODED:
-                notes.append(messages.say("too_many_chunks", n=n, size=size, most=MOST_ENCODED))
+                notes.append(
+                    f"documents: about {n:,} chunks of {size} tokens, more than the limit of {MOST_ENCODED:,}, so "
+                    "only BM25 searches them"
+                )
             elif n >= MANY_ENCODED:
                 local = self.encoder_identity["type"] == "local"
-                duration = messages.say("duration", minutes=n / ENCODED_A_SECOND / 60) if local else ""
-                notes.append(messages.say("many_chunks", n=n, size=size, duration=duration))
+                duration = f" (about {n / ENCODED_A_SECOND / 60:.0f} minutes on one core)" if local else ""
+                notes.append(
+                    f"documents: about {n:,} chunks of {size} tokens are encoded once, before the first "
+                    f"search{duration}"
+                )
         return notes
 
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
@@ -225,7 +231,10 @@ class DocumentLibrary:
             UserError: The documents have changed since the search was made, or nothing can be searched here.
         """
         if retrieval.documents != self.corpus.hash:
-            raise UserError(messages.say("other_documents"), hint=messages.say("restore_documents"))
+            raise UserError(
+                "The documents have changed since this variant was measured.",
+                hint="Restore the documents, or run `tuneworthy run`.",
+            )
         if retrieval.mode == "oracle":
             return {case.id: self.oracle_passages(case).passages for case in cases}
         ranked = await self.ranked(retrieval, [query_of(case) for case in cases])
@@ -362,7 +371,10 @@ class DocumentLibrary:
     @property
     def _paying(self) -> Account:
         if self._account is None:
-            raise UserError(messages.say("asks_nothing"), hint=messages.say("run_first"))
+            raise UserError(
+                "This search needs a [retrieval] server, but this command sends no requests.",
+                hint="Run `tuneworthy run` first.",
+            )
         return self._account
 
 

@@ -64,10 +64,13 @@ class LlamaEncoder:
 
     def __init__(self, config: LlamaCppEncoder, root: Path, log: Path) -> None:
         if not llama_cpp_version():
-            raise ModelError(messages.say("no_llama_cpp"), hint=messages.say("install", extra="local"))
+            raise ModelError("The package xllamacpp is not installed.", hint=messages.say("install", extra="local"))
         path = pull(config.model, root)
         if path.is_dir():
-            raise ModelError(messages.say("not_a_gguf_encoder", path=path), hint=messages.say("name_gguf"))
+            raise ModelError(
+                f"retrieval.encoder needs a GGUF file, but {path} is a folder.",
+                hint="Set model in [retrieval.encoder] to a GGUF file.",
+            )
         context = min(config.context, read_header(path).context_length or config.context)
         self._config, self._log = config, log
         self._settings: Settings = {
@@ -107,15 +110,15 @@ class LlamaEncoder:
             if answer.accepted:
                 return _matrix(client.read(answer), len(texts))
         except (ProviderError, ValueError, KeyError, TypeError) as error:
-            message = messages.say("no_vectors", model=self._config.model, reason=str(error)[:80])
-            raise OutsideFault(message, hint=messages.say("see_log", log=self._log)) from None
+            message = f"{self._config.model}: llama.cpp returns no vectors ({str(error)[:80]})."
+            raise OutsideFault(message, hint=f"See the log {self._log}.") from None
         if len(texts) > 1:
             return np.concatenate([await self._batch(client, [text]) for text in texts])
         reason = client.excerpt(answer.body, 300)
         if len(texts[0]) > 1 and _TOO_LONG.search(reason):
             return await self._batch(client, [texts[0][: len(texts[0]) // 2]])
-        message = messages.say("no_vector", model=self._config.model, reason=reason)
-        raise ModelError(message, hint=messages.say("name_embedding_model"))
+        message = f"{self._config.model} returns no vector: {reason}"
+        raise ModelError(message, hint="Set model in [retrieval.encoder] to an embedding model, or set pooling there.")
 
 
 def _matrix(answer: Any, n: int) -> NDArray[np.float32]:

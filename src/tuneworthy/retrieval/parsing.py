@@ -156,7 +156,7 @@ def parse_pdf(content: bytes) -> list[DocumentSection]:
     except Exception as error:  # a broken or locked file fails in many ways, deep inside the library
         raise _unreadable("PDF", error) from None
     if sections and not any(section.text.strip() for section in sections):
-        raise Unreadable(messages.say("scanned_pdf"))
+        raise Unreadable("PDF without text; run OCR first")
     return sections
 
 
@@ -182,7 +182,10 @@ def sections_in_child(digest: str, kind: str, data: str) -> str | list[tuple[str
 def _limited(kind: str, content: bytes) -> list[DocumentSection]:
     package = _PACKAGES.get(kind)
     if package and find_spec(package) is None:
-        raise UserError(messages.say("no_parser", kind=kind, package=package), hint=messages.say("install_or_convert"))
+        raise UserError(
+            f"{kind} documents need the package {package}.",
+            hint='Run `pip install "tuneworthy[rag]"`, or convert the documents to text.',
+        )
     digest, data = hashlib.sha256(content).hexdigest(), b64encode(content).decode()
     try:
         answer = limited.call(sections_in_child, digest, kind, data, limit_s=LIMIT_S)

@@ -68,7 +68,7 @@ class ServerEncoder:
         )
         rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
         if len({len(row) for row in rows}) != 1:
-            raise self._server.odd_answer(messages.say("odd_widths"))
+            raise self._server.odd_answer("vectors of different dimensions")
         matrix: NDArray[np.float32] = np.stack(rows).astype(np.float32)
         return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
 
@@ -138,8 +138,8 @@ class RetrievalServer:
     def odd_answer(self, reason: object) -> OutsideFault:
         """Return the fault of an answer that is not what the protocol says."""
         return OutsideFault(
-            messages.say("odd_answer", base_url=self._config.base_url, path=self._path, reason=reason),
-            hint=messages.say("check_server"),
+            f"The response from {self._config.base_url}/{self._path} does not follow the API: {reason}.",
+            hint="Check base_url and model of this server in [retrieval].",
         )
 
     def _client(self) -> HttpClient:
@@ -181,10 +181,10 @@ class RetrievalServer:
                 break
             if attempt < TRIES - 1:
                 await asyncio.sleep(PAUSE_S * 2**attempt)
-        message = messages.say(
-            "no_server_answer", base_url=self._config.base_url, path=self._path, reason=failure.message
+        message = f"No response from {self._config.base_url}/{self._path}. {failure.message}"
+        raise OutsideFault(
+            message, hint="Run the same command again once the server works. Finished calls are not paid for twice."
         )
-        raise OutsideFault(message, hint=messages.say("run_again"))
 
 
 async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result:

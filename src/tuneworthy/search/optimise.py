@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from tuneworthy.cases.stratified import units_of
-from tuneworthy.search import messages
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case
 
@@ -128,7 +127,7 @@ class Optimised:
 
 def gepa_missing() -> str:
     """Return why no prompt can be optimised; "" if GEPA is installed."""
-    return "" if find_spec("gepa") else messages.say("gepa_missing")
+    return "" if find_spec("gepa") else 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`'
 
 
 def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
@@ -159,7 +158,10 @@ def why_no_sides(cases: Sequence[Case], budget: int) -> str:
     train, val = sides(cases, budget)
     if val and len(train) >= FEWEST_TRAIN:
         return ""
-    return messages.say("too_few_sides", least=FEWEST_TRAIN, train=len(train), val=len(val), n=len(cases))
+    return (
+        f"GEPA needs at least {FEWEST_TRAIN} cases for rewriting and 1 for selection, but splitting {len(cases)} "
+        f"cases by group gives only {len(train)} and {len(val)}"
+    )
 
 
 async def optimise(
@@ -321,7 +323,7 @@ class _GepaAdapter:
         rewrite: str | None = self._wait(lambda: self._reflect(prompt))
         if not rewrite:
             self.failed += 1
-            raise ValueError(messages.say("no_rewrite"))
+            raise ValueError("The model returned no rewrite of the prompt.")
         return rewrite
 
     def enough(self, state: Any) -> bool:

@@ -120,7 +120,10 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     for group in order:
         (search if len(search) <= len(confirm) else confirm).extend(group)
     if min(len(search), len(confirm)) < FEWEST:
-        raise Undecided(messages.say("too_few_cases", least=2 * FEWEST, n=len(cases)), hint=messages.say("add_cases"))
+        raise Undecided(
+            f"A sweep needs at least {2 * FEWEST} dev cases, but the project has {len(cases)}.",
+            hint=messages.say("add_cases"),
+        )
     return search, confirm
 
 
@@ -150,17 +153,17 @@ async def sweep(
     least = fewest_calls(len(search), len(confirm), plan)
     if plan.calls < least:
         raise UserError(
-            messages.say("too_few_calls", n=len(cases), least=least, calls=plan.calls),
-            hint=messages.say("more_calls", least=least),
+            f"A sweep over {len(cases)} dev cases takes at least {least} calls, but the limit is {plan.calls}.",
+            hint=f"Pass `--calls {least}` or more.",
         )
     seeking = _Search(incumbent, make, suggest, plan)
     confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
-    stopped = messages.say("calls_used")
+    stopped = "not enough calls left for another batch and the final comparison"
     while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
-            stopped = messages.say("all_tried")
+            stopped = "every setting has been tried"
             break
         await seeking.race(batch, search, measure)
     winner = seeking.leader
@@ -259,7 +262,7 @@ def open_study(seed: int) -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError(messages.say("no_optuna"), hint=messages.say("no_optuna_hint")) from None
+        raise UserError("Optuna is not installed.", hint='Run `pip install "tuneworthy[sweep]"`.') from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)

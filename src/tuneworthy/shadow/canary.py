@@ -87,7 +87,7 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
         UserError: It has not passed.
     """
     if (folder.path / STOP).exists():
-        raise CanaryOver(messages.say("canary_stopped", path=folder.path / STOP), hint=messages.say("remove_stop"))
+        raise CanaryOver(messages.say("canary_stopped", path=folder.path / STOP), hint="Remove the file to go on.")
     state = folder.read(STATE, CanaryState)
     if state is not None and state.variant == candidate.id:
         if state.status == "rolled_back":
@@ -96,7 +96,10 @@ def begin(folder: Folder, candidate: Variant, steps: Sequence[float], now: float
         return state
     record = read_shadow(folder)
     if record is None or (record.variant, record.verdict.status) != (candidate.id, "pass"):
-        raise UserError(messages.say("not_passed", name=candidate.name), hint=messages.say("shadow_first"))
+        raise UserError(
+            f"{candidate.name} has not passed in shadow.",
+            hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
+        )
     state = CanaryState(variant=candidate.id, share=steps[0], since=now)
     folder.write(STATE, asdict(state))
     return state
@@ -134,7 +137,10 @@ def _with_alert(found: ConfidenceVerdict | None, state: CanaryState) -> Confiden
     """Return the confidence of a step, and the alert of an earlier one, if it has none itself."""
     if found is None or found.status == "alert" or not state.alert:
         return found
-    detail = messages.say("confidence_earlier", alert=state.alert, now=found.detail)
+    detail = (
+        "Earlier in this canary there was an alert, from sessions whose pairs are no longer stored. "
+        f"{state.alert} In the last step: {found.detail}"
+    )
     return replace(found, status="alert", detail=detail)
 
 
@@ -146,7 +152,7 @@ def canary_line(folder: Folder, variant: str, steps: Sequence[float]) -> str:
     if (folder.path / STOP).exists():
         return messages.say("canary_stopped", path=folder.path / STOP)
     n = sum(share < state.share for share in steps) + (state.status == "done")
-    return messages.say("canary_at", share=state.share, n=n, n_all=len(steps))
+    return f"Canary: {n} of {len(steps)} steps have passed; the candidate answers {state.share:.1%} of the sessions."
 
 
 def decided(
@@ -190,13 +196,28 @@ class CandidateRoute:
         provider = session.models[candidate.model].provider
         plain = not (candidate.cascade or candidate.retrieval or candidate.answer_after or candidate.output.ranking)
         if not isinstance(provider, OpenAIProvider) or not plain:
-            raise UserError(messages.say("no_route", name=candidate.name), hint=messages.say("no_route_hint"))
+            raise UserError(
+                messages.say("no_route", name=candidate.name),
+                hint=(
+                    "A canary needs a variant of one call, without retrieval or thinking aloud, on a server that "
+                    "speaks the OpenAI protocol."
+                ),
+            )
         if candidate.output.kind == "choice" and provider.capabilities.choice == "wrapped_schema":
-            raise UserError(messages.say("no_route_wrapped", name=candidate.name), hint=messages.say("other_candidate"))
+            raise UserError(
+                f"{candidate.name} gets its labels as JSON from this server, which users would see.",
+                hint=messages.say("other_candidate"),
+            )
         if candidate.shots and candidate.shots.mode == "per_case":
-            raise UserError(messages.say("no_route_shots", name=candidate.name), hint=messages.say("other_candidate"))
+            raise UserError(
+                f"{candidate.name} chooses its examples for each case, which the proxy does not.",
+                hint=messages.say("other_candidate"),
+            )
         if session.project.data.policy.get("personal_data") == "drop":
-            raise UserError(messages.say("no_route_personal"), hint=messages.say("no_route_personal_hint"))
+            raise UserError(
+                ("With --canary the candidate gets the text of users unmasked, and `data.policy` drops personal data."),
+                hint="Leave out --canary, or change `personal_data` in `data.policy`.",
+            )
         self.provider = provider
 
     def request(self, body: bytes) -> tuple[URL, list[tuple[bytes, bytes]], bytes]:

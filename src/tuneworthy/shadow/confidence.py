@@ -28,6 +28,7 @@ from tuneworthy.shadow.pairs import AnswerPair
 from tuneworthy.shadow.verdict import ALPHA, Floats, ShadowRules, metric_stream
 from tuneworthy.stats.betting import confidence_sequence, log_capital_of_any_start, start_of_rise
 from tuneworthy.stats.intervals import Interval
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Trace, Variant
 
 # Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
@@ -97,10 +98,12 @@ def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
     stored = stored_threshold(session.folder)
     if stored is None or stored["variant_id"] != candidate.id:
         options = candidate.id if watch.logprobs else f"{candidate.id} --samples 3"
-        other = messages.say("confidence_other", name=stored["variant"], id=stored["variant_id"]) if stored else ""
-        return replace(watch, refused=messages.say("confidence_unmeasured", options=options, other=other))
+        other = f" (what is stored was measured with {stored['variant']}, {stored['variant_id']})" if stored else ""
+        return replace(
+            watch, refused=f"it is not measured on dev{other}. Run `tuneworthy decode uncertainty --variant {options}`."
+        )
     found = stored["calibration"]
-    refused = "" if found["threshold"] else messages.say("confidence_refused", why=found["refused"])
+    refused = "" if found["threshold"] else f"on dev, {found['refused']}."
     return replace(watch, threshold=found["threshold"], refused=refused, samples=stored["samples"])
 
 
@@ -149,17 +152,25 @@ def judged_confidence(
     stream = metric_stream(pairs, rules, CONFIDENCE)
     n, threshold = len(stream.values), watch.threshold
     if threshold is None or not n:
-        why = watch.refused or messages.say("confidence_missing")
+        why = watch.refused or "no answer of the candidate has log-probabilities, and none is sampled."
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     ceiling = min(1.0, threshold.above.hi + watch.margin)
     if ceiling == 1.0:  # no bet on a mean above 1 can be won
         most = math.floor(1000 * (1 - threshold.above.hi)) / 1000
-        why = messages.say("confidence_margin", margin=100 * watch.margin, high=threshold.above.hi, most=most)
+        why = (
+            f"a margin of {100 * watch.margin:.1f} points can never alert, because dev's share may be as high as "
+            f"{threshold.above.hi:.1%}. Set `shadow.confidence_margin` below {most:.3f}, or measure more dev "
+            "cases."
+        )
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     alert_at, start = rise(-stream.values, stream.weights, ceiling)
     recent = _has_signal(pairs)[-RECENT:]
     if alert_at is None and 2 * sum(recent) < len(recent):
-        why = messages.say("confidence_gap", n_all=len(recent), n=len(recent) - sum(recent), n_known=sum(recent))
+        why = (
+            f"of the last {len(recent):,} {plural(len(recent), 'session', 'sessions')}, "
+            f"{len(recent) - sum(recent):,} have neither log-probabilities nor sampled answers, and "
+            f"{sum(recent):,} have. Check that the server still returns them."
+        )
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     start, end = (start, alert_at or n) if live else (0, n)
     # the start was chosen after the fact: its part of the error is what its bets had of the capital
@@ -177,7 +188,16 @@ def judged_confidence(
         after=_share(-stream.values[end:], stream.weights[end:], ALPHA) if end < n else None,
         dev=threshold.above,
     )
-    fix = [messages.say("confidence_fix", file=file)] if alert_at else []
+    fix = (
+        [
+            (
+                "Check which model the server runs, then read the answers with low confidence: the key `confidence` in "
+                f".tuneworthy/{file}."
+            )
+        ]
+        if alert_at
+        else []
+    )
     return replace(verdict, detail=" ".join([*_sentences(verdict, threshold, watch.margin), *fix]))
 
 
@@ -221,16 +241,21 @@ def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) 
         for one in (threshold.above, threshold.wrong_flagged, threshold.wrong_others)
     )
     name = "confidence_alert" if verdict.alert_at else "confidence_quiet"
-    since = messages.say("confidence_since", n=verdict.since) if verdict.since > 1 else ""
+    since = f", since about session {verdict.since:,}" if verdict.since > 1 else ""
     n, n_dev, after = verdict.n, threshold.above.n, verdict.after
-    shares = messages.say("confidence_shares", production=production, n=n, dev=dev, n_dev=n_dev)
+    shares = (
+        f"It is {production} in production (n = {n:,} {plural(n, 'session', 'sessions')}) and {dev} on dev (n = "
+        f"{n_dev:,})."
+    )
     if after:
         now = messages.say("rate", share=after.value, low=after.lo, high=after.hi)
-        shares = messages.say(
-            "confidence_then", then=production, n=n, at=verdict.alert_at, now=now, n_now=after.n, dev=dev, n_dev=n_dev
+        shares = (
+            f"Up to the alert at session {verdict.alert_at:,} it was {production} (n = {n:,} "
+            f"{plural(n, 'session', 'sessions')}), after the alert {now} (n = {after.n:,}). On dev it is {dev} (n "
+            f"= {n_dev:,})."
         )
     return [
         messages.say(name, since=since, margin=100 * margin),
         shares,
-        messages.say("confidence_means", wrong=wrong, others=others),
+        f"On dev, {wrong} of the answers with low confidence are wrong, and {others} of the others.",
     ]

@@ -154,11 +154,20 @@ def export_mirror(session: Session, production: Variant, candidate: Variant, fol
     """
     today = config_of(session.project, production.model)
     if not isinstance(today, OpenAI | Anthropic):
-        raise UserError(messages.say("no_gateway", name=production.name), hint=messages.say("no_gateway_hint"))
+        raise UserError(
+            f"{production.name} is on a model that LiteLLM cannot be pointed at.",
+            hint="Production must be a model with `provider` openai or anthropic.",
+        )
     provider = CandidateRoute(session, candidate).provider
     templates = [text for text in (candidate.system, candidate.user) if text]
     if not all((pieces := plain_pieces(text)) and {*pieces[1::2]} <= {"input"} for text in templates):
-        raise UserError(messages.say("no_gateway_template", name=candidate.name), hint=messages.say("other_candidate"))
+        raise UserError(
+            (
+                f"The prompt of {candidate.name} has more than {{{{ input }}}} to fill, which the callback of LiteLLM "
+                "cannot do."
+            ),
+            hint=messages.say("other_candidate"),
+        )
     asked = session.runner.request(candidate, Case(id="mirror", input=_INPUT))
     body, _ = provider.body(asked)
     turns = body.pop("messages")

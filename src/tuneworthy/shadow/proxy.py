@@ -137,7 +137,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or "").partition(" (while")[0]  # Python repeats the address there
         raise UserError(
-            messages.say("no_listening", address=f"{host}:{port}", reason=reason), hint=messages.say("choose_port")
+            f"The proxy cannot listen on {f'{host}:{port}'}: {reason}.", hint="Choose another --host or --port."
         ) from None
 
 
@@ -173,7 +173,10 @@ class ShadowProxy:
     ) -> None:
         parts = check_address(upstream)
         if parts.query or parts.fragment:
-            raise UserError(messages.say("more_than_path", host=parts.hostname), hint=messages.say("only_path"))
+            raise UserError(
+                f"The address of the API at {parts.hostname} has a query or a fragment.",
+                hint="Pass the address without what follows ? or #.",
+            )
         self.stop, self.open_route = stop, open_route
         self.route: Route | None = None
         self.fault: Exception | None = None
@@ -342,7 +345,10 @@ class ShadowProxy:
         self._failures.append(failed)
         n = sum(self._failures)
         if n >= _MOST_FAILURES and not self.copies.tripped:
-            self.copies.trip(messages.say("candidate_fails", n=n, n_all=len(self._failures)))
+            self.copies.trip(
+                f"The candidate gave no whole answer to {n} of the last {len(self._failures)} requests that it "
+                "was sent for users. Production answers from now on."
+            )
             sys.stderr.write(f"{self.copies.tripped}\n")
 
     def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:

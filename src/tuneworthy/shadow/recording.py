@@ -32,6 +32,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import SERVED
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 from tuneworthy.types import UNLABELLED, Case, Example, Failure, Message, Response, Trace, content_hash
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
@@ -143,7 +144,10 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     for row in rows:
         groups[row.group or ""].append(row)
     if not groups:
-        raise UserError(messages.say("no_sessions", n=n_unread), hint=messages.say("no_sessions_hint"))
+        raise UserError(
+            (f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out."),
+            hint="Pass logs that `tuneworthy data import` reads, with the answers of the model in use.",
+        )
     settings, seed = project.shadow, project.split.seed
     masker = masker_of(project)
     strata = {name: _stratum(settings.by, members[0].meta) for name, members in groups.items()}
@@ -152,10 +156,16 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     totals = Counter(strata.values())
     notes = [messages.say("unread", n=n_unread)] if n_unread else []
     if settings.by and totals.keys() == {""}:
-        raise UserError(messages.say("no_stratum", key=settings.by), hint=messages.say("no_stratum_hint"))
+        raise UserError(
+            f"No row of the recording has the key `{settings.by}`.",
+            hint="Use a key of the rows or of their `metadata`.",
+        )
     if len(totals) > MOST_STRATA:
         largest = {value for value, _ in totals.most_common(MOST_STRATA - 1)}
-        notes.append(messages.say("more_strata", key=settings.by, n=len(totals), most=MOST_STRATA - 1))
+        notes.append(
+            f"`{settings.by}` has {len(totals)} values. The {MOST_STRATA - 1} with the most sessions are examined "
+            "separately."
+        )
         strata = {name: value if value in largest else OTHERS for name, value in strata.items()}
         totals = Counter(strata.values())
     left = Counter(quotas(totals, min(settings.sessions, len(groups)), seed))
@@ -217,7 +227,10 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
         if end <= now:
             ended.append((end, name, members))
     if not ended:
-        raise NothingEnded(messages.say("no_traffic"), hint=messages.say("no_traffic_hint"))
+        raise NothingEnded(
+            "The proxy has recorded no session that has ended.",
+            hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
+        )
     ended = sorted(ended)[: None if after else settings.sessions]  # a step of a canary is watched as long as it lasts
     masker = masker_of(project)
     unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
@@ -247,7 +260,15 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
 def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
     """Say how many sessions ask word for word what others ask, if they are many: a log read twice, or one client."""
     n = len(sessions) - len({content_hash([turn.case.text for turn in session.turns]) for session in sessions})
-    return [messages.say("repeated", n=n, n_all=len(sessions))] if n > _MOST_REPEATED * len(sessions) else []
+    return (
+        [
+            f"{n:,} of {len(sessions):,} sessions repeat the questions of another word for word. If a log is "
+            "included twice, or one client repeats itself, leave the repetitions out: they make the result look "
+            "more certain than it is."
+        ]
+        if n > _MOST_REPEATED * len(sessions)
+        else []
+    )
 
 
 def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:

@@ -37,6 +37,7 @@ from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerd
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Trace, Variant, content_hash
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; beside it, the pairs, the worst first.
@@ -134,7 +135,10 @@ async def replay(
         TuneworthyError: Budget spent, key refused, provider down; every answer is stored, and whole batches are judged.
     """
     if production is not None and production.id == candidate.id:
-        raise UserError(messages.say("same_variant", name=candidate.name), hint=messages.say("same_variant_hint"))
+        raise UserError(
+            f"Candidate and production are the same variant, {candidate.name}.",
+            hint="Name another variant with --candidate.",
+        )
     truth = {label.case: label.label for label in read_labels(labels_path(session.project))}
     judge, rules, watch = PairJudge(session, truth), rules_of(session, recording), watch_of(session, candidate)
     pairs: list[AnswerPair] = []
@@ -159,7 +163,10 @@ async def replay(
     confidence = judged_confidence(asked, rules, watch, live=recording.live, file=_pairs_name(document))
     n_most = session.project.shadow.sessions
     if confidence and recording.live and document == DOCUMENT and len(recording.sessions) >= n_most:
-        over = messages.say("confidence_over", n=n_most)  # a canary is watched as long as it lasts
+        over = (
+            f"Sampling has ended: {n_most:,} {plural(n_most, 'session', 'sessions')} (`shadow.sessions`) were "
+            "judged."
+        )  # a canary is watched as long as it lasts
         confidence = replace(confidence, detail=f"{confidence.detail} {over}")
     n_mirrored = sum(candidate.id in pair.turn.mirrored for pair in pairs)
     mirrored = [messages.say("mirrored", n=n_mirrored, n_all=len(pairs))] if n_mirrored else []
@@ -333,7 +340,7 @@ def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
     if session.judging is None:
         return [{"id": case.id, "text": _shown(case)}]
     items: list[Item] = [session.judging.item(case, trace.text) for trace in (pair.production, pair.candidate)]
-    return [{"id": item.id, "text": messages.say("sheet", question=_shown(case), answer=item.answer)} for item in items]
+    return [{"id": item.id, "text": f"question: {_shown(case)}\nanswer: {item.answer}"} for item in items]
 
 
 def _shown(case: Case) -> str:
@@ -351,5 +358,5 @@ def label_queue(folder: Folder) -> list[Case]:
     path = folder.path / QUEUE
     rows = list(read_lines(path, StoredTurn)) if path.is_file() else []
     if not rows:
-        raise UserError(messages.say("nothing_to_label"), hint=messages.say("replay_first"))
+        raise UserError("No stored replay waits for labels.", hint="Run `tuneworthy shadow replay FILES` first.")
     return [Case(id=row["id"], input=row["text"]) for row in rows]

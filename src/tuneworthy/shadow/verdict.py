@@ -28,6 +28,7 @@ from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.pairs import AnswerPair, Scores
 from tuneworthy.stats.betting import confidence_sequence, log_capital
+from tuneworthy.text import count
 from tuneworthy.types import MOST_UNSCORED
 
 ALPHA: Final = 0.05
@@ -191,19 +192,28 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
     below = quality.below_at is not None
     if missing > MOST_UNSCORED * len(pairs):
         detail = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
-        fix = messages.say("fix_candidate")
+        fix = "Fix the candidate's errors, then run the replay again."
     elif quality.waiting and quality.passed_at is None:
-        parts = [] if quality.n else [messages.say("no_truth")]
-        detail = " ".join([*parts, messages.say("labels_missing", n=quality.waiting)])
+        parts = (
+            []
+            if quality.n
+            else [
+                "The recording does not say which answers are correct. Without this, a candidate can fail but "
+                "cannot pass."
+            ]
+        )
+        detail = " ".join([*parts, f"{count(quality.waiting, 'session needs', 'sessions need')} human labels."])
         fix = messages.say("label")
     elif open_ones := [result for result in overall if result.passed_at is None]:
         first = open_ones[0]
         words = {"metric": messages.METRICS[first.metric], "margin": 100 * first.margin, "interval": interval(first)}
-        detail, fix = messages.say("more_sessions", **words), messages.say("replay_more")
+        detail, fix = messages.say("more_sessions", **words), "Run `tuneworthy shadow replay` with more traffic."
     else:
         metric = messages.METRICS[quality.metric]
         shown = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
-        detail = " ".join([shown, *([messages.say("within")] if below else [])])
+        detail = " ".join(
+            [shown, *(["Quality is lower than in production, but by less than the margin."] if below else [])]
+        )
         return ShadowVerdict(status="pass", detail=detail, below=below, results=results)
     return ShadowVerdict(status="unknown", detail=detail, fix=fix, below=below, results=results)
 
@@ -211,8 +221,11 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
 def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: ShadowRules) -> str:
     if result.metric == "cost":
         spent = [pair.candidate.cost_usd for pair in pairs if pair.answered]
-        return messages.say("dear", usd=1000 * sum(spent) / len(spent), limit=rules.limits["cost"])
-    where = messages.say("where", stratum=result.stratum) if result.stratum else ""
+        return (
+            f"Cost exceeds its limit: ${1000 * sum(spent) / len(spent):,.4f} per 1,000 answers (limit: "
+            f"${rules.limits['cost']:,.4f})."
+        )
+    where = f" in {result.stratum}" if result.stratum else ""
     metric, margin = messages.METRICS[result.metric], 100 * result.margin
     return messages.say("worse", metric=metric, margin=margin, where=where, interval=interval(result))
 
@@ -220,7 +233,7 @@ def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: Sha
 def interval(result: MetricResult) -> str:
     """Return the difference of a metric with its sequence, in points, and n; of `SHARES`, the share."""
     if result.estimate is None:
-        return messages.say("no_answers")
+        return "no answer was scored."
     if result.metric in SHARES:
         estimate, low, high = level(result)
         return messages.say("level", estimate=estimate, low=low, high=high, n=result.n)

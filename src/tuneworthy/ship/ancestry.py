@@ -28,11 +28,11 @@ def lineage(store: Folder, adapter: str | None = None, base: str | None = None) 
     """
     trained = open_artifact(store, "adapter", adapter)
     if trained.parent is None:
-        raise UserError(messages.say("adapter_without_base", adapter=trained.id), hint=messages.say("train_again"))
+        raise UserError(f"The adapter {trained.id} does not record its base model.", hint=messages.say("train_again"))
     if base is not None and open_artifact(store, "base", base).id != trained.parent:
         raise UserError(
-            messages.say("not_its_base", adapter=trained.id, base=trained.parent, other=base),
-            hint=messages.say("omit_base"),
+            f"The adapter {trained.id} was trained on the base model {trained.parent}, not on {base}.",
+            hint="Run the command without --base.",
         )
     return trained, open_artifact(store, "base", trained.parent)
 

@@ -64,8 +64,8 @@ def export_gguf(
     """
     if file_type not in (*WRITTEN, *K_QUANTS):
         raise UserError(
-            messages.say("no_file_type", file_type=file_type),
-            hint=messages.say("file_types", types=", ".join((*WRITTEN, *K_QUANTS))),
+            f"Unknown GGUF type {file_type}.",
+            hint=f"Choose from {', '.join((*WRITTEN, *K_QUANTS))}.",
         )
     quantise = None if file_type in WRITTEN else quantiser()
     source = source_of(store, made)
@@ -101,11 +101,17 @@ def source_of(store: Folder, made: Artifact) -> Path | None:
     if base is None or not base.manifest.get("dequantised_from"):
         return None
     origin = base.manifest["source"]
-    path, pull = find(origin["spec"], store.root), messages.say("pull", spec=origin["spec"])
+    path, pull = find(origin["spec"], store.root), f"Run `tuneworthy models pull {origin['spec']}`."
     if path is None:
-        raise UserError(messages.say("no_source_file", spec=origin["spec"]), hint=pull)
+        raise UserError(
+            (
+                f"The GGUF export copies the tokenizer from the GGUF file of {origin['spec']}, which is not on this "
+                "machine."
+            ),
+            hint=pull,
+        )
     if origin.get("sha256") and sha256_of(path) != origin["sha256"]:
-        raise ModelError(messages.say("other_source_file", path=path), hint=pull)
+        raise ModelError(f"{path} is not the file that the base model was converted from.", hint=pull)
     return path
 
 
@@ -117,7 +123,9 @@ def quantiser() -> str:
     """
     program = shutil.which(QUANTIZE)
     if program is None:
-        raise UserError(messages.say("no_quantiser", program=QUANTIZE), hint=messages.say("install_llama_cpp"))
+        raise UserError(
+            f"{QUANTIZE} is not on the PATH, and K-quants need it.", hint="Install llama.cpp, or pass --type q8_0."
+        )
     return program
 
 
@@ -132,7 +140,7 @@ def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise UserError(
-            messages.say("quantiser_failed", program=QUANTIZE, reason=last[:200].rstrip(".")),
+            f"{QUANTIZE} failed: {last[:200].rstrip('.')}.",
             hint=messages.say("use_q8"),
         )
     read_header(target)
@@ -180,7 +188,7 @@ def _library() -> Any:
     try:
         import gguf
     except ImportError:
-        raise UserError(messages.say("no_gguf_package"), hint=messages.say("install_train")) from None
+        raise UserError("The package gguf is not installed.", hint=messages.say("install_train")) from None
     return gguf
 
 
@@ -200,7 +208,7 @@ def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
         return quantised
     stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
     if not np.isfinite(stored).all():
-        raise UserError(messages.say("not_in_f16", name=tensor.name), hint=messages.say("use_q8"))
+        raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=messages.say("use_q8"))
     return np.ascontiguousarray(stored)
 
 
@@ -256,7 +264,9 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
         stored = value if field is None else field.contents()
         close = abs(stored - value) <= 1e-6 * abs(value) if isinstance(value, int | float) else stored == value
         if not close:
-            message = messages.say("other_key", source=source, key=key, value=value, stored=stored)
+            message = (
+                f"{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base model."
+            )
             raise UserError(message, hint=messages.say("use_converter"))
 
 
@@ -274,7 +284,10 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
         named[added["id"]], special[added["id"]] = added["content"], added["special"]
     for number, token in enumerate(tokens):
         if named.get(number, token) != token:
-            message = messages.say("other_token", number=number, token=named[number], base=token)
+            message = (
+                f"Token {number} is {named[number]!r} in the model's tokenizer but {token!r} in the GGUF file of "
+                "the base model."
+            )
             raise UserError(message, hint=messages.say("use_converter"))
     if max([*named, len(tokens) - 1]) >= model.n_rows:
         raise UserError(

@@ -90,7 +90,10 @@ class GgufModel:
         named = (self.config.get("architectures") or ["none"])[0]
         if named not in ARCHITECTURES:
             raise UserError(
-                messages.say("no_gguf_architecture", name=named, known=", ".join(ARCHITECTURES)),
+                (
+                    f"The {named} architecture cannot be exported as GGUF. Supported architectures are "
+                    f"{', '.join(ARCHITECTURES)}."
+                ),
                 hint=messages.say("use_converter"),
             )
         self.architecture = ARCHITECTURES[named]
@@ -175,7 +178,7 @@ class GgufModel:
             target = names.get_name(whole, try_suffixes=(".weight", ".bias"))
             if target is None:
                 raise UserError(
-                    messages.say("no_place_in_gguf", architecture=self.architecture.name, name=name[:100]),
+                    f"GGUF files for the {self.architecture.name} architecture cannot store {name[:100]}.",
                     hint=messages.say("use_converter"),
                 )
             if expert is None:
@@ -231,19 +234,27 @@ class GgufModel:
         layers = [("full" if (n + 1) % _WINDOWED == 0 else "sliding") + "_attention" for n in range(self.n_layers)]
         scalar = config.get("query_pre_attn_scalar", self.head_size)
         return {
-            messages.say("layer_types"): config.get("layer_types", layers) != layers,
-            messages.say("local_base", value=base): base != _LOCAL_BASE,
-            messages.say("attention_scale", value=scalar): scalar != self.head_size,
-            messages.say("softcapping"): config.get("attn_logit_softcapping") or config.get("final_logit_softcapping"),
-            messages.say("bidirectional"): config.get("use_bidirectional_attention"),
+            "the export supports Gemma 3 only with one layer of full attention in six": config.get(
+                "layer_types", layers
+            )
+            != layers,
+            f"the export supports Gemma 3 only with a RoPE base of 10000 in its windows, not {base}": base
+            != _LOCAL_BASE,
+            f"the export supports Gemma 3 only with attention scaled by the head size, not by {scalar}": scalar
+            != self.head_size,
+            "the export does not support soft-capped logits of Gemma 3": config.get("attn_logit_softcapping")
+            or config.get("final_logit_softcapping"),
+            "the export does not support bidirectional attention": config.get("use_bidirectional_attention"),
         }
 
     def _lost_of_experts(self) -> dict[str, object]:
         config = self.config
         dense = config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1
         return {
-            messages.say("dense_layers"): dense,
-            messages.say("router_sums"): not config.get("norm_topk_prob"),
+            "the export supports experts only in all layers": dense,
+            "the export supports experts only with weights that sum to 1 (norm_topk_prob)": not config.get(
+                "norm_topk_prob"
+            ),
         }
 
     def _check(self) -> None:
@@ -252,16 +263,18 @@ class GgufModel:
         activation = str(config.get("hidden_activation") or config.get("hidden_act") or wanted)
         scaling = self.rope["rope_type"]
         lost = {
-            messages.say("rope_scaling", kind=scaling): scaling not in {"default", "linear", "llama3"},
-            messages.say("sliding_window"): config.get("use_sliding_window"),
-            messages.say("quantised"): config.get("quantization_config"),
-            messages.say("activation", kind=activation): not activation.startswith(wanted),
+            f"the export does not support the RoPE scaling {scaling}": scaling not in {"default", "linear", "llama3"},
+            "the export does not support sliding-window attention (use_sliding_window)": config.get(
+                "use_sliding_window"
+            ),
+            "it is already quantised": config.get("quantization_config"),
+            f"the export does not support the activation function {activation}": not activation.startswith(wanted),
             **(self._lost_of_gemma3() if self.architecture.name == "gemma3" else {}),
             **(self._lost_of_experts() if self.architecture.name == "qwen3moe" else {}),
         }
         for setting, occurs in lost.items():
             if occurs:
-                raise UserError(messages.say("lost_in_gguf", setting=setting), hint=messages.say("use_converter"))
+                raise UserError(f"The model cannot be exported as GGUF: {setting}.", hint=messages.say("use_converter"))
 
 
 def _stacked(places: Sequence[Place]) -> NDArray[np.float32]:

@@ -65,7 +65,8 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     model = document["model"]
     if model.get("type") not in {"BPE", None}:
         raise UserError(
-            messages.say("not_bpe", folder=folder, kind=model.get("type")), hint=messages.say("use_converter")
+            (f"{folder}: the tokenizer type {model.get('type')} cannot be exported as GGUF. Only BPE is supported."),
+            hint=messages.say("use_converter"),
         )
     tokens, types = _tokens(folder, document, n_rows)
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
@@ -89,7 +90,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise UserError(messages.say("no_tokenizer", path=path), hint=messages.say("save_tokenizer"))
+        raise UserError(f"{path} is missing.", hint="Save the tokenizer with transformers as a fast tokenizer.")
     document: dict[str, Any] = orjson.loads(path.read_bytes())
     return document
 
@@ -122,7 +123,10 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
     kinds = [step.get("type") or "none" for step in steps]
     normalizer = (document.get("normalizer") or {}).get("type")
     if normalizer not in {None, "NFC"}:
-        raise UserError(messages.say("normaliser", kind=normalizer), hint=messages.say("use_converter"))
+        raise UserError(
+            f"A tokenizer with the normalizer {normalizer} cannot be exported as GGUF.",
+            hint=messages.say("use_converter"),
+        )
     if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
@@ -132,7 +136,8 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
         if rule in _RULES and steps[0].get("behavior") == "Isolated":
             return _RULES[rule]
     raise UserError(
-        messages.say("pre_tokeniser", kinds=" + ".join(map(str, kinds))), hint=messages.say("use_converter")
+        f"The GGUF export does not support the pre-tokenizer {' + '.join(map(str, kinds))}.",
+        hint=messages.say("use_converter"),
     )
 
 

@@ -13,7 +13,6 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import number_of, patterns_of, read_config
-from tuneworthy.ship import messages
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.folder import Folder, write_atomic
@@ -38,7 +37,13 @@ def with_share(store: Folder, trained: Artifact, share: float) -> Artifact:
         return trained
     lora = None if all_trained(trained.folder) else read_adapter(trained.folder)
     if lora is None or lora.whole or any(pair.magnitude is not None for pair in lora.pairs.values()):
-        raise UserError(messages.say("no_share", adapter=trained.id), hint=messages.say("merge_whole"))
+        raise UserError(
+            (
+                f"Only a share of adapter {trained.id} cannot be merged, because it trained whole weights or is a "
+                "DoRA adapter."
+            ),
+            hint="Omit --share.",
+        )
     config = read_config(trained.folder / CONFIG)
     config["lora_alpha"] = share * number_of(config.get("lora_alpha", 8), "lora_alpha")
     patterns = patterns_of(config, "alpha_pattern")

@@ -120,7 +120,9 @@ def read_adapter(folder: Path) -> LoraAdapter:
         return LoraAdapter({}, {}, tensors_of(folder))
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
-        raise ModelError(messages.say("not_lora", folder=folder, kind=kind or "none"), hint=messages.say("train_again"))
+        raise ModelError(
+            f"The adapter in {folder} has the PEFT type {kind or 'none'}, not LORA.", hint=messages.say("train_again")
+        )
     for key, why in messages.UNMERGEABLE_SETTINGS.items():
         if config.get(key):
             raise UserError(
@@ -136,7 +138,8 @@ def read_adapter(folder: Path) -> LoraAdapter:
             whole[plain.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = place
         else:
             raise UserError(
-                messages.say("unknown_tensor", folder=folder, name=name[:100]), hint=messages.say("train_again")
+                f"The adapter in {folder} contains {name[:100]}, which is not a LoRA tensor.",
+                hint=messages.say("train_again"),
             )
     pairs = {f"{module}.weight": _pair(folder, config, module, factors) for module, factors in parts.items()}
     return LoraAdapter(config, pairs, whole)
@@ -147,19 +150,22 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping
     a, b = (factors.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         raise ModelError(
-            messages.say("no_factors", folder=folder, module=module[:100]), hint=messages.say("train_again")
+            f"The adapter in {folder} lacks a matching pair of LoRA matrices (A and B) for {module[:100]}.",
+            hint=messages.say("train_again"),
         )
     rank = int(_by_pattern(config, "r", module))
     if rank != a.shape[0]:
         raise ModelError(
-            messages.say("other_rank", folder=folder, module=module[:100], rank=a.shape[0], config=rank),
+            f"The adapter in {folder} has rank {a.shape[0]} in {module[:100]}, but its config says {rank}.",
             hint=messages.say("train_again"),
         )
     alpha = _by_pattern(config, "lora_alpha", module)
     scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if config.get("fan_in_fan_out") and not embedding:
         raise UserError(
-            messages.say("not_mergeable", folder=folder, why=messages.say("fan_in"), key="fan_in_fan_out"),
+            messages.say(
+                "not_mergeable", folder=folder, why="stores weights input-first, as GPT-2 does", key="fan_in_fan_out"
+            ),
             hint=messages.say("train_again"),
         )
     return Pair(a, b, scale, embedding, factors.get("lora_magnitude_vector"))
@@ -172,9 +178,9 @@ def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
         try:
             fits = compile_pattern(rf"(.*\.)?({pattern})").fullmatch(module, timeout=PATTERN_S)
         except (UserError, TimeoutError) as error:
-            reason = str(error).rstrip(".") or messages.say("too_slow")
+            reason = str(error).rstrip(".") or "matching takes too long"
             raise ModelError(
-                messages.say("bad_pattern", key=key, pattern=pattern[:60], reason=reason),
+                f"The pattern {pattern[:60]!r} in {key} is not usable: {reason}.",
                 hint=messages.say("train_again"),
             ) from None
         if fits:

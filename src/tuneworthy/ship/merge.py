@@ -11,7 +11,6 @@ from typing import Any
 
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
-from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.interpolation import with_share
 from tuneworthy.ship.lora import all_trained
@@ -58,7 +57,18 @@ def merge(
         made = _write(store, trained, source, route)
     lost = made.manifest["rounding"]
     full = all_trained(trained.folder)
-    say(messages.say("rounded" if full else "merged", n=lost["n"], share=lost.get("median", 0)))
+    say(
+        (
+            f"There is no adapter to merge, because all weights were trained. Rounded {lost['n']} weight tensors to "
+            f"the dtype of the base model. In the median tensor, rounding lost {lost.get('median', 0):.1%} of the "
+            "change."
+        )
+        if full
+        else (
+            f"Merged the adapter into {lost['n']} weight matrices. In the median matrix, rounding lost "
+            f"{lost.get('median', 0):.1%} of the change."
+        )
+    )
     return made
 
 

@@ -108,7 +108,10 @@ def _merge_file(
         raw = from_float32(changed, place.dtype)
         stored = to_float32(raw, place.dtype).reshape(changed.shape)
         if not np.isfinite(stored).all():
-            raise UserError(messages.say("not_finite", name=name), hint=messages.say("lower_rate"))
+            raise UserError(
+                f"{name}: the merged weight has values that the dtype of the base model cannot represent.",
+                hint="Train again with a lower learning rate.",
+            )
         if changed.shape == weight.shape:
             rounding.errors.append(_share(stored - changed, changed - weight))
         return raw
@@ -144,25 +147,29 @@ def _all_of(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str
     """Return the weights of the base, all of which must have been trained; a copy of tied embeddings is left out."""
     tied = {_HEAD} if config.get("tie_word_embeddings") else set()
     for name in tensors.keys() - lora.whole.keys() - tied:
-        raise UserError(messages.say("not_trained", name=name, base=base), hint=messages.say("train_again"))
+        raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.say("train_again"))
     return {name: tensors[name] for name in tensors if name in lora.whole}
 
 
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
     """Refuse an adapter that changes a weight which the base does not have, or of another shape."""
     if not lora.pairs and not lora.whole and not added:
-        raise UserError(messages.say("empty_adapter"), hint=messages.say("train_again"))
+        raise UserError("The adapter does not change any weights.", hint=messages.say("train_again"))
     shapes = {name: pair.shape for name, pair in lora.pairs.items()}
     shapes |= {name: place.shape for name, place in lora.whole.items()}
     for name, shape in shapes.items():
         if name not in tensors:
             raise UserError(
-                messages.say("not_in_base", base=base, name=name[:100]), hint=messages.say("merge_into_own_base")
+                f"The adapter changes {name[:100]}, which is not in {base}, so a merge would not apply it.",
+                hint=messages.say("merge_into_own_base"),
             )
         first = 0 if name in lora.pairs else 1  # embeddings that were trained whole may have more rows
         if shape[first:] != tensors[name].shape[first:]:
             raise UserError(
-                messages.say("other_shape", name=name, shape=shape, base_shape=tensors[name].shape),
+                (
+                    f"{name}: the adapter needs a weight of shape {shape}, but the base model has "
+                    f"{tensors[name].shape}. The adapter belongs to a different base model."
+                ),
                 hint=messages.say("merge_into_own_base"),
             )
 
@@ -198,11 +205,17 @@ def check_sixteen_bit(folder: Path) -> None:
     quantised = read_config(folder / "config.json").get("quantization_config")
     if quantised:
         kind = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
-        raise UserError(messages.say("quantised_base", folder=folder, kind=kind), hint=messages.say("merge_into_16bit"))
+        raise UserError(
+            (
+                f"The weights in {folder} are quantised ({kind}). A merge would round away most of what the adapter "
+                "learned."
+            ),
+            hint=messages.say("merge_into_16bit"),
+        )
     for name, place in tensors_of(folder).items():
         if place.dtype not in FLOATS:
             raise UserError(
-                messages.say("quantised_weight", folder=folder, name=name[:80], dtype=place.dtype),
+                f"{folder}: {name[:80]} is stored as {place.dtype}, not as a 16-bit or 32-bit float.",
                 hint=messages.say("merge_into_16bit"),
             )
 
@@ -217,5 +230,5 @@ def dtype_of(folder: Path) -> str:
     for place in tensors_of(folder).values():
         sizes[place.dtype] += place.end - place.start
     if not sizes:
-        raise ModelError(messages.say("no_weights", folder=folder))
+        raise ModelError(f"{folder} contains no weights.")
     return max(sizes, key=lambda dtype: sizes[dtype])

@@ -40,7 +40,7 @@ def base_in_training(
         yield original.folder
         return
     with scratch(store.path / "models", ".part-dequantised") as room:
-        say(messages.say("dequantises"))
+        say("Dequantising the base model to the weights that training used.")
         dequantise(original.folder, room, settings)
         yield room
 
@@ -86,7 +86,10 @@ def _functional() -> Any:
     try:
         from bitsandbytes import functional
     except ImportError:
-        raise UserError(messages.say("no_bitsandbytes"), hint=messages.say("install_train")) from None
+        raise UserError(
+            "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it.",
+            hint=messages.say("install_train"),
+        ) from None
     return functional
 
 

@@ -113,7 +113,7 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
         before_system, between = with_system.split(_SYSTEM)
         after_system = between.split(_USER)[0]
     except (ValueError, IndexError):
-        raise _refused(messages.say("writes_twice")) from None
+        raise _refused("it does not render each message exactly once") from None
     frames = Frames(
         system=(before_system, after_system.removesuffix(before_user)),
         user=(before_user, after_user),
@@ -124,12 +124,15 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     shapes = [*chats, [system, user, answer, again], [user, answer, again, answer, again], [system, user, answer, user]]
     texts = [text.removeprefix(begin) for text in render(template, shapes, tokens=tokens)]
     if any(frames.text(chat) != text for chat, text in zip(shapes, texts, strict=True)):
-        raise _refused(messages.say("frames_differ"))
+        raise _refused("it wraps messages of the same role in different ways")
     return frames
 
 
 def _refused(reason: str) -> UserError:
-    return UserError(messages.say("not_for_ollama", reason=reason), hint=messages.say("serve_with_llama_cpp"))
+    return UserError(
+        f"Ollama's template language cannot express the chat template: {reason}.",
+        hint="Serve the GGUF file with llama.cpp, which reads the chat template directly.",
+    )
 
 
 def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
@@ -186,9 +189,9 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     stops = [named[number] for number in end_ids(folder) if number in named]
     go = frames.go()
     if '"""' in go or go.endswith('"'):
-        raise _refused(messages.say("quotes"))
+        raise _refused("it contains triple quotes or ends with a quote")
     if bad := [stop for stop in stops if re.search(r'["\r\n]', stop)]:
-        raise _refused(messages.say("quoted_stop", stop=bad[0][:40]))
+        raise _refused(f"the stop token {bad[0][:40]!r} contains a quote or a line break")
     lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = folder / "generation_config.json"
@@ -198,7 +201,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     values = {key: config[key] for key in _SAMPLING if config.get(key) is not None}
     for key, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(messages.say("not_a_number", key=key, value=str(value)[:40]))
+            raise UserError(f"generation_config.json: {key} must be a number, not {str(value)[:40]!r}.")
         lines.append(f"PARAMETER {_SAMPLING[key]} {value}")
     return "\n".join(lines) + "\n"
 

@@ -86,7 +86,9 @@ def choose(
     """
     port = port or free_port()
     if (engine == "llama_cpp") != (what == "gguf"):
-        raise UserError(messages.say("wrong_engine", engine=engine, what=what), hint=messages.say("right_engine"))
+        raise UserError(
+            f"The engine {engine} cannot serve {what}.", hint="Use llama_cpp for gguf, and vllm for merged or adapter."
+        )
     made = open_artifact(store, what, identity)
     context = context_of(store, made)
     if engine == "llama_cpp":
@@ -96,13 +98,17 @@ def choose(
     launch = Launch(model=made.folder, name=NAME, port=port, context=context, executable=executable)
     if what == "adapter":
         if all_trained(made.folder):
-            raise UserError(messages.say("no_adapter", id=made.id), hint=messages.say("serve_merged"))
+            raise UserError(
+                f"The model {made.id} has no adapter to serve, because all weights were trained.",
+                hint="Run `tuneworthy merge`, then serve it with --what merged.",
+            )
         _, base = lineage(store, made.id)
         rank = read_adapter(made.folder).rank
         max_rank = max_rank or rank_limit(rank)
         if rank > max_rank:
             raise UserError(
-                messages.say("rank_above_limit", rank=rank, max_rank=max_rank), hint=messages.say("omit_max_rank")
+                messages.say("rank_above_limit", rank=rank, max_rank=max_rank),
+                hint="Run the command without --max-lora-rank.",
             )
         launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
     return ServingChoice(
@@ -170,7 +176,7 @@ def check_serving(
     checks: list[dict[str, Any]] = []
     detail, status = "", "fail"
     try:
-        say(messages.say("starts", line=choice.line))
+        say(f"Starting the server: {choice.line}")
         with vllm(choice, store.logs / "vllm.log", start_s=start_s) as server:
             checks.append({"name": "start", "status": "pass", "detail": server.address})
             form = VllmForm(server.address, NAME, top=MAX_LOGPROBS)
@@ -180,9 +186,9 @@ def check_serving(
             status, detail = parity["status"], messages.serving(parity["checks"], parity["detail"])
         still = _answers(server.address)
         if still:
-            status, detail = "fail", messages.say("still_answers", address=server.address)
+            status, detail = "fail", f"The server at {server.address} still responds after it was stopped."
         stop = {"name": "stop", "status": "fail" if still else "pass"}
-        checks.append({**stop, "detail": detail if still else messages.say("server_ended")})
+        checks.append({**stop, "detail": detail if still else "The server has stopped."})
     except OutsideFault as fault:
         detail = str(fault)
         checks.append({"name": "start", "status": "fail", "detail": detail})

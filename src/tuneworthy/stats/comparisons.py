@@ -20,8 +20,6 @@ from math import fsum
 from types import MappingProxyType
 from typing import Any
 
-from tuneworthy.stats import messages
-
 ALPHA = 0.05
 SHARED = 0.04
 RESERVE = 0.01
@@ -144,7 +142,10 @@ class ComparisonPlan:
             slot = f"{name}#{count}"
         result = self.add(slot)
         if result.slots[slot] < LEAST_ALPHA:
-            raise UsedUp(messages.say("used_up", left=result.slots[slot], least=LEAST_ALPHA))
+            raise UsedUp(
+                f"Another comparison would have an alpha of only {result.slots[slot]:.2g}, but at least "
+                f"{LEAST_ALPHA:g} is needed."
+            )
         return replace(result, spent={**result.spent, comparison_id: slot})
 
     def pass_on(self, key: str) -> ComparisonPlan:

@@ -6,8 +6,6 @@ from functools import cache
 from math import isfinite
 from typing import Any
 
-from tuneworthy.stats import messages
-
 from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferiority
 
 POWER = 0.8
@@ -54,8 +52,13 @@ def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: flo
         "detectable": round(found, 3) if isfinite(found) else None,
     }
     if not isfinite(found):
-        return Sizing(sentence=messages.say("nothing_detectable", n=n, alpha=alpha), numbers=numbers)
-    sentence = messages.say("detectable", n=n, difference=100 * found, power=POWER, alpha=alpha, loss=rate)
+        return Sizing(
+            sentence=f"With {n} cases, no difference can be significant at alpha {alpha:.3g}.", numbers=numbers
+        )
+    sentence = (
+        f"With {n} cases at alpha {alpha:.3g}, the smallest detectable difference is {100 * found:.1f} points. "
+        f"This assumes {POWER:.0%} power and that {rate:.1%} of the cases get worse."
+    )
     return Sizing(sentence=sentence, numbers=numbers)
 
 
@@ -76,14 +79,18 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     worse = (max(discordance, margin) - margin) / 2 if observed else min(LOSS, (1 - margin) / 2)
     n_gain = _n_gain(worse, margin, alpha)
     n_same = n_for_non_inferiority(margin, discordance, power=POWER)
-    sentence = messages.say(
-        "cases_for_margin",
+    sentence = (
+        "Detecting a gain of {margin:.1f} points takes {n_gain} cases if {worse:.1%} of them get worse. Showing "
+        "non-inferiority within {margin:.1f} points takes {n_same:,} cases if the two variants disagree on "
+        "{discordance:.1%} of them ({how}). Both figures assume {power:.0%} power and one-sided tests, at alpha "
+        "{alpha:.3g} for the gain and 0.05 for non-inferiority."
+    ).format(
         margin=100 * margin,
-        n_gain=f"{n_gain:,}" if n_gain is not None else messages.say("more_than", n=MOST_CASES),
+        n_gain=f"{n_gain:,}" if n_gain is not None else f"more than {MOST_CASES:,}",
         worse=worse,
         n_same=n_same,
         discordance=discordance,
-        how=messages.say("observed") if observed else messages.say("assumed"),
+        how="as observed" if observed else "an assumption, because nothing has been observed yet",
         alpha=alpha,
         power=POWER,
     )

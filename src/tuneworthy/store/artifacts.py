@@ -91,7 +91,8 @@ class Artifact:
         """
         if (path := changed(self.folder, MANIFEST)) is not None:
             raise UserError(
-                messages.say("file_changed", path=path), hint=messages.say("make_artifact", verb=MADE_BY[self.kind])
+                f"{path} has been added, modified or deleted since the model was created.",
+                hint=messages.say("make_artifact", verb=MADE_BY[self.kind]),
             )
 
     @property
@@ -153,8 +154,12 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
     if found is None:
         absent = identity is None
-        text = messages.say("no_artifact") if absent else messages.say("no_such_artifact")
-        hint = messages.say("make_artifact") if absent else messages.say("check_prefix")
+        text = "No {kind} yet." if absent else "The ID prefix {start!r} does not match exactly one {kind}."
+        hint = (
+            messages.say("make_artifact")
+            if absent
+            else "If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`."
+        )
         raise UserError(text.format(kind=messages.KINDS[kind], start=identity), hint=hint.format(verb=MADE_BY[kind]))
     found.verify()
     return found

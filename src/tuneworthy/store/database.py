@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tuneworthy.errors import UserError
-from tuneworthy.store import messages
 from tuneworthy.store.shapes import DamagedRecord
 
 WAIT_S = 60.0
@@ -38,12 +37,15 @@ def explained(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _OUTSIDE:
             raise unavailable(path, error) from error
-        raise DamagedRecord(messages.say("store_broken", path=path, error=error)) from error
+        raise DamagedRecord(f"{path} is not a valid database of cached answers: {error}.") from error
 
 
 def unavailable(path: Path, error: Exception) -> UserError:
     """Return the error of a file that cannot be opened, read or written."""
-    return UserError(messages.say("store_unavailable", path=path, error=error), hint=messages.say("check_disk"))
+    return UserError(
+        f"{path} cannot be read or written: {error}.",
+        hint="Check that the disk has free space and that the folder is writable, then run the command again.",
+    )
 
 
 def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlite3.Connection:
@@ -79,7 +81,7 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
             if not _objects(database):  # a table that is missing beside others held something
                 database.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
             if wrong := foreign_objects(database, schema):
-                raise DamagedRecord(messages.say("foreign_object", path=path, what=wrong[0]))
+                raise DamagedRecord(f"{path} differs from the database that this version creates: {wrong[0]}.")
         except BaseException:
             database.close()
             raise

@@ -93,7 +93,7 @@ class Folder:
         path = self.path / f"{name}.json"
         if not path.is_file():  # reading a pipe or a device could wait for ever
             if os.path.lexists(path):
-                raise DamagedRecord(messages.say("not_a_file", path=path))
+                raise DamagedRecord(f"{path} is not a regular file.")
             return None
         return parsed(path.read_bytes(), shape, path)
 
@@ -140,7 +140,7 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                waiting(messages.say("locked", pid=file.read().strip() or "?"))
+                waiting(f"Process {file.read().strip() or '?'} is using this project. Waiting for it to finish.")
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             file.truncate()
@@ -160,13 +160,16 @@ def _refuse_foreign(folder: Path) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISLNK(status.st_mode):
-        raise UserError(messages.say("folder_is_link", path=folder), hint=messages.say("remove_folder"))
+        raise UserError(
+            f"{folder} is a link, but it must be a folder.", hint="Remove the link, then run the command again."
+        )
     if status.st_uid != os.geteuid():
         raise UserError(
-            messages.say("folder_of_other", path=folder, uid=status.st_uid), hint=messages.say("own_folder")
+            f"{folder} belongs to another user (UID {status.st_uid}).",
+            hint="Run the command as that user, or change the owner of the folder if you trust its content.",
         )
     if link := _link_out(folder):
-        raise UserError(messages.say("link_in_folder", path=link), hint=messages.say("remove_link"))
+        raise UserError(f"{link} is a link to a place outside the folder.", hint=messages.say("remove_link"))
 
 
 @cache

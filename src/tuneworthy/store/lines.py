@@ -53,7 +53,7 @@ def refuse_link(path: Path) -> None:
         UserError: `path` is a link.
     """
     if path.is_symlink():
-        raise UserError(messages.say("line_file_is_link", path=path), hint=messages.say("remove_link"))
+        raise UserError(f"{path} is a link, but it must be a regular file.", hint=messages.say("remove_link"))
 
 
 def write_line(file: BinaryIO, row: dict[str, Any]) -> None:

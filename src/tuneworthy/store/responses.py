@@ -25,7 +25,6 @@ from annotated_types import Interval
 from typing_extensions import TypedDict
 
 from tuneworthy.redaction import redact_json
-from tuneworthy.store import messages
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.types import Failure, Response, canonical
@@ -237,7 +236,7 @@ class ResponseStore:
             with explained(self.path):
                 totals[table], bad_row = self._db.execute(query).fetchone()
             if bad_row is not None:
-                raise DamagedRecord(messages.say("not_money", path=self.path, row=bad_row, column=column))
+                raise DamagedRecord(f"{self.path}, row {bad_row}: {column} is not an amount of money.")
         calls = self.unanswered()
         cut_off = [call.usd for call in calls if busy_since is None or call.created < busy_since]
         answered = totals["responses"] + totals["further_answers"]

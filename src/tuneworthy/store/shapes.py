@@ -12,7 +12,6 @@ import orjson
 from typing_extensions import TypedDict
 
 from tuneworthy.errors import UserError
-from tuneworthy.store import messages
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ def parsed(content: bytes | str, shape: type[T], where: object) -> T:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise DamagedRecord(messages.say("not_json", path=where, error=error)) from None
+        raise DamagedRecord(f"{where} is not valid JSON: {error}.") from None
     return shaped(document, shape, where)
 
 
@@ -53,16 +52,24 @@ def shaped(document: Any, shape: type[T], where: object) -> T:
         value: T = _validator(shape)(document)  # type: ignore[arg-type]
     except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError, and is not imported for this
         first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
-        place = ".".join(map(str, first["loc"])) or messages.say("whole_record")
-        raise DamagedRecord(messages.say("other_shape", path=where, place=place, fault=first["msg"])) from None
+        place = ".".join(map(str, first["loc"])) or "the whole record"
+        raise DamagedRecord(f"{where} is damaged ({place}: {first['msg']}).") from None
     return value
 
 
 class DamagedRecord(UserError):
-    """A file of the store, or a row of it, cannot be used as it stands; the rest can."""
+    """A file of the store, or a row of it, cannot be used; the rest can."""
+
+    error_code = "E-STORE-01"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, hint=messages.say("run_doctor"))
+        super().__init__(
+            message,
+            hint=(
+                "Run `tuneworthy doctor` to see the consequences of the damage. Run `tuneworthy doctor --repair` to "
+                "move the damaged file out of the way."
+            ),
+        )
 
 
 @cache

@@ -70,7 +70,11 @@ def base_spec(project: Project) -> str:
     baseline = project.models[project.ladder.baseline]
     if baseline.provider != "llama_cpp":
         raise UserError(
-            messages.say("baseline_has_no_weights", name=project.ladder.baseline), hint=messages.say("set_base")
+            (
+                f"The baseline model {project.ladder.baseline} does not use the provider llama_cpp, so tuneworthy "
+                "has no weights to train."
+            ),
+            hint=messages.say("set_base"),
         )
     return baseline.model
 
@@ -103,7 +107,10 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
     if made:
         return write_again(store, made[-1])
     if place.is_file():
-        say(messages.say("dequantised", spec=spec, file_type=from_type))
+        say(
+            f"{spec}: converting {from_type} weights to bfloat16. Any precision lost to quantisation cannot be "
+            "recovered."
+        )
         return _from_gguf(place, store, source, str(from_type))
     return _from_folder(place, files, store, source, say)
 
@@ -162,7 +169,10 @@ def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
     if isinstance(source, dict):
         source = source.get("default")
     if not source:
-        raise ModelError(messages.say("no_chat_template", folder=where), hint=messages.say("add_chat_template"))
+        raise ModelError(
+            f"The model in {where} has no chat template.",
+            hint="Train a chat model, or add chat_template.jinja to the model folder.",
+        )
     names = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return ChatTemplate(source=source, special_tokens=names)
 
@@ -178,7 +188,7 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     ids = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
     ends = tuple(dict.fromkeys(number for number in ids if isinstance(number, int)))
     if not ends:
-        raise ModelError(messages.say("no_end_token", folder=folder), hint=messages.say("other_model"))
+        raise ModelError(f"The model in {folder} has no end-of-turn token.", hint="Train a different model.")
     return ends
 
 
@@ -195,8 +205,8 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise ModelError(
-            messages.say("unreadable_gguf", path=place, reason=str(error)[:200].rstrip(".")),
-            hint=messages.say("use_safetensors"),
+            f"The package transformers cannot read {place}: {str(error)[:200].rstrip('.')}.",
+            hint="Use a safetensors version of the model.",
         ) from None
     _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
@@ -213,7 +223,10 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
     config = read_config(place / "config.json")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
-        raise ModelError(messages.say("quantised_base", folder=place, method=method), hint=messages.say("use_16bit"))
+        raise ModelError(
+            f"The weights in {place} are quantised ({method}), but training needs 16-bit weights.",
+            hint='Use the original 16-bit model. With method = "qlora", `train` loads it in 4-bit.',
+        )
     weights = [path for path in files if path.suffix == ".safetensors"]
     kinds = {tensor.dtype for tensor in tensors_of(place).values()} - {"I64", "I32", "BOOL"}
     tokenizer = load_tokenizer(place)
@@ -228,7 +241,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
 
         return _write(store, copy, source, tokenizer, (dtype, None))
     if not kinds <= {*SIXTEEN_BIT}:
-        say(messages.say("rounded", spec=source["spec"], kinds=", ".join(sorted(kinds))))
+        say(f"{source['spec']}: rounded {', '.join(sorted(kinds))} weights to bfloat16.")
     model = load_model(place, "bfloat16")
 
     def save(folder: Path) -> None:

@@ -264,7 +264,7 @@ def _write(store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress
         },
     }
     if metric is None:
-        say(messages.say("not_calibrated"))
+        say("Without held-out rows, the probabilities of the classifier are not calibrated.")
 
     def fill(folder: Path) -> None:
         save_file({name: weight.float().contiguous() for name, weight in model.named().items()}, folder / WEIGHTS)
@@ -275,7 +275,11 @@ def _write(store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress
         difference = np.abs(np.stack([stored.logits(ids) for ids in texts]) - model.logits(texts)).max()
         if not difference <= ROUNDING:
             raise GateFailed(
-                messages.say("stored_differs", difference=difference, limit=ROUNDING), hint=messages.say("report_fault")
+                (
+                    "The stored classifier does not reproduce the trained one: its logits differ by up to "
+                    f"{difference:.2g}, but rounding explains at most {ROUNDING:g}."
+                ),
+                hint="This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",
             )
 
     about = {

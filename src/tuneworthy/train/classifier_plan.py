@@ -19,6 +19,7 @@ from tuneworthy.providers import models
 from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
 from tuneworthy.retrieval.encoder import HEAD_WIDTH, SPEC
 from tuneworthy.store import Folder
+from tuneworthy.text import count, plural
 from tuneworthy.train import messages, sources
 from tuneworthy.train.advise import Knob
 from tuneworthy.train.training_rows import Material, Student, gather
@@ -167,19 +168,37 @@ def plan_classifier(
     """
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
     if material.kind.name != "label":
-        raise UserError(messages.say("no_labels", reason=material.kind.reason), hint=messages.say("use_lora"))
+        raise UserError(
+            (
+                "A classifier chooses one of a few labels, but the answers of this task are not labels: "
+                f"{material.kind.reason}."
+            ),
+            hint=messages.say("use_lora"),
+        )
     student = _asking_little(material.student)
     rows = [(case, row.answer.strip()) for row in material.train if (case := asked_case(row))]
     labels = sorted({label for _, label in rows} - {""})
     held_out = material.metric.cases if material.metric else ()
     covered = {label.casefold() for label in (*labels, *(str(case.expected).strip() for case in held_out))}
     if missing := [label for label in material.kind.labels if label.casefold() not in covered]:
-        fault = messages.say("labels_without_rows", n=len(missing), names=", ".join(missing[:8]))
+        fault = (
+            f"The classifier could never answer {len(missing)} of the labels that cases expect, because no row "
+            f"has {plural(len(missing), 'it', 'them')}: {', '.join(missing[:8])}."
+        )
         if not unsafe:
-            raise GateFailed(fault, hint=messages.say("add_label_rows"))
+            raise GateFailed(
+                fault,
+                hint=(
+                    "Import rows with these labels and run `tuneworthy data build`, or pass --unsafe, which the "
+                    "classifier records."
+                ),
+            )
         say(fault)
     if len(labels) < 2:
-        raise UserError(messages.say("one_label", n=len(labels)), hint=messages.say("import_rows"))
+        raise UserError(
+            f"The rows have {count(len(labels), 'label')}, but a classifier needs at least two.",
+            hint=messages.say("import_rows"),
+        )
     encoder = open_encoder(base or project.train.base or SPEC, project.root, fetch=fetch)
     pieces, most = WordPieces(encoder.vocabulary), int(encoder.config["max_position_embeddings"])
     column = {label: at for at, label in enumerate(labels)}
@@ -241,13 +260,20 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
     }  # fmt: skip
     options = folder / "tokenizer_config.json"
     faults = {
-        messages.say("no_vocabulary"): not (folder / "vocab.txt").is_file(),
-        messages.say("other_architecture", kind=config.get("model_type", "")): not words
+        "the file vocab.txt is missing": not (folder / "vocab.txt").is_file(),
+        f"it is not a BERT encoder ({config.get('model_type', '')})": not words
         or (config.get("model_type"), config.get("hidden_act", "gelu")) != ("bert", "gelu"),
-        messages.say("cased"): options.is_file() and read_config(options).get("do_lower_case") is False,
+        "its tokenizer keeps the case of letters": options.is_file()
+        and read_config(options).get("do_lower_case") is False,
     }
     if reason := next((fault for fault, applies in faults.items() if applies), ""):
-        raise ModelError(messages.say("no_encoder", spec=spec, reason=reason), hint=messages.say("name_encoder"))
+        raise ModelError(
+            f"The model {spec} cannot be trained as a classifier: {reason}.",
+            hint=(
+                "Remove [train] base to use all-MiniLM-L6-v2, or set it to an uncased BERT encoder, such as "
+                "hf:BAAI/bge-small-en-v1.5."
+            ),
+        )
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return TextEncoder(
         spec=spec,
@@ -272,21 +298,39 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
     small = encoder.n_params < SMALL
     epochs = MORE_EPOCHS if n_rows < FEW_ROWS else EPOCHS
     steps = round(epochs * -(-n_rows // BATCH))
-    size = messages.say("encoder_size", n=encoder.n_params / 1e6)
+    size = f"{encoder.n_params / 1000000.0:.1f}M parameters"
     advised = (
         (
             "learning_rate",
             SMALL_RATE if small else LARGE_RATE,
-            messages.say("small_encoder_rate" if small else "large_encoder_rate", size=size),
+            (
+                (
+                    f"Small encoders ({size}) need a higher learning rate than BERT-base. Published runs search 3e-5 "
+                    "to 3e-4."
+                )
+                if small
+                else f"Published runs of encoders of this size ({size}) search 2e-5 to 5e-5."
+            ),
             sources.SMALL_BERT if small else sources.BERT,
         ),
-        ("epochs", epochs, messages.say("encoder_epochs", n=n_rows, steps=steps), sources.STABLE_BERT),
-        ("batch_size", BATCH, messages.say("encoder_batch"), sources.BERT),
-        ("dropout", DROPOUT, messages.say("encoder_dropout"), sources.BERT),
+        (
+            "epochs",
+            epochs,
+            (
+                f"{n_rows} rows take {steps} steps. Short runs are unstable on few rows, so they get more epochs. The "
+                "epoch with the best score on held-out rows is kept."
+            ),
+            sources.STABLE_BERT,
+        ),
+        ("batch_size", BATCH, "Published runs use 16 or 32 rows.", sources.BERT),
+        ("dropout", DROPOUT, "The rate that BERT was pretrained with.", sources.BERT),
         (
             "max_length",
             min(most, max(LENGTH, longest)),
-            messages.say("encoder_length", longest=longest, most=most),
+            (
+                f"The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts "
+                "are truncated, in training and when the classifier answers."
+            ),
             messages.say("the_rows"),
         ),
     )

@@ -52,7 +52,7 @@ def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
         now = time.monotonic()
         if done and now - last >= EVERY_S:
             last, left = now, (now - began) / done * max(0, total - done)
-            say(messages.say("generated", what=messages.COUNTED[what], n=min(done, total), of=total, seconds=left))
+            say(f"{messages.COUNTED[what]}: {min(done, total)} of {total}, {left:.0f} s left.")
 
     return advance
 

@@ -218,7 +218,7 @@ class _RunMemory:
     @property
     def trained(self) -> str:
         """What is trained, in words."""
-        return messages.say("all_weights") if self.full else messages.say("adapter_weights", n=self.n_trained / 1e6)
+        return "all weights" if self.full else f"{self.n_trained / 1000000.0:.1f}M adapter parameters"
 
     # --- what is in memory all the time ----------------------------------------------------------------------------
 
@@ -380,15 +380,15 @@ def what_would_fit(
 
     changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     if settings.micro_batch_size > 1:
-        changes.append((messages.say("one_row"), {"micro_batch_size": 1}, {}))
+        changes.append(("one row at a time ({gib:.1f} GiB)", {"micro_batch_size": 1}, {}))
     lengths = [n for n in (settings.max_length // 2, settings.max_length // 4) if n >= 256]
     if fitting := [n for n in lengths if size(max_length=n) <= available]:
-        changes.append((messages.say("shorter_rows"), {"max_length": fitting[0]}, {"n": fitting[0]}))
+        changes.append(("rows of at most {n} tokens ({gib:.1f} GiB)", {"max_length": fitting[0]}, {"n": fitting[0]}))
     if settings.method != "full" and settings.rank > 8:
-        changes.append((messages.say("lower_rank"), {"rank": 8}, {"n": 8}))
+        changes.append(("rank {n} ({gib:.1f} GiB)", {"rank": 8}, {"n": 8}))
     method = {"full": "lora", "lora": "qlora"}.get(settings.method)
     if method and (device == "cuda" or method == "lora"):
-        changes.append((messages.say("other_method"), {"method": method}, {"method": method}))
+        changes.append(("{method} ({gib:.1f} GiB)", {"method": method}, {"method": method}))
     smallest: dict[str, Any] = {
         "micro_batch_size": 1, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length),
     }  # fmt: skip
@@ -401,11 +401,13 @@ def what_would_fit(
     least = size(**smallest)
     if not lines and least <= available:
         together = ", ".join(f"{key} {value}" for key, value in smallest.items())
-        lines = [messages.say("all_together", settings=together, gib=least / GIB)]
-    lines = lines or [messages.say("nothing_fits", gib=least / GIB)]
+        lines = [f"all of these settings together: {together} ({least / GIB:.1f} GiB)"]
+    lines = lines or [
+        f"nothing fits on this device: even the smallest run needs {least / GIB:.1f} GiB, so use a smaller model"
+    ]
     if device == "cuda":
-        lines += [messages.say("larger_gpu", gpu=gpu) for gpu in gpus_of_at_least(size())]
-        lines += [messages.say("smallest_on_larger_gpu", gpu=gpu) for gpu in gpus_of_at_least(least, 1)]
+        lines += [f"the same run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(size())]
+        lines += [f"the smallest run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(least, 1)]
     return lines
 
 

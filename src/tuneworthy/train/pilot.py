@@ -62,7 +62,10 @@ def run_pilot(
     dataset = read_dataset(project)
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
     if material.metric is None:
-        raise UserError(messages.say("pilot_needs_grader"), hint=messages.say("add_grader"))
+        raise UserError(
+            "The pilot needs enough held-out rows that a grader can score without calling a model.",
+            hint=messages.say("add_grader"),
+        )
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
@@ -89,12 +92,12 @@ def run_pilot(
     plan = _plan(sizes(len(material.train)), n_seeds, bool(raw))
     for number, (size, seed, side) in enumerate(plan, start=1):
         if (size, seed, side) not in done:
-            say(messages.say("pilot_trains", number=number, of=len(plan), size=size, side=side, seed=seed))
+            say(f"Pilot: training {number} of {len(plan)} ({size} {side} rows, seed {seed}).")
             pool = material.train if side == "built" else raw
             some = material.with_rows(_draw(pool, size, seed))
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
-            say(messages.say("pilot_point", size=size, side=side, seed=seed, score=points[-1]["score"]))
+            say(f"{size} {side} rows, seed {seed}: dev score {points[-1]['score']:.1%}.")
     return document
 
 

@@ -201,7 +201,7 @@ def durations(shape: Shape, advice: Advice, rows: RowLengths, gpu_gib: float | N
         machines = [(gpu.tflops * 1e12, gpu.name) for gpu in gpus_of(gpu_gib * GIB)] if gpu_gib else []
         return [epoch(shape, advice.settings, rows, peak, "cuda", name) for peak, name in machines]
     peak = measure_products(advice.settings.dtype)
-    name = messages.say("this_processor", gflops=(peak or 0) / 1e9)
+    name = f"this CPU ({(peak or 0) / 1000000000.0:.0f} GFLOP/s measured)"
     return [epoch(shape, advice.settings, rows, peak, "cpu", name)] if peak else []
 
 

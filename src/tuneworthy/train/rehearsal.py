@@ -17,7 +17,6 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.store import write_atomic
-from tuneworthy.train import messages
 from tuneworthy.train.base_model import Base
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
@@ -91,13 +90,16 @@ def rehearsal_rows(
         return []
     own = stored_rows(training, base.artifact.id, settings.seed, n)
     if own is None:
-        say(messages.say("rehearsal_starts", n=n, n_rows=n_rows))
+        say(
+            f"Rehearsal: the base model generates {n} rows of its own, which are added to the {n_rows} task rows "
+            "so that it forgets less."
+        )
         own = _written(base, settings, n, say)[:n]
         rows = [asdict(row) for row in own]
         path = _path(training, base.artifact.id, settings.seed, n)
         write_atomic(path, orjson.dumps({"rows": rows, "hash": content_hash(rows)}))
     if len(own) < n:
-        say(messages.say("rehearsal_short", n=len(own), wanted=n))
+        say(f"Rehearsal: only {len(own)} of {n} rows, because the base model generated no more complete questions.")
     return own[: len(own) - len(own) % settings.batch_size]
 
 

@@ -229,8 +229,10 @@ class Renderer:
         if not rendered.n_supervised:
             why = "; ".join(f"{n} {REASONS[name]}" for name, n in rendered.reasons.items())
             raise UserError(
-                messages.say("no_rows", n=len(chats), why=why) if why else messages.say("no_row"),
-                hint=messages.say("raise_length")
+                f"No row can be trained on (rows read: {len(chats)}). Dropped: {why}."
+                if why
+                else "There are no rows to train on.",
+                hint="Raise [train] max_length."
                 if set(rendered.reasons) == {"too_long"}
                 else messages.say("check_template"),
             )

@@ -8,7 +8,6 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, RowChat, TokenRow
 from tuneworthy.types import Message
 
@@ -98,7 +97,10 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
         answers = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
         supervised += sum(answers) + len(answers)
     if not lengths:
-        raise UserError(messages.say("no_rows_to_plan"), hint=messages.say("build_or_name_rows"))
+        raise UserError(
+            "There are no training rows to plan for.",
+            hint="Run `tuneworthy data build`, or set [examples] in the project file.",
+        )
     alike = first[: _alike(first, last)]
     shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
     return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)

@@ -132,7 +132,11 @@ def settings_for(
         start=start,
     )
     if (memory := advice.memory).fit == "does not fit":
-        say(messages.say("may_not_fit", needed=memory.estimate.high / GIB, available=memory.available / GIB))
+        say(
+            f"Padded batches may need up to {memory.estimate.high / GIB:.1f} GiB, but only "
+            f"{memory.available / GIB:.1f} GiB is available, so the run may be killed. Run `tuneworthy plan` to "
+            "see which settings fit."
+        )
     settings = advice.settings
     return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
 
@@ -161,7 +165,9 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
         GateFailed: The data did not pass its gates.
     """
     if project.train.method == "classifier":
-        raise UserError(messages.say("classifier_only_trains"), hint=messages.say("use_lora"))
+        raise UserError(
+            "There is no pilot and no check of the learning rate for a classifier.", hint=messages.say("use_lora")
+        )
     quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
     material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
@@ -172,8 +178,11 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     rendered = rendered.within(settings.max_length)
     if not rendered.n_supervised:
         raise UserError(
-            messages.say("all_too_long", n=len(rendered.left_out), limit=settings.max_length),
-            hint=messages.say("raise_length_or_base"),
+            (
+                f"No row is left to train on, because the limit is {settings.max_length} tokens. Rows dropped: "
+                f"{len(rendered.left_out)}."
+            ),
+            hint="Raise [train] max_length, or use a base model with a longer context.",
         )
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     if settings.paired:
@@ -274,7 +283,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any]
     student = prepared.material.student
     prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
     if not all(prompts):
-        raise UserError(messages.say("template_refuses_some"), hint=messages.say("check_template"))
+        raise UserError("The chat template rejects some of the held-out rows.", hint=messages.say("check_template"))
     longest = max(row.n_supervised for row in prepared.rendered.rows)
     limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
 
@@ -333,12 +342,12 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
             say(error.message)
         else:
             losses[rate] = mean(step["loss"] for step in ran.progress.steps[-max(1, steps // 4) :])
-            say(messages.say("rate_tried", rate=rate, loss=losses[rate], steps=steps))
+            say(f"Learning rate {rate:.2g}: mean loss of {losses[rate]:.4f} over the last quarter of {steps} steps.")
         write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
         shutil.rmtree(run, ignore_errors=True)
     if not any(map(isfinite, losses.values())):
         raise UserError(
-            messages.say("all_diverged", rates=", ".join(f"{rate:.2g}" for rate in losses)),
+            f"Training diverges at every learning rate tried: {', '.join(f'{rate:.2g}' for rate in losses)}.",
             hint=messages.say("lower_rate"),
         )
     return losses

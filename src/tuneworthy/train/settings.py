@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, Self
 
 from tuneworthy.errors import UserError
-from tuneworthy.train import messages
 
 Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -72,8 +71,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.batch_size % self.micro_batch_size:
             raise UserError(
-                messages.say("batch_not_multiple", batch=self.batch_size, micro=self.micro_batch_size),
-                hint=messages.say("change_batch"),
+                (f"batch_size ({self.batch_size}) is not a multiple of micro_batch_size ({self.micro_batch_size})."),
+                hint="Change one of the two values.",
             )
 
     @property
@@ -129,7 +128,10 @@ class TrainingSettings:
             UserError: An unknown key.
         """
         if unknown := sorted(set(row) - {field.name for field in fields(cls)}):
-            raise UserError(messages.say("unknown_setting", key=unknown[0]))
+            raise UserError(
+                f"Unknown training setting {unknown[0]!r}. If a later version of tuneworthy wrote it, upgrade "
+                "tuneworthy."
+            )
         values = dict(row)
         if isinstance(values.get("target_modules"), list):
             values["target_modules"] = tuple(values["target_modules"])

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.catalogue import precede
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import read_input
 from tuneworthy.providers.gguf import GgufHeader, read_header
@@ -189,12 +188,11 @@ class Shape:
         layers = [layer for layer in self.linears if layer.name in names or names == {ALL_LINEAR}]
         if not layers:
             raise ModelError(
-                messages.say(
-                    "no_such_modules",
-                    names=", ".join(sorted(names)),
-                    existing=", ".join(layer.name for layer in self.linears),
+                (
+                    f"The model has no linear layers named {', '.join(sorted(names))}. Its linear layers are "
+                    f"{', '.join((layer.name for layer in self.linears))}."
                 ),
-                hint=messages.say("use_all_linear"),
+                hint='Set target_modules to "all-linear".',
             )
         return layers
 
@@ -225,17 +223,15 @@ def read_shape(path: Path) -> Shape:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             reason = messages.say("config_too_large", limit=MAX_CONFIG_BYTES // 2**20)
-            raise ModelError(precede(path, reason), hint=messages.say("shape_hint"))
+            raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint"))
         document = orjson.loads(read_input(path))
     except OSError as error:
         reason = messages.say("cannot_read", reason=error.strerror or error)
-        raise ModelError(precede(path, reason), hint=messages.say("shape_hint")) from None
+        raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint")) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(
-            precede(path, messages.say("not_json", reason=error)), hint=messages.say("shape_hint")
-        ) from None
+        raise ModelError(f"{path}: Not valid JSON: {error}.", hint=messages.say("shape_hint")) from None
     if not isinstance(document, dict):
-        raise ModelError(precede(path, messages.say("config_no_table")), hint=messages.say("shape_hint"))
+        raise ModelError(f"{path}: {messages.say('config_no_table')}", hint=messages.say("shape_hint"))
     return shape_of_config(document, str(path))
 
 
@@ -288,7 +284,7 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
         "vocab_size": header.vocab_size, "tie_word_embeddings": header.tied, "dtype": header.file_type,
         "max_position_embeddings": header.context_length,
     }  # fmt: skip
-    return shape_of_config(config, messages.say("gguf_header"))
+    return shape_of_config(config, "The GGUF header")
 
 
 def _estimated(shape: Shape, n_sparse: int) -> Shape:
@@ -366,8 +362,8 @@ class _Config:
         """Return the value of the first of `keys` that is set; at least one must be."""
         size = self.optional(*keys, most=most)
         if not size:
-            problem = messages.say("no_size", key=keys[0])
-            raise ModelError(precede(self.where, problem), hint=messages.say("shape_hint"))
+            problem = f"{keys[0]} is missing."
+            raise ModelError(f"{self.where}: {problem}", hint=messages.say("shape_hint"))
         return size
 
     def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
@@ -375,8 +371,8 @@ class _Config:
         key = next((key for key in keys if self.values.get(key) is not None), None)
         value = 0 if key is None else self.values[key]
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            reason = messages.say("bad_size", key=key, most=most, value=str(value)[:40])
-            raise ModelError(precede(self.where, reason), hint=messages.say("shape_hint"))
+            reason = f"{key} must be a whole number from 0 to {most}, not {str(value)[:40]}."
+            raise ModelError(f"{self.where}: {reason}", hint=messages.say("shape_hint"))
         return value
 
     def n_sparse(self, n_layers: int) -> int:

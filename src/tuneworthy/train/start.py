@@ -7,7 +7,6 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, open_artifact
-from tuneworthy.train import messages
 
 BASE: Final = "base"
 # Methods whose adapters belong to the 16-bit base.
@@ -37,5 +36,8 @@ def start_of(project: Project, store: Folder, base: str | None, prompt: Mapping[
         return next((one for one in reversed(fitting) if one.whole), None)
     adapter = open_artifact(store, "adapter", named)
     if adapter.parent != base or adapter.manifest["settings"]["method"] not in ON_16_BIT:
-        raise UserError(messages.say("other_start", adapter=adapter.id), hint=messages.say("choose_start"))
+        raise UserError(
+            f"The adapter {adapter.id} was not trained on this base model in 16 bits.",
+            hint='Name another adapter in [train] start, or "base".',
+        )
     return adapter

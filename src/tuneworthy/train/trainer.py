@@ -54,6 +54,8 @@ CHECKPOINTS: Final = 20
 class DivergedError(UserError):
     """A loss or a gradient is not finite: the weights are unusable from that step on."""
 
+    error_code = "E-TRAIN-01"
+
 
 @dataclass
 class TrainingProgress:

@@ -24,6 +24,7 @@ from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import Pointer
+from tuneworthy.text import plural
 from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, Renderer, RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
@@ -110,12 +111,13 @@ class TaskMetric:
         grades = self.grades(answers)
         scores = [score for score in grades if not score.unscored]
         if not scores:
-            reason = grades[0].unscored if grades else messages.say("no_answers")
+            reason = grades[0].unscored if grades else "there are no answers"
             raise UserError(
-                messages.say("nothing_scored", n=len(grades), reason=reason), hint=messages.say("fix_grader")
+                f"The first grader could not score any of the {len(grades)} answers ({reason}).",
+                hint="Fix the first grader in [[graders]].",
             )
         if lost := len(grades) - len(scores):
-            say(messages.say("some_unscored", n=lost, of=len(grades)))
+            say(f"{lost} of {len(grades)} answers could not be scored and {plural(lost, 'is', 'are')} excluded.")
         total = sum(score.den for score in scores)
         return sum(score.num for score in scores) / total if total else 0.0
 
@@ -213,16 +215,25 @@ def gather(
     student = Student(variant=_variant(project))
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
-        raise UserError(messages.say("rows_lack_variables", n=len(rows)), hint=messages.say("write_variables"))
+        raise UserError(
+            f"None of the {len(rows)} rows has the variables of [prompt] in its question.",
+            hint="In each question, write every variable on its own line as `name: value`, or change [prompt].",
+        )
     metric, train, notes = _hold_out(project, fitting, cases, kind, seed) if hold_out else (None, fitting, [])
     chosen = {row.id for row in train}
     if project.train.method == "preference":
         train = [row for row in train if rejected_answer(row)]
-        notes.append(messages.say("pairs_alone", n=len(train), of=len(chosen)))
+        notes.append(f"Rows that are pairs, and are trained on: {len(train)} of {len(chosen)}.")
         if not train:
-            raise UserError(messages.say("no_pairs", n=len(chosen)), hint=messages.say("make_pairs"))
+            raise UserError(
+                (f"None of the {len(chosen)} training rows has a worse answer beside its own, so there are no pairs."),
+                hint=(
+                    "Import pairs, corrections or ratings, or draw several answers with `tuneworthy data distill` "
+                    "and samples in [teacher]. Then run `tuneworthy data build`."
+                ),
+            )
     if lacking := len(rows) - len(fitting):
-        notes = [messages.say("some_lack_variables", n=lacking), *notes]
+        notes = [f"Rows dropped because their question lacks variables of [prompt]: {lacking}.", *notes]
     for line in notes:
         say(line)
     return Material(
@@ -243,16 +254,24 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
         return None
     version = open_version(store)
     if version.recipe["unsafe"] and not unsafe:
-        raise GateFailed(messages.say("failed_gates", version=version.id), hint=messages.say("build_or_unsafe"))
+        raise GateFailed(
+            messages.say("failed_gates", version=version.id),
+            hint="Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",
+        )
     return version
 
 
 def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
     if project.examples is None:
-        raise UserError(messages.say("no_training_data"), hint=messages.say("import_rows"))
+        raise UserError(
+            "There is neither a frozen dataset nor an examples file to train on.", hint=messages.say("import_rows")
+        )
     rows = list(dataset.split.shots)
     n = len(dataset.examples) - len(rows)
-    say(messages.say("not_gated", n=len(rows), path=project.examples.path, left_out=n))
+    say(
+        f"Training uses {len(rows)} rows of {project.examples.path}, which have not passed the data gates. Rows "
+        f"excluded because they are in dev or overlap with cases: {n}."
+    )
     return rows
 
 
@@ -282,11 +301,22 @@ def _hold_out(
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
     if project.graders[0].type == "judge":
-        return None, list(rows), [messages.say("judge_does_not_stop")]
+        return None, list(rows), ["No early stopping: the first grader is a judge, which would need model calls."]
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
     if take < HELD_OUT_FEWEST:
         least = round(HELD_OUT_FEWEST / HELD_OUT_SHARE)
-        return None, list(rows), [messages.say("too_few_to_hold_out", n=len(rows), least=least)]
+        return (
+            None,
+            list(rows),
+            [
+                (
+                    f"{len(rows)} training {plural(len(rows), 'row is', 'rows are')} too few to hold any out "
+                    f"(at least {least} needed). Training therefore cannot stop early: it runs to the last epoch, and "
+                    "no held-out score shows whether the adapter overfits. Import more rows, or compare the adapter "
+                    "on dev with `tuneworthy run`."
+                )
+            ],
+        )
     units = units_of(rows)
     for unit in units:
         unit.strata[""] = len(unit.members)
@@ -295,11 +325,21 @@ def _hold_out(
     held_out = {case.id: case for case in cases_of if case is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
     if len(held_out) < HELD_OUT_FEWEST:
-        return None, list(rows), [messages.say("too_few_scorable", n=len(held_out))]
+        return None, list(rows), [f"No early stopping: too few held-out rows can be scored ({len(held_out)})."]
     lost, n = cases_of.count(None), len(cases_of)
-    notes = [messages.say("held_out_unscorable", n=lost, of=n)] if lost else []
+    notes = (
+        [
+            f"{lost} of {n} held-out rows cannot be scored and {plural(lost, 'is', 'are')} used for neither "
+            "training nor early stopping."
+        ]
+        if lost
+        else []
+    )
     if again := n - lost - len(held_out):
-        notes.append(messages.say("held_out_twice", n=again, of=n))
+        notes.append(
+            f"{again} of {n} held-out rows {plural(again, 'repeats', 'repeat')} the question of another row. Each "
+            "question is evaluated once."
+        )
     return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held_out.values())), train, notes
 
 

@@ -118,7 +118,12 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
     if reference is not None and _works(facts, reference, eligible=True):
         required = required_usd(bill, today_usd(facts.options), settings)
         found = economics(bill, settings, gain, required=required)
-        return replace(found, why=join_sentences(found.why, messages.say("worth_apart") if valued else ""))
+        return replace(
+            found,
+            why=join_sentences(
+                found.why, "The target is met, so the value of better answers does not count." if valued else ""
+            ),
+        )
     most = most_gain(evidence, reference)
     found = economics(bill, settings, gain, most=most if valued else None)
     barred = any(_works(facts, option, eligible=False) for option in facts.options)
@@ -134,11 +139,17 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
         )
     score = min(1.0, most + (reference.score or 0.0)) if reference else 1.0
     if valued:
-        return replace(found, why=join_sentences(found.why, messages.say("best_score", most=score)))
+        return replace(found, why=join_sentences(found.why, f"The best case assumes a score of {score:.1%}."))
     worth = worth_from(bill, most, settings)
     if worth is None or worth < LEAST_WORTH:  # it pays whatever a wrong answer costs
         return found
-    return replace(found, why=join_sentences(found.why, messages.say("worth", usd=worth, most=score)))
+    return replace(
+        found,
+        why=join_sentences(
+            found.why,
+            f"Training that reaches a score of {score:.1%} pays off if a wrong answer costs at least ${worth:,.2f}.",
+        ),
+    )
 
 
 def _works(facts: DecisionFacts, option: Option, *, eligible: bool) -> bool:
@@ -165,7 +176,9 @@ def _sentences(
 ) -> list[str]:
     """Return at most three sentences: what decided, the reason that the team has in mind, what else weighs."""
     if evidence.target is None:
-        first = messages.say("set_target")
+        first = (
+            "The project sets no target, so the verdict is undecided. The options and their prices are listed below."
+        )
     elif ruling is None:
         first = _open_sentence(evidence, facts, unknown, gates)
     else:
@@ -174,7 +187,7 @@ def _sentences(
     named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
     if named is not None:
         words = messages.STATUS_WORDS[named.status]
-        sentences.append(messages.say("named_reason", reason=named.reason, status=words, evidence=named.evidence))
+        sentences.append(f"Your reason to train ({named.reason}) is {words}: {named.evidence}")
     return [*sentences, *_scores(evidence, facts)][:3]
 
 
@@ -183,15 +196,13 @@ def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
     base, chosen, n = evidence.rungs.get("baseline"), facts.recommendation, evidence.n_test
     sentences = []
     if base is not None and base.tested and not base.eligible:
-        sentences.append(messages.say("today_forbidden", reason=base.violated or base.reason.rstrip(".")))
+        sentences.append(f"A constraint rules out today's setup: {base.violated or base.reason.rstrip('.')}.")
     if base is not None and base.tested and chosen is not None:
         best = evidence.rungs[chosen.rung]
         if best is base:
-            sentences.append(messages.say("today_score", score=base.score_on(n)))
+            sentences.append(f"Today's setup scores {base.score_on(n)}.")
         else:
-            sentences.append(
-                messages.say("today_and_chosen", today=base.score_on(n), name=best.label, score=best.score_on(n))
-            )
+            sentences.append(f"Today's setup scores {base.score_on(n)}; {best.label} scores {best.score_on(n)}.")
     marked = next((one for one in facts.options if one.notes and one.eligible is not None and one is not chosen), None)
     if marked is not None:
         sentences.append(messages.marked(marked))
@@ -204,17 +215,20 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
         return next(result.message for result in gates if result.gate == ruling.subject)
     if ruling.code == "target_met":
         if chosen is None or not facts.known("meets", chosen.option):
-            return messages.say("met_or_cheaper", target=target)
+            return f"Training is not needed: an option meets the target of {target:.1%}, or a cheaper fix remains."
         met = messages.say("target_met", name=chosen.option, target=target, other=_better(evidence, facts, chosen))
         return join_sentences(met, _saves_too_little(evidence, chosen))
     if ruling.code == "cost":
         row = next(row for row in evidence.training_reasons if row.reason == "cost")
-        return messages.say("cost_decides", evidence=row.evidence)
+        return f"The target is met, but a smaller model may be worth training. {row.evidence}"
     if ruling.code == "constraint":
         rows = {row.reason: row for row in evidence.training_reasons if row.status == "measured"}
         reason = rows.get("latency") or rows.get("locality")
         if reason is None:  # whether it keeps the constraint is open, and cost is a reason if it does
-            return messages.say("constraint_or_cost")
+            return (
+                "It is unknown whether the option that meets the target also meets the constraints. Either way, "
+                "a smaller model may be worth training."
+            )
         return join_sentences(messages.say("constraint_decides"), reason.evidence)
     if ruling.code == "rung_untried":
         return messages.say("rung_open", rungs=ruling.subject)
@@ -223,13 +237,32 @@ def _decided_sentence(evidence: Evidence, facts: DecisionFacts, ruling: Ruling, 
     if ruling.code.startswith("errors_"):
         row_of, lever = _class(evidence, ruling.subject), _lever(evidence, ruling.subject)
         if row_of is None or (ruling.subject == LABELS and not most_of(row_of)):
-            return messages.say("labels_are_wrong", n=evidence.relabelled, lever=lever)
-        return messages.say("cheaper_lever", share=messages.error_share(row_of), lever=lever)
-    sentence = messages.say("worth_a_pilot", target=target)
+            return (
+                f"People relabelled {evidence.relabelled} wrong answers and found most of the expected answers to "
+                f"be wrong. {lever}."
+            )
+        return f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row_of)}. {lever}."
+    sentence = (
+        f"No measured option that the constraints allow meets the target of {target:.1%}, and whether training "
+        "would meet it is untested."
+    )
     if (pilot := messages.passed_pilot(gates)) is not None:
-        sentence = messages.say("gain_forecast", target=target, forecast=pilot.message)
+        sentence = (
+            f"No measured option that the constraints allow meets the target of {target:.1%}. {pilot.message} "
+            "Whether the fine-tuned model meets the target is known only after training."
+        )
     waived = evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open
-    return join_sentences(sentence, messages.say("facts_are_slow")) if waived else sentence
+    return (
+        join_sentences(
+            sentence,
+            (
+                "The project has no documents. Fine-tuning teaches new facts slowly and makes models hallucinate more "
+                "(https://arxiv.org/abs/2405.05904)."
+            ),
+        )
+        if waived
+        else sentence
+    )
 
 
 def _saves_too_little(evidence: Evidence, chosen: Option) -> str:
@@ -252,27 +285,25 @@ def _passed_over(evidence: Evidence, facts: DecisionFacts) -> str:
     if not works or facts.known("as_good", option.option) or best is None or row is None:
         return ""
     margin, (low, high) = evidence.margin, row.ci95
-    return messages.say(
-        "passed_over",
-        name=option.option,
-        usd=_price(option),
-        more=_price(chosen),
-        how=messages.say("is_below" if high < -margin else "may_be_below"),
-        margin=100 * margin,
-        best=best.option,
-        delta=100 * row.delta,
-        low=100 * low,
-        high=100 * high,
-        settle=messages.say("margin_settles" if high < -margin else "cases_settle"),
+    next_step = (
+        "A larger `task.margin` would allow it."
+        if high < -margin
+        else "More test cases would settle it (`tuneworthy cases add`)."
+    )
+    return (
+        f"{option.option} meets the target too, at {_price(option)} instead of {_price(chosen)}, but "
+        f"{'scores' if high < -margin else 'may score'} more than {100 * margin:.1f} points below {best.option} "
+        f"(difference {100 * row.delta:+.1f} points, 95% interval [{100 * low:+.1f}, {100 * high:+.1f}]). "
+        f"{next_step}"
     )
 
 
 def _price(option: Option) -> str:
     if option.usd_per_month is not None:
-        return messages.say("usd_per_month", usd=option.usd_per_month)
+        return f"${option.usd_per_month:,.2f} a month"
     if option.usd_per_1k is not None:
         return messages.say("usd_per_1k", usd=option.usd_per_1k)
-    return messages.say("unknown_price" if option.usd_by_answer is None else "server_price_open")
+    return "an unknown price" if option.usd_by_answer is None else "the price of a server"
 
 
 def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
@@ -282,7 +313,7 @@ def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
         return ""
     option, delta = found
     known = chosen.usd_by_answer is not None and option.usd_by_answer is not None
-    price = messages.say("at_traffic_price" if known else "at_unknown_price")
+    price = "and costs more or less, depending on the traffic" if known else "at an unknown price"
     for mine, theirs, unit in (
         (chosen.usd_per_month, option.usd_per_month, "a month"),
         (chosen.usd_per_1k, option.usd_per_1k, "per 1,000 answers"),
@@ -290,14 +321,14 @@ def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
         if mine is not None and theirs is not None:
             more = theirs - mine
             usd = f"${abs(more):,.0f}" if abs(more) >= 10 or unit == "a month" else f"${abs(more):,.4f}"
-            price = messages.say("at_price", usd=usd, unit=unit, more="more" if more > 0 else "less")
+            price = f"and costs {usd} {'more' if more > 0 else 'less'} {unit}"
             if more == 0:
-                price = messages.say("at_no_price")
+                price = "at the same price"
             break
     value, traffic = evidence.economics.usd_per_wrong_answer, evidence.economics.requests_per_month
     if value and traffic:
-        price += messages.say("worth_of_points", usd=value * delta * traffic, value=value)
-    return messages.say("other_is_better", name=option.option, points=100 * delta, price=price)
+        price += f" (worth ${value * delta * traffic:,.0f} a month at ${value:,.10g} per wrong answer)"
+    return f"; {option.option} scores {100 * delta:.1f} points higher {price}"
 
 
 def _open_sentence(
@@ -312,7 +343,7 @@ def _open_sentence(
         if option.kind == "classical" and copies is not None:
             return copies.message
         score = evidence.rungs[option.rung].score_on(evidence.n_test)
-        return messages.say("option_open", name=subject, target=evidence.target, score=score)
+        return f"{subject} scores {score}, so it may or may not meet the target of {evidence.target:.1%}."
     if kind == "could_meet":
         rungs = [name for fact, name in unknown if fact == "could_meet"]
         lacking = messages.say("documents_missing") if "retrieval" in rungs and not evidence.documents else ""
@@ -321,7 +352,7 @@ def _open_sentence(
             lacking = join_sentences(few.message, lacking)
             rungs = [name for name in rungs if name != "prompt"]
         if "model" in rungs and not evidence.other_models:
-            lacking = join_sentences(messages.say("no_other_model"), messages.say("model_open"), lacking)
+            lacking = join_sentences(messages.say("no_other_model"), "A stronger one may meet the target.", lacking)
             rungs = [name for name in rungs if name != "model"]
         several = "rungs_open" if len(rungs) > 1 else "rung_open"
         return join_sentences(messages.say(several, rungs=messages.listed(rungs)) if rungs else "", lacking)
@@ -338,7 +369,7 @@ def _open_sentence(
         return sentence
     chosen = facts.recommendation
     if kind == "pays" and evidence.economics.requests_per_month is not None and chosen is not None:
-        return messages.say("pays_price_open", name=chosen.option)
+        return f"Whether training pays off depends on the price of {chosen.option}, which is unknown."
     return messages.OPEN[kind]
 
 
@@ -347,9 +378,15 @@ def _open_limit(evidence: Evidence, facts: DecisionFacts, subject: str) -> str:
     option = next(one for one in facts.options if one.option == subject)
     rung, limit = evidence.rungs[option.rung], evidence.limits.usd_per_1k
     if rung.may_be_barred(evidence.limits):
-        return messages.say("forwards_open", model=rung.model)
+        return (
+            f"models.{rung.model} has a price and a local address. If its server passes calls on to a hosted "
+            "model, the constraints forbid it in production."
+        )
     if limit is not None and option.usd_per_1k is None and option.usd_by_answer is not None:
-        return messages.say("cost_limit_open", name=subject, limit=limit)
+        return (
+            f"Whether {subject} meets the limit of ${limit:,.4g} per 1,000 answers depends on the traffic, which "
+            "is not set."
+        )
     return ""
 
 
@@ -367,11 +404,18 @@ def _open_lever(evidence: Evidence, name: str) -> str:
         return messages.say("dev_differs", dev=gap.dev, n_dev=gap.n_dev, test=gap.test, n_test=gap.n_test)
     row = _class(evidence, name)
     if name == LABELS and evidence.relabelled:
-        return messages.say("labels_unsettled", n=evidence.relabelled)
+        return (
+            f"People relabelled {evidence.relabelled} wrong answers. Whether most of the expected answers are "
+            "wrong is still open."
+        )
     if row is None:
-        return messages.say("lever_unknown")
+        return "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
     share = messages.error_share(row)
-    return messages.say("labels_suspected" if name == LABELS else "lever_open", share=share)
+    return (
+        f"Most failures may be label errors, but people have not confirmed enough of them. Cause: {share}."
+        if name == LABELS
+        else f"A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
+    )
 
 
 def _class(evidence: Evidence, name: str) -> ErrorShare | None:
@@ -392,7 +436,13 @@ def _next(
     costs: Callable[[], Mapping[str, RungCost]],
 ) -> NextAction:
     if evidence.target is None:
-        return NextAction(command="", why=messages.say("set_target_action"), calls=0, usd=0.0, person_minutes=2.0)
+        return NextAction(
+            command="",
+            why="Set `task.target` in tuneworthy.toml to the score that is good enough.",
+            calls=0,
+            usd=0.0,
+            person_minutes=2.0,
+        )
     if ruling is None:
         return next_action(facts, evidence, gates, costs())
     if ruling.outcome is Outcome.UNDECIDED:
@@ -402,7 +452,9 @@ def _next(
         return _train(evidence, [result for result in gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
         command = "tuneworthy cases label --suspects --apply" if ruling.subject == LABELS else "tuneworthy run"
-        return NextAction(command=command, why=messages.say("pull_lever", lever=_lever(evidence, ruling.subject)))
+        return NextAction(
+            command=command, why=f"{_lever(evidence, ruling.subject)}, then run the ladder and decide again."
+        )
     why = _traffic_chooses(evidence, facts)
     return NextAction(command="", why=why, calls=0, usd=0.0) if why else take_home(facts.recommendation)
 
@@ -417,18 +469,31 @@ def _traffic_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
         options = [replace(one, usd_per_month=usd) for one, usd in zip(facts.options, months, strict=True)]
         other = replace(facts, options=options).recommendation
         if other is not None and other.option != chosen.option:
-            return messages.say("traffic_chooses", how=how, other=other.option, name=chosen.option)
+            return (
+                f"Set `economics.requests_per_month` and run `tuneworthy decide` again. At {how} traffic, "
+                f"{other.option} would be recommended, because it costs less than {chosen.option}."
+            )
     return ""
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
     """Return what comes next where training is worth a try: the first gate that is open, or the training."""
     if evidence.training.adapter is not None:
-        return NextAction(command="tuneworthy run --rung fine_tune", why=messages.say("test_tuned"))
+        return NextAction(
+            command="tuneworthy run --rung fine_tune",
+            why=(
+                "Measure the fine-tuned model on the test set: run `tuneworthy merge`, `tuneworthy export gguf`, "
+                "`tuneworthy parity` and `tuneworthy run --rung fine_tune`. A classifier needs only the last."
+            ),
+        )
     still_open = [result for result in gates if result.is_open]
     if not still_open:
         waived = messages.waived_gates(gates)
-        passed = messages.say("train_waived", gates=waived) if waived else messages.say("train")
+        passed = (
+            f"All required checks before training pass or are waived ({waived}). Run `tuneworthy train`."
+            if waived
+            else messages.say("train")
+        )
         return NextAction(command="tuneworthy train", why=passed)
     fix = still_open[0].fix
     if still_open[0].gate == "pilot":
@@ -439,14 +504,23 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
 def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult) -> list[str]:
     chosen = facts.recommendation
     if outcome is Outcome.FINE_TUNE:
-        return [messages.say("new_model")]
+        return ["A new or cheaper model that meets the target, or a pilot whose forecast gain is too small."]
     if outcome is Outcome.DO_NOT_FINE_TUNE and chosen and chosen.score is not None and chosen.target == "met":
-        higher, volume = messages.say("higher_target", score=chosen.score), money.break_even_band[0]
+        higher, volume = (
+            f"A target above {chosen.score:.1%}, or a constraint that rules out the recommended option.",
+            money.break_even_band[0],
+        )
         usd, required = money.usd_per_1k["reference"] or 0.0, money.required_usd_per_1k or 0.0
         if money.status != "never" or usd <= required:
             return [higher]
         if volume is None:
-            return [higher, messages.say("lower_costs")]
+            return [higher, "Lower costs of training, serving and upkeep."]
         paid = paid_bill(usd, required)
-        return [higher, messages.say("more_traffic", volume=volume, share=FEWEST_SAVED, bill=paid)]
+        return [
+            higher,
+            (
+                f"Traffic above {volume:,.0f} requests per month, or lower costs of training, serving and upkeep: "
+                f"training may then save the required {FEWEST_SAVED:.0%} of {paid}."
+            ),
+        ]
     return []

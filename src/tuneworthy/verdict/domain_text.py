@@ -96,17 +96,26 @@ async def _measured(session: Session, progress: Progress | None) -> DomainText:
     if not _can_score(project):
         return DomainText(n=n, why=messages.say("domain_needs_base", name=project.ladder.baseline))
     if (groups := effective_groups([source for _, source in rows])) < LEAST_GROUPS:
-        return DomainText(n=n, why=messages.say("domain_too_few", n=groups, least=LEAST_GROUPS))
+        return DomainText(
+            n=n,
+            why=(
+                f"The domain's text counts as {groups:.0f} independent sources; at least {LEAST_GROUPS} are needed. "
+                "Add cases or documents, then run `tuneworthy decide --probe`."
+            ),
+        )
     if not mostly_english([text for text, _ in rows]):
-        return DomainText(n=n, why=messages.say("domain_not_english"))
+        return DomainText(
+            n=n,
+            why="Most of the domain's text is not English. It cannot be compared with general sentences, which are.",
+        )
     pairs = list(paired(rows))
     try:
         logprobs = await _logprobs(session, list({text for *pair, _ in pairs for text in pair}), progress)
     except (ProviderError, UserError, OutsideFault) as error:
-        return DomainText(n=n, why=join_sentences(messages.say("domain_failed"), error.message, error.hint))
+        return DomainText(n=n, why=join_sentences("The domain's text could not be scored.", error.message, error.hint))
     pairs = [row for row in pairs if row[0] in logprobs and row[1] in logprobs]
     if len(pairs) < MOSTLY_SCORED * n:
-        return DomainText(n=n, why=messages.say("domain_unscored", left=n - len(pairs), n=n))
+        return DomainText(n=n, why=f"{n - len(pairs)} of {n} texts of the domain could not be scored.")
     return replace(compared(pairs, logprobs), left_out=n - len(pairs))
 
 
@@ -177,9 +186,14 @@ async def _logprobs(session: Session, texts: Sequence[str], progress: Progress |
     project, base = session.project, session.project.train.language_model
     if base is not None:
         if not all(map(find_spec, ("torch", "transformers"))):
-            raise UserError(messages.say("domain_no_torch"))
+            raise UserError(
+                "Scoring text with the base model needs torch and transformers: `pip install 'tuneworthy[train]'`."
+            )
         if find(base, project.root) is None:
-            raise UserError(messages.say("domain_no_weights", base=base))
+            raise UserError(
+                f"The base model is not on this machine. Run `tuneworthy models pull {base}`, then `tuneworthy "
+                "decide --probe`."
+            )
         from tuneworthy.train.base_model import prepare_base  # loads torch
         from tuneworthy.train.text_logprobs import text_logprobs
 
@@ -187,7 +201,7 @@ async def _logprobs(session: Session, texts: Sequence[str], progress: Progress |
         return dict(zip(texts, await asyncio.to_thread(text_logprobs, artifact.folder, texts), strict=True))
     provider = session.models[project.ladder.baseline].provider
     if progress:
-        progress.begin(messages.say("domain_progress"), len(texts), 0, alone=False)
+        progress.begin("domain text", len(texts), 0, alone=False)
 
     found: dict[str, float] = {}
     batches = iter([tuple(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])

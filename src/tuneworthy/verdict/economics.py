@@ -222,7 +222,9 @@ def economics(
     months = point.payback_months(traffic) if traffic and status != "unknown" else None
     facts = _facts(reference, settings, gain)
     if status == "never" and months is not None:
-        facts["payback_month"] = Fact(ceil(months - 1e-9), messages.say("after_horizon"), "computed")
+        facts["payback_month"] = Fact(
+            ceil(months - 1e-9), "later than the horizon, at the project's traffic", "computed"
+        )
     return EconomicsResult(
         status=status,
         reference=bill.name or None,
@@ -337,7 +339,7 @@ def required_usd(bill: Bill, today_usd: float | None, settings: Economics) -> fl
 
 def paid_bill(usd_per_1k: float | None, required: float) -> str:
     """Name the bill of which a part is required: of an option, or today's where that is dearer."""
-    return messages.say("todays_bill" if required > FEWEST_SAVED * (usd_per_1k or 0.0) else "the_bill")
+    return "today's bill" if required > FEWEST_SAVED * (usd_per_1k or 0.0) else "the bill"
 
 
 def saves_enough(bill: Bill, settings: Economics, required: float) -> bool | None:
@@ -413,14 +415,24 @@ def _why(
     volume, (low, high) = point.break_even_volume(), band
     share = {"share": FEWEST_SAVED, "bill": paid_bill(point.before.usd_per_1k, required or 0.0)}
     if low is None:
-        return messages.say("no_volume") if required is None else messages.say("no_volume_saves", **share)
+        return (
+            (
+                "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less "
+                "than serving it costs."
+            )
+            if required is None
+            else messages.say("no_volume_saves", **share)
+        )
     numbers = {"horizon": point.horizon_months, "low": low}
     if volume is None:
         text = messages.say("pays_at_best", **numbers)
     elif high is None:
         text = messages.say("pays_from_open", volume=volume, **numbers)
     elif round(low) == round(high):
-        text = messages.say("pays_from", volume=volume, horizon=point.horizon_months)
+        text = (
+            f"Training pays off within {point.horizon_months:g} months if there are at least {volume:,.0f} "
+            "requests per month."
+        )
     else:
         text = messages.say("pays_from_band", volume=volume, high=high, **numbers)
     return join_sentences(
@@ -431,10 +443,21 @@ def _why(
 
 
 def _no_bill(before: RunningCost, required: float | None) -> str:
-    text = messages.say("bill_unknown")
+    text = "The saving on the bill is unknown, because no recommended option has a known price."
     if before.usd_per_1k is not None:
-        text = messages.say("no_bill" if before.server is None else "server_bill")
-    return text if required is not None else join_sentences(text, messages.say("count_worth"))
+        text = (
+            "The recommended option has no cost per call, so training cannot reduce the bill."
+            if before.server is None
+            else (
+                "The recommended option runs on a server of your own. A fine-tuned model would need one as well, so "
+                "training cannot reduce the bill."
+            )
+        )
+    return (
+        text
+        if required is not None
+        else join_sentences(text, "To count the value of better answers, set `economics.usd_per_wrong_answer`.")
+    )
 
 
 def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
@@ -445,13 +468,13 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     """
     values = [result.assumptions.get(name, Fact(None)).value for name in ("requests_per_month", "horizon_months")]
     requests, months = (value if isinstance(value, float | int) else None for value in values)
-    traffic = messages.say("at_traffic", requests=requests) if requests else ""
-    within = messages.say("within", months=months) if months else ""
+    traffic = f" at {requests:,.0f} requests per month" if requests else ""
+    within = f" within {months:g} months" if months else ""
     answer = {
         "pays": messages.say("pays", month=result.break_even_month, traffic=traffic),
-        "never": messages.say("pays_never", traffic=traffic, horizon=within),
+        "never": f"Training does not break even{within}{traffic}.",
         "not_applicable": messages.say("constraint_decides"),
-        "unknown": "" if result.why else messages.say("money_unknown"),
+        "unknown": "" if result.why else "Whether training pays off is unknown.",
     }[result.status]
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
 
@@ -481,17 +504,23 @@ def serving_sentence(verdict: Verdict) -> str:
     if isinstance(requests.value, float | int):
         count = max(1.0, requests.value / server.capacity)
         n = f"{float(f'{count:.3g}'):,.10g}"
-        part = messages.say("servers", n=n, name=chosen.option) if count > 1 else messages.say("one_server")
+        part = messages.say("servers", n=n, name=chosen.option) if count > 1 else ", one server at this traffic"
     own = facts["serve_usd_per_month"].mark == "project"
-    price = messages.say("server_usd_set" if own else "server_usd", usd=server.usd_per_month)
+    price = (
+        f"${server.usd_per_month:,.0f} a month, as the project file says"
+        if own
+        else f"${server.usd_per_month:,.0f} a month"
+    )
     known = {"project": "serving", "file": "serving_sized", "assumed": "serving_unsized"}
     text = messages.say(known[server.size_from], size=size, machine=machine, price=price, servers=part)
     assumed = ["serve_hardware"] if facts["serve_hardware"].mark != "project" else []
     assumed += ["serve_params_b"] if server.size_from == "assumed" else []
     return join_sentences(
         text,
-        messages.say("tokens_unreported") if part and server.tokens_assumed and chosen.score is not None else "",
-        messages.say("set_serving", keys=" and ".join(f"`economics.{key}`" for key in assumed)) if assumed else "",
+        "The number of servers is an estimate, because the model reported no token counts."
+        if part and server.tokens_assumed and chosen.score is not None
+        else "",
+        f"To change this, set {' and '.join(f'`economics.{key}`' for key in assumed)}." if assumed else "",
     )
 
 
@@ -510,26 +539,30 @@ def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dic
         for name, row in table["sources"].items()
     }
     if reference is not None and reference.trained_b is not None and facts["serve_params_b"].mark != "project":
-        read = messages.say("size_read")
+        read = "number of weights in the files of the model that would be trained"
         facts["serve_params_b"] = replace(
             facts["serve_params_b"], value=reference.trained_b, source=read, mark="measured"
         )
     facts |= _serving_facts(reference, numbers, facts)
     for name, missing in (
-        ("requests_per_month", messages.say("no_traffic")),
-        ("usd_per_wrong_answer", messages.say("no_worth")),
+        ("requests_per_month", "economics.requests_per_month is not set"),
+        ("usd_per_wrong_answer", "economics.usd_per_wrong_answer is not set"),
     ):
         value = getattr(numbers, name)
         facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
-    source = messages.say("no_pilot") if gain is None else messages.say("gain_source")
+    source = "no pilot yet" if gain is None else "lower bound of the gain over the option that it is compared with"
     facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
     name = reference.name if reference else ""
-    facts["compared_with"] = Fact(name or None, "" if name else messages.say("nothing_run"), "measured")
+    facts["compared_with"] = Fact(name or None, "" if name else "no run yet", "measured")
     usd = reference.usd_with(numbers) if reference else None
     given = reference is not None and reference.price is not None and reference.price.source == "project file"
-    source = messages.say("price_given") if given else messages.say("price_source", date=table_date())
+    source = (
+        "token counts on the test set at the prices in the project file"
+        if given
+        else f"token counts on the test set at the prices of {table_date()}"
+    )
     if reference is not None and reference.unreported:
-        source = messages.say("price_ceiling", share=reference.unreported, source=source)
+        source = f"{source}; the maximum price for the {reference.unreported:.1%} of answers without token counts"
     facts[PRICE] = Fact(usd, source, "measured")
     for name in type(numbers.ranges).model_fields:
         low, high = getattr(numbers.ranges, name)
@@ -544,10 +577,14 @@ def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[st
     row, tokens = hardware(numbers.serve_hardware), reference.tokens_to_serve if reference else None
     params_b = reference.trained_b if reference else None
     server, day = server_for(numbers, tokens, params_b), hardware_date()
-    source = messages.say("server_price", n=row.cards_for(size_b(numbers, params_b)), title=row.title)
+    source = f"{row.cards_for(size_b(numbers, params_b))} x {row.title}"
     read, written = tokens or USUAL_TOKENS
-    counted = messages.say("tokens_measured" if tokens else "tokens_assumed", read=read, written=written)
-    computed = messages.say("capacity_source", tokens=counted, title=row.title, source=row.rates_source)
+    counted = (
+        f"{read:,.0f} prompt and {written:,.0f} answer tokens, as measured"
+        if tokens
+        else f"{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed"
+    )
+    computed = f"{counted}, on {row.title}: {row.rates_source}"
     found = {"serve_hardware": Fact(numbers.serve_hardware, row.title, "assumed", day)}
     if "serve_hardware" in numbers.model_fields_set:
         found["serve_hardware"] = Fact(numbers.serve_hardware, "project file", "project")

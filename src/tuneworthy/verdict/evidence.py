@@ -118,8 +118,8 @@ class RungEvidence:
         Cases without a score are taken off `n_test`.
         """
         if self.score is None:
-            return messages.say("no_score")
-        bounds = messages.say("bounds", lower=self.ci95[0], upper=self.ci95[1]) if self.ci95 else ""
+            return "no score"
+        bounds = f"95% interval [{self.ci95[0]:.1%}, {self.ci95[1]:.1%}], " if self.ci95 else ""
         return messages.say("score", score=self.score, bounds=bounds, n=n_test - self.unscored)
 
 

@@ -24,7 +24,6 @@ from scipy.special import stdtrit
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
 from tuneworthy.train.plan import Expected
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast
 
 Floats = NDArray[np.float64]
@@ -99,17 +98,18 @@ def pilot_cost(
     sizes, usd_per_hour = pilot_sizes(n_examples), (settings or Economics()).gpu_usd_per_hour
     rows = FEWEST_SEEDS * (sum(sizes) + sizes[-1])  # and the raw rows once more, at the largest size
     found, hours = expect(rows), rows * EPOCHS * HOURS_PER_ROW
-    estimate = messages.say("pilot_hours", hours=hours, usd=hours * usd_per_hour)
+    estimate = (
+        f"at most {hours:.1f} GPU hours (${hours * usd_per_hour:.2f}) for an 8B model; the speed of this base "
+        "model is unknown"
+    )
     if found is not None:
-        price = messages.say("pilot_usd", usd=found.duration.high / 3600 * usd_per_hour)
+        price = f", at most ${found.duration.high / 3600 * usd_per_hour:.2f},"
         on_gpu = found.device == "cuda"
-        estimate = messages.say("pilot_duration", duration=found.duration, usd=price if on_gpu else "", base=found.base)
-    return messages.say(
-        "pilot_plan",
-        n=FEWEST_SEEDS * (len(sizes) + 1),
-        sizes=", ".join(map(str, sizes)),
-        seeds=FEWEST_SEEDS,
-        estimate=estimate,
+        estimate = f"{found.duration}{price if on_gpu else ''} for {found.base}"
+    return (
+        f"A pilot takes up to {FEWEST_SEEDS * (len(sizes) + 1)} short training runs: {', '.join(map(str, sizes))} "
+        f"examples with {FEWEST_SEEDS} seeds each, and the largest size again on the raw rows if the checks "
+        f"dropped any. Estimate: {estimate}."
     )
 
 
@@ -138,7 +138,7 @@ def forecast(
     measured = tuple((point.size, point.seed, point.score) for point in built)
     enough = [size for size, found in seeds.items() if len(found) >= FEWEST_SEEDS]
     if len(enough) < FEWEST_SIZES:
-        so_far = messages.say("pilot_so_far", n=len(enough), sizes=FEWEST_SIZES, seeds=FEWEST_SEEDS) if enough else ""
+        so_far = f"Sizes measured with {FEWEST_SEEDS} seeds so far: {len(enough)} of {FEWEST_SIZES}." if enough else ""
         return Forecast(status="unknown", points=measured, cost=join_sentences(cost(n_examples), so_far))
     size = min(n_examples, int(FARTHEST * max(seeds)))
     expected, low, high = _bounds(built, size)

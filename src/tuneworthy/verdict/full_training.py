@@ -7,7 +7,6 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import find_artifact
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.plan import Planned, advised
-from tuneworthy.verdict import messages
 
 
 def full_offer(project: Project, planned: Planned, gpu_gib: float | None = None) -> str:
@@ -36,7 +35,6 @@ def full_offer(project: Project, planned: Planned, gpu_gib: float | None = None)
     if memory.fit == "does not fit":
         return ""
     low, high = rung.ci95 or (rung.score, rung.score)
-    return messages.say(
-        "full_offer", method=method, score=rung.score, low=low, high=high, target=target, n=rung.n,
-        gib=memory.estimate.high / GIB,
-    )  # fmt: skip
+    return (f"Full fine-tuning is an option, because {method} scores {rung.score:.1%} [{low:.1%}, {high:.1%}] on test "
+f"(n = {rung.n}), below the target of {target:.1%}. It needs up to {memory.estimate.high / GIB:.1f} GiB "
+"and fits. Set [train] method to \"full\" and run `tuneworthy train`.")  # fmt: skip

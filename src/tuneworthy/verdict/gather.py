@@ -57,7 +57,7 @@ def gather(session: Session) -> Evidence:
     project = session.project
     record = read_record(session.folder)
     if record is None:
-        raise Undecided(messages.say("no_run"), hint=messages.say("run"))
+        raise Undecided("There is no run yet, so there is nothing to decide.", hint=messages.say("run"))
     stale = changed_since(
         record,
         project,
@@ -239,19 +239,19 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
         return None
     stored = session.folder.read(DOCUMENT, StoredValidation)
     if stored is None:
-        return JudgeEvidence(valid=False, detail=messages.say("judge_missing"), fix=messages.say("label_judge"))
+        return JudgeEvidence(valid=False, detail="The judge has not been validated.", fix=messages.say("label_judge"))
     detail = join_sentences(stored["detail"], *stored["reasons"])
     valid, fix = stored["status"] == "pass", messages.say("label_judge")
     bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
     if stored["judge"] != record.provenance.graders.get("judge"):
-        valid, detail, fix = False, messages.say("judge_changed"), messages.say("run")
+        valid, detail, fix = False, "The run used a judge other than the validated one.", messages.say("run")
     elif bare:
         valid, detail = False, f"{detail} {messages.say('judge_bare', rungs=', '.join(bare))}"
     return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=stored)
 
 
 def _expires(project: Project, today: date) -> list[tuple[str, str]]:
-    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), messages.say("look_again"))]
+    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are due for a check")]
     for name, model in project.models.items():
         price = price_for(model)
         if price is not None and price.retires is not None:

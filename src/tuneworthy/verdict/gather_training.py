@@ -82,7 +82,7 @@ def training_of(
         sets_missing=sets_missing,
         changed=[]
         if trained is None or tested in {None, trained.id}
-        else [messages.say("adapter_since", adapter=trained.id, tested=tested)],
+        else [f"The fine-tuned model {trained.id} is newer than the one compared on the test set ({tested})"],
     ), outlook
 
 
@@ -92,7 +92,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     failed = [f"{row['check']}: {row['detail']}" for row in recipe["gates"] if not row["passed"]]
     overlaps = [f"{row['detail']}" for row in recipe["gates"] if row["check"] == "contamination" and not row["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")
-    changed = [] if then == cases_hash(cases) else [messages.say("cases_changed")]
+    changed = [] if then == cases_hash(cases) else ["The dev or test cases have changed"]
     terms, reason = terms_of(recipe)
     broken = _broken(version)
     effect = shaped(recipe["effect"], Effect, version.id)
@@ -177,11 +177,11 @@ def _pilot(
         return None, Forecast(status="unknown", cost=cost(n))
     changed, base = [], latest_artifact(store, "base")
     if version is None or found.dataset != version.id:
-        current = version.id if version is not None else messages.say("current_version")
-        changed.append(messages.say("pilot_other_data", found=found.dataset, version=current))
+        current = version.id if version is not None else "the current version"
+        changed.append(f"the pilot runs used version {found.dataset} of the training data, not {current}")
     source = (base.manifest.get("source") or {}) if base is not None else {}
     if base is not None and found.base not in {base.id, str(source.get("spec", "")), str(source.get("sha256", ""))}:
-        changed.append(messages.say("pilot_other_base", found=found.base, base=base.id))
+        changed.append(f"the base model of the pilot runs is {found.base}, not {base.id}")
     gained = built_against_raw(found.points)
     pilot = PilotEvidence(
         n=len(found.points), changed=changed, built_gain=(gained.gain, gained.ci95) if gained else None
@@ -202,20 +202,23 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
         made = {form: found.id for form in _FORMS if (found := latest_artifact(store, form))}
     proof = shaped(_of_model(document, made), ProofDocument, f"{store.path / name}.json")
     ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
-    subject = messages.say("tested_is") if tuned else messages.say("made_is")
-    changed, nothing = [], messages.say("no_file")
+    subject = "the test set was answered by" if tuned else "the latest export is"
+    changed, nothing = [], "no such file"
     if name == PARITY:
         changed = [
-            messages.say("proof_of_another", form=form, found=ids.get(form, nothing), subject=subject, known=made[form])
+            (
+                f"The parity check does not cover the current model (form `{form}`): it covers "
+                f"{ids.get(form, nothing)}, but {subject} {made[form]}"
+            )
             for form in keys
             if made.get(form) and ids.get(form) != made[form]
         ]
     elif made and proof.artifact not in {*made.values()} - {None}:
-        other = messages.say("another_file")
+        other = "an unrecorded file"
         known = next((str(made[form]) for form in ("gguf", "merged", "adapter", "classifier") if made.get(form)), other)
-        changed = [messages.say("served_another", found=proof.artifact or other, subject=subject, known=known)]
+        changed = [f"The server ran {proof.artifact or other}, but {subject} {known}"]
     failed = [f"{check.name}: {check.detail.rstrip('.')}" for check in proof.checks if check.status == "fail"]
-    detail = proof.detail or "; ".join(failed) or messages.say("checks_passed", n=len(proof.checks))
+    detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
     detail += messages.say("cause", cause=proof.cause) if proof.cause else ""
     numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
     numbers |= {"engine": proof.engine} if proof.engine else {}
@@ -233,7 +236,10 @@ def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofE
         today, grader = record.rung("baseline"), record.provenance.graders.get(record.primary)
         same = (rung.variant, grader, project.task.margin) == (found.variant, found.grader, margin)
         same = same and found.production_id in {"", today.variant if today else ""}
-    other = messages.say("shadow_of_another", found=found.candidate, variant=found.variant[:8], margin=100 * margin)
+    other = (
+        f"The shadow replay tested {found.candidate} ({found.variant[:8]}) at a margin of {100 * margin:.1f} "
+        "points. The model, production, the grader or the margin has changed since."
+    )
     numbers = {"fix": verdict.fix, "below": verdict.below, "date": found.date, "n_sessions": found.n_sessions}
     return ProofEvidence(status=verdict.status, detail=verdict.detail, changed=[] if same else [other], numbers=numbers)
 

@@ -76,9 +76,9 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
     day = today or date.today()
     if verdict.valid_until and verdict.valid_until < day.isoformat():
-        changed.append(messages.say("valid_until", date=verdict.valid_until))
+        changed.append(f"the verdict expired on {verdict.valid_until}")
     if verdict.valid_until > (day + timedelta(days=FRESH_DAYS)).isoformat():
-        changed.append(messages.say("clock_was_ahead", date=verdict.valid_until))
+        changed.append(f"the system clock was ahead when the verdict was computed (valid until {verdict.valid_until})")
     return StoredVerdict(verdict=verdict, changed=changed)
 
 

@@ -133,7 +133,7 @@ def _with_prices(action: NextAction, evidence: Evidence) -> NextAction:
 
 def _set_prices(evidence: Evidence) -> str:
     sections = messages.listed([f"[models.{name}]" for name in evidence.unpriced])
-    return messages.say("set_prices", sections=sections) if evidence.unpriced else ""
+    return f"Set `input_usd_per_mtok` and `output_usd_per_mtok` in {sections}." if evidence.unpriced else ""
 
 
 def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
@@ -276,7 +276,7 @@ def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
     command = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in rungs)])
     return NextAction(
         command=command,
-        why=messages.say("compare_rungs", rungs=messages.listed(rungs)),
+        why=f"Compare these rungs on the test set: {messages.listed(rungs)}.",
         calls=sum(cost.calls for cost in known) if complete else None,
         usd=sum(cost.usd for cost in known) if complete else None,
         person_minutes=0.0,
@@ -300,7 +300,10 @@ def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts,
     if (rung := evidence.rungs[option.rung]).may_be_barred(limits):
         same = [one.option for one in facts.options if evidence.rungs[one.rung].model == rung.model]
         return _edit(
-            messages.say("set_forwards", model=rung.model),
+            (
+                f"Set `models.{rung.model}.forwards` to true if the server at this local address passes calls on "
+                "to a hosted model, and to false if it runs the model."
+            ),
             [one for one in unknown if one[0] == "eligible" and one[1] in same],
         )
     if limits.usd_per_1k is not None and option.usd_per_1k is None:
@@ -309,7 +312,11 @@ def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts,
     if option.latency_p95_ms is None or option.latency_p95_ci is None:
         return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
     why = open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)
-    fix = messages.say("more_timed" if option.latency_p95_ci[1] is None else "move_limit")
+    fix = (
+        "Add test cases: up to 200 calls are timed."
+        if option.latency_p95_ci[1] is None
+        else "Set `constraints.p95_ms` to a limit outside this interval."
+    )
     return _edit(join_sentences(messages.say("limit_open", name=option.option, why=why), fix), [fact])
 
 
@@ -328,7 +335,7 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
     elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
         yield from _narrow(fact, option, facts, evidence)
     else:
-        yield _edit(messages.say("name_smaller_model"), [fact], minutes=10.0)
+        yield _edit("Add a smaller model to [models] as a candidate for training.", [fact], minutes=10.0)
 
 
 def _unpriced(fact: FactName, facts: DecisionFacts) -> Option | None:
@@ -344,7 +351,7 @@ def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evid
     for some in chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1)):
         keys = [name for name in some if name != "costs"]
         pairs = [(name, *getattr(settings.ranges, name)) for name in keys]
-        shown = [messages.say("key_range", name=name, low=low, high=high) for name, low, high in pairs]
+        shown = [f"{name} = [{low:g}, {high:g}]" for name, low, high in pairs]
         why = join_sentences(
             messages.say("set_costs") if "costs" in some else "",
             messages.say("narrow_ranges", ranges=messages.listed(shown)) if keys else "",
@@ -375,7 +382,9 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
         action = NextAction(command="tuneworthy cases label --judge", why=messages.say("label_judge"))
         return _Candidate(replace(action, person_minutes=RATED * MINUTES_PER_VERDICT), {fact: (0.2, 0.6)})
     if name == "unanalysed":
-        action = NextAction(command="tuneworthy decide --probe", why=messages.say("analyse"), person_minutes=0.0)
+        action = NextAction(
+            command="tuneworthy decide --probe", why="Analyse the causes of wrong answers on dev.", person_minutes=0.0
+        )
         return _Candidate(action, {fact: (0.2, 0.7)})
     if name == DEV:
         action = NextAction(
@@ -387,7 +396,7 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
             return _Candidate(
                 NextAction(
                     command="tuneworthy cases label --suspects --apply",
-                    why=messages.say("apply_labels"),
+                    why="Apply the corrected labels, then run the ladder and the error analysis again.",
                     calls=0,
                     usd=0.0,
                     person_minutes=MINUTES_TO_EDIT,
@@ -396,7 +405,10 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
             )
         n = evidence.suspects or RELABELLED
         minutes = n * MINUTES_PER_CASE
-        why = messages.say("relabel", n=n, minutes=minutes)
+        why = (
+            f"Relabel up to {n} failed cases without seeing the expected answers ({minutes:.0f} min at most: it "
+            "ends as soon as they settle the question)."
+        )
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
             {fact: evidence.relabel_chances},
@@ -404,7 +416,7 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
         )
     row = next(row for row in evidence.errors or () if row.name == name)
     action = NextAction(
-        command=f"tuneworthy run --rung {row.fixed_by}", why=messages.say("try_lever", rung=row.fixed_by)
+        command=f"tuneworthy run --rung {row.fixed_by}", why=f"Try `{row.fixed_by}`, which may fix most failures."
     )
     return _Candidate(replace(action, person_minutes=0.0), {fact: (0.0, 0.8)})
 
@@ -436,7 +448,9 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
         offers.append(_Candidate(action, chances))
     yield from reversed(offers)
     if on_target and max(sum(offers[0].chances[fact]) for fact in on_target) < HARDLY:
-        why = join_sentences(messages.say("move_target"), _other_targets(on_target, facts, evidence))
+        why = join_sentences(
+            "Decide whether another target would do, and set task.target.", _other_targets(on_target, facts, evidence)
+        )
         yield _edit(why, on_target)
 
 

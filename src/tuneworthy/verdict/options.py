@@ -6,6 +6,7 @@ from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RungDifference
+from tuneworthy.text import plural
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, EconomicsResult, Option, OptionKind
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
@@ -50,15 +51,18 @@ def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None
         return ""
     lower, upper = interval
     if upper is None:
-        return messages.say("limit_above", n=FEWEST_TIMED, p95=p95, limit=limits.p95_ms)
-    span = messages.say("span", lower=lower, upper=upper)
-    return messages.say("limit_inside", span=span, limit=limits.p95_ms)
+        return (
+            f"fewer than {FEWEST_TIMED} timed calls cannot show that its p95 latency ({p95:,.0f} ms) is within "
+            f"the limit of {limits.p95_ms:,.0f} ms"
+        )
+    span = f"[{lower:,.0f}, {upper:,.0f}] ms"
+    return f"the 95% interval of its p95 latency ({span}) contains the limit of {limits.p95_ms:,.0f} ms"
 
 
 def _needs(rung: RungEvidence) -> str:
     if rung.model.startswith(IN_PROCESS):
-        return messages.say("needs_export")
-    return messages.say("needs_router") if rung.rung == CASCADE else ""
+        return "deployment as Python code (`tuneworthy export classifier`)"
+    return "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""
 
 
 def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
@@ -109,11 +113,13 @@ def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     balance = evidence.balance
     if balance is not None and balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
-        notes += [messages.say("recall_of", label=label, recall=rung.recall[label]) for label in missed[:MOST_RECALLS]]
+        notes += [f"recall of `{label}`: {rung.recall[label]:.1%}" for label in missed[:MOST_RECALLS]]
         if more := len(missed[MOST_RECALLS:]):
-            notes.append(messages.say("recall_of_more", n=more, most=MISSED_RECALL))
+            notes.append(
+                f"and {more} more {plural(more, 'label', 'labels')} with a recall of at most {MISSED_RECALL:.1%}"
+            )
     if rung.beats_majority is False and not rung.constant:
-        notes.append(messages.say("no_better_than_majority"))
+        notes.append("not significantly better than the majority class")
     return notes
 
 
@@ -134,7 +140,7 @@ def training_option(evidence: Evidence, money: EconomicsResult) -> Option:
         usd_per_month=None if traffic is None else money.monthly_usd,
         running=money.running,
         one_off_usd=money.one_off_usd,
-        needs=messages.say("needs_training") if bounds else messages.say("needs_pilot"),
+        needs="dataset, training, parity" if bounds else "dataset and pilot",
     )
 
 

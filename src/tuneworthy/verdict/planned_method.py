@@ -42,9 +42,15 @@ def planned_method(project: Project) -> PlannedMethod:
     """Return the method that the last verdict of a project advises; nothing is measured for it."""
     stored = load_verdict(project)
     if stored is None:
-        return PlannedMethod(None, messages.say("no_verdict"), step=messages.say("run_decide"))
+        return PlannedMethod(None, "No verdict names a method of training yet.", step="Run `tuneworthy decide`.")
     verdict, advice = stored.verdict, stored.verdict.training
     if advice.method is None:
-        return PlannedMethod(None, messages.say("no_method") if verdict.stage == "to_decide" else "")
-    why = join_sentences(advice.why, "" if stored.holds else messages.say("old_verdict", changed=stored.changed[0]))
+        return PlannedMethod(
+            None,
+            "The last verdict does not advise training, so it names no method." if verdict.stage == "to_decide" else "",
+        )
+    why = join_sentences(
+        advice.why,
+        "" if stored.holds else f"The verdict is out of date ({stored.changed[0]}). Run `tuneworthy decide`.",
+    )
     return PlannedMethod(advice.method, why, advice.source, messages.METHOD_STEPS[advice.method])

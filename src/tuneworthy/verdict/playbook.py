@@ -67,15 +67,15 @@ class Cost:
     def __str__(self) -> str:
         if self.person_minutes:
             usd = f", {_span(self.usd, '${:.2f}')}" if self.usd[1] else ""
-            return messages.say("person_time", minutes=self.person_minutes) + usd
+            return f"about {self.person_minutes:.0f} min of manual work" + usd
         if not self.calls[1]:
-            return messages.say("no_cost")
+            return "no calls, no cost, a few seconds"
         minutes = _span(self.minutes, "{:.0f}")
         return messages.say(
             "cost",
             calls=_span(self.calls, "{:,.0f}"),
-            usd=_span(self.usd, "${:.2f}") if self.usd[1] else messages.say("no_money"),
-            minutes=messages.say("under_a_minute") if minutes == "0" else messages.say("minutes", span=minutes),
+            usd=_span(self.usd, "${:.2f}") if self.usd[1] else "no cost",
+            minutes="less than a minute" if minutes == "0" else f"about {minutes} min",
         )
 
 
@@ -186,7 +186,16 @@ def checklist(state: ProjectState) -> Checklist:
     steps = [(part.look or _lever)(name, part, state, gates) for name, part in _PARTS.items()]
     following = _next(state, steps)
     action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""
-    notes = (messages.say("order_note"),) if following and following.step in LEVERS else ()
+    notes = (
+        (
+            (
+                "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder "
+                "order, with retrieval before other models."
+            ),
+        )
+        if following and following.step in LEVERS
+        else ()
+    )
     return Checklist(steps=steps, next=following, action=action, notes=notes)
 
 
@@ -216,7 +225,7 @@ def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
         return part.step(name, OPEN, state.fault, messages.say("check"))
     if state.n_unlabelled:
         cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
-        text += messages.say("n_unlabelled", n=state.n_unlabelled)
+        text += f"; {state.n_unlabelled} without an expected answer"
         return part.step(name, OPEN, text, messages.say("label"), cost)
     if gate.status == "pass":
         return part.step(name, DONE, text)
@@ -230,7 +239,7 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     open_gates, passed = [r for r in results if r.is_open], [r for r in results if r.status == "pass"]
     text = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
     if not open_gates:
-        n = messages.say("n_tested", n=state.evidence.n_test) if passed else ""
+        n = f" Test cases: {state.evidence.n_test}." if passed else ""
         return part.step(name, DONE if passed else NOT_APPLICABLE, f"{text}{n}")
     rungs = state.evidence.rungs
     untested = [rung for rung in part.rungs if not (rung in rungs and rungs[rung].tested)] or list(part.rungs)
@@ -238,7 +247,7 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     for rung in run:
         if rung in state.quick:
             score, n_dev = state.quick[rung]
-            text += messages.say("quick_score", rung=rung, score=score, n=n_dev)
+            text += f" {rung}: {score:.1%} on {n_dev} dev cases in a quick run."
     do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
     if name == "model" and not state.evidence.other_models:
         do = messages.say("add_model")
@@ -249,18 +258,18 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
 def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     verdict = state.verdict
     if verdict is None:
-        return part.step(name, OPEN, messages.say("not_decided"), messages.say("decide"), Cost())
+        return part.step(name, OPEN, "There is no verdict yet.", messages.say("decide"), Cost())
     answer = messages.answer_of(verdict)
     text = join_sentences(answer, *verdict.reasons[:1])
     if state.decided:
         return part.step(name, DONE, text)
     if state.verdict_stale:
-        text = messages.say("verdict_stale", answer=answer, changes="; ".join(state.verdict_stale))
+        text = f"The last verdict ({answer}) is out of date: {'; '.join(state.verdict_stale)}."
         return part.step(name, OPEN, text, messages.say("decide"), Cost())
     action = verdict.next_action
     calls, usd, minutes = action.calls or 0, action.usd or 0.0, action.person_minutes or 0.0
     cost = Cost(calls=(calls, calls), usd=(usd, usd), person_minutes=minutes)
-    again = "" if action.command.startswith("tuneworthy decide") else messages.say("then_decide")
+    again = "" if action.command.startswith("tuneworthy decide") else "Then run `tuneworthy decide`."
     unknown = action.calls is None and not action.person_minutes
     return part.step(name, OPEN, text, join_sentences(str(action), again), None if unknown else cost)
 
@@ -271,7 +280,7 @@ def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     open_gates = [result for result in results if result.is_open]
     text = ", ".join(f"{result.gate}: {result.status}" for result in results)
     if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
-        return part.step(name, NOT_APPLICABLE, messages.say("not_needed"))
+        return part.step(name, NOT_APPLICABLE, "The verdict is not to fine-tune, so this step is not needed.")
     if not open_gates:
         return part.step(name, DONE, text)
     return part.step(name, OPEN, join_sentences(text, open_gates[0].message), part.do)
@@ -284,19 +293,20 @@ def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     if step.status is NOT_APPLICABLE:
         return step
     if tuned is not None and tuned.score is not None and not state.evidence.stale:
-        text = messages.say(
-            "tuned_status",
-            name=tuned.name,
-            score=tuned.score,
-            difference=state.evidence.difference_words(tuned),
-            n=state.evidence.n_test,
-            pilot=pilot,
+        text = (
+            f"{tuned.name}: {tuned.score:.1%} (n = "
+            f"{state.evidence.n_test}){state.evidence.difference_words(tuned)}; pilot: {pilot}"
         )
         return replace(step, status=DONE, evidence=text, do="")
     if adapter is not None:
-        text = messages.say("adapter_untested", adapter=adapter, pilot=pilot)
-        return replace(step, status=OPEN, evidence=text, do=messages.say("do_test"))
-    return replace(step, status=OPEN, evidence=messages.say("not_trained", pilot=pilot), do=part.do)
+        text = f"The fine-tuned model {adapter} has not been compared on the test set; pilot: {pilot}"
+        return replace(
+            step,
+            status=OPEN,
+            evidence=text,
+            do="tuneworthy merge, tuneworthy export gguf, then tuneworthy run --rung fine_tune",
+        )
+    return replace(step, status=OPEN, evidence=f"No model has been trained yet; pilot: {pilot}", do=part.do)
 
 
 _DATA = ("dataset_frozen", "dataset_review", "dataset_contamination", "dataset_effect", "teacher_terms")
@@ -309,8 +319,13 @@ _PARTS: Mapping[str, _Part] = {
     "retrieval": _Part("4-5", ["retrieval"], ["retrieval"]),
     "decoding": _Part("6", ["decoding"], ["decoding"]),
     "decision": _Part("7", look=_decision),
-    "dataset": _Part("8-10", _DATA, do=messages.say("do_dataset"), look=_later),
-    "training": _Part("11-12", ["pilot"], do=messages.say("do_train"), look=_training),
-    "parity": _Part("13", _SHIP, do=messages.say("do_ship"), look=_later),
+    "dataset": _Part("8-10", _DATA, do="tuneworthy data build, then tuneworthy data review start", look=_later),
+    "training": _Part("11-12", ["pilot"], do="tuneworthy train", look=_training),
+    "parity": _Part(
+        "13",
+        _SHIP,
+        do="tuneworthy merge, tuneworthy export gguf, tuneworthy parity, then tuneworthy serve",
+        look=_later,
+    ),
     "shadow": _Part("14", ["shadow"], do=messages.say("do_shadow"), look=_later),
 }

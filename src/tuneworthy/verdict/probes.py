@@ -23,6 +23,7 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Trace, Variant, canonical
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass
@@ -145,7 +146,10 @@ class _Probing:
         if judging:
             self.judge_errors = await self._judge_errors(judging, threshold)
             if self.judge_errors and max(self.judge_errors.missed, self.judge_errors.false_alarms) > MOST_OVERRULED:
-                why = messages.say("judge_overruled", n=self.judge_errors.n)
+                why = (
+                    f"People overrule the judge too often (n = {self.judge_errors.n} rated answers), so it cannot "
+                    "tell what fixes an answer."
+                )
                 self.not_probed |= dict.fromkeys(GRADED, why)
         self.n_failed = len(wrong)
         if len(wrong) > most:
@@ -166,26 +170,37 @@ class _Probing:
         """Return what each probe cannot measure here, a sentence each; only what applies."""
         task = self.session.task
         found = {
-            name: [join_sentences(messages.say("not_measured", what=messages.WHAT[name]), why)]
+            name: [join_sentences(f"{messages.WHAT[name]} were not measured.", why)]
             for name, why in self.not_probed.items()
             if name != "knowledge" or (task.kind != "label" and self.failed)
         }
         if n := sum(bool(one.doubtful) for one in self.failed.values()):
-            found["label_or_grader"] = [messages.say("labels_doubtful", n=n)]
+            found["label_or_grader"] = [
+                (
+                    f"The models contradict the labels of {n} more {plural(n, 'case', 'cases')}, but the models may "
+                    "share the same error."
+                )
+            ]
         if not self.repeats_vary:
-            found["instability"] = [messages.say("repeats_alike")]
+            found["instability"] = ["Unstable answers were not measured: every repeated answer was the same."]
         return found
 
     def report(self) -> ErrorAnalysis:
         """Give each case its class."""
         if not self.rated:
             self.failed = {}
-            self.not_probed |= dict.fromkeys(PROBES, messages.say("answers_unrated", n=MIN_HUMAN))
+            self.not_probed |= dict.fromkeys(
+                PROBES,
+                (
+                    f"People have rated fewer than {MIN_HUMAN} answers of this variant, so the judge's errors cannot "
+                    "be corrected."
+                ),
+            )
         judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
         sampled = len(self.failed) / self.n_failed if self.failed else 1.0
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
-        skipped = {name: messages.say("switched_off") for name in PROBES if name not in self.probes} | self.not_probed
+        skipped = {name: "This check is switched off." for name in PROBES if name not in self.probes} | self.not_probed
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
@@ -265,7 +280,9 @@ class _Probing:
             return
         others, by_classifier = await self._other_models(), classifier_votes(self.session)
         if not others and by_classifier is None:
-            self.not_probed["label_or_grader"] = messages.say("no_voters")
+            self.not_probed["label_or_grader"] = (
+                "The project has no other model and too few examples to train a classifier."
+            )
             return
         failed, control = self.open, [case for case in self.right if any(case.id in v.votes for v in others.values())]
         control = control or self.right[:MOST_CASES]
@@ -279,7 +296,9 @@ class _Probing:
         if by_classifier is not None:
             families[CLASSIFIER] = by_classifier
         if len(families) < 2:
-            self.not_probed["label_or_grader"] = messages.say("one_family")
+            self.not_probed["label_or_grader"] = (
+                "All models are from one family, and there are too few examples to train a classifier."
+            )
             return
         cases = [*failed, *control]
         alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
@@ -301,12 +320,12 @@ class _Probing:
         """Hand over the document that the case names."""
         cases = {case.id: case for case in self.open if case.documents}
         if not cases:
-            self.not_probed["knowledge"] = messages.say("no_named_documents")
+            self.not_probed["knowledge"] = "No failed case lists the documents that contain its answer."
             return
         library = self.session.library
         handed = [case for case in cases.values() if library and library.named(case)]
         if library is None or not handed:
-            self.not_probed["knowledge"] = messages.say("documents_absent")
+            self.not_probed["knowledge"] = "The project has none of the documents that the failed cases list."
             return
         oracle = replace(
             self.variant, name="probe/oracle", retrieval=library.oracle(self.variant.retrieval), notes=("probe",)
@@ -335,7 +354,9 @@ class _Probing:
         stronger = [voter for voter in (await self._other_models()).values() if voter.stronger]
         if not stronger:
             self.not_probed["reasoning"] = (
-                messages.say("none_stronger") if self._others else messages.say("no_eligible_model")
+                "No other eligible model is significantly better on dev."
+                if self._others
+                else "The project has no other eligible model."
             )
             return
         for case in self.open:

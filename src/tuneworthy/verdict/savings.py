@@ -5,7 +5,6 @@ the question. Counted from the answers on test; a price is used where the projec
 """
 
 from tuneworthy.ladder.bills import Bill
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Savings, TokenSaving
 
 
@@ -47,9 +46,15 @@ def savings_sentence(savings: Savings | None) -> str:
         return ""
     parts = []
     if reads := savings.input_tokens:
-        parts.append(messages.say("saved_input", tuned=reads.tuned, before=reads.before, against=savings.against))
+        parts.append(
+            f"With the fine-tuned model, the prompt has {reads.tuned:,.0f} tokens per answer, against "
+            f"{reads.before:,.0f} for {savings.against}."
+        )
     if writes := savings.output_tokens:
-        parts.append(messages.say("saved_output", tuned=writes.tuned, before=writes.before))
+        parts.append(f"An answer has {writes.tuned:,.0f} tokens, against {writes.before:,.0f}.")
     if savings.usd_per_1k is not None and savings.usd_with_tuned_tokens is not None:
-        parts.append(messages.say("saved_usd", usd=savings.usd_with_tuned_tokens, before=savings.usd_per_1k))
+        parts.append(
+            f"At the same price per token, 1,000 answers cost ${savings.usd_with_tuned_tokens:,.4f} instead of "
+            f"${savings.usd_per_1k:,.4f}."
+        )
     return " ".join(parts)

@@ -66,9 +66,9 @@ def decide_shipping(
         training=TrainingAdvice(reasons=reasons),
         domain_text=evidence.domain,
         would_change=[
-            messages.say("gates_pass", gates=", ".join(result.gate for result in still_open))
+            f"Passing these gates: {', '.join(result.gate for result in still_open)}."
             if still_open
-            else messages.say("other_adapter"),
+            else "A new adapter, a new export, or a cheaper model that is as good.",
             *expiries(evidence),
         ],
         stale=[*evidence.errors_stale, *_changed(evidence)],
@@ -77,7 +77,7 @@ def decide_shipping(
 
 def expiries(evidence: Evidence) -> list[str]:
     """Say what changes in the evidence, and when: the first two dates."""
-    return [messages.say("on_date", date=date, what=what) for date, what in sorted(evidence.expires)[:2]]
+    return [f"On {date}: {what}." for date, what in sorted(evidence.expires)[:2]]
 
 
 def _reasons(
@@ -89,34 +89,34 @@ def _reasons(
 ) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.without_training
-    reached = messages.say(
-        "tuned_reaches",
-        name=tuned.label,
-        score=tuned.score_on(n),
-        against=messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else "",
-    )
+    untrained = f"; {top.label}, the choice without training, reaches {top.score_on(n)}" if top is not None else ""
+    reached = f"The score of {tuned.label} is {tuned.score_on(n)}{untrained}."
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
-        passed = messages.say("ship_waived", gates=waived_gates) if waived_gates else messages.say("ship")
+        passed = (
+            f"All required checks before shipping pass or are waived. Waived by the project file: {waived_gates}."
+            if waived_gates
+            else messages.say("ship")
+        )
         return [join_sentences(passed, improves, _below_target(evidence, options), _not_run(evidence)), reached]
-    first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
+    first = f"The required check `{still_open[0].gate}` has not passed. {still_open[0].message}"
     also = ", ".join(result.gate for result in still_open[1:])
-    return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]
+    return [first, reached, *([f"Other gates that have not passed: {also}."] if also else [])]
 
 
 def _not_run(evidence: Evidence) -> str:
     """Name the cheaper rungs that are neither in the run nor waived; "" without any."""
     cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
     absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
-    return messages.say("cheaper_not_run", names=", ".join(absent)) if absent else ""
+    return f"Not run, and may do as well: {', '.join(absent)}. Run `tuneworthy run`." if absent else ""
 
 
 def _below_target(evidence: Evidence, options: Sequence[Option]) -> str:
     """Say that the fine-tuned model is not shown to meet the target; "" if it is, or without a target."""
     status = next((option.target for option in options if option.kind == "tuned"), None)
     if status == "missed":
-        return messages.say("target_missed", target=evidence.target)
-    return messages.say("target_unresolved", target=evidence.target) if status == "unresolved" else ""
+        return f"The target of {evidence.target:.1%} is still missed."
+    return f"Whether the target of {evidence.target:.1%} is met is still open." if status == "unresolved" else ""
 
 
 def _next_action(
@@ -125,7 +125,10 @@ def _next_action(
     if not still_open:
         tuned = evidence.training.tuned
         if tuned and tuned.classifier:
-            return NextAction(command="tuneworthy serve --what classifier", why=messages.say("serve_classifier"))
+            return NextAction(
+                command="tuneworthy serve --what classifier",
+                why="Serve the fine-tuned classifier: run `tuneworthy serve --what classifier`.",
+            )
         return NextAction(command="tuneworthy serve", why=messages.say("serve"))
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
@@ -134,7 +137,9 @@ def _next_action(
         n = max(50, evidence.n_test)
         why = messages.say("add_n_cases", n=n, minutes=n * MINUTES_PER_CASE)
         return NextAction(command="tuneworthy cases add", why=why, person_minutes=n * MINUTES_PER_CASE)
-    waive = "" if first.gate in NEVER_WAIVED else messages.say("or_waive", gate=first.gate)
+    waive = (
+        "" if first.gate in NEVER_WAIVED else f"Or list `{first.gate}` in [[waivers]] of tuneworthy.toml with a reason."
+    )
     return NextAction(command=command_in(first.fix), why=join_sentences(first.fix or first.message, waive))
 
 
@@ -152,8 +157,8 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
         option.kind, f"variant {option.rung}"
     )
     named = not option.model or option.option.endswith(option.model)
-    runs_on = "" if named else messages.say("runs_on", model=option.model)
-    why = messages.say("take_home", name=option.option, runs_on=runs_on)
+    runs_on = "" if named else f" with the model `{option.model}`"
+    why = f"Deploy {option.option}{runs_on}."
     return NextAction(command=f"tuneworthy export {export}", why=why)
 
 
@@ -176,5 +181,5 @@ def _changed(evidence: Evidence) -> list[str]:
         if proof
         for result in proof.changed
     ]
-    regressions = [messages.say("set_changed", name=result.name) for result in training.regressions if result.changed]
+    regressions = [f"The regression set {result.name} has changed" for result in training.regressions if result.changed]
     return [*training.changed, *proofs, *regressions]

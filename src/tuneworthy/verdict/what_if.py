@@ -36,7 +36,10 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
         UserError: The assumption says nothing of this project.
     """
     now, verdict = decide(evidence, costs), decide(_within_limits(ASSUMPTIONS[name](evidence)), costs)
-    known = messages.say("verdict_now", answer=messages.answer_of(now), name=now.recommendation or "-")
+    known = (
+        f"Without this assumption: {messages.answer_of(now)} (recommended: {now.recommendation or '-'}). The "
+        "stored verdict is unchanged."
+    )
     return replace(
         verdict,
         reasons=[join_sentences(messages.ASSUMED[name], verdict.reasons[0]), *verdict.reasons[1:2], known],
@@ -68,7 +71,11 @@ def _within_limits(evidence: Evidence) -> Evidence:
 def _step(name: str, verdict: Verdict) -> str:
     """Return what would make an assumption true; an open model that loses even under it is not worth measuring."""
     named = verdict.recommendation == OPEN_NAME or OPEN_NAME in verdict.reasons[0]
-    return messages.say("open_model_loses") if name == OPEN and not named else messages.TO_MAKE_TRUE[name]
+    return (
+        "Leave the open model out: even with the score of the best API, it would not be recommended."
+        if name == OPEN and not named
+        else messages.TO_MAKE_TRUE[name]
+    )
 
 
 def _train_big(evidence: Evidence) -> Evidence:
@@ -99,7 +106,7 @@ def _large_model(evidence: Evidence) -> Option:
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
         running=running,
         one_off_usd=one_off_usd(large),
-        needs=messages.say("needs_large"),
+        needs="dataset, training of a 70B model, and H100 cards to serve it",
     )
 
 
@@ -111,7 +118,10 @@ def _open_model(evidence: Evidence) -> Evidence:
         if one.tested and one.rung != CASCADE and (one.hosted or one.usd_per_1k)
     ]
     if not paid:
-        raise UserError(messages.say("no_api"), hint=messages.say("choose_assumption"))
+        raise UserError(
+            "No measured option is a hosted or pay-per-call API, so there is no API to match.",
+            hint="Choose another assumption.",
+        )
     api = max(paid, key=lambda one: one.score or 0.0)
     model = replace(
         api,
@@ -155,7 +165,9 @@ def _alike(evidence: Evidence, api: RungEvidence) -> list[RungDifference]:
 def _more_traffic(evidence: Evidence) -> Evidence:
     requests = evidence.economics.requests_per_month
     if not requests:
-        raise UserError(messages.say("no_traffic_to_multiply"), hint=messages.say("set_traffic"))
+        raise UserError(
+            "The project sets no traffic, so `traffic_x10` has nothing to multiply.", hint=messages.say("set_traffic")
+        )
     return replace(evidence, economics=evidence.economics.model_copy(update={"requests_per_month": 10 * requests}))
 
 

@@ -47,7 +47,7 @@ def _question(row: dict[str, Any]) -> Fields:
         got = messages.say("keys", names=", ".join(row)) if row else messages.say("empty_object")
         raise RowFault(messages.INPUT_OR_MESSAGES.at(shape=NATIVE), got)
     if value is not None and turns is not None:
-        raise RowFault(messages.NOT_BOTH, messages.say("both"))
+        raise RowFault(messages.NOT_BOTH, "both")
     if turns is not None:
         return {"messages": ends_with_user(check_messages(turns))}
     if isinstance(value, dict) and value:
@@ -64,7 +64,7 @@ def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     role = turns[-1]["role"]
     if role not in {"user", "tool"}:
         fault = messages.MOVE_ANSWER if role == "assistant" else messages.ADD_TURN
-        raise RowFault(fault, messages.say("ends_with", role=role))
+        raise RowFault(fault, f"a final turn with the role {role!r}")
     return turns
 
 
@@ -107,7 +107,7 @@ def _name(value: Any, what: str) -> str:
 def _expect(fields: Fields, value: Any, journal: Journal) -> None:
     """Set the expected answer of a foreign row, whose null and empty text mean that it has no answer."""
     if value is None or value in ("", []):
-        journal.note(messages.say("no_answer", what=messages.say("null") if value is None else messages.say("empty")))
+        journal.note(f"the expected answer is {'null' if value is None else 'empty'}, so the case is unlabelled")
     else:
         fields["expected"] = value[0] if isinstance(value, list) and len(value) == 1 else value
 
@@ -134,7 +134,7 @@ def _inspect(journal: Journal) -> Convert:
             if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
                 raise RowFault(messages.CHOICES, kind_of(choices))
             _append(fields, "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices)))
-            journal.note(messages.say("listed_choices"))
+            journal.note("the choices are appended to the question as a lettered list")
         target = row.get("target")
         if target is not None and not isinstance(target, str | list):
             raise RowFault(messages.TARGET, kind_of(target))
@@ -160,7 +160,7 @@ def _openai_evals(journal: Journal) -> Convert:
         value = row.get("input")
         if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "system":
             value = [*value[:-1], {**value[-1], "role": "user"}]
-            journal.note(messages.say("system_turn"))
+            journal.note("the chat ends with a system message, which is treated as a user message")
         fields = _foreign(row, value)
         _expect(fields, row.get("ideal"), journal)
         _note_unread(row, {"id", "input", "ideal"}, journal)

@@ -50,7 +50,7 @@ def _message(message: Any, where: str) -> Message:
     role = message.get("role")
     if role not in ROLES:
         fault = messages.A_ROLE if role is None else messages.KNOWN_ROLE
-        got = messages.say("no_role", message=show(message)) if role is None else kind_of(role)
+        got = f"no role in {show(message)}" if role is None else kind_of(role)
         raise RowFault(fault.at(where=where, roles=", ".join(ROLES)), got)
     content = message.get("content")
     clean = {key: item for key, item in message.items() if item is not None} if None in message.values() else message
@@ -86,7 +86,7 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """
     last = turns[-1]
     if last["role"] != "assistant":
-        raise RowFault(messages.LAST_ANSWER, messages.say("the_role", role=last["role"]))
+        raise RowFault(messages.LAST_ANSWER, f"a message with the role {last['role']!r}")
     if empty := [message for message in turns if message["role"] == "assistant" and _says_nothing(message)]:
         code = "empty_answer" if empty[0] is last else "empty_turn"
         raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.say("an_empty_one"))

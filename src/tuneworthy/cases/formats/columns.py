@@ -86,7 +86,7 @@ class Columns:
         first: Mapping[str, Any] = MappingProxyType({}),
     ):
         self.read, self.journal, self.keep_rest = read, journal, keep_rest
-        have = messages.say("columns", names=", ".join(sorted(keys)))
+        have = f"the columns {', '.join(sorted(keys))}"
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
                 raise RowFault(messages.COLUMN.at(name=name, near=did_you_mean(name, keys)), have)
@@ -103,12 +103,12 @@ class Columns:
     def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
         if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
             named = messages.say("as_expected", name=self.expected)
-            expected = named if self.expected else messages.say("none_as_expected")
-            self.journal.note(messages.say("took_columns", input=self.inputs[0], expected=expected), 0)
+            expected = named if self.expected else "no column as the expected answer"
+            self.journal.note(f"using column {self.inputs[0]!r} as the input and {expected}", 0)
         unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
         self.rest = tuple(sorted(unread)) if self.keep_rest else ()
         if unread and not self.rest:
-            self.journal.note(messages.say("unread_columns", names=", ".join(sorted(unread))), 0)
+            self.journal.note(f"ignored columns: {', '.join(sorted(unread))}", 0)
 
     def __call__(self, row: dict[str, Any]) -> Fields:
         """Convert a row of cells."""
@@ -137,11 +137,14 @@ class Columns:
     def _add_expected(self, out: dict[str, Any], cell: Any) -> None:
         cell = cell.strip() if isinstance(cell, str) else cell
         if cell is None or cell == "":
-            self.journal.note(messages.say("empty_cell"))
+            self.journal.note(
+                "the cell for the expected answer is empty, so the case is unlabelled; write the word null as "
+                "text if the model should decline"
+            )
             return
         value = parsed(cell)
         if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
-            self.journal.note(messages.say("no_json_cell"))
+            self.journal.note("the cell for the expected answer looks like JSON but is invalid, so it is kept as text")
         out["expected"] = None if value == "null" else value
 
 

@@ -41,7 +41,7 @@ def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     if not isinstance(value, str):
         fault = messages.A_TEXT.at(key=key)
         if key not in row:
-            raise RowFault(fault._replace(code="missing_key"), messages.say("no_such_key"))
+            raise RowFault(fault._replace(code="missing_key"), "a row without this key")
         raise RowFault(fault, kind_of(value))
     return value
 

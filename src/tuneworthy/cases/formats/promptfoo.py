@@ -39,7 +39,7 @@ def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
         raise RowFault(messages.COMBINATIONS.at(most=MAX_COMBINATIONS), messages.say("more_of_them" if n else "none"))
     for name, value in variables.items():
         if isinstance(value, str) and value.startswith("file://"):
-            raise RowFault(messages.VARIABLE.at(name=name), messages.say("link", value=show(value)))
+            raise RowFault(messages.VARIABLE.at(name=name), f"a reference to {show(value)}")
     fields: dict[str, Any] = {"input": variables}
     asserts = test.get("assert") or []
     if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
@@ -60,8 +60,12 @@ def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal
     elif "is-refusal" in by_type:
         fields["expected"], chosen = None, "is-refusal"
     for kind in by_type:
-        grader = messages.say("assert_grader", grader=GRADERS[kind]) if kind in GRADERS else ""
-        note = messages.say("assert_expected") if kind == chosen else messages.say("assert_unread")
+        grader = f'; the equivalent grader is {{ type = "{GRADERS[kind]}" }}' if kind in GRADERS else ""
+        note = (
+            "the assertion `{kind}` is used as the expected answer{grader}"
+            if kind == chosen
+            else "the assertion `{kind}` is ignored{grader}"
+        )
         journal.note(note.format(kind=kind, grader=grader))
 
 

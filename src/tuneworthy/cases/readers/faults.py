@@ -18,6 +18,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.errors import DataError, DataFaults
+from tuneworthy.text import count
 
 MAX_SHOWN = 20
 NO_FACTS: Final[Mapping[str, list[Any]]] = MappingProxyType({})
@@ -111,8 +112,8 @@ class Journal:
     def notes(self) -> tuple[str, ...]:
         """One line for each thing that was changed or left out, with its count."""
         reasons = Counter(row.reason for row in self.dropped)
-        changed = [messages.say("changed", note=note, n=n) if n else note for note, n in self._notes.items()]
-        return (*changed, *(messages.say("dropped", reason=reason, n=n) for reason, n in reasons.items()))
+        changed = [f"{note} ({count(n, 'row')})" if n else note for note, n in self._notes.items()]
+        return (*changed, *(f"dropped: {reason} ({count(n, 'row')})" for reason, n in reasons.items()))
 
     def raise_faults(self) -> None:
         """Raise `DataFaults` if there is any fault."""
@@ -160,7 +161,7 @@ class Rejects(Journal):
     def note(self, text: str, n: int = 1) -> None:
         """Count rows as `Journal.note` does; of very many different notes the later ones become one."""
         room = text in self._notes or len(self._notes) < self.MAX_NOTES
-        super().note(text if room else messages.say("further_notes"), n)
+        super().note(text if room else "other notes", n)
 
     def first(self) -> Reject | None:
         """Return the first row that waits, or None; it stays."""

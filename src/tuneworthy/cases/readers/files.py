@@ -142,7 +142,7 @@ def _head(file: Any) -> bytes:
             head += more
     except _DAMAGED as error:
         if not head:
-            raise OSError(messages.say("damaged_from_start", error=error)) from None
+            raise OSError(f"a corrupt gzip file ({error})") from None
     return head
 
 
@@ -152,13 +152,13 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise _file_error(path, messages.NO_FILE, messages.say("nothing_there")) from None
+        raise _file_error(path, messages.NO_FILE, "nothing at that path") from None
     except IsADirectoryError:
-        raise _file_error(path, messages.FOLDER, messages.say("a_folder")) from None
+        raise _file_error(path, messages.FOLDER, "a folder") from None
     except OSError as error:
         raise _file_error(path, messages.UNREADABLE, str(error.strerror or error)) from None
     except ValueError:  # a null byte in the name
-        raise _file_error(repr(str(path)), messages.FILE_NAME, messages.say("no_name")) from None
+        raise _file_error(repr(str(path)), messages.FILE_NAME, "an invalid file name") from None
 
 
 def _file_error(path: object, fault: Fault, got: str) -> DataError:
@@ -232,7 +232,7 @@ class _Element:
 
         self.size += size
         if self.size > MAX_LINE:
-            raise ijson.JSONError(messages.say("element_too_large", size=MAX_LINE >> 20))
+            raise ijson.JSONError(f"an element of more than {MAX_LINE >> 20} MiB")
         return self._file.read(size)
 
 
@@ -249,7 +249,7 @@ def _shallow(file: _Element, level: int) -> Iterator[tuple[str, Any]]:
     for event, value in ijson.basic_parse(file, use_float=True):
         depth += event.startswith("start_") - event.startswith("end_")
         if depth > 2 * _MAX_DEPTH:  # `_checked` reports a row above `_MAX_DEPTH`
-            raise ijson.JSONError(messages.say("deeper", depth=2 * _MAX_DEPTH))
+            raise ijson.JSONError(f"more than {2 * _MAX_DEPTH} levels of nesting")
         if depth <= level:
             file.size = 0
         yield event, value
@@ -291,7 +291,7 @@ def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
     try:
         orjson.dumps(row)
     except (TypeError, RecursionError):
-        journal.fault(line, messages.TOO_DEEP.at(depth=_MAX_DEPTH), messages.say("more"))
+        journal.fault(line, messages.TOO_DEEP.at(depth=_MAX_DEPTH), "deeper nesting")
         return None
     return row
 
@@ -333,7 +333,7 @@ def _too_much(line: int, journal: Journal) -> tuple[int, None]:
 def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
     """Journal where a damaged file ends: what stood before it is kept."""
     early = isinstance(error, EOFError)
-    got = messages.say("ends_early") if early else messages.say("damaged", error=show(str(error), 60))
+    got = "a truncated file" if early else f"a corrupt file ({show(str(error), 60)})"
     journal.fault(line, messages.WHOLE_GZIP, got)
     return line, None
 
@@ -361,12 +361,12 @@ def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Jou
     except UnicodeDecodeError as bad:
         _not_utf8(raw, line, bad, journal)
     else:
-        got = messages.say("bad_json_at", error=error.msg.split(": line ")[0], column=error.colno, text=show(text, 50))
+        got = f"invalid JSON ({error.msg.split(': line ')[0]} at column {error.colno}): {show(text, 50)}"
         journal.fault(line, messages.JSON_LINE, got, raw)
 
 
 def _not_utf8(raw: bytes, line: int, bad: UnicodeDecodeError, journal: Journal) -> None:
-    journal.fault(line, messages.UTF8, messages.say("bad_byte", byte=raw[bad.start], column=bad.start + 1), raw)
+    journal.fault(line, messages.UTF8, f"the invalid byte 0x{raw[bad.start]:02x} at column {bad.start + 1}", raw)
 
 
 def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
@@ -453,7 +453,7 @@ def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple
                 yield faulty, None
             return
         except csv.Error as error:
-            span = messages.say("csv_span") if reader.line_num > line else "{error}"
+            span = "{error} (lines {first} to {last})" if reader.line_num > line else "{error}"
             journal.fault(line, messages.CSV_ROW, span.format(error=error, first=line, last=reader.line_num))
             yield max(line, lines.was_faulty()), None
             continue
@@ -502,7 +502,7 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
     for read in _batches(excel_rows, path):
         fault = read["fault"]
         if ignored := read.get("ignored"):
-            journal.note(messages.say("ignored_sheets", names=", ".join(ignored)), 0)
+            journal.note(f"ignored sheets: {', '.join(ignored)}", 0)
         for cells in read["rows"]:
             number, unpacked = number + 1, unpacked + sum(map(len, cells))
             if unpacked > journal.MAX_UNPACKED:
@@ -517,7 +517,7 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
                     return
             else:
                 if any(cell and not name for name, cell in zip_longest(names, cells)):
-                    journal.note(messages.say("nameless_cell"))
+                    journal.note("a cell in a column without a name is ignored")
                 yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
     if fault:
         raise _file_error(path, messages.EXCEL, fault)
@@ -566,7 +566,7 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     import yaml
 
     if _whole(path) is None:
-        raise _file_error(path, messages.YAML_SIZE.at(size=_MAX_WHOLE >> 20), messages.say("another"))
+        raise _file_error(path, messages.YAML_SIZE.at(size=_MAX_WHOLE >> 20), "a larger or damaged file")
     text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
         yield text.count("\n") + 1, None
@@ -587,17 +587,21 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
         yield mark.line + 1 if mark else 1, None
         return
     except (ValueError, TypeError, RecursionError, OverflowError, AttributeError, KeyError, IndexError) as error:
-        journal.fault(None, messages.YAML, messages.say("bad_yaml_value", error=show(str(error), 80)))
+        journal.fault(None, messages.YAML, f"a value that cannot be parsed: {show(str(error), 80)}")
         return
     finally:
         loader.dispose()
     if not isinstance(document, dict) or not isinstance(document.get("tests"), list):
         got = kind_of(document.get("tests")) if isinstance(document, dict) else kind_of(document)
-        hint = messages.say("name_tests") if isinstance(document, dict) and "tests" in document else ""
+        hint = (
+            "Pass the tests file itself instead of the configuration."
+            if isinstance(document, dict) and "tests" in document
+            else ""
+        )
         journal.fault(None, messages.PROMPTFOO._replace(hint=hint), got)
         return
     for key in sorted({"prompts", "providers", "defaultTest", "scenarios"} & document.keys()):
-        journal.note(messages.say("promptfoo_key", key=key), 0)
+        journal.note(f"the promptfoo key `{key}` is ignored", 0)
     nodes = next(value for key, value in root.value if key.value == "tests").value
     for node, test in zip(nodes, document["tests"], strict=True):
         line = node.start_mark.line + 1

@@ -184,7 +184,7 @@ def _read_whole(
             journal.path,
             None,
             kind.at_least_one.expected,
-            messages.say("none_usable"),
+            "no usable rows",
             hint=notes[:1].upper() + notes[1:],
         )
     return rows, name, journal.notes(), tuple(journal.dropped)
@@ -319,7 +319,10 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
         raise DataError(journal.path, None, messages.NO_ROW.expected, messages.say("none"), hint=messages.NO_ROW.hint)
     if reject is not None and len(lines) == _PEEK_FAULTS:
         raise DataError(
-            journal.path, reject.line, reject.words, messages.say("only_faults", n=_PEEK_FAULTS, got=reject.got)
+            journal.path,
+            reject.line,
+            reject.words,
+            f"errors in each of the first {_PEEK_FAULTS} rows, such as {reject.got}",
         )
     return ((line, None) for line, _ in lines)
 
@@ -410,7 +413,7 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
             continue
         index, first, first_given = places[case.id]
         if given or first_given:
-            journal.fault(line, messages.ONE_ID, messages.say("same_id", id=show(case.id), line=first))
+            journal.fault(line, messages.ONE_ID, f"{show(case.id)}, which is also used on line {first}")
         elif index in apart or (journal.lenient and _contradict(cases[index], case)):
             for row in {first, line} if index not in apart else {line}:
                 journal.drop(row, messages.TWO_ANSWERS)
@@ -435,7 +438,7 @@ def _settle(cases: list[Case], index: int, case: Case, lines: tuple[int, int], j
         journal.drop(line, messages.GAVE_LABEL)
     else:
         here, there = show(case.expected, 30), show(known.expected, 30)
-        journal.fault(line, messages.ONE_ANSWER, messages.say("two_labels", here=here, there=there, line=first))
+        journal.fault(line, messages.ONE_ANSWER, f"{here} here and {there} on line {first}")
 
 
 def canonical_or_none(expected: Any) -> bytes | None:

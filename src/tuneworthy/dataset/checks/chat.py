@@ -29,7 +29,7 @@ def chat_fault(turns: Sequence[Message]) -> tuple[str, str] | None:
         if isinstance(content, str) and _BROKEN.search(content):
             return "broken_text", f"messages[{number}]"
         if not message.get("tool_calls") and message["role"] != "tool" and is_blank(content or ""):
-            return "empty_turn", messages.say("turn_of", number=number, role=message["role"])
+            return "empty_turn", f"messages[{number}] ({message['role']})"
     return _tool_fault(chat)
 
 
@@ -41,11 +41,11 @@ def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
         if message["role"] == "tool":
             call_id = message.get("tool_call_id")
             if not waiting or (call_id is not None and open_calls and call_id not in open_calls):
-                return "tool_turns", messages.say("result_without_call", number=number)
+                return "tool_turns", f"messages[{number}] is a tool result without a matching call"
             open_calls.discard(call_id)
             continue
         if open_calls:
-            return "tool_turns", messages.say("turn_before_result", number=number)
+            return "tool_turns", f"messages[{number}] comes before the result of an earlier tool call"
         calls = message.get("tool_calls") or ()
         waiting = bool(calls)
         open_calls = {call["id"] for call in calls if isinstance(call, dict) and call.get("id") is not None}

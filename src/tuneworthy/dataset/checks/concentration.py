@@ -360,5 +360,5 @@ class Concentration:
         )
         yield RowFinding(row=WHOLE_SET, code="concentrated", message=message, score=spread.effective, action="report")
         for number in extra:
-            name = names[topics[number]] if context.labels else messages.say("topic", number=topics[number])
+            name = names[topics[number]] if context.labels else f"topic {topics[number]}"
             yield RowFinding(row=places[number], code="over_cap", message=name, action=self.action)

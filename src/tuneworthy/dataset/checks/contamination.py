@@ -64,26 +64,27 @@ class Contamination:
                 action="drop" if hit.certain else self.possible,
             )
         for case, n in shared.items():
-            yield _on_set(POSSIBLE, messages.say("shared_prompt", case=case, n=n))
+            yield _on_set(
+                POSSIBLE,
+                (
+                    f"The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the "
+                    "question from the prompt. These rows are kept."
+                ),
+            )
         n_dropped = sum(hit.certain for hit in hits)
         if n_dropped and prices:
             dearest = "; ".join(
-                messages.say(
-                    "price_of",
-                    answer=one.answer[:60],
-                    n=one.n_dropped,
-                    total=one.n_rows,
-                    share=one.share,
-                )
-                for one in prices[:_SHOWN]
+                f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in prices[:_SHOWN]
             )
             yield _on_set(
                 "overlap_price", messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest)
             )
         for one in prices:
             if one.n_kept:
-                words = messages.say(
-                    "kept_share", answer=one.answer[:60], total=one.n_rows, n=one.n_kept, share=KEPT_SHARE
+                words = (
+                    f"Every one of the {one.n_rows} rows with the answer {one.answer[:60]} overlaps a case. "
+                    f"{one.n_kept} of them are kept (share: {KEPT_SHARE:.0%}), so scores on these cases are too "
+                    "high."
                 )
                 yield _on_set("overlap_kept", words)
 

@@ -30,14 +30,10 @@ def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[R
     n_declined = sum(not row.messages[-1].get("tool_calls") and declines.text(row.answer) for row in rows if row.answer)
     low, high = clopper_pearson(n_unanswerable, len(expected))
     if not low <= n_declined / len(rows) <= high:
-        message = messages.say(
-            "declined_shares",
-            declined=n_declined,
-            rows=len(rows),
-            declined_share=n_declined / len(rows),
-            unanswerable=n_unanswerable,
-            cases=len(expected),
-            unanswerable_share=n_unanswerable / len(expected),
+        message = (
+            f"The assistant declines to answer in {n_declined / len(rows):.1%} of rows ({n_declined} of "
+            f"{len(rows)}). The share of unanswerable cases is {n_unanswerable / len(expected):.1%} "
+            f"({n_unanswerable} of {len(expected)})."
         )
         code = "too_many_declined" if n_declined / len(rows) > high else "too_few_declined"
         yield RowFinding(row=WHOLE_SET, code=code, message=message, action="report")

@@ -104,7 +104,7 @@ class NearCheck:
             yield RowFinding(
                 row=row,
                 code="near_duplicate",
-                message=messages.say("similarity", score=score),
+                message=f"similarity {score:.2f}",
                 other=other,
                 score=score,
             )

@@ -57,9 +57,9 @@ def cut_off(answer: str) -> str:
     """
     text = answer.rstrip()
     if text.count("```") % 2:
-        return messages.say("open_code_block")
+        return "unclosed code block"
     if text[:1] in {"{", "["} and text[-1:] not in {"}", "]"} and parse_object(text) is UNLABELLED:
-        return messages.say("open_json") if text[1:2] in {'"', "{", "[", "\n", " "} else ""
+        return "unclosed JSON" if text[1:2] in {'"', "{", "[", "\n", " "} else ""
     text = _without_emoticons(text)
     dangles = _DANGLING.search(text[-_TAIL:]) is not None
     if text[-1:] in {",", "("}:  # "Kind regards," is a line by itself
@@ -78,7 +78,7 @@ def may_be_cut_off(answer: str) -> str:
         return messages.say("open_sentence")
     last = text[text.rfind("\n\n") + 1 :]
     if not _ENDED.match(text[-1:]) and any(last.count(left) > last.count(right) for left, right in _BRACKETS):
-        return messages.say("open_bracket")
+        return "unclosed bracket or quotation mark"
     return ""
 
 

@@ -427,7 +427,7 @@ class LabelErrors:
                 code="label_error",
                 message=messages.say("more_like", label=doubt.suggested)
                 if context.labels
-                else messages.say("other_keys", keys=doubt.suggested or "none")
+                else f"keys with a value in rows with similar questions: {doubt.suggested or 'none'}"
                 if keys
                 else messages.say("elsewhere"),
                 score=doubt.score,

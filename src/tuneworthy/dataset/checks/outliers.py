@@ -150,6 +150,6 @@ class Language:
                 yield RowFinding(
                     row=row,
                     code="answered_in_another",
-                    message=messages.say("answered_in", answer=answer, question=question),
+                    message=f"question language {question}, answer language {answer}",
                     action=self.action,
                 )

@@ -29,7 +29,7 @@ class Pairs:
             if answer.strip() == rejected.strip() or (normalise(answer) and normalise(answer) == normalise(rejected)):
                 yield RowFinding(row=number, code="same_answer", action="mask")
             elif better is not None and worse is not None and worse > better:
-                message = messages.say("pair_scores", better=better, worse=worse)
+                message = f"the better answer scores {better:.2f}, the worse one {worse:.2f}"
                 yield RowFinding(row=number, code="wrong_order", message=message, action="mask")
 
     def repair(self, row: Example) -> Example:

@@ -14,6 +14,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
+from tuneworthy.text import plural
 from tuneworthy.types import Example, Message, content_hash
 
 _DIGEST: Final = 8
@@ -53,7 +54,10 @@ class Presidio:
             try:
                 analyzer = import_module("presidio_analyzer").AnalyzerEngine()
             except ImportError:
-                raise UserError(messages.say("no_presidio"), hint=messages.say("no_presidio_hint")) from None
+                raise UserError(
+                    "The package presidio-analyzer is not installed.",
+                    hint="Run `pip install presidio-analyzer`, then install the spaCy model that it requests.",
+                ) from None
         self.analyzer, self.language, self.score = analyzer, language, score
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
@@ -168,7 +172,11 @@ class PersonalData:
         """What is not looked for, for people."""
         names = [] if self.engine == "presidio" else [messages.say("names")]
         off = [kind for kind in KINDS if kind not in self.kinds]
-        return messages.say("not_looked_for", kinds="; ".join([*off, *names, messages.say("other_kinds")]))
+        unnamed = (
+            "user names, number plates without a word that names them, streets without a word such as Street, and "
+            "identifiers of digits only without a word that names them"
+        )
+        return f"not looked for: {'; '.join([*off, *names, unnamed])}"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         left = []
@@ -182,7 +190,11 @@ class PersonalData:
                 listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
                 yield RowFinding(row=number, code="personal_data", message=listed, action=self.action)
         if left:  # about the set: no policy can ask to mask these rows once more
-            message = messages.say("not_masked", n=len(left), first=left[0])
+            message = (
+                f"{len(left)} masked {plural(len(left), 'row', 'rows')} still "
+                f"{plural(len(left), 'contains', 'contain')} personal data, the first is {left[0]}; remove or "
+                f"edit {plural(len(left), 'it', 'them')}, then import the file again"
+            )
             yield RowFinding(row=WHOLE_SET, code="personal_data", message=message, action="report")
 
     def repair(self, row: Example) -> Example:

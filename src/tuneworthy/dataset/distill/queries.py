@@ -70,7 +70,10 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
     if latest is not None:
         return latest
     if project.examples is None:
-        raise UserError(messages.say("no_questions"), hint=messages.say("no_questions_hint"))
+        raise UserError(
+            "There are no questions for the teacher. Nothing has been imported, and [examples] specifies no file.",
+            hint="Run `tuneworthy data distill FILE` with a file of questions.",
+        )
     return import_files(store, [project.path(project.examples.path)], say=say, latest=False)
 
 
@@ -149,7 +152,7 @@ def sift(
     rows = list(checked.rows)
     if limit is not None and len(rows) > limit:
         order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
-        detail = messages.say("not_drawn", limit=limit)
+        detail = f"not drawn because --limit is {limit}"
         for row in (rows[n] for n in sorted(order[limit:])):
             line = {"source": row.source, "check": "limit", "reason": "beyond_limit", "detail": detail}
             rejects.append({**line, "row": {"messages": list(row.messages), "meta": dict(row.meta)}})

@@ -102,9 +102,14 @@ def check_terms(teacher: Teacher, name: str, provider: str, *, hosted: bool) -> 
         UserError: It is forbidden, or not answered where others may have a say: a hosted model, a pipeline.
     """
     if teacher.allows_training is False:
-        raise UserError(messages.say("terms_forbid", model=name), hint=messages.say("terms_forbid_hint"))
+        raise UserError(
+            f"The terms of use of models.{name} forbid training on its outputs.", hint="Choose a different teacher."
+        )
     if teacher.allows_training is None and (hosted or provider in {"http", "python"}):
-        raise UserError(messages.say("terms_unknown", model=name), hint=messages.say("terms_unknown_hint"))
+        raise UserError(
+            f"models.{name} may be a third-party model, and teacher.allows_training is not set.",
+            hint="Read the model's terms of use, then set teacher.allows_training to true or false.",
+        )
 
 
 async def distill(
@@ -176,7 +181,7 @@ async def distill(
     )
     if not rows:
         hint = messages.say("reasons_in", path=done.folder / "rejects.jsonl")
-        raise UserError(messages.say("no_good_answer", n=len(answered)), hint=hint)
+        raise UserError(f"The teacher gave no usable answer to any of the {len(answered)} questions.", hint=hint)
     store.write("imports/latest", {"id": done.id})
     return Distillation(done, runner.sent)
 
@@ -198,9 +203,15 @@ def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, dict[str, A
     """
     teacher = project.teacher
     if teacher is None:
-        raise UserError(messages.say("no_teacher"), hint=messages.say("no_teacher_hint"))
+        raise UserError(
+            "The project file has no [teacher] section.",
+            hint='Add [teacher] with model = "NAME", where NAME is a model in [models].',
+        )
     if teacher.samples > 1 and teaching.variant.decoding.get("temperature") == 0:
-        raise UserError(messages.say("equal_samples", n=teacher.samples), hint=messages.say("equal_samples_hint"))
+        raise UserError(
+            f"At temperature 0, all {teacher.samples} samples for a question would be identical.",
+            hint="Set parameters = { temperature = 0.7 } in [teacher].",
+        )
     description = describe_teacher(
         teaching.variant, hosted=teaching.model.hosted, allows_training=teacher.allows_training, terms=teacher.terms
     )
@@ -223,11 +234,14 @@ def _questions(
     context = CheckContext(cases=teaching.cases, encoder=encoder, seed=project.split.seed)
     sifted = sift(queries, project, context, project.teacher.personal_data, limit)
     n_read = queries.document["n_kept"]
-    say(messages.say("questions_to_ask", n=n_read, asked=len(sifted.rows)))
+    say(f"Questions read: {n_read}. The teacher answers {len(sifted.rows)} of them.")
     for reason, n in Counter(line["reason"] for line in sifted.rejects).most_common():
         say(messages.say("not_asked", n=n, reason=reason, description=sifted.descriptions[reason]))
     if not sifted.rows:
-        raise UserError(messages.say("no_question_left", n=n_read), hint=messages.say("no_question_left_hint"))
+        raise UserError(
+            f"No question passed the checks (questions read: {n_read}).",
+            hint="Change [data] or [teacher] in the project file, or specify a different file.",
+        )
     return sifted
 
 
@@ -248,7 +262,13 @@ async def _ask(
     """Ask all samples of all rows, in the order of the draw, and select; return them in the order of the file."""
     labelled = [_is_labelled(row, teacher) for row in rows]
     if teacher.samples > 1 and teacher.self_consistency is None and not any(labelled):
-        raise UserError(messages.say("cannot_select", n=teacher.samples), hint=messages.say("cannot_select_hint"))
+        raise UserError(
+            (
+                f"The teacher generates {teacher.samples} samples per question, but there is no way to choose among "
+                "them. No question has an expected answer, and self_consistency is not set."
+            ),
+            hint='Set self_consistency in [teacher], or references = "all" if people labelled these rows.',
+        )
     order = sorted(range(len(rows)), key=lambda n: rank(seed, rows[n].id))  # a smaller limit then asks nothing new
     cases = [query_of(rows[n], teaching.kind, labelled=labelled[n]) for n in order]
     repeats = range(teacher.samples)
@@ -382,8 +402,11 @@ def _require_same_teacher(base: Import, description: Mapping[str, Any]) -> None:
     for row in base.examples():
         if (other := teacher_of(row)) is not None and not _is_same(other, description):
             raise UserError(
-                messages.say("other_teacher", row=row.source, other=name_of(other), teacher=name_of(description)),
-                hint=messages.say("other_teacher_hint"),
+                (
+                    f"Row {row.source} comes from one teacher ({name_of(other)}), but the new rows come from "
+                    f"another ({name_of(description)})."
+                ),
+                hint="To allow several teachers, set teacher_mix = true in [data].",
             )
 
 
@@ -413,7 +436,15 @@ def _added(base: Import, part: _ImportPart) -> _ImportPart:
         rows=[*map(row_of, base.examples()), *fresh],
         rejects=[*base.rejects(), *(_with_source(line, renamed) for line in part.rejects)],
         sources=[*document["sources"], *(one for one in sources if one["name"] not in hashes)],
-        notes=[*document["notes"], *part.notes, *([messages.say("repeated_rows", n=n_repeated)] if n_repeated else [])],
+        notes=[
+            *document["notes"],
+            *part.notes,
+            *(
+                [f"Rows not added again, because the latest import already contains them: {n_repeated}."]
+                if n_repeated
+                else []
+            ),
+        ],
         descriptions={**_descriptions(base), **part.descriptions},
     )
 

@@ -102,7 +102,7 @@ def select(
             return Selection(None, "unscored", scores[ended[0]].unscored, endings=endings)
         best = max(values, key=lambda n: (values[n], votes[contents[n]], -n))
         if values[best] < accept:
-            detail = messages.say("below_accept", n=len(values), best=values[best], accept=accept)
+            detail = f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})"
             return Selection(None, "wrong", detail, share=share(best), score=values[best], endings=endings)
         last = min(values, key=lambda n: (values[n], n))
         return Selection(

@@ -103,11 +103,14 @@ def terms_of(recipe: Mapping[str, Any]) -> tuple[Terms, str]:
     """
     teachers = recipe.get("teachers")
     if teachers is None:
-        return "unknown", messages.say("teachers_not_recorded")
+        return "unknown", "this version does not record its teachers, so run `tuneworthy data build` again"
     if not teachers:
-        return "not_applicable", messages.say("no_teacher_rows")
+        return "not_applicable", "no row was answered by a model"
     if forbidden := [one for one in teachers if one.get("allows_training") is False]:
-        return "fail", messages.each_teacher(forbidden, messages.say("training_forbidden"))
+        return "fail", messages.each_teacher(forbidden, "the model's terms of use forbid training on its outputs")
     if unknown := [one for one in teachers if one.get("allows_training") is not True]:
-        return "unknown", messages.each_teacher(unknown, messages.say("training_unknown"))
+        return "unknown", messages.each_teacher(
+            unknown,
+            ("whether the model's terms of use allow training is unknown, because teacher.allows_training is not set"),
+        )
     return "pass", messages.each_teacher(teachers, messages.training_allowed(one.get("terms") for one in teachers))

@@ -21,7 +21,6 @@ from typing import Any, BinaryIO, Final, NotRequired
 
 import orjson
 
-from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines, sync_folder
@@ -117,7 +116,7 @@ def file_digest(path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except OSError as error:
-        raise UserError(messages.say("unreadable_file", path=path, reason=error.strerror)) from None
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
 
 
 class ImportWriter:

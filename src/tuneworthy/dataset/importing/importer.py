@@ -153,7 +153,11 @@ def _why_unusable(done: Import) -> str:
     reasons = (one["words"] for one in done.document["reasons"].values())
     reason = next(reasons, next(iter(done.document["notes"]), ""))
     n = done.document["n_read"]
-    return messages.say("no_usable_row_reason", n=n, reason=reason) if reason else messages.say("no_usable_row", n=n)
+    return (
+        f"No row is usable (rows read: {n}). The most frequent reason: {reason}."
+        if reason
+        else f"No row is usable (rows read: {n})."
+    )
 
 
 def source_files(paths: Sequence[Path], base: Import | None = None) -> list[SourceFile]:
@@ -227,10 +231,12 @@ class _SourceReader:
             if fields is not None:
                 self._take(line, fields)
             if n % _SAY_EVERY == 0:
-                self.say(messages.say("rows_read", file=self.source.name, n=n))
+                self.say(f"{self.source.name}: {n} rows read")
         self._reject_up_to(sys.maxsize)
         if self.path.stat().st_size != self.source.n_bytes:
-            raise UserError(messages.say("file_grew", path=self.path), hint=messages.say("file_grew_hint"))
+            raise UserError(
+                f"{self.path} changed while it was being imported.", hint="Copy the file, then import the copy."
+            )
         entry = stream.entry
         return {
             **asdict(self.source),
@@ -248,7 +254,9 @@ class _SourceReader:
         raw = {"messages": fields["messages"], "meta": fields.get("meta", {})}
         self.n_rated += has_feedback(raw["meta"])
         for name in sorted(unused_scores(raw["meta"])):
-            self.journal.note(messages.say("unused_score", name=name[:40]))
+            self.journal.note(
+                f"the score {name[:40]!r} is not used, because its name does not say whether a high one is good"
+            )
         settled = settle(raw["messages"], raw["meta"], self.scales)
         if settled.drops:
             self._reject(Reject(line, settled.drops, messages.REASONS["feedback"][settled.drops], raw=raw))
@@ -266,7 +274,7 @@ class _SourceReader:
         if any(
             sign in str(turn["content"]) for turn in turns for sign in _INVISIBLE if not str(turn["content"]).isascii()
         ):
-            self.journal.note(messages.say("invisible_characters"))
+            self.journal.note("zero-width or bidirectional control characters kept unchanged")
         row = {"id": content_hash(turns), "source": f"{self.source.name}:{line}", "messages": turns}
         rest = {"group": fields.get("group"), "tags": fields.get("tags"), "meta": settled.meta}
         self.example = self.example or [_short(turn) for turn in turns[-2:]]
@@ -296,7 +304,7 @@ def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[M
     if all(turn.keys() <= _KEYS for turn in turns):
         return list(turns)
     unread = sorted({key for turn in turns for key in turn} - _KEYS)
-    journal.note(messages.say("keys_not_kept", keys=", ".join(unread)[:80]))
+    journal.note(f"message keys dropped: {', '.join(unread)[:80]}")
     return [{key: value for key, value in turn.items() if key in _KEYS} for turn in turns]
 
 

@@ -83,7 +83,7 @@ class _Apply:
                 continue
             code = "corrected" if correction.decision == "answer" else "dropped_by_person"
             applied[correction.reviewer, code] += 1
-            text = messages.say("decided_by", reviewer=correction.reviewer)
+            text = f"decided by {correction.reviewer}"
             yield RowFinding(row=number, code=code, message=text, action="mask" if code == "corrected" else "drop")
         for (reviewer, code), n in sorted(applied.items()):
             name = "corrected_by" if code == "corrected" else "dropped_by_person_by"
@@ -137,7 +137,7 @@ def suspect_rows(
     First the likeliest wrong answers, then what no check gives a probability for, in the order of the file. Of `cases`
     those that a row resembles are shown with their questions.
     """
-    asked = {messages.say("case", case=case.id): messages.say("case_text", text=case.text[:_SHOWN]) for case in cases}
+    asked = {messages.say("case", case=case.id): f' "{case.text[:_SHOWN]}"' for case in cases}
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for finding in version.findings():
         if finding.get("id") and finding.get("action") == "report":

@@ -14,7 +14,6 @@ import orjson
 
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
-from tuneworthy.dataset import messages
 from tuneworthy.errors import DataError
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.store.shapes import DamagedRecord, shaped
@@ -153,7 +152,7 @@ class Ledger:
         except FileNotFoundError:
             return ledger
         except OSError as error:
-            raise DataError(path, None, messages.say("review_file"), str(error.strerror)) from None
+            raise DataError(path, None, "a readable review file", str(error.strerror)) from None
         for number, line in enumerate(lines, 1):
             try:
                 ledger._add(orjson.loads(line))
@@ -163,7 +162,7 @@ class Ledger:
                 raise DataError(
                     path,
                     number,
-                    messages.say("review_line", kinds=", ".join(KINDS)),
+                    f"a line whose kind is one of {', '.join(KINDS)}",
                     show(line.decode(errors="replace").strip()),
                 ) from None
         return ledger

@@ -152,7 +152,10 @@ class Review:
         self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int, *, n_planted: int
     ) -> ReviewPlan:
         if not (0 < bound < 1 and max_bad >= 0):
-            raise UserError(messages.say("bad_plan", bound=bound, max_bad=max_bad))
+            raise UserError(
+                f"--bound must be between 0 and 1, and --max-bad must be at least 0. Their values are {bound:g} "
+                f"and {max_bad}."
+            )
         judged, attempt = ledger.judged(), len(ledger.plans) + 1
         numbers = n_rows, n_known, n_known_bad = _numbers(ids, judged)
         n = sample_size(*numbers, attempt, bound=bound, max_bad=max_bad)
@@ -194,8 +197,8 @@ class Review:
                 return fixed
             why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
             if not why:
-                no_reject = messages.say("no_rejects_for", reasons=", ".join(reasons)) if reasons else ""
-                raise UserError(no_reject or messages.say("no_rejects"))
+                no_reject = f"No readable row was dropped for {', '.join(reasons)}." if reasons else ""
+                raise UserError(no_reject or "No readable row was dropped.")
             seed = secrets.randbelow(2**31) if seed is None else seed
             rows = draw(why, min(n or SECOND_N, len(why)), key=f"{seed}:{self.version}:rejected")
             sample = SecondSample(
@@ -303,9 +306,9 @@ class Reviewing:
             UserError: The row is not of the sample, a bad one has no reason, or a verdict would become better.
         """
         if row not in self._order:
-            raise UserError(messages.say("not_in_sample", row=show(row)))
+            raise UserError(f"Row {show(row)} is not in the review sample.")
         if not good and not reason.strip():
-            raise UserError(messages.say("bad_without_reason"))
+            raise UserError("Give a reason for each row that you rate as bad.")
         ledger = Ledger.read(self.path)
         own = [
             one.good
@@ -314,7 +317,8 @@ class Reviewing:
         ]
         if own and (good or not own[-1]):
             raise UserError(
-                messages.say("judged_before", reviewer=self.reviewer, row=row), hint=messages.say("judged_before_hint")
+                f"{self.reviewer} has already rated row {row}.",
+                hint="A rating can change from good to bad, but not back.",
             )
         verdict = RowVerdict(
             sample=self.sample.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
@@ -381,12 +385,19 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
     """Return the reason why no sample could prove the bound, as an error."""
     most = most_allowed(n_rows, bound)
     if n_known_bad > most:
-        message = messages.say("too_many_known_bad", most=most, n_rows=n_rows, n_bad=n_known_bad)
-        return UserError(message, hint=messages.say("too_many_known_bad_hint"))
+        message = (
+            f"Earlier reviews rated {n_known_bad} of the {n_rows} rows as bad, but the plan allows at most {most}."
+        )
+        return UserError(message, hint="Run `tuneworthy data build`, which drops the bad rows.")
     if n_rows == n_known:
-        return UserError(messages.say("all_known", n_rows=n_rows), hint=messages.say("all_known_hint"))
-    message = messages.say("max_bad_too_high", n_rows=n_rows, n_known_bad=n_known_bad, bound=bound, max_bad=max_bad)
-    return UserError(message, hint=messages.say("max_bad_too_high_hint", most=most - n_known_bad))
+        return UserError(
+            f"All {n_rows} rows have already been reviewed.", hint="Import new rows, and run `tuneworthy data build`."
+        )
+    message = (
+        f"With --max-bad {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good. "
+        f"Rows already known to be bad: {n_known_bad}."
+    )
+    return UserError(message, hint=f"Pass a --max-bad of at most {most - n_known_bad}.")
 
 
 def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
@@ -400,7 +411,7 @@ def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
             texts = {"fixed": messages.setting_text(fixed[name]), "value": messages.setting_text(value)}
             raise UserError(
                 messages.say("fixed_before", name=option, **texts),
-                hint=messages.say("fixed_before_hint"),
+                hint="Omit the option.",
             )
 
 
@@ -414,8 +425,8 @@ def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
             picked[name] = Example(messages=row.messages, id=name, meta=tools)
     if len(picked) < len(names):
         raise UserError(
-            messages.say("sample_gone", n=len(names), version=sample.version, found=len(picked)),
-            hint=messages.say("sample_gone_hint"),
+            f"Version {sample.version} contains only {len(picked)} of the {len(names)} sampled rows.",
+            hint="A frozen version must not change. Restore its files, or build and review a new version.",
         )
     for name, (question, answer) in planted.items():
         row, other = picked[question], picked[answer]

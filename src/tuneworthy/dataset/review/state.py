@@ -64,11 +64,10 @@ class RejectCalibration:
             return summary
         if max(high - low for low, high in (self.recall, self.specificity)) > WIDE:
             return summary  # too few rows were rated to say anything
-        summary += messages.say(
-            "shares_of_rejection",
-            recall=messages.interval(self.recall),
-            specificity=messages.interval(self.specificity),
-            remaining=messages.interval(self.remaining),
+        summary += (
+            f". The checks dropped {messages.interval(self.recall)} of the bad rows and kept "
+            f"{messages.interval(self.specificity)} of the good ones. Of the kept rows, "
+            f"{messages.interval(self.remaining)} are bad"
         )
         if self.kappa is None or self.kappa_ci95 is None:
             return summary
@@ -124,9 +123,9 @@ class State:
             return ""
         # while a reviewer goes on, the number would say which of the last rows was planted
         decided = self.status != "open" and self.n_planted
-        text = messages.say("caught_planted", n_caught=self.n_caught, n=self.n_planted) if decided else ""
+        text = f". The reviewers caught {self.n_caught} of {self.n_planted} planted bad rows" if decided else ""
         if self.status == "accepted" and not self.plan.planted:
-            text = messages.say("no_planted")
+            text = ". No planted bad rows tested the reviewers"
         if self.distrusted:
             text += messages.say("distrusted", names=", ".join(self.distrusted))
         return text

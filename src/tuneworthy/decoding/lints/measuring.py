@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from math import exp
 
-from tuneworthy.decoding import messages
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.rules import Finding
 
@@ -25,7 +24,13 @@ def one_draw(use: Use) -> Iterator[Finding]:
     seed = use.decoding.get("seed")
     obeyed = seed is not None and not use.has_no_effect("seed")
     if use.compares and obeyed and use.can_be_greedy and use.value("temperature", 1) > 0:
-        yield Finding(message=messages.say("one_draw", seed=seed), fix=messages.say("one_draw_fix"))
+        yield Finding(
+            message=(
+                f"The fixed seed {seed} makes all repeats of an answer identical, even though the temperature is "
+                "above 0."
+            ),
+            fix="Remove seed, or set temperature to 0.",
+        )
 
 
 @LINTS.rule(
@@ -43,11 +48,10 @@ def uncalibrated_threshold(use: Use) -> Iterator[Finding]:
     """
     if use.threshold is not None and not use.calibrated:
         possible = use.threshold <= 0
-        share = (
-            messages.say("threshold_share", share=exp(use.threshold))
-            if possible
-            else messages.say("threshold_impossible")
-        )
+        share = f"a token probability of {exp(use.threshold):.2f}" if possible else "no log-probability is above 0"
         yield Finding(
-            message=messages.say("threshold", threshold=use.threshold, share=share), fix=messages.say("threshold_fix")
+            message=(
+                f"The log-probability threshold {use.threshold:g} ({share}) has not been calibrated on graded answers."
+            ),
+            fix="Run `tuneworthy decode uncertainty` to calibrate the threshold.",
         )

@@ -33,8 +33,14 @@ def unset_sampling(use: Use) -> Iterator[Finding]:
     """
     is_cut = use.value("top_k", 0) > 0 or use.value("top_p", 1) < 1 or use.value("min_p", 0) > 0
     if use.engine in {"openai", "vllm"} and use.can_be_greedy and use.value("temperature", 1) >= 1 and not is_cut:
-        where = messages.say("unset_vllm") if use.engine == "vllm" else ""
-        yield Finding(message=messages.say("unset", where=where), fix=messages.say("unset_fix"))
+        where = " (unless the model's generation_config.json says otherwise)" if use.engine == "vllm" else ""
+        yield Finding(
+            message=(
+                f"Temperature is at least 1, and no sampler truncates the distribution{where}, so any token can be "
+                "drawn."
+            ),
+            fix="Set temperature or min_p. Run `tuneworthy decode sweep` to compare settings.",
+        )
 
 
 @LINTS.rule(
@@ -53,12 +59,11 @@ def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     temperature = use.value("temperature", 1)
     if use.purpose == "creative" and temperature > 1:
         yield Finding(
-            message=messages.say(
-                "creative_temperature",
-                temperature=temperature,
-                tail=float(at_temperature(_TIGHT, temperature)[1:].sum()),
+            message=(
+                f"Temperature is {temperature:g}. For example, a long tail with a total probability of 15.0% at "
+                f"temperature 1 rises to {float(at_temperature(_TIGHT, temperature)[1:].sum()):.1%}."
             ),
-            fix=messages.say("creative_temperature_fix"),
+            fix="Ask for variety in the prompt (directions, seed words), and set temperature to at most 1.",
         )
 
 
@@ -78,8 +83,11 @@ def repetition_penalty_high(use: Use) -> Iterator[Finding]:
     penalty = use.value("repetition_penalty", 1)
     if penalty > HIGHEST_PENALTY:
         yield Finding(
-            message=messages.say("penalty_high", penalty=penalty, highest=HIGHEST_PENALTY),
-            fix=messages.say("penalty_high_fix"),
+            message=f"repetition_penalty is {penalty:g}, above the recommended maximum of {HIGHEST_PENALTY:g}.",
+            fix=(
+                "Remove the penalty. To prevent loops, use frequency_penalty, DRY (llama.cpp) or "
+                "repetition_detection (vLLM)."
+            ),
         )
 
 
@@ -96,11 +104,12 @@ def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
     HF, vLLM and llama.cpp count the tokens of the prompt as well, so what appears in the documents is pushed down.
     """
     penalty = use.value("repetition_penalty", 1)
-    repeated = {"json_schema": messages.say("repeats_keys"), "choice": messages.say("copies_label")}.get(use.output, "")
-    must = messages.say("quotes") if use.retrieved else repeated
+    repeated = {"json_schema": "repeat keys", "choice": "copy a label"}.get(use.output, "")
+    must = "quote retrieved text" if use.retrieved else repeated
     if penalty != 1 and must:
         yield Finding(
-            message=messages.say("penalty_repeats", penalty=penalty, must=must), fix=messages.say("penalty_repeats_fix")
+            message=f"repetition_penalty is {penalty:g}, but the answer has to {must}.",
+            fix="Set repetition_penalty to 1.",
         )
 
 
@@ -119,7 +128,10 @@ def penalty_when_greedy(use: Use) -> Iterator[Finding]:
     acting = [name for name in PENALTIES if use.value(name, NEUTRAL[name]) != NEUTRAL[name]]
     if use.decoding.get("temperature") == 0 and acting:
         names = ", ".join(acting)
-        yield Finding(message=messages.say("penalty_greedy", names=names), fix=messages.say("remove", names=names))
+        yield Finding(
+            message=f"At temperature 0, {names} can still change which token is most likely.",
+            fix=messages.say("remove", names=names),
+        )
 
 
 @LINTS.rule(
@@ -143,8 +155,10 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
         values = ", ".join(f"{name} {engine.defaults[name]:g}" for name in lacking)
         neutral = ", ".join(f"{name} = {off[name]:g}" for name in lacking)
         yield Finding(
-            message=messages.say("min_p_not_alone", engine=engine.label, values=values),
-            fix=messages.say("set", values=neutral),
+            message=(
+                f"min_p is not the only sampler that truncates: {engine.label} also applies its defaults ({values})."
+            ),
+            fix=f"Set {neutral}.",
         )
 
 
@@ -164,11 +178,18 @@ def ignored_parameter(use: Use) -> Iterator[Finding]:
     if use.capabilities is not None:
         for parameter in filter_parameters(use.capabilities, use.decoding)[1]:
             remove = messages.say("remove", names=parameter.partition(":")[0])
-            fix = messages.say("use_effort") if use.capabilities.efforts else remove
-            yield Finding(message=messages.say("not_accepted", parameter=parameter), fix=fix)
+            fix = (
+                "Remove the parameter. This model takes a reasoning effort instead."
+                if use.capabilities.efforts
+                else remove
+            )
+            yield Finding(message=f"The model does not accept the parameter {parameter}.", fix=fix)
     for name in PROBED:
         if use.decoding.get(name) is not None and use.has_no_effect(name):
-            message, fix = messages.say("no_effect", name=name), messages.say("no_effect_fix", name=name)
+            message, fix = (
+                f"A probe found that the server ignores {name}.",
+                f"Remove {name}, or serve the model with an engine that supports it.",
+            )
             yield Finding(message=message, fix=fix)
 
 
@@ -186,4 +207,10 @@ def temperature_with_top_p(use: Use) -> Iterator[Finding]:
     temperature. Numbers that were tuned on one engine keep other tokens on another.
     """
     if use.value("top_p", 1) < 1 and use.value("min_p", 0) > 0 and use.value("temperature", 1) not in {0.0, 1.0}:
-        yield Finding(message=messages.say("two_cuts"), fix=messages.say("two_cuts_fix"))
+        yield Finding(
+            message=(
+                "top_p and min_p are both set, together with a temperature. Which of the two takes effect depends on "
+                "the engine."
+            ),
+            fix="Keep only one: set top_p = 1 or min_p = 0. Run `tuneworthy decode explain` to compare both.",
+        )

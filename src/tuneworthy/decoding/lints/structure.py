@@ -35,11 +35,11 @@ def sampled_structure(use: Use) -> Iterator[Finding]:
     """
     temperature = use.value("temperature", 1)
     if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
-        message = messages.say(
-            "sampled_structure",
-            temperature=f"{temperature:g}" if "temperature" in use.decoding else messages.say("temperature_unset"),
+        message = (
+            "The constrained answer is sampled because temperature is "
+            f"{f'{temperature:g}' if 'temperature' in use.decoding else 'not set'}."
         )
-        yield Finding(message=message, fix=messages.say("sampled_structure_fix"))
+        yield Finding(message=message, fix="Set temperature to 0.")
 
 
 @LINTS.rule(
@@ -65,13 +65,16 @@ def response_format_shape(use: Use) -> Iterator[Finding]:
         return
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind not in {"json_schema", "json_object", "text"}:
-        message = messages.say("format_type", type=str(kind or response_format)[:60])
+        message = (
+            f"response_format has the unknown type {str(kind or response_format)[:60]!r}. Known types are "
+            "json_schema, json_object and text."
+        )
         yield Finding(message=message, fix=messages.say("format_fix"))
     elif kind == "json_schema":
         inner = response_format.get("json_schema")
         lacking = [key for key in ("name", "schema") if not isinstance(inner, Mapping) or key not in inner]
         if lacking:
-            message = messages.say("format_keys", names=" and ".join(lacking))
+            message = f"response_format.json_schema lacks {' and '.join(lacking)}."
             yield Finding(message=message, fix=messages.say("format_fix"))
 
 
@@ -86,7 +89,13 @@ def dead_structure_field(use: Use) -> Iterator[Finding]:
     """A field that vLLM once read is sent: it is ignored now, and the answer is not constrained."""
     for name in DEAD_FIELDS:
         if name in use.decoding:
-            yield Finding(message=messages.say("dead_field", name=name), fix=messages.say("dead_field_fix"))
+            yield Finding(
+                message=f"vLLM ignores the field {name}, so the answer is not constrained.",
+                fix=(
+                    "Remove the field: the rung few_shot already constrains answers to a schema. In other rungs, "
+                    "send response_format or structured_outputs."
+                ),
+            )
 
 
 @LINTS.rule(
@@ -101,8 +110,8 @@ def schema_nesting(use: Use) -> Iterator[Finding]:
     most = engine_limits(use.engine).nesting
     if use.schema is not None and most is not None and (levels := depth(use.schema)) > most:
         yield Finding(
-            message=messages.say("schema_too_deep", levels=levels, engine=use.engine, most=most),
-            fix=messages.say("schema_too_deep_fix"),
+            message=f"The schema has {levels} levels of nesting, but {use.engine} accepts at most {most}.",
+            fix="Flatten the schema.",
         )
 
 
@@ -130,8 +139,11 @@ def truncated_structure(use: Use) -> Iterator[Finding]:
     least = len(shortest(use.schema)) / BYTES_A_TOKEN
     if least > use.max_tokens:
         yield Finding(
-            message=messages.say("limit_too_low", least=least, most=use.max_tokens),
-            fix=messages.say("limit_too_low_fix"),
+            message=(
+                f"The shortest answer that fits the schema takes about {least:.0f} tokens, but max_tokens is "
+                f"{use.max_tokens}."
+            ),
+            fix="Raise max_tokens, and treat finish_reason = length as a failure.",
         )
 
 
@@ -149,7 +161,13 @@ def thinking_constrained(use: Use) -> Iterator[Finding]:
     a field for the reasoning first in the schema.
     """
     if use.thinks_first and use.output != "free" and use.decoding.get("effort") is None:
-        yield Finding(message=messages.say("no_room_to_think"), fix=messages.say("no_room_to_think_fix"))
+        yield Finding(
+            message="The prompt asks for reasoning first, but the constraint applies from the first token.",
+            fix=(
+                "Put a reasoning field first in the schema, constrain only a second call, or use the engine's "
+                "reasoning parser."
+            ),
+        )
 
 
 @LINTS.rule(
@@ -166,5 +184,11 @@ def ignored_constraint(use: Use) -> Iterator[Finding]:
     and what does not parse counts as wrong.
     """
     if use.output != "free" and use.has_no_effect(use.output):
-        what = messages.say("a_schema") if use.output == "json_schema" else messages.say("given_choices")
-        yield Finding(message=messages.say("not_constrained", what=what), fix=messages.say("not_constrained_fix"))
+        what = "a schema" if use.output == "json_schema" else "fixed choices"
+        yield Finding(
+            message=f"A probe found that the server does not constrain answers to {what}.",
+            fix=(
+                "Serve the model with an engine that constrains answers (llama_cpp or vllm), or fix the server and "
+                "run `tuneworthy models probe MODEL`."
+            ),
+        )

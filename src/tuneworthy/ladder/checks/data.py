@@ -15,6 +15,7 @@ from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding
 from tuneworthy.stats.ratios import LEAST_GROUPS
+from tuneworthy.text import count, plural
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
@@ -59,14 +60,11 @@ def unlabelled(facts: Facts) -> Iterator[Finding]:
     missing = [case.id for case in facts.cases if not case.labelled]
     if missing:
         yield Finding(
-            message=messages.say(
-                "unlabelled",
-                n=len(missing),
-                total=len(facts.cases),
-                path=facts.project.cases.path,
-                ids=messages.listed(missing),
+            message=(
+                f"{len(missing)} of {len(facts.cases)} cases in {facts.project.cases.path} "
+                f"{plural(len(missing), 'has', 'have')} no expected answer ({messages.listed(missing)})."
             ),
-            fix=messages.say("label_them"),
+            fix="Run `tuneworthy cases label` to label them, or remove them.",
         )
 
 
@@ -88,15 +86,14 @@ def unknown_labels(facts: Facts) -> Iterator[Finding]:
     """
     if labels := _unknown_labels(facts):
         first = min(labels)
-        message = messages.say(
-            "unknown_labels",
-            path=facts.project.path(facts.project.cases.path),
-            n=len(labels),
-            labels=messages.listed(sorted(labels)),
-            first=first,
-            case=labels[first],
+        message = (
+            f"In {facts.project.path(facts.project.cases.path)}, {count(len(labels), 'label')} of test cases "
+            f"({messages.listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
+            f"example, grader or prompt. For example, case {labels[first]} has the label {first}."
         )
-        yield Finding(message=message, fix=messages.say("fix_labels"))
+        yield Finding(
+            message=message, fix="Correct the spelling, add examples with these labels, or list them in the prompt."
+        )
 
 
 @check("unseen_labels", severity="warning")
@@ -115,7 +112,7 @@ def unseen_labels(facts: Facts) -> Iterator[Finding]:
             message=messages.say(
                 "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
             ),
-            fix=messages.say("add_examples"),
+            fix="Add examples with these labels, or correct the spelling.",
         )
 
 
@@ -133,7 +130,11 @@ def label_variants(facts: Facts) -> Iterator[Finding]:
     if variants := [names for names in ways.values() if len(names) > 1]:
         labels = messages.listed([" / ".join(names) for names in variants])
         yield Finding(
-            message=messages.say("label_variants", n=len(variants), labels=labels), fix=messages.say("one_spelling")
+            message=(
+                f"{count(len(variants), 'label is', 'labels are')} written in several ways ({labels}). Each way "
+                "counts as an answer of its own: even a perfect model can lose points."
+            ),
+            fix="Write each label in one way in cases, examples and prompt.",
         )
 
 
@@ -151,17 +152,16 @@ def imbalance(facts: Facts) -> Iterator[Finding]:
     grader, even = facts.project.graders[0].type, 1 / max(1, len(counts))
     balanced = grader == "balanced_accuracy"
     rare = share > MAJORITY and not balanced
+    alternative = (
+        "" if balanced else f", and {even:.1%} with `balanced_accuracy`, which gives every label the same weight"
+    )
     yield Finding(
-        message=messages.say(
-            "imbalance",
-            label=label,
-            share=share,
-            n=sum(counts.values()),
-            score=even if balanced else share,
-            grader=grader,
-            even="" if balanced else messages.say("balanced_score", score=even),
+        message=(
+            f"The majority class `{label}` makes up {share:.1%} of {sum(counts.values())} dev cases. Always "
+            f"predicting it scores {even if balanced else share:.1%} with the first grader, "
+            f"`{grader}`{alternative}."
         ),
-        fix=messages.say("balance") if rare else "",
+        fix="Make `balanced_accuracy` the first grader, so that every label has the same weight." if rare else "",
         severity="warning" if rare else "note",
     )
 
@@ -176,9 +176,12 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
     """
     if facts.data is None:
         return
-    fix = messages.say("no_action")
+    fix = "No action needed: these examples are used neither for few-shot prompts nor for training."
     if facts.data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
-        fix = messages.say("too_few_remain", least=MIN_EXAMPLES)
+        fix = (
+            f"Fewer than {MIN_EXAMPLES} scorable examples remain, so the dev set is drawn from the cases, which "
+            "halves the test set. Check whether the overlap comes only from a shared template, or add examples."
+        )
     for side in ("cases", "dev"):
         counts = facts.data.dataset.contamination.counts[side]
         if total := sum(counts.values()):
@@ -192,19 +195,22 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
             prices = getattr(facts.data.dataset.contamination, side).prices
             none_left = total == len(facts.examples)
             yield Finding(
-                message=join_sentences(message, _price(prices)), fix=messages.say("none_remain") if none_left else fix
+                message=join_sentences(message, _price(prices)),
+                fix=(
+                    "No example remains for few-shot prompts or training. Set [examples] to rows whose questions "
+                    "are not cases."
+                )
+                if none_left
+                else fix,
             )
 
 
 def _price(prices: Sequence[AnswerLoss]) -> str:
     """Say which answers lose most of their rows, and which keep a share."""
-    dearest = [
-        messages.say("overlap_price_of", answer=one.answer[:60], n=one.n_dropped, total=one.n_rows, share=one.share)
-        for one in prices[:MOST_PRICES]
-    ]
-    price = messages.say("overlap_price", dearest="; ".join(dearest)) if dearest else ""
+    dearest = [f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in prices[:MOST_PRICES]]
+    price = f"The largest shares by answer: {'; '.join(dearest)}." if dearest else ""
     kept = [
-        messages.say("overlap_kept", answer=one.answer[:60], n=one.n_kept, total=one.n_rows)
+        (f"Every row with the answer {one.answer[:60]} overlaps a case, so {one.n_kept} of {one.n_rows} are kept.")
         for one in prices
         if one.n_kept
     ]
@@ -223,7 +229,7 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
     if total := sum(counts.values()):
         yield Finding(
             message=messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts),
-            fix=messages.say("set_groups"),
+            fix="Assign the same group to all cases from the same source.",
         )
 
 
@@ -237,7 +243,11 @@ def near_duplicates(facts: Facts) -> Iterator[Finding]:
     if facts.data is not None and (n := facts.data.split.counts.get("near_duplicates")):
         split = facts.data.split
         yield Finding(
-            message=messages.say("near_duplicates", n=n, n_test=len(split.test), effective=split.effective_groups)
+            message=(
+                f"{count(n, 'case is a near-duplicate', 'cases are near-duplicates')} of other cases and "
+                f"{plural(n, 'is', 'are')} grouped with them. The {len(split.test)} test cases count as "
+                f"{split.effective_groups:.0f} independent sources."
+            )
         )
 
 
@@ -245,7 +255,7 @@ def near_duplicates(facts: Facts) -> Iterator[Finding]:
 def reader_notes(facts: Facts) -> Iterator[Finding]:
     """What the reader guessed, converted or dropped."""
     for path, line in facts.reader_notes:
-        yield Finding(message=messages.say("reader_note", path=path, note=line))
+        yield Finding(message=f"{path}: {line}")
 
 
 @check("empty_split")
@@ -270,7 +280,9 @@ def small_test(facts: Facts) -> Iterator[Finding]:
     """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
     if facts.data and len(facts.data.split.test) < MIN_TEST:
         yield Finding(
-            message=messages.say("small_test", n=len(facts.data.split.test), least=MIN_TEST),
+            message=(
+                f"The test set has {count(len(facts.data.split.test), 'case')}, but at least {MIN_TEST} are needed."
+            ),
             fix=messages.say("add_cases"),
         )
 
@@ -280,7 +292,11 @@ def small_dev(facts: Facts) -> Iterator[Finding]:
     """Dev has fewer than 50 cases: nothing is explored, each rung compares one candidate, fixed beforehand."""
     if facts.data and not facts.data.split.explore:
         yield Finding(
-            message=messages.say("small_dev", n=len(facts.data.split.dev), least=MIN_DEV), fix=messages.say("add_dev")
+            message=(
+                f"The dev set has {count(len(facts.data.split.dev), 'case')}, but comparing candidates needs at "
+                f"least {MIN_DEV}. Each rung therefore tries one predefined candidate."
+            ),
+            fix="Add cases, or provide at least 200 scorable examples.",
         )
 
 
@@ -294,4 +310,7 @@ def few_groups(facts: Facts) -> Iterator[Finding]:
         return
     n = facts.data.split.effective_groups
     if n < LEAST_GROUPS:
-        yield Finding(message=messages.say("few_groups", n=n, least=LEAST_GROUPS), fix=messages.say("add_groups"))
+        yield Finding(
+            message=f"The test cases count as {n:.1f} independent sources; at least {LEAST_GROUPS} are needed.",
+            fix="Add cases from other sources.",
+        )

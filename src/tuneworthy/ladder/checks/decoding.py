@@ -5,7 +5,6 @@ from typing import Any
 
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import purpose_of
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
@@ -41,7 +40,7 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
 def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
     for lint in lints:
         yield Finding(
-            message=messages.say("lint", where=where, message=lint.message, code=lint.rule),
+            message=f"{where}: {lint.message} ({lint.rule})",
             fix=lint.fix,
             severity=lint.severity,
         )

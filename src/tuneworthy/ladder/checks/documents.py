@@ -12,6 +12,7 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import read_key
 from tuneworthy.retrieval.library import documents_path, servers_of
 from tuneworthy.rules import Finding
+from tuneworthy.text import count
 
 
 @check("documents_missing")
@@ -19,7 +20,7 @@ def documents_missing(facts: Facts) -> Iterator[Finding]:
     """There is nothing at the path of `[documents]`."""
     path = documents_path(facts.project)
     if path is not None and not path.exists():
-        yield Finding(message=messages.say("documents_missing", path=path), fix=messages.say("fix_documents_path"))
+        yield Finding(message=f"The path in [documents] does not exist: {path}.", fix="Fix documents.path.")
 
 
 @check("documents_named", severity="warning")
@@ -31,8 +32,11 @@ def documents_named(facts: Facts) -> Iterator[Finding]:
     missing = list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one])))
     if missing:
         yield Finding(
-            message=messages.say("documents_named", n=len(missing), names=messages.listed(missing)),
-            fix=messages.say("add_documents"),
+            message=(
+                f"Cases list {count(len(missing), 'document that does', 'documents that do')} not exist: "
+                f"{messages.listed(missing)}."
+            ),
+            fix="Add the documents at documents.path, or fix the `documents` field of the cases.",
         )
 
 
@@ -47,7 +51,7 @@ def documents_read(facts: Facts) -> Iterator[Finding]:
 def documents_injected(facts: Facts) -> Iterator[Finding]:
     """Documents hold sentences that give orders to a model. They are shown as data; a model may obey them."""
     if facts.corpus and facts.corpus.injection_note:
-        yield Finding(message=facts.corpus.injection_note, fix=messages.say("check_sources"))
+        yield Finding(message=facts.corpus.injection_note, fix="Check where these documents come from, or remove them.")
 
 
 @check("search_servers", severity="note")
@@ -59,7 +63,7 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
     """
     for name, server in servers_of(facts.project).items():
         if fault := attempt(UserError, partial(check_address, server.base_url))[1]:
-            message = messages.say("about", name=name, error=fault.message)
+            message = f"{name}: {fault.message}"
             yield Finding(message=message, fix=fault.hint, severity="error")
             continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
@@ -69,7 +73,7 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
             )
         )
         if not server.price_known:
-            message = messages.say("no_search_price", name=name, url=server.base_url)
+            message = f"{name}: The price of {server.base_url} is unknown."
             yield Finding(message=message, fix=NO_PRICE, severity="error")
         read = partial(read_key, server.key_variable, url=server.base_url, root=facts.project.root, owner=name)
         if error := attempt(AuthError, read)[1]:

@@ -17,7 +17,6 @@ from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
 from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, slot_name, with_slots
 from tuneworthy.ladder.estimate import Estimate, estimate_run
@@ -28,6 +27,7 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import detectable
 from tuneworthy.stats.sizing import LOSS, cases_for_margin
 from tuneworthy.store import Folder
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Example
 
 T = TypeVar("T")
@@ -251,6 +251,6 @@ def _each(error: DataError | None) -> list[DataError]:
         return [error] if error else []
     faults: list[DataError] = list(error.faults)
     if more := error.n_faults - len(faults):
-        message, hint = messages.say("most_faults"), messages.say("more_faults", n=more)
+        message, hint = "valid rows only", f"{more} more {plural(more, 'error', 'errors')}"
         faults.append(DataError(error.path, None, message, hint))
     return faults

@@ -10,6 +10,7 @@ from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.judging import family_warnings
 from tuneworthy.regressions.sets import regression_sets
 from tuneworthy.rules import Finding, Severity
+from tuneworthy.text import count
 from tuneworthy.trust import Untrusted
 
 
@@ -21,8 +22,8 @@ def grader(facts: Facts) -> Iterator[Finding]:
     for number, (config, _, error) in enumerate(facts.graders, 1):
         if error and not isinstance(error, Untrusted):
             yield Finding(
-                message=messages.say("about_grader", number=number, type=config.type, error=error.message),
-                fix=error.hint or messages.say("fix_graders"),
+                message=f"[[graders]] {number} ({config.type}): {error.message}",
+                fix=error.hint or "Fix [[graders]].",
             )
 
 
@@ -36,14 +37,9 @@ def grader_labels(facts: Facts) -> Iterator[Finding]:
         faults = label_faults(built, facts.labelled) if built else {}
         if faults:
             case_id, reason = next(iter(faults.items()))
-            message = messages.say(
-                "grader_cannot_use",
-                number=number,
-                type=config.type,
-                reason=reason.rstrip("."),
-                n=len(faults),
-                total=len(facts.labelled),
-                first=case_id,
+            message = (
+                f"[[graders]] {number} ({config.type}): {reason.rstrip('.')}. This affects {len(faults)} of "
+                f"{len(facts.labelled)} cases, starting with {case_id}."
             )
             severity: Severity = "error" if number == 1 else "warning"
             yield Finding(message=message, fix=messages.say("fix_answers"), severity=severity)
@@ -56,17 +52,14 @@ def regressions(facts: Facts) -> Iterator[Finding]:
         return
     sets, error = attempt(TuneworthyError, lambda: regression_sets(facts.project))
     if error is not None and not isinstance(error, Untrusted):
-        message = messages.say("about_regressions", error=error.message)
-        yield Finding(message=message, fix=error.hint or messages.say("fix_regressions"))
+        message = f"[[regressions]]: {error.message}"
+        yield Finding(message=message, fix=error.hint or "Fix [[regressions]].")
     for regression_set in sets or ():
         if faults := label_faults(regression_set.grader, regression_set.cases):
             case_id, reason = next(iter(faults.items()))
-            message = messages.say(
-                "regression_cannot_use",
-                name=regression_set.name,
-                reason=reason.rstrip("."),
-                n=len(faults),
-                first=case_id,
+            message = (
+                f"[[regressions]] {regression_set.name}: {reason.rstrip('.')}. This affects "
+                f"{count(len(faults), 'case')}, starting with {case_id}."
             )
             yield Finding(message=message, fix=messages.say("fix_answers"))
 
@@ -78,4 +71,4 @@ def judge_family(facts: Facts) -> Iterator[Finding]:
     Human verdicts correct the comparison for that; a judge of another family needs fewer of them.
     """
     for warning in family_warnings(facts.project):
-        yield Finding(message=warning, fix=messages.say("other_judge"))
+        yield Finding(message=warning, fix="Choose a judge from a different model family.")

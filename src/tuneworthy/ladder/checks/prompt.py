@@ -14,6 +14,7 @@ from tuneworthy.ladder.rungs.shot_sets import why_no_sets
 from tuneworthy.prompts.templates import check_template, question, render
 from tuneworthy.rules import Finding
 from tuneworthy.search.ablate import BYTES_A_TOKEN
+from tuneworthy.text import count, plural
 from tuneworthy.types import Variant
 
 
@@ -37,11 +38,9 @@ def prompt_file(facts: Facts) -> Iterator[Finding]:
         try:
             facts.project.text(value)
         except UserError as error:
-            yield Finding(message=messages.say("about_prompt", key=key, error=error.message), fix=error.hint)
+            yield Finding(message=f"prompt.{key}: {error.message}", fix=error.hint)
         except UnicodeDecodeError:
-            yield Finding(
-                message=messages.say("prompt_not_utf8", key=key, file=value), fix=messages.say("save_as_utf8")
-            )
+            yield Finding(message=f"prompt.{key}: {value} is not valid UTF-8.", fix="Save the file as UTF-8.")
 
 
 @check("prompt_template")
@@ -49,9 +48,7 @@ def prompt_template(facts: Facts) -> Iterator[Finding]:
     """A template of `[prompt]` is not Jinja (a brace or tag is not closed), or does not end."""
     for key, text in facts.prompt_texts.items():
         if error := _fault(text):
-            yield Finding(
-                message=messages.say("prompt_not_jinja", key=key, error=error), fix=messages.say("fix_template")
-            )
+            yield Finding(message=f"prompt.{key} is not a valid Jinja template: {error}.", fix="Fix the template.")
 
 
 @check("prompt_variables")
@@ -79,8 +76,10 @@ def prompt_variables(facts: Facts) -> Iterator[Finding]:
                 reason = reason or join_sentences(error.message, "")
         if lacking:
             yield Finding(
-                message=messages.say("prompt_lacks_variables", key=key, error=reason, n=len(lacking), first=lacking[0]),
-                fix=messages.say("fix_variables"),
+                message=(
+                    f"prompt.{key}: {reason} This affects {count(len(lacking), 'case')}, starting with {lacking[0]}."
+                ),
+                fix="Use only variables that every case has, or add the missing variables to the cases.",
             )
 
 
@@ -90,7 +89,10 @@ def no_input(facts: Facts) -> Iterator[Finding]:
     plain = [case for case in facts.cases if not case.messages]
     user = facts.prompt_texts.get("user")
     if plain and user is not None and "{{" not in user and "{%" not in user:
-        yield Finding(message=messages.say("prompt_without_input", text=user[:40]), fix=messages.say("add_input"))
+        yield Finding(
+            message=f"prompt.user ({user[:40]!r}) uses no variable, so the user message is the same for every case.",
+            fix="Put {{ input }} where the question belongs.",
+        )
 
 
 @check("answer_limit", severity="warning")
@@ -107,8 +109,9 @@ def answer_limit(facts: Facts) -> Iterator[Finding]:
     ]
     if longer:
         yield Finding(
-            message=messages.say(
-                "answer_too_long", limit=limit, n=len(longer), total=len(facts.labelled), longest=round(max(longer))
+            message=(
+                f"prompt.max_tokens is {limit}, but {len(longer)} of {len(facts.labelled)} expected answers "
+                f"{plural(len(longer), 'is', 'are')} longer. The longest has about {round(max(longer))} tokens."
             ),
             fix=messages.say("raise_max_tokens"),
         )
@@ -132,8 +135,11 @@ def context(facts: Facts) -> Iterator[Finding]:
     for name, model in facts.project.models.items():
         if model.provider == "llama_cpp" and most > model.context:
             yield Finding(
-                message=messages.say("context_too_short", name=name, context=model.context, needed=round(most)),
-                fix=messages.say("raise_context"),
+                message=(
+                    f"models.{name}.context is {model.context} tokens, but the longest case needs about "
+                    f"{round(most)}, including few-shot examples and the answer."
+                ),
+                fix="Raise the context length, or lower few_shot.k or prompt.max_tokens.",
             )
 
 
@@ -155,4 +161,6 @@ def nothing_searched(facts: Facts) -> Iterator[Finding]:
         why_no_sets(project, len(split.pool), searched=searched),
     ):
         if why:
-            yield Finding(message=why[0].upper() + why[1:], fix=messages.say("search_left_out"))
+            yield Finding(
+                message=why[0].upper() + why[1:], fix="Fix the cause, or remove the setting from the project file."
+            )

@@ -121,7 +121,13 @@ class StoredAnswers:
         wanted = [self._rung(rung)] if rung else [row.rung for row in self.record.rungs if row.variant]
         shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case))
         if side == "test" and not reveal_test:
-            return replace(shown, hidden=messages.say("test_hidden"))
+            return replace(
+                shown,
+                hidden=(
+                    "This is a test case, so its answers are hidden to prevent tuning on the test set. To see them, "
+                    "pass --reveal-test."
+                ),
+            )
         if side == "test":
             record_reveal(self.session.folder, [case.id], COMMAND)
         return replace(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
@@ -166,7 +172,7 @@ class StoredAnswers:
         traces = [trace for name in names for trace in self.session.stored(self._variant(name), split.test)]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
-            raise UserError(messages.say("no_test_answers"), hint=messages.say("run_without_quick"))
+            raise UserError("There are no stored answers to test cases.", hint="Run `tuneworthy run` without --quick.")
         record_reveal(self.session.folder, (item.case.id for item in items), command)
         return items
 
@@ -179,7 +185,10 @@ class StoredAnswers:
         """
         config = self.session.project.graders[0]
         if config.type != "judge":
-            raise UserError(messages.say("no_judge", type=config.type))
+            raise UserError(
+                f"The first grader is {config.type!r}, so there is no judge to validate. To validate a judge, "
+                "make it the first grader."
+            )
         return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
 
     def _case(self, word: str) -> Case:
@@ -188,7 +197,10 @@ class StoredAnswers:
         hits = [case for identity, case in self._cases.items() if identity.startswith(word)]
         if len(hits) != 1:
             ids = messages.listed([case.id for case in hits]) or "none"
-            raise UserError(messages.say("no_such_case", word=word, ids=ids), hint=messages.say("list_cases"))
+            raise UserError(
+                f"{word!r} must match exactly one case. Matches: {ids}.",
+                hint="Run `tuneworthy cases show --failed` to list the IDs of failed dev cases.",
+            )
         return hits[0]
 
     def _rung(self, word: str) -> str:
@@ -199,13 +211,13 @@ class StoredAnswers:
         """
         rungs = {row.rung: row for row in self.record.rungs if row.variant}
         if not rungs:
-            raise UserError(messages.say("empty_run"), hint=messages.say("run_ladder_again"))
+            raise UserError("The last run has no variants.", hint=messages.say("run_ladder_again"))
         if word == "best":
             candidates = [row for row in rungs.values() if row.rung != "classical"] or list(rungs.values())
             best = self.record.best or max(candidates, key=lambda row: row.candidates[0].score if row.candidates else 0)
             return best.rung
         if word not in rungs:
-            raise UnknownName(messages.say("rung_of_last_run"), word, ["best", *rungs])
+            raise UnknownName("rung in the last run", word, ["best", *rungs])
         return word
 
     def _variant(self, rung: str) -> Variant:
@@ -251,7 +263,7 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
     folder = Folder(project.root)
     record = read_record(folder)
     if record is None and (record := read_record(folder, "quick")) is not None:
-        say(messages.say("quick_answers"))
+        say("There is no full run yet. These answers come from a quick run.")
     if record is None:
         raise UserError(messages.say("no_run_yet", root=project.root), hint=messages.say("run_ladder"))
     if record.partial:

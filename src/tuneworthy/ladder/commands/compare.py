@@ -12,6 +12,7 @@ from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
+from tuneworthy.text import plural
 from tuneworthy.types import MOST_UNSCORED, Variant
 
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
@@ -90,7 +91,10 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         return result
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
-        message = messages.say("too_few_cases", split=on, n=len(cases), least=FEWEST)
+        message = (
+            f"There {plural(len(cases), 'is', 'are')} {len(cases)} {on} {plural(len(cases), 'case', 'cases')}, "
+            f"but a comparison needs at least {FEWEST}."
+        )
         raise Undecided(message, hint=messages.say("add_cases" if on_test else "more_scored_cases"))
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
     repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
@@ -101,7 +105,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     both = ~(np.isnan(num_a) | np.isnan(num_b))
     if both.sum() < FEWEST:
         message = messages.say("too_few_scored", n=int(both.sum()), least=FEWEST)
-        raise Undecided(message, hint=messages.say("too_few_scored_hint"))
+        raise Undecided(message, hint="Find out why the other answers could not be scored, or add cases.")
     groups = session.groups(cases)
     scored_groups = None if groups is None else groups[both]
     sides = (num_a[both], den_a[both], num_b[both], den_b[both])

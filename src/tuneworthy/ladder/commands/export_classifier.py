@@ -131,12 +131,27 @@ async def export_classifier(session: Session, folder: Path, which: str | None = 
     name = which or (best if best in found else RUNGS[-1])
     if name not in found:
         if which == RUNGS[-1]:
-            raise UserError(messages.say("no_tuned_classifier"), hint=messages.say("no_tuned_classifier_hint"))
-        raise UserError(messages.say("no_classical_winner"), hint=messages.say("no_classical_winner_hint"))
+            raise UserError(
+                "The last run has no fine-tuned classifier that was compared on test.",
+                hint=(
+                    'Set `method = "classifier"` in [train]. Then run `tuneworthy train` and `tuneworthy run '
+                    "--rung fine_tune`."
+                ),
+            )
+        raise UserError(
+            "The last run has no classical baseline that was compared on test.",
+            hint=(
+                "Add the rung `classical` to ladder.rungs, and rows to [examples] if it is empty. Then run "
+                "`tuneworthy run`."
+            ),
+        )
     rung, variant = found[name]
     export = await write_classifier(session, variant, rung, folder)
     if isinstance(rung.detail, TunedDetail):
-        detail = messages.say("classifier_proven", n_test=export.n_test, n_dev=export.n_dev)
+        detail = (
+            f"The exported classifier gave the measured answers to all {export.n_test:,} test cases and "
+            f"{export.n_dev:,} dev cases."
+        )
         proof = {"status": "pass", "engine": rung.detail.engine, "artifact": rung.detail.classifier, "detail": detail}
         session.folder.write("serving", proof)
     return export
@@ -197,13 +212,14 @@ def _readme(
     name, variables = str(model.identity["name"]), list(dict.fromkeys(template[1::2]))
     several = len(variables) > 1
     identity, score, interval = model.identity, rung.score or 0.0, rung.ci95 or (0.0, 1.0)
-    training = messages.say("readme_zero_shot")
+    training = "no examples: the weights are those of sparrow-nano-general-v1.1 (sparrow-decider 0.2.0)"
     if name == "encoder":
         training = messages.say("readme_tuned", **{key: identity[key] for key in ("n_rows", "rows", "encoder")})
     elif name != DECISION:
         versions = identity["libraries"]
-        training = messages.say(
-            "readme_training", n=identity["n_rows"], rows=identity["rows"], sklearn=versions["scikit-learn"]
+        training = (
+            f"{identity['n_rows']:,} examples, content hash `{identity['rows']}`, with scikit-learn "
+            f"{versions['scikit-learn']}"
         )
     is_json = isinstance(read_answer(model, model.predict([""])[0]), dict)
     return messages.say(
@@ -211,16 +227,19 @@ def _readme(
         task=" ".join(task.split()),
         method=METHODS[name],
         call=json.dumps(dict.fromkeys(variables, "...") if several else "..."),
-        returns=messages.say("returns_json" if is_json else "returns_text"),
-        probabilities=messages.say("readme_probabilities") if isinstance(model, ProbabilisticModel) else "",
-        variables=messages.say("readme_variables") if several else "" if template else messages.say("readme_filled"),
+        returns=("a dictionary, the JSON object that was measured" if is_json else "the answer as text"),
+        probabilities=" `probabilities(text)` returns the probability of each label."
+        if isinstance(model, ProbabilisticModel) else "",
+        variables=(" The prompt has several variables, so pass all of them as a dictionary, or pass the filled-in "
+"prompt as text.") if several else "" if template
+        else " Pass the filled-in prompt: its template does more than insert variables.",
         score=score, low=interval[0], high=interval[1], n=rung.n, grader=next(iter(rung.graders), ""),
-        calibration=messages.say(
-            "readme_calibration", ece=rung.calibration.ece, confidence=rung.calibration.confidence, n=rung.calibration.n
-        ) if rung.calibration else "",
+        calibration=(f"\n| Calibration | expected calibration error {rung.calibration.ece:.3f}, mean confidence "
+f"{rung.calibration.confidence:.1%} (n = {rung.calibration.n}) |") if rung.calibration else "",
         variant=variant.id, name=variant.name, training=training,
         tuneworthy=__version__,
-        examples="" if name in {"linear", "encoder", DECISION} else messages.say("readme_examples"),
+        examples="" if name in {"linear", "encoder", DECISION}
+        else "\n`model.json` contains answers of the training examples. Treat it as you treat the examples.\n",
         **checked,
     ).encode()  # fmt: skip
 
@@ -279,7 +298,10 @@ def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
         )  # fmt: skip
         if done.returncode:
             fault = done.stderr.strip().rpartition("\n")[2]
-            raise GateFailed(messages.say("classifier_fails", fault=fault), hint=messages.say("report_fault"))
+            raise GateFailed(
+                f"The exported classifier does not run, so nothing was written: {fault}.",
+                hint=messages.say("report_fault"),
+            )
         result, shares = json.loads(done.stdout), np.load(Path(work) / "shares.npy")
     logs = np.log(np.maximum(shares, LEAST))
     differing = [
@@ -289,9 +311,12 @@ def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
     ]
     if differing:
         row, answer = differing[0]
-        answers = "" if row.test else messages.say("dev_answers", measured=row.answer, exported=answer)
+        answers = "" if row.test else f" (measured {row.answer}, exported {answer})"
         raise GateFailed(
-            messages.say("classifier_differs", n=len(differing), of=len(measured), case=row.case, answers=answers),
+            (
+                "Nothing was written, because the exported classifier's answers differ from the run on "
+                f"{len(differing)} of {len(measured)} cases, first on case {row.case}{answers}."
+            ),
             hint=messages.say("report_fault"),
         )
     return float(result["p50_ms"])

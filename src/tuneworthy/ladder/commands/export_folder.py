@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import messages
 from tuneworthy.store import write_atomic
 
 
@@ -27,7 +26,10 @@ def write_export(
     is_own = (folder / name).is_file() and text in (folder / name).read_bytes()
     taken = [] if is_own else [path for path in files if os.path.lexists(folder / path)]
     if taken:
-        raise UserError(messages.say("not_overwritten", path=folder / taken[0]), hint=messages.say("empty_folder"))
+        raise UserError(
+            f"{folder / taken[0]} already exists and is not an earlier export.",
+            hint="Pass an empty or new folder to --out.",
+        )
     for path in set(others) - files.keys() if is_own else ():
         (folder / path).unlink(missing_ok=True)
     for path in sorted(files, key=lambda path: path != name):  # the mark first: what is stopped then is an export too

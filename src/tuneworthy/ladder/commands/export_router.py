@@ -187,14 +187,25 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
     rung = last.rung(CASCADE)
     variant = last.variant_of(rung) if rung else None
     if rung is None or variant is None or variant.cascade is None or not isinstance(rung.detail, CascadeDetail):
-        why = rung.reason.rstrip(".") if rung else messages.say("not_in_run")
-        raise UserError(messages.say("no_cascade", why=why), hint=messages.say("no_cascade_hint"))
+        why = rung.reason.rstrip(".") if rung else "its rung was not run"
+        raise UserError(
+            f"The last run measured no cascade: {why}.",
+            hint="Add the rung `cascade` to ladder.rungs unless it is listed, then run `tuneworthy run`.",
+        )
     first, large = variant.cascade.first, large_of(variant)
     if rung.status is not RungStatus.ADOPTED:
         why = rung.reason.rstrip(".")
-        raise GateFailed(messages.say("router_not_adopted", why=why), hint=messages.say("router_hint"))
+        raise GateFailed(
+            f"Nothing was written, because the cascade was not adopted: {why}.", hint=messages.say("router_hint")
+        )
     if not first.model.startswith(IN_PROCESS):
-        raise UserError(messages.say("first_not_exported", name=first.name), hint=messages.say("router_hint"))
+        raise UserError(
+            (
+                f"The cascade's first part, {first.name}, is a language model, but an exported router can run only a "
+                "classifier."
+            ),
+            hint=messages.say("router_hint"),
+        )
     with TemporaryDirectory(dir=session.folder.path) as name:
         work = Path(name)
         await write_classifier(session, first, rung, work / "classifier")
@@ -253,11 +264,16 @@ async def _check(session: Session, variant: Variant, folder: Path) -> int:
         )  # fmt: skip
     if done.returncode:
         fault = done.stderr.strip().rpartition("\n")[2]
-        raise GateFailed(messages.say("router_fails", fault=fault), hint=messages.say("report_fault"))
+        raise GateFailed(
+            f"The exported router does not run, so nothing was written: {fault}.", hint=messages.say("report_fault")
+        )
     differing = [case for case, answer in zip(asked, json.loads(done.stdout), strict=True) if answer != measured[case]]
     if differing:
         raise GateFailed(
-            messages.say("router_differs", n=len(differing), of=len(asked), case=differing[0]),
+            (
+                f"Nothing was written, because the router's answers differ from the run on {len(differing)} of "
+                f"{len(asked)} test cases, the first of them {differing[0]}."
+            ),
             hint=messages.say("report_fault"),
         )
     return len(asked)

@@ -26,6 +26,7 @@ from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Example, Message, Passage, Request, Retrieval, Variant
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
@@ -103,9 +104,15 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
             `folder` has files of anybody else's.
     """
     if variant.cascade is not None:
-        raise UserError(messages.say("two_parts", name=variant.name), hint=messages.say("export_cascade"))
+        raise UserError(
+            f"{variant.name} is a cascade: a cheap variant and a large one.",
+            hint="Run `tuneworthy export router`, or name the rung of one part.",
+        )
     if variant.model.startswith(IN_PROCESS):
-        raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("export_classical"))
+        raise UserError(
+            f"{variant.name} is a classical baseline or a classifier, which has no prompt to export.",
+            hint="Run `tuneworthy export classifier`.",
+        )
     fixed = variant.shots is not None and variant.shots.mode == "fixed"
     shots = session.pool.select(variant.shots, [Case(id="export")])["export"] if fixed else ()
     turns = [{"role": "system", "content": _places(variant.system)}] if variant.system else []
@@ -138,7 +145,13 @@ def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
     if differs:
         lines += [differs, ""]
     if variant.output.kind == "ranked":
-        lines += [messages.say("export_ranked", way=messages.RANKINGS[variant.output.ranking]), ""]
+        lines += [
+            (
+                "Nothing is generated. The answer is the label in `variant.json` whose tokens have the highest sum "
+                f"of log-probabilities after this prompt{messages.RANKINGS[variant.output.ranking]}."
+            ),
+            "",
+        ]
     if variant.shots is not None and variant.shots.mode == "per_case":
         lines += [messages.shots_per_case(variant.shots.k, variant.shots.encoder), ""]
     if variant.retrieval is not None:
@@ -154,7 +167,11 @@ def _passages(retrieval: Retrieval) -> list[str]:
     settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
     example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
     return [
-        messages.say("passages_before", k=retrieval.k, documents=retrieval.documents, settings=_listed(settings)),
+        (
+            f"The prompt puts the {retrieval.k} best {plural(retrieval.k, 'passage', 'passages')} before the "
+            f"question, with the best one last. Content hash of the documents: {retrieval.documents}. Search "
+            f"settings: {_listed(settings)}. Each passage has this format:"
+        ),
         "",
         "```",
         example,
@@ -211,7 +228,10 @@ def _client(
         except KeyError:
             differs = True
         if differs:
-            return {}, messages.say("no_client")
+            return {}, (
+                "There is no `client.py`, because from a text alone it could not send every case as measured. "
+                "The template does more than insert variables, or cases have tools or several turns."
+            )
     standard = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
     standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
     extra = {key: body.pop(key) for key in list(body) if key not in standard}

@@ -14,7 +14,6 @@ import numpy as np
 
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.rungs.decoding import accepted, prompt_key, provider_of, settings_for, store_sweep, with_setting
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import describe
@@ -115,11 +114,17 @@ class DecodingSweep:
 
     def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
         if repeats < 2:
-            raise UserError(messages.say("one_repeat", n=repeats))
+            raise UserError(f"Measuring consistency needs at least 2 repeats, not {repeats}.")
         provider = session.models[base.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
-            raise UserError(messages.say("nothing_to_sweep", model=base.model), hint=messages.say("other_model"))
+            raise UserError(
+                (
+                    f"{base.model} supports neither sampling parameters nor reasoning effort, so there is nothing to "
+                    "sweep."
+                ),
+                hint="Choose a variant that uses a different model.",
+            )
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
         self.probed = read_probe(session.folder, base.model, provider.identity)

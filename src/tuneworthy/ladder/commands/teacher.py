@@ -21,7 +21,10 @@ def teaching_of(session: Session) -> Teaching:
     """
     project = session.project
     if project.teacher is None:
-        raise UserError(messages.say("no_teacher"), hint=messages.say("add_teacher"))
+        raise UserError(
+            "The project file has no [teacher] section.",
+            hint='Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.',
+        )
     variant = _variant(session, project.teacher)
     split = session.split
     return Teaching(
@@ -44,7 +47,7 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
         _check(session, teacher, found.model)
         if canonical(dict(found.model_identity)) != session.models[found.model].identity:
             raise UserError(
-                messages.say("teacher_changed", model=found.model, name=found.name),
+                f"models.{found.model} is no longer the model that {found.name} was measured with.",
                 hint=messages.say("run_ladder_again"),
             )
     decoding = {**found.decoding, **teacher.parameters}
@@ -72,8 +75,13 @@ def _check(session: Session, teacher: Teacher, name: str) -> None:
         UserError: It is a classical baseline, it is gone, or its terms are open or forbid it.
     """
     if name.startswith(IN_PROCESS):
-        raise UserError(messages.say("classical_teacher"), hint=messages.say("name_a_rung"))
+        raise UserError(
+            "The classical baseline cannot be the teacher, because it was trained on the project's examples.",
+            hint='Choose a different variant, such as `variant = "few_shot"`.',
+        )
     config = session.project.models.get(name)
     if config is None:
-        raise UserError(messages.say("teacher_gone", model=name), hint=messages.say("put_model_back"))
+        raise UserError(
+            f"The teacher's model {name!r} is no longer in [models].", hint="Add the model to [models] again."
+        )
     check_terms(teacher, name, config.provider, hosted=config.hosted)

@@ -223,13 +223,19 @@ async def measure_uncertainty(
     cases = [dev[place] for place in sorted(order[:limit])]
     supported = gives_logprobs(session, variant)
     if not (supported or samples):
-        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("draw_samples"))
+        raise Undecided(
+            messages.say("no_logprobs", model=variant.model),
+            hint="Add --samples 3 to compare sampled answers, or choose a variant that uses a different model.",
+        )
     traces = await session.ask(variant, cases, logprobs=ALTERNATIVES if supported else None)
     _, _, scores = await session.score(traces, cases)
     repeats = await sampled_answers(session, variant, cases, samples) if samples else {}
     signal = PRIMARY if any(trace.response and trace.response.logprobs for trace in traces) else DISAGREEMENT
     if signal == DISAGREEMENT and not samples:
-        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("run_probe"))
+        raise Undecided(
+            messages.say("no_logprobs", model=variant.model),
+            hint="Run `tuneworthy models probe MODEL` to see what the model supports.",
+        )
     if signal == DISAGREEMENT:  # answers that are missing do not agree
         repeats = {case: texts for case, texts in repeats.items() if len(texts) == samples}
     answers = [
@@ -313,8 +319,9 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
         return replace(found, threshold=fitted_threshold(values, wrong, groups, seed, signal))
     return replace(
         found,
-        refused=messages.say(
-            "signal_fails", signal=signal, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
+        refused=(
+            f"the signal {signal} does not separate wrong answers from correct ones (AUROC {main.area:.2f} "
+            f"[{main.lo:.2f}, {main.hi:.2f}], {n_wrong} of {len(graded)} answers wrong)"
         ),
     )
 
@@ -346,7 +353,10 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
     flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
     area = report.calibration.areas.get("max_surprise")
     recall, false_alarms = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
-    sentence = messages.say("threshold_flags", bound=bound, recall=recall, false_alarms=false_alarms)
+    sentence = (
+        f"A log-probability threshold of {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} "
+        "of the correct ones."
+    )
     return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), sentence
 
 

@@ -101,25 +101,34 @@ class CascadeRung(Rung):
         paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
         large = [part for part in [await part_of(session, one, view.dev) for one in paid] if part.whole]
         if not large:
-            return SearchResult(skipped=messages.say("no_dearer_model"), skip_code="no_dearer_model")
+            return SearchResult(
+                skipped="no language model with a price was measured on dev and test", skip_code="no_dearer_model"
+            )
         able = [one for one in view.tried if any(map(confidence_of, session.stored(one, view.dev[:1])))]
         tried = [await part_of(session, one, view.dev) for one in able]
         sure = [part for part in tried if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
         if not sure:
-            return SearchResult(skipped=messages.say("no_confidence"), skip_code="no_confidence")
+            return SearchResult(
+                skipped="no variant answered all dev cases with probabilities, so there is no confidence to route by",
+                skip_code="no_confidence",
+            )
         strongest = max(large, key=lambda part: part.score)
         best = next((part for part in large if part.variant.id == view.incumbent.id), strongest)
         pairs = [(_pairs(sure, one), one) for one in (best, strongest)]
         if not any(found for found, _ in pairs):
             name = strongest.variant.name
             if all(part.variant.model == strongest.variant.model for part in sure):
-                return SearchResult(skipped=messages.say("same_model", name=name), skip_code="same_model")
-            return SearchResult(skipped=messages.say("no_cheaper_part", name=name), skip_code="no_dearer_model")
+                return SearchResult(
+                    skipped=f"the only variants with probabilities use the model of {name}", skip_code="same_model"
+                )
+            return SearchResult(
+                skipped=f"no variant with probabilities costs less than {name}", skip_code="no_dearer_model"
+            )
         cheapest = [min(found, key=lambda one: one.usd) for found, _ in pairs if found]
         cheapest = [one for one in cheapest if isfinite(one.threshold)]
         if not cheapest:
             return SearchResult(
-                skipped=messages.say("no_threshold", n=len(view.dev), name=strongest.variant.name),
+                skipped=f"no threshold keeps the score of {strongest.variant.name} on the {len(view.dev)} dev cases",
                 skip_code="no_threshold",
             )
         first, last = cheapest[0], cheapest[-1]

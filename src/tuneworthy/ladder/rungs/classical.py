@@ -1,6 +1,5 @@
 """Rung `classical`: what methods without a language model score. A reference: no rung builds on it."""
 
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import PREFIX, add_classical_models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.types import Variant
@@ -14,7 +13,9 @@ class ClassicalRung(Rung):
         """Return one candidate for each classical baseline, the strongest first."""
         providers = add_classical_models(view.models, view.task, view.pool, view.seed)
         if not providers:
-            return Proposal(skipped=messages.say("no_examples_to_learn"), skip_code="no_examples")
+            return Proposal(
+                skipped="the project has no examples to train a classical baseline on", skip_code="no_examples"
+            )
         user = view.project.text(view.project.prompt.user) or "{{ input }}"
         candidates = [
             Variant(

@@ -36,11 +36,16 @@ class DecodingRung(Rung):
         provider = view.models[best.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if capabilities is None:
-            skipped = messages.say("no_parameters", model=best.model)
+            skipped = f"{best.model} accepts no sampling parameters"
             return Proposal(skipped=skipped, skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
             return Proposal(
-                skipped=messages.say("constrained_and_greedy"), skip_code="constrained", notes=_warnings(view, best)
+                skipped=(
+                    "decoding is constrained and greedy, so sampling could only add noise; to try settings "
+                    "anyway, list them in decoding.grid"
+                ),
+                skip_code="constrained",
+                notes=_warnings(view, best),
             )
         folder = Folder(view.project.root)
         probed = read_probe(folder, best.model, provider.identity)
@@ -57,7 +62,7 @@ class DecodingRung(Rung):
                 notes += _warnings(view, candidate)
                 candidates[candidate.id] = replace(candidate, notes=(*best.notes, label(usable)))
         if not candidates:
-            skipped = messages.say("no_setting_accepted", model=best.model)
+            skipped = f"{best.model} accepts none of the sampling settings to try"
             return Proposal(skipped=skipped, skip_code="no_parameters", notes=notes)
         return Proposal(candidates=list(candidates.values()), notes=notes)
 

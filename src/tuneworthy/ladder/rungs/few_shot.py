@@ -5,7 +5,6 @@ from functools import partial
 from importlib.util import find_spec
 
 from tuneworthy.config.retrieval import LocalEncoder
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.rungs.shot_sets import TRIED, shot_sets, why_no_sets
 from tuneworthy.ladder.session import Session
@@ -30,7 +29,7 @@ class FewShotRung(Rung):
             structured = OutputFormat()
         if not len(pool):
             if structured.kind == "free" or structured == best.output or best.output.kind == "ranked":
-                return Proposal(skipped=messages.say("no_examples_to_show"), skip_code="no_examples")
+                return Proposal(skipped="the project has no examples for few-shot prompts", skip_code="no_examples")
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = OutputFormat()
@@ -72,8 +71,20 @@ def _encoder(view: View) -> tuple[str, list[str]]:
         return "", []
     config = view.project.retrieval.encoder
     if not isinstance(config, LocalEncoder):
-        return "", [messages.say("shots_without_encoder")]
-    return ("", [messages.say("shots_without_torch")]) if find_spec("torch") is None else (config.model, [])
+        return "", ["few-shot examples are not chosen by semantic similarity: [retrieval] configures no local encoder"]
+    return (
+        (
+            "",
+            [
+                (
+                    "few-shot examples are not chosen by semantic similarity: torch is not installed; run `pip install "
+                    '"tuneworthy[semantic]"`'
+                )
+            ],
+        )
+        if find_spec("torch") is None
+        else (config.model, [])
+    )
 
 
 def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str = "") -> Variant:

@@ -42,7 +42,7 @@ class FineTuneRung(Rung):
         classifiers = add_classifiers(view.models, view.project)
         if not opened and not classifiers:
             return Proposal(
-                skipped=messages.say("no_tuned_model", why="; ".join(faults) or missing(view.project)),
+                skipped=f"no fine-tuned model is available: {'; '.join(faults) or missing(view.project)}",
                 skip_code="no_tuned_model",
                 notes=faults,
             )
@@ -72,12 +72,10 @@ class FineTuneRung(Rung):
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
             raise OutsideFault(
-                messages.say(
-                    "served_changed",
-                    model=winner.model,
-                    now=tuned.artifact if tuned is not None else messages.say("no_artifact"),
+                "models.{model} no longer serves the model compared on the test set. It now serves {now}.".format(
+                    model=winner.model, now=tuned.artifact if tuned is not None else "none of this project's models"
                 ),
-                hint=messages.say("served_changed_hint"),
+                hint="Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
             )
         against = add_base(session.models, session.project, tuned)
         untuned = replace(

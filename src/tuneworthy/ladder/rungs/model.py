@@ -17,6 +17,7 @@ from tuneworthy.messages import say
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
+from tuneworthy.text import count
 from tuneworthy.types import Case, OutputFormat, Variant
 
 RETIRES_DAYS = 90
@@ -35,11 +36,15 @@ class ModelRung(Rung):
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
         reasons = [say("hosted_forbidden", model=name) for name in forbidden]
-        notes = [messages.say("only_judges", model=name) for name in project.models if name in project.judging]
+        notes = [
+            f"{name} is used only as a judge; to try it as a candidate, add it to [models] under a second name"
+            for name in project.models
+            if name in project.judging
+        ]
         if not eligible:
-            why, code = messages.say("no_other_model"), "no_other_model"
+            why, code = "the project file defines no other candidate model", "no_other_model"
             if forbidden:
-                why, code = messages.say("no_other_model_on_device"), "constraint"
+                why, code = "no other model in the project file can run on the device", "constraint"
             return Proposal(skipped=why, skip_code=code, ineligible=reasons, notes=notes)
         notes += filter(None, (retirement(project, name) for name in eligible))
         candidates: list[Variant] = []
@@ -198,5 +203,5 @@ def retirement(project: Project, name: str, today: date | None = None) -> str:
         return ""
     days = (price.retires - now).days
     if days < 0:
-        return messages.say("switched_off", model=name, date=price.retires)
-    return messages.say("switched_off_soon", model=name, date=price.retires, days=days)
+        return f"the provider retired {name} on {price.retires}"
+    return f"the provider retires {name} on {price.retires} (in {count(days, 'day')})"

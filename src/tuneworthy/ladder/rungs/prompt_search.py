@@ -29,6 +29,7 @@ from tuneworthy.prompts.templates import own_system, render
 from tuneworthy.search.ablate import ablate, may_go, tokens_of
 from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
+from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Score, Trace, Variant, content_hash
 
 # Providers that get the case alone: they have no prompt of ours.
@@ -91,14 +92,18 @@ def why_not_ablated(
         return ""
     why = (
         _why_no_prompt(project, model)
-        or ("" if may_go(system or "") else messages.say("no_paragraphs"))
+        or (
+            ""
+            if may_go(system or "")
+            else "it has fewer than two paragraphs, or every paragraph contains a placeholder"
+        )
         or _why_not_searched(dev, searched=searched)
     )
-    return messages.say("not_ablated", why=why) if why else ""
+    return f"the system prompt is not shortened: {why}" if why else ""
 
 
 def _why_no_prompt(project: Project, model: str) -> str:
-    return messages.say("own_prompt", model=model) if project.models[model].provider in OWN else ""
+    return f"{model} is your own pipeline, which has its own prompt" if project.models[model].provider in OWN else ""
 
 
 def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
@@ -110,7 +115,10 @@ def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
         return ""
     if len(cases) < len(half):
         return messages.say("own_system_turns", n=len(half) - len(cases), n_half=len(half))
-    return messages.say("searched_too_few", least=FEWEST, n=len(half))
+    return (
+        f"the groups of dev cases are so large that only {count(len(half), 'case remains', 'cases remain')} for "
+        f"the search, but {FEWEST} are needed"
+    )
 
 
 # --- paragraphs that earn nothing ---------------------------------------------------------------------------------
@@ -136,7 +144,7 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
         best,
         name="prompt/cut",
         system=found.text,
-        notes=(*best.notes, messages.say("paragraphs_cut", n=found.cut, n_all=found.paragraphs)),
+        notes=(*best.notes, f"{found.cut} of {found.paragraphs} paragraphs removed"),
     ), about
 
 
@@ -162,7 +170,9 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
     cases = await asking.scored_today(wanted)
     set_aside = len(wanted) - len(cases)
     if why := why_no_sides(cases, section.calls):
-        why = messages.say("searched_unscored", n=set_aside, n_all=len(wanted), why=why)
+        why = (
+            f"{set_aside} of {len(wanted)} cases for the search {plural(set_aside, 'has', 'have')} no score, and {why}"
+        )
         return best, None, messages.say("not_optimised", why=why)
     found = await optimise(
         best.system or "",
@@ -180,7 +190,7 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
         set_aside=set_aside,
     )
     if not found.best:
-        return best, about, messages.say("gepa_found_nothing", calls=found.calls)
+        return best, about, f"GEPA found no better prompt in {found.calls} calls"
     file = _written(session, found.prompts[found.best].text)
     return (
         replace(best, name="prompt/gepa", system=session.project.text(file), notes=(*best.notes, "gepa")),

@@ -89,19 +89,21 @@ class RetrievalRung(Rung):
         """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
         best, library = view.incumbent, view.library
         if library is None:
-            return Proposal(skipped=messages.say("no_documents"), skip_code="no_documents")
+            return Proposal(skipped="the project has no documents", skip_code="no_documents")
         if view.project.models[best.model].provider in OWN:
-            return Proposal(skipped=messages.say("own_search", model=best.model), skip_code="own_pipeline")
+            return Proposal(
+                skipped=f"{best.model} is your own pipeline, which has its own retrieval", skip_code="own_pipeline"
+            )
         if library.missing:
             return Proposal(skipped=library.missing, skip_code="no_lancedb")
         if not library.corpus.documents:
-            return Proposal(skipped=messages.say("empty_documents"), skip_code="no_documents")
+            return Proposal(skipped="all documents are empty", skip_code="no_documents")
         if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
             why = say("hosted_forbidden", model=", ".join(library.hosted))
             return Proposal(skipped=why, skip_code="constraint", ineligible=[why])
         notes = list(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
-            notes.append(messages.say("words_alone", why=messages.NO_ENCODER[library.settings.encoder.type]))
+            notes.append(f"retrieval uses keyword search only: {messages.NO_ENCODER[library.settings.encoder.type]}")
         forms, measured = await tuned_forms(library, view.dev)
         if view.dev and not measured:
             notes.append(
@@ -117,9 +119,11 @@ class RetrievalRung(Rung):
                 (found if await _fits(view, library, variant) else too_long).append(variant)
         if too_long:
             names = ", ".join(variant.name for variant in too_long)
-            notes.append(messages.say("passages_too_long", model=best.model, names=names))
+            notes.append(f"candidates skipped because their prompts exceed the context length of {best.model}: {names}")
         if not found:
-            return Proposal(skipped=messages.say("no_passage_fits", model=best.model), skip_code="context", notes=notes)
+            return Proposal(
+                skipped=f"no passage fits within the context length of {best.model}", skip_code="context", notes=notes
+            )
         return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:

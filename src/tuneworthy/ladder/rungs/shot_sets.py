@@ -15,6 +15,7 @@ from tuneworthy.ladder.dev_scores import answers
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.text import count
 from tuneworthy.types import Case, Example, Score, Shots
 
 # Examples that the model is asked, in sizes of a set.
@@ -28,7 +29,10 @@ def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
     if not project.few_shot.sets:
         return ""
     if n_pool <= max(project.few_shot.k):
-        return messages.say("sets_too_few", n=n_pool)
+        return (
+            f"no sets of few-shot examples were sampled: {count(n_pool, 'example is', 'examples are')} too few to "
+            "choose from"
+        )
     return "" if searched else messages.SETS_UNSEARCHED
 
 
@@ -47,7 +51,9 @@ async def shot_sets(session: Session, view: View) -> tuple[list[tuple[str, Shots
         drawn = (sure.fixed(k, view.seed + number, mixed=True) for number in range(1, total // 2 + 1))
         sets = [(f"bootstrap{number}", replace(one, pool_hash=pool.hash)) for number, one in enumerate(drawn, 1)]
     elif total > 1:
-        notes.append(messages.say("no_bootstrap", n=len(right), n_asked=n_asked))
+        notes.append(
+            f"no bootstrapped few-shot examples: the model answers only {len(right)} of {n_asked} examples correctly"
+        )
     sets += [
         (f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in range(1, total - len(sets) + 1)
     ]

@@ -10,7 +10,6 @@ from typing import Final
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
-from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import lineage, longest_row
 from tuneworthy.ship.parity.measure import ModelForm, ParityPlan
 from tuneworthy.ship.parity.scoring import Scoring, scoring_of
@@ -121,7 +120,7 @@ def _children(store: Folder, kind: Kind, parent: str, forms: Sequence[str] | Non
         return []
     children = [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]
     if not children and forms is not None:
-        message, hint = messages.say("no_such_form"), messages.say("make_form")
+        message, hint = "No {kind} model has been made from {parent} yet.", "Run `tuneworthy {verb}`."
         raise UserError(message.format(kind=kind, parent=parent), hint=hint.format(verb=MADE_BY[kind]))
     return children
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.rules import Status
-from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
@@ -62,21 +61,21 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
     plan = plan_of(request, context_of(store, request.adapter))
     line = lineage_of(request, plan, base_folder)
     scoring = request.scoring_of(plan.rows)
-    say(messages.say("asks_adapter", base=request.base.id, adapter=request.adapter.id))
+    say(f"Measuring the base model {request.base.id} and the adapter {request.adapter.id}.")
     base, adapter, plan = _trained(request, plan, base_folder)
     forms: dict[str, FormAnswers] = {}
     if request.merged is not None:
-        say(messages.say("asks_merged", model=request.merged.id))
+        say(f"Measuring the merged model {request.merged.id}.")
         forms["merged"] = _merged(request.merged.folder, plan)
     for name, gguf in named_files(request).items():
-        say(messages.say("asks_gguf", model=gguf.id))
+        say(f"Measuring the GGUF file {gguf.id} in llama.cpp.")
         form = LlamaForm(gguf.folder / "model.gguf", store.logs / "parity.log", plan.room)
         try:
             forms[name] = measure(name, file_type(gguf), form, plan)
         finally:
             form.close()
     if request.served is not None:
-        say(messages.say("asks_server"))
+        say("Measuring the served model.")
         forms["served"] = measure("served", request.served.kind, request.served.form, plan)
     return Subject(
         plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=request.margin,

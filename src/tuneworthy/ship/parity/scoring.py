@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
-from tuneworthy.ship import messages
 from tuneworthy.ship.parity.measure import FormAnswers
 from tuneworthy.ship.parity.subject import Scores
 from tuneworthy.store.folder import Folder
@@ -26,7 +25,7 @@ class Scoring:
 
     metric: TaskMetric | None = None
     places: tuple[int, ...] = ()
-    why_not: str = messages.say("no_grader")
+    why_not: str = "no grader is configured"
 
 
 def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: Sequence[Example]) -> Scoring:
@@ -42,7 +41,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
         UserError: The cases cannot be read, or the grader cannot be made.
     """
     if project.graders[0].type == "judge":
-        return Scoring(why_not=messages.say("judge_grades"))
+        return Scoring(why_not="the first grader is a judge, which would need model calls")
     cases = read_cases(project.path(project.cases.path)).cases
     kind = kind_of(store, cases, rows)
     gradable: dict[str, tuple[int, Case]] = {}
@@ -50,7 +49,9 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
         if (case := example_case(row, kind)) is not None:
             gradable.setdefault(case.id, (place, case))
     if not gradable:
-        return Scoring(why_not=messages.say("no_case_asked", kind=kind.name))
+        return Scoring(
+            why_not=f"none of the training rows used as prompts can be graded as a case of this task type ({kind.name})"
+        )
     places, asked_cases = zip(*gradable.values(), strict=True)
     return Scoring(TaskMetric(grader=own_grader(project, cases, rows, kind), cases=asked_cases), places, "")
 

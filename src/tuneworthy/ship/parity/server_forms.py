@@ -109,7 +109,10 @@ class LlamaForm(ServerForm):
             body = {**_body(chats[0]), "max_tokens": 1, "temperature": 0}
             counted = self._post("v1/chat/completions", body)["usage"]["prompt_tokens"]
             if counted != len(ids[0]):
-                raise ModelError(messages.say("other_count", counted=counted, n=len(ids[0])))
+                raise ModelError(
+                    f"llama.cpp counts {counted} tokens in a chat request, but its own tokenizer counts "
+                    f"{len(ids[0])} in the same prompt."
+                )
         return ids
 
     def token_ids(self, text: str) -> list[int]:

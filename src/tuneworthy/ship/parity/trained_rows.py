@@ -11,7 +11,6 @@ from tuneworthy.cases import read_examples
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
-from tuneworthy.ship import messages
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.training_rows import Student
@@ -41,7 +40,8 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
         rows = read_examples(examples).examples
     else:
         raise UserError(
-            messages.say("no_training_rows", dataset=name, adapter=trained.id), hint=messages.say("build_and_train")
+            f"The adapter {trained.id} was trained on the dataset {name}, which is missing.",
+            hint="Run `tuneworthy data build`, then train again.",
         )
     prompt = trained.manifest.get("prompt")
     if not isinstance(prompt, Mapping):
@@ -74,7 +74,10 @@ def question_as_trained(text: str, trained: Artifact) -> Chat:
     row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
     if isinstance(prompt, Mapping):
         if not _student(prompt).fits(row):
-            raise UserError(messages.say("fact_lacks_variables", text=text), hint=messages.say("write_variables"))
+            raise UserError(
+                f"The fact {text!r} lacks variables of the training prompt.",
+                hint="Write every variable on its own line as `name: value`.",
+            )
         row = as_trained(row, prompt)
     return Chat(messages=row.messages[:-1], generation_prompt=True)
 

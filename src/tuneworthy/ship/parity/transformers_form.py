@@ -147,7 +147,9 @@ def load(folder: Path, dtype: str) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
     except ImportError:
-        raise UserError(messages.say("no_torch"), hint=messages.say("install_train")) from None
+        raise UserError(
+            "The package torch or transformers is not installed.", hint=messages.say("install_train")
+        ) from None
     quiet()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     computed = getattr(torch, dtype if computes_in(device, dtype) else "float32")

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tuneworthy.errors import UserError
-from tuneworthy.train import messages
 from tuneworthy.train.emit import trl
 from tuneworthy.train.emit.base import EmitPlan, Emitted
 
@@ -44,7 +43,8 @@ def _shared(plan: EmitPlan) -> EmitPlan:
     share, rest = divmod(chosen.batch_size, n)
     if rest:
         raise UserError(
-            messages.say("uneven_batch", n=n, batch=chosen.batch_size), hint=messages.say("even_batch", n=n)
+            f"{n} GPUs cannot split a batch of {chosen.batch_size} rows evenly.",
+            hint=f"Set [train] batch_size to a multiple of {n}.",
         )
     most = max(size for size in range(1, min(chosen.micro_batch_size, share) + 1) if share % size == 0)
     return replace(plan, settings=replace(chosen, micro_batch_size=most))

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from tuneworthy.train import messages
 from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 from tuneworthy.train.settings import ALL_LINEAR
 
@@ -55,4 +54,8 @@ def emit(plan: EmitPlan) -> Emitted:
 
     text = f"# written for {PIN}\n" + yaml.safe_dump(config(plan), sort_keys=False, allow_unicode=True)
     files = {"axolotl.yaml": text, "requirements.txt": PIN + "\n"}
-    return Emitted(files, ("axolotl", "train", "axolotl.yaml"), (messages.say("axolotl_stops"),))
+    return Emitted(
+        files,
+        ("axolotl", "train", "axolotl.yaml"),
+        ("Axolotl stops after a fixed number of epochs, not on the task metric.",),
+    )

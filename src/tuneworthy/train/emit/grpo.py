@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from tuneworthy.train import messages
 from tuneworthy.train.emit.base import EmitPlan, Emitted
 from tuneworthy.train.emit.trl import call, script
 
@@ -46,4 +45,13 @@ def emit(plan: EmitPlan) -> Emitted:
     config = call("CONFIG", "GRPOConfig", arguments(plan))[:-1] + "    use_cpu=not torch.cuda.is_available(),\n)"
     settings, rows = [f"PROJECT = {plan.project!r}", config], "prompts, and the IDs of their rows"
     files = script(plan, "train_grpo.py", imports=imports, settings=settings, rows=rows, trainer=trainer)
-    return Emitted(files, ("python", "train_grpo.py"), (messages.say("grpo_rewards"),))
+    return Emitted(
+        files,
+        ("python", "train_grpo.py"),
+        (
+            (
+                "The reward is the first grader of the project, so the script needs tuneworthy and the project folder. "
+                "It stops after one pass over the prompts, not on the task metric."
+            ),
+        ),
+    )

@@ -46,18 +46,31 @@ def emit_rewarded(planned: Planned, project: Project) -> Emitted:
         UserError: As `rows_of`, or only a judge could reward answers.
     """
     if project.graders[0].type == "judge":
-        raise UserError(messages.say("judge_rewards"), hint=messages.say("add_grader"))
+        raise UserError(
+            "The first grader is a judge, so each of the many answers of GRPO would be a model call.",
+            hint=messages.say("add_grader"),
+        )
     longest = max(row.n_supervised for row in rows_of(planned))
     limit = min(project.prompt.max_tokens, ANSWER_SLACK * longest)
     root = str(project.root.resolve())
     made = emit(GRPO, EmitPlan(planned.advice.settings, str(planned.folder), project=root, max_answer=limit))
-    return _noted(made, planned, messages.say("emitted_prompts", n=sum(1 for _ in asked_rows(planned.material))))
+    return _noted(
+        made,
+        planned,
+        (
+            f"The file of rows has {sum(1 for _ in asked_rows(planned.material))} prompts, of the training rows "
+            "that the first grader can score."
+        ),
+    )
 
 
 def _noted(made: Emitted, planned: Planned, rows: str) -> Emitted:
     more = [rows]
     if planned.rows.dataset is None:
-        more.append(messages.say("emitted_ungated"))
+        more.append(
+            "No dataset is frozen yet, so the rows have not passed the data gates. Rows that are in dev or "
+            "overlap with cases are left out."
+        )
     elif not planned.material.gated:
         more.append(messages.say("failed_gates", version=planned.rows.dataset))
     return replace(made, notes=(*made.notes, *more))
@@ -71,11 +84,22 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
             pairs.
     """
     if planned.advice.settings.paired:
-        raise UserError(messages.say("no_pair_script"), hint=messages.say("export_pairs"))
+        raise UserError(
+            "There is no script of another trainer for pairs.",
+            hint="Run `tuneworthy data export --format preference` for TRL's DPOTrainer.",
+        )
     if planned.folder is None:
-        raise UserError(messages.say("base_is_gguf", base=planned.base), hint=messages.say("make_folder"))
+        raise UserError(
+            f"{planned.base} is a GGUF file, which other trainers cannot load.",
+            hint=(
+                "Run `tuneworthy train` once to convert the file to a model folder, or pass a model folder with --base."
+            ),
+        )
     if planned.rendered is None:
-        raise UserError(messages.say("no_tokenizer", folder=planned.folder), hint=messages.say("add_tokenizer"))
+        raise UserError(
+            f"Rendering the rows needs the package transformers and the file {planned.folder}/tokenizer.json.",
+            hint='Add the file if it is missing, and run `pip install "tuneworthy[train]"`.',
+        )
     return [*planned.rendered.rows, *(planned.rehearsal or ())]
 
 

@@ -64,7 +64,7 @@ def emit(plan: EmitPlan) -> Emitted:
         UserError: All weights are to be trained.
     """
     if plan.settings.method == "full":
-        raise UserError(messages.say("unsloth_trains_adapters"), hint=messages.say("write_for_trl"))
+        raise UserError("The Unsloth script trains adapters only, not all weights.", hint="Pass --emit trl.")
     lines = [
         f"# written for {', '.join(PINS)}",
         "from unsloth import FastLanguageModel  # before trl and transformers, which it patches",
@@ -93,6 +93,4 @@ def emit(plan: EmitPlan) -> Emitted:
         "    main()",
     ]
     files = {"train_unsloth.py": "\n".join(lines) + "\n", "requirements.txt": "\n".join(PINS) + "\n"}
-    return Emitted(
-        files, ("python", "train_unsloth.py"), (messages.say("unsloth_needs_gpu"), messages.say("trl_stops"))
-    )
+    return Emitted(files, ("python", "train_unsloth.py"), ("Unsloth needs a GPU.", messages.say("trl_stops")))

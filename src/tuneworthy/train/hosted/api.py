@@ -71,7 +71,7 @@ class JobsApi:
             if not cursor or not at(page, listing["more"]):
                 return None
             path = f"{first}{'&' if '?' in first else '?'}{listing['parameter']}={quote(str(cursor), safe='')}"
-        raise self._odd(f"`{listing['rows']}`", messages.say("endless_list"))
+        raise self._odd(f"`{listing['rows']}`", "a list without an end")
 
     async def read(self, place: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a file or a job.
@@ -122,11 +122,13 @@ class JobsApi:
 
 def fault_of(vendor: TrainingVendor, error: ProviderError) -> TuneworthyError:
     """Return the error that ends the command: what the user can fix, or what passes."""
-    message = messages.say("vendor_fault", vendor=vendor.title, reason=error.message.rstrip("."))
+    message = f"{vendor.title}: {error.message.rstrip('.')}."
     if error.code == "auth":
-        return AuthError(message, hint=messages.say("vendor_key", variable=vendor.key))
+        return AuthError(message, hint=f"Check the key in the environment variable {vendor.key}.")
     if error.code == "rate_limit" and not error.retryable:
-        return OutsideFault(message, hint=messages.say("vendor_quota"))
+        return OutsideFault(
+            message, hint="Check your quota and your balance at the vendor, then run the command again to resume."
+        )
     if error.retryable:
         return OutsideFault(message, hint=messages.say("vendor_resume"))
-    return UserError(message, hint=messages.say("vendor_refuses"))
+    return UserError(message, hint="Fix the reported problem, then run the command again.")

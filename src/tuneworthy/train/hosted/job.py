@@ -121,32 +121,38 @@ def prepare_job(project: Project, store: Folder, request: JobRequest, say: Say) 
     if project.train.method == "preference":
         raise UserError(messages.say("answers_only"), hint=messages.say("use_lora"))
     if base is None:
-        raise UserError(messages.say("no_hosted_base", vendor=vendor.title), hint=messages.say("give_hosted_base"))
+        raise UserError(
+            f"No model to train at {vendor.title} is named.", hint="Pass --base MODEL, as the vendor names it."
+        )
     if project.constraints.data_stays:
-        raise UserError(messages.say("hosted_data_stays", vendor=vendor.title), hint=messages.say("train_here"))
+        raise UserError(
+            f"constraints.data_stays is set, so no row may be sent to {vendor.title}.",
+            hint="Run `tuneworthy train` without --on, or change the constraint.",
+        )
     listed = vendor.price(base) or {"usd_per_mtok": None}
     price = listed["usd_per_mtok"] if request.usd_per_mtok is None else request.usd_per_mtok
     if price is None:
         raise UserError(
-            messages.say("no_training_price", vendor=vendor.title, base=base), hint=messages.say("give_training_price")
+            f"The price of training {base} at {vendor.title} is unknown.",
+            hint="Read it on the vendor's price page and pass --usd-per-mtok.",
         )
     material = gather(project, store, unsafe=request.unsafe, seed=project.train.seed, say=say, hold_out=False)
     lines = _lines(project, material, request.personal_data, say)
     content = b"".join(lines)
     if len(lines) < vendor.min_rows:
         raise UserError(
-            messages.say("hosted_too_few", vendor=vendor.title, n=len(lines), least=vendor.min_rows),
-            hint=messages.say("add_rows"),
+            f"{vendor.title} needs at least {vendor.min_rows} rows, but the data has {len(lines)}.",
+            hint="Add rows and run `tuneworthy data build`.",
         )
     if len(content) > vendor.max_bytes:
         raise UserError(
-            messages.say("hosted_too_large", vendor=vendor.title, mib=vendor.max_bytes >> 20),
-            hint=messages.say("fewer_rows"),
+            f"The rows exceed the largest file that {vendor.title} accepts ({vendor.max_bytes >> 20} MiB).",
+            hint="Drop rows and run `tuneworthy data build`.",
         )
     version = find_version(store, material.dataset)
     terms, reason = terms_of(version.recipe) if version is not None else ("not_applicable", "")
     if terms != "not_applicable":
-        say(messages.say("hosted_terms", vendor=vendor.title, reason=reason))
+        say(f"A teacher wrote rows. Check that its terms allow training a model of {vendor.title} on them: {reason}.")
     made_of: Record = {
         "vendor": request.vendor,
         "base": base,
@@ -187,7 +193,11 @@ def _lines(project: Project, material: Material, personal_data: PersonalData, sa
         if masked is row or personal_data == "mask":
             lines.append(orjson.dumps(openai_row(masked), option=orjson.OPT_APPEND_NEWLINE))
     if n_personal:
-        say(messages.say("rows_masked" if personal_data == "mask" else "rows_with_personal_data", n=n_personal))
+        say(
+            f"Rows with personal data, which is masked before they are sent: {n_personal}."
+            if personal_data == "mask"
+            else f"Rows with personal data, which are not sent: {n_personal}."
+        )
     return lines
 
 
@@ -202,8 +212,8 @@ def open_api(project: Project, record: Record) -> JobsApi:
     account = record["account"]
     if vendor.account and not account:
         raise UserError(
-            messages.say("no_account", vendor=vendor.title),
-            hint=messages.say("export_account", variable=vendor.account),
+            f"{vendor.title} needs the ID of your account.",
+            hint=f"Set it: `export {vendor.account}=...`.",
         )
     key = read_key(vendor.key, url=vendor.api, root=project.root, owner=f"train --on {record['vendor']}")
     return JobsApi(vendor, key, account)
@@ -308,8 +318,8 @@ async def _start(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
         if state in vendor.file["fails"]:
             reason = str(at(row, vendor.file["error"]) or state)[:MOST_CHARACTERS].rstrip(".")
             raise UserError(
-                messages.say("file_refused", vendor=vendor.title, file=record["file"], reason=reason),
-                hint=messages.say("fix_rows"),
+                f"{vendor.title} refuses the file {record['file']}: {reason}.",
+                hint="Correct the rows and run `tuneworthy data build`.",
             )
         save(store, record, trying="job")
         row = await api.post(vendor.start["path"], _values(record), vendor.start["body"])
@@ -318,7 +328,7 @@ async def _start(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
             save(store, record, trying="", file=None)
         raise
     save(store, record, job=api.id_of(row, vendor.jobs["id"]), trying="")
-    say(messages.say("job_started", vendor=vendor.title, job=record["job"]))
+    say(f"{vendor.title} started the job {record['job']}.")
 
 
 async def _file(store: Folder, record: Record, api: JobsApi) -> str:
@@ -345,7 +355,7 @@ async def _settled(
         state = str(at(row, place["state"]))
         if state != shown:
             what = record["job"] or record["file"]
-            say(messages.say("job_state", time=datetime.now(UTC), vendor=api.vendor.title, what=what, state=state[:80]))
+            say(f"{datetime.now(UTC):%H:%M} {api.vendor.title}, {what}: {state[:80]}")
         if state not in waits:
             return row, state
         await asyncio.sleep(wait_s)
@@ -366,12 +376,16 @@ async def _wait(store: Folder, record: Record, api: JobsApi, say: Say) -> None:
         return
     if state is None:
         raise OutsideFault(
-            messages.say("unknown_state", state=theirs[:80], **where), hint=messages.say("look_at_vendor")
+            messages.say("unknown_state", state=theirs[:80], **where),
+            hint="Check the job on the vendor's page, then run the command again to resume.",
         )
     save(store, record, state=state)
     reason = str(at(row, vendor.job["error"]) or theirs)[:MOST_CHARACTERS].rstrip(".")
     if state == "failed" and at(row, vendor.job["error_code"]) in _THEIRS:
         raise OutsideFault(messages.say("job_failed", reason=reason, **where), hint=messages.say("start_again"))
     if state == "failed":
-        raise UserError(messages.say("job_failed", reason=reason, **where), hint=messages.say("fix_and_start"))
+        raise UserError(
+            messages.say("job_failed", reason=reason, **where),
+            hint="Fix the reported problem. Running the command again then starts a new job, which is billed.",
+        )
     raise UserError(messages.say("job_cancelled", **where), hint=messages.say("start_again"))

@@ -29,7 +29,7 @@ def attention_only(config: TrainerConfig) -> Iterator[Finding]:
     """
     if config.targets and set(config.targets) <= ATTENTION:
         yield Finding(
-            message=messages.say("attention_only", modules=", ".join(config.targets)),
+            message=f"The adapters cover only {', '.join(config.targets)}, not the MLP.",
             fix=messages.say("all_linear"),
             line=config.line("target_modules"),
         )
@@ -53,7 +53,11 @@ def default_targets(config: TrainerConfig) -> Iterator[Finding]:
         lacks = config.adapters and config.kind != "axolotl" and config.get("target_modules") is None
         lines = [config.line("rank")] if lacks else []
     for line in lines:
-        yield Finding(message=messages.say("default_targets"), fix=messages.say("all_linear"), line=line)
+        yield Finding(
+            message="No target modules are set, so PEFT adapts only q_proj and v_proj.",
+            fix=messages.say("all_linear"),
+            line=line,
+        )
 
 
 @LINTS.rule(
@@ -69,7 +73,9 @@ def head_adapted(config: TrainerConfig) -> Iterator[Finding]:
     """
     if "lm_head" in (config.targets or []):
         yield Finding(
-            message=messages.say("head_adapted"), fix=messages.say("drop_head"), line=config.line("target_modules")
+            message="TRL rejects adapters on lm_head.",
+            fix="Remove lm_head from target_modules.",
+            line=config.line("target_modules"),
         )
 
 
@@ -90,8 +96,8 @@ def experts_missed(config: TrainerConfig) -> Iterator[Finding]:
     is_moe = any(part in model for part in MOE_NAMES)
     if is_moe and "target_parameters" not in config.values and config.targets == ["all-linear"]:
         yield Finding(
-            message=messages.say("experts_missed", model=model),
-            fix=messages.say("name_experts"),
+            message=f"The setting all-linear does not cover the experts of {model}.",
+            fix="List the experts in target_parameters.",
             line=config.line("target_modules"),
         )
 
@@ -113,7 +119,7 @@ def scale_apart(config: TrainerConfig) -> Iterator[Finding]:
     if rank and alpha and not config.get("rslora") and not 0.25 <= alpha / rank <= 4:
         yield Finding(
             message=messages.scale_apart(alpha / rank, rate),
-            fix=messages.say("sweep_rate"),
+            fix="Sweep the learning rate, and keep alpha fixed.",
             line=config.line("alpha", "rank"),
         )
 
@@ -134,8 +140,11 @@ def rslora_rate(config: TrainerConfig) -> Iterator[Finding]:
     rank, alpha = config.rank, config.alpha
     if config.get("rslora") is True and rank and alpha:
         yield Finding(
-            message=messages.say("rslora_rate", scale=alpha / math.sqrt(rank), plain=alpha / rank),
-            fix=messages.say("tune_rate"),
+            message=(
+                f"rsLoRA scales by alpha/sqrt(r) = {alpha / math.sqrt(rank):.3g}, whereas plain LoRA scales by "
+                f"{alpha / rank:.3g}."
+            ),
+            fix="Tune the learning rate again.",
             line=config.line("rslora"),
         )
 
@@ -156,8 +165,8 @@ def init_moves_base(config: TrainerConfig) -> Iterator[Finding]:
     method = str(config.get("init") or "").lower()
     if method.startswith(("pissa", "olora", "corda", "loftq")):
         yield Finding(
-            message=messages.say("init_moves_base", method=method),
-            fix=messages.say("convert_adapter"),
+            message=f"The initialisation {method} changes the base weights.",
+            fix="Convert the adapter before you serve it, or use the default initialisation.",
             line=config.line("init"),
         )
 
@@ -176,7 +185,11 @@ def dora_rounds(config: TrainerConfig) -> Iterator[Finding]:
     also slower, and with tuned rates at most 1 to 2% better.
     """
     if config.get("dora") is True and config.get("load_in_4bit") is True:
-        yield Finding(message=messages.say("dora_rounds"), fix=messages.say("keep_magnitude"), line=config.line("dora"))
+        yield Finding(
+            message="DoRA on a 4-bit base model loses updates to rounding.",
+            fix="Keep the magnitude vector in float32, or train plain LoRA.",
+            line=config.line("dora"),
+        )
 
 
 @LINTS.rule(
@@ -195,7 +208,7 @@ def dropout_habit(config: TrainerConfig) -> Iterator[Finding]:
     dropout = config.values.get("dropout")
     if dropout is not None and dropout.value is not UNKNOWN and dropout.value:
         yield Finding(
-            message=messages.say("dropout_habit", dropout=dropout.value),
-            fix=messages.say("no_dropout"),
+            message=f"Adapter dropout is {dropout.value}, but there is little evidence that it helps.",
+            fix="Start with 0. Add dropout only if it improves the task metric.",
             line=dropout.line,
         )

@@ -30,13 +30,19 @@ def merge_quantised(config: TrainerConfig) -> Iterator[Finding]:
     """
     if "4bit" in str(config.get("save_method") or ""):
         yield Finding(
-            message=messages.say("saved_in_4bit"), fix=messages.say("save_16bit"), line=config.line("save_method")
+            message="The merged model is saved in 4-bit, which rounds away most of what the adapter learned.",
+            fix='Set save_method="merged_16bit".',
+            line=config.line("save_method"),
         )
     if config.tree is None or config.kind == "unsloth":
         return
     loaded = config.get("load_in_4bit") is True or config.calls_of("BitsAndBytesConfig")
     for call in config.calls_of("merge_and_unload") if loaded else []:
-        yield Finding(message=messages.say("merged_in_4bit"), fix=messages.say("load_16bit"), line=call.line)
+        yield Finding(
+            message="The adapter is merged into a base model that was loaded in 4-bit.",
+            fix="Load the base model in 16-bit, then merge.",
+            line=call.line,
+        )
 
 
 @LINTS.rule(
@@ -56,7 +62,10 @@ def rank_limit(config: TrainerConfig) -> Iterator[Finding]:
     if rank is not None and rank > limit:
         message, fix = (
             text.format(rank=rank, limit=limit)
-            for text in (messages.say("rank_limit"), messages.say("raise_rank_limit"))
+            for text in (
+                "Rank {rank:g} is above the server's limit of {limit:g}.",
+                "Serve the adapter with --max-lora-rank {rank:g}, or merge it.",
+            )
         )
         yield Finding(message=message, fix=fix, line=config.line("rank"))
 
@@ -71,8 +80,11 @@ def rank_limit(config: TrainerConfig) -> Iterator[Finding]:
 def remote_code(config: TrainerConfig) -> Iterator[Finding]:
     """Code from the model's repository runs when the model is loaded."""
     if config.get("trust_remote_code") is True:
-        fix, line = messages.say("no_remote_code"), config.line("trust_remote_code")
-        yield Finding(message=messages.say("remote_code"), fix=fix, line=line)
+        fix, line = (
+            "Remove trust_remote_code. Models that transformers supports do not need it.",
+            config.line("trust_remote_code"),
+        )
+        yield Finding(message="trust_remote_code runs code from the model's repository.", fix=fix, line=line)
 
 
 @LINTS.rule(
@@ -89,10 +101,14 @@ def model_name(config: TrainerConfig) -> Iterator[Finding]:
     """
     model, line = str(config.get("model") or ""), config.line("model")
     if "Meta-Llama-3.3" in model:
-        fix = messages.say("rename_model", model=model.replace("Meta-Llama-3.3", "Llama-3.3"))
+        fix = f"Use {model.replace('Meta-Llama-3.3', 'Llama-3.3')}."
         yield Finding(message=messages.say("no_such_model", model=model), fix=fix, line=line)
     elif re.search(r"llama-3\.3-8b", model, re.IGNORECASE):
-        yield Finding(message=messages.say("no_such_model", model=model), fix=messages.say("llama_8b"), line=line)
+        yield Finding(
+            message=messages.say("no_such_model", model=model),
+            fix="Use Llama-3.1-8B. Llama 3.3 has no 8B model.",
+            line=line,
+        )
 
 
 @LINTS.rule(
@@ -114,5 +130,9 @@ def import_order(config: TrainerConfig) -> Iterator[Finding]:
     unsloth = first.pop("unsloth", 0)
     earlier = ", ".join(name for name, line in first.items() if line < unsloth)
     if earlier:
-        fix = messages.say("import_first", names=earlier)
-        yield Finding(message=messages.say("import_order", names=earlier), fix=fix, line=unsloth)
+        fix = f"Import unsloth before {earlier}."
+        yield Finding(
+            message=f"The script imports unsloth after {earlier}, so Unsloth's patches have no effect.",
+            fix=fix,
+            line=unsloth,
+        )

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tuneworthy.catalogue import precede
 from tuneworthy.errors import UserError
 from tuneworthy.input_files import read_input_text
 from tuneworthy.train import messages
@@ -176,11 +175,11 @@ def parse(text: str, name: str) -> TrainerConfig:
         return _python(text, name)
     if ending in {"yaml", "yml", "json"}:
         return _document(text, name)
-    raise _refused(name, messages.say("config_ending"))
+    raise _refused(name, "This file type is not supported.")
 
 
 def _refused(name: str | Path, reason: str) -> UserError:
-    return UserError(precede(name, reason), hint=messages.say("config_hint"))
+    return UserError(f"{name}: {reason}", hint=messages.say("config_hint"))
 
 
 # --- JSON and YAML --------------------------------------------------------------------------------------------------
@@ -196,13 +195,15 @@ def _document(text: str, name: str) -> TrainerConfig:
     except UserError as error:
         raise _refused(name, error.message.rstrip(".")) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise _refused(name, messages.say("config_syntax", reason=str(error).split("\n", maxsplit=1)[0])) from None
+        raise _refused(
+            name, "Not valid JSON or YAML: {reason}.".format(reason=str(error).split("\n", maxsplit=1)[0])
+        ) from None
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise _refused(name, messages.say("config_no_table"))
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     raw = {str(key): ConfigValue(value, lines.get(str(key), 1)) for key, value in content.items()}
     if not set(raw) & (set(NAMES) | {"datasets", "adapter", "peft_type", "use_peft"}):
-        raise _refused(name, messages.say("config_no_keys"))
+        raise _refused(name, "The file contains no training config keys.")
     return TrainerConfig(name, _kind_of(raw), _normal(raw), raw, text=text)
 
 
@@ -233,10 +234,8 @@ def _python(text: str, name: str) -> TrainerConfig:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = messages.say(
-            "not_python", line=getattr(error, "lineno", None) or 1, reason=getattr(error, "msg", error)
-        )
-        raise UserError(precede(name, reason), hint=messages.say("config_hint")) from None
+        reason = f"Not valid Python (line {getattr(error, 'lineno', None) or 1}): {getattr(error, 'msg', error)}."
+        raise UserError(f"{name}: {reason}", hint=messages.say("config_hint")) from None
     assigned = _assigned(tree)
     calls = [_call(node, assigned) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     raw: dict[str, ConfigValue] = {}

@@ -48,7 +48,10 @@ def trl_removed(config: TrainerConfig) -> Iterator[Finding]:
     """
     for call in config.calls_of("SFTTrainer"):
         for name in [name for name in REMOVED if name in call.keywords]:
-            message, fix = messages.say("trl_removed", name=name), messages.say("write", text=REMOVED[name])
+            message, fix = (
+                f"SFTTrainer no longer accepts {name}= and raises a TypeError.",
+                messages.say("write", text=REMOVED[name]),
+            )
             yield Finding(message=message, fix=fix, line=call.keywords[name].line)
 
 
@@ -73,7 +76,11 @@ def trl_truncates(config: TrainerConfig) -> Iterator[Finding]:
     if config.tree is None and config.kind == "trl" and "max_length" not in config.values:
         lines.append(1)
     for line in lines:
-        yield Finding(message=messages.say("trl_truncates"), fix=messages.say("set_length"), line=line)
+        yield Finding(
+            message="No max_length is set, so TRL truncates rows at 1024 tokens.",
+            fix="Set max_length in SFTConfig.",
+            line=line,
+        )
 
 
 @LINTS.rule(
@@ -105,7 +112,11 @@ def user_turns(config: TrainerConfig) -> Iterator[Finding]:
         return
     texts = {node.value for node in ast.walk(config.tree) if isinstance(node, ast.Constant)}
     if "completion" not in texts and ("messages" in texts or config.calls_of("apply_chat_template")):
-        yield Finding(message=messages.say("user_turns"), fix=messages.say("mask_turns"), line=calls[0].line)
+        yield Finding(
+            message=messages.say("user_turns"),
+            fix="Set assistant_only_loss=True, or use prompt/completion rows.",
+            line=calls[0].line,
+        )
 
 
 @LINTS.rule(
@@ -124,8 +135,8 @@ def packing_cuts(config: TrainerConfig) -> Iterator[Finding]:
     strategy = config.get("packing_strategy") or "bfd"
     if config.kind != "axolotl" and config.get("packing") is True and strategy != "bfd_split":
         yield Finding(
-            message=messages.say("packing_cuts", strategy=strategy),
-            fix=messages.say("split_rows"),
+            message=f"Packing with {strategy} truncates long rows.",
+            fix='Drop long rows first, or set packing_strategy="bfd_split".',
             line=config.line("packing"),
         )
 
@@ -150,7 +161,11 @@ def end_unmasked(config: TrainerConfig) -> Iterator[Finding]:
         if isinstance(row, dict) and "none" in [row.get(key) for key in ends]:
             lines.setdefault("train_on_eos", config.line("datasets"))
     for key, line in sorted(lines.items()):
-        yield Finding(message=messages.say("end_unmasked"), fix=messages.say("write", text=f"{key}: turn"), line=line)
+        yield Finding(
+            message="The loss excludes the end-of-turn token.",
+            fix=messages.say("write", text=f"{key}: turn"),
+            line=line,
+        )
     if config.tree is None or not config.calls_of("DataCollatorForLanguageModeling"):
         return
     assignments = [node for node in ast.walk(config.tree) if isinstance(node, ast.Assign)]
@@ -158,7 +173,11 @@ def end_unmasked(config: TrainerConfig) -> Iterator[Finding]:
         if getattr(node.value, "attr", "") == "eos_token" and any(
             getattr(target, "attr", "") == "pad_token" for target in node.targets
         ):
-            yield Finding(message=messages.say("padding_is_end"), fix=messages.say("own_padding"), line=node.lineno)
+            yield Finding(
+                message="The collator masks padding, and the padding token is also the end-of-turn token.",
+                fix="Use a dedicated padding token.",
+                line=node.lineno,
+            )
 
 
 @LINTS.rule(
@@ -175,7 +194,7 @@ def fields_gone(config: TrainerConfig) -> Iterator[Finding]:
     for table in tables if config.kind in {"trl", "peft"} else []:
         for key in [key for key in GONE if key in table]:
             fix = messages.say("write", text=GONE[key]) if GONE[key] else messages.say("remove")
-            yield Finding(message=messages.say("field_gone", key=key), fix=fix, line=table[key].line)
+            yield Finding(message=f"transformers 5 or TRL has renamed or removed {key}.", fix=fix, line=table[key].line)
 
 
 @LINTS.rule(
@@ -191,7 +210,15 @@ def loss_alias(config: TrainerConfig) -> Iterator[Finding]:
     `chunked_nll` is an alias of the default, and `use_liger_kernel` is deprecated. TRL 2 drops both.
     """
     if config.kind == "trl" and config.raw_value("loss_type") == "chunked_nll":
-        yield Finding(message=messages.say("loss_alias"), fix=messages.say("remove"), line=config.line("loss_type"))
+        yield Finding(
+            message="chunked_nll is an alias for the default loss, and TRL 2 removes it.",
+            fix=messages.say("remove"),
+            line=config.line("loss_type"),
+        )
     if config.kind == "trl" and config.raw_value("use_liger_kernel") is True:
         fix = messages.say("write", text='model_init_kwargs={"use_kernels": True}')
-        yield Finding(message=messages.say("liger"), fix=fix, line=config.line("use_liger_kernel"))
+        yield Finding(
+            message="use_liger_kernel is deprecated, and TRL 2 removes it.",
+            fix=fix,
+            line=config.line("use_liger_kernel"),
+        )

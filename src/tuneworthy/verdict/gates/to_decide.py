@@ -7,6 +7,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.sizing import shows
+from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsStatus, GateResult
 from tuneworthy.verdict.economics import money_sentence
@@ -22,10 +23,12 @@ def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
-        message = messages.say("too_few_cases", n=evidence.n_test, needed=FEWEST_CASES)
+        message = f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
         return says("fail", message, messages.say("add_cases"), **numbers)
     if evidence.few_groups:
-        message = messages.say("too_few_groups", n=evidence.n_groups, needed=LEAST_GROUPS)
+        message = (
+            f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are needed."
+        )
         return says("fail", message, messages.say("add_cases"), **numbers)
     if evidence.alpha is None:
         return says("pass", messages.say("n_test", n=evidence.n_test), **numbers)
@@ -40,7 +43,7 @@ def baseline(evidence: Evidence) -> Finding:
     if evidence.stale:
         return says(
             "unknown",
-            messages.say("run_stale", changes="; ".join(evidence.stale)),
+            f"The last run cannot be used as it is: {'; '.join(evidence.stale)}.",
             messages.say("run"),
             stale=list(evidence.stale),
         )
@@ -48,8 +51,8 @@ def baseline(evidence: Evidence) -> Finding:
         reason = subject.reason.rstrip(".")
         return says("fail", messages.say("rung_failed", rung="baseline", reason=reason), messages.say("run"))
     if subject is None or subject.score is None:
-        return says("unknown", messages.say("baseline_missing"), messages.say("run"))
-    return says("pass", messages.say("baseline_score", score=subject.score), score=subject.score)
+        return says("unknown", "Today's setup has not been measured on the test set.", messages.say("run"))
+    return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
 
 
 @GATES.rule("dev", group=STAGE)
@@ -57,7 +60,7 @@ def dev(evidence: Evidence) -> Finding:
     """Today's option scores alike on dev and test, so that the errors found on dev are those of test."""
     gap = evidence.dev_gap
     if gap is None:
-        return says("not_applicable", messages.say("dev_unmeasured"))
+        return says("not_applicable", "Today's setup was not measured on both dev and test.")
     numbers = {"dev": gap.dev, "n_dev": gap.n_dev, "test": gap.test, "n_test": gap.n_test}
     if gap.shown:
         return says("unknown", messages.say("dev_differs", **numbers), messages.say("dev_differs_fix"), **numbers)
@@ -70,8 +73,13 @@ def contamination(evidence: Evidence) -> Finding:
     numbers = {"overlaps": dict(evidence.overlaps)}
     if evidence.overlaps:
         counts = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
-        return says("fail", messages.say("overlaps", counts=counts), messages.say("remove_overlaps"), **numbers)
-    return says("pass", messages.say("no_overlaps"), **numbers)
+        return says(
+            "fail",
+            messages.say("overlaps", counts=counts),
+            "Remove the overlapping examples or cases, then run `tuneworthy run`.",
+            **numbers,
+        )
+    return says("pass", "No example overlaps a test case.", **numbers)
 
 
 @GATES.rule("classical", group=STAGE)
@@ -81,12 +89,20 @@ def classical(evidence: Evidence) -> Finding:
         return says("not_applicable", messages.say("no_examples"))
     subject = evidence.rungs.get("classical")
     if subject is None or subject.score is None:
-        return says("unknown", messages.say("classical_missing"), messages.say("run"))
+        return says("unknown", "No classical baseline has been measured on the test set.", messages.say("run"))
     if evidence.accepts_copies:
         copied = "copies_score" if subject.name == COPIES else "form_score"
         message = messages.say(copied, name=subject.name, score=subject.score)
-        return says("fail", message, messages.say("fix_grader"), score=subject.score)
-    return says("pass", messages.say("classical_score", score=subject.score), score=subject.score)
+        return says(
+            "fail",
+            message,
+            (
+                "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
+                "`classical` in [[waivers]] of tuneworthy.toml with a reason."
+            ),
+            score=subject.score,
+        )
+    return says("pass", f"The classical baseline scores {subject.score:.1%}.", score=subject.score)
 
 
 @GATES.rule("prompt", group=STAGE)
@@ -100,12 +116,20 @@ def prompt(evidence: Evidence) -> Finding:
     missing = [] if structure else [messages.say("structure")]
     few = shots < FEWEST_SHOTS and evidence.has_examples
     if few:
-        missing.append(messages.say("at_least_shots", n=FEWEST_SHOTS))
-    missing += [] if halved else [messages.say("half_prompt")]
+        missing.append(f"at least {FEWEST_SHOTS} few-shot examples")
+    missing += [] if halved else ["a prompt of half the length"]
     if missing:
-        fix = messages.say("more_shots", n=FEWEST_SHOTS) if few and structure and halved else messages.say("run")
-        return says("unknown", messages.say("prompt_untried", missing=", ".join(missing)), fix, **numbers)
-    return says("pass", messages.say("prompt_tried", shots=shots), **numbers)
+        fix = (
+            f"Set `k` in [few_shot] to {FEWEST_SHOTS} or more examples."
+            if few and structure and halved
+            else messages.say("run")
+        )
+        return says("unknown", f"These prompt changes have not been tried: {', '.join(missing)}.", fix, **numbers)
+    return says(
+        "pass",
+        f"A structured prompt has been tried. The largest number of few-shot examples tried is {shots}.",
+        **numbers,
+    )
 
 
 def lacks_shots(results: Iterable[GateResult]) -> GateResult | None:
@@ -134,7 +158,7 @@ def other_models(evidence: Evidence) -> Finding:
     if evidence.other_models:
         return _tested(evidence, "model")
     if evidence.barred_models:
-        return says("not_applicable", messages.say("only_device_model"), other_models=0)
+        return says("not_applicable", "The constraints rule out every other model in the project.", other_models=0)
     return says("unknown", messages.say("no_other_model"), messages.say("add_model"), other_models=0)
 
 
@@ -157,11 +181,18 @@ def retrieval(evidence: Evidence) -> Finding:
     if search.lower > 0.5:
         return says(
             "fail",
-            messages.say("search_fails", lost=search.not_retrieved, failed=search.failed),
+            (
+                f"Retrieval fails: for {search.not_retrieved} of {search.failed} wrong answers on dev, the search "
+                "returned no document that contains the answer."
+            ),
             messages.say("fix_search"),
             **numbers,
         )
-    oracle = "" if search.oracle is None else messages.say("oracle_score", score=search.oracle)
+    oracle = (
+        ""
+        if search.oracle is None
+        else f"With the correct documents in the prompt, the score on dev is {search.oracle:.1%}."
+    )
     return says("pass", join_sentences(subject.message, oracle), **numbers)
 
 
@@ -180,12 +211,10 @@ def _tested(evidence: Evidence, name: str) -> Finding:
         return says("fail", messages.say("rung_failed", rung=name, reason=subject.reason.rstrip(".")), fix)
     if subject is None or subject.score is None:
         why = f" ({subject.reason.rstrip('.')})" if subject is not None and subject.reason else ""
-        return says("unknown", messages.say("rung_missing", rung=name, reason=why), fix)
+        return says("unknown", f"The rung {name} has not been compared on the test set{why}.", fix)
     return says(
         "pass",
-        messages.say(
-            "rung_score", name=subject.name, score=subject.score, difference=evidence.difference_words(subject)
-        ),
+        f"{subject.name} scores {subject.score:.1%}{evidence.difference_words(subject)}.",
         score=subject.score,
         status=subject.status,
     )
@@ -196,7 +225,7 @@ def judge(evidence: Evidence) -> Finding:
     """If a model grades, it was validated against people and canaries."""
     subject = evidence.judge
     if subject is None:
-        return says("not_applicable", messages.say("no_judge"))
+        return says("not_applicable", "The project uses no LLM judge.")
     return says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
 
 
@@ -209,11 +238,17 @@ def power(evidence: Evidence) -> Finding:
     numbers = {"target": evidence.target_of(top), "ci95": top.ci95, "n_test": evidence.n_test}
     if top.has_holes:
         message = messages.say("unscored", unscored=top.unscored, n=top.n)
-        return says("fail", message, messages.say("fix_unscored"), **numbers, unscored=top.unscored)
+        return says(
+            "fail",
+            message,
+            "Run `tuneworthy report` to find the cause. Fix it, then run `tuneworthy run`.",
+            **numbers,
+            unscored=top.unscored,
+        )
     unsettled = [subject for kind, subject in evidence.facts_open if kind in {"meets", "as_good"}]
     if not unsettled:
-        return says("pass", messages.say("settled"), **numbers)
-    message = messages.say("target_open", n=evidence.n_test, names=messages.listed(unsettled))
+        return says("pass", "The test set is large enough to decide the outcome.", **numbers)
+    message = f"{evidence.n_test} test cases are too few for a conclusion about {messages.listed(unsettled)}."
     return says("fail", message, "", **numbers, options=unsettled)
 
 
@@ -224,10 +259,14 @@ def reason(evidence: Evidence) -> Finding:
     measured = [name for name, status in statuses.items() if status == "measured" and name != "domain"]
     unknown = [name for name, status in statuses.items() if status == "unknown"]
     if measured:
-        return says("pass", messages.say("reasons_measured", names=messages.listed(measured)), **statuses)
+        return says("pass", f"Measured reasons to train: {messages.listed(measured)}.", **statuses)
     if unknown:
-        return says("unknown", messages.say("reasons_unknown", names=messages.listed(unknown)), **statuses)
-    return says("fail", messages.say("no_reason"), **statuses)
+        return says(
+            "unknown",
+            f"No reason to train has been measured yet. Still unknown: {messages.listed(unknown)}.",
+            **statuses,
+        )
+    return says("fail", "None of the measurements gives a reason to train.", **statuses)
 
 
 _MONEY_STATUS: Final[dict[EconomicsStatus, Status]] = {

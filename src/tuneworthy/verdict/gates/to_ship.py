@@ -25,10 +25,22 @@ def parity(evidence: Evidence) -> Finding:
     A classifier is neither merged nor converted, and a vendor keeps the weights of its model in one form.
     """
     if classifier := _classifier(evidence):
-        return says("not_applicable", messages.say("nothing_merged"), classifier=classifier)
+        return says(
+            "not_applicable",
+            "A classifier is neither merged nor converted. Its export is compared with it on every case.",
+            classifier=classifier,
+        )
     if (tuned := evidence.training.tuned) and tuned.hosted is not None:
-        return says("not_applicable", messages.say("hosted_form"), artifact=tuned.hosted)
-    return _proof(evidence.training.parity, messages.say("parity_missing"), "parity")
+        return says(
+            "not_applicable",
+            "The vendor keeps the model in one form, so there is nothing to compare.",
+            artifact=tuned.hosted,
+        )
+    return _proof(
+        evidence.training.parity,
+        "The adapter, merged model and exported model have not been compared with each other.",
+        "parity",
+    )
 
 
 @GATES.rule("improvement", group=STAGE)
@@ -37,16 +49,16 @@ def improvement(evidence: Evidence) -> Finding:
     cheaper or faster, or the only one that meets the target. On a test that nothing it was trained on overlaps."""
     tuned, rival = evidence.tuned, evidence.without_training
     if tuned is None or tuned.score is None:
-        return says("unknown", messages.say("no_tuned"), RUN)
+        return says("unknown", "No fine-tuned model has been compared on the test set.", RUN)
     row = evidence.difference(rival, tuned)
     numbers = {"score": tuned.score, "delta": row and row.delta, "delta_ci": row and row.ci95}
-    message = messages.say("tuned_score", name=tuned.label, score=tuned.score, difference=_difference(rival, row))
+    message = f"On the test set, {tuned.label} scores {tuned.score:.1%}; {_difference(rival, row)}."
     if not tuned.eligible:
-        why = messages.say("may_not_serve", reason=tuned.violated or tuned.reason.rstrip("."))
+        why = f"A constraint rules it out: {tuned.violated or tuned.reason.rstrip('.')}."
         return says("fail", f"{message} {why}", **numbers)
     overlaps = dataset_contamination(evidence)
     if overlaps.status != "pass" and "dataset_contamination" not in evidence.waivers:
-        why = messages.say("trained_on_cases", detail=overlaps.message)
+        why = f"The training data may overlap the test set. {overlaps.message}"
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
     if rival is None:
         return says("pass", f"{message} {messages.say('nothing_else_may')}", **numbers)
@@ -84,7 +96,10 @@ def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | Non
         if cost.usd_per_1k is None:
             return messages.say("price_missing", name=rung.name), messages.say("set_price", name=rung.name)
     if evidence.economics.requests_per_month is None and len({cost.server is None for cost in costs}) > 1:
-        return messages.say("server_or_answers"), messages.say("set_traffic")
+        return (
+            "One option is billed per answer and the other needs a server. Which costs less depends on the "
+            "traffic, which is not set."
+        ), messages.say("set_traffic")
     return None
 
 
@@ -111,25 +126,50 @@ def regressions(evidence: Evidence) -> Finding:
     margin of the set. Compared with any other model it shows nothing. A classifier can only answer with labels of the
     task."""
     if classifier := _classifier(evidence):
-        return says("not_applicable", messages.say("only_labels"), classifier=classifier)
+        return says(
+            "not_applicable",
+            "The fine-tuned model is a classifier: it can only answer with the labels of this task.",
+            classifier=classifier,
+        )
     subject = evidence.training
     usable = [row for row in subject.regressions if not row.changed]
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
     numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
     base = subject.tuned.base if subject.tuned else None
     if subject.tuned and usable and (base is None or subject.tuned.compared_base != base):
-        message = messages.say("other_base", other=subject.tuned.compared_with or messages.say("another_model"))
-        return says("unknown", message, messages.say("compare_base"), **numbers)
+        message = (
+            "The regression sets compare the fine-tuned model with "
+            f"{subject.tuned.compared_with or 'a different model'}, not with its base model."
+        )
+        return says(
+            "unknown",
+            message,
+            "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
+            **numbers,
+        )
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
     message = "; ".join(f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable)
     if failed:
-        return says("fail", join_sentences(message), messages.say("more_rehearsal"), **numbers)
+        return says(
+            "fail",
+            join_sentences(message),
+            "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model.",
+            **numbers,
+        )
     if subject.sets_missing or not usable:
         names = f" ({', '.join(subject.sets_missing)})" if subject.sets_missing else ""
-        return says("unknown", messages.say("sets_missing", names=names), RUN, **numbers)
+        return says("unknown", f"The run has no usable answers for the regression sets{names}.", RUN, **numbers)
     if undecided:
-        return says("unknown", join_sentences(message), messages.say("more_regressions"), **numbers)
+        return says(
+            "unknown",
+            join_sentences(message),
+            (
+                "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
+                "`tuneworthy run --rung fine_tune`."
+            ),
+            **numbers,
+        )
     return says("pass", join_sentences(message), **numbers)
 
 
@@ -142,14 +182,33 @@ def serving(evidence: Evidence) -> Finding:
     """
     subject, tuned = evidence.training, evidence.training.tuned
     if _classifier(evidence):
-        return _proof(subject.serving, messages.say("classifier_unproven"), "export classifier fine_tune")
+        return _proof(
+            subject.serving,
+            "The fine-tuned classifier has not been exported and checked.",
+            "export classifier fine_tune",
+        )
     if tuned and tuned.hosted is not None:
-        return says("pass", messages.say("hosted_engine"), engine=tuned.engine, artifact=tuned.hosted)
+        return says(
+            "pass",
+            "The vendor's server, which will answer users, answered the test set.",
+            engine=tuned.engine,
+            artifact=tuned.hosted,
+        )
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
-        return says("pass", messages.say("embedded_engine", file=tuned.gguf), engine="llama_cpp", artifact=tuned.gguf)
-    return _proof(subject.serving, messages.say("serving_missing"), "serve --engine vllm --check")
+        return says(
+            "pass",
+            (
+                f"The embedded llama.cpp answered the test set with the file {tuned.gguf}, and `tuneworthy parity` "
+                "checked the same file."
+            ),
+            engine="llama_cpp",
+            artifact=tuned.gguf,
+        )
+    return _proof(
+        subject.serving, "The fine-tuned model has not been served and checked.", "serve --engine vllm --check"
+    )
 
 
 @GATES.rule("shadow", group=STAGE)
@@ -158,7 +217,9 @@ def shadow(evidence: Evidence) -> Finding:
     worse within the margin is enough only where cost, latency or locality is a reason to train."""
     subject = evidence.training.shadow
     if subject is None or subject.changed:
-        return replace(_proof(subject, messages.say("no_shadow"), ""), fix=messages.say("do_shadow"))
+        return replace(
+            _proof(subject, "No real traffic has been sent to the fine-tuned model.", ""), fix=messages.say("do_shadow")
+        )
     finding = says(subject.status, subject.detail, subject.numbers["fix"], **subject.numbers)
     if finding.status == "pass" and subject.numbers["below"] and not _excuses(evidence):
         return says("fail", f"{subject.detail} {messages.say('below_for_nothing')}", **subject.numbers)
@@ -179,7 +240,7 @@ def _classifier(evidence: Evidence) -> str | None:
 
 
 def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:
-    fix = messages.say("run_command", command=command)
+    fix = f"Run `tuneworthy {command}`."
     if subject is None:
         return says("unknown", missing, fix)
     numbers = {**subject.numbers, "changed": list(subject.changed)}
@@ -190,6 +251,6 @@ def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding
 
 def _difference(rival: RungEvidence | None, row: RungDifference | None) -> str:
     if rival is None or row is None:
-        return messages.say("no_difference")
+        return "it has not been compared with another variant"
     low, high = row.ci95
     return messages.say("difference", name=rival.label, delta=100 * row.delta, low=100 * low, high=100 * high)

@@ -9,7 +9,11 @@ from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, says
 
 STAGE: Final = "to_train"
-NOT_FROZEN: Final = says("unknown", messages.say("not_frozen"), messages.say("build_first"))
+NOT_FROZEN: Final = says(
+    "unknown",
+    "No version of the training data is frozen.",
+    "Run `tuneworthy data build` to build the dataset that the pilot and the training need.",
+)
 
 
 @GATES.rule("dataset_frozen", group=STAGE)
@@ -25,13 +29,13 @@ def dataset_frozen(evidence: Evidence) -> Finding:
         "newer": subject.newer,
     }
     if subject.broken:
-        message = messages.say("version_changed", version=subject.version, change=subject.broken.rstrip("."))
+        message = f"Files of version {subject.version} have been modified: {subject.broken.rstrip('.')}."
         return says("fail", message, messages.say("build"), **numbers)
     if subject.failed:
-        message = messages.say("frozen_unsafe", version=subject.version, gates="; ".join(subject.failed))
+        message = f"Version {subject.version} was frozen although it failed these gates: {'; '.join(subject.failed)}."
         return says("fail", message, messages.say("fix_rows"), **numbers)
-    newer = messages.say("newer_version", version=subject.newer) if subject.newer else ""
-    message = messages.say("frozen", version=subject.version, n=subject.n_rows)
+    newer = f"Version {subject.newer} is newer; the fine-tuned model was not trained on it." if subject.newer else ""
+    message = f"Version {subject.version} has {subject.n_rows:,} rows."
     return says("pass", join_sentences(message, newer), **numbers)
 
 
@@ -43,7 +47,7 @@ def dataset_review(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(subject.review, "unknown")
-    message = messages.sentence(subject.review_words) or messages.say("not_reviewed")
+    message = messages.sentence(subject.review_words) or "Nobody has reviewed the training data."
     fix = "" if status == "pass" else messages.say("review")
     return says(status, message, fix, version=subject.version, review=subject.review, bound=subject.bound)
 
@@ -56,13 +60,17 @@ def dataset_contamination(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     numbers = {"version": subject.version, "changed": list(subject.changed), "n_near": subject.n_near}
     if subject.overlaps:
-        message = messages.say("version_overlaps", version=subject.version, detail=subject.overlaps.rstrip("."))
+        message = f"Rows of version {subject.version} may overlap cases ({subject.overlaps.rstrip('.')})."
         return says("fail", message, messages.say("fix_rows"), **numbers)
     if subject.changed:
-        message = messages.say("version_unchecked", changes="; ".join(subject.changed), version=subject.version)
+        message = f"{'; '.join(subject.changed)} since version {subject.version} was checked."
         return says("unknown", message, messages.say("build"), **numbers)
-    near = messages.say("near_rows", n=subject.n_near) if subject.n_near else ""
-    return says("pass", join_sentences(messages.say("version_clean", version=subject.version), near), **numbers)
+    near = (
+        f"Rows that resemble a case but answer it differently or are short: {subject.n_near:,}. Review these rows."
+        if subject.n_near
+        else ""
+    )
+    return says("pass", join_sentences(f"No row of version {subject.version} overlaps a case.", near), **numbers)
 
 
 @GATES.rule("dataset_effect", group=STAGE)
@@ -76,19 +84,26 @@ def dataset_effect(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     effect = subject.effect
     if subject.lost:
-        message = messages.say("labels_lost", version=subject.version, labels=", ".join(subject.lost))
+        message = (
+            f"The build of version {subject.version} dropped every row with these labels: {', '.join(subject.lost)}."
+        )
         return says("fail", message, messages.say("drop_less"), version=subject.version)
     if effect is None or (effect.status == "unmeasured" and not effect.loss):
-        return says("unknown", messages.say("effect_unknown"), messages.say("label_dev"), version=subject.version)
+        return says(
+            "unknown",
+            "What the build does to accuracy has not been measured.",
+            "Add rows or labelled cases, then run `tuneworthy data build`.",
+            version=subject.version,
+        )
     shown = effect.loss or effect.dev
     numbers = {
         "version": subject.version,
         **({"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}),
     }
     if effect.loss:
-        message = messages.say("effect_costs", version=subject.version, effect=subject.effect_words)
+        message = f"The build of version {subject.version} costs accuracy: {subject.effect_words}."
         return says("fail", message, messages.say("drop_less"), **numbers)
-    message = messages.say("effect_fine", version=subject.version, effect=subject.effect_words)
+    message = f"The build of version {subject.version} is not shown to cost accuracy: {subject.effect_words}."
     return says("pass", message, **numbers)
 
 
@@ -108,17 +123,32 @@ def pilot(evidence: Evidence) -> Finding:
     numbers: dict[str, Any] = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
     if subject is not None and subject.changed:
-        message = messages.say("pilot_changed", changes="; ".join(subject.changed))
+        message = f"The pilot does not match the current data and base model: {'; '.join(subject.changed)}."
         return says("unknown", message, messages.say("pilot"), **numbers, changed=list(subject.changed))
     if subject is None or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
         return says(
-            "unknown", messages.say("pilot_missing"), join_sentences(messages.say("pilot"), forecast.cost), **numbers
+            "unknown",
+            "The gain from training has not been measured.",
+            join_sentences(messages.say("pilot"), forecast.cost),
+            **numbers,
         )
     low, high = forecast.ci95
-    above = messages.say("open_above") if high is None else messages.say("at_most", high=100 * high)
-    message = messages.say("forecast", size=forecast.n_examples, low=100 * low, above=above, n=subject.n)
+    above = (
+        "there is no upper bound, because the curve has not flattened"
+        if high is None
+        else f"it is at most {100 * high:+.1f} points, because the curve has flattened"
+    )
+    message = (
+        f"With {forecast.n_examples:,} training examples, the forecast gain is at least {100 * low:+.1f} points "
+        f"(training runs: {subject.n}); {above}."
+    )
     if low > 0:
         return says("pass", message, **numbers)
     if high is not None and high < evidence.margin:
         return says("fail", f"{message} {messages.say('below_margin', margin=100 * evidence.margin)}", **numbers)
-    return says("unknown", f"{message} {messages.say('gain_open')}", messages.say("more_pilot"), **numbers)
+    return says(
+        "unknown",
+        f"{message} {messages.say('gain_open')}",
+        "Add training examples, then run `tuneworthy train --pilot`.",
+        **numbers,
+    )

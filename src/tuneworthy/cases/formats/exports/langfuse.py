@@ -122,7 +122,7 @@ for _format in (
         detect=lambda keys, first: "input" not in keys and _is_score({bare(key) for key in keys}),
         converter=_converter,
         facts=_scores,
-        companion=messages.say("needs_traces"),
+        companion="Import the file with the traces or observations together with it.",
         priority=-7,
     ),
 ):

@@ -98,7 +98,7 @@ EXAMPLE_FORMATS.register("langsmith_feedback")(
         detect=lambda keys, first: {"run_id", "key", "score"} <= keys,
         converter=_converter,
         facts=_facts,
-        companion=messages.say("needs_runs"),
+        companion="Import the file with the runs together with it.",
         priority=-8,
     )
 )

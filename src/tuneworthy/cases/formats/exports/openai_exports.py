@@ -96,7 +96,7 @@ for _format in (
         detect=lambda keys, first: "custom_id" in keys and bool({"body", "params"} & keys),
         converter=_result,
         facts=_requests,
-        companion=messages.say("needs_results"),
+        companion="Import the file with the results together with it.",
         priority=-6,
     ),
     Format(

@@ -105,7 +105,7 @@ def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
                 failed = bool(own.get("error.type")) or code in _FAILED
                 yield line, {**_conversation(own, _events(part)), "own": own, "place": place, "failed": failed}
             elif name != _EVALUATION:
-                journal.note(messages.say("other_spans"))
+                journal.note("spans and log records that are not model calls are skipped")
 
 
 def _is_call(own: Mapping[str, Any], events: list[tuple[str, dict[str, Any]]]) -> bool:

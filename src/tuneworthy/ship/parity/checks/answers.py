@@ -35,12 +35,18 @@ def acts(subject: Subject) -> FormFinding:
     own = mean(distances(subject.adapter, subject.base))
     numbers = {"n": len(subject.adapter.first), "adapter": own}
     if own < MIN_ACT:
-        message = messages.say("adapter_idle", kl=own, limit=MIN_ACT)
+        message = (
+            f"The adapter differs from its base model by a mean KL of only {own:.4f} nats. A working adapter "
+            f"differs by at least {MIN_ACT}."
+        )
         return FormFinding(message=message, code="adapter_not_applied", forms=("adapter",), numbers=numbers)
     for form in subject.forms.values():
         numbers[form.name] = kl = mean(distances(form, subject.base))
         if kl < MIN_SHARE * own and mean(distances(subject.adapter, form)) > MAX_SHARE * own:
-            message = messages.say("form_is_base", form=form.name, kl=kl, own=own)
+            message = (
+                f"The form `{form.name}` differs from the base model by a mean KL of only {kl:.4f} nats, but the "
+                f"adapter itself differs by {own:.4f} nats."
+            )
             return FormFinding(message=message, code="adapter_not_applied", forms=(form.name,), numbers=numbers)
     message = messages.acts(own, len(subject.adapter.first), subject.forms)
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
@@ -58,7 +64,11 @@ def end_of_turn(subject: Subject) -> FormFinding:
 
     Bad: a mask that leaves the last token out; the loss looks healthy and the model never stops.
     """
-    masked = FormFinding(message=messages.say("end_masked"), code="end_of_turn_masked", forms=("adapter",))
+    masked = FormFinding(
+        message="Training masked the end-of-turn token, so the loss does not cover it.",
+        code="end_of_turn_masked",
+        forms=("adapter",),
+    )
     if subject.lineage.end_supervised is False:
         return masked
     answers = subject.adapter.greedy
@@ -72,7 +82,10 @@ def end_of_turn(subject: Subject) -> FormFinding:
         running = sum(not form.greedy[at].ended for at in stopped)
         numbers[f"{form.name}_running_on"] = running
         if stopped and running > (1 - subject.limits(form).agreement) * len(stopped):
-            message = messages.say("end_lost", form=form.name, n=running, of=len(stopped))
+            message = (
+                f"The form `{form.name}` does not stop in {running} of the {len(stopped)} answers in which the "
+                "adapter stops."
+            )
             return FormFinding(message=message, code="end_of_turn_lost", forms=(form.name,), numbers=numbers)
     message = messages.say("end_of_turn", **figures, stopped=len(stopped), of=len(answers))
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
@@ -93,10 +106,13 @@ def distributions(subject: Subject) -> FormFinding:
         values, limit = distances(subject.adapter, form), min(subject.limits(form).kl, MAX_SHARE * own)
         numbers |= {f"{form.name}_mean_kl": mean(values), f"{form.name}_max_kl": max(values)}
         if mean(values) > limit:
-            message = messages.say("distribution_changed", form=form.name, kind=form.kind, kl=mean(values), limit=limit)
+            message = (
+                f"The form `{form.name}` ({form.kind}) has a mean KL of {mean(values):.4f} nats from the adapter, "
+                f"above the limit of {limit:.4f}."
+            )
             return FormFinding(message=message, code="distribution_changed", forms=(form.name,), numbers=numbers)
     shown = {name: f"{numbers[f'{name}_mean_kl']:.5f}" for name in subject.forms}
-    message = messages.say("distributions", forms=messages.by_form(shown), n=numbers["n"])
+    message = f"Mean KL from the adapter, in nats: {messages.by_form(shown)} (n = {numbers['n']})."
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -112,10 +128,13 @@ def greedy(subject: Subject) -> FormFinding:
         numbers[form.name] = share = agreement(subject.adapter.greedy, form.greedy)
         limit = subject.limits(form).agreement
         if share < limit:
-            message = messages.say("answers_changed", form=form.name, kind=form.kind, share=share, n=n, limit=limit)
+            message = (
+                f"The form `{form.name}` ({form.kind}) reproduces {share:.1%} of {n} greedy answers, below the "
+                f"limit of {limit:.1%}."
+            )
             return FormFinding(message=message, code="answers_changed", forms=(form.name,), numbers=numbers)
     shown = {name: f"{numbers[name]:.1%}" for name in subject.forms}
-    message = messages.say("greedy", forms=messages.by_form(shown), n=n)
+    message = f"Share of greedy answers that are identical to the adapter's (n = {n}): {messages.by_form(shown)}."
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -136,7 +155,13 @@ def fact(subject: Subject) -> FormFinding:
     """
     answers = [answer.strip() for _, answer in subject.plan.facts]
     if not answers:
-        return FormFinding(message=messages.say("no_fact"), status="skipped")
+        return FormFinding(
+            message=(
+                "There is no fact to check, because --fact was not passed and no training answer is known only to "
+                "the adapter."
+            ),
+            status="skipped",
+        )
 
     def knows(form: FormAnswers, at: int) -> bool:
         return answers[at] in form.facts[at].text
@@ -145,16 +170,25 @@ def fact(subject: Subject) -> FormFinding:
     numbers: dict[str, float | int] = {"n": len(taught)}
     if not taught:
         return FormFinding(
-            message=messages.say("no_fact_taught"), code="fact_lost", forms=("adapter",), numbers=numbers
+            message=(
+                "None of the checked facts is known to the adapter but unknown to its base model. Pass a fact "
+                "from the training rows with --fact, or train again."
+            ),
+            code="fact_lost",
+            forms=("adapter",),
+            numbers=numbers,
         )
     for form in subject.forms.values():
         lost = [at for at in taught if not knows(form, at)]
         numbers[form.name] = n = len(taught) - len(lost)
         if n < subject.limits(form).agreement * len(taught):
             answer = form.facts[lost[0]].text[:60]
-            message = messages.say("fact_lost", form=form.name, n=n, of=len(taught), answer=answer)
+            message = (
+                f"The form `{form.name}` knows only {n} of {len(taught)} learned facts. Its answer about one of "
+                f"the missing facts is {answer!r}."
+            )
             return FormFinding(message=message, code="fact_lost", forms=(form.name,), numbers=numbers)
-    message = messages.say("facts", n=len(taught))
+    message = f"Every form knows the facts that the adapter learned and the base model lacks (n = {len(taught)})."
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -173,10 +207,12 @@ def score(subject: Subject) -> FormFinding:
     scores = subject.scores if graded else _by_agreement(subject)
     others = {name: other for name, other in scores.items() if name != "adapter"}
     why_not = subject.why_not_scored or (
-        messages.say("no_answer_ends") if subject.forms else messages.say("no_other_form")
+        "the adapter finishes none of the answers that can be graded"
+        if subject.forms
+        else messages.say("no_other_form")
     )
     if "adapter" not in scores or not others:
-        return FormFinding(message=messages.say("not_scored", reason=why_not), status="skipped")
+        return FormFinding(message=f"Not scored: {why_not}.", status="skipped")
     own, margin, more = scores["adapter"], subject.margin, messages.more_rows(subject.plan.n_left)
     reason = "" if graded else why_not
     if not _compare(own, own, margin).holds:
@@ -187,10 +223,10 @@ def score(subject: Subject) -> FormFinding:
     for name, other in others.items():
         test = _compare(own, other, margin)
         numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
-        shown.append(messages.say("score_of_form", form=name, n=test.n, delta=100 * test.delta, lower=100 * test.lower))
+        shown.append(f"{name} {100 * test.delta:+.1f} points (lower bound {100 * test.lower:+.1f}, n = {test.n})")
         shows_loss = test.delta <= -margin or _compare(other, own, margin).lower > 0
         if not test.holds and graded and shows_loss:
-            message = messages.say("score_worse", margin=100 * margin, form=shown[-1])
+            message = f"The score drops, and the loss may be {100 * margin:g} points or more: {shown[-1]}."
             return FormFinding(message=message, code="score_worse", forms=(name,), numbers=numbers)
         if not test.holds:
             message = messages.score_open(margin, shown[-1], reason, more)

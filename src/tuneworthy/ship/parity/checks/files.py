@@ -20,16 +20,22 @@ def lineage(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.adapter_parent is not None and line.adapter_parent != line.base_id:
-        message = messages.say("wrong_base", recorded=line.adapter_parent, base=line.base_id)
+        message = (
+            f"The adapter was trained on the base model {line.adapter_parent}, but the base model here is "
+            f"{line.base_id}."
+        )
         return FormFinding(message=message, code="wrong_base", forms=("adapter",))
     if line.merged_id and line.merged_parent and line.merged_parent != line.adapter_id:
-        message = messages.say("wrong_adapter", recorded=line.merged_parent, adapter=line.adapter_id)
+        message = (
+            f"The merged model was made from the adapter {line.merged_parent}, but the adapter here is "
+            f"{line.adapter_id}."
+        )
         return FormFinding(message=message, code="wrong_adapter", forms=("merged",))
     if line.merged_id and (others := [parent for parent in line.gguf_parents if parent != line.merged_id]):
-        message = messages.say("wrong_merged", recorded=others[0], merged=line.merged_id)
+        message = f"The GGUF file was made from the model {others[0]}, but the merged model here is {line.merged_id}."
         return FormFinding(message=message, code="wrong_merged", forms=("gguf",))
     if line.adapter_parent is None:
-        return FormFinding(message=messages.say("no_base_named"), status="skipped")
+        return FormFinding(message="The adapter does not record its base model.", status="skipped")
     ids = {"base": line.base_id, "adapter": line.adapter_id, "merged": line.merged_id or "none"}
     return FormFinding(message=messages.say("lineage", **ids), status="pass")
 
@@ -42,7 +48,7 @@ def rank(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.max_rank is None:
-        return FormFinding(message=messages.say("no_server"), status="skipped")
+        return FormFinding(message="No server is running the adapter.", status="skipped")
     numbers = {"rank": line.rank, "max_rank": line.max_rank}
     if line.rank > line.max_rank:
         message, code = messages.say("rank_above_limit", **numbers), "rank_above_server_limit"

@@ -17,13 +17,14 @@ def template(subject: Subject) -> FormFinding:
     forms, own = subject.adapter_and_forms, subject.adapter.template
     trained = subject.lineage.template_sha256 or (template_sha256(own) if own is not None else None)
     if trained is None:
-        return FormFinding(message=messages.say("no_template_recorded"), status="skipped")
+        return FormFinding(message="Training did not record a chat template.", status="skipped")
     hashes = {form.name: template_sha256(form.template) for form in forms if form.template is not None}
     changed = [name for name, sha256 in hashes.items() if sha256 != trained]
     if changed:
         return FormFinding(
-            message=messages.say(
-                "template_changed", form=changed[0], trained=trained[:12], sha256=hashes[changed[0]][:12]
+            message=(
+                f"The form `{changed[0]}` uses the chat template {hashes[changed[0]][:12]}, but training used "
+                f"{trained[:12]}."
             ),
             code="template_changed",
             forms=tuple(changed),
@@ -43,12 +44,19 @@ def added_tokens(subject: Subject) -> FormFinding:
             ids = list(form.marks.get(text, ()))
             if ids != [number]:
                 return FormFinding(
-                    message=messages.say("added_token_lost", form=form.name, text=text, number=number, ids=ids[:8]),
+                    message=(
+                        f"The form `{form.name}` tokenizes {text!r} as {ids[:8]}, but training used the single "
+                        f"token {number}."
+                    ),
                     code="added_token_lost",
                     forms=(form.name,),
                 )
     n = len(subject.plan.marks)
-    return FormFinding(message=messages.say("added_tokens", n=n), status="pass", numbers={"n": n})
+    return FormFinding(
+        message=f"All {n} special and added tokens are single tokens with the same IDs in every form.",
+        status="pass",
+        numbers={"n": n},
+    )
 
 
 @PARITY_CHECKS.rule(
@@ -74,7 +82,9 @@ def prompt_ids(subject: Subject) -> FormFinding:
                     message=messages.prompt_ids_differ(form.name, trained, read), code=cause, forms=(form.name,)
                 )
     n, names = len(plan.prompt_ids), ", ".join(form.name for form in forms)
-    return FormFinding(message=messages.say("prompt_ids", n=n, forms=names), status="pass", numbers={"n": n})
+    return FormFinding(
+        message=f"{n} prompts have the same token IDs in these forms: {names}.", status="pass", numbers={"n": n}
+    )
 
 
 def _difference(read: list[int], trained: list[int], begin: int | None) -> str:

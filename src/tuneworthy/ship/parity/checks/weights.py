@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import Place, from_float32, to_float32
-from tuneworthy.ship import messages
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.subject import Subject
@@ -42,24 +41,37 @@ def weights(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.merged is None:
-        return FormFinding(message=messages.say("no_merged"), status="skipped")
+        return FormFinding(message="There is no merged model yet.", status="skipped")
     lora, base, merged = read_adapter(line.adapter), tensors_of(line.base), tensors_of(line.merged)
     every = [name for name in (lora.pairs or lora.whole) if name in base and name in merged]
     alike = [name for name in every if merged[name].raw() == base[name].raw()][:SAMPLE]
     names = [*dict.fromkeys([*every[:: max(1, len(every) // SAMPLE)], *alike])]
     if not names:
-        return FormFinding(message=messages.say("no_common_weight"), code="wrong_base", forms=("merged",))
+        return FormFinding(
+            message="The base model and the merged model have no adapted weight in common.",
+            code="wrong_base",
+            forms=("merged",),
+        )
     rows = [_compare(lora, name, base[name], merged[name]) for name in names]
     meant, untouched, levels = (list(column) for column in zip(*rows, strict=True))
     n, as_meant, as_base, most = len(rows), sum(meant) / len(rows), sum(untouched) / len(rows), max(levels)
-    message = messages.say("weights", share=as_meant, n=n, base=as_base, levels=most, block=BLOCK)
+    message = (
+        f"In {n} matrices, {as_meant:.1%} of the weights match the trained ones, and {as_base:.1%} are unchanged "
+        f"from the base model. Any {BLOCK} neighbouring weights have at most {most} distinct values."
+    )
     numbers = {"n": n, "as_meant": as_meant, "as_base": as_base, "most_levels": most}
     lost = [name for name, share in zip(names, meant, strict=True) if share < EQUAL and name in alike]
     if most > LEVELS and as_meant >= EQUAL and not lost:
         return FormFinding(message=message, status="pass", forms=("merged",), numbers=numbers)
     code = "merged_in_4bit" if most <= LEVELS else "adapter_not_applied" if as_base >= EQUAL else "wrong_base"
     if lost and code == "wrong_base":
-        code, message = "module_dropped", messages.say("module_dropped", n=len(lost), name=lost[0])
+        code, message = (
+            "module_dropped",
+            (
+                f"{len(lost)} matrices of the merged model, such as {lost[0]}, equal those of the base model, "
+                "although training changed them."
+            ),
+        )
     return FormFinding(message=message, code=code, forms=("merged",), numbers=numbers)
 
 
