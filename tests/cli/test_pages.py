@@ -97,10 +97,6 @@ ELSEWHERE |= {
     ("how-to/train.md", "tuneworthy plan"): "cli/test_plan.py::test_a_plan_has_settings_memory_and_time",
     ("how-to/train.md", "tuneworthy train --pilot"): BOOKINGS,
     ("how-to/train.md", "tuneworthy merge"): BOOKINGS,
-    ("how-to/train.md", "export OPENAI_API_KEY=..."): "train/test_hosted.py::"
-    "test_the_command_shows_the_cost_trains_and_is_repeated_for_nothing",
-    ("how-to/train.md", "tuneworthy run --rung fine_tune"): "train/test_hosted.py::"
-    "test_the_tuned_model_enters_the_ladder_like_any_other",
     ("how-to/distil.md", "tuneworthy data build --project big"): BOOKINGS,
     ("how-to/distil.md", "tuneworthy data import questions.jsonl --project small"): "dataset/test_distill.py::"
     "test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows",

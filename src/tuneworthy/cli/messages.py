@@ -22,18 +22,6 @@ say = Catalogue(
         "not_json": "{line!r} is not valid JSON ({error}). Type the whole value on one line.",
         # reviewing on a terminal
         # deciding about findings
-        # train --on
-        "job_offer": (
-            "{vendor} trains {base} on {n_rows} rows, {epochs} {epochs:epoch|epochs}.\n"
-            "Cost: at most ${usd:.2f} (every byte a token, ${usd_per_mtok:g} per million); about ${guess:.2f} if a "
-            "token is four bytes, as in English text.\n"
-            "Source of the price: {price}. The price table dates from {date}; check the vendor's page."
-        ),
-        "hosted_sections": (
-            "Add these sections to tuneworthy.toml:\n\n"
-            '[models.tuned]\nprovider = "openai"\nmodel = {model}\nbase_url = "{address}"\napi_key_env = "{key}"\n'
-            '{prices}\n[serve]\nmodel = "tuned"\n'
-        ),
         # money
         "spent": (
             "Spent: ${answered:.4f} for answered calls and ${unanswered:.4f} for calls without an answer (n = {n}). "
@@ -188,11 +176,6 @@ def spend(names: str, limit_usd: float | None) -> str:
     """Ask whether billed models may be called."""
     limit = f"and spend at most ${limit_usd:.2f}" if limit_usd is not None else "without a limit"
     return f"These services are billed: {names}. Continue {limit}?"
-
-
-def cancelled(state: str) -> str:
-    """Say how a job at a vendor ended."""
-    return f"The vendor reports the job as: {state}." if state else "The vendor has no such job: none was started."
 
 
 def dropped_rows(n: int, explanation: str, first: str) -> str:

@@ -8,15 +8,12 @@ from typing import Any
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import Dollars, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
-from tuneworthy.config.teacher import PersonalData
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import visible
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
-from tuneworthy.train.hosted.job import JobRequest
-from tuneworthy.train.hosted.vendors import vendors
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
 from tuneworthy.train.run import Prepared, train_project
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
@@ -26,28 +23,12 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
 @click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
 @click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
-@click.option(
-    "--on", "vendor", type=click.Choice(list(vendors())), help="Train at this vendor instead; it bills the job."
-)
-@click.option("--base", metavar="MODEL", help="With --on: the model to train, as the vendor names it.")
-@click.option("--usd-per-mtok", type=Dollars(min=0), help="With --on: price of a million training tokens.")
-@click.option("--personal-data", type=click.Choice(["mask", "drop", "send"]), default="mask", show_default=True,
-              help="With --on: treatment of personal data in rows.")  # fmt: skip
-@click.option("--cancel", is_flag=True, help="With --on: cancel the job that is running.")
-@spending_options
 @project_option
 @json_option
 def command(
     unsafe: bool,
     lr_check: bool,
     pilot: bool,
-    vendor: str | None,
-    base: str | None,
-    usd_per_mtok: float | None,
-    personal_data: PersonalData,
-    cancel: bool,
-    max_usd: float | None,
-    yes: bool,
     root: Path,
     as_json: bool,
 ) -> None:
@@ -56,30 +37,13 @@ def command(
     Uses the latest frozen version of the data and the settings of [train], where `method` says what is trained. The
     loss covers only the answers, including their end token, and the command shows three rows as the model sees them.
     Part of the rows is held out, and training stops when the first grader finds no further gain on them. An interrupted
-    run resumes, and a finished run is not repeated. Without --on, the command calls no server.
-
-    With --on, the rows are sent to a vendor, which trains a model and bills you for it: the cost is computed first.
-    Ctrl-C leaves the job running there; the same command resumes it, and never starts or pays for it twice. This was
-    tested against a local server that plays the vendors' protocols, not against the vendors.
+    run resumes, and a finished run is not repeated. The command calls no server.
 
     \b
     Example:
       tuneworthy train
       tuneworthy train --pilot
-      tuneworthy train --on openai --base gpt-4.1-mini-2025-04-14 --max-usd 20
     """
-    if vendor is None and (
-        cancel or yes or personal_data != "mask" or any(one is not None for one in (base, usd_per_mtok, max_usd))
-    ):
-        raise click.UsageError("--base, --usd-per-mtok, --personal-data, --max-usd, --yes and --cancel need --on.")
-    if vendor is not None and (pilot or lr_check):
-        raise click.UsageError("--pilot and --lr-check train on this machine, not with --on.")
-    if vendor is not None:
-        from tuneworthy.cli.train_hosted import train_hosted  # few train so
-
-        request = JobRequest(vendor, base, usd_per_mtok, personal_data, unsafe)
-        train_hosted(load(root), request, cancel=cancel, max_usd=max_usd, yes=yes, as_json=as_json)
-        return
     if pilot and lr_check:
         raise UserError(
             "Use either --pilot or --lr-check.", hint="Check the learning rate first, set it, and then run the pilot."

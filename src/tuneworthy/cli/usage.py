@@ -5,6 +5,7 @@ import re
 import click
 
 from tuneworthy.cli import messages
+from tuneworthy.cli.removed import replacement
 from tuneworthy.errors import UsageError, did_you_mean, join_sentences
 
 
@@ -12,17 +13,20 @@ def usage_error(error: click.ClickException) -> UsageError:
     """Return the error that says what is wrong with the command line, and which `--help` to read."""
     context, near = getattr(error, "ctx", None), ""
     message = f"{error.format_message()}"
+    command = context.command_path.partition(" ")[2] if context else ""
     match error:
         case click.NoSuchOption(option_name=name):
             message = f"Unknown option: {name!r}."
             parameters = context.command.get_params(context) if context else []
-            near = did_you_mean(name, [option for one in parameters for option in one.opts])
+            near = replacement(command, name) or did_you_mean(name, [opt for one in parameters for opt in one.opts])
         case click.MissingParameter():
             message = f"{error.format_message()}"
-        case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices))):
+        case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices), opts=opts)):
             message = messages.say("bad_parameter", problem=error.format_message())
             if value := re.match("'(.*?)' is not one of", error.message):
-                near = did_you_mean(value[1], [str(choice) for choice in choices])
+                near = replacement(command, opts[0], value[1]) or did_you_mean(
+                    value[1], [str(choice) for choice in choices]
+                )
         case click.BadParameter():
             message = messages.say("bad_parameter", problem=error.format_message())
     help_line = f"Run `{context.command_path} --help` for the options." if context else ""

@@ -248,7 +248,7 @@ class TunedDetail:
 
     Attributes:
         engine: What runs it.
-        gguf: Id of the artifact; None where it was not made, like the next four.
+        gguf: Id of the artifact; None where it was not made, like the next three.
         dataset: Version of the training data; None if the artifact does not tell.
         file_type: Of the GGUF file.
         compared_with: The untuned model that it is compared with, in words.
@@ -265,7 +265,6 @@ class TunedDetail:
     merged: str | None = None
     adapter: str | None = None
     base: str | None = None
-    hosted: str | None = None
     classifier: str | None = None
     dataset: str | None = None
     file_type: str = ""

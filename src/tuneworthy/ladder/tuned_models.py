@@ -1,7 +1,7 @@
 """The tuned models of a project that can answer here: its GGUF files in the embedded llama.cpp, or a server of one.
 
 What is asked is the file that would be served: adapter -> merged -> GGUF, each an artifact whose manifest names what it
-was made from, or the model that a vendor trained. A tuned model is asked with the prompt that it was trained with. What
+was made from. A tuned model is asked with the prompt that it was trained with. What
 a server answers is stored under the artifact that it serves, never under its address alone.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuneworthy.config.models import LlamaCpp, Model, OpenAI, Vllm
+from tuneworthy.config.models import LlamaCpp, Model, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
@@ -40,8 +40,7 @@ class TunedModel:
             server needs no GGUF file).
         merged: Id of the merged model.
         adapter: Id of the adapter.
-        base: Id of the base model; of a hosted one the vendor and its name there.
-        hosted: Id of what a vendor trained and keeps.
+        base: Id of the base model.
         dataset: Version of the training data that it was trained on; None if its manifest does not say.
         file_type: Of the GGUF file.
         prompt: `system`, `user` and what else of the prompt it was trained with; empty if its manifest does not say.
@@ -54,15 +53,14 @@ class TunedModel:
     merged: str | None = None
     adapter: str | None = None
     base: str | None = None
-    hosted: str | None = None
     dataset: str | None = None
     file_type: str = ""
     prompt: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def artifact(self) -> str | None:
-        """Id of what answers: the file, the merged model, the adapter that is applied, or the hosted model."""
-        return self.gguf or self.merged or self.adapter or self.hosted
+        """Id of what answers: the file, the merged model or the adapter that is applied."""
+        return self.gguf or self.merged or self.adapter
 
 
 def tuned_models(project: Project) -> list[TunedModel]:
@@ -86,11 +84,6 @@ def missing(project: Project) -> str:
         return (
             f"models.{name} does not respond, or does not report which of this project's models it serves; start "
             "it with `tuneworthy serve`, or fix [serve]"
-        )
-    if not adapter and (hosted := latest_artifact(store, "hosted")) is not None:
-        return (
-            "the project file does not name the model that a vendor trained; run `tuneworthy train --on "
-            f"{hosted.manifest['vendor']}` again and add the sections that it prints"
         )
     return (
         "the fine-tuned model has not been exported; run `tuneworthy export gguf`"
@@ -146,10 +139,6 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
     any GGUF file of the base, else the model in use today.
     """
     store = Folder(project.root)
-    if tuned.hosted is not None:
-        same = (name for name in project.answering if _is_vendors_base(project.models[name], tuned))
-        if (named := next(same, None)) is not None:
-            return Against(named, messages.say("base_named", model=named), tuned.base)
     base = find_artifact(store, tuned.base) if tuned.base else None
     if base is not None:
         exported = [one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id]
@@ -176,12 +165,6 @@ def _is_base(models: Models, project: Project, name: str, base: Artifact) -> boo
         return path is not None and path.resolve() == base.folder.resolve()
     digest = source.get("sha256")
     return isinstance(config, Vllm) or models[name].provider.identity.get("sha256", digest) == digest
-
-
-def _is_vendors_base(config: Model, tuned: TunedModel) -> bool:
-    """Say whether a model of the project file is what a vendor trained: at the same address, by its name there."""
-    place = getattr(tuned.config, "base_url", "")
-    return isinstance(config, OpenAI) and config.base_url == place and str(tuned.base).partition(":")[2] == config.model
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
@@ -221,8 +204,8 @@ def _tuned(
 ) -> TunedModel | None:
     """Return the tuned model of an artifact; None if it is that of an untuned base, or its makers are gone."""
     chain = {one.kind: one for one in _chain(store, artifact)}
-    merged, adapter, base, hosted = (chain.get(kind) for kind in ("merged", "adapter", "base", "hosted"))
-    made = adapter or merged or hosted
+    merged, adapter, base = (chain.get(kind) for kind in ("merged", "adapter", "base"))
+    made = adapter or merged
     if made is None:
         return None
     return TunedModel(
@@ -232,8 +215,7 @@ def _tuned(
         gguf=artifact.id if artifact.kind == "gguf" else None,
         merged=merged.id if merged else None,
         adapter=adapter.id if adapter else None,
-        base=f"{hosted.manifest['vendor']}:{hosted.manifest['base']}" if hosted else base.id if base else None,
-        hosted=hosted.id if hosted else None,
+        base=base.id if base else None,
         dataset=made.manifest.get("dataset"),
         file_type=str(artifact.manifest.get("file_type", "")),
         prompt=made.manifest.get("prompt") or {},

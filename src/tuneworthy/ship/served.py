@@ -21,7 +21,7 @@ from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers.http_client import endpoint, send_once
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
-from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
+from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.trust import LOOPBACK
@@ -69,18 +69,11 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
         config: Section of the model in `[models]`.
     """
     if isinstance(config, OpenAI):
-        return _at_vendor(store, config) or _behind(store, config)
+        return _behind(store, config)
     if isinstance(config, Vllm | LlamaCpp):
         path = find((config.adapter if isinstance(config, Vllm) else None) or config.model, store.root)
         return None if path is None else _named_in(store, path.resolve())
     return latest_artifact(store, "merged") or latest_artifact(store, "adapter")
-
-
-def _at_vendor(store: Folder, config: OpenAI) -> Artifact | None:
-    """Return the model that a vendor trained, by the name that the vendor gave it: no other answers to that."""
-    place = config.model, config.base_url.rstrip("/")
-    hosted = artifacts(store, "hosted")
-    return next((one for one in hosted if (one.manifest["model"], one.manifest["answers"]) == place), None)
 
 
 def _behind(store: Folder, config: OpenAI) -> Artifact | None:

@@ -21,14 +21,13 @@ from tuneworthy.store.shapes import OpenRecord, Pointer
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
-Kind = Literal["base", "adapter", "merged", "gguf", "hosted", "classifier"]
+Kind = Literal["base", "adapter", "merged", "gguf", "classifier"]
 # Kind to the verb of the command line that makes it.
 MADE_BY: Final[Mapping[str, str]] = {
     "base": "train",
     "adapter": "train",
     "merged": "merge",
     "gguf": "export gguf",
-    "hosted": "train --on",
     "classifier": "train",
 }
 
@@ -67,7 +66,7 @@ class Artifact:
 
     @property
     def kind(self) -> str:
-        """`base`, `adapter`, `merged`, `gguf`, `classifier`, or `hosted` for one that a vendor trained and keeps."""
+        """`base`, `adapter`, `merged`, `gguf` or `classifier`."""
         kind: str = self.manifest["kind"]
         return kind
 

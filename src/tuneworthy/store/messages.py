@@ -18,6 +18,5 @@ KINDS: Final[Mapping[str, str]] = {
     "adapter": "adapter",
     "merged": "merged model",
     "gguf": "GGUF file",
-    "hosted": "hosted model",
     "classifier": "classifier",
 }

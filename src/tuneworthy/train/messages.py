@@ -7,13 +7,6 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        # Training at a vendor
-        "vendor_resume": "Run the command again to resume; nothing is started twice.",
-        "no_model_name": "{vendor} reports the job {job} as finished but does not name the model.",
-        "unknown_state": "{vendor} reports the job {job} in the unknown state {state!r}.",
-        "job_failed": "The job {job} failed at {vendor}: {reason}.",
-        "start_again": "Running the command again starts a new job, which is billed.",
-        "job_cancelled": "The job {job} was cancelled at {vendor}.",
         # Configs that `plan --lint` reads
         "config_hint": "Pass a PEFT, TRL, Unsloth or Axolotl config: .json, .yaml, .yml or .py.",
         "config_too_large": "The file is larger than {limit} MiB.",
@@ -28,9 +21,7 @@ say = Catalogue(
         "failed_gates": "Version {version} of the dataset was frozen with failed gates.",
         "import_rows": "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples].",
         # Pairs
-        "answers_only": (
-            "The pilot, the check of the learning rate and jobs at vendors train on answers, not on pairs."
-        ),
+        "answers_only": ("The pilot and the check of the learning rate train on answers, not on pairs."),
         "pairs_rate": "Divided by {times}, as in Zephyr's recipes, because pairs need a lower learning rate.",
         # Runs
         "use_lora": 'Set [train] method to "lora", "qlora" or "full".',

@@ -41,7 +41,7 @@ from tuneworthy.verdict.training_facts import (
 PILOT, PARITY, SERVING = "pilot", "parity", "serving"
 _FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
 # What `train` makes.
-_TRAINED: tuple[Kind, ...] = ("adapter", "classifier", "hosted")
+_TRAINED: tuple[Kind, ...] = ("adapter", "classifier")
 
 
 def training_of(
@@ -68,7 +68,7 @@ def training_of(
     pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     forms = [made for kind in _TRAINED if (made := latest_artifact(store, kind)) is not None]
     trained = max(forms, key=lambda made: made.created, default=None)
-    tested = (tuned.classifier or tuned.hosted or tuned.adapter) if tuned else None
+    tested = (tuned.classifier or tuned.adapter) if tuned else None
     regressions, sets_missing = _regressions(project, tuned)
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),

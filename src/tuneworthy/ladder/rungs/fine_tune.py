@@ -91,7 +91,6 @@ class FineTuneRung(Rung):
             merged=tuned.merged,
             adapter=tuned.adapter,
             base=tuned.base,
-            hosted=tuned.hosted,
             dataset=tuned.dataset,
             file_type=tuned.file_type,
             compared_with=against.title,

@@ -22,19 +22,13 @@ RUN: Final = messages.say("run_rung", rung=TUNED)
 def parity(evidence: Evidence) -> Finding:
     """Adapter, merged model and exported file are one model: the one that was compared on test.
 
-    A classifier is neither merged nor converted, and a vendor keeps the weights of its model in one form.
+    A classifier is neither merged nor converted.
     """
     if classifier := _classifier(evidence):
         return says(
             "not_applicable",
             "A classifier is neither merged nor converted. Its export is compared with it on every case.",
             classifier=classifier,
-        )
-    if (tuned := evidence.training.tuned) and tuned.hosted is not None:
-        return says(
-            "not_applicable",
-            "The vendor keeps the model in one form, so there is nothing to compare.",
-            artifact=tuned.hosted,
         )
     return _proof(
         evidence.training.parity,
@@ -186,13 +180,6 @@ def serving(evidence: Evidence) -> Finding:
             subject.serving,
             "The fine-tuned classifier has not been exported and checked.",
             "export classifier fine_tune",
-        )
-    if tuned and tuned.hosted is not None:
-        return says(
-            "pass",
-            "The vendor's server, which will answer users, answered the test set.",
-            engine=tuned.engine,
-            artifact=tuned.hosted,
         )
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
