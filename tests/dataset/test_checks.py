@@ -83,12 +83,31 @@ def test_rows_that_nearly_trip_it_do_not(name: str, planted: Planted) -> None:
     assert told(list(data_checks()[name].run(rows, planted.context)), planted, len(clean())) == set()
 
 
-@pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
-def test_with_the_check_switched_off_nobody_tells(name: str, planted: Planted) -> None:
-    rows = [*clean(), *planted.bad]
-    off = {other: each for other, each in data_checks().items() if other != name}
-    assert told(found(off, rows, planted.context), planted, len(clean())) == set()
-    assert told(found(data_checks(), rows, planted.context), planted, len(clean())) != set()
+@pytest.fixture(scope="module")
+def everything() -> tuple[list[Example], CheckContext]:
+    """All planted rows, behind the clean ones, and all that their contexts hold."""
+    several = [planted for _, planted in EACH]
+    rows = [*clean(), *(each for planted in several for each in (*planted.bad, *planted.good))]
+    cases = {case.id: case for planted in several for case in planted.cases}
+    labels = {label: None for planted in several for label in planted.labels}
+    encoder, auditor, scores = (
+        next(value for planted in several if (value := getattr(planted, name)) is not None)
+        for name in ("encoder", "auditor", "scores")
+    )
+    return rows, CheckContext(
+        cases=[*cases.values()], encoder=encoder, labels=[*labels], auditor=auditor, scores=scores, seed=3
+    )
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_with_a_check_switched_off_no_other_check_tells_its_findings(
+    name: str, everything: tuple[list[Example], CheckContext]
+) -> None:
+    reasons = {planted.reason for planted in PLANTED[name]}
+    check = data_checks()[name]
+    codes = {finding.code for finding in check.run(*everything)}
+    assert codes <= set(check.codes) and reasons <= set(check.codes)
+    assert not set(check.codes) & {code for other in data_checks().values() if other != check for code in other.codes}
 
 
 def test_answers_outside_the_labels_leave_where_they_are_few_and_the_cases_expect_labels() -> None:
