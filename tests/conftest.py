@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# One thread per library: the small arrays of tests cost several times as much on two threads, and pytest-xdist uses
+# every core. Set before NumPy is imported; child processes inherit it.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 from tuneworthy.trust import VARIABLE
 
 
