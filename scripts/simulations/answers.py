@@ -30,11 +30,11 @@ from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.judging import Judging
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_info import TaskInfo
+from tuneworthy.money.economics import SPREADING
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.prices import price_for
 from tuneworthy.stats.confusion import Confusion
 from tuneworthy.types import Case, Response, Retrieval, Score, Timing, Trace, Variant
-from tuneworthy.verdict.economics import SPREADING
 
 RIGHT, WRONG = Score(num=1.0), Score(reason="wrong")
 CAPABILITIES = capabilities_of("scripted", "")

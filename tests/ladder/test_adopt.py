@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuneworthy.ladder import serving
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
-from tuneworthy.ladder.serving import OwnServer, RunningCost
+from tuneworthy.money import serving
+from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict import recommendation

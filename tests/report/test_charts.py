@@ -21,8 +21,8 @@ from tests.report.report_projects import (
 from tests.verdict.planted import failures
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.ladder.bills import Bill
-from tuneworthy.ladder.serving import RunningCost
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, html, markdown, numbers
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.chart import BarChart, LineChart, alt_of

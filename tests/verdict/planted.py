@@ -9,9 +9,9 @@ from math import sqrt
 from typing import Any
 
 from tuneworthy.dataset.effect import Difference, Effect
-from tuneworthy.ladder.bills import Bill
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
+from tuneworthy.money.bills import Bill
 from tuneworthy.stats import clopper_pearson, wilson
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast
 from tuneworthy.verdict.error_analysis import FIXED_BY

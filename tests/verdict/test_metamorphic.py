@@ -19,10 +19,10 @@ from tests.verdict.planted import RUNGS, differences, failures, project, rung, t
 
 from tuneworthy.config.ladder import Constraints, Economics, Ranges
 from tuneworthy.constraints import violation
+from tuneworthy.money.economics import MOST_REQUESTS
 from tuneworthy.verdict import facts as facts_module
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import MOST_REQUESTS
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import facts_of
 from tuneworthy.verdict.gates import run_gates

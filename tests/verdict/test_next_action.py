@@ -9,12 +9,12 @@ from typing import Any
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
-from tuneworthy.ladder.bills import Bill
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.base import NextAction, Verdict
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict.evidence import Evidence, SearchEvidence
 from tuneworthy.verdict.facts import DecisionFacts
 from tuneworthy.verdict.outcome import Ruling

@@ -12,7 +12,7 @@ from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_
 
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
-from tuneworthy.ladder.serving import RunningCost
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats import compare, non_inferior
 from tuneworthy.stats.intervals import effective_n, score_interval
 from tuneworthy.stats.ppi import corrected_difference

@@ -15,8 +15,9 @@ from tests.verdict.planted import PROMISING, TRAINED, TUNED, differences
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
-from tuneworthy.verdict.base import EconomicsResult, Forecast, NextAction, Outcome, Verdict
+from tuneworthy.verdict.base import Forecast, NextAction, Outcome, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.playbook import Checklist, Cost, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state

@@ -10,7 +10,7 @@ from tests.verdict.planted import failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.ladder.record import LabelBalance
-from tuneworthy.ladder.serving import OwnServer, RunningCost
+from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.report.first_screen import answer_and_reasons
 from tuneworthy.stats.intervals import quantile_interval
 from tuneworthy.verdict.base import NextAction, Option

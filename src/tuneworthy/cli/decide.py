@@ -17,8 +17,8 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.report.numbers import percent_range
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import Option, Outcome, Verdict
-from tuneworthy.verdict.economics import serving_sentence
 from tuneworthy.verdict.messages import answer_of, cost_note, domain_sentence, error_share, legend, marked
+from tuneworthy.verdict.options import serving_sentence
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
 

@@ -65,7 +65,7 @@ class Constraints(Section):
     """Limit of the cost of a thousand answers, US dollars."""
 
 
-# The cards and machines of `ladder/hardware.json`.
+# The cards and machines of `money/hardware.json`.
 HardwareName = Literal["cpu", "consumer", "l4", "h100"]
 
 

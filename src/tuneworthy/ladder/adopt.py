@@ -10,7 +10,7 @@ The rule, stated here alone. A candidate is adopted
 
 from dataclasses import dataclass
 
-from tuneworthy.ladder.serving import SAVING, RunningCost
+from tuneworthy.money.serving import SAVING, RunningCost
 from tuneworthy.stats.messages import p_value
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.types import MOST_UNSCORED, RungStatus

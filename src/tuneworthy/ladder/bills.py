@@ -1,95 +1,20 @@
-"""What an answer of each measured option costs, as the run left it: dollars, tokens, and whose server answers."""
+"""Bills of the rungs of a run, from its record and the price table."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tuneworthy.config.ladder import Economics
 from tuneworthy.config.models import LlamaCpp, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
-from tuneworthy.ladder.serving import RunningCost, server_for, upkeep_usd
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.providers.models import size_of
-from tuneworthy.providers.prices import Price, has_own_server, price_for
+from tuneworthy.providers.prices import has_own_server, price_for
 from tuneworthy.train.base_model import base_spec
 from tuneworthy.types import Variant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What an answer of a measured option costs.
-
-    Attributes:
-        name: Of the variant.
-        usd_per_1k: A thousand answers as they were measured; None if the price is not known.
-        input_tokens: Mean of an answer; None if the provider does not report it, like the output.
-        price: Of the model, for cache and batch; None if it is free or not known.
-        own_server: Whether the model runs on a server of one's own; of a cascade, its first part.
-        server_tokens: Of an answer of that server, where they are others; those of another option where none are
-            measured.
-        tuned: Whether it was trained here, so that it needs upkeep.
-        params_b: Size of the model on that server as its files say, billions of parameters; None if not known.
-        trained_b: The same of the model that would be trained in its place.
-        unreported: Share of its answers whose tokens the provider did not report: they count at their maximum.
-    """
-
-    name: str
-    usd_per_1k: float | None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    price: Price | None = None
-    own_server: bool = False
-    server_tokens: tuple[float, float] | None = None
-    tuned: bool = False
-    params_b: float | None = None
-    trained_b: float | None = None
-    unreported: float = 0.0
-
-    @property
-    def tokens(self) -> tuple[float, float] | None:
-        """Those of the prompt and of the answer; None without a language model."""
-        if not self.input_tokens or self.output_tokens is None:
-            return None
-        return self.input_tokens, self.output_tokens
-
-    @property
-    def tokens_to_serve(self) -> tuple[float, float] | None:
-        """What a model of one's own would read and write in its place."""
-        return self.tokens or self.server_tokens
-
-    def usd_with(self, settings: Economics) -> float | None:
-        """Return what a thousand answers cost with the assumed shares of cache and batch.
-
-        As measured where the tokens of some answers are unknown: the others alone may be the shorter ones.
-        """
-        price = self.price
-        if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
-            return self.usd_per_1k
-        if self.unreported:
-            return self.usd_per_1k
-        rates = price.rates_at(int(self.input_tokens))
-        cached = settings.cached_share * self.input_tokens
-        cached_rate = rates.input if rates.cached_input is None else rates.cached_input
-        dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output
-        batch = settings.batch_share * (1 - (1.0 if price.batch_factor is None else price.batch_factor))
-        return dollars * (1 - batch) / 1000
-
-    def running(self, settings: Economics) -> RunningCost:
-        """Return what the option costs to run."""
-        return RunningCost(
-            usd_per_1k=self.usd_with(settings),
-            server=server_for(
-                settings,
-                self.server_tokens or self.tokens,
-                self.params_b,
-                borrowed=self.tokens is None,
-            )
-            if self.own_server
-            else None,
-            upkeep_usd=upkeep_usd(settings) if self.tuned else 0.0,
-        )
 
 
 def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:

@@ -32,8 +32,8 @@ from tuneworthy.ladder.record import (
     RungRecord,
     WrongAnswer,
 )
-from tuneworthy.ladder.serving import RunningCost
 from tuneworthy.ladder.session import Session
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Final
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.ladder.bills import Bill
-from tuneworthy.ladder.serving import RunningCost
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.economics import Money, money
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.report.chart import Kind
 from tuneworthy.verdict.base import TUNED, Option
-from tuneworthy.verdict.economics import Money, money
 
 Monthly = Callable[[float], float]
 ENDS: Final = ("best", "estimate", "worst")

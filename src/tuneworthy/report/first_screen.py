@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.ladder.serving import RunningCost
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import findings, messages, numbers
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep

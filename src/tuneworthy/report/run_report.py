@@ -6,7 +6,9 @@ from datetime import date
 from tuneworthy.config import Project
 from tuneworthy.ladder.bills import bills_of, running_costs
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.ladder.serving import RunningCost
+from tuneworthy.money.economics import money_sentence
+from tuneworthy.money.savings import savings_sentence
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import charts, findings, first_screen, messages, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.costs import monthly_costs
@@ -17,10 +19,9 @@ from tuneworthy.report.text import clean
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.text import plural
 from tuneworthy.verdict.base import Option, Verdict
-from tuneworthy.verdict.economics import money_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.messages import domain_sentence
-from tuneworthy.verdict.savings import savings_sentence
+from tuneworthy.verdict.options import serving_sentence
 
 
 def document(

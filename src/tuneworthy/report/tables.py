@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
-from tuneworthy.ladder.serving import OwnServer, RunningCost
+from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import ErrorShare, GateResult, Option

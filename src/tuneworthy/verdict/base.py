@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 import orjson
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.ladder.serving import OwnServer, RunningCost
+from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.rules import Status
 
 # The rung of tuned models.
@@ -24,8 +25,6 @@ ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style"
 ReasonStatus = Literal["measured", "refuted", "unknown"]
 Method = Literal["sft", "preference", "rl", "distil", "classifier"]
 ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "unexplained"]
-EconomicsStatus = Literal["pays", "never", "unknown", "not_applicable"]
-Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
 
 
 class Outcome(StrEnum):
@@ -113,105 +112,6 @@ class Forecast:
     n_examples: int | None = None
     points: Sequence[tuple[int, int, float]] = ()
     cost: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A number (or a name) that the economics use.
-
-    Attributes:
-        value: None if it is not known.
-        source: Where it is from, or why it is missing.
-        mark: What kind of source that is: `measured`, `computed`, `published`, `assumed`, or the `project` file.
-        date: ISO date of the source, where it matters.
-        unit: Of the value.
-    """
-
-    value: float | str | bool | None
-    source: str = ""
-    mark: Basis = ""
-    date: str = ""
-    unit: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
-    """The break-even volume if one assumption is halved or doubled; None where training pays at no volume."""
-
-    name: str
-    value: float | None
-    halved: float | None
-    doubled: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSaving:
-    """Tokens of an answer, means on test.
-
-    Attributes:
-        before: Without training.
-        tuned: Of the tuned variant.
-    """
-
-    before: float
-    tuned: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Savings:
-    """What an answer of the tuned variant saves against the best without training, as measured on test.
-
-    Attributes:
-        against: Name of the best without training.
-        input_tokens: None where a provider does not report them, like the output.
-        usd_per_1k: A thousand answers without training, as measured.
-        usd_with_tuned_tokens: The same answers at that price with the tokens of the tuned variant.
-    """
-
-    against: str
-    input_tokens: TokenSaving | None = None
-    output_tokens: TokenSaving | None = None
-    usd_per_1k: float | None = None
-    usd_with_tuned_tokens: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EconomicsResult:
-    """Whether training pays.
-
-    Attributes:
-        status: `pays` (breaks even within the horizon over all ranges), `never`, `unknown` (no traffic given, or the
-            ranges leave it open), or `not_applicable` (a hard constraint decides, not money).
-        why: What the status rests on, as a sentence.
-        reference: Name of the option whose bill and score training is compared with; None before a run.
-        required_usd_per_1k: What training must save of a thousand answers, and what does not count as saved, where the
-            option meets the target; None where cost is not the question.
-        break_even_requests_per_month: Traffic at which training pays within the horizon; None if at none.
-        break_even_band: The same at the best and at the worst end of every range.
-        running: What the tuned model costs to run.
-        break_even_month: Month in which it has paid back at the project's traffic; None if never or not known.
-        usd_per_1k: Cost of a thousand answers by option (`reference`, `reference_discounted`, `tuned_served`).
-        one_off_usd: Of the tuned option: data, work and training.
-        monthly_usd: Of the tuned option: serving and upkeep.
-        assumptions: Every number used.
-        sensitivity: The assumptions that matter most first.
-        saved: None before a tuned variant was compared on test.
-    """
-
-    status: EconomicsStatus
-    why: str = ""
-    reference: str | None = None
-    required_usd_per_1k: float | None = None
-    break_even_requests_per_month: float | None = None
-    break_even_band: tuple[float | None, float | None] = (None, None)
-    running: RunningCost | None = None
-    break_even_month: int | None = None
-    usd_per_1k: Mapping[str, float | None] = field(default_factory=dict)
-    one_off_usd: float | None = None
-    monthly_usd: float | None = None
-    assumptions: Mapping[str, Fact] = field(default_factory=dict)
-    sensitivity: Sequence[Sensitivity] = ()
-    saved: Savings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import (
-    EconomicsResult,
-    ErrorShare,
-    GateResult,
-    NextAction,
-    Option,
-    Outcome,
-    TrainingAdvice,
-    Verdict,
-)
-from tuneworthy.verdict.economics import (
+from tuneworthy.money.economics import (
     FEWEST_SAVED,
     MOST_REQUESTS,
     economics,
@@ -28,6 +17,17 @@ from tuneworthy.verdict.economics import (
     paid_bill,
     required_usd,
     worth_from,
+)
+from tuneworthy.money.results import EconomicsResult
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import (
+    ErrorShare,
+    GateResult,
+    NextAction,
+    Option,
+    Outcome,
+    TrainingAdvice,
+    Verdict,
 )
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, most_of
@@ -510,7 +510,7 @@ def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult
             f"A target above {chosen.score:.1%}, or a constraint that rules out the recommended option.",
             money.break_even_band[0],
         )
-        usd, required = money.usd_per_1k["reference"] or 0.0, money.required_usd_per_1k or 0.0
+        usd, required = money.usd_per_1k.reference or 0.0, money.required_usd_per_1k or 0.0
         if money.status != "never" or usd <= required:
             return [higher]
         if volume is None:

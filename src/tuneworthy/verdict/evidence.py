@@ -8,15 +8,17 @@ from tuneworthy import constraints
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
-from tuneworthy.ladder.bills import Bill, bills_of, known_usd
+from tuneworthy.ladder.bills import bills_of, known_usd
 from tuneworthy.ladder.record import BestVariant, Interval, LabelBalance, RungDifference, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.results import EconomicsResult
 from tuneworthy.stats import lower_bound, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, DomainText, EconomicsResult, ErrorShare, Forecast, Target, TrainingReason
+from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, Target, TrainingReason
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STRUCTURE = ("xml", "xml_contract")

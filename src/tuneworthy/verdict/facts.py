@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tuneworthy.constraints import keeps_p95, may_serve
+from tuneworthy.money.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.base import GateResult, Option
-from tuneworthy.verdict.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import measured_options, tuned_score
 from tuneworthy.verdict.recommendation import PROVEN, is_saving, rank, recommend

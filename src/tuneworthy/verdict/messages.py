@@ -80,33 +80,7 @@ say = Catalogue(
         "retires": "the provider retires the model {name}",
         # Money
         "no_volume_saves": "At no traffic volume would training save the required {share:.0%} of {bill}.",
-        "only_beyond": "Only what is saved beyond the required {share:.0%} of {bill} counts.",
-        "pays_from_band": (
-            "Training pays off within {horizon:g} months above about {volume:,.0f} requests per month ({low:,.0f} in "
-            "the best case, {high:,.0f} in the worst)."
-        ),
-        "pays_from_open": (
-            "Training pays off within {horizon:g} months above about {volume:,.0f} requests per month ({low:,.0f} in "
-            "the best case). In the worst case, it never pays off."
-        ),
-        "pays_at_best": (
-            "In the best case, training pays off within {horizon:g} months above {low:,.0f} requests per month. With "
-            "the estimated values, it never pays off."
-        ),
         "set_traffic": "Set `economics.requests_per_month`.",
-        "range": "[{low:g}, {high:g}]",
-        "serving": "Server cost assumes {size:g}B parameters on {machine} ({price}){servers}.",
-        "serving_sized": (
-            "The model to serve has {size:.3g}B parameters, as its files say. Its server cost assumes {machine} "
-            "({price}){servers}."
-        ),
-        "serving_unsized": (
-            "The size of the model to serve is unknown. Its server cost assumes {size:g}B parameters on {machine} "
-            "({price}){servers}."
-        ),
-        "machine": "{n} {name}",
-        "servers": ", {n} servers for {name} at this traffic (counted in parts)",
-        "pays": "Training breaks even in month {month}{traffic}.",
         "constraint_decides": "Only an option that violates a constraint meets the target.",
         # The pilot
         "free_text": "Free-text answers cannot be compared word for word.",
@@ -227,13 +201,6 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
     "teacher": "hosted teacher model",
     "open_7b": "open 7B model",
 }
-# What a model of one's own runs on (`hardware.json`), without a number.
-MACHINES: Final[Mapping[str, str]] = {
-    "cpu": "machine with 8 vCPU",
-    "consumer": "RTX 4090",
-    "l4": "L4",
-    "h100": "H100",
-}
 # The assumptions of `decide --what-if`, and what would make each true.
 ASSUMED: Final[Mapping[str, str]] = {
     "train_big_serve_small": "Assumption: a 70B model is trained first and teaches the small model that serves.",
@@ -248,15 +215,6 @@ TO_MAKE_TRUE: Final[Mapping[str, str]] = {
     "open_7b_matches_api": "Add the open model to [models] and measure it: run `tuneworthy run --rung model`.",
     "traffic_x10": "If the traffic grows, set `economics.requests_per_month` and run `tuneworthy decide`.",
     "api_half_price": "If prices fall, set the new prices in [models] and run `tuneworthy decide`.",
-}
-# What the two numbers of a range are, by its key in [economics.ranges].
-RANGES: Final[Mapping[str, str]] = {
-    "traffic": "lowest and highest traffic, as factors of requests_per_month",
-    "price": "lowest and highest future price of the provider, as factors of today's price",
-    "costs": "lowest and highest cost of training and upkeep, as factors of the values that the project does not set",
-    "capacity": "lowest and highest capacity of a server, as factors of the computed one",
-    "success": "lowest and highest chance that a training run reaches its goal; at 0.5, the one-off costs count twice",
-    "wrong_answer": "lowest and highest cost of a wrong answer, as factors of usd_per_wrong_answer",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",

@@ -11,10 +11,10 @@ from itertools import chain, combinations
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.money.economics import chance_to_settle, has_smaller, open_ranges, required_usd
 from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction, Option
-from tuneworthy.verdict.economics import chance_to_settle, has_smaller, open_ranges, required_usd
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName, today_usd
 from tuneworthy.verdict.gates.to_decide import lacks_shots

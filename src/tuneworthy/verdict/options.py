@@ -1,14 +1,18 @@
 """The options of a verdict: everything that could run tomorrow, a row each."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
+from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RungDifference
+from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import hardware
 from tuneworthy.text import plural
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, EconomicsResult, Option, OptionKind
+from tuneworthy.verdict.base import TUNED, Option, OptionKind, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.recommendation import rank
 
@@ -136,7 +140,7 @@ def training_option(evidence: Evidence, money: EconomicsResult) -> Option:
         rung=TUNED,
         kind="fine_tune",
         score=bounds[0] if bounds else None,
-        usd_per_1k=money.usd_per_1k.get("tuned_served"),
+        usd_per_1k=money.usd_per_1k.tuned_served,
         usd_per_month=None if traffic is None else money.monthly_usd,
         running=money.running,
         one_off_usd=money.one_off_usd,
@@ -151,3 +155,40 @@ def tuned_score(evidence: Evidence) -> tuple[float, float] | None:
         return None
     low, high = (1.0 if gain is None else min(1.0, max(0.0, top.score + gain)) for gain in ci95)
     return low, high
+
+
+SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
+
+
+def serving_sentence(verdict: Verdict) -> str:
+    """Name the assumed server of the recommended option, else of training; "" if there is no assumed server."""
+    facts = verdict.economics.assumptions
+    served = [option for option in verdict.options if option.server]
+    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
+    server, machine = chosen.server if chosen else None, facts.get("serve_hardware")
+    set_here = {name for name, fact in facts.items() if fact.mark == "project"}
+    if chosen is None or server is None or server.params_b is None or machine is None:
+        return ""
+    if not server.usd_per_month or set_here >= SERVER:
+        return ""
+    row = hardware(str(machine.value))
+    cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
+    cost += ", as the project file says)" if "serve_usd_per_month" in set_here else ")"
+    requests = facts["requests_per_month"].value
+    if isinstance(requests, float | int):
+        n = max(1.0, requests / server.capacity)
+        several = f", {float(f'{n:.3g}'):,.10g} servers for {chosen.option} at this traffic (counted in parts)"
+        cost += several if n > 1 else ", one server at this traffic"
+    text = f"Server cost assumes {server.params_b:g}B parameters on {cost}."
+    if server.size_from == "file":
+        text = f"The model to serve has {server.params_b:.3g}B parameters, as its files say. "
+        text += f"Its server cost assumes {cost}."
+    elif server.size_from == "assumed":
+        text = f"The size of the model to serve is unknown. Its server cost assumes {server.params_b:g}B parameters "
+        text += f"on {cost}."
+    estimated = "The number of servers is an estimate, because the model reported no token counts."
+    is_estimated = isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None
+    assumed = [] if "serve_hardware" in set_here else ["`economics.serve_hardware`"]
+    assumed += ["`economics.serve_params_b`"] if server.size_from == "assumed" else []
+    change = f"To change this, set {' and '.join(assumed)}." if assumed else ""
+    return join_sentences(text, estimated if is_estimated else "", change)

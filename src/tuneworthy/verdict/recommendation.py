@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import inf, isinf
 from typing import Final
 
-from tuneworthy.ladder.serving import SAVING, saves
+from tuneworthy.money.serving import SAVING, saves
 from tuneworthy.verdict.base import Option
 
 # Kinds that run only where they are shown to be as good, and for a cascade to save, or where nothing else will do.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.money.results import EconomicsResult
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import (
-    EconomicsResult,
     GateResult,
     NextAction,
     Option,

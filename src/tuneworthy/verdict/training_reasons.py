@@ -2,10 +2,7 @@
 
 from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
-from tuneworthy.text import count
-from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import DOMAIN_GAP, ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
-from tuneworthy.verdict.economics import (
+from tuneworthy.money.economics import (
     FEWEST_SAVED,
     has_smaller,
     least_volume,
@@ -14,6 +11,9 @@ from tuneworthy.verdict.economics import (
     required_usd,
     traffic_ends,
 )
+from tuneworthy.text import count
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import DOMAIN_GAP, ErrorClass, Option, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts, today_usd
 

@@ -8,11 +8,11 @@ from tuneworthy.constraints import violation
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RungDifference
-from tuneworthy.ladder.serving import size_b
+from tuneworthy.money.economics import one_off_usd, trained
+from tuneworthy.money.serving import size_b
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, NextAction, Option, Verdict
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import one_off_usd, trained
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.next_action import RungCost
 

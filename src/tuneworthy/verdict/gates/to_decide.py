@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.money.economics import money_sentence
+from tuneworthy.money.results import EconomicsStatus
 from tuneworthy.rules import Finding, Status
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.sizing import shows
 from tuneworthy.text import count
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsStatus, GateResult
-from tuneworthy.verdict.economics import money_sentence
+from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
 from tuneworthy.verdict.gates import GATES, says
 

@@ -1,44 +1,28 @@
-"""Whether training pays: what an option costs to run against data, training, serving and upkeep.
+"""Break-even of fine-tuning: running cost of an option against data, training, serving and upkeep.
 
-Pure arithmetic over the record of a run, the price table, `hardware.json` and the section `[economics]`, whose
-defaults have their sources in `economics.json`. One option is the reference: training is compared with its bill and
-with its score. Invariants: more traffic never makes "pays" into "never"; a dearer API never raises the break-even
-volume; every number used is named with its source.
+Pure arithmetic over the record of a run, the price table, `hardware.json` and the section `[economics]`. One option is
+the reference: training is compared with its bill and its score. Invariants: more traffic never turns "pays" into
+"never"; a higher API price never raises the break-even volume; every number used is named with its source.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 from itertools import pairwise, product
 from math import ceil, inf, log
-from typing import Any, Final, Literal
-
-import orjson
+from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
-from tuneworthy.ladder.bills import Bill
-from tuneworthy.ladder.serving import (
-    USUAL_TOKENS,
-    RunningCost,
-    hardware,
-    hardware_date,
-    server_for,
-    size_b,
-    upkeep_usd,
-)
-from tuneworthy.providers.prices import table_date
-from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import EconomicsResult, EconomicsStatus, Fact, Sensitivity, Verdict
-from tuneworthy.verdict.savings import savings_of
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, Sensitivity, UsdPer1k
+from tuneworthy.money.savings import savings_of
+from tuneworthy.money.serving import RunningCost, server_for, size_b, upkeep_usd
+from tuneworthy.money.sources import PRICE, facts_of, source_table
 
+SET_TRAFFIC: Final = "Set `economics.requests_per_month`."
 # A share of 0 cannot be doubled: the sensitivity tries this instead.
 TRIED_SHARE = 0.5
 SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
-PRICE = "reference_usd_per_1k"
-# What a project says that knows its own server: nothing is then assumed.
-SERVER: Final = ("serve_usd_per_month", "serve_capacity_per_month")
 # The costs of training and upkeep that are a range where the project file does not give them.
 SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
 # The ranges that a person narrows in one go, by what is named to them; own costs narrow two.
@@ -220,7 +204,7 @@ def economics(
         lost: EconomicsStatus = "unknown" if most is not None and usd is None else "never"
         status = "pays" if worst.pays(ends[0]) else "unknown" if best.pays(ends[1]) else lost
     months = point.payback_months(traffic) if traffic and status != "unknown" else None
-    facts = _facts(reference, settings, gain)
+    facts = facts_of(reference, settings, gain[0] if gain else None)
     if status == "never" and months is not None:
         facts["payback_month"] = Fact(
             ceil(months - 1e-9), "later than the horizon, at the project's traffic", "computed"
@@ -236,11 +220,11 @@ def economics(
         break_even_band=band,
         running=point.tuned,
         break_even_month=ceil(months - 1e-9) if status == "pays" and months is not None else None,
-        usd_per_1k={
-            "reference": usd,
-            "reference_discounted": reference.usd_with(discounted) if reference else None,
-            "tuned_served": 1000 * month / traffic if traffic and month is not None else None,
-        },
+        usd_per_1k=UsdPer1k(
+            reference=usd,
+            reference_discounted=reference.usd_with(discounted) if reference else None,
+            tuned_served=1000 * month / traffic if traffic and month is not None else None,
+        ),
         one_off_usd=point.one_off_usd,
         monthly_usd=month,
         assumptions=facts,
@@ -409,55 +393,46 @@ def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | Non
     return max(0.0, short) / (most_gain * traffic)
 
 
-def _why(
-    point: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None = None
-) -> str:
-    volume, (low, high) = point.break_even_volume(), band
-    share = {"share": FEWEST_SAVED, "bill": paid_bill(point.before.usd_per_1k, required or 0.0)}
+def _why(point: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None) -> str:
+    """Say from which traffic training pays within the horizon, at the estimate and at both ends of the ranges."""
+    (low, high), volume = band, point.break_even_volume()
+    share = f"the required {FEWEST_SAVED:.0%} of {paid_bill(point.before.usd_per_1k, required or 0.0)}"
+    if low is None and required is not None:
+        return f"At no traffic volume would training save {share}."
     if low is None:
         return (
-            (
-                "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less "
-                "than serving it costs."
-            )
-            if required is None
-            else messages.say("no_volume_saves", **share)
+            "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less than "
+            "serving it costs."
         )
-    numbers = {"horizon": point.horizon_months, "low": low}
+    pays, about = f"raining pays off within {point.horizon_months:g} months", f"above about {volume or 0.0:,.0f}"
     if volume is None:
-        text = messages.say("pays_at_best", **numbers)
+        text = f"In the best case, t{pays} above {low:,.0f} requests per month. With the estimated values, it never "
+        text += "pays off."
     elif high is None:
-        text = messages.say("pays_from_open", volume=volume, **numbers)
-    elif round(low) == round(high):
         text = (
-            f"Training pays off within {point.horizon_months:g} months if there are at least {volume:,.0f} "
-            "requests per month."
+            f"T{pays} {about} requests per month ({low:,.0f} in the best case). In the worst case, it never pays off."
         )
+    elif round(low) == round(high):
+        text = f"T{pays} if there are at least {volume:,.0f} requests per month."
     else:
-        text = messages.say("pays_from_band", volume=volume, high=high, **numbers)
-    return join_sentences(
-        text,
-        messages.say("only_beyond", **share) if required else "",
-        messages.say("set_traffic") if settings.requests_per_month is None else "",
-    )
+        text = f"T{pays} {about} requests per month ({low:,.0f} in the best case, {high:,.0f} in the worst)."
+    beyond = f"Only what is saved beyond {share} counts." if required else ""
+    return join_sentences(text, beyond, SET_TRAFFIC if settings.requests_per_month is None else "")
 
 
 def _no_bill(before: RunningCost, required: float | None) -> str:
-    text = "The saving on the bill is unknown, because no recommended option has a known price."
-    if before.usd_per_1k is not None:
+    if before.usd_per_1k is None:
+        text = "The saving on the bill is unknown, because no recommended option has a known price."
+    elif before.server is None:
+        text = "The recommended option has no cost per call, so training cannot reduce the bill."
+    else:
         text = (
-            "The recommended option has no cost per call, so training cannot reduce the bill."
-            if before.server is None
-            else (
-                "The recommended option runs on a server of your own. A fine-tuned model would need one as well, so "
-                "training cannot reduce the bill."
-            )
+            "The recommended option runs on a server of your own. A fine-tuned model would need one as well, so "
+            "training cannot reduce the bill."
         )
-    return (
-        text
-        if required is not None
-        else join_sentences(text, "To count the value of better answers, set `economics.usd_per_wrong_answer`.")
-    )
+    if required is not None:
+        return text
+    return join_sentences(text, "To count the value of better answers, set `economics.usd_per_wrong_answer`.")
 
 
 def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
@@ -471,131 +446,12 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     traffic = f" at {requests:,.0f} requests per month" if requests else ""
     within = f" within {months:g} months" if months else ""
     answer = {
-        "pays": messages.say("pays", month=result.break_even_month, traffic=traffic),
+        "pays": f"Training breaks even in month {result.break_even_month}{traffic}.",
         "never": f"Training does not break even{within}{traffic}.",
-        "not_applicable": messages.say("constraint_decides"),
+        "not_applicable": "Only an option that violates a constraint meets the target.",
         "unknown": "" if result.why else "Whether training pays off is unknown.",
     }[result.status]
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
-
-
-def serving_sentence(verdict: Verdict) -> str:
-    """Say what serving a model of one's own is taken to need; "" where no option does, or the project says it all.
-
-    It is that of the recommended option, else of the last one, which is training.
-    """
-    facts, served = verdict.economics.assumptions, [one for one in verdict.options if one.server]
-    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
-    name, requests = (facts.get(key, Fact(None)) for key in ("serve_hardware", "requests_per_month"))
-    given = all(facts[key].mark == "project" for key in SERVER if key in facts)
-    if (
-        chosen is None
-        or chosen.server is None
-        or not chosen.server.usd_per_month
-        or given
-        or chosen.server.params_b is None
-        or name.value is None
-    ):
-        return ""
-    server, size = chosen.server, chosen.server.params_b
-    cards = hardware(str(name.value)).cards_for(size)
-    machine = messages.say("machine", n=cards, name=messages.MACHINES[str(name.value)])
-    part = ""
-    if isinstance(requests.value, float | int):
-        count = max(1.0, requests.value / server.capacity)
-        n = f"{float(f'{count:.3g}'):,.10g}"
-        part = messages.say("servers", n=n, name=chosen.option) if count > 1 else ", one server at this traffic"
-    own = facts["serve_usd_per_month"].mark == "project"
-    price = (
-        f"${server.usd_per_month:,.0f} a month, as the project file says"
-        if own
-        else f"${server.usd_per_month:,.0f} a month"
-    )
-    known = {"project": "serving", "file": "serving_sized", "assumed": "serving_unsized"}
-    text = messages.say(known[server.size_from], size=size, machine=machine, price=price, servers=part)
-    assumed = ["serve_hardware"] if facts["serve_hardware"].mark != "project" else []
-    assumed += ["serve_params_b"] if server.size_from == "assumed" else []
-    return join_sentences(
-        text,
-        "The number of servers is an estimate, because the model reported no token counts."
-        if part and server.tokens_assumed and chosen.score is not None
-        else "",
-        f"To change this, set {' and '.join(f'`economics.{key}`' for key in assumed)}." if assumed else "",
-    )
-
-
-@cache
-def _sources() -> Any:
-    return orjson.loads(files(__package__).joinpath("economics.json").read_bytes())
-
-
-def _facts(reference: Bill | None, numbers: Economics, gain: Gain | None) -> dict[str, Fact]:
-    """Return every number used with its source, and what no number says."""
-    table = _sources()
-    facts = {
-        name: Fact(getattr(numbers, name), "project file", "project", unit=row["unit"])
-        if name in numbers.model_fields_set
-        else Fact(getattr(numbers, name), row["source"], row["mark"], table["date"], row["unit"])
-        for name, row in table["sources"].items()
-    }
-    if reference is not None and reference.trained_b is not None and facts["serve_params_b"].mark != "project":
-        read = "number of weights in the files of the model that would be trained"
-        facts["serve_params_b"] = replace(
-            facts["serve_params_b"], value=reference.trained_b, source=read, mark="measured"
-        )
-    facts |= _serving_facts(reference, numbers, facts)
-    for name, missing in (
-        ("requests_per_month", "economics.requests_per_month is not set"),
-        ("usd_per_wrong_answer", "economics.usd_per_wrong_answer is not set"),
-    ):
-        value = getattr(numbers, name)
-        facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
-    source = "no pilot yet" if gain is None else "lower bound of the gain over the option that it is compared with"
-    facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
-    name = reference.name if reference else ""
-    facts["compared_with"] = Fact(name or None, "" if name else "no run yet", "measured")
-    usd = reference.usd_with(numbers) if reference else None
-    given = reference is not None and reference.price is not None and reference.price.source == "project file"
-    source = (
-        "token counts on the test set at the prices in the project file"
-        if given
-        else f"token counts on the test set at the prices of {table_date()}"
-    )
-    if reference is not None and reference.unreported:
-        source = f"{source}; the maximum price for the {reference.unreported:.1%} of answers without token counts"
-    facts[PRICE] = Fact(usd, source, "measured")
-    for name in type(numbers.ranges).model_fields:
-        low, high = getattr(numbers.ranges, name)
-        mark: Literal["project", "assumed"] = "project" if name in numbers.ranges.model_fields_set else "assumed"
-        facts[f"range_{name}"] = Fact(messages.say("range", low=low, high=high), messages.RANGES[name], mark)
-    facts["ownership"] = Fact(**table["ownership"], date=table["date"])
-    return facts
-
-
-def _serving_facts(reference: Bill | None, numbers: Economics, facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    """Return the price and the capacity of a server where the project file does not give them, and the hardware."""
-    row, tokens = hardware(numbers.serve_hardware), reference.tokens_to_serve if reference else None
-    params_b = reference.trained_b if reference else None
-    server, day = server_for(numbers, tokens, params_b), hardware_date()
-    source = f"{row.cards_for(size_b(numbers, params_b))} x {row.title}"
-    read, written = tokens or USUAL_TOKENS
-    counted = (
-        f"{read:,.0f} prompt and {written:,.0f} answer tokens, as measured"
-        if tokens
-        else f"{read:,.0f} prompt and {written:,.0f} answer tokens, which are assumed"
-    )
-    computed = f"{counted}, on {row.title}: {row.rates_source}"
-    found = {"serve_hardware": Fact(numbers.serve_hardware, row.title, "assumed", day)}
-    if "serve_hardware" in numbers.model_fields_set:
-        found["serve_hardware"] = Fact(numbers.serve_hardware, "project file", "project")
-    if numbers.serve_usd_per_month is None:
-        unit = facts["serve_usd_per_month"].unit
-        mark: Any = row.mark
-        found["serve_usd_per_month"] = Fact(server.usd_per_month, f"{source}: {row.price_source}", mark, day, unit)
-    if numbers.serve_capacity_per_month is None:
-        unit = facts["serve_capacity_per_month"].unit
-        found["serve_capacity_per_month"] = Fact(server.capacity, computed, "computed", day, unit)
-    return found
 
 
 def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None, required: float) -> list[Sensitivity]:
@@ -621,7 +477,7 @@ def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None, require
         changed = numbers.model_copy(update={name: min(1.0, value) if name in SHARES else value})
         return money(reference, changed, gain, required=required).break_even_volume()
 
-    names = [*_sources()["sources"], *(["usd_per_wrong_answer"] if gain and numbers.usd_per_wrong_answer else [])]
+    names = [*source_table().sources, *(["usd_per_wrong_answer"] if gain and numbers.usd_per_wrong_answer else [])]
     values: Mapping[str, float | None] = {name: value_of(name) for name in names}
     rows = [
         Sensitivity(name=name, value=value, halved=volume(name, 0.5), doubled=volume(name, 2.0))

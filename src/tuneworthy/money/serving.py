@@ -1,23 +1,26 @@
-"""What it costs to run an option: by the answer, by servers of one's own, and by the month.
+"""Cost of running an option: per answer, per month, and for its own servers.
 
-A server's capacity is computed from the tokens of an answer, the size of the model and the hardware, never a flat
-figure. `hardware.json` is the one table of machines and cards, with its date and sources.
+A server's capacity follows from the tokens of an answer, the size of the model and the hardware. `hardware.json` is the
+table of machines and cards, with its date and sources.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import ceil
-from typing import Any, Final, Literal
-
-import orjson
+from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.store.shapes import parsed
+
+Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
+SizeFrom = Literal["project", "file", "assumed"]
 
 HOURS: Final = 730.0
-# An option must cost at most this share of another, or take it, to displace it without being better.
+# An option must cost (or take) at most this share of another to displace it without being better.
 SAVING: Final = 0.8
-# Share of a card's memory beside the weights: the answers in flight.
+# Memory for weights and answers in flight, as a multiple of the weights.
 HEADROOM: Final = 1.2
 # Tokens of an answer where no provider reports them: a prompt of a page, an answer of two sentences. Assumed.
 USUAL_TOKENS: Final = (600.0, 60.0)
@@ -28,7 +31,8 @@ class Hardware:
     """A row of `hardware.json`.
 
     Attributes:
-        title: What it is, for people.
+        name: Short name, for people.
+        title: Full name with its size.
         memory_gb: Of one machine or card.
         bytes_per_weight: As it is served there.
         prompt_tokens_per_s: Read by a model of a billion parameters at full load.
@@ -37,6 +41,7 @@ class Hardware:
         rates_source: Where the two rates are from, like `price_source` and its `mark`.
     """
 
+    name: str
     title: str
     memory_gb: float
     bytes_per_weight: float
@@ -45,7 +50,7 @@ class Hardware:
     usd_per_hour: float
     rates_source: str
     price_source: str
-    mark: str
+    mark: Basis
 
     def cards_for(self, params_b: float) -> int:
         """Return how many hold a model of so many billion parameters.
@@ -58,20 +63,20 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnServer:
-    """What serves a model of one's own.
+    """A server for one of the user's own models.
 
     Attributes:
-        usd_per_month: Of one, all its cards together.
-        capacity: Requests that one takes in a month, peaks allowed for.
+        usd_per_month: Price of one, all its cards together.
+        capacity: Requests per month for one, peaks allowed for.
         params_b: Size of the model, billions of parameters; None if nothing was computed from it.
-        size_from: Where that size is from; `assumed` is the default of `[economics]`.
-        tokens_assumed: Whether the capacity rests on token counts that nothing reported for this option.
+        size_from: Source of that size; `assumed` is the default of `[economics]`.
+        tokens_assumed: Whether the capacity assumes token counts that nothing reported for this option.
     """
 
     usd_per_month: float
     capacity: float
     params_b: float | None = None
-    size_from: Literal["project", "file", "assumed"] = "assumed"
+    size_from: SizeFrom = "assumed"
     tokens_assumed: bool = False
 
     def monthly_usd(self, requests: float) -> float:
@@ -80,12 +85,12 @@ class OwnServer:
 
 
 def saves(mine: float | None, theirs: float | None, *, spares_server: bool = False) -> bool:
-    """Return whether one cost is at least 20 % below another; an unknown one is the dearest. Run and verdict ask this.
+    """Return whether one cost is at least 20% below another; an unknown cost is the highest.
 
     Args:
-        mine: US dollars, of a month or of a thousand answers.
-        theirs: The same of what it would displace.
-        spares_server: Whether, beside that, only the other one needs a server.
+        mine: US dollars, per month or per thousand answers.
+        theirs: The same for the option that it would displace.
+        spares_server: Whether only the other option needs a server.
 
     >>> saves(0.8, 1.0), saves(0.9, 1.0), saves(0.0, 0.0), saves(0.0, 0.0, spares_server=True), saves(1.0, None)
     (True, False, False, True, True)
@@ -97,12 +102,12 @@ def saves(mine: float | None, theirs: float | None, *, spares_server: bool = Fal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningCost:
-    """What an option costs to run.
+    """Running cost of an option.
 
     Attributes:
-        usd_per_1k: What is paid by the answer, for a thousand; None if it is not known.
-        server: Of one's own; None if others run the model, or the program that asks it.
-        upkeep_usd: A month, whatever the traffic.
+        usd_per_1k: Price of a thousand answers; None if it is unknown.
+        server: None if a vendor runs the model, or the calling program does.
+        upkeep_usd: Per month, whatever the traffic.
     """
 
     usd_per_1k: float | None
@@ -149,20 +154,29 @@ class RunningCost:
         return 1000 * month / requests if requests and month is not None else None
 
 
+@dataclass(frozen=True, slots=True)
+class HardwareTable:
+    """Content of `hardware.json`."""
+
+    date: str
+    note: str
+    hardware: Mapping[str, Hardware]
+
+
 @cache
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("hardware.json").read_bytes())
-    return table
+def _table() -> HardwareTable:
+    name = "hardware.json"
+    return parsed(files(__package__).joinpath(name).read_bytes(), HardwareTable, name)
 
 
 def hardware(name: str) -> Hardware:
     """Return a machine or card."""
-    return Hardware(**_table()["hardware"][name])
+    return _table().hardware[name]
 
 
 def hardware_date() -> str:
     """Return the day that the table was collected."""
-    return str(_table()["date"])
+    return _table().date
 
 
 def size_b(settings: Economics, params_b: float | None) -> float:
@@ -192,20 +206,19 @@ def server_for(
     cards, (read, written) = row.cards_for(size), tokens or USUAL_TOKENS
     seconds = size * (read / row.prompt_tokens_per_s + written / row.answer_tokens_per_s) / cards
     price, capacity = settings.serve_usd_per_month, settings.serve_capacity_per_month
+    size_from: SizeFrom = "assumed" if params_b is None else "file"
+    if "serve_params_b" in settings.model_fields_set:
+        size_from = "project"
     return OwnServer(
         usd_per_month=cards * row.usd_per_hour * HOURS if price is None else price,
         capacity=settings.serve_load * HOURS * 3600 / max(seconds, 1e-9) if capacity is None else capacity,
         params_b=size,
-        size_from="project"
-        if "serve_params_b" in settings.model_fields_set
-        else "assumed"
-        if params_b is None
-        else "file",
+        size_from=size_from,
         tokens_assumed=capacity is None and (tokens is None or borrowed),
     )
 
 
 def upkeep_usd(settings: Economics) -> float:
-    """Return what a tuned model costs a month beside serving: watching it, and training it again."""
+    """Return the monthly cost of monitoring and retraining a fine-tuned model."""
     again = settings.hours_retrain * settings.usd_per_hour + settings.train_hours * settings.gpu_usd_per_hour
     return settings.upkeep_usd_per_month + again / settings.retrain_months

@@ -15,12 +15,13 @@ from tests.report.report_records import record as run_record
 from tuneworthy.config import load
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import ConfigError
-from tuneworthy.ladder.bills import Bill, bills_of, known_usd
+from tuneworthy.ladder.bills import bills_of, known_usd
 from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.economics import can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
+from tuneworthy.money.results import EconomicsResult
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import RungStatus
-from tuneworthy.verdict.base import EconomicsResult
-from tuneworthy.verdict.economics import can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROUND: dict[str, Any] = {
@@ -59,7 +60,7 @@ def test_double_traffic_pays_back_in_the_fourth_month() -> None:
     # 2,000 saved - 500 = 1,500 a month; 6,000 / 1,500 = 4
     found = pays(10.0, 200_000)
     assert (found.status, found.break_even_month) == ("pays", 4)
-    assert found.usd_per_1k["tuned_served"] == pytest.approx(2.5)
+    assert found.usd_per_1k.tuned_served == pytest.approx(2.5)
 
 
 def test_one_request_too_few_never_pays_within_the_horizon_and_says_when_it_would() -> None:
@@ -112,18 +113,18 @@ PRICED = Price(rates=TokenRates(input=2.0, output=10.0, cached_input=0.2), batch
 def test_cache_and_batch_prices_by_hand(cached: float, batch: float, usd: float) -> None:
     best = Bill(name="best", usd_per_1k=6.5, input_tokens=2000, output_tokens=200, price=PRICED)
     found = economics(best, Economics(cached_share=cached, batch_share=batch))
-    assert found.usd_per_1k["reference"] == pytest.approx(usd)
-    assert found.usd_per_1k["reference_discounted"] == pytest.approx(1.2)
+    assert found.usd_per_1k.reference == pytest.approx(usd)
+    assert found.usd_per_1k.reference_discounted == pytest.approx(1.2)
 
 
 def test_without_told_tokens_the_measured_cost_stands() -> None:
     found = economics(Bill(name="best", usd_per_1k=6.5, price=PRICED), Economics(cached_share=0.5))
-    assert found.usd_per_1k["reference"] == 6.5
+    assert found.usd_per_1k.reference == 6.5
 
 
 def test_where_some_answers_have_no_tokens_the_measured_upper_limit_stands() -> None:
     bill = Bill(name="best", usd_per_1k=40.0, input_tokens=2000, output_tokens=200, price=PRICED, unreported=0.5)
-    assert economics(bill, Economics()).usd_per_1k["reference"] == 40.0  # the half that is known costs $6
+    assert economics(bill, Economics()).usd_per_1k.reference == 40.0  # the half that is known costs $6
 
 
 def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
@@ -131,7 +132,7 @@ def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
     assert (found.status, found.break_even_month) == ("unknown", None)
     assert found.break_even_requests_per_month == pytest.approx(100_000)
     assert "requests_per_month" in found.why
-    assert found.usd_per_1k["tuned_served"] is None
+    assert found.usd_per_1k.tuned_served is None
 
 
 def test_before_a_run_it_is_unknown() -> None:

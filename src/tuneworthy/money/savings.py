@@ -1,15 +1,15 @@
-"""What an answer of the tuned model saves against the option that it would replace, as measured on test.
+"""Token and dollar savings of a fine-tuned model, measured on test.
 
-A tuned model needs no instructions and no examples in its prompt (prompt distillation), so that what it reads is mostly
-the question. Counted from the answers on test; a price is used where the project's models have one.
+A fine-tuned model needs no instructions and no examples in its prompt (prompt distillation). A price is used where the
+project's models have one.
 """
 
-from tuneworthy.ladder.bills import Bill
-from tuneworthy.verdict.base import Savings, TokenSaving
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.results import Savings, TokenSaving
 
 
 def savings_of(reference: Bill | None, tuned: Bill | None) -> Savings | None:
-    """Return what an answer saves; None unless the tuned model and the reference were compared on test.
+    """Return the savings per answer; None unless the fine-tuned model and the reference were compared on test.
 
     Args:
         reference: The option that the tuned model would replace.

@@ -16,14 +16,16 @@ from tests.verdict.planted import PROMISING, RUNGS, differences, project, rung, 
 
 from tuneworthy.config.ladder import Constraints, Economics, HardwareName
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.bills import Bill
-from tuneworthy.ladder.serving import hardware, hardware_date
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.economics import economics, money
+from tuneworthy.money.economics import trained as trained_cost
+from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import hardware, hardware_date
 from tuneworthy.providers.prices import Price, TokenRates
-from tuneworthy.verdict.base import EconomicsResult, Option, Verdict
+from tuneworthy.verdict.base import Option, Verdict
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.economics import economics, money, serving_sentence
-from tuneworthy.verdict.economics import trained as trained_cost
 from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.options import serving_sentence
 from tuneworthy.verdict.what_if import ASSUMPTIONS, decide_if
 
 CENT = 0.01
@@ -262,7 +264,7 @@ def test_the_bill_and_the_gain_are_both_of_the_recommended_option() -> None:
     verdict = decide(evidence)
     result = verdict.economics
     assert verdict.recommendation == result.reference == "prompt/xml"
-    assert result.usd_per_1k["reference"] == 1.0
+    assert result.usd_per_1k.reference == 1.0
     assert result.assumptions["gain"].value == pytest.approx(0.07)
 
 

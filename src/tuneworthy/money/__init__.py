@@ -1,0 +1,1 @@
+"""Money: bills, serving cost, token savings, break-even of fine-tuning."""

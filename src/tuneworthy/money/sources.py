@@ -1,0 +1,125 @@
+"""Sources of every number in the break-even analysis: project file, measurement, `economics.json`, `hardware.json`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from tuneworthy.config.ladder import Economics
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.results import Fact
+from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_date, server_for, size_b
+from tuneworthy.providers.prices import table_date
+from tuneworthy.store.shapes import parsed
+
+PRICE: Final = "reference_usd_per_1k"
+# Meaning of the two numbers of a range, by its key in [economics.ranges].
+RANGES: Final[Mapping[str, str]] = {
+    "traffic": "lowest and highest traffic, as factors of requests_per_month",
+    "price": "lowest and highest future price of the provider, as factors of today's price",
+    "costs": "lowest and highest cost of training and upkeep, as factors of the values that the project does not set",
+    "capacity": "lowest and highest capacity of a server, as factors of the computed one",
+    "success": "lowest and highest chance that a training run reaches its goal; at 0.5, the one-off costs count twice",
+    "wrong_answer": "lowest and highest cost of a wrong answer, as factors of usd_per_wrong_answer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Unit and source of a default of `[economics]`."""
+
+    unit: str
+    source: str
+    mark: Basis
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """Content of `economics.json`."""
+
+    date: str
+    note: str
+    sources: Mapping[str, Source]
+    ownership: Fact
+
+
+@cache
+def source_table() -> SourceTable:
+    """Return the sources of the defaults of `[economics]`."""
+    name = "economics.json"
+    return parsed(files(__package__).joinpath(name).read_bytes(), SourceTable, name)
+
+
+def facts_of(reference: Bill | None, settings: Economics, gain: float | None) -> dict[str, Fact]:
+    """Return every number used with its source, and what no number says.
+
+    Args:
+        reference: Bill of the option that would be replaced.
+        settings: The section `[economics]`.
+        gain: Lower bound of the gain from training; None before a pilot.
+    """
+    table, given = source_table(), settings.model_fields_set
+
+    def setting(name: str, row: Source) -> Fact:
+        value: Any = getattr(settings, name)
+        if name in given:
+            return Fact(value, "project file", "project", unit=row.unit)
+        return Fact(value, row.source, row.mark, table.date, row.unit)
+
+    facts = {name: setting(name, row) for name, row in table.sources.items()}
+    if reference is not None and reference.trained_b is not None and "serve_params_b" not in given:
+        read = "number of weights in the files of the model that would be trained"
+        size = facts["serve_params_b"]
+        facts["serve_params_b"] = replace(size, value=reference.trained_b, source=read, mark="measured")
+    facts |= _serving_facts(reference, settings, table.sources)
+    for name in ("requests_per_month", "usd_per_wrong_answer"):
+        value = getattr(settings, name)
+        missing = Fact(None, f"economics.{name} is not set")
+        facts[name] = missing if value is None else Fact(value, "project file", "project")
+    source = "no pilot yet" if gain is None else "lower bound of the gain over the option that it is compared with"
+    facts["gain"] = Fact(gain, source, "measured")
+    name = reference.name if reference else ""
+    facts["compared_with"] = Fact(name or None, "" if name else "no run yet", "measured")
+    facts[PRICE] = _price_fact(reference, settings)
+    for name in type(settings.ranges).model_fields:
+        low, high = getattr(settings.ranges, name)
+        mark: Basis = "project" if name in settings.ranges.model_fields_set else "assumed"
+        facts[f"range_{name}"] = Fact(f"[{low:g}, {high:g}]", RANGES[name], mark)
+    facts["ownership"] = replace(table.ownership, date=table.date)
+    return facts
+
+
+def _price_fact(reference: Bill | None, settings: Economics) -> Fact:
+    source = f"token counts on the test set at the prices of {table_date()}"
+    if reference is None:
+        return Fact(None, source, "measured")
+    if reference.price is not None and reference.price.source == "project file":
+        source = "token counts on the test set at the prices in the project file"
+    if reference.unreported:
+        source += f"; the maximum price for the {reference.unreported:.1%} of answers without token counts"
+    return Fact(reference.usd_with(settings), source, "measured")
+
+
+def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping[str, Source]) -> dict[str, Fact]:
+    """Return the hardware, and price and capacity of a server where the project file does not set them."""
+    row, tokens = hardware(settings.serve_hardware), reference.tokens_to_serve if reference else None
+    params_b = reference.trained_b if reference else None
+    server, day = server_for(settings, tokens, params_b), hardware_date()
+    given = "serve_hardware" in settings.model_fields_set
+    facts = {
+        "serve_hardware": Fact(settings.serve_hardware, "project file", "project")
+        if given
+        else Fact(settings.serve_hardware, row.title, "assumed", day)
+    }
+    if settings.serve_usd_per_month is None:
+        source = f"{row.cards_for(size_b(settings, params_b))} x {row.title}: {row.price_source}"
+        unit = sources["serve_usd_per_month"].unit
+        facts["serve_usd_per_month"] = Fact(server.usd_per_month, source, row.mark, day, unit)
+    if settings.serve_capacity_per_month is None:
+        read, written = tokens or USUAL_TOKENS
+        known = "as measured" if tokens else "which are assumed"
+        source = f"{read:,.0f} prompt and {written:,.0f} answer tokens, {known}, on {row.title}: {row.rates_source}"
+        unit = sources["serve_capacity_per_month"].unit
+        facts["serve_capacity_per_month"] = Fact(server.capacity, source, "computed", day, unit)
+    return facts
