@@ -131,7 +131,7 @@ def summary(rows: Sequence[Row], n_test: int) -> str:
         (
             "classes (in all, and by condition) shown above 5% firm and wrong",
             f"{len(shown)} of {len(every)}",
-            "none",
+            "0",
             not shown,
         ),
         ("firm and wrong, all", share(whole.wrong, whole.n), "", True),
