@@ -26,6 +26,8 @@ from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config import Project
 from tuneworthy.config.base import Section
+from tuneworthy.config.graders import GRADER_SECTIONS
+from tuneworthy.config.models import MODEL_SECTIONS
 from tuneworthy.dataset.base import data_checks as data_check_rules
 from tuneworthy.dataset.effect import FEW
 from tuneworthy.dataset.messages import REASONS
@@ -44,6 +46,7 @@ from tuneworthy.verdict.gates import GATES, NEVER_WAIVED
 
 DOCS = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
+SECTIONS = {"graders": GRADER_SECTIONS, "models": MODEL_SECTIONS}
 REPEATED = {"graders": "type", "models": "provider"}
 """Sections of which there may be several, and the key that says which keys they have."""
 OWN_PAGES = {"graders": "[Graders](graders.md)", "models": "[Providers](providers.md)"}
@@ -119,14 +122,15 @@ def project_file() -> str:
     return "".join(parts)
 
 
-def described_schema() -> dict[str, Any]:
-    """Return the JSON schema of the project file, each key with the docstring that follows it in the source.
+def described_schema(of: type[Section] = Project) -> dict[str, Any]:
+    """Return the JSON schema of a section (the whole project file by default), each key
+    with the docstring that follows it in the source.
 
     (pydantic can do that too, but it reads the source of every section at each start of the program.)
     """
-    schema: dict[str, Any] = Project.model_json_schema()
+    schema: dict[str, Any] = {"$defs": {}} | of.model_json_schema()
     for cls in subclasses(Section):
-        node = schema if cls is Project else schema["$defs"].get(cls.__name__, {})
+        node = schema if cls is of else schema["$defs"].get(cls.__name__, {})
         for base in reversed(cls.__mro__):
             for key, words in docstrings(base).items():
                 if key in node.get("properties", ()):
@@ -176,9 +180,10 @@ def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required
 
 def kinds(name: str) -> str:
     """Return the part of a page on each kind of a section, by the key that tells them apart."""
-    schema, text = described_schema(), []
-    for choice in resolve(schema, schema["properties"][name]):
-        kind = choice["properties"][REPEATED[name]]["const"]
+    text = []
+    for kind, cls in SECTIONS[name].items():
+        schema = described_schema(cls)
+        choice = schema["$defs"].get(cls.__name__, schema)
         text += [f'\n## `{REPEATED[name]} = "{kind}"`\n\n', sentence(choice), keys(schema, choice)]
     return "".join(text)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import orjson
 from hypothesis import strategies as st
@@ -22,9 +22,7 @@ from tuneworthy.graders.apply import grade_all, label_faults, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.types import UNLABELLED, Case, Example, Response, Score, Trace, Variant
 
-SECTIONS: Final = {
-    get_args(section.model_fields["type"].annotation)[0]: section for section in get_args(sections.KnownGrader)
-}
+SECTIONS: Final = sections.GRADER_SECTIONS
 # What a section needs to be built at all.
 NEEDED: Final[Mapping[str, Mapping[str, Any]]] = {
     "json_schema": {"path": "schema.json"},

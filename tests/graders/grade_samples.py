@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from judge_scripts import ScriptedAsker, same_as_reference
 
@@ -17,9 +17,7 @@ from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.types import Case, Example, Failure, Response, Score, Trace
 
-SECTIONS = {
-    get_args(section.model_fields["type"].annotation)[0]: section for section in get_args(get_args(sections.Grader)[0])
-}
+SECTIONS = sections.GRADER_SECTIONS
 """Type name to section class, read from the union of the project file."""
 
 
@@ -43,7 +41,7 @@ SAMPLES: dict[str, Sample] = {
     "normalised_exact": Sample("It's late.", "its  LATE", "it is late"),
     "includes": Sample(["Paris", "Seine"], "paris on the seine", "Paris", other={"ignore_case": False}),
     "regex": Sample("x", "order 42", "order", {"pattern": r"\d+"}, other={"pattern": r"\d"}),
-    "numeric": Sample(1234.5, "So it is 1,234.5.", "1,234.6", other={"tolerance_abs": 1.0}),
+    "numeric": Sample(1234.5, "So it is 1,234.5.", "1,234.6", other={"tolerance": 1.0}),
     "squad_em": Sample(["the Seine", "Seine"], "Seine!", "a river"),
     "squad_f1": Sample("Eiffel Tower", "the Eiffel Tower", "a river"),
     "json_fields": Sample({"time": "8 pm"}, '{"time": "8 PM"}', '{"time": "9 pm"}', other={"fields": ["time"]}),

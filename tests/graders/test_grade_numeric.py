@@ -43,7 +43,7 @@ def test_numbers_are_compared_within_the_tolerance(answer: str, expected: Any, r
 
 
 def test_an_absolute_tolerance_counts_as_well() -> None:
-    grader = build("numeric", tolerance_abs=0.5)
+    grader = build("numeric", tolerance=0.5)
     assert judge(grader, "10.5", 10).value == 1
     assert judge(grader, "10.51", 10).value == 0
 

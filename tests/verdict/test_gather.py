@@ -156,8 +156,8 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "constraints.p95_ms was not set and is now 500.0",
     ),
     "reflection": (
-        lambda root: edit(root, "[ladder]", '[reflection]\nmodel = "strong"\nmax_tokens = 99\n[ladder]'),
-        "reflection.max_tokens was not set and is now 99",
+        lambda root: edit(root, "[ladder]", '[reflection]\nmodel = "strong"\ncalls = 99\n[ladder]'),
+        "reflection.calls was not set and is now 99",
     ),
     "half_run_rung": (
         lambda root: rewrite(root, lambda record: of(record, "model").update(n=120)),

@@ -10,6 +10,7 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
+from tuneworthy.config.graders import Judge
 from tuneworthy.dataset.distill.queries import open_queries
 from tuneworthy.dataset.distill.run import Distillation, distill
 from tuneworthy.dataset.importing.importer import ImportRequest
@@ -80,7 +81,7 @@ async def _run(
 ) -> Distillation:
     async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
-        judges = {grader.model for grader in project.graders[:1] if grader.type == "judge"}
+        judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
         queries = open_queries(project, session.folder, files, request, note)
         return await distill(project, session.folder, queries, teaching, limit=limit, add=add, say=note)

@@ -179,7 +179,7 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
             )  # fmt: skip
             spending = store.spending()
             budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
-            runner = Runner(store, budget, ShotPool(()), grace_s=project.ladder.grace_s)
+            runner = Runner(store, budget, ShotPool(()))
             case = Case(id=Case.make_id(prompt), input=prompt)
             (trace,) = await runner.run(variant, model, [case], logprobs=ALTERNATIVES)
         finally:

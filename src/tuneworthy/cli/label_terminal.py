@@ -17,6 +17,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, Project, load
+from tuneworthy.config.graders import Choice
 from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import Item, verdicts_path
@@ -200,7 +201,7 @@ def answer_parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Calla
     graders = project.graders if project else ()
     if graders and graders[0].type in JSON_GRADERS:
         return parse_json
-    closed = next((one.labels for one in graders if one.type in {"choice", "balanced_accuracy"} and one.labels), ())
+    closed = next((grader.labels for grader in graders if isinstance(grader, Choice) and grader.labels), ())
     examples = _examples(project)
     answers = [*(example.answer for example in examples if example.answer), *(case.expected for case in cases)]
 

@@ -16,7 +16,8 @@ from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run_progress import LadderProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
-from tuneworthy.config.models import ModelSection
+from tuneworthy.config.graders import Choice, Judge
+from tuneworthy.config.models import LlamaCpp, ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
 from tuneworthy.errors import OutsideFault, Undecided, UserError
 from tuneworthy.ladder.cascade import large_of
@@ -112,7 +113,7 @@ async def open_variants(
         last = read_record(session.folder)
         usual = "best" if last and last.best and not last.partial else "current"
         variants = [resolve(session, word) if word else large_of(resolve(session, usual)) for word in words]
-        judges = {grader.model for grader in project.graders if grader.type == "judge"}
+        judges = {grader.model for grader in project.graders if isinstance(grader, Judge)}
         agree_to_spend(project, max_usd, yes, judges | {variant.model for variant in variants})
         yield session, variants
 
@@ -122,14 +123,14 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     for name, model in project.models.items():
         if names is not None and name not in names:
             continue
-        if model.provider == "llama_cpp" and find(model.model, project.root) is None:
+        if isinstance(model, LlamaCpp) and find(model.model, project.root) is None:
             note(messages.say("fetching", name=name, spec=model.model))
             pull(model.model, project.root)
     for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
         if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
             note(messages.say("fetching", name=f"retrieval.{key}", spec=part.model))
             pull(part.model, project.root)
-    graded_by_label = any(grader.type in {"choice", "balanced_accuracy"} for grader in project.graders)
+    graded_by_label = any(isinstance(grader, Choice) for grader in project.graders)
     if names is None and graded_by_label and "classical" in project.ladder.rungs and find(SPEC, project.root) is None:
         note(messages.say("fetching", name="classical/decision", spec=SPEC))
         try:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneworthy.config.base import Section
-from tuneworthy.config.graders import KnownGrader
+from tuneworthy.config.graders import GRADER_SECTIONS
 from tuneworthy.config.ladder import RUNGS
-from tuneworthy.config.models import KnownModel, Vllm
+from tuneworthy.config.models import MODEL_SECTIONS, Vllm
 from tuneworthy.config.project import Project
-from tuneworthy.config.strangers import tags_of
 from tuneworthy.registry import entry_grant
 from tuneworthy.trust import Grant, code_grant, file_grant, is_allowed, key_grant
 
@@ -56,9 +55,9 @@ def _of_section(section: Section, project: Project, *, priced: bool) -> Iterator
         yield code_grant(function, project.root)
     if isinstance(section, Vllm):
         yield section.grant
-    for kind, tag, union in (("providers", "provider", KnownModel), ("graders", "type", KnownGrader)):
+    for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):
         name = getattr(section, tag, None)
-        if isinstance(name, str) and name not in tags_of(union, tag):
+        if isinstance(name, str) and name not in sections:
             yield entry_grant(kind, name)
 
 

@@ -20,8 +20,6 @@ class Ladder(Section):
     """Key of `[models]`: the model as it is used today."""
     budget_usd: NonNegative | None = None
     """Most that all calls of this project may cost; needed where a model costs money."""
-    grace_s: NonNegative = 30.0
-    """How long calls in flight may take once a command is stopped, seconds; their answers are stored."""
     repeats: int = Field(default=1, ge=1, le=100)
     """Answers to each test case; at least 3 are taken where the temperature is above 0."""
     rungs: list[RungName] = list(RUNGS)  # type: ignore[valid-type]

@@ -1,12 +1,13 @@
 """[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section
-from tuneworthy.config.strangers import open_to_strangers
+from tuneworthy.config.strangers import tagged_section
 from tuneworthy.trust import LOOPBACK, Grant, program_grant
 
 
@@ -230,10 +231,9 @@ class StrangerModel(ModelSection):
         return True
 
 
+MODEL_SECTIONS: Final[Mapping[str, type[ModelSection]]] = {
+    "llama_cpp": LlamaCpp, "vllm": Vllm, "openai": OpenAI, "anthropic": Anthropic, "systemone": SystemOne,
+    "openai_decisions": OpenAIDecisions, "http": Http, "python": Python, "scripted": Scripted,
+}  # fmt: skip
 KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | SystemOne | OpenAIDecisions | Http | Python | Scripted
-Model = Annotated[
-    KnownModel,
-    Field(discriminator="provider"),
-    open_to_strangers("providers", "provider", KnownModel, StrangerModel),
-    SerializeAsAny(),
-]
+Model = Annotated[KnownModel, tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel), SerializeAsAny()]

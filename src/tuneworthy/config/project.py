@@ -12,11 +12,12 @@ from tuneworthy import messages as shared
 from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
-from tuneworthy.config.graders import Grader
+from tuneworthy.config.graders import GRADER_SECTIONS, Grader, Judge
 from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Waiver
-from tuneworthy.config.models import Model
+from tuneworthy.config.models import MODEL_SECTIONS, Model
 from tuneworthy.config.reflection import Reflection
 from tuneworthy.config.regressions import RegressionSource
+from tuneworthy.config.removed import replacement
 from tuneworthy.config.retrieval import Documents, RetrievalSection
 from tuneworthy.config.serve import Serve
 from tuneworthy.config.shadow import Shadow
@@ -72,7 +73,7 @@ class Project(Section):
     @property
     def judging(self) -> set[str]:
         """Models that only judge."""
-        return {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
+        return {grader.model for grader in self.graders if isinstance(grader, Judge)} - {self.ladder.baseline}
 
     @property
     def untuned(self) -> list[str]:
@@ -97,7 +98,7 @@ class Project(Section):
     @model_validator(mode="after")
     def _models_are_there(self) -> Self:
         uses = [("ladder.baseline", self.ladder.baseline), ("serve.model", self.serve.model)]
-        uses += [("graders.model", grader.model) for grader in self.graders if grader.type == "judge"]
+        uses += [("graders.model", grader.model) for grader in self.graders if isinstance(grader, Judge)]
         uses += [("data.judge.model", self.data.judge.model)] if self.data.judge else []
         uses += [("teacher.model", self.teacher.model)] if self.teacher else []
         uses += [("reflection.model", self.reflection.model)] if self.reflection else []
@@ -164,7 +165,7 @@ def load(root: Path | str) -> Project:
         project = Project.model_validate(data, context={"root": path.parent})
     except ValidationError as error:
         lines = key_lines(text)
-        faults = [_fault(path, lines, item) for item in error.errors()[:MAX_FAULTS]]
+        faults = [_fault(path, lines, data, item) for item in error.errors()[:MAX_FAULTS]]
         if (n := error.error_count() - len(faults)) > 0:
             faults.append(shared.say("more_faults", path=path, n=n))
         raise ConfigError(faults) from None
@@ -173,16 +174,16 @@ def load(root: Path | str) -> Project:
     return project
 
 
-def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
+def _fault(path: Path, lines: dict[Any, int], data: Any, item: Any) -> str:
     location = list(item["loc"])
     line = line_of(lines, location)
     where = f"{path}:{line}" if line else f"{path}"
     key = ".".join(str(step) for step in location)
     if item["type"] == "extra_forbidden":
-        hint = did_you_mean(str(location[-1]), _known_keys(location)) or "Remove the key."
+        if hint := replacement(location):
+            return f"{where}: The key {key} was removed. {hint}"
+        hint = did_you_mean(str(location[-1]), _known_keys(data, location)) or "Remove the key."
         return f"{where}: Unknown key {key}. {hint}"
-    if item["type"] == "union_tag_not_found":
-        return messages.say("missing_key", where=where, key=f"{key}.{item['ctx']['discriminator'].strip(chr(39))}")
     if item["type"] == "missing":
         return messages.say("missing_key", where=where, key=key)
     if item["type"] == "value_error":
@@ -196,8 +197,21 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
     return f"{where}: {key} must {rule}, but it is {got}."
 
 
-def _known_keys(location: list[str | int]) -> list[str]:
-    """Return the keys that are allowed in the place of an unknown one, from the JSON schema of `Project`."""
+def _known_keys(data: Any, location: list[str | int]) -> list[str]:
+    """Return the keys that are allowed in the place of an unknown one.
+
+    Args:
+        data: The parsed project file.
+        location: Steps from the top of the file to the unknown key.
+    """
+    for sections, tag in ((GRADER_SECTIONS, "type"), (MODEL_SECTIONS, "provider")):
+        if location[0] == ("graders" if tag == "type" else "models") or (
+            location[2:3] == ["graders"] and tag == "type"
+        ):
+            for step in location[:-1]:
+                data = data[step]
+            section = sections.get(str(data.get(tag)))
+            return list(section.model_fields) if section else []
     schema = Project.model_json_schema()
     nodes = [schema]
     for step in location[:-1]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Parameters, Section
+from tuneworthy.config.base import Section
 
 
 class Reflection(Section):
@@ -18,9 +18,5 @@ class Reflection(Section):
     calls: int = Field(default=500, ge=50)
     """Calls that the search takes, at most: answers to dev cases and rewritten prompts together. Today's prompt answers
     the searched half of dev first, most of which a run has stored by then; these do not count."""
-    max_tokens: Count = 2048
-    """Limit of a rewritten prompt, tokens."""
-    parameters: Parameters = {}
-    """Sampling parameters of this model, such as `temperature`; the provider's default if not set."""
     personal_data: Literal["mask", "send"] = "mask"
     """What becomes of personal data in cases and answers before this model sees it: masked, or sent as it is."""

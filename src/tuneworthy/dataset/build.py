@@ -170,21 +170,12 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
 
 
 def _settings(data: DataSection) -> dict[str, dict[str, Any]]:
-    contamination = {"n": data.contamination_n, "threshold": data.contamination_coverage}
+    contamination = {"n": data.contamination_n}
     return {
-        "near": {"threshold": data.near_threshold},
-        "semantic": {
-            "method": data.semantic,
-            "threshold": data.semantic_threshold,
-            "epsilon": data.semdedup_epsilon,
-            "most": data.semantic_most,
-        },
         "contamination": contamination,
-        "paraphrases": {"false_alarms": data.false_alarms, **contamination},
+        "paraphrases": contamination,
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
-        "length": {"spreads": data.length_spreads},
-        "pair_length": {"most": data.pair_length},
         "teacher_mix": {"allowed": data.teacher_mix},
     }
 

@@ -102,8 +102,7 @@ class JudgeAuditor:
         limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spending.usd + self.max_usd]
         limit = min((one for one in limits if one is not None), default=None)
         budget = Budget(limit, spending.usd, spending.unanswered_usd)
-        grace_s = self.project.ladder.grace_s
-        runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed, grace_s=grace_s)
+        runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed)
         context = GradingContext(root=self.project.root, asker=RequestBatcher(runner, models), seed=seed)
         config = Judge(
             type="judge",

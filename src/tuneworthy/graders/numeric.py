@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tuneworthy.config.graders import Numeric
 from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader
@@ -34,6 +34,10 @@ _POINT = _compile(",", r"\.")
 _COMMA = _compile(r"\.", ",")
 
 
+# Difference that is always allowed, as a share of the expected number.
+RELATIVE_TOLERANCE: Final = 1e-6
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """A number as it was written: `value` as the digits say, and whether a percent sign followed."""
@@ -41,7 +45,7 @@ class Number:
     value: float
     percent: bool = False
 
-    def equals(self, other: Number, tolerance_abs: float, tolerance_rel: float) -> bool:
+    def equals(self, other: Number, tolerance: float) -> bool:
         """Compare with the expected number `other`.
 
         If only one side has a percent sign, both its digits (45) and its fraction (0.45) may be meant.
@@ -50,7 +54,7 @@ class Number:
         if self.percent != other.percent:
             candidates.append((self.value / 100, other.value) if self.percent else (self.value, other.value / 100))
         return any(
-            a == b or (math.isfinite(a) and abs(a - b) <= max(tolerance_abs, tolerance_rel * abs(b)))
+            a == b or (math.isfinite(a) and abs(a - b) <= max(tolerance, RELATIVE_TOLERANCE * abs(b)))
             for a, b in candidates
         )
 
@@ -104,6 +108,6 @@ class NumericGrader(AnswerGrader[Numeric]):
         answer = last_number(trace.text, decimal_comma=self.config.decimal_comma)
         if answer is None:
             return Score(reason="format")
-        if any(answer.equals(one, self.config.tolerance_abs, self.config.tolerance_rel) for one in expected):
+        if any(answer.equals(one, self.config.tolerance) for one in expected):
             return RIGHT
         return Score(reason="wrong", detail={"number": answer.value} if math.isfinite(answer.value) else {})

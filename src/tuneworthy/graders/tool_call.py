@@ -83,7 +83,7 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
     def _same(self, expected: Call, called: Call) -> bool:
         if expected[0] != called[0]:
             return False
-        counts = compare(expected[1], called[1], ignore_case=self.config.ignore_case)
+        counts = compare(expected[1], called[1])
         return all(one.fp == one.fn == 0 for one in counts.values())
 
 

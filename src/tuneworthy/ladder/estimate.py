@@ -16,6 +16,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tuneworthy.cases.task_kind import answer_text
+from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import MORE_CASES, N_CASES
@@ -367,7 +368,7 @@ class _Estimating:
                 (0 if number else least, expected, most),
             )
             for number, grader in enumerate(self.project.graders)
-            if grader.type == "judge"
+            if isinstance(grader, Judge)
         ]
 
     def _weight(self, variant: Variant) -> float:

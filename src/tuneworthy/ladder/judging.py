@@ -17,6 +17,7 @@ from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.splits import Split
 from tuneworthy.cases.stratified import rank
+from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.graders.family import same_family
@@ -266,7 +267,7 @@ def family_warnings(project: Project) -> list[str]:
     names = {name: str(getattr(model, "model", name)) for name, model in project.models.items()}
     warnings = []
     for grader in project.graders:
-        if grader.type == "judge":
+        if isinstance(grader, Judge):
             for name, model in names.items():
                 shared = "they are the same model" if name == grader.model else same_family(names[grader.model], model)
                 if shared:

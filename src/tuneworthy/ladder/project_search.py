@@ -38,7 +38,7 @@ class ProjectSearch:
         store = ResponseStore(Folder(project.root).responses)
         spending = store.spending()
         budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
-        library = open_library(project, Account(store, budget, project.ladder.grace_s))
+        library = open_library(project, Account(store, budget))
         if library is None:
             raise UserError(f"The project in {project.root} has no documents to search.")
         self._library, self._retrieval = library, Retrieval(**retrieval)

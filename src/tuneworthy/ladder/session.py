@@ -167,9 +167,7 @@ class Session:
         add_classical_models(self.models, self.task, self.pool, project.split.seed)
         add_classifiers(self.models, project)
         add_tuned(self.models, project)  # its rung reports one that cannot be opened
-        self.library = open_library(
-            project, Account(store, budget, project.ladder.grace_s) if identities is None else None
-        )
+        self.library = open_library(project, Account(store, budget) if identities is None else None)
         self.runner = Runner(
             store,
             budget,
@@ -177,7 +175,6 @@ class Session:
             progress,
             seed=project.split.seed,
             library=self.library,
-            grace_s=project.ladder.grace_s,
         )
         self.asker = RequestBatcher(self.runner, self.models, identities=identities)
 

@@ -10,6 +10,7 @@ from typing import Any
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.splits import Split, labels_of
 from tuneworthy.cases.task_kind import TaskKind, parse_object
+from tuneworthy.config.graders import Choice
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
@@ -65,12 +66,7 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     They are taken to be nearly all there are if the chance that the next answer has another one is at most the
     margin. Source: Good 1953: it is the share of answers whose label occurs once.
     """
-    named = {
-        label
-        for grader in project.graders
-        if grader.type in {"choice", "balanced_accuracy"}
-        for label in grader.labels or ()
-    }
+    named = {label for grader in project.graders if isinstance(grader, Choice) for label in grader.labels or ()}
     counts = Counter(label for case in split.dev for label in labels_of([case])) + answer_counts(split.shots)
     once = sum(count == 1 and label not in named for label, count in counts.items())
     labels = tuple(sorted({*counts, *named}))

@@ -33,6 +33,8 @@ from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Score, Trace, Variant, content_hash
 
 # Providers that get the case alone: they have no prompt of ours.
+# Limit of a rewritten prompt, tokens.
+REWRITE_TOKENS = 2048
 OWN = frozenset({"http", "python"})
 DETAIL_CHARS = 400
 # Below `.tuneworthy/`: the prompts that GEPA found.
@@ -232,8 +234,7 @@ class _GepaCalls:
             model_identity=session.models[section.model].provider.identity,
             system=None,
             user="{{ input }}",
-            decoding=dict(section.parameters),
-            max_tokens=section.max_tokens,
+            max_tokens=REWRITE_TOKENS,
         )
 
     async def scored_today(self, cases: Sequence[Case]) -> list[Case]:

@@ -1,0 +1,34 @@
+"""Keys that the project file no longer takes, and their replacements."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_FIXED: Final = "It is now fixed at its former default. Remove the key."
+
+REMOVED: Final[Mapping[str, str]] = {
+    "data.near_threshold": _FIXED,
+    "data.semantic": "Rows that say the same are always found in two stages. Remove the key.",
+    "data.semantic_threshold": _FIXED,
+    "data.semdedup_epsilon": "SemDeDup was removed; the check `semantic` finds such rows. Remove the key.",
+    "data.semantic_most": _FIXED,
+    "data.contamination_coverage": "Set `contamination_n` instead.",
+    "data.false_alarms": _FIXED,
+    "data.pair_length": _FIXED,
+    "data.length_spreads": _FIXED,
+    "graders.ignore_case": "The grader `tool_call` always ignores case. Remove the key.",
+    "graders.tolerance_abs": "Use `tolerance`.",
+    "graders.tolerance_rel": "Use `tolerance`, an absolute difference; 1e-6 of the number is always allowed.",
+    "ladder.grace_s": _FIXED,
+    "reflection.max_tokens": _FIXED,
+    "reflection.parameters": "The provider's default applies. Remove the key.",
+}
+"""Section and key (without the place in a list or the name of a model) to the replacement."""
+
+
+def replacement(location: list[str | int]) -> str:
+    """Return the replacement of a removed key; "" for a key that was never there.
+
+    Args:
+        location: Steps from the top of the file to the key.
+    """
+    return REMOVED.get(f"{location[0]}.{location[-1]}", "")
