@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -31,6 +34,14 @@ PAGES = docs.pages()
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_what_the_code_says(page: str) -> None:
     assert docs.current(page) == PAGES[page], f"docs/reference/{page} is stale: run `python scripts/docs.py`"
+
+
+def test_the_licence_of_every_direct_dependency_is_on_the_page() -> None:
+    project = tomllib.loads((SCRIPT.parents[1] / "pyproject.toml").read_text())["project"]
+    extras = {name: needs for name, needs in project["optional-dependencies"].items() if name not in {"all", "dev"}}
+    names = {re.split(r"[<>=!~;\[ ]", need)[0] for need in [*project["dependencies"], *chain(*extras.values())]}
+    page = (SCRIPT.parents[1] / "docs" / "licences.md").read_text()
+    assert {name for name in names if not re.search(rf"\b{re.escape(name)}\b", page)} == set()
 
 
 def test_the_pages_tell_of_sections_within_sections_and_of_steps_that_are_no_checks() -> None:

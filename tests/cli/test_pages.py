@@ -49,7 +49,8 @@ GATE = "how-to/pull-request.md"
 SERVE = "ship/test_serve.py::test_a_server_that_gives_the_answers_and_ends_passes"
 PACKAGING = "test_packaging.py::"
 ELSEWHERE = {
-    ("README.md", "pip install 'tuneworthy[local]'"): PACKAGING + "test_it_installs_without_a_network",
+    ("README.md", "git clone https://github.com/tuneworthy/tuneworthy && cd tuneworthy"): PACKAGING
+    + "test_it_installs_without_a_network",
     ("README.md", "make demo"): PACKAGING + "test_make_has_what_the_pages_name",
     ("README.md", "tuneworthy data import logs.jsonl"): "train/test_train_project.py::"
     "test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on",
@@ -61,8 +62,9 @@ ELSEWHERE = {
     ("CONTRIBUTING.md", "make setup"): PACKAGING + "test_make_has_what_the_pages_name",
     ("how-to/distil.md", "tuneworthy run"): "dataset/test_distill.py::"
     "test_the_best_variant_teaches_and_the_student_sees_the_bare_question",
-    ("install.md", "pip install tuneworthy"): PACKAGING + "test_what_was_built_works_on_each_python",
-    ("install.md", "pipx install 'tuneworthy[local]'"): PACKAGING + "test_pipx_runs_the_wheel",
+    ("install.md", "git clone https://github.com/tuneworthy/tuneworthy"): PACKAGING
+    + "test_what_was_built_works_on_each_python",
+    ("install.md", "pipx install '.[local]'"): PACKAGING + "test_pipx_runs_the_wheel",
     ("install.md", "pip download --dest wheelhouse 'tuneworthy[local]'"): PACKAGING
     + "test_it_installs_without_a_network",
     ("install.md", 'export PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheelhouse"'): PACKAGING
@@ -79,7 +81,7 @@ ELSEWHERE = {
 """Blocks, by their page and first command, that run in a test of their own, as (part of) what it checks."""
 BOOKINGS = "e2e/test_bookings_project.py::test_training_is_worth_it"
 ELSEWHERE |= {
-    ("tutorials/classifier.md", "pip install 'tuneworthy[local]'"): "cli/test_demo_train.py::"
+    ("tutorials/classifier.md", "tuneworthy demo my-demo"): "cli/test_demo_train.py::"
     "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
     ("tutorials/classifier.md", "tuneworthy decide --project my-demo"): "cli/test_demo_train.py::"
     "test_the_demo_ends_with_the_verdict_why_and_what_is_next",
