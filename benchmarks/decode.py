@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tuneworthy.providers.probe import COSTED
 
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.view import Position, compare_engines
-from tuneworthy.providers.probe import COSTED
 from tuneworthy.types import OutputFormat, Request
 
 VOCABULARY, RUNS = 150_000, 15

@@ -39,7 +39,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from tests.shadow.traffic import write_traffic_project  # noqa: E402
 
-from tuneworthy.providers.vllm_server import free_port  # noqa: E402
+from tuneworthy.providers.address import free_port  # noqa: E402
 
 CORE, OTHER = "0", "1"
 PATH = "/v1/chat/completions"

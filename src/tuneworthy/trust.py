@@ -1,7 +1,7 @@
-"""What a person allowed a project folder to do. A project file is a stranger's until somebody says otherwise.
+"""Grants of trust to a project folder. A project file is a stranger's until the user says otherwise.
 
 A `Grant` is one thing that a project file asks for: code that runs here, a key that is sent to a server, a file outside
-the folder, a program that is started. It is needed at the place of use (`require`), and nothing else is needed there.
+the folder. It is needed at the place of use (`require`), and nothing else is needed there.
 
     $XDG_CONFIG_HOME/tuneworthy/trust.json   {"FOLDER": [["code", "grader.py:score", "FOLDER/grader.py"], ...], ...}
 
@@ -10,8 +10,6 @@ something else. It is stored in the user's own configuration, never in the proje
 """
 
 import os
-import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -24,7 +22,7 @@ import orjson
 from tuneworthy import messages
 from tuneworthy.errors import UserError
 
-Kind = Literal["code", "key", "file", "program"]
+Kind = Literal["code", "key", "file"]
 # Folders whose projects are trusted, as a PATH: for CI, where nobody can be asked.
 VARIABLE: Final = "TUNEWORTHY_TRUST"
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -64,8 +62,8 @@ class Grant(NamedTuple):
 
     Attributes:
         kind: Of what.
-        what: As it appears in the project file: the function, the environment variable, the path, the command line.
-        where: What that comes to: the file of the function, the server, the path without links, the program.
+        what: As it appears in the project file: the function, the environment variable, the path.
+        where: What that comes to: the file of the function, the server, the path without links.
     """
 
     kind: Kind
@@ -77,9 +75,7 @@ class Grant(NamedTuple):
             return f"run the Python function {self.what} ({self.where}) on this machine"
         if self.kind == "key":
             return f"send the API key in {self.what} to {self.where}"
-        if self.kind == "file":
-            return f"use {self.what} outside the project folder ({self.where})"
-        return f"start the program `{self.what}` ({self.where})"
+        return f"use {self.what} outside the project folder ({self.where})"
 
 
 class Untrusted(UserError):
@@ -210,11 +206,6 @@ def file_grant(root: Path, name: str) -> Grant | None:
     """Return what it takes to use the path `name` of a project file; None if it lies in the folder."""
     path = _expanded(root, name).resolve()
     return None if path.is_relative_to(root.resolve()) else Grant("file", name, str(path))
-
-
-def program_grant(executable: str, arguments: Iterable[str]) -> Grant:
-    """Return what it takes to start a program with such arguments."""
-    return Grant("program", shlex.join([executable, *arguments]), shutil.which(executable) or executable)
 
 
 def path_of(root: Path, name: str) -> Path:

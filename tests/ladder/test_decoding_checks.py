@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuneworthy.providers.probe import ProbeReport, ProbeResult, store_probe
 
 from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
@@ -21,7 +22,6 @@ from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of
-from tuneworthy.providers.probe import ProbeReport, ProbeResult, store_probe
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.store import Folder
 from tuneworthy.types import OutputFormat, Retrieval, Variant

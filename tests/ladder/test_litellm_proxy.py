@@ -24,7 +24,7 @@ from tests.e2e import protocol_server
 from tests.ladder.simulations import LABELS
 from tests.ladder.test_cascade import export, opened, project, row_of, run
 from tuneworthy.ladder.rung_details import CascadeDetail
-from tuneworthy.providers.vllm_server import free_port
+from tuneworthy.providers.address import free_port
 
 PYTHON = os.environ.get("TUNEWORTHY_LITELLM_PYTHON")
 pytestmark = [

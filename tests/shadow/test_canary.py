@@ -28,7 +28,7 @@ from tuneworthy.config.shadow import Shadow
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.providers.vllm_server import free_port
+from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.canary import STATE, STOP, CanaryOver, CanaryState, CandidateRoute, begin, decided
 from tuneworthy.shadow.copies import TRIPPED, packed
 from tuneworthy.shadow.proxy import Route, ShadowProxy

@@ -27,7 +27,7 @@ from tests.shadow.test_canary import served
 from tests.shadow.test_mirror import with_production
 from tests.shadow.traffic import write_traffic_project
 from tuneworthy.cli import invoke
-from tuneworthy.providers.vllm_server import free_port
+from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
 

@@ -22,7 +22,7 @@ pytest.importorskip("uvicorn")
 from tests.shadow.servers import CHAT, Call, Script, parts, post, raw, said, upstream
 from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cli import invoke
-from tuneworthy.providers.vllm_server import free_port
+from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.protocols import session_name
 from tuneworthy.shadow.proxy import SessionDraw
 from tuneworthy.shadow.recording import TRAFFIC

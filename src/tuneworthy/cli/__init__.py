@@ -43,7 +43,7 @@ VERBS: dict[str, str] = {
     "shadow": "Send traffic to a candidate and judge its answers.",
     "serve": "Serve the fine-tuned model or the classifier until Ctrl-C.",
     "doctor": "Check and repair stored answers, records and models.",
-    "models": "List, download and probe models.",
+    "models": "List and download models.",
 }
 
 

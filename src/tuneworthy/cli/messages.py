@@ -105,7 +105,7 @@ say = Catalogue(
         ),
         # decode
         "no_answer": "{model} did not answer: {reason}.",
-        "run_probe": "Run `tuneworthy models probe MODEL` to see what the model supports.",
+        "run_probe": "Use a model that returns log-probabilities, such as one in llama_cpp.",
         "written": "Wrote {path}.",
         "failures": "Failures on dev: {share}.",
         "failures_before": "Failures on dev without fine-tuning: {share}.",

@@ -6,21 +6,17 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import ModelFile, Progress, list_models, pull, sha256_of, store
-from tuneworthy.providers.probe import ProbeReport, probe, store_probe
-from tuneworthy.store import Folder
 
 
 @click.group("models", cls=CommandGroup)
 def command() -> None:
-    """List, download and probe models.
+    """List and download models.
 
     \b
     Example:
@@ -102,12 +98,12 @@ def _spec(word: str, root: Path) -> str:
     if word not in project.models:
         raise UnknownName("model", word, project.models)
     model = project.models[word]
-    if model.provider != "llama_cpp":
+    if model.local_file is None:
         raise UserError(
             f"models.{word} has no model file, because it uses the provider {model.provider}.",
-            hint=f"There is nothing to download. Use `tuneworthy models probe {word}` instead.",
+            hint="There is nothing to download. `tuneworthy check` calls its server.",
         )
-    return model.model
+    return model.local_file
 
 
 def _shown(spec: str) -> Progress:
@@ -124,51 +120,3 @@ def _shown(spec: str) -> Progress:
             note(f"{spec}: {done / 1000000.0:,.0f}{share} MB")
 
     return show
-
-
-@command.command("probe")
-@click.argument("name")
-@click.option("--context", "find_context", is_flag=True, help="Also find the longest prompt; expensive on paid models.")
-@click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
-@project_option
-@json_option
-def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json: bool) -> None:
-    """Test what a model or server really accepts.
-
-    Tries each feature on the model NAME of the project file and shows its effect: servers silently ignore parameters
-    that they do not know. It sends about 40 short requests and stores the result for `check`, the rung `decoding` and
-    `decode sweep`.
-
-    \b
-    Example:
-      tuneworthy models probe small
-    """
-    project = load(root)
-    if name not in project.models:
-        raise UnknownName("model", name, project.models)
-    model = open_model(name, project.models[name], project.root)
-    if model.price is not None and not yes:
-        if not sys.stdin.isatty():
-            raise UserError(
-                f"models.{name} is billed, and confirming the cost needs a terminal.",
-                hint="Add --yes to skip the confirmation.",
-            )
-        longer = ", and up to 20 with increasingly long prompts" if find_context else ""
-        click.confirm(f"models.{name} is billed. Send about 40 short requests{longer}?", abort=True, err=True)
-    report = run_async(_probe(model, find_context))
-    store_probe(Folder(project.root), name, report)
-    if as_json:
-        print_json(report.to_dict())
-        return
-    for feature, found in report.findings.items():
-        click.echo(f"{feature:12}  {found.outcome:11}  {found.detail}")
-    if report.max_context is not None:
-        click.echo(f"{'context':12}  " + f"the model accepted {report.max_context} tokens")
-    click.echo(f"The probe sent {report.calls} requests.")
-
-
-async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:
-    try:
-        return await probe(model.provider, find_context=find_context)
-    finally:
-        await model.provider.close()

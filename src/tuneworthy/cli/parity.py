@@ -9,7 +9,7 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import ParityServer, request_of
-from tuneworthy.ship.parity.run import check_parity
+from tuneworthy.ship.parity.run import check_parity, serving_proof
 from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store import Folder
 
@@ -46,7 +46,7 @@ def command(
     checks facts that only the adapter can know: every form must answer each --fact in the training prompt, and the
     base must not. If a check fails, the command names the cause and exits with status 3. If there are too few
     answers to show that no form is worse by the margin, parity is unknown and the exit status is 4. The result is
-    stored in .tuneworthy/parity.json.
+    stored in .tuneworthy/parity.json, and with --url in .tuneworthy/serving.json too.
 
     \b
     Example:
@@ -67,6 +67,8 @@ def command(
         )
     with store.lock(note):
         document = check_parity(store, asked, say=note)
+        if asked.served is not None:
+            store.write("serving", serving_proof(asked, document))
     print_result(as_json, document, _say, document)
     return STATUS[document["status"]]
 

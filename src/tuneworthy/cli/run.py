@@ -17,7 +17,7 @@ from tuneworthy.cli.run_progress import LadderProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Judge
-from tuneworthy.config.models import LlamaCpp, ModelSection
+from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
 from tuneworthy.errors import OutsideFault, Undecided, UserError
 from tuneworthy.ladder.cascade import large_of
@@ -123,9 +123,10 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     for name, model in project.models.items():
         if names is not None and name not in names:
             continue
-        if isinstance(model, LlamaCpp) and find(model.model, project.root) is None:
-            note(messages.say("fetching", name=name, spec=model.model))
-            pull(model.model, project.root)
+        spec = model.local_file
+        if spec is not None and find(spec, project.root) is None:
+            note(messages.say("fetching", name=name, spec=spec))
+            pull(spec, project.root)
     for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
         if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
             note(messages.say("fetching", name=f"retrieval.{key}", spec=part.model))

@@ -11,7 +11,7 @@ from typing import Final
 from tuneworthy.config.base import Section
 from tuneworthy.config.graders import GRADER_SECTIONS
 from tuneworthy.config.ladder import RUNGS
-from tuneworthy.config.models import MODEL_SECTIONS, Vllm
+from tuneworthy.config.models import MODEL_SECTIONS
 from tuneworthy.config.project import Project
 from tuneworthy.registry import entry_grant
 from tuneworthy.trust import Grant, code_grant, file_grant, is_allowed, key_grant
@@ -53,8 +53,6 @@ def _of_section(section: Section, project: Project, *, priced: bool) -> Iterator
         yield key_grant(variable, str(getattr(section, "base_url", None) or getattr(section, "url", "")), priced=priced)
     if isinstance(function, str):
         yield code_grant(function, project.root)
-    if isinstance(section, Vllm):
-        yield section.grant
     for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):
         name = getattr(section, tag, None)
         if isinstance(name, str) and name not in sections:
@@ -68,8 +66,8 @@ def _paths(project: Project) -> Iterator[str]:
     yield project.documents.path if project.documents is not None else "documents"
     specs = [project.train.base, project.data.encoder]
     for part in (*project.models.values(), project.retrieval.encoder, project.retrieval.reranker):
-        if not hasattr(part, "key_variable") or getattr(part, "provider", None) in {"llama_cpp", "vllm"}:
-            specs += [getattr(part, "model", None), getattr(part, "adapter", None)]
+        if not hasattr(part, "key_variable") or getattr(part, "local_file", None):
+            specs += [getattr(part, "model", None)]
     for spec in specs:
         if isinstance(spec, str) and not spec.startswith(("pypi:", "hf:")):
             yield spec

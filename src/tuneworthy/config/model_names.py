@@ -39,7 +39,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "anthropic": Vendor("anthropic", key="ANTHROPIC_API_KEY", url_variable="ANTHROPIC_BASE_URL"),
     "gemini": Vendor("openai", url="https://generativelanguage.googleapis.com/v1beta/openai", key="GEMINI_API_KEY"),
     "ollama": Vendor("openai", url="http://localhost:11434/v1"),
-    "vllm": Vendor("vllm"),
+    "vllm": Vendor("vllm", url="http://127.0.0.1:8000/v1"),
     "llama_cpp": Vendor("llama_cpp"),
     "http": Vendor("http"),
 }
@@ -86,14 +86,14 @@ def read_model_name(text: str) -> NamedModel:
     url = ""
     if vendor.provider == "http":
         section["url"] = url = label
-    elif vendor.provider in {"openai", "anthropic"}:
+    elif vendor.provider in {"openai", "anthropic", "vllm"}:
         at = _NAME_AT_URL.fullmatch(label)
         label, url = at.groups() if at else (label, vendor.url or os.environ.get(vendor.url_variable, ""))
         section |= {"model": label} | ({"base_url": url} if url else {})
         if urlsplit(origin_of(url)).hostname not in LOOPBACK:  # over plain HTTP everyone on the way could read the key
             section["api_key_env"] = vendor.key if not url or url.startswith("https:") else ""
     else:
-        section["model"] = _local(label, vendor.provider)
+        section["model"] = _local(label)
     if url and not origin_of(url):
         raise UserError(f"{text!r} has no valid address.", hint=messages.say("model_form"))
     short = label.partition("//")[2] if vendor.provider == "http" else Path(label.removeprefix("pypi:")).name
@@ -101,12 +101,10 @@ def read_model_name(text: str) -> NamedModel:
     return NamedModel(name=name or vendor_name, section=section, label=label)
 
 
-def _local(label: str, provider: str) -> str:
-    """Return a path as an absolute one, and the name of a repository with its `hf:` where vLLM runs it."""
+def _local(label: str) -> str:
+    """Return a path as an absolute one."""
     if label.startswith(("pypi:", "hf:")):
         return label
-    if provider == "vllm" and not Path(label).exists():
-        return f"hf:{label}"
     with suppress(RuntimeError):  # there is no such user
         return str(Path(label).expanduser().resolve())
     return label

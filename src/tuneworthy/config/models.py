@@ -1,21 +1,34 @@
 """[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section
 from tuneworthy.config.strangers import tagged_section
-from tuneworthy.trust import LOOPBACK, Grant, program_grant
+from tuneworthy.trust import LOOPBACK
 
 
 class ModelSection(Section):
-    """What all models share; the base of an installed provider's own section.
+    """Keys of every model, and the properties that its provider declares; the base of an installed provider's section.
 
-    `hosted` says whether the data leaves this machine; a hosted model needs a price.
+    Attributes:
+        protocol: Provider whose rows of the capability table apply; "" for the provider's own rows.
+        vendor_hosts: Host patterns of the vendor's own API, where the price table applies.
+        own_pipeline: Whether it is the user's own pipeline, which sets its own prompt and parameters.
+        repeatable: Whether equal requests get equal answers.
+        ranks_labels: Whether it can rank labels and score plain texts by their log-probability.
+        user_served: Whether it runs on the user's own server or machine unless it is hosted.
     """
+
+    protocol: ClassVar[str] = ""
+    vendor_hosts: ClassVar[tuple[str, ...]] = ()
+    own_pipeline: ClassVar[bool] = False
+    repeatable: ClassVar[bool] = False
+    ranks_labels: ClassVar[bool] = False
+    user_served: ClassVar[bool] = False
 
     timeout_s: Positive = 60.0
     """Limit of one attempt, seconds."""
@@ -30,8 +43,23 @@ class ModelSection(Section):
 
     @property
     def hosted(self) -> bool:
-        """Whether the data leaves this machine."""
+        """Whether the data leaves this machine; a hosted model needs a price."""
         return False
+
+    @property
+    def local_file(self) -> str | None:
+        """Spec of the model file that runs in this process's own engine; None without one."""
+        return None
+
+    @property
+    def slot_context(self) -> int | None:
+        """Limit of a prompt and its answer together, tokens; None if the project file does not set it."""
+        return None
+
+    @property
+    def assumed_seconds(self) -> float | None:
+        """Seconds of a call before any was measured; None for the usual assumption."""
+        return None
 
     @property
     def may_forward(self) -> bool:
@@ -70,6 +98,9 @@ class AddressedModel(ModelSection):
 class LlamaCpp(ModelSection):
     """The embedded llama.cpp, in a child process."""
 
+    ranks_labels: ClassVar[bool] = True
+    user_served: ClassVar[bool] = True
+
     provider: Literal["llama_cpp"]
     model: str
     """`pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
@@ -87,47 +118,59 @@ class LlamaCpp(ModelSection):
     timeout_s: Positive = 300.0
     """Limit of one attempt, seconds."""
 
-
-class Vllm(ModelSection):
-    """vLLM, started and stopped by the tool, on this machine."""
-
-    provider: Literal["vllm"]
-    model: str
-    """Folder of safetensors, or `hf:ORG/REPO`."""
-    adapter: str | None = None
-    """Folder of a LoRA adapter that is applied while serving."""
-    context: Count = 2048
-    """Most tokens of a request and its answer together."""
-    executable: str = "vllm"
-    """vLLM's program, by name or path."""
-    arguments: list[str] = []
-    """Further arguments of `vllm serve`."""
-    start_s: Positive = 600.0
-    """Limit of starting, seconds."""
-    timeout_s: Positive = 300.0
-    """Limit of one attempt, seconds."""
+    @property
+    def local_file(self) -> str:
+        return self.model
 
     @property
-    def grant(self) -> Grant | None:
-        """What it takes to start it; None for vLLM as it was installed: arguments can name code."""
-        usual = self.executable == "vllm" and not self.arguments
-        return None if usual else program_grant(self.executable, self.arguments)
+    def slot_context(self) -> int:
+        return self.context
 
 
-class OpenAI(AddressedModel):
-    """Any server that speaks the OpenAI chat-completions protocol."""
+class ChatServer(AddressedModel):
+    """Server that speaks the OpenAI chat-completions protocol."""
 
-    provider: Literal["openai"]
+    user_served: ClassVar[bool] = True
+
+    provider: str
     model: str
     """Model id, as the server calls it."""
+    base_url: str
+    """Address of the server, up to and including the version."""
+    api_key_env: str | None
+    """Environment variable that contains the key; keys are never written. Empty: no key is sent."""
+
+
+class OpenAI(ChatServer):
+    """Any server that speaks the OpenAI chat-completions protocol."""
+
+    vendor_hosts: ClassVar[tuple[str, ...]] = ("api.openai.com", "*.api.openai.com")
+
+    provider: Literal["openai"]
     base_url: str = "https://api.openai.com/v1"
     """Address of the server, up to and including the version."""
     api_key_env: str | None = "OPENAI_API_KEY"
-    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
+    """Environment variable that contains the key; keys are never written. Empty: no key is sent."""
+
+
+class Vllm(ChatServer):
+    """A vLLM server of your own (`vllm serve MODEL`); it also ranks labels by their log-probability."""
+
+    ranks_labels: ClassVar[bool] = True
+
+    provider: Literal["vllm"]
+    base_url: str = "http://127.0.0.1:8000/v1"
+    """Address of the server, up to and including the version."""
+    api_key_env: str | None = None
+    """Environment variable that contains the key; keys are never written."""
+    timeout_s: Positive = 300.0
+    """Limit of one attempt, seconds."""
 
 
 class Anthropic(AddressedModel):
     """Anthropic's messages API."""
+
+    vendor_hosts: ClassVar[tuple[str, ...]] = ("api.anthropic.com",)
 
     provider: Literal["anthropic"]
     model: str
@@ -138,47 +181,11 @@ class Anthropic(AddressedModel):
     """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
 
 
-class DecisionSection(AddressedModel):
-    """What decision models share: they choose one of `criteria` and give the probability of each.
-
-    The system prompt is sent as the question, the rest of the chat as what it is asked about.
-    """
-
-    provider: str
-    model: str
-    """Model id, as the server calls it."""
-    base_url: str
-    """Address of the server, up to and including the version."""
-    api_key_env: str | None
-    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
-    criteria: dict[str, str] = Field(min_length=2, max_length=255)
-    """Each label, and what it means (may be empty)."""
-    question: str = "Which label fits the text?"
-    """What is asked where there is no system prompt."""
-
-
-class SystemOne(DecisionSection):
-    """A decision model behind the System One protocol: TypeSafe, llama.cpp's server, and others."""
-
-    provider: Literal["systemone"]
-    base_url: str = "https://api.typesafe.ai/v1"
-    """Address of the server, up to and including the version."""
-    api_key_env: str | None = "TYPESAFE_API_KEY"
-    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
-
-
-class OpenAIDecisions(DecisionSection):
-    """OpenAI's Decisions API."""
-
-    provider: Literal["openai_decisions"]
-    base_url: str = "https://api.openai.com/v1"
-    """Address of the server, up to and including the version."""
-    api_key_env: str | None = "OPENAI_API_KEY"
-    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
-
-
 class Http(AddressedModel):
     """A pipeline of the user's own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
+
+    own_pipeline: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     provider: Literal["http"]
     url: str
@@ -196,6 +203,9 @@ class Http(AddressedModel):
 class Python(ModelSection):
     """A pipeline of the user's own: a function `(input) -> str`, sync or async."""
 
+    own_pipeline: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
+
     provider: Literal["python"]
     function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
     """`file.py:name` below the project, or `package.module:name`."""
@@ -205,6 +215,8 @@ class Python(ModelSection):
 
 class Scripted(ModelSection):
     """Deterministic answers for tests: a function `(Request) -> str | Response`."""
+
+    repeatable: ClassVar[bool] = True
 
     provider: Literal["scripted"]
     function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
@@ -217,6 +229,10 @@ class Scripted(ModelSection):
     @property
     def hosted(self) -> bool:
         return self.plays_hosted
+
+    @property
+    def assumed_seconds(self) -> float:
+        return self.latency_ms / 1000
 
 
 class StrangerModel(ModelSection):
@@ -232,8 +248,8 @@ class StrangerModel(ModelSection):
 
 
 MODEL_SECTIONS: Final[Mapping[str, type[ModelSection]]] = {
-    "llama_cpp": LlamaCpp, "vllm": Vllm, "openai": OpenAI, "anthropic": Anthropic, "systemone": SystemOne,
-    "openai_decisions": OpenAIDecisions, "http": Http, "python": Python, "scripted": Scripted,
+    "llama_cpp": LlamaCpp, "vllm": Vllm, "openai": OpenAI, "anthropic": Anthropic, "http": Http, "python": Python,
+    "scripted": Scripted,
 }  # fmt: skip
-KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | SystemOne | OpenAIDecisions | Http | Python | Scripted
+KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted
 Model = Annotated[KnownModel, tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel), SerializeAsAny()]

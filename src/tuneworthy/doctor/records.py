@@ -20,7 +20,6 @@ from tuneworthy.ladder.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.record import record_from
 from tuneworthy.ladder.reveal import Reveal
 from tuneworthy.ladder.rungs.decoding import StoredSweep
-from tuneworthy.providers.probe import StoredProbe
 from tuneworthy.shadow.replay import DOCUMENT as SHADOW
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.ship.served import NOTE, ServedNote
@@ -51,7 +50,6 @@ SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     SHADOW: (ShadowRecord,),
     NOTE: (ServedNote,),
     "uncertainty": (StoredUncertainty,),
-    "probes/*": (StoredProbe,),
     "sweeps/*": (StoredSweep,),
     "models/latest-*": (Pointer,),
     "datasets/latest": (Pointer,),

@@ -3,7 +3,6 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from tuneworthy.config.models import LlamaCpp, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -54,8 +53,8 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
 
 def _params_b(project: Project, name: str) -> float | None:
     """Return the size of a model of `[models]` that runs here, as its files say, billions of parameters."""
-    section = project.models.get(name)
-    return size_of(section.model, project.root) if isinstance(section, LlamaCpp | Vllm) else None
+    spec = project.models[name].local_file if name in project.models else None
+    return size_of(spec, project.root) if spec is not None else None
 
 
 def _trained_b(project: Project) -> float | None:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil, sqrt
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.graders import Judge
@@ -32,11 +31,10 @@ from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
-from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.providers.capabilities import capabilities_for
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
-from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.ablate import BYTES_A_TOKEN
@@ -184,10 +182,8 @@ class _Described:
 
     def __init__(self, config: Any) -> None:
         self.identity: Mapping[str, Any] = {"provider": config.provider, "model": getattr(config, "model", "")}
-        self.capabilities = capabilities_of(
-            config.provider, getattr(config, "model", ""), urlsplit(getattr(config, "base_url", "")).hostname or ""
-        )
-        self.supports = ScriptedProvider.supports if config.provider == "scripted" else self.capabilities.supports
+        self.capabilities = capabilities_for(config)
+        self.supports = self.capabilities.supports
 
     async def complete(self, request: Request) -> Response:
         raise NotImplementedError
@@ -390,8 +386,8 @@ class _Estimating:
         """Return the seconds of all calls of a load, as if the run made them."""
         config, variant = config_of(self.project, load.variant.model), load.variant
         alone = together = self._alone(variant)
-        if config.provider == "llama_cpp":
-            together -= self._written(variant) * (1 / LOCAL_WRITE - 1 / LOCAL_READ) / self._speed(config.model)
+        if config.local_file is not None:
+            together -= self._written(variant) * (1 / LOCAL_WRITE - 1 / LOCAL_READ) / self._speed(config.local_file)
         else:
             together /= sqrt(config.concurrency * min(config.concurrency, FEWEST_IN_FLIGHT))
         if known := self.observed.get(variant.model):
@@ -402,13 +398,14 @@ class _Estimating:
     def _alone(self, variant: Variant) -> float:
         """Return the seconds of a single call, as assumed before any was measured."""
         config, written = config_of(self.project, variant.model), self._written(variant)
-        if config.provider == "llama_cpp":
+        if config.local_file is not None:
             fixed = len((variant.system or "").encode()) / BYTES_A_TOKEN  # the start that prompts share is read once
             if variant.shots and variant.shots.mode == "fixed":
                 fixed += variant.shots.k * self.shot
             read = max(1.0, self._read(variant) - fixed)
-            return (read / LOCAL_READ + written / LOCAL_WRITE) / self._speed(config.model)
-        return config.latency_ms / 1000 if config.provider == "scripted" else NETWORK_S + written / NETWORK_RATE
+            return (read / LOCAL_READ + written / LOCAL_WRITE) / self._speed(config.local_file)
+        known = config.assumed_seconds
+        return NETWORK_S + written / NETWORK_RATE if known is None else known
 
     def _speed(self, spec: str) -> float:
         """Return how fast a local model is, where the embedded one is 1."""

@@ -46,7 +46,6 @@ SAMPLED_REPEATS = 3
 # Wrong answers that a report shows, and the characters of each text.
 MOST_WRONG, MOST_SHOWN = 10, 200
 # Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
-DETERMINISTIC = frozenset({"scripted", "python", "http", "systemone", "openai_decisions"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +91,7 @@ class Measurement:
 def repeats_of(project: Project, variant: Variant) -> int:
     """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
     config = project.models.get(variant.model)
-    fixed = variant.model.startswith(IN_PROCESS) or (config is not None and config.provider in DETERMINISTIC)
+    fixed = variant.model.startswith(IN_PROCESS) or (config is not None and config.repeatable)
     fixed = fixed or variant.output.kind == "ranked"
     varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
     return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats

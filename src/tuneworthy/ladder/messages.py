@@ -42,7 +42,6 @@ say = Catalogue(
         # Rung model
         # Rung few_shot
         # Rung decoding
-        "probed_idle": "a probe found that it has no effect",
         # Rung fine_tune
         "base_named": "its base model, models.{model}",
         # Judges

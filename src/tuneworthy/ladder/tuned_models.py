@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuneworthy.config.models import LlamaCpp, Model, Vllm
+from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
@@ -158,13 +158,13 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:
     """Say whether a model of the project file has the weights of `base`: its folder, or what it was made from."""
     config, source = project.models[name], base.manifest.get("source") or {}
-    if not isinstance(config, LlamaCpp | Vllm) or (isinstance(config, Vllm) and config.adapter):
+    if config.local_file is None:
         return False
-    if config.model != source.get("spec"):
-        path = find(config.model, project.root)
+    if config.local_file != source.get("spec"):
+        path = find(config.local_file, project.root)
         return path is not None and path.resolve() == base.folder.resolve()
     digest = source.get("sha256")
-    return isinstance(config, Vllm) or models[name].provider.identity.get("sha256", digest) == digest
+    return bool(models[name].provider.identity.get("sha256", digest) == digest)
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:

@@ -1,6 +1,7 @@
 """Addresses of servers, as the project file names them: they are shown and stored, so none may hold a secret."""
 
 import re
+import socket
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tuneworthy.errors import UserError
@@ -47,6 +48,14 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
             hint=messages.say("use_key_variable"),
         )
     return parts
+
+
+def free_port() -> int:
+    """Return a port of the loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _secret(value: str, name: str = "") -> bool:

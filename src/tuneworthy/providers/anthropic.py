@@ -10,14 +10,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
@@ -249,6 +248,6 @@ def open_anthropic(name: str, config: Anthropic, root: Path) -> AnthropicProvide
             config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
         ),
         identity={"provider": "anthropic", "model": config.model, "base_url": config.base_url},
-        capabilities=capabilities_of("anthropic", config.model, urlsplit(config.base_url).hostname or ""),
+        capabilities=capabilities_for(config),
         timeout_s=config.timeout_s,
     )

@@ -64,8 +64,7 @@ PROVIDERS: Registry[Factory] = Registry(
     {
         name: f"tuneworthy.providers.{name}"
         for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted", "vllm")
-    }
-    | dict.fromkeys(("openai_decisions", "systemone"), "tuneworthy.providers.decisions"),
+    },
     chosen=True,
 )
 provider = PROVIDERS.register

@@ -13,8 +13,11 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import orjson
+
+from tuneworthy.config.models import ModelSection
 
 # Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
 # begin with). Only what is used is paid for.
@@ -144,6 +147,13 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
         if provider in row["providers"] and _matches(host, row["hosts"]) and _matches(model, row["models"]):
             return _read(row)
     return Capabilities(family="unknown", tools=False)
+
+
+def capabilities_for(config: ModelSection) -> Capabilities:
+    """Return what the model of a section accepts."""
+    host = urlsplit(str(getattr(config, "base_url", ""))).hostname or ""
+    provider = config.protocol or str(getattr(config, "provider", ""))
+    return capabilities_of(provider, str(getattr(config, "model", "")), host)
 
 
 def filter_parameters(

@@ -9,7 +9,7 @@ from tuneworthy.config.models import Http
 from tuneworthy.errors import ProviderError
 from tuneworthy.functions import as_answer
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.python import of_pipeline
@@ -86,6 +86,6 @@ def open_http(name: str, config: Http, root: Path) -> HttpProvider:
         url=config.url,
         api_key=read_key(config.key_variable, url=config.url, root=root, owner=f"models.{name}"),
         identity={"provider": "http", "url": config.url, **({"version": config.version} if config.version else {})},
-        capabilities=capabilities_of("http", ""),
+        capabilities=capabilities_for(config),
         timeout_s=config.timeout_s,
     )

@@ -31,7 +31,7 @@ from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import outgoing, provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_of
+from tuneworthy.providers.capabilities import Capabilities, capabilities_for
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.llama_child import Settings
 from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
@@ -463,6 +463,6 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
             "provider": "llama_cpp", "model": config.model, "sha256": check_pinned(config.model, path),
             "context": context, "engine": f"xllamacpp {engine}",
         },
-        capabilities=capabilities_of("llama_cpp", config.model),
+        capabilities=capabilities_for(config),
         timeout_s=config.timeout_s,
     )  # fmt: skip

@@ -33,14 +33,5 @@ say = Catalogue(
         ),
         # Chat templates
         "template_refuses": "it cannot render the chat ({reason})",
-        # Probes
-        "not_offered": "not supported for this model",
-        "variation": (
-            "{different} distinct {different:answer|answers} in {n} calls, compared with {without} without the setting"
-        ),
-        "constraint_cost": (
-            "{later:.1f} ms per token with a schema (first call {first:.1f} ms) and {free:.1f} ms without one: "
-            "{ratio:.2f} times as long"
-        ),
     },
 ).say

@@ -8,13 +8,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from yarl import URL
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
@@ -234,6 +233,6 @@ def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
             config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
         ),
         identity={"provider": "openai", "model": config.model, "base_url": config.base_url},
-        capabilities=capabilities_of("openai", config.model, urlsplit(config.base_url).hostname or ""),
+        capabilities=capabilities_for(config),
         timeout_s=config.timeout_s,
     )

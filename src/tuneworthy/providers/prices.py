@@ -22,9 +22,6 @@ TEMPLATE_TOKENS = 128
 FEATURE_TOKENS = 1024
 # What the user can do about an unknown price.
 NO_PRICE = "Set input_usd_per_mtok and output_usd_per_mtok (0 if the model is free)."
-_LOCAL = frozenset({"llama_cpp", "python", "scripted", "vllm"})
-_SERVED = frozenset({"llama_cpp", "openai", "vllm"})
-_VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +134,7 @@ def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | 
     """Return the price of `model` at its vendor.
 
     Args:
-        provider: Provider of the project file.
+        provider: Provider of the price table; `local` for a model that is not hosted.
         model: Model id, as sent.
         overrides: `input_usd_per_mtok` and `output_usd_per_mtok` of the project file; each replaces the table's
             rate (and the cached rates and tiers with it).
@@ -148,7 +145,7 @@ def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | 
     price = _row_price(provider, model)
     overrides = overrides or {}
     new_input, new_output = overrides.get("input_usd_per_mtok"), overrides.get("output_usd_per_mtok")
-    if price is None and provider in _LOCAL:
+    if provider == "local":
         price = FREE
     if new_input is None and new_output is None:
         return price
@@ -167,12 +164,11 @@ def price_for(config: Any) -> Price | None:
     stranger's, can raise a rate and not lower it: a budget would not hold.
     """
     overrides = {"input_usd_per_mtok": config.input_usd_per_mtok, "output_usd_per_mtok": config.output_usd_per_mtok}
-    provider = config.provider
-    host = urlsplit(getattr(config, "base_url", "")).hostname or ""
-    if not config.hosted:
-        provider = "llama_cpp"
-    elif not any(fnmatchcase(host, pattern) for pattern in _VENDOR_HOSTS.get(provider, ())):
-        provider = "gateway"
+    provider = "local"
+    if config.hosted:
+        host = urlsplit(getattr(config, "base_url", "")).hostname or ""
+        vendors_own = any(fnmatchcase(host, pattern) for pattern in config.vendor_hosts)
+        provider = config.provider if vendors_own else "gateway"
     model = getattr(config, "model", "")
     price, listed = price_of(provider, model, overrides), _row_price(provider, model)
     if price is None or listed is None:
@@ -189,7 +185,7 @@ def price_for(config: Any) -> Price | None:
 def has_own_server(config: Any) -> bool:
     """Return whether a model of `[models]` runs on a server of one's own, and no price a token stands for that."""
     price = price_for(config)
-    return config.provider in _SERVED and not config.hosted and price is not None and price.free
+    return config.user_served and not config.hosted and price is not None and price.free
 
 
 def table_date() -> date:

@@ -15,6 +15,7 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.providers.keys import Key
 from tuneworthy.types import Request, Response
 
 
@@ -25,10 +26,11 @@ class PromptRanker:
         address: Of the server, without the version.
         model: As the server calls it.
         timeout_s: Limit of one call, seconds.
+        key: Sent as a bearer token if it is not empty.
     """
 
-    def __init__(self, *, address: str, model: str, timeout_s: float) -> None:
-        self._client = HttpClient(address, timeout_s=timeout_s)
+    def __init__(self, *, address: str, model: str, timeout_s: float, key: Key | None = None) -> None:
+        self._client = HttpClient(address, key=key, timeout_s=timeout_s)
         self._model = model
         self._tokens: dict[tuple[str, ...], list[list[int]]] = {}
 

@@ -1,6 +1,5 @@
-"""What settings a sweep draws from: only parameters that the model accepts and that a probe has not found idle."""
+"""What settings a sweep draws from: only parameters that the model accepts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from tuneworthy.decoding.engines import NEUTRAL, engine_of
@@ -8,12 +7,11 @@ from tuneworthy.decoding.presets import engine_for
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.sweep import Suggest
 
-IDLE = frozenset({"no", "unsupported"})
 # (least, most, step).
 TEMPERATURE, TOP_P, MIN_P, PENALTY = (0.1, 1.5, 0.1), (0.5, 0.95, 0.05), (0.02, 0.3, 0.02), (0.0, 0.6, 0.2)
 
 
-def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], *, long_answers: bool) -> Suggest:
+def space(provider: str, capabilities: Capabilities, *, long_answers: bool) -> Suggest:
     """Return a function that draws a setting.
 
     One cut at a time is drawn (none, top_p or min_p): two together only hide one another. What the engine (or the
@@ -22,10 +20,9 @@ def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], 
     Args:
         provider: As in the project file.
         capabilities: What the model accepts.
-        probed: What a probe found of it, by finding.
         long_answers: Whether answers are long enough to repeat themselves: then a frequency penalty is drawn too.
     """
-    takes = [name for name in capabilities.parameters if probed.get(name) not in IDLE]
+    takes = list(capabilities.parameters)
     if not takes_temperature(capabilities):
         return lambda trial: {"effort": trial.suggest_categorical("effort", list(capabilities.efforts))}
     cuts = [

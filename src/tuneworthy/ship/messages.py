@@ -72,12 +72,6 @@ def writes_gguf(folder: object, file_type: str, source: object) -> str:
     return f"Writing {folder} as {file_type}" + (f", with the metadata of {source}." if source else ".")
 
 
-def serving(checks: Iterable[Mapping[str, object]], detail: str) -> str:
-    """Say whether a server serves what was trained."""
-    failed = [f"Parity failed. {check['detail']}" for check in checks if check["status"] == "fail"]
-    return failed[0] if failed else detail or "The server runs the trained model."
-
-
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:
     """Say which forms carry the template, and which do not tell."""
     unknown = f" Forms that do not report theirs: {', '.join(silent)}." if silent else ""

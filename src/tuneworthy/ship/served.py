@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tuneworthy.config.models import LlamaCpp, Model, OpenAI, Vllm
+from tuneworthy.config.models import ChatServer, Model
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers.http_client import endpoint, send_once
 from tuneworthy.providers.keys import read_key
@@ -68,15 +68,15 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
         store: The project's folder.
         config: Section of the model in `[models]`.
     """
-    if isinstance(config, OpenAI):
+    if isinstance(config, ChatServer):
         return _behind(store, config)
-    if isinstance(config, Vllm | LlamaCpp):
-        path = find((config.adapter if isinstance(config, Vllm) else None) or config.model, store.root)
+    if config.local_file is not None:
+        path = find(config.local_file, store.root)
         return None if path is None else _named_in(store, path.resolve())
     return latest_artifact(store, "merged") or latest_artifact(store, "adapter")
 
 
-def _behind(store: Folder, config: OpenAI) -> Artifact | None:
+def _behind(store: Folder, config: ChatServer) -> Artifact | None:
     card = _card(config, store.root)
     if card is None:
         return None
@@ -100,7 +100,7 @@ def _place(url: str) -> tuple[str, int | None]:
     return url, None
 
 
-def _card(config: OpenAI, root: Path) -> Mapping[str, Any] | None:
+def _card(config: ChatServer, root: Path) -> Mapping[str, Any] | None:
     """Return what the server reports of the model; None if it does not answer, or has another one."""
     rows = (_fetched(endpoint(config.base_url, "models"), config, root) or {}).get("data")
     cards = [card for card in rows if isinstance(card, dict)] if isinstance(rows, list) else []
@@ -108,7 +108,7 @@ def _card(config: OpenAI, root: Path) -> Mapping[str, Any] | None:
     return own[0] if own else None  # llama.cpp has one model, whatever it is asked for
 
 
-def _fetched(url: str, config: OpenAI, root: Path) -> Mapping[str, Any] | None:
+def _fetched(url: str, config: ChatServer, root: Path) -> Mapping[str, Any] | None:
     with suppress(ProviderError, UserError, ValueError):
         key = read_key(config.key_variable, url=config.base_url, root=root, owner="[serve] model", required=False)
         answer = send_once("GET", url, key=key, timeout_s=TIMEOUT_S, max_body=MOST_BYTES)

@@ -68,7 +68,7 @@ def base_spec(project: Project) -> str:
     if project.train.language_model is not None:
         return project.train.language_model
     baseline = project.models[project.ladder.baseline]
-    if baseline.provider != "llama_cpp":
+    if baseline.local_file is None:
         raise UserError(
             (
                 f"The baseline model {project.ladder.baseline} does not use the provider llama_cpp, so tuneworthy "
@@ -76,7 +76,7 @@ def base_spec(project: Project) -> str:
             ),
             hint=messages.say("set_base"),
         )
-    return baseline.model
+    return baseline.local_file
 
 
 def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None) -> Artifact:

@@ -39,8 +39,6 @@ FILE: Final = "domain"
 VERSION: Final = 1
 MOST_TEXTS: Final = 200
 SHORTEST_BYTES: Final = 10
-# Providers whose log-probabilities of a given text are those of the model.
-SCORES_TEXT: Final = ("llama_cpp", "vllm")
 # Share of the texts that must be scored; one with a character of several tokens is not by llama.cpp.
 MOSTLY_SCORED: Final = 0.9
 # Texts a call, calls at a time, and calls for the same texts at most.
@@ -238,7 +236,7 @@ async def _scored(provider: Provider, batch: tuple[str, ...]) -> Mapping[str, fl
 
 
 def _can_score(project: Project) -> bool:
-    return project.train.language_model is not None or project.models[project.ladder.baseline].provider in SCORES_TEXT
+    return project.train.language_model is not None or project.models[project.ladder.baseline].ranks_labels
 
 
 def _fingerprint(session: Session) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import Kind
+from tuneworthy.config.models import ModelSection
 from tuneworthy.config.project import Project
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset import messages
@@ -89,14 +90,13 @@ class _AnsweredQuestion:
     first_score: Score | None
 
 
-def check_terms(teacher: Teacher, name: str, provider: str, *, hosted: bool) -> None:
+def check_terms(teacher: Teacher, name: str, config: ModelSection) -> None:
     """Refuse a teacher whose outputs may not be trained on, or whose terms are unknown.
 
     Args:
         teacher: The section.
         name: The model, a key of `[models]`.
-        provider: Of it.
-        hosted: Whether it runs elsewhere.
+        config: Section of the model.
 
     Raises:
         UserError: It is forbidden, or not answered where others may have a say: a hosted model, a pipeline.
@@ -105,7 +105,7 @@ def check_terms(teacher: Teacher, name: str, provider: str, *, hosted: bool) -> 
         raise UserError(
             f"The terms of use of models.{name} forbid training on its outputs.", hint="Choose a different teacher."
         )
-    if teacher.allows_training is None and (hosted or provider in {"http", "python"}):
+    if teacher.allows_training is None and (config.hosted or config.own_pipeline):
         raise UserError(
             f"models.{name} may be a third-party model, and teacher.allows_training is not set.",
             hint="Read the model's terms of use, then set teacher.allows_training to true or false.",

@@ -27,7 +27,6 @@ class Use:
         purpose: `creative` where variety is what is wanted; "" otherwise.
         compares: Whether the answers are used to compare two settings.
         capabilities: What the model accepts.
-        probed: Outcome of each probe, by name.
         threshold: A bound on log-probabilities that is acted on.
         calibrated: Whether graded answers support the threshold.
     """
@@ -42,7 +41,6 @@ class Use:
     purpose: str = ""
     compares: bool = False
     capabilities: Capabilities | None = None
-    probed: Mapping[str, str] = field(default_factory=dict)
     threshold: float | None = None
     calibrated: bool = False
 
@@ -50,10 +48,6 @@ class Use:
         """Return a parameter that is set, `neutral` if it is not."""
         value = self.decoding.get(name)
         return neutral if value is None else float(value)
-
-    def has_no_effect(self, name: str) -> bool:
-        """Whether a probe found that a parameter, or a form of output, is refused or does nothing."""
-        return self.probed.get(name) in {"no", "unsupported"}
 
     @property
     def can_be_greedy(self) -> bool:

@@ -22,8 +22,7 @@ def one_draw(use: Use) -> Iterator[Finding]:
     comparison fair.
     """
     seed = use.decoding.get("seed")
-    obeyed = seed is not None and not use.has_no_effect("seed")
-    if use.compares and obeyed and use.can_be_greedy and use.value("temperature", 1) > 0:
+    if use.compares and seed is not None and use.can_be_greedy and use.value("temperature", 1) > 0:
         yield Finding(
             message=(
                 f"The fixed seed {seed} makes all repeats of an answer identical, even though the temperature is "

@@ -8,13 +8,11 @@ from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.samplers import NEUTRAL, PENALTIES, at_temperature
-from tuneworthy.providers.capabilities import filter_parameters
+from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.rules import Finding
 
 HIGHEST_PENALTY = 1.1
 _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
-# Parameters of which `models probe` finds whether they act.
-PROBED = ("min_p", "seed", "top_k", "top_p", "repetition_penalty", "stop")
 
 
 @LINTS.rule(
@@ -166,11 +164,11 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
     "ignored_parameter",
     severity="error",
     source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
-    bad=Use(engine="vllm", decoding={"min_p": 0.1}, probed={"min_p": "no"}),
-    good=Use(engine="vllm", decoding={"min_p": 0.1}, probed={"min_p": "yes"}),
+    bad=Use(engine="anthropic", decoding={"min_p": 0.1}, capabilities=capabilities_of("anthropic", "claude-opus-5")),
+    good=Use(engine="vllm", decoding={"min_p": 0.1}, capabilities=capabilities_of("vllm", "m")),
 )
 def ignored_parameter(use: Use) -> Iterator[Finding]:
-    """A parameter is set that the model does not accept, or that a probe found to do nothing.
+    """A parameter is set that the model does not accept, with its reason.
 
     vLLM ignores fields that it does not know without a word; hosted models of 2026 refuse temperature, or have it
     dropped on the way. Comparing settings of such a parameter compares noise with noise.
@@ -184,13 +182,6 @@ def ignored_parameter(use: Use) -> Iterator[Finding]:
                 else remove
             )
             yield Finding(message=f"The model does not accept the parameter {parameter}.", fix=fix)
-    for name in PROBED:
-        if use.decoding.get(name) is not None and use.has_no_effect(name):
-            message, fix = (
-                f"A probe found that the server ignores {name}.",
-                f"Remove {name}, or serve the model with an engine that supports it.",
-            )
-            yield Finding(message=message, fix=fix)
 
 
 @LINTS.rule(

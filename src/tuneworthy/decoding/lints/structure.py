@@ -168,27 +168,3 @@ def thinking_constrained(use: Use) -> Iterator[Finding]:
                 "reasoning parser."
             ),
         )
-
-
-@LINTS.rule(
-    "ignored_constraint",
-    severity="error",
-    source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
-    bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, probed={"json_schema": "no"}),
-    good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, probed={"json_schema": "yes"}),
-)
-def ignored_constraint(use: Use) -> Iterator[Finding]:
-    """A probe found that the server does not hold its answers to the schema, or to the choices, that it is sent.
-
-    Servers ignore fields that they do not know without a word. Free and structured output are then the same variant,
-    and what does not parse counts as wrong.
-    """
-    if use.output != "free" and use.has_no_effect(use.output):
-        what = "a schema" if use.output == "json_schema" else "fixed choices"
-        yield Finding(
-            message=f"A probe found that the server does not constrain answers to {what}.",
-            fix=(
-                "Serve the model with an engine that constrains answers (llama_cpp or vllm), or fix the server and "
-                "run `tuneworthy models probe MODEL`."
-            ),
-        )

@@ -71,7 +71,7 @@ def unlabelled(facts: Facts) -> Iterator[Finding]:
 def _unknown_labels(facts: Facts) -> dict[str, str]:
     """Return the labels of test that a model has no way to know, each with the id of a case."""
     models = facts.project.models.values()
-    if facts.data is None or facts.data.task.kind != "label" or any(m.provider in {"python", "http"} for m in models):
+    if facts.data is None or facts.data.task.kind != "label" or any(m.own_pipeline for m in models):
         return {}
     known_labels, prompt = set(facts.data.task.labels), " ".join(facts.prompt_texts.values())
     labels = {label: case.id for case in facts.data.split.test for label in labels_of([case])}

@@ -9,7 +9,6 @@ from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import takes_temperature
-from tuneworthy.providers.probe import read_probe
 from tuneworthy.rules import Finding
 from tuneworthy.types import OutputFormat
 
@@ -21,7 +20,6 @@ GREEDY = {"temperature": 0.0}
 def decoding_settings(facts: Facts) -> Iterator[Finding]:
     """A decoding lint warns of a setting of `[decoding]`; each finding has its fix.
 
-    It uses what `models probe` stored of the model, so it finds a parameter, a schema or choices that do nothing there.
     It also examines the constrained answers of the rung `few_shot`, the parameters of today's prompt, and without the
     rung `decoding` the defaults that nobody chose.
     """
@@ -63,9 +61,7 @@ def _greedy(facts: Facts) -> dict[str, float]:
 
 def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:
     project = facts.project
-    name = project.ladder.baseline
-    provider = project.models[name].provider
-    opened = facts.opened[name][0]
+    provider = project.models[project.ladder.baseline].provider
     return Use(
         engine=provider if provider in ENGINES else "",
         decoding=setting,
@@ -77,5 +73,4 @@ def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:
         purpose=purpose_of(project.decoding.preset),
         compares=True,
         capabilities=facts.baseline_capabilities,
-        probed=read_probe(facts.folder, name, opened.provider.identity) if opened else {},
     )

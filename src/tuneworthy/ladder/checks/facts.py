@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, dataset_of, labels_of, read_cases, read_examples
 from tuneworthy.cases.task_kind import label_counts
+from tuneworthy.config.models import ChatServer
 from tuneworthy.config.project import Project
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
@@ -198,7 +199,7 @@ class Facts:
         named = {
             name: config
             for name, config in self.project.models.items()
-            if config.provider == "openai" and not self.excluded(name)
+            if isinstance(config, ChatServer) and not self.excluded(name)
         }
         return ask_servers(named, self.project.root)
 

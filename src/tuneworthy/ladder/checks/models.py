@@ -49,8 +49,8 @@ def trust(facts: Facts) -> Iterator[Finding]:
 def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | None]]:
     """Yield (name, model, file, why it cannot be had) of each embedded model that a run would call."""
     for name, model in used(facts).items():
-        if model.provider == "llama_cpp":
-            yield name, model.model, *attempt(ModelError, partial(find, model.model, facts.project.root))
+        if (spec := model.local_file) is not None:
+            yield name, spec, *attempt(ModelError, partial(find, spec, facts.project.root))
 
 
 @check("model_missing")
@@ -139,11 +139,16 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
             listed = messages.listed(answer.models)
             yield Finding(
                 message=f"models.{name}: {answer.url} does not list the model {model!r}. It lists {listed}.",
-                fix=(
-                    "If calls fail, fix the model name. Run `tuneworthy models probe MODEL` to see what the "
-                    "server accepts."
-                ),
+                fix="If calls fail, fix the model name.",
             )
+
+
+@check("model_refused")
+def model_refused(facts: Facts) -> Iterator[Finding]:
+    """The server of a free model refuses a completion of one token. No billed model is called."""
+    for name, answer in facts.servers.items():
+        if answer.refusal:
+            yield Finding(message=messages.say("about_model", name=name, error=answer.refusal), fix="Fix the server.")
 
 
 @check("on_device", severity="warning")

@@ -133,10 +133,10 @@ def context(facts: Facts) -> Iterator[Finding]:
     size = sum(len((shot.question + shot.answer).encode()) for shot in shots) / max(1, len(shots)) / BYTES_A_TOKEN + 8
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
-        if model.provider == "llama_cpp" and most > model.context:
+        if model.slot_context is not None and most > model.slot_context:
             yield Finding(
                 message=(
-                    f"models.{name}.context is {model.context} tokens, but the longest case needs about "
+                    f"models.{name}.context is {model.slot_context} tokens, but the longest case needs about "
                     f"{round(most)}, including few-shot examples and the answer."
                 ),
                 fix="Raise the context length, or lower few_shot.k or prompt.max_tokens.",

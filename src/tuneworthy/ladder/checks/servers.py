@@ -1,7 +1,7 @@
-"""One cheap GET to every OpenAI-compatible server that the project file names: does it answer, with what models?
+"""Reachability of the servers in the project file: their lists of models, and one token of each free model.
 
-``GET {base_url}/models`` costs nothing and holds no data of the project. Redirects are not followed and messages
-never hold the key.
+``GET {base_url}/models`` costs nothing, and neither request contains data of the project. Redirects are not followed,
+and no message contains the key.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tuneworthy.config.models import OpenAI
+from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import AuthError, ProviderError, UserError
 from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import read_key
+from tuneworthy.providers.prices import price_for
 from tuneworthy.trust import Untrusted
 
 TIMEOUT_S = 3.0
@@ -31,15 +32,17 @@ class ServerAnswer:
         status: HTTP status; None if there was no answer.
         fault: Why there was no answer.
         models: Ids that it lists.
+        refusal: Why a free model refused a completion of one token; "" if it answered, or was not called.
     """
 
     url: str
     status: int | None = None
     fault: str = ""
     models: tuple[str, ...] = ()
+    refusal: str = ""
 
 
-def ask_servers(models: Mapping[str, OpenAI], root: Path) -> dict[str, ServerAnswer]:
+def ask_servers(models: Mapping[str, ChatServer], root: Path) -> dict[str, ServerAnswer]:
     """Ask the servers of all `models` at the same time; takes at most `TIMEOUT_S` and never raises.
 
     A server whose key is not to be sent is not asked, and left out.
@@ -47,12 +50,12 @@ def ask_servers(models: Mapping[str, OpenAI], root: Path) -> dict[str, ServerAns
     return asyncio.run(_all(models, root)) if models else {}
 
 
-async def _all(models: Mapping[str, OpenAI], root: Path) -> dict[str, ServerAnswer]:
+async def _all(models: Mapping[str, ChatServer], root: Path) -> dict[str, ServerAnswer]:
     answers = await asyncio.gather(*(_one(name, config, root) for name, config in models.items()))
     return {name: answer for name, answer in zip(models, answers, strict=True) if answer is not None}
 
 
-async def _one(name: str, config: OpenAI, root: Path) -> ServerAnswer | None:
+async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None:
     url = endpoint(config.base_url, "models")
     place = urlsplit(url)
     if "@" in place.netloc:  # never shown, and never sent: opening the model tells what to do
@@ -64,9 +67,26 @@ async def _one(name: str, config: OpenAI, root: Path) -> ServerAnswer | None:
     try:
         async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:
             answer = await client.send("GET", "models")
+            refusal = await _refusal(client, config.model) if answer.accepted and _is_free(config) else ""
     except (ProviderError, UserError) as error:
         return ServerAnswer(url, fault=error.message.removesuffix("."))
-    return ServerAnswer(url, answer.status, models=_listed(answer.body) if answer.status == 200 else ())
+    models = _listed(answer.body) if answer.status == 200 else ()
+    return ServerAnswer(url, answer.status, models=models, refusal=refusal)
+
+
+def _is_free(config: ChatServer) -> bool:
+    price = price_for(config)
+    return price is not None and price.free
+
+
+async def _refusal(client: HttpClient, model: str) -> str:
+    """Return why the server refuses one token; "" if it answers, or needs more time (it may be loading the model)."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    try:
+        client.read(await client.send("POST", "chat/completions", body))
+    except ProviderError as error:
+        return "" if error.retryable else error.message
+    return ""
 
 
 def _listed(body: bytes) -> tuple[str, ...]:

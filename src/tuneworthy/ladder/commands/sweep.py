@@ -18,7 +18,6 @@ from tuneworthy.ladder.rungs.decoding import accepted, prompt_key, provider_of, 
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
-from tuneworthy.providers.probe import read_probe
 from tuneworthy.search.racing import DevScores
 from tuneworthy.search.space import space
 from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, halves, sweep
@@ -127,7 +126,6 @@ class DecodingSweep:
             )
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
-        self.probed = read_probe(session.folder, base.model, provider.identity)
         self.parts: dict[tuple[str, int], ObjectiveParts] = {}
 
     async def run(self, calls: int) -> SweepReport:
@@ -140,7 +138,7 @@ class DecodingSweep:
         """
         session = self.session
         seed = session.project.split.seed
-        suggest = space(self.provider, self.capabilities, self.probed, long_answers=session.task.kind == "free_text")
+        suggest = space(self.provider, self.capabilities, long_answers=session.task.kind == "free_text")
         first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
         greedy = takes_temperature(self.capabilities)
         aside = GREEDY_REPEATS * GREEDY_CASES if greedy else 0
@@ -157,7 +155,7 @@ class DecodingSweep:
         return report
 
     def _make(self, setting: Mapping[str, Any]) -> Variant:
-        kept, _ = accepted(self.capabilities, setting, self.probed)
+        kept, _ = accepted(self.capabilities, setting)
         return with_setting(self.base, kept, self.capabilities)
 
     async def _measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:

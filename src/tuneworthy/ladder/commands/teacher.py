@@ -84,4 +84,4 @@ def _check(session: Session, teacher: Teacher, name: str) -> None:
         raise UserError(
             f"The teacher's model {name!r} is no longer in [models].", hint="Add the model to [models] again."
         )
-    check_terms(teacher, name, config.provider, hosted=config.hosted)
+    check_terms(teacher, name, config)

@@ -234,7 +234,7 @@ async def measure_uncertainty(
     if signal == DISAGREEMENT and not samples:
         raise Undecided(
             messages.say("no_logprobs", model=variant.model),
-            hint="Run `tuneworthy models probe MODEL` to see what the model supports.",
+            hint="Use a model that returns log-probabilities, such as one in llama_cpp.",
         )
     if signal == DISAGREEMENT:  # answers that are missing do not agree
         repeats = {case: texts for case, texts in repeats.items() if len(texts) == samples}

@@ -13,12 +13,9 @@ from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
-from tuneworthy.providers.probe import read_probe
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Variant
-
-IDLE = frozenset({"no", "unsupported"})
 
 
 @rung("decoding")
@@ -48,13 +45,12 @@ class DecodingRung(Rung):
                 notes=_warnings(view, best),
             )
         folder = Folder(view.project.root)
-        probed = read_probe(folder, best.model, provider.identity)
         grid = view.project.decoding.grid or settings_for(view.project, view.task, best.model, capabilities)
         swept = None if view.project.decoding.grid else swept_setting(folder, best)
         candidates: dict[str, Variant] = {}
         notes = []
         for setting in [*([swept] if swept else []), *grid]:
-            usable, dropped = accepted(capabilities, setting, probed)
+            usable, dropped = accepted(capabilities, setting)
             if dropped:
                 notes.append(messages.say("not_accepted", model=best.model, what=", ".join(dropped)))
             if usable and usable != dict(best.decoding):
@@ -95,34 +91,26 @@ def _warnings(view: View, variant: Variant) -> list[str]:
         retrieved=variant.retrieval is not None,
         compares=True,
         capabilities=getattr(provider, "capabilities", None),
-        probed=read_probe(Folder(view.project.root), variant.model, provider.identity),
     )
     return [
         f"{label(variant.decoding)}: {one.message} ({one.rule})" for one in LINTS.run(use) if one.severity != "note"
     ]
 
 
-def accepted(
-    capabilities: Capabilities, setting: Mapping[str, Any], probed: Mapping[str, str]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Split a setting into what acts on the model and, in words, what does not.
 
     Args:
         capabilities: What the table says that it accepts.
         setting: Parameters.
-        probed: What a probe found, by finding.
     """
     _, dropped = filter_parameters(capabilities, setting)
-    dropped = (*dropped, *[f"{name}: {messages.say('probed_idle')}" for name in setting if probed.get(name) in IDLE])
     names = {reason.partition(":")[0] for reason in dropped}
     return {name: value for name, value in setting.items() if name not in names}, dropped
 
 
 def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
-    """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts.
-
-    What `models probe` found to do nothing is left out of them.
-    """
+    """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts."""
     preset = project.decoding.preset
     chosen = (
         auto(task.kind, documents=getattr(project, "documents", None) is not None)

@@ -121,7 +121,7 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
         output=output,
         model=model,
         model_identity=provider.identity,
-        decoding=accepted(capabilities, {**_sampling(base), **({"effort": effort} if effort else {})}, {})[0],
+        decoding=accepted(capabilities, {**_sampling(base), **({"effort": effort} if effort else {})})[0],
         max_tokens=base.max_tokens + capabilities.thinking_tokens(effort),
     )
 
@@ -157,7 +157,7 @@ def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tupl
         )
         for effort in (None, *(one for one in capabilities.efforts if one != capabilities.default_effort))
     ]
-    return variants, accepted(capabilities, _sampling(best), {})[1]
+    return variants, accepted(capabilities, _sampling(best))[1]
 
 
 async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> DevAnswers:

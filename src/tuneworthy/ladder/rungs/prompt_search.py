@@ -32,10 +32,8 @@ from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Score, Trace, Variant, content_hash
 
-# Providers that get the case alone: they have no prompt of ours.
 # Limit of a rewritten prompt, tokens.
 REWRITE_TOKENS = 2048
-OWN = frozenset({"http", "python"})
 DETAIL_CHARS = 400
 # Below `.tuneworthy/`: the prompts that GEPA found.
 FOLDER = "prompts"
@@ -105,7 +103,7 @@ def why_not_ablated(
 
 
 def _why_no_prompt(project: Project, model: str) -> str:
-    return f"{model} is your own pipeline, which has its own prompt" if project.models[model].provider in OWN else ""
+    return f"{model} is your own pipeline, which has its own prompt" if project.models[model].own_pipeline else ""
 
 
 def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:

@@ -49,7 +49,6 @@ PROMPT_ROOM = 256
 # What tokens that are counted as bytes / 4 are multiplied by to be safe.
 SPARE = 1.1
 # Providers that get the case alone, no messages.
-OWN = frozenset({"http", "python"})
 # Share of the words of a wrong answer that appear in a right passage, from which the passage was used.
 USED = 0.6
 # The first that fits an answer holds.
@@ -90,7 +89,7 @@ class RetrievalRung(Rung):
         best, library = view.incumbent, view.library
         if library is None:
             return Proposal(skipped="the project has no documents", skip_code="no_documents")
-        if view.project.models[best.model].provider in OWN:
+        if view.project.models[best.model].own_pipeline:
             return Proposal(
                 skipped=f"{best.model} is your own pipeline, which has its own retrieval", skip_code="own_pipeline"
             )

@@ -105,6 +105,18 @@ def document_of(subject: Subject, request: ParityRequest) -> dict[str, Any]:
     }
 
 
+def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the proof that the compared server answers as the adapter does, from the document of `check_parity`."""
+    applied = request.served is not None and request.served.max_rank is not None
+    artifact = request.adapter if applied or request.merged is None else request.merged
+    failed = [f"Parity failed. {check['detail']}" for check in document["checks"] if check["status"] == "fail"]
+    return {
+        "status": document["status"], "engine": "vllm", "artifact": artifact.id, "what": artifact.kind,
+        "detail": failed[0] if failed else document["detail"] or "The server runs the trained model.",
+        "checks": document["checks"],
+    }  # fmt: skip
+
+
 def _outcome(subject: Subject) -> Mapping[str, Any]:
     """Return what the checks found, and the status, detail and cause that follow."""
     findings = PARITY_CHECKS.run(subject)

@@ -194,7 +194,7 @@ def serving(evidence: Evidence) -> Finding:
             artifact=tuned.gguf,
         )
     return _proof(
-        subject.serving, "The fine-tuned model has not been served and checked.", "serve --engine vllm --check"
+        subject.serving, "The fine-tuned model has not been served and checked.", "parity --url URL --served-model NAME"
     )
 
 
