@@ -18,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tuneworthy.providers.probe import COSTED
 
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.view import Position, compare_engines
 from tuneworthy.types import OutputFormat, Request
 
+COSTED = {
+    "type": "object",
+    "properties": {"colours": {"type": "array", "items": {"type": "string"}, "minItems": 6, "maxItems": 12}},
+    "required": ["colours"],
+    "additionalProperties": False,
+}
 VOCABULARY, RUNS = 150_000, 15
 SETTINGS = {"temperature": 0.7, "top_k": 50, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.1}
 SEEN = list(range(0, 2000, 7))

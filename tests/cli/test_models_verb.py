@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ladder.check_projects import KEY, PRICE, clean, gguf
+from tests.ladder.check_projects import clean, gguf
 from tuneworthy.cli import invoke
 
 
@@ -64,25 +64,3 @@ def test_a_file_that_is_no_model_is_not_pulled(tmp_path: Path, capsys: pytest.Ca
     (folder.root / "tiny.gguf").write_text("nothing of the kind")
     assert invoke(["models", "pull", "tiny.gguf", "--project", str(folder.write())]) == 2
     assert "it does not start with a GGUF header" in capsys.readouterr().err
-
-
-def test_a_probe_tells_what_acts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = str(clean(tmp_path / "project").write())
-    assert invoke(["models", "probe", "one", "--json", "--project", root]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["findings"]["greedy"]["outcome"] in {"yes", "unknown"} and told["calls"] > 0
-    assert invoke(["models", "probe", "one", "--project", root]) == 0
-    assert f"The probe sent {told['calls']} requests." in capsys.readouterr().out
-    assert invoke(["models", "probe", "none", "--project", root]) == 2
-    assert "Unknown model: 'none'." in capsys.readouterr().err
-
-
-def test_a_probe_of_a_paid_model_needs_a_yes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(KEY, "sk-test-secret-0000")
-    folder = clean(tmp_path / "project")
-    folder.toml += f'[models.two]\nprovider = "openai"\nmodel = "x"\nbase_url = "https://h.invalid/v1"\n{PRICE}'
-    folder.toml += f'api_key_env = "{KEY}"\n'
-    assert invoke(["models", "probe", "two", "--project", str(folder.write())]) == 2
-    assert "models.two is billed" in capsys.readouterr().err

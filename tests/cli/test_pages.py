@@ -92,8 +92,6 @@ ELSEWHERE |= {
     "test_the_style_project_is_walked_with_a_model_that_mimics",
     ("how-to/judge.md", "tuneworthy run --max-usd 5"): "ladder/test_judged_ladder.py::"
     "test_people_judge_on_the_terminal_blind_and_append_only",
-    ("how-to/models.md", "tuneworthy models probe my-model --project by-server"): "cli/test_models_verb.py::"
-    "test_a_probe_tells_what_acts",
     ("how-to/cascade.md", "tuneworthy run"): "ladder/test_cascade.py::"
     "test_the_router_answers_as_measured_and_needs_nothing_but_numpy",
     ("how-to/train.md", "tuneworthy plan"): "cli/test_plan.py::test_a_plan_has_settings_memory_and_time",
@@ -103,7 +101,7 @@ ELSEWHERE |= {
     ("how-to/distil.md", "tuneworthy data import questions.jsonl --project small"): "dataset/test_distill.py::"
     "test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows",
     ("how-to/serve.md", "tuneworthy serve"): SERVE,
-    ("how-to/serve.md", "tuneworthy serve --engine vllm --check"): SERVE,
+    ("how-to/serve.md", "tuneworthy serve --what merged --print --port 8000"): SERVE,
     ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::"
     "test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any",
     ("how-to/shadow.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::"

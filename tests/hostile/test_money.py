@@ -193,7 +193,6 @@ model = "model-of-no-table"
 base_url = "https://api.groq.com/openai/v1"
 api_key_env = "GROQ_API_KEY"''',
     "openai": 'provider = "openai"\nmodel = "model-of-no-table"',
-    "decisions": 'provider = "openai_decisions"\nmodel = "model-of-no-table"\ncriteria = { a = "", b = "" }',
     "http": 'provider = "http"\nurl = "https://api.openai.com/v1/responses"\napi_key_env = "OPENAI_API_KEY"',
 }
 

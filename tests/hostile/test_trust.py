@@ -24,7 +24,6 @@ from tuneworthy.errors import OutsideFault
 from tuneworthy.functions import load_function
 from tuneworthy.providers import downloads
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.base import open_provider
 from tuneworthy.redaction import redact, redact_json, remember
 from tuneworthy.store import Folder
 from tuneworthy.trust import (
@@ -72,12 +71,11 @@ READING = {
     "cases show": ["cases", "show", "c1"],
     "compare": ["compare", "best", "current", "--yes"],
     "models list": ["models", "list"],
-    "models probe": ["models", "probe", "small", "--yes"],
     "data build": ["data", "build"],
     "data card": ["data", "card"],
     "data export": ["data", "export", "--format", "trl"],
     "data distill": ["data", "distill", "--yes"],
-    "serve --check": ["serve", "--engine", "vllm", "--check"],
+    "serve --print": ["serve", "--print"],
     "parity": ["parity"],
     "export variant": ["export", "variant"],
     "decode explain": ["decode", "explain"],
@@ -89,7 +87,7 @@ ACTING = {
     "decode sweep": ["decode", "sweep", "--yes"],
 }
 VERBS = READING | ACTING
-FEW = ("check", "status", "run", "models probe")
+FEW = ("check", "status", "run", "decode explain")
 
 
 class Spy:
@@ -286,7 +284,6 @@ def pipeline(provider: str, spec: str) -> str:
 
 def code_projects(root: Path) -> dict[str, dict[str, str]]:
     """Project files whose code would write the canary."""
-    vllm = '[models.small]\nprovider = "vllm"\nmodel = "weights"\n'
     return {
         "grader": {"graders": grader("evil.py:f")},
         "grader with a dot": {"graders": grader("./evil.py:f")},
@@ -307,9 +304,6 @@ def code_projects(root: Path) -> dict[str, dict[str, str]]:
         "installed grader": {"graders": '[[graders]]\ntype = "evil_grader"\n'},
         "installed model": {"small": '[models.small]\nprovider = "evil_model"\n'},
         "installed rung": {"text": "", "rungs": '["baseline", "evil_rung"]'},
-        "program": {"small": vllm + f'executable = "{root}/evil.sh"\n'},
-        "program in the folder": {"small": vllm + 'executable = "./evil.sh"\n'},
-        "arguments of a program": {"small": vllm + 'arguments = ["--middleware", "evil.f"]\n'},
     }
 
 
@@ -404,18 +398,6 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, monkeypa
     assert canary.exists()
 
 
-def test_a_program_of_the_project_is_refused_before_anything_of_it(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_code(project, monkeypatch)
-    config = load(written(project, code_projects(project)["program"])).models["small"]
-    with pytest.raises(UserError, match="start the program"):
-        open_provider("small", config, project)
-    monkeypatch.setattr("tuneworthy.providers.vllm.require", lambda *_: None)
-    with pytest.raises(UserError, match="weights"):  # what comes next
-        open_provider("small", config, project)
-
-
 @pytest.mark.parametrize(
     "spec",
     ["os:system", "posix:system", "subprocess:getoutput", "subprocess:run", "builtins:eval", "builtins:exec",
@@ -474,7 +456,6 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def file_projects(root: Path, outside: Path) -> dict[str, dict[str, str]]:
     """Project files that ask for what lies outside, in all keys and spellings."""
     llama = '[models.small]\nprovider = "llama_cpp"\nmodel = "{}"\n'
-    vllm = '[models.small]\nprovider = "vllm"\nmodel = "{}"\n'
     regressions = '[[regressions]]\nname = "r"\npath = "{}"\n[[regressions.graders]]\ntype = "exact"\n'
     return {
         "cases absolute": {"text": f'[cases]\npath = "{outside}/rows.jsonl"\n'},
@@ -495,8 +476,6 @@ def file_projects(root: Path, outside: Path) -> dict[str, dict[str, str]]:
         "model": {"small": llama.format(outside / "model.gguf")},
         "model at home": {"small": llama.format("~/model.gguf")},
         "model behind a link": {"small": llama.format("folder/model.gguf")},
-        "vLLM model": {"small": vllm.format(outside)},
-        "vLLM adapter": {"small": vllm.format("weights") + f'adapter = "{outside}"\n'},
         "base": {"text": f'[train]\nbase = "{outside}/model.gguf"\n'},
         "encoder": {"text": f'[retrieval.encoder]\ntype = "llama_cpp"\nmodel = "{outside}/model.gguf"\n'},
         "reranker": {"text": f'[retrieval.reranker]\ntype = "cross_encoder"\nmodel = "{outside}"\n'},
@@ -573,7 +552,7 @@ LINKS: dict[str, tuple[Callable[[Path, Path], None], tuple[str, ...]]] = {
         ("check", "status", "run", "decide", "data card"),
     ),
     "runs": (_link(".tuneworthy/runs", "documents"), ("status", "run", "report", "decide")),
-    "logs": (_link(".tuneworthy/logs", "documents"), ("run", "models probe")),
+    "logs": (_link(".tuneworthy/logs", "documents"), ("run",)),
     "the lock": (_link(".tuneworthy/lock", "secret.md"), ("run", "data build")),
     "a deep folder": (_link(".tuneworthy/a", "documents"), ("status", "data build", "plan")),
     "the project file": (_link("tuneworthy.toml", "tuneworthy.toml"), tuple(VERBS)),
@@ -679,10 +658,10 @@ def test_a_terminal_is_asked_once_and_the_command_goes_on(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text) or answer == "y\n")
-    status = run(project, "models probe")
+    status = run(project, "run")
     assert (status, len(questions)) == (0 if answer == "y\n" else 2, 1)
     assert "evil.py:f" in capsys.readouterr().err
-    run(project, "models probe")
+    run(project, "run")
     assert len(questions) == (1 if answer == "y\n" else 2)
 
 
@@ -727,7 +706,7 @@ def test_no_module_goes_round_the_guards() -> None:
         "an environment": r"\benv=(?!child_environment|environment)|subprocess\.(run|Popen)\((?![^\x00]{0,400}env=)",
         "an import": r"\b(exec_module|import_module|load)\(\w*(spec|place|function|config)\w*\)",
     }
-    allowed_in = {"functions.py", "vllm_server.py", "supervised_child.py"}
+    allowed_in = {"functions.py"}
     places = [
         f"{path.relative_to(source)}: {what}"
         for path in sorted(source.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""`check` and the rung run the decoding lints on the settings of the project file, with what a probe stored."""
+"""`check` and the rung run the decoding lints on the settings of the project file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tuneworthy.providers.probe import ProbeReport, ProbeResult, store_probe
 
 from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
@@ -23,7 +22,6 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.store import Folder
 from tuneworthy.types import OutputFormat, Retrieval, Variant
 
 CHECK = CHECKS.get("decoding_settings")
@@ -62,17 +60,6 @@ MODELS = {"weak": "answer(request, 0.4)"}
 LADDER = ["baseline", "few_shot", "decoding"]
 
 
-def probed(root: Path, **outcomes: str) -> None:
-    """Store what a probe found of the baseline."""
-    facts = Facts(load(root), contact=False)
-    model = facts.opened[facts.project.ladder.baseline][0]
-    assert model is not None
-    found = {name: ProbeResult(outcome=outcome) for name, outcome in outcomes.items()}  # type: ignore[arg-type]
-    store_probe(
-        Folder(root), facts.project.ladder.baseline, ProbeReport(identity=model.provider.identity, findings=found)
-    )
-
-
 @pytest.fixture
 def penalised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripted models take what llama.cpp takes, a repetition penalty too."""
@@ -103,16 +90,6 @@ def json_simulation(root: Path, rungs: list[str], prompt: str = "Name colour and
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("Name the colour.", prompt))
     return root
-
-
-@pytest.mark.parametrize("name", ["min_p", "top_p"])
-@pytest.mark.parametrize(("outcome", "n"), [("no", 1), ("yes", 0)])
-def test_a_parameter_that_a_probe_found_idle_is_an_error(tmp_path: Path, name: str, outcome: str, n: int) -> None:
-    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
-    probed(root, **{name: outcome})
-    found = told(root, f"grid = [{{temperature = 0.7, {name} = 0.1}}]")
-    assert [level for level, _ in found] == ["error"] * n
-    assert codes(found) == [("decoding.grid[0]", "ignored_parameter")] * n
 
 
 def test_a_seed_that_acts_makes_all_repeats_one_draw(tmp_path: Path) -> None:
@@ -153,17 +130,6 @@ def test_settings_are_told_that_the_answers_of_the_ladder_are_constrained(tmp_pa
     assert free == [("decoding.grid[1]", "penalty_when_greedy")]
 
 
-@pytest.mark.parametrize(("kind", "idle", "n"), [("json_schema", "no", 1), ("choice", "no", 1), ("choice", "yes", 0)])
-def test_a_constraint_that_a_probe_found_idle_is_told_once(tmp_path: Path, kind: str, idle: str, n: int) -> None:
-    root = (
-        json_simulation(tmp_path, LADDER) if kind == "json_schema" else write_simulation(tmp_path, MODELS, rungs=LADDER)
-    )
-    probed(root, **{kind: idle})
-    found = told(root, "grid = [{temperature = 0.0}]")
-    assert codes(found) == [("few_shot", "ignored_constraint")] * n
-    assert [level for level, _ in found] == ["error"] * n
-
-
 def test_a_prompt_that_asks_to_think_leaves_a_constraint_no_room(tmp_path: Path) -> None:
     root = json_simulation(tmp_path, LADDER, prompt="Think about it step by step, then name colour and number.")
     assert codes(told(root, "")) == [("few_shot", "thinking_constrained")]
@@ -202,19 +168,6 @@ def test_the_rung_notes_what_the_lints_say_of_a_candidate(
 ) -> None:
     root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     assert noted(root, f"[{setting}]", **changes) == [code]
-
-
-def test_the_rung_notes_that_a_constraint_was_found_idle(tmp_path: Path) -> None:
-    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
-    probed(root, choice="no")
-    assert noted(root, "[{temperature = 0.0}]", output=CHOICE) == ["ignored_constraint"]
-
-
-def test_an_idle_constraint_is_noted_too_where_the_rung_leaves_it_as_it_is(tmp_path: Path) -> None:
-    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
-    assert noted(root, output=CHOICE, decoding={"temperature": 0.0}) == []
-    probed(root, choice="no")
-    assert noted(root, output=CHOICE, decoding={"temperature": 0.0}) == ["ignored_constraint"]
 
 
 def test_structured_candidates_of_a_model_that_takes_a_temperature_of_1_only_are_not_set_to_0(

@@ -18,7 +18,6 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
-from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.commands.sweep import DecodingSweep
 from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
@@ -121,14 +120,15 @@ def test_regression_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_th
 
 def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Path) -> None:
     root = write_simulation(tmp_path / "world", {"weak": '"red"'}, extra="".join(
-        f'[models.{name}]\nprovider = "vllm"\nmodel = "{path}"\n' + more
-        for name, path, more in (
-            ("same", "base", ""), ("adapted", "base", 'adapter = "a"\n'), ("other", "elsewhere", ""),
+        f'[models.{name}]\nprovider = "{provider}"\nmodel = "{path}"\n'
+        for name, provider, path in (
+            ("same", "llama_cpp", "base"), ("served", "vllm", "base"), ("other", "llama_cpp", "elsewhere"),
         )
     ))  # fmt: skip
     base, project = make_artifact(root, "base", source={"spec": "base"}), load(root)
-    found = {name: _is_base(Models(project), project, name, base) for name in ("weak", "same", "adapted", "other")}
-    assert found == {"weak": False, "same": True, "adapted": False, "other": False}
+    models: Any = dict.fromkeys(project.models, SimpleNamespace(provider=SimpleNamespace(identity={})))
+    found = {name: _is_base(models, project, name, base) for name in project.models}
+    assert found == {"weak": False, "same": True, "served": False, "other": False}
 
 
 def test_a_model_that_forgot_fails_the_general_regression_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tuneworthy.evaluate.batch import Batch, Job
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport, flips_of, steadiness, validity
-from tuneworthy.ladder.rungs.decoding import DecodingRung, accepted, settings_for, swept_setting
+from tuneworthy.ladder.rungs.decoding import DecodingRung, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
@@ -67,7 +67,7 @@ class Simulation:
 
 def run(world: Simulation, calls: int = 500, seed: int = 0) -> Sweep:
     pytest.importorskip("optuna")
-    suggest = space("llama_cpp", LOCAL, {}, long_answers=False)
+    suggest = space("llama_cpp", LOCAL, long_answers=False)
     return asyncio.run(sweep(BASE, make, suggest, DEV, measure=world.measure, plan=SweepPlan(calls=calls, seed=seed)))
 
 
@@ -155,25 +155,19 @@ class Draw:
         return choices[-1]
 
 
-def test_a_parameter_that_a_probe_found_idle_is_never_drawn() -> None:
-    assert "min_p" in space("llama_cpp", LOCAL, {}, long_answers=False)(Draw())
-    drawn = space("llama_cpp", LOCAL, {"min_p": "no"}, long_answers=False)(Draw())
-    assert "top_p" in drawn and "min_p" not in drawn
-
-
 def test_what_the_engine_would_set_by_itself_is_set_to_neutral() -> None:
-    drawn = space("llama_cpp", LOCAL, {}, long_answers=True)(Draw())
+    drawn = space("llama_cpp", LOCAL, long_answers=True)(Draw())
     assert drawn["top_k"] == 0 and drawn["top_p"] == 1.0 and drawn["frequency_penalty"] > 0
 
 
 def test_what_the_models_generation_config_would_set_is_set_to_neutral() -> None:
-    drawn = space("vllm", capabilities_of("vllm", "m"), {}, long_answers=False)(Draw())
+    drawn = space("vllm", capabilities_of("vllm", "m"), long_answers=False)(Draw())
     assert (drawn["top_k"], drawn["top_p"], drawn["repetition_penalty"]) == (0, 1.0, 1.0)
 
 
 def test_a_model_without_sampling_parameters_is_swept_over_its_effort() -> None:
     claude = capabilities_of("anthropic", "claude-opus-5-5")
-    assert space("anthropic", claude, {}, long_answers=False)(Draw()) == {"effort": claude.efforts[-1]}
+    assert space("anthropic", claude, long_answers=False)(Draw()) == {"effort": claude.efforts[-1]}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +176,7 @@ def test_a_model_without_sampling_parameters_is_swept_over_its_effort() -> None:
 )
 def test_a_model_that_takes_no_temperature_of_0_is_swept_over_its_effort(model: str, greedy: bool) -> None:
     known = capabilities_of("openai", model, "api.openai.com")
-    drawn = space("openai", known, {}, long_answers=False)(Draw())
+    drawn = space("openai", known, long_answers=False)(Draw())
     assert takes_temperature(known) == greedy == ("temperature" in drawn)
     assert greedy or drawn == {"effort": known.efforts[-1]}
     for preset in presets().values():
@@ -194,12 +188,6 @@ def test_an_effort_decides_whether_a_temperature_is_taken() -> None:
     assert not takes_temperature(known, effort="high") and takes_temperature(known, effort="none")
     o3 = capabilities_of("openai", "o3", "api.openai.com")
     assert takes_temperature(o3, 1.0) and not takes_temperature(o3, 0.0)
-
-
-def test_a_setting_that_a_probe_found_idle_is_no_candidate() -> None:
-    kept, dropped = accepted(LOCAL, {"temperature": 0.5, "min_p": 0.1}, {"min_p": "no"})
-    assert kept == {"temperature": 0.5} and "probe" in dropped[0]
-    assert accepted(LOCAL, {"temperature": 0.5, "min_p": 0.1}, {}) == ({"temperature": 0.5, "min_p": 0.1}, ())
 
 
 # --- the objective ------------------------------------------------------------------------------------------------

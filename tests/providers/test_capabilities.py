@@ -44,7 +44,6 @@ EXAMPLES: dict[str, tuple[str, str, str]] = {
     "claude-old": ("anthropic", "claude-3-haiku-20240307", "api.anthropic.com"),
     "claude-unknown": ("anthropic", "claude-opus-9", "api.anthropic.com"),
     "scripted": ("scripted", "", ""),
-    "decision-model": ("systemone", "sparrow", "127.0.0.1"),
     "own-pipeline": ("http", "", ""),
 }
 

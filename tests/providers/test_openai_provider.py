@@ -43,14 +43,13 @@ def exchange(request: Request, answer: Any, **more: Any) -> tuple[Response, Serv
 
 def test_a_question_is_sent_as_the_protocol_says() -> None:
     request = replace(QUESTION, max_tokens=7, decoding={"temperature": 0, "seed": 3})
-    response, server = exchange(request, completion(), extra_body={"cache_prompt": True})
+    response, server = exchange(request, completion())
     assert server.paths == ["/v1/chat/completions"]
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert server.headers[0]["Content-Type"] == "application/json"
     assert server.bodies == [
         {
             "model": "gpt-4o",
-            "cache_prompt": True,
             "messages": list(QUESTION.messages),
             "max_completion_tokens": 7,
             "temperature": 0,

@@ -122,10 +122,10 @@ def test_the_project_files_price_wins() -> None:
 
 def test_an_unknown_hosted_model_has_no_price_and_a_local_one_is_free() -> None:
     assert price_of("openai", "gpt-99") is None
-    assert price_of("llama_cpp", "anything") is FREE
+    assert price_of("local", "anything") is FREE
     assert FREE.free
     assert FREE.cost(10**9, 10**9) == 0
-    local = price_of("vllm", "x", {"output_usd_per_mtok": 2.0})
+    local = price_of("local", "x", {"output_usd_per_mtok": 2.0})
     assert local is not None
     assert not local.free
 

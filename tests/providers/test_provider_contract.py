@@ -15,7 +15,7 @@ import orjson
 import pytest
 from fault_server import QUESTION, Server, completion, error, message
 
-from tuneworthy.config.models import Anthropic, Http, OpenAI, OpenAIDecisions, Python, Scripted, SystemOne
+from tuneworthy.config.models import Anthropic, Http, OpenAI, Python, Scripted, Vllm
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import PROVIDERS, Provider, open_provider
 from tuneworthy.types import Response, content_hash
@@ -27,21 +27,17 @@ def answer(asked):
 def fail(asked):
     raise ValueError("boom")
 """
-LABELS = {"42": "", "43": ""}
 ANSWERS: dict[str, Any] = {
     "openai": completion(),
     "anthropic": message({"type": "text", "text": "42"}),
     "http": {"answer": "42"},
-    "systemone": {"answers": {"label": {"choice": "42", "probabilities": {"42": 1.0}}}},
-    "openai_decisions": {
-        "answers": [{"type": "choice", "choice": "42", "probabilities": [{"value": "42", "probability": 1.0}]}]
-    },
+    "vllm": completion(),
     "python": "answer",
     "scripted": "answer",
 }
-FAULTS: dict[str, Any] = {
-    name: error(400) for name in ("openai", "anthropic", "http", "systemone", "openai_decisions")
-} | dict.fromkeys(("python", "scripted"), "fail")
+FAULTS: dict[str, Any] = {name: error(400) for name in ("openai", "anthropic", "http", "vllm")} | dict.fromkeys(
+    ("python", "scripted"), "fail"
+)
 
 
 @asynccontextmanager
@@ -53,12 +49,7 @@ async def opened(name: str, folder: Path, play: Any) -> AsyncIterator[Provider]:
             "openai": lambda: OpenAI(provider="openai", model="m", base_url=f"{server.url}/v1", api_key_env=None),
             "anthropic": lambda: Anthropic(provider="anthropic", model="claude-opus-4-7", base_url=server.url),
             "http": lambda: Http(provider="http", url=server.url),
-            "systemone": lambda: SystemOne(
-                provider="systemone", model="m", base_url=server.url, criteria=LABELS, api_key_env=None
-            ),
-            "openai_decisions": lambda: OpenAIDecisions(
-                provider="openai_decisions", model="m", base_url=server.url, criteria=LABELS, api_key_env=None
-            ),
+            "vllm": lambda: Vllm(provider="vllm", model="m", base_url=f"{server.url}/v1"),
             "python": lambda: Python(provider="python", function=f"own.py:{play}"),
             "scripted": lambda: Scripted(provider="scripted", function=f"own.py:{play}"),
         }[name]()
@@ -90,7 +81,7 @@ def test_it_is_a_provider_whose_identity_can_be_hashed(name: str, tmp_path: Path
         assert content_hash(dict(provider.identity)) == content_hash(
             orjson.loads(orjson.dumps(dict(provider.identity)))
         )
-        assert provider.supports <= {"choice", "json_schema", "tools", "logprobs", "seed"}
+        assert provider.supports <= {"choice", "json_schema", "ranked", "tools", "logprobs", "seed"}
         assert name in repr(provider)
 
     with_provider(name, tmp_path, ANSWERS[name], use)
@@ -136,7 +127,7 @@ def test_it_works_again_after_close(name: str, tmp_path: Path) -> None:
 
 
 def test_every_built_in_provider_is_in_this_suite_or_has_its_own() -> None:
-    assert PROVIDERS.names() == set(ANSWERS) | {"llama_cpp", "vllm"}
+    assert PROVIDERS.names() == set(ANSWERS) | {"llama_cpp"}
 
 
 def test_an_unknown_provider_is_named_with_the_known_ones() -> None:

@@ -122,10 +122,16 @@ def test_a_restart_after_the_end_of_a_canary_serves_users_and_waits_for_no_lock(
         door.close()
 
     monkeypatch.setattr("tuneworthy.cli.shadow_proxy.serve", serve)
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.CANARY_ENABLED", True)
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--canary"]
     with folder.lock(pytest.fail):
         assert invoke([*words, "--port", str(free_port()), "--project", str(root)]) == 0
     assert started and over in capsys.readouterr().err
+
+
+def test_the_command_refuses_a_canary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["shadow", "proxy", "http://127.0.0.1:9", "--canary"]) == 2
+    assert "`--canary` is switched off" in capsys.readouterr().err
 
 
 def test_steps_that_do_not_rise_are_refused() -> None:

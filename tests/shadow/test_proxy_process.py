@@ -79,7 +79,8 @@ class Proxy:
 @asynccontextmanager
 async def proxy_of(root: Path, address: str, *options: str) -> AsyncIterator[Proxy]:
     port = free_port()
-    command = [sys.executable, "-m", "tuneworthy", "shadow", "proxy", address, "--candidate", "current",
+    enabled = "from tuneworthy.cli import main, shadow_proxy as s; s.CANARY_ENABLED = True; main()"
+    command = [sys.executable, "-c", enabled, "shadow", "proxy", address, "--candidate", "current",
                "--port", str(port), "--project", str(root), *options]  # fmt: skip
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     proxy = Proxy(process, f"http://127.0.0.1:{port}")

@@ -47,7 +47,7 @@ def test_every_engine_has_room_for_the_rows_of_the_run(
     made = chain(tmp_path, most=most, settings=settings, prompt={"max_tokens": 200})
     store = Folder(tmp_path)
     assert {context_of(store, made[kind]) for kind in ("adapter", "merged", "gguf")} == {expected}
-    file, merged = choose(store, "llama_cpp", "gguf"), choose(store, "vllm", "merged")
+    file, merged = choose(store, "gguf", port=8000), choose(store, "merged", port=8000)
     assert file.context == merged.context == expected
     assert f"-c {SLOTS * expected}" in file.line and f"--max-model-len {expected}" in merged.line
 

@@ -83,4 +83,4 @@ def test_a_weight_that_was_not_trained_is_refused(made: tuple[Folder, Artifact, 
 def test_no_server_is_given_all_weights_as_an_adapter(made: tuple[Folder, Artifact, Artifact]) -> None:
     store, _, trained = made
     with pytest.raises(UserError, match="no adapter to serve"):
-        choose(store, "vllm", "adapter", trained.id)
+        choose(store, "adapter", trained.id, port=8000)

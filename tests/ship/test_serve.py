@@ -1,43 +1,19 @@
-"""`serve --check`: what is told of a server that serves what was trained, of one that does not, and of its end."""
+"""`serve`: the command of each artifact, and the proof that a server answers as the adapter does."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tuneworthy.errors import OutsideFault
-from tuneworthy.ship import serve
-from tuneworthy.ship.parity.request import ParityRequest
-from tuneworthy.ship.serve import ServingChoice, check_serving
+from tuneworthy.cli import invoke
+from tuneworthy.errors import UserError
+from tuneworthy.ship.parity.request import ParityRequest, ParityServer
+from tuneworthy.ship.parity.run import serving_proof
+from tuneworthy.ship.serve import rank_limit
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
-
-
-class Healthy(BaseHTTPRequestHandler):
-    """Answers that it is well."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Healthy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 def artifact(root: Path, kind: Kind, parent: str | None = None) -> Artifact:
@@ -47,57 +23,48 @@ def artifact(root: Path, kind: Kind, parent: str | None = None) -> Artifact:
     return write_artifact(Folder(root), kind, fill, parent=parent, about={})
 
 
-def checked(root: Path, monkeypatch: pytest.MonkeyPatch, address: str, parity: dict[str, Any]) -> dict[str, Any]:
-    """Check a server at `address`, of which the forms say `parity`."""
-
-    @contextmanager
-    def started(choice: ServingChoice, log: Path, *, start_s: float) -> Iterator[Any]:
-        if not address:
-            raise OutsideFault("vLLM exited during startup")
-        yield SimpleNamespace(address=address, alive=False)
-
-    monkeypatch.setattr(serve, "vllm", started)
-    monkeypatch.setattr(serve, "check_parity", lambda *_, **__: {"checks": [], **parity})
+def proof(root: Path, max_rank: int | None, merged: bool, **document: Any) -> tuple[dict[str, Any], str, str]:
+    """The proof of a compared server, and the ids of the adapter and of the merged model."""
     base = artifact(root, "base")
     adapter = artifact(root, "adapter", base.id)
-    choice = ServingChoice(engine="vllm", what="adapter", artifact=adapter, line="vllm serve", max_rank=16)
-    store = Folder(root)
-    document = check_serving(store, choice, ParityRequest(adapter=adapter, base=base))
-    assert store.read("serving", dict) == document
-    return document
+    whole = artifact(root, "merged", adapter.id)
+    server: Any = ParityServer(form=None, max_rank=max_rank)  # type: ignore[arg-type]
+    request = ParityRequest(adapter=adapter, base=base, merged=whole if merged else None, served=server)
+    made = serving_proof(request, {"status": "pass", "detail": "", "checks": [], **document})
+    return made, adapter.id, whole.id
 
 
-PASS = {"status": "pass", "cause": None, "detail": ""}
-GONE = "http://127.0.0.1:9"
+@pytest.mark.parametrize(("max_rank", "merged"), [(16, True), (None, True), (None, False)])
+def test_the_proof_names_the_model_that_is_served(tmp_path: Path, max_rank: int | None, merged: bool) -> None:
+    made, adapter, whole = proof(tmp_path, max_rank, merged)
+    assert made["status"] == "pass"
+    assert made["artifact"] == (whole if merged and max_rank is None else adapter)
 
 
-def test_a_server_that_gives_the_answers_and_ends_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = checked(tmp_path, monkeypatch, GONE, PASS)
-    assert document["status"] == "pass" and document["checks"][-1]["status"] == "pass"
-
-
-def test_a_server_that_goes_on_after_it_was_stopped_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    document = checked(tmp_path, monkeypatch, address, PASS)
-    assert document["status"] == "fail" and "still responds" in document["detail"]
-    assert [(one["name"], one["status"]) for one in document["checks"]] == [("start", "pass"), ("stop", "fail")]
-
-
-def test_a_server_with_other_answers_fails_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_with_other_answers_fails_with_the_cause(tmp_path: Path) -> None:
     check = {"name": "acts", "status": "fail", "detail": "The server runs the base model."}
-    parity = {"status": "fail", "cause": "adapter_not_applied", "detail": "", "checks": [check]}
-    document = checked(tmp_path, monkeypatch, GONE, parity)
-    assert (document["status"], document["detail"]) == ("fail", "Parity failed. The server runs the base model.")
+    made, _, _ = proof(tmp_path, None, True, status="fail", checks=[check])
+    assert (made["status"], made["detail"]) == ("fail", "Parity failed. The server runs the base model.")
 
 
-def test_a_server_that_was_asked_too_little_is_not_known_to_serve_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_too_few_answers_prove_nothing(tmp_path: Path) -> None:
+    made, _, _ = proof(tmp_path, None, True, status="unknown", detail="too few")
+    assert (made["status"], made["detail"]) == ("unknown", "too few")
+
+
+@pytest.mark.parametrize(("rank", "limit"), [(1, 1), (2, 8), (16, 16), (17, 32), (512, 512)])
+def test_the_rank_limit_is_the_smallest_that_fits(rank: int, limit: int) -> None:
+    assert rank_limit(rank) == limit
+
+
+def test_a_rank_above_all_limits_is_refused() -> None:
+    with pytest.raises(UserError, match="513"):
+        rank_limit(513)
+
+
+@pytest.mark.parametrize("words", [["serve", "--engine", "vllm"], ["serve", "--check"], ["models", "probe", "small"]])
+def test_removed_options_and_commands_name_their_replacement(
+    words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = checked(tmp_path, monkeypatch, GONE, {"status": "unknown", "cause": None, "detail": "too few"})
-    assert (document["status"], document["detail"]) == ("unknown", "too few")
-
-
-def test_a_server_that_does_not_start_fails_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = checked(tmp_path, monkeypatch, "", PASS)
-    assert document["status"] == "fail" and "exited during startup" in document["detail"]
+    assert invoke(words) == 2
+    assert "`vllm serve" in (told := capsys.readouterr().err) or "`tuneworthy " in told.replace("--help", "")

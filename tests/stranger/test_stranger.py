@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 HERE = Path(__file__).parent
 PACKAGE = HERE / "tuneworthy_stranger"
 CONTRIBUTING = HERE.parent.parent / "CONTRIBUTING.md"
-SNIPPETS = ("grader.py", "rung.py", "provider.py", "check.py", "export_format.py")
+SNIPPETS = ("grader.py", "rung.py", "provider.py", "signed.py", "check.py", "export_format.py")
 PROJECT = """
 [task]
 name = "colours"
@@ -89,6 +92,42 @@ def test_a_run_uses_their_grader_rung_and_provider(site: Path, project: Path) ->
     assert record["best"]["rung"] == "politeness"
     checked = tuneworthy(site, project, "check")
     assert checked["errors"] == 0
+
+
+class Vendor(BaseHTTPRequestHandler):
+    """Answers "It is RED" to a request that is signed with the secret."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        url = f"http://{self.headers['Host']}{self.path}"
+        text = f"POST\n{url}\n{self.headers['Content-Type']}\n".encode() + body
+        good = self.headers["X-Signature"] == hmac.new(b"s3cret-0123456789", text, "sha256").hexdigest()
+        allowed = good and "Authorization" not in self.headers
+        message = {"role": "assistant", "content": "It is red"}
+        answer = json.dumps({"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+        self.send_response(200 if allowed else 403)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *arguments: Any) -> None: ...
+
+
+def test_their_provider_signs_each_request(site: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("VENDOR_SECRET", "s3cret-0123456789")
+    text = (project / "tuneworthy.toml").read_text()
+    model = f'provider = "signed"\nmodel = "m"\nbase_url = "http://127.0.0.1:{server.server_port}/v1"\n'
+    model += 'api_key_env = "VENDOR_SECRET"\n'
+    text = text[: text.index('provider = "echo"')] + model + '[ladder]\nbaseline = "one"\nrungs = ["baseline"]\n'
+    (project / "tuneworthy.toml").write_text(text)
+    try:
+        record = tuneworthy(site, project, "run")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert record["rungs"][0]["score"] == 1.0
 
 
 def test_a_build_runs_their_check_and_an_export_writes_their_format(site: Path, project: Path) -> None:

@@ -7,10 +7,13 @@ python tests/vllm/conformance.py /tmp/vllm/bin/vllm --write      # docs/evidence
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,23 @@ sys.path.insert(0, str(HERE.parent / "ship"))
 from test_smollm import EXAMPLES, SPEC, base_of, exact, train  # noqa: E402
 
 from tuneworthy.cases import read_examples  # noqa: E402
+from tuneworthy.errors import ProviderError  # noqa: E402
+from tuneworthy.providers.address import free_port  # noqa: E402
+from tuneworthy.providers.http_client import send_once  # noqa: E402
 from tuneworthy.providers.models import find  # noqa: E402
 from tuneworthy.ship.merge import merge  # noqa: E402
-from tuneworthy.ship.parity.request import ParityRequest  # noqa: E402
-from tuneworthy.ship.serve import check_serving, choose  # noqa: E402
+from tuneworthy.ship.parity.request import ParityRequest, ParityServer  # noqa: E402
+from tuneworthy.ship.parity.run import check_parity, serving_proof  # noqa: E402
+from tuneworthy.ship.parity.server_forms import VllmForm  # noqa: E402
+from tuneworthy.ship.serve import MAX_LOGPROBS, NAME, choose  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 
 N_PROMPTS = 64
 PAGE = HERE.parents[1] / "docs" / "evidence" / "vllm.md"
 HEAD = """# vLLM
 
-`tuneworthy serve --engine vllm` starts vLLM, watches it and stops it; `--check` asks it what the adapter is asked.
+`tuneworthy serve --what merged --print` shows the command that serves a model with vLLM. `tuneworthy parity --url` sends
+that server the prompts of the adapter.
 `tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; there `tests/vllm/conformance.py` found
 what follows: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
 
@@ -50,11 +59,32 @@ def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
     asked = ParityRequest(base=base, adapter=adapter, rows=rows, n_prompts=N_PROMPTS, scoring_of=exact)
     found = {}
     for what in ("adapter", "merged"):
-        choice = choose(store, "vllm", what, executable=executable)  # type: ignore[arg-type]
+        port = free_port()
+        choice = choose(store, what, port=port)  # type: ignore[arg-type]
         started = time.monotonic()
-        found[what] = check_serving(store, choice, asked, start_s=1200, say=print)
-        found[what]["seconds"] = time.monotonic() - started
+        with subprocess.Popen([executable, *shlex.split(choice.line)[1:]]) as server:
+            try:
+                address = f"http://127.0.0.1:{port}"
+                wait(address, 1200)
+                rank = 8 if what == "adapter" else None
+                served = ParityServer(form=VllmForm(address, NAME, top=MAX_LOGPROBS), max_rank=rank)
+                request = replace(asked, served=served)
+                found[what] = serving_proof(request, check_parity(store, request, name=None, say=print))
+            finally:
+                server.terminate()
+        found[what] |= {"line": choice.line, "seconds": time.monotonic() - started}
     return found
+
+
+def wait(address: str, limit_s: float) -> None:
+    """Wait until a server is ready."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        with suppress(ProviderError):
+            if send_once("GET", f"{address}/health", timeout_s=5).accepted:
+                return
+        time.sleep(0.5)
+    raise TimeoutError(address)
 
 
 def page(found: dict[str, dict[str, Any]], version: str) -> str:

@@ -1,4 +1,4 @@
-"""Removed options and choices, each with its replacement."""
+"""Removed commands, options and choices, each with its replacement."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,8 +8,19 @@ _VENDOR: Final = (
     "`tuneworthy plan --emit trl`. To train at a vendor, export the rows with `tuneworthy data export --format openai`."
 )
 
-# Command and option, or command, option and value, to the replacement.
+_ENGINE: Final = (
+    "tuneworthy does not start vLLM. Run the command that `tuneworthy serve --what merged --print` shows, then "
+    "`tuneworthy parity --url URL --served-model tuned`."
+)
+
+# Command; command and option; or command, option and value, to the replacement.
 REMOVED: Final[Mapping[tuple[str, ...], str]] = {
+    ("models probe",): "Run `tuneworthy check`, which calls the servers of the project file.",
+    ("serve", "--engine"): _ENGINE,
+    ("serve", "--vllm"): _ENGINE,
+    ("serve", "--max-lora-rank"): _ENGINE,
+    ("serve", "--check"): _ENGINE,
+    ("serve", "--json"): "Only --check printed JSON. Run `tuneworthy parity --url URL --served-model tuned --json`.",
     ("train", "--on"): _VENDOR,
     ("train", "--base"): _VENDOR,
     ("train", "--usd-per-mtok"): _VENDOR,

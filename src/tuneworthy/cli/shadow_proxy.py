@@ -14,6 +14,7 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import load
+from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
@@ -24,6 +25,9 @@ from tuneworthy.shadow.proxy import CANDIDATE_S, Route, SessionDraw, ShadowProxy
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
+# Off until the canary rolls back on invalid answers.
+CANARY_ENABLED = False
+
 
 @click.command("proxy")
 @click.argument("upstream", metavar="URL")
@@ -33,7 +37,7 @@ from tuneworthy.store import Folder
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
 @click.option("--judge-minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
               help="Minutes between two verdicts.")  # fmt: skip
-@click.option("--canary", is_flag=True, help="Let the candidate answer users, step by step (shadow.canary).")
+@click.option("--canary", is_flag=True, hidden=True)
 @project_option
 @spending_options
 def command(
@@ -52,15 +56,15 @@ def command(
     /v1/chat/completions, /v1/responses and /v1/messages. All others pass through without copies.
     `/-/health` and `/-/metrics` (Prometheus) show the state.
 
-    With --canary, a candidate that passed in shadow answers 1% of the sessions, then 5%, 25% and all. Each step lasts
-    until its own sessions pass. If they show harm, production answers everything again. So it does if the candidate
-    fails, or once the file .tuneworthy/shadow/stop exists.
-
     \b
     Example:
       tuneworthy shadow proxy https://api.openai.com --max-usd 20
-      tuneworthy shadow proxy https://api.openai.com --canary
     """
+    if canary and not CANARY_ENABLED:
+        raise UserError(
+            "`--canary` is switched off until it rolls back on invalid answers, which it does not do yet.",
+            hint="Run `tuneworthy shadow proxy` without --canary.",
+        )
     check_address(upstream)
     require("uvicorn")
     project = load(root)

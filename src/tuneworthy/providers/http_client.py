@@ -18,7 +18,6 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -51,6 +50,8 @@ REUSED: ContextVar[bool] = ContextVar("reused", default=False)
 
 Method = Literal["GET", "POST"]
 Result = TypeVar("Result")
+# ``(method, url, headers, body) -> headers`` that are sent in addition, as AWS Signature Version 4 needs.
+Sign = Callable[[str, str, Mapping[str, str], bytes], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class HttpClient:
         key: Cut out of every message.
         timeout_s: Limit of one request from connecting to the last byte, seconds.
         max_body: Largest answer that is read, bytes; `MAX_BODY` if None.
+        sign: Returns the headers that authenticate one request (``method, url, headers, body``); no bearer token then.
 
     Raises:
         UserError: The address is not an http or https address, holds a secret, or is not the server of `key`.
@@ -100,13 +102,14 @@ class HttpClient:
         key: Key | None = None,
         timeout_s: float,
         max_body: int | None = None,
+        sign: Sign | None = None,
     ) -> None:
-        self._key = key or Key(None)
+        self._key, self._sign = key or Key(None), sign
         parts = check_address(base_url, self._key)
         assert parts.hostname
         self.host = parts.hostname
         if headers is None:
-            headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
+            headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key and sign is None else {}
         if self._key and self._key.origin not in {None, str(URL(base_url).origin())}:
             raise UserError(
                 f"The API key does not belong to the server {parts.hostname}.", hint=messages.say("fix_address")
@@ -150,42 +153,15 @@ class HttpClient:
             raise ProviderError(
                 f"{self.host}: the request cannot be encoded as JSON: {error}.", code="bad_request", retryable=False
             ) from None
-        return await self._exchange(method, path, body, max_body=max_body)
-
-    async def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> HttpAnswer:
-        """Send a file as a form and return what comes back, whatever its status.
-
-        Args:
-            path: Appended to the base URL.
-            file: Read while it is sent; its name is sent too.
-            fields: Of the form, beside `file`.
-
-        Raises:
-            ProviderError: No answer came, or one that is too large.
-        """
-        with file.open("rb") as content:
-            form = aiohttp.FormData(fields, default_to_multipart=True)
-            form.add_field("file", content, filename=file.name)
-            body = form()
-            return await self._exchange("POST", path, body, headers={"Content-Type": body.headers["Content-Type"]})
-
-    async def _exchange(
-        self,
-        method: Method,
-        path: str,
-        body: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        max_body: int | None = None,
-    ) -> HttpAnswer:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = URL(endpoint(self._base_url, path))
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()
+        signed = self._sign(method, str(url), {**self._headers, **self.marks}, body or b"") if self._sign else None
         try:
-            async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with session.request(method, url, data=body, headers=signed, allow_redirects=False) as answer:
                 return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer, max_body)))
         except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None

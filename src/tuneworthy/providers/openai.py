@@ -15,7 +15,7 @@ from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
-from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.providers.http_client import HttpClient, Sign
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import cut, mapping, most_bytes, name_of, read_calls, string, token_count
 from tuneworthy.types import Message, OutputFormat, Request, Response
@@ -31,7 +31,7 @@ class OpenAIProvider:
         identity: What determines the answers (see `Provider`).
         capabilities: What is accepted.
         timeout_s: Limit of one attempt, seconds.
-        extra_body: Further fields of each request.
+        sign: Signs each request (see `HttpClient`).
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class OpenAIProvider:
         identity: Mapping[str, Any],
         capabilities: Capabilities,
         timeout_s: float = 60.0,
-        extra_body: Mapping[str, Any] | None = None,
+        sign: Sign | None = None,
     ) -> None:
         key = api_key if isinstance(api_key, Key) else Key(api_key)
         self.identity = identity
         self.capabilities = capabilities
         self.supports = capabilities.supports
-        self._client = HttpClient(base_url, key=key, timeout_s=timeout_s)
-        self._start: dict[str, Any] = {"model": model, **(extra_body or {})}
+        self._client = HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign)
+        self._model = model
         self._constraint: tuple[OutputFormat | None, dict[str, Any], str] = (None, {}, "")
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class OpenAIProvider:
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)
         body = {
-            **self._start,
+            "model": self._model,
             "messages": with_instructions(request.messages, caps.instructions),
             caps.max_tokens: request.max_tokens,
         }
