@@ -38,8 +38,8 @@ N_PROMPTS = 64
 PAGE = HERE.parents[1] / "docs" / "evidence" / "vllm.md"
 HEAD = """# vLLM
 
-`tuneworthy serve --what merged --print` shows the command that serves a model with vLLM. `tuneworthy parity --url` sends
-that server the prompts of the adapter.
+`tuneworthy serve --what merged --print` shows the command that serves a model with vLLM. `tuneworthy parity --url`
+sends that server the prompts of the adapter.
 `tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; there `tests/vllm/conformance.py` found
 what follows: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
 
