@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 _FIXED: Final = "It is now fixed at its former default. Remove the key."
+_VLLM: Final = "Start the server yourself with `vllm serve MODEL`, and set `base_url` to its address."
+_DECISIONS: Final = (
+    "Decision models behind HTTP were removed. Use a model that ranks labels (llama_cpp or vllm), or the decision model of "
+    "the rung classical."
+)
 
 REMOVED: Final[Mapping[str, str]] = {
     "data.near_threshold": _FIXED,
@@ -19,10 +24,17 @@ REMOVED: Final[Mapping[str, str]] = {
     "graders.tolerance_abs": "Use `tolerance`.",
     "graders.tolerance_rel": "Use `tolerance`, an absolute difference; 1e-6 of the number is always allowed.",
     "ladder.grace_s": _FIXED,
+    "models.adapter": _VLLM,
+    "models.arguments": _VLLM,
+    "models.context": _VLLM,
+    "models.executable": _VLLM,
+    "models.start_s": _VLLM,
+    "provider=openai_decisions": _DECISIONS,
+    "provider=systemone": _DECISIONS,
     "reflection.max_tokens": _FIXED,
     "reflection.parameters": "The provider's default applies. Remove the key.",
 }
-"""Section and key (without the place in a list or the name of a model) to the replacement."""
+"""Section and key (without the place in a list or the name of a model), or tag and value, to the replacement."""
 
 
 def replacement(location: list[str | int]) -> str:

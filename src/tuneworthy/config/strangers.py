@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, WrapValidator
 
 from tuneworthy.config.base import Section
+from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName
 from tuneworthy.registry import entry_grant, installed, load_installed
 from tuneworthy.trust import is_allowed
@@ -36,6 +37,8 @@ def tagged_section(kind: str, tag: str, sections: Mapping[str, type[Section]], d
         if name in sections:
             return sections[name].model_validate(value, context=info.context)
         grant = entry_grant(kind, name)
+        if hint := REMOVED.get(f"{tag}={name}"):
+            raise ValueError(hint)
         if grant is None:
             raise ValueError(str(UnknownName(kind.removesuffix("s"), name, {*sections, *installed(kind)})))
         if not is_allowed((info.context or {}).get("root", Path()), grant):
