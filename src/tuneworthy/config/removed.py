@@ -6,8 +6,8 @@ from typing import Final
 _FIXED: Final = "It is now fixed at its former default. Remove the key."
 _VLLM: Final = "Start the server yourself with `vllm serve MODEL`, and set `base_url` to its address."
 _DECISIONS: Final = (
-    "Decision models behind HTTP were removed. Use a model that ranks labels (llama_cpp or vllm), or the decision model of "
-    "the rung classical."
+    "Decision models behind HTTP were removed. Use a model that ranks labels (llama_cpp or vllm), or the decision "
+    "model of the rung classical."
 )
 
 REMOVED: Final[Mapping[str, str]] = {
