@@ -656,19 +656,17 @@ def train_lints() -> str:
     """Return docs/reference/train-lints.md."""
     parts = [
         MADE,
-        "# Lints of training configs\n\nWhat `tuneworthy plan --lint FILE` looks for. Nothing of a file is run.\n",
+        "# Lints of training settings\n\nWhat `tuneworthy plan` finds in its own settings, and `tuneworthy plan --lint "
+        "FILE` in a TOML or JSON file with one setting per key.\n",
     ]
     for severity in SEVERITIES:
         parts.append(f"\n## {severity.capitalize()}s\n")
         for rule in TRAIN_LINTS.all().values():
             if rule.severity == severity:
                 parts.append(f"\n### {rule.name}\n\n{rule.page}\n\nSource: {rule.source}\n")
-                for word, (ending, text) in (("Bad", rule.bad), ("Good", rule.good)):
-                    parts.append(f"\n{word}:\n\n```{LANGUAGES[ending]}\n{text}\n```\n")
+                for word, settings in (("Bad", rule.bad), ("Good", rule.good)):
+                    parts.append(f"\n{word}:\n\n```json\n{json.dumps(settings)}\n```\n")
     return "".join(parts)
-
-
-LANGUAGES = {"py": "python", "yaml": "yaml", "json": "json"}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tuneworthy.prompts.templates import question
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import read_tensors
 from tuneworthy.retrieval.documents import read_documents
-from tuneworthy.train.lints.trainer_config import read as read_trainer_config
+from tuneworthy.train.lints.settings_table import read_settings
 from tuneworthy.types import canonical, content_hash
 
 PROJECT: Final = b"""[task]
@@ -142,7 +142,7 @@ READERS: tuple[Callable[[Path], Any], ...] = (
     read_documents,
     read_header,
     read_tensors,
-    lambda path: read_trainer_config(path.rename(path.with_suffix(".yaml"))),
+    lambda path: read_settings(path.rename(path.with_suffix(".json"))),
     lambda path: load(path.rename(path.with_suffix(".toml"))),
 )
 

@@ -29,7 +29,6 @@ class Finding:
         fix: What to do, as a sentence; "" if there is nothing to do.
         severity: Where it differs from the rule's own.
         status: What the rule says of its subject; a rule that only reports faults leaves `fail`.
-        line: 1-based line of the file that was examined; 0 if none is meant.
         numbers: The measured figures it rests on, JSON-able.
         rule, source: Filled in by `RuleBook.run`.
     """
@@ -39,7 +38,6 @@ class Finding:
     fix: str = ""
     severity: Severity | None = None
     status: Status = "fail"
-    line: int = 0
     numbers: Mapping[str, Any] = field(default_factory=dict)
     rule: str = ""
     source: str = ""

@@ -110,7 +110,7 @@ def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_shor
         (TrainingAdvice(), "to_decide", "The last verdict does not advise training"),
         (TrainingAdvice(), "to_ship", ""),
         (TrainingAdvice(method="rl", why="Because.", source="https://a.example"), "to_decide",
-         "Method: rl. Because. Run `tuneworthy plan --emit grpo --out run`. [https://a.example]"),
+         "Method: rl. Because. Run `tuneworthy plan --emit trl --out run`,"),
     ],
 )  # fmt: skip
 def test_a_plan_names_the_method_of_the_last_verdict(  # noqa: PLR0917

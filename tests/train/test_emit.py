@@ -11,37 +11,45 @@ import pytest
 import yaml
 
 from tuneworthy.errors import UserError
-from tuneworthy.train.emit import accelerate, axolotl, trl, unsloth
-from tuneworthy.train.emit.base import FORMATS, EmitPlan, emit
-from tuneworthy.train.lints import lint_config
-from tuneworthy.train.lints.trainer_config import parse
-from tuneworthy.train.reward import asked_rows, grader_reward
+from tuneworthy.train.emit import FORMATS, emit
+from tuneworthy.train.lints import lint_settings
+from tuneworthy.train.lints.settings_table import SettingsTable
 from tuneworthy.train.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)
-PLAN = EmitPlan(SETTINGS, "org/model", "rows.jsonl")
-EVIL = EmitPlan(SETTINGS, 'a\'; import os #\n"""', "x\ny'\".jsonl")
+EVIL_BASE, EVIL_ROWS = 'a\'; import os #\n"""', "x\ny'\".jsonl"
+
+
+def keywords(text: str) -> dict[str, Any]:
+    """The literal keyword arguments of all calls of a script."""
+    words = [word for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) for word in node.keywords]
+    return {word.arg: word.value.value for word in words if word.arg and isinstance(word.value, ast.Constant)}
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_our_own_lints_find_nothing_in_it(form: str, method: Any) -> None:
-    made = emit(form, replace(PLAN, settings=replace(SETTINGS, method=method)))
-    for name, text in made.files.items():
-        if name.endswith(".py") or name == "axolotl.yaml":
-            assert lint_config(parse(text, name)) == []
+    text = emit(form, replace(SETTINGS, method=method), "org/model").main
+    table = yaml.safe_load(text) if form == "axolotl" else keywords(text)
+    assert lint_settings(SettingsTable.of(table)) == [] or form == "unsloth"
+    assert lint_settings(SettingsTable.of_run(replace(SETTINGS, method=method), "org/model")) == []
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_odd_names_stay_literals(form: str) -> None:
-    made = emit(form, EVIL)
-    for name, text in made.files.items():
-        if name.endswith(".py"):
-            tree = ast.parse(text)
-            assert not any(isinstance(one, ast.Import) and one.names[0].name == "os" for one in ast.walk(tree))
-            assert EVIL.rows in {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant)}
-        if name == "axolotl.yaml":
-            assert yaml.safe_load(text)["base_model"] == EVIL.base
+    text = emit(form, SETTINGS, EVIL_BASE, EVIL_ROWS).main
+    if form == "axolotl":
+        document = yaml.safe_load(text)
+        assert (document["base_model"], document["datasets"][0]["path"]) == (EVIL_BASE, EVIL_ROWS)
+        return
+    tree = ast.parse(text)
+    assert not any(isinstance(one, ast.Import) and one.names[0].name == "os" for one in ast.walk(tree))
+    assert {EVIL_BASE, EVIL_ROWS} <= {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant)}
+
+
+@pytest.mark.parametrize("rate", [1e-05, 2e-4, 1.0])
+def test_numbers_of_a_yaml_file_are_numbers(rate: float) -> None:
+    assert yaml.safe_load(emit("axolotl", replace(SETTINGS, learning_rate=rate), "m").main)["learning_rate"] == rate
 
 
 @pytest.mark.slow
@@ -49,108 +57,40 @@ def test_the_script_for_trl_builds_its_config_with_trl_itself(tmp_path: Path, mo
     pytest.importorskip("trl")
     pytest.importorskip("peft")
     monkeypatch.chdir(tmp_path)
-    cpu = replace(PLAN, settings=replace(SETTINGS, dtype="float32"))
+    cpu = replace(SETTINGS, dtype="float32")
     names: dict[str, Any] = {"__name__": "script"}
-    exec(compile(trl.emit(cpu).main, "train_trl.py", "exec"), names)
+    exec(compile(emit("trl", cpu, "org/model").main, "train_trl.py", "exec"), names)
     made, adapter = names["CONFIG"], names["ADAPTER"]
     assert (made.max_length, made.learning_rate) == (1024, 2e-4)
     assert made.per_device_train_batch_size * made.gradient_accumulation_steps == 16
     assert (adapter.r, adapter.lora_alpha, adapter.target_modules) == (16, 32, "all-linear")
 
 
-@pytest.mark.slow
-def test_grpo_makes_ten_steps_that_the_projects_grader_rewards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("trl")
-    pytest.importorskip("peft")
-    from tests.train.test_train_project import tiny_project
-    from tuneworthy.cli import invoke
-
-    tiny_project(tmp_path, n=40)
-    path, out = tmp_path / "tuneworthy.toml", tmp_path / "run"
-    path.write_text(path.read_text().replace("batch_size = 8", "batch_size = 2"))
-    assert invoke(["plan", "--project", str(tmp_path), "--emit", "grpo", "--out", str(out)]) == 0
-    assert "40 prompts" in capsys.readouterr().err
-    monkeypatch.chdir(out)
-    names: dict[str, Any] = {"__name__": "script"}
-    exec(compile((out / "train_grpo.py").read_text(), "train_grpo.py", "exec"), names)
-    seen: list[float | None] = []
-
-    def counted(root: str) -> Any:
-        reward = grader_reward(root)
-
-        def first_grader(**columns: Any) -> list[float | None]:
-            scores = reward(**columns)
-            seen.extend(scores)
-            return scores
-
-        return first_grader
-
-    names["grader_reward"] = counted
-    names["CONFIG"].max_steps = 10
-    names["main"]()
-    assert len(seen) == 10 * 2 * 8 and {*seen} <= {0.0, 1.0}, "ten steps of two prompts with eight answers each"
-    assert (out / "adapter" / "adapter_model.safetensors").is_file()
-
-
-def test_the_reward_is_the_score_of_the_projects_first_grader(tmp_path: Path) -> None:
-    from tests.train.test_rows import frozen, gathered, project
-
-    frozen(project(tmp_path), n=40)
-    rows = dict(asked_rows(gathered(tmp_path, unsafe=False)))
-    name, case = next(iter(rows.items()))
-    answers = [[{"role": "assistant", "content": text}] for text in (str(case.expected), "none of them")]
-    assert grader_reward(tmp_path)(completions=answers, row=[name, name], prompts=[], trainer_state=None) == [1.0, 0.0]
-    assert len(rows) == 40
-
-
 def test_the_config_for_axolotl_has_only_keys_of_its_schema() -> None:
     known = set((Path(__file__).parent / "axolotl_keys.txt").read_text().split())
     for method in ("lora", "qlora", "full"):
-        document = axolotl.config(replace(PLAN, settings=replace(SETTINGS, method=method)))
+        document = yaml.safe_load(emit("axolotl", replace(SETTINGS, method=method), "org/model").main)
         assert set(document) <= known
         assert {f"datasets.{key}" for key in document["datasets"][0]} <= known
     assert "lora_rr" not in known
 
 
 def test_the_script_for_unsloth_has_only_arguments_of_its_functions() -> None:
-    told = {
-        unsloth.loading: {"model_name", "max_seq_length", "dtype", "load_in_4bit", "load_in_8bit", "load_in_16bit",
-                          "full_finetuning", "random_state"},
-        unsloth.adapter: {"r", "target_modules", "lora_alpha", "lora_dropout", "bias", "use_gradient_checkpointing",
-                          "random_state", "use_rslora", "init_lora_weights"},
+    known = {
+        "from_pretrained": {"model_name", "max_seq_length", "dtype", "load_in_4bit", "load_in_8bit", "load_in_16bit",
+                            "full_finetuning", "random_state"},
+        "get_peft_model": {"r", "target_modules", "lora_alpha", "lora_dropout", "bias", "use_gradient_checkpointing",
+                           "random_state", "use_rslora", "init_lora_weights"},
     }  # fmt: skip
-    for write, known in told.items():
-        assert set(write(PLAN)) <= known
-    tree = ast.parse(unsloth.emit(PLAN).main)
-    imports = [one.module for one in tree.body if isinstance(one, ast.ImportFrom)]
-    assert imports[0] == "unsloth"
+    tree = ast.parse(emit("unsloth", SETTINGS, "org/model").main)
+    calls = {getattr(one.func, "attr", ""): one for one in ast.walk(tree) if isinstance(one, ast.Call)}
+    for name, arguments in known.items():
+        assert {word.arg for word in calls[name].keywords} <= arguments
+    assert next(one.module for one in tree.body if isinstance(one, ast.ImportFrom)) == "unsloth"
 
 
-def test_unsloth_and_accelerate_refuse_what_they_cannot_do() -> None:
+def test_unsloth_refuses_all_weights_and_an_unknown_format_is_refused() -> None:
     with pytest.raises(UserError, match="trains adapters"):
-        emit("unsloth", replace(PLAN, settings=replace(SETTINGS, method="full")))
-    with pytest.raises(
-        UserError, match=r"3 GPUs cannot split a batch of 16 rows.*\[train\] batch_size to a multiple of 3"
-    ):
-        emit("accelerate", replace(PLAN, n_devices=3))
+        emit("unsloth", replace(SETTINGS, method="full"), "org/model")
     with pytest.raises(UserError, match="Unknown format: 'slurm'"):
-        emit("slurm", PLAN)
-
-
-def test_several_cards_share_a_step() -> None:
-    made = accelerate.emit(replace(PLAN, n_devices=4))
-    assert "gradient_accumulation_steps=2" in made.main
-    assert yaml.safe_load(made.files["accelerate.yaml"])["num_processes"] == 4
-    assert made.command[:2] == ("accelerate", "launch")
-
-
-@pytest.mark.parametrize(
-    ("batch", "at_once", "expected"), [(16, 16, (8, 1)), (8, 8, (4, 1)), (12, 4, (3, 2)), (2, 1, (1, 1))]
-)
-def test_what_fits_at_once_is_shared_out_as_well(batch: int, at_once: int, expected: tuple[int, int]) -> None:
-    made = accelerate.emit(replace(PLAN, settings=replace(SETTINGS, batch_size=batch, micro_batch_size=at_once)))
-    n, times = expected
-    assert f"per_device_train_batch_size={n},\n" in made.main
-    assert f"gradient_accumulation_steps={times},\n" in made.main
+        emit("slurm", SETTINGS, "org/model")

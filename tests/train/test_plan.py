@@ -19,13 +19,7 @@ from tuneworthy.cli import invoke  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import ModelError, UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
-from tuneworthy.train.emit import trl  # noqa: E402
-from tuneworthy.train.emit.base import FORMATS, EmitPlan  # noqa: E402
-from tuneworthy.train.emit.planned import (  # noqa: E402
-    GRPO,
-    emit_planned,
-    row_lines,
-)
+from tuneworthy.train.emit import FORMATS, emit, emit_planned, row_lines  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
 from tuneworthy.train.render import TokenRow  # noqa: E402
 from tuneworthy.train.run import prepare  # noqa: E402
@@ -87,7 +81,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != GRPO])  # its rows are prompts
+@pytest.mark.parametrize("form", FORMATS)
 def test_the_rows_beside_a_script_are_those_that_train_trains_on(
     store: Folder, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,7 +149,7 @@ def test_trl_trains_on_the_ids_and_labels_that_stand_in_the_file(
         micro_batch_size=3, batch_size=6, max_length=max(len(row.ids) for row in rendered.rows), dtype="float32"
     )
     names: dict[str, Any] = {"__name__": "script"}
-    exec(compile(trl.emit(EmitPlan(settings, str(store.root / "tiny"))).main, "train_trl.py", "exec"), names)
+    exec(compile(emit("trl", settings, str(store.root / "tiny")).main, "train_trl.py", "exec"), names)
     names["main"]()
     seen = {
         (tuple(ids[mask == 1].tolist()), tuple(labels[mask == 1].tolist()))

@@ -217,7 +217,7 @@ def test_a_run_s_steps_are_of_one_kind(base: Base, tmp_path: Path, monkeypatch: 
 
 
 def test_a_run_trains_on_them_and_keeps_them_and_a_plan_hands_them_on(tmp_path: Path) -> None:
-    from tuneworthy.train.emit.planned import emit_planned, rows_of
+    from tuneworthy.train.emit import emit_planned, rows_of
 
     store = tiny_project(tmp_path, "rehearsal = 0.1")
     write_talker(tmp_path / "tiny", "bfloat16")

@@ -11,30 +11,20 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
 from tuneworthy.cli.tables import make_table
 from tuneworthy.cli.terminal import console
-from tuneworthy.config import Project, load
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.train.advise import Knob
 from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
-from tuneworthy.train.emit.base import ROWS, Emitted
-from tuneworthy.train.emit.planned import (
-    GRPO,
-    emit_planned,
-    emit_rewarded,
-    prompt_lines,
-    row_lines,
-    rows_of,
-)
-from tuneworthy.train.lints import lint_config
-from tuneworthy.train.lints.trainer_config import read
+from tuneworthy.train.emit import FORMATS, ROWS, Emitted, emit_planned, row_lines, rows_of
+from tuneworthy.train.lints import lint_settings
+from tuneworthy.train.lints.settings_table import SettingsTable, read_settings
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.verdict.full_training import full_offer
 from tuneworthy.verdict.planned_method import planned_method
-
-FORMATS = ("trl", "unsloth", "axolotl", "accelerate", "grpo")
 
 
 def _size(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -55,14 +45,18 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
     help="GPU memory to plan for, such as 24GiB (default: this machine's).",
 )
 @click.option("--base", help="Another base model: a folder with config.json, a GGUF file, pypi:NAME or hf:ORG/REPO.")
-@click.option("--emit", "form", type=click.Choice(FORMATS), help="Trainer to write the run for.")
+@click.option("--emit", "form", type=click.Choice(list(FORMATS)), help="Trainer to write the run for.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the files of --emit, including the rows.",
 )
 @click.option(
-    "--lint", "configs", multiple=True, type=click.Path(path_type=Path), help="Config to check instead; repeatable."
+    "--lint",
+    "configs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Table of settings to check instead; repeatable.",
 )
 @project_option
 @json_option
@@ -72,19 +66,19 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a training run, with reasons and memory.
 
-    Names the method that the last verdict advises, with its reason. Shows each setting with its reason and source, and
-    whether the run fits into memory. Where an adapter was compared on test and missed the target, offers full
-    fine-tuning if that fits. With --emit, writes the script or config of another trainer, and the rows that `train`
-    uses, as token IDs with prompt and mask. These rows exclude dev, overlaps with cases, held-out rows and rows that
-    are too long. The script of `grpo` draws answers instead and rewards them by the first grader of the project.
+    Names the method that the last verdict advises, with its reason. Shows each setting with its reason and source,
+    findings about the settings, and whether the run fits into memory. Where an adapter was compared on test and missed
+    the target, offers full fine-tuning if that fits. With --emit, writes the script or config of another trainer, and
+    the rows that `train` uses, as token IDs with prompt and mask. These rows exclude dev, overlaps with cases, held-out
+    rows and rows that are too long.
 
-    With --lint, checks a PEFT, TRL, Unsloth or Axolotl config instead (JSON, YAML or Python source, which is never
-    executed). This needs no project. The exit status is 3 if the run does not fit or a config has an error.
+    With --lint, checks a TOML or JSON file with one training setting per key, such as PEFT's adapter_config.json,
+    instead. This needs no project. The exit status is 3 if the run does not fit or a file has an error.
 
     \b
     Example:
       tuneworthy plan --gpu-memory 24GiB --emit trl --out run
-      tuneworthy plan --lint train.py
+      tuneworthy plan --lint adapter_config.json
     """
     if configs:
         return _lint(configs, as_json)
@@ -99,24 +93,29 @@ def command(
         return 0
     planned = plan_project(project, gpu_memory, base)
     offer = full_offer(project, planned, gpu_memory)
-    emitted = _emit(project, planned, form, out) if form else None
+    emitted = _emit(planned, form, out) if form else None
     files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
-    document = {**planned.to_dict(), "emitted": files, "offer": offer or None, "advised_method": advised.to_dict()}
-    print_result(as_json, document, _show, planned, emitted, out, [advised.sentence, offer])
+    found = lint_settings(SettingsTable.of_run(planned.advice.settings, planned.base))
+    document = {
+        **planned.to_dict(), "emitted": files, "offer": offer or None, "advised_method": advised.to_dict(),
+        "findings": [_row(finding) for finding in found],
+    }  # fmt: skip
+    lines = [f"{finding.severity} {finding.rule}: {finding.message} {finding.fix}" for finding in found]
+    print_result(as_json, document, _show, planned, emitted, out, [*lines, advised.sentence, offer])
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
-def _emit(project: Project, planned: Planned, form: str, out: Path | None) -> Emitted | None:
+def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
     if planned.advice.memory.fit == "does not fit":
         note("No file was written, because training does not fit into memory.")
         return None
-    made = emit_rewarded(planned, project) if form == GRPO else emit_planned(planned, form)
+    made = emit_planned(planned, form)
     if out is not None:
         with writing_to(out):
             for name, text in made.files.items():
                 write_atomic(out / name, text.encode())
-            write_atomic(out / ROWS, prompt_lines(planned) if form == GRPO else row_lines(rows_of(planned)))
+            write_atomic(out / ROWS, row_lines(rows_of(planned)))
     return made
 
 
@@ -131,21 +130,22 @@ def _show_emitted(made: Emitted, out: Path | None) -> None:
 
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
-    findings = [(path, finding) for path in configs for finding in lint_config(read(path))]
-    rows = [
-        {
-            "path": str(path), "line": finding.line, "code": finding.rule, "severity": finding.severity,
-            "message": finding.message, "fix": finding.fix, "source": finding.source,
-        }
-        for path, finding in findings
-    ]  # fmt: skip
-    print_result(as_json, {"findings": rows}, _show_findings, findings)
+    findings = [(path, finding) for path in configs for finding in lint_settings(read_settings(path))]
+    document = {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}
+    print_result(as_json, document, _show_findings, findings)
     return 3 if any(finding.severity == "error" for _, finding in findings) else 0
+
+
+def _row(finding: Finding) -> dict[str, str | None]:
+    return {
+        "code": finding.rule, "severity": finding.severity, "message": finding.message, "fix": finding.fix,
+        "source": finding.source,
+    }  # fmt: skip
 
 
 def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     for path, finding in findings:
-        click.echo(f"{clean(str(path))}:{finding.line}: {finding.severity} {finding.rule}: {clean(finding.message)}")
+        click.echo(f"{clean(str(path))}: {finding.severity} {finding.rule}: {clean(finding.message)}")
         click.echo(f"    {clean(finding.fix)} [{finding.source}]")
     click.echo(f"Findings: {len(findings)}.")
 

@@ -28,6 +28,13 @@ REMOVED: Final[Mapping[tuple[str, ...], str]] = {
     ("train", "--cancel"): _VENDOR,
     ("train", "--max-usd"): _VENDOR,
     ("train", "--yes"): _VENDOR,
+    ("plan", "--emit", "accelerate"): (
+        "The format was removed. Write `--emit trl`, and start that script on several GPUs with `accelerate launch`."
+    ),
+    ("plan", "--emit", "grpo"): (
+        "The format was removed. Write `--emit trl`, and replace its trainer with TRL's GRPOTrainer and your grader as "
+        "the reward function."
+    ),
 }
 
 

@@ -7,12 +7,6 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        # Configs that `plan --lint` reads
-        "config_hint": "Pass a PEFT, TRL, Unsloth or Axolotl config: .json, .yaml, .yml or .py.",
-        "config_too_large": "The file is larger than {limit} MiB.",
-        "cannot_read": "Cannot read the file: {reason}.",
-        "not_utf8": "The file is not UTF-8.",
-        "config_no_table": "The file does not contain a mapping of keys to values.",
         # The base
         "no_base": "The weights of the model {spec} are not on this machine.",
         "pull_model": "Run `tuneworthy models pull {spec}`.",
@@ -30,8 +24,6 @@ say = Catalogue(
         "step": "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.",
         "evaluated": "Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%}).",
         # Classifiers
-        # Other trainers
-        "trl_stops": "TRL stops early on the loss or after a fixed number of epochs, not on the task metric.",
         # The pilot
         "add_grader": "If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
         "raw_as_built": (
@@ -45,13 +37,6 @@ say = Catalogue(
         "set_by_project": "Set to {value} by [train] in the project file.",
         # The shape of a model
         "shape_hint": "Specify a GGUF file, or a folder with the config.json of a decoder-only text model.",
-        # Lints of training configs
-        "write": "Use {text}.",
-        "remove": "Remove this setting.",
-        "all_linear": 'Set target_modules="all-linear", or lora_target_linear: true in Axolotl.',
-        "lora_rate": "Use about 10 times the learning rate for full fine-tuning: 1e-4 to 5e-4.",
-        "no_such_model": "There is no model {model}.",
-        "user_turns": "The loss covers user turns too.",
         # batch sizes
     },
 ).say
@@ -85,12 +70,6 @@ def memory_after(sentence: str) -> str:
     if not sentence:
         return "Memory use was not compared with the estimate, because this process had already used as much memory."
     return f"{sentence}."
-
-
-def emitted_rows(n: int, *, rehearsal: bool) -> str:
-    """Say which rows are written for another trainer."""
-    without = "" if rehearsal else " They do not include rehearsal rows, which only `train` generates."
-    return f"The {n} rows are the same as for `tuneworthy train`.{without}"
 
 
 def dtype_reason(*, has_bf16: bool) -> str:
@@ -165,9 +144,3 @@ def reconciliation(measured: float, estimated: float, low: float, high: float, e
         f"Peak memory: {measured:.2f} GiB measured, {estimated:.2f} GiB estimated ({error:+.1%}), "
         f"{where} the band {low:.2f} to {high:.2f} GiB"
     )
-
-
-def scale_apart(scale: float, rate: float | None) -> str:
-    """Say how large the scale alpha/r is, and which rate at scale 1 it amounts to."""
-    acts = f" A learning rate of {rate:g} acts like {rate * scale:.2g} at scale 1." if rate else ""
-    return f"The scale alpha/r is {scale:g}.{acts}"

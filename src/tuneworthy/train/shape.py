@@ -222,7 +222,7 @@ def read_shape(path: Path) -> Shape:
     path = path / "config.json" if path.is_dir() else path
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            reason = messages.say("config_too_large", limit=MAX_CONFIG_BYTES // 2**20)
+            reason = f"The file is larger than {MAX_CONFIG_BYTES // 2**20} MiB."
             raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint"))
         document = orjson.loads(read_input(path))
     except OSError as error:
@@ -231,7 +231,9 @@ def read_shape(path: Path) -> Shape:
     except orjson.JSONDecodeError as error:
         raise ModelError(f"{path}: Not valid JSON: {error}.", hint=messages.say("shape_hint")) from None
     if not isinstance(document, dict):
-        raise ModelError(f"{path}: {messages.say('config_no_table')}", hint=messages.say("shape_hint"))
+        raise ModelError(
+            f"{path}: The file does not contain a mapping of keys to values.", hint=messages.say("shape_hint")
+        )
     return shape_of_config(document, str(path))
 
 

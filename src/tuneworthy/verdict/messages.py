@@ -428,7 +428,7 @@ METHOD_SOURCES: Final[Mapping[str, str]] = {
 METHOD_STEPS: Final[Mapping[str, str]] = {
     "sft": "Run `tuneworthy train`.",
     "preference": 'Set [train] method to "preference" and run `tuneworthy train`.',
-    "rl": "Run `tuneworthy plan --emit grpo --out run`.",
+    "rl": "Run `tuneworthy plan --emit trl --out run`, and use TRL's GRPOTrainer with the first grader as the reward.",
     "distil": "Run `tuneworthy data distill`, then `tuneworthy data build` and `tuneworthy train`.",
     "classifier": 'Set [train] method to "classifier" and run `tuneworthy train`.',
 }

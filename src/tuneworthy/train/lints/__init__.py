@@ -1,18 +1,17 @@
-"""Lints of a training config that somebody else wrote: PEFT, TRL, Unsloth, Axolotl; read, never run."""
+"""Lints of training settings: of this project's run, or of a flat table of settings."""
 
 from collections.abc import Collection
 from typing import Final
 
 from tuneworthy.rules import SEVERITIES, Finding, RuleBook
-from tuneworthy.train.lints.trainer_config import TrainerConfig
+from tuneworthy.train.lints.settings_table import SettingsTable
 
-# Rules on a `TrainerConfig`; `bad` and `good` are the ending of a file and its text.
+# Rules on a `SettingsTable`; `bad` and `good` are settings by the keys of a library.
 LINTS: Final[RuleBook[Finding]] = RuleBook(
     "train_lints", [f"tuneworthy.train.lints.{name}" for name in ("adapters", "rates", "trl", "serving")]
 )
 
 
-def lint_config(config: TrainerConfig, only: Collection[str] | None = None) -> list[Finding]:
-    """Return what the lints (or `only` some) find, the most severe first, then by line."""
-    findings = LINTS.run(config, only=only)
-    return sorted(findings, key=lambda it: (SEVERITIES.index(it.severity or "error"), it.line, it.rule))
+def lint_settings(table: SettingsTable, only: Collection[str] | None = None) -> list[Finding]:
+    """Return the findings of the lints (or of `only` some), the most severe first."""
+    return sorted(LINTS.run(table, only=only), key=lambda it: (SEVERITIES.index(it.severity or "error"), it.rule))

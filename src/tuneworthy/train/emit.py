@@ -1,0 +1,147 @@
+"""Training run for another trainer: a script or config from a template, and rows as token ids and labels.
+
+Every trainer here takes rows of `input_ids`, `attention_mask` and `labels` unchanged, so no trainer renders, masks or
+cuts a row again. Each value enters a file as a literal of its language (`repr`, YAML), never as source.
+
+Source: trl 1.16.0, SFTTrainer._prepare_dataset; unsloth-zoo, sft_prepare_dataset; docs.axolotl.ai, "Custom
+Pre-Tokenized Dataset".
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.train.batch_layout import IGNORED
+from tuneworthy.train.plan import Planned
+from tuneworthy.train.render import TokenRow
+from tuneworthy.train.settings import TrainingSettings
+
+# File of the rows.
+ROWS: Final = "rows.jsonl"
+_STOPS: Final = "stops early on the loss or after a fixed number of epochs, not on the task metric."
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A trainer: the file of its template and run, the command that starts it, and differences from `train`."""
+
+    file: str
+    command: Sequence[str]
+    notes: Sequence[str]
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "trl": Format("train_trl.py", ("python", "train_trl.py"), (f"TRL {_STOPS}",)),
+    "unsloth": Format(
+        "train_unsloth.py", ("python", "train_unsloth.py"), ("Unsloth needs a GPU.", f"Its TRL {_STOPS}")
+    ),
+    "axolotl": Format("axolotl.yaml", ("axolotl", "train", "axolotl.yaml"), (f"Axolotl {_STOPS}",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """Files of a run, by name; the first is the main file."""
+
+    files: Mapping[str, str]
+    command: Sequence[str]
+    notes: Sequence[str]
+
+    @property
+    def main(self) -> str:
+        """The text of the main file."""
+        return next(iter(self.files.values()))
+
+
+def emit(form: str, settings: TrainingSettings, base: str, rows: str = ROWS) -> Emitted:
+    """Write a run for the trainer `form`.
+
+    Args:
+        form: Key of `FORMATS`.
+        settings: Settings of the run.
+        base: Name or folder of the model.
+        rows: File of the rows.
+
+    Raises:
+        UserError: There is no such format (`UnknownName`), or it cannot train all weights.
+    """
+    import yaml
+    from jinja2 import Environment, StrictUndefined
+
+    if form not in FORMATS:
+        raise UnknownName("format", form, list(FORMATS))
+    if form == "unsloth" and settings.method == "full":
+        raise UserError("The Unsloth script trains adapters only, not all weights.", hint="Pass --emit trl.")
+    form_ = FORMATS[form]
+
+    def yaml_literal(value: Any) -> str:
+        return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31)[1:-2]
+
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters |= {"py": repr, "yaml": yaml_literal}
+    template = files(__package__).joinpath("templates", f"{form_.file}.jinja").read_text(encoding="utf-8")
+    text = environment.from_string(template).render(s=settings, base=base, rows=rows, targets=_targets(settings)) + "\n"
+    pins = text.partition("\n")[0].removeprefix("# written for ").split(", ")
+    return Emitted({form_.file: text, "requirements.txt": "\n".join(pins) + "\n"}, form_.command, form_.notes)
+
+
+def _targets(settings: TrainingSettings) -> str | list[str]:
+    chosen = settings.target_modules
+    return chosen if isinstance(chosen, str) else list(chosen)
+
+
+def emit_planned(planned: Planned, form: str) -> Emitted:
+    """Write a plan for the trainer `form`; its rows are `row_lines(rows_of(planned))`.
+
+    Raises:
+        UserError: As `rows_of`, or the trainer cannot train as planned.
+    """
+    rows = rows_of(planned)
+    made = emit(form, planned.advice.settings, str(planned.folder))
+    notes = [*made.notes, f"The {len(rows)} rows are the same as for `tuneworthy train`."]
+    if planned.rehearsal is None:
+        notes.append("They do not include rehearsal rows, which only `train` generates.")
+    if planned.rows.dataset is None:
+        notes.append(
+            "No dataset is frozen yet, so the rows have not passed the data gates. Rows that are in dev or "
+            "overlap with cases are left out."
+        )
+    elif not planned.material.gated:
+        notes.append(f"Version {planned.rows.dataset} of the dataset was frozen with failed gates.")
+    return Emitted(made.files, made.command, notes)
+
+
+def rows_of(planned: Planned) -> Sequence[TokenRow]:
+    """Return the rows of a plan, with those that the base generated last.
+
+    Raises:
+        UserError: The base is not a folder that other trainers load, its tokenizer is missing, or the rows are pairs.
+    """
+    if planned.advice.settings.paired:
+        raise UserError(
+            "There is no script of another trainer for pairs.",
+            hint="Run `tuneworthy data export --format preference` for TRL's DPOTrainer.",
+        )
+    if planned.folder is None:
+        raise UserError(
+            f"{planned.base} is a GGUF file, which other trainers cannot load.",
+            hint="Run `tuneworthy train` once to convert the file to a model folder, or pass a folder with --base.",
+        )
+    if planned.rendered is None:
+        raise UserError(
+            f"Rendering the rows needs the package transformers and the file {planned.folder}/tokenizer.json.",
+            hint='Add the file if it is missing, and run `pip install "tuneworthy[train]"`.',
+        )
+    return [*planned.rendered.rows, *(planned.rehearsal or ())]
+
+
+def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:
+    """Yield a line of JSON for each row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
+    for row in rows:
+        labels = [number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)]
+        document = {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": labels}
+        yield orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
