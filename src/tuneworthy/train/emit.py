@@ -79,7 +79,7 @@ def emit(form: str, settings: TrainingSettings, base: str, rows: str = ROWS) -> 
     form_ = FORMATS[form]
 
     def yaml_literal(value: Any) -> str:
-        return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31)[1:-2]
+        return str(yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31))[1:-2]
 
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters |= {"py": repr, "yaml": yaml_literal}

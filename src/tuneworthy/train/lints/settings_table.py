@@ -133,14 +133,13 @@ def parse_settings(text: str, name: str) -> SettingsTable:
     Raises:
         UserError: As `read_settings`.
     """
-    parsers = {"json": orjson.loads, "toml": tomllib.loads}
     ending = name.rsplit(".", 1)[-1].lower()
     if ending in {"py", "yaml", "yml"}:
         raise _refused(name, "Python and YAML files are not read any more.")
-    if ending not in parsers:
+    if ending not in {"json", "toml"}:
         raise _refused(name, "This file type is not supported.")
     try:
-        raw = parsers[ending](text)
+        raw = orjson.loads(text) if ending == "json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise _refused(name, f"Not valid {ending.upper()}: {str(error).partition(chr(10))[0]}.") from None
     if not isinstance(raw, dict) or any(isinstance(value, dict) for value in raw.values()):
