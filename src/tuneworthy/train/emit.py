@@ -26,7 +26,7 @@ _STOPS: Final = "stops early on the loss or after a fixed number of epochs, not 
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class TrainerFormat:
     """A trainer: the file of its template and run, the command that starts it, and differences from `train`."""
 
     file: str
@@ -34,12 +34,12 @@ class Format:
     notes: Sequence[str]
 
 
-FORMATS: Final[Mapping[str, Format]] = {
-    "trl": Format("train_trl.py", ("python", "train_trl.py"), (f"TRL {_STOPS}",)),
-    "unsloth": Format(
+FORMATS: Final[Mapping[str, TrainerFormat]] = {
+    "trl": TrainerFormat("train_trl.py", ("python", "train_trl.py"), (f"TRL {_STOPS}",)),
+    "unsloth": TrainerFormat(
         "train_unsloth.py", ("python", "train_unsloth.py"), ("Unsloth needs a GPU.", f"Its TRL {_STOPS}")
     ),
-    "axolotl": Format("axolotl.yaml", ("axolotl", "train", "axolotl.yaml"), (f"Axolotl {_STOPS}",)),
+    "axolotl": TrainerFormat("axolotl.yaml", ("axolotl", "train", "axolotl.yaml"), (f"Axolotl {_STOPS}",)),
 }
 
 
