@@ -429,7 +429,7 @@ def gates() -> str:
         parts.append(f"\n## {words}\n\n")
         rules = [rule for rule in GATES.all().values() if rule.group == stage]
         rows = [(code(one.name), one_line(one.page), "no" if one.name in NEVER_WAIVED else "yes") for one in rules]
-        parts.append(table(("gate", "what it is about", "can be waived"), rows))
+        parts.append(table(("gate", "subject", "can be waived"), rows))
     return "".join(parts)
 
 
@@ -528,9 +528,9 @@ def data_checks() -> str:
     """Return docs/reference/data-checks.md."""
     parts = [
         MADE,
-        "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project ",
-        "file sets what becomes of a finding. No row with a finding that is marked as a gate may stay in a version.\n",
-        "\nWhat a check drops is measured: over three seeds, a classical baseline is trained with and without those ",
+        "# Data checks\n\nThe checks of `tuneworthy data build`, in this order. `policy` in `[data]` of the project ",
+        "file sets the action on a finding. No row with a finding that is marked as a gate may stay in a version.\n",
+        "\nEffects of drops are measured: over three seeds, a classical baseline is trained with and without those ",
         "rows and asked the dev cases. It is also asked held-out rows that no check drops, which are many more; as a "
         "check chose them, they can only show a loss. A check that is shown to cost accuracy on either (the 95% "
         "interval ",
@@ -540,11 +540,11 @@ def data_checks() -> str:
     for name, check in data_check_rules().items():
         parts.append(f"\n## {name}\n\n{check.page}\n\n" + "Always drops.\n\n" * check.certain)
         rows = [(code(reason), words, "gate" * (reason in check.gate)) for reason, words in check.codes.items()]
-        parts.append(table(("reason", "what it says", ""), rows))
+        parts.append(table(("reason", "meaning", ""), rows))
     parts.append("\n## Steps before and after the checks\n\nThese always run and cannot be switched off.\n\n")
     others = {step: codes for step, codes in REASONS.items() if step not in data_check_rules()}
     steps = [(code(step), code(reason), words) for step, codes in others.items() for reason, words in codes.items()]
-    parts.append(table(("step", "reason", "what it says"), steps))
+    parts.append(table(("step", "reason", "meaning"), steps))
     return "".join(parts)
 
 
@@ -560,7 +560,7 @@ def parity_checks() -> str:
     ]
     for name, rule in PARITY_CHECKS.all().items():
         parts.append(f"\n## {name}\n\n{rule.page}\n\n")
-        parts.append(table(("cause", "what it says"), [(code(cause), words) for cause, words in rule.codes.items()]))
+        parts.append(table(("cause", "meaning"), [(code(cause), words) for cause, words in rule.codes.items()]))
     return "".join(parts)
 
 
@@ -619,7 +619,7 @@ def decoding_presets() -> str:
             ("no sampling parameters", code("effort"), str(one.effort.value), one.effort.mark, one.effort.source)
         )
         parts.append(table(("engine", "parameter", "value", "mark", "source"), rows))
-    parts.append("\n## Engines\n\nThe order of the samplers, and what is run where nothing is set.\n\n")
+    parts.append("\n## Engines\n\nThe order of the samplers, and their defaults.\n\n")
     rows = []
     for known in engines().values():
         unset = ", ".join(f"{name} {value:g}" for name, value in known.defaults.items())

@@ -79,7 +79,7 @@ class Grant(NamedTuple):
 
 
 class Untrusted(UserError):
-    """A project asks for something that nobody allowed.
+    """A project needs a permission that you have not given.
 
     Attributes:
         root: The project folder.

@@ -1,7 +1,7 @@
 """Personal data in texts: found by pattern and, where there is one, by checksum; masked so that it can be compared.
 
 Works offline with no model: e-mail addresses, phone numbers, IBANs (mod 97), payment cards (Luhn), IP addresses, keys
-and tokens by their prefixes (`keys.json`) or by what stands before them ("password =", "Bearer"), national identifiers,
+and tokens by their prefixes (`keys.json`) or by the words before them ("password =", "Bearer"), national identifiers,
 accounts, devices, birth dates and streets (`identifiers.json`). An identifier that is only digits counts behind a word
 that names it; nearly every number would be one of some country. Names of people are *not* found: that takes a model;
 wherever a count is shown, a note says so. RE2 reads a text once and says which patterns can match it, and most texts

@@ -18,7 +18,7 @@ class GraderSection(Section):
 
 
 class Exact(GraderSection):
-    """The answer, stripped of outer white space, equals the expected text (one of them, if a list is expected)."""
+    """The answer, stripped of outer white space, equals the expected text (or one text of a list)."""
 
 
 class NormalisedExact(GraderSection):
@@ -26,7 +26,7 @@ class NormalisedExact(GraderSection):
 
 
 class Includes(GraderSection):
-    """The answer contains the expected text (all of them, if a list is expected)."""
+    """The answer contains the expected text (or all texts of a list)."""
 
     ignore_case: bool = True
     """Compare without case."""

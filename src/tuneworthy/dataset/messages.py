@@ -123,7 +123,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     "refusal": {"refused": "the model or its provider refused to answer"},
     "degenerate": {
         "template_token": "a control token of a chat template in the text",
-        "placeholder": "a placeholder that nobody filled in",
+        "placeholder": "an unfilled placeholder",
         "open_thinking": "reasoning that does not end, or no answer after it",
         "traceback": "the traceback of a program instead of an answer",
         "provider_error": "the error message of a provider instead of an answer",

@@ -58,7 +58,7 @@ def shaped(document: Any, shape: type[T], where: object) -> T:
 
 
 class DamagedRecord(UserError):
-    """A file of the store, or a row of it, cannot be used; the rest can."""
+    """A file or row of the store cannot be used; the rest can."""
 
     error_code = "E-STORE-01"
 

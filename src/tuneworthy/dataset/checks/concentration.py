@@ -314,12 +314,12 @@ def _upper(counts: Mapping[int, int], n: int) -> dict[int, float]:
 class Concentration:
     """One label, or one question asked in many ways, that makes up much of the rows.
 
-    Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. Where the
+    Logs repeat the most frequent questions; a model trained on them learns few questions over and over. Where the
     task has labels, a label is cut to the upper end of the 95% interval of its share of the cases, but never below
     twice the even share of a label; to `cap` where there are no cases, or most are answered in other words than the
     rows. A topic is cut to `cap` of the rows, or to its share of the cases if that is more. Where answers are JSON, or
-    most are given several times, each answer counts as a label: questions that differ in what is read from them are not
-    one question asked often. Rows whose words the other labels or topics share least are dropped first: text that a
+    most are given several times, each answer counts as a label: questions with different extracted values are not
+    one frequent question. Rows whose words the other labels or topics share least are dropped first: text that a
     form letter adds appears in no other label. The cases are not touched: they keep the mix of real traffic, on which
     the model is measured.
 

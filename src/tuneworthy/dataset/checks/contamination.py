@@ -33,16 +33,16 @@ class Contamination:
 
     A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits
     (letters of other scripts count as those that they look like), and rows of a case's group, are always dropped. So
-    are rows that hold most words of a case in stretches of `n` words, rows one or two words away from it, and rows
+    are rows that contain most words of a case in stretches of `n` words, rows one or two words away from it, and rows
     whose system prompt or earlier turn quotes it; but where the text is not equal and the answer is another one ("how
     do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it repeats a
     name or number that only its own question has, and the same answer says the less the more rows have it. So are rows
     that ask something else about a passage which a case has as well, unless they have its answer. A stretch
-    that more than 20 rows hold is a pattern of theirs and counts the less the more do. Where every row of a label would
+    that more than 20 rows contain is a pattern and counts the less, the more do. Where every row of a label would
     go, a share of those that are no exact copies stays, and the finding says so. `paraphrases` finds the same question
     in other words.
 
-    Bad: a training row "Where's my card?" beside the test question "where is my card".
+    Bad: a training row "Where's my card?" and the test question "where is my card".
     """
 
     n: int = 8

@@ -16,7 +16,7 @@ MIN_CASES = 30
 def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """More or fewer declined answers among the rows than unanswerable questions in real traffic.
 
-    A model that sees too many "I don't know" declines what it could answer; one that sees none invents answers. No
+    A model that sees too many "I don't know" declines answerable questions; without any it invents answers. No
     share is right everywhere, so it is compared with the labelled cases: a share outside their 95% interval is
     reported.
 

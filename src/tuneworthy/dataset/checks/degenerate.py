@@ -211,14 +211,14 @@ _TESTS: Final[Mapping[str, Callable[[Example, CheckContext], bool]]] = {
     version=2,
 )
 def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-    """Answers that say nothing: what a template, a server or a stuck model left in the log.
+    """Answers that say nothing: remains of a template, a server error or a stuck model.
 
     Control tokens of a chat template are looked for in every turn, all else in the answer only. An answer that is a
     label, or that the cases expect, is dropped for such a token only. Placeholders do not count in code, markup or
     links, nor where the question is about templates; tracebacks and errors of a provider do not count where the
-    question is about errors. Where more than 5% of the answers equal their question, hold a placeholder or are outside
-    the labels, that is the task, as in correcting a text or writing a template: they are only reported. So are answers
-    outside the labels where the cases expect no labels.
+    question is about errors. Where more than 5% of the answers equal their question, contain a placeholder or are
+    outside the labels, that is the task, as in correcting a text or writing a template: they are only reported. So are
+    answers outside the labels where the cases expect no labels.
 
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
     """

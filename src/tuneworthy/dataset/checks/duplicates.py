@@ -141,11 +141,11 @@ def _hash(text: str) -> int:
 @DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class SemanticCheck:
-    """Rows that say in other words what an earlier row says; needs a sentence encoder.
+    """Paraphrases of an earlier row; needs a sentence encoder.
 
     `two_stage`: pairs whose rare words agree are candidates, and the encoder decides on these only. `semdedup`: all
-    rows are encoded and clustered, and near ones of a cluster leave (Abbas et al., arXiv 2303.09540). Rows that differ
-    in a number, a name or a code say something else. Without an encoder nothing is found.
+    rows are encoded and clustered, and near rows of a cluster are dropped (Abbas et al., arXiv 2303.09540). Rows that
+    differ in a number, a name or a code say something else. Without an encoder nothing is found.
 
     Other wordings of one question teach a model to understand it, so where the answer is short, such as a label, they
     are only reported; it must be the same answer. Of long answers that say the same, `most` rows stay.

@@ -111,8 +111,8 @@ class Truncation:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
 
     A model that learns from half answers stops in the middle. The log's finish reason is certain. Without one, an open
-    code block or JSON, and a last word such as "and" or a comma, are the signs (`by_text` is what becomes of these).
-    What is less certain is only reported: an open bracket, a last word such as "das", and, where at least 80% of the
+    code block or JSON, and a last word such as "and" or a comma, are the signs (`by_text` sets the action).
+    Less certain signs are only reported: an open bracket, a last word such as "das", and, where at least 80% of the
     answers of several sentences end with a full stop, one that does not. A signature ends an answer.
 
     Bad: an answer with `finish_reason: length`.

@@ -22,7 +22,7 @@ class FeedbackCheck:
     """Rows that production marked as bad: a thumbs-down, a low rating, an escalation, a correction.
 
     The model's own bad answers must not be trained on. A correction replaces the answer (the row is repaired); without
-    its text the row is dropped. What a rating means depends on all ratings of its key.
+    its text the row is dropped. The scale of a rating depends on all ratings of its key.
 
     Bad: `{"messages": [...], "feedback": {"thumbs": "down"}}`.
     """

@@ -19,8 +19,8 @@ MIN_VALUES: Final = 50
 def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Rows of an extraction task with a value that is not in their input.
 
-    The values of a JSON answer are looked up in the turns before it, whatever their case and punctuation. A key of
-    which at least 85% of the values stand there is copied from the input, so another value of it is a mistake, or the
+    The values of a JSON answer are looked up in the turns before it, whatever their case and punctuation. A key is
+    copied from the input if at least 85% of its values occur there; another value is then a mistake, or the
     answer of another row. Keys whose values are inferred or rewritten, and numbers, are not judged.
 
     Bad: "A table for two at the Anchor" with the answer `{"place": "Bellini"}`.

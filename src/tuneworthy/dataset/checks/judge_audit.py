@@ -14,10 +14,11 @@ class JudgeAudit:
     """Rows that a judge, a model of the project named in `[data.judge]`, calls bad.
 
     The judge gets each row through the project's store of answers and its budget, says good or bad and nothing else,
-    and sees no personal data. Before the first row it is shown worthless answers: a judge that calls one of them good
-    is refused. A row without a verdict stays and is reported. A judge does not replace a reviewer: it misses bad rows
-    and drops good ones. Review a sample of what it kept with `tuneworthy data review start`, and one of what it dropped
-    with `data review rejected --reason judged_bad`; together they give its kappa, and how many bad rows are left.
+    and sees no personal data. Before the first row it is shown worthless answers: a judge that calls such an answer
+    good is refused. A row without a verdict stays and is reported. A judge does not replace a reviewer: it misses bad
+    rows and drops good rows. Review a sample of the kept rows with `tuneworthy data review start`, and a sample of the
+    dropped rows with `data review rejected --reason judged_bad`; together they give its kappa, and how many bad rows
+    are left.
 
     Bad: an answer that is fluent, polite, and not true.
     """

@@ -390,10 +390,10 @@ class LabelErrors:
     the label names counts as well, and so do models of the words that several label names share if there are fewer
     than 100 rows per label on average. How likely a label is wrong is measured on labels drawn at random. Rows for
     which that is above `most` leave, if half of all rows are predicted as given, unless more than a quarter of their
-    label's rows would: then the label cannot be predicted from the text, and they are reported. So are others of which
-    another label is at least 20 times as probable as their own. The likeliest wrong ones come first, with the
-    predicted label: some are errors, some are only hard, so a person decides. Labels that people confuse are wrong in
-    another way than random ones, and mostly stay. Without labels, answers that several rows share are taken for them,
+    label's rows would: then the label cannot be predicted from the text, and they are reported. So are rows with
+    another label that is at least 20 times as probable. The likeliest errors come first, with the
+    predicted label: some are errors, some are only hard, so a person decides. Labels that people confuse are not wrong
+    at random, and mostly stay. Without labels, answers that several rows share are taken for them,
     and of JSON objects the keys that have a value.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows

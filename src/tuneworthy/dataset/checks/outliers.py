@@ -100,7 +100,7 @@ def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least
 class Length:
     """Rows whose question or answer is many times longer or shorter than usual.
 
-    These are often pasted documents, logs, or answers that say nothing; long ones cost most of the training time.
+    These are often pasted documents, logs, or answers that say nothing; long rows cost most of the training time.
     They are reported, from 50 rows on.
 
     Bad: an answer of 4,000 words where the usual one has 40.

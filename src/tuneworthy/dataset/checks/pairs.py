@@ -15,7 +15,7 @@ from tuneworthy.types import Example
 class Pairs:
     """Pairs that say the same twice, or whose worse answer the project's first grader scores higher.
 
-    The row stays, and only its worse answer leaves. A grader that compares with an expected answer has none but the
+    The row stays, and only its worse answer leaves. A grader that compares with an expected answer only has the
     better answer of the pair, so only graders that judge form or run code find a wrong order. A judge is not called.
 
     Bad: `{"messages": [...], "rejected": "..."}` with the answer itself as the rejected one.
@@ -40,7 +40,7 @@ class Pairs:
 @DATA_CHECKS.rule("pair_length", codes=messages.REASONS["pair_length"], whole=True, source="arXiv 2403.19159")
 @dataclass(frozen=True, slots=True)
 class PairLength:
-    """Pairs of which most have the longer answer as the better one, or most the shorter one.
+    """Pairs in which the better answer is mostly the longer one, or mostly the shorter one.
 
     A model that is trained on such pairs learns the length before anything else. Their share is reported if it is above
     `most` (70% by default), and pairs that differ in nothing but chance would hardly show it.

@@ -94,8 +94,8 @@ class Paraphrases:
     """Rows that ask a case's question in other words. They are reported for a person to look at, and need an encoder.
 
     Of the rows that are closer to a case than to any other row, those with the largest difference are reported: at most
-    `false_alarms` of all rows, so that no more clean rows can be (at 2 %, none of fewer than 50). Expect it to find few
-    free rewordings where rows and cases come from one traffic, as other customers' questions are as close there. So
+    `false_alarms` of all rows, so that no more clean rows can be (at 2 %, no row of fewer than 50). Expect it to find
+    few free rewordings where rows and cases come from one traffic, as other customers' questions are as close there. So
     each file of at least 20 rows is compared as a whole, too: it is reported if its rows are closer to the cases than
     to as many other rows, beyond chance. Then either it was made from the cases, or it is the only file of their kind.
 

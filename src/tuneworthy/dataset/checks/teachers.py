@@ -18,9 +18,9 @@ from tuneworthy.types import Example
 class TeacherMix:
     """Answers of several teachers in one set: other models, prompts or parameters.
 
-    Each teacher has its own style, and the student learns none of them. A teacher is what `data distill` pins in every
-    row: the model as configured, the model that the server reports, the prompt, the parameters. `teacher_mix = true` in
-    [data] allows a mix, which is then reported only. Rows that people wrote have no teacher.
+    Each teacher has its own style, and the student learns no clear style. A teacher is pinned by `data distill` in
+    every row: the model as configured, the model that the server reports, the prompt, the parameters. `teacher_mix =
+    true` in [data] allows a mix, which is then reported only. Rows that people wrote have no teacher.
 
     Bad: half of the rows by one model, half by another.
     """
@@ -49,12 +49,12 @@ class TeacherMix:
 def teacher_drift(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Answers of a teacher that changed from week to week, or from teacher to teacher.
 
-    A model behind an address changes without notice. A classifier tries to tell the answers of each week, and of each
-    teacher, from the others: its area under the ROC curve (cross-validated, with its interval; 0.5 is chance) is
+    A model behind an address changes without notice. A classifier tries to separate the answers by week
+    and by teacher: its area under the ROC curve (cross-validated, with its interval; 0.5 is chance) is
     reported. It counts as drift if the answers can be told apart, and better than their questions. It takes 40 rows of
     each.
 
-    Bad: terse answers in one week, and chatty ones in the next.
+    Bad: terse answers in one week, chatty answers in the next.
     """
     taught = [(row, teacher) for row in rows if (teacher := teacher_of(row))]
     pins = [pin(teacher) for _, teacher in taught]

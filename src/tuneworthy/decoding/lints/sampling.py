@@ -25,9 +25,9 @@ _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 def unset_sampling(use: Use) -> Iterator[Finding]:
     """Nothing is set where that means temperature 1 and the whole vocabulary, or whatever the model's file says.
 
-    OpenAI samples at temperature 1 with no cut; vLLM takes what the model's generation_config.json says, and does the
-    same if there is no such file; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes
-    no sampling parameters, its effort is what can be set.
+    OpenAI samples at temperature 1 with no cut; vLLM takes the values of the model's generation_config.json, and does
+    the same if there is no such file; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model
+    takes no sampling parameters, its effort is what can be set.
     """
     is_cut = use.value("top_k", 0) > 0 or use.value("top_p", 1) < 1 or use.value("min_p", 0) > 0
     if use.engine in {"openai", "vllm"} and use.can_be_greedy and use.value("temperature", 1) >= 1 and not is_cut:
@@ -51,7 +51,7 @@ def unset_sampling(use: Use) -> Iterator[Finding]:
 def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     """A temperature above 1 is used to get more creative answers.
 
-    A temperature divides all log-odds: it lifts unlikely tokens, the wrong ones as well as the fresh ones, and adds
+    A temperature divides all log-odds: it lifts unlikely tokens, wrong as well as fresh, and adds
     nothing that the prompt did not ask for.
     """
     temperature = use.value("temperature", 1)
@@ -73,10 +73,10 @@ def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     good=Use(engine="vllm", decoding={"temperature": 0.7, "repetition_penalty": 1.05}),
 )
 def repetition_penalty_high(use: Use) -> Iterator[Finding]:
-    """A repetition penalty above 1.1 breaks grammar on long answers; what is mild for one model is not for another.
+    """A repetition penalty above 1.1 breaks grammar on long answers; mild values differ by model.
 
-    It divides positive logits and multiplies negative ones, so it depends on an offset of the logits that changes no
-    probability: at a logit of 20 and a penalty of 1.1 the odds fall to 0.16 of what they were, at 5 to 0.63.
+    It divides positive logits and multiplies negative logits, so it depends on an offset that changes no
+    probability: at a logit of 20 and a penalty of 1.1 the odds are multiplied by 0.16, at 5 by 0.63.
     """
     penalty = use.value("repetition_penalty", 1)
     if penalty > HIGHEST_PENALTY:
@@ -140,7 +140,7 @@ def penalty_when_greedy(use: Use) -> Iterator[Finding]:
     good=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.05}),
 )
 def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
-    """min_p is meant to be the only cut, but the engine adds cuts that nobody set.
+    """min_p is meant to be the only cut, but the engine adds cuts of its own.
 
     HF takes the 50 likeliest tokens and llama.cpp the 40 likeliest and a top_p of 0.95, unless told otherwise.
     """

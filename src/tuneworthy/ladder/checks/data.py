@@ -27,7 +27,7 @@ _SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 
 @check("cases_file")
 def cases_file(facts: Facts) -> Iterator[Finding]:
-    """The file of the cases cannot be read, or rows of it are wrong: each with its line and what a right row holds.
+    """The file of the cases cannot be read, or has wrong rows: each with its line and the expected form.
 
     The first 20 faults are listed one by one.
     """
@@ -49,7 +49,7 @@ def duplicate_ids(facts: Facts) -> Iterator[Finding]:
 
 @check("examples_file")
 def examples_file(facts: Facts) -> Iterator[Finding]:
-    """The file of the examples cannot be read, or rows of it are wrong (see cases_file)."""
+    """The file of the examples cannot be read, or has wrong rows (see cases_file)."""
     for fault in facts.example_faults:
         yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
 
@@ -172,7 +172,7 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
 
     Of labels and JSON, the answers that lose the largest share of their rows are named. Where an answer would lose
     every row, a fifth of those that are no exact copies stays.
-    The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from, or none.
+    The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
     """
     if facts.data is None:
         return
@@ -219,7 +219,7 @@ def _price(prices: Sequence[AnswerLoss]) -> str:
 
 @check("dev_near_test", severity="note")
 def dev_near_test(facts: Facts) -> Iterator[Finding]:
-    """Dev cases nearly repeat test cases: what is chosen on dev then looks a little too good on test.
+    """Dev cases nearly repeat test cases, so choices made on dev look slightly too good on test.
 
     They stay. Give rows that come from one source the same `group`: a group is never split between dev and test.
     """
@@ -237,7 +237,7 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
 def near_duplicates(facts: Facts) -> Iterator[Finding]:
     """Cases reword other cases. They become one group, stay on one side of the split, and widen the intervals.
 
-    Compared are the words, of which rare ones weigh more. Rewordings with other words, or in another language, are not
+    Words are compared; rare words weigh more. Rewordings with other words, or in another language, are not
     found: give such cases the same `group`.
     """
     if facts.data is not None and (n := facts.data.split.counts.get("near_duplicates")):
@@ -253,7 +253,7 @@ def near_duplicates(facts: Facts) -> Iterator[Finding]:
 
 @check("reader_notes", severity="note")
 def reader_notes(facts: Facts) -> Iterator[Finding]:
-    """What the reader guessed, converted or dropped."""
+    """Guesses, conversions and drops of the reader."""
     for path, line in facts.reader_notes:
         yield Finding(message=f"{path}: {line}")
 

@@ -21,7 +21,7 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
     """A decoding lint warns of a setting of `[decoding]`; each finding has its fix.
 
     It also examines the constrained answers of the rung `few_shot`, the parameters of today's prompt, and without the
-    rung `decoding` the defaults that nobody chose.
+    rung `decoding` the engine's defaults.
     """
     project, output = facts.project, _constraint(facts)
     structure = LINTS.run(_use(facts, _greedy(facts), output)) if output.kind != "free" else []

@@ -49,7 +49,7 @@ def documents_read(facts: Facts) -> Iterator[Finding]:
 
 @check("documents_injected", severity="warning")
 def documents_injected(facts: Facts) -> Iterator[Finding]:
-    """Documents hold sentences that give orders to a model. They are shown as data; a model may obey them."""
+    """Documents contain sentences that give orders to a model. They are shown as data; a model may obey them."""
     if facts.corpus and facts.corpus.injection_note:
         yield Finding(message=facts.corpus.injection_note, fix="Check where these documents come from, or remove them.")
 

@@ -68,7 +68,7 @@ def regressions(facts: Facts) -> Iterator[Finding]:
 def judge_family(facts: Facts) -> Iterator[Finding]:
     """A judge and a model that it judges are of one family, or one model: a judge favours its own family.
 
-    Human verdicts correct the comparison for that; a judge of another family needs fewer of them.
+    Human verdicts correct the comparison for that; a judge of another family needs fewer.
     """
     for warning in family_warnings(facts.project):
         yield Finding(message=warning, fix="Choose a judge from a different model family.")

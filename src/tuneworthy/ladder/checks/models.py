@@ -29,7 +29,7 @@ def used(facts: Facts) -> dict[str, Any]:
 
 @check("missing_key")
 def missing_key(facts: Facts) -> Iterator[Finding]:
-    """The environment variable that holds the key of a hosted model is not set. Keys come from nowhere else."""
+    """The environment variable with the key of a hosted model is not set. Keys come from nowhere else."""
     for name in used(facts):
         error = facts.opened[name][1]
         if isinstance(error, AuthError):
@@ -40,7 +40,7 @@ def missing_key(facts: Facts) -> Iterator[Finding]:
 def trust(facts: Facts) -> Iterator[Finding]:
     """The project wants to run code, send a key, use an outside file or start a program, and you did not allow it.
 
-    No command does any of it before that. What depends on it is not checked.
+    No command does so before that. Checks that depend on it are skipped.
     """
     for grant in missing_grants(facts.project):
         yield Finding(message=f"You have not allowed this project to {grant}.", fix=trust_hint(facts.project.root))

@@ -58,7 +58,7 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
 
 @check("budget_short", severity="warning")
 def budget_short(facts: Facts) -> Iterator[Finding]:
-    """The budget does not cover what a run is expected to cost: it would stop on the way (and can be resumed)."""
+    """The budget does not cover the expected cost of a run: it would stop on the way (and can be resumed)."""
     budget = facts.project.ladder.budget_usd
     if budget is None or facts.estimate is None or facts.estimate.usd.high <= budget:
         return
@@ -74,7 +74,7 @@ def budget_short(facts: Facts) -> Iterator[Finding]:
 
 @check("power", severity="note")
 def power_of_test(facts: Facts) -> Iterator[Finding]:
-    """What difference the test set can show at its size and the alpha of each comparison, against `task.margin`.
+    """Smallest difference that the test set can show at its size and the alpha per comparison, against `task.margin`.
 
     A warning if a gain of `margin` will mostly stay unresolved. Assumed: the better variant gets 5% of the cases wrong
     that the other gets right; and 10% of the cases differ where two variants are equally good.
@@ -110,10 +110,10 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
 
 @check("estimate", severity="note")
 def estimate(facts: Facts) -> Iterator[Finding]:
-    """Calls, dollars and minutes of the whole run, from what the rungs would propose.
+    """Calls, dollars and minutes of the whole run, from the candidates that the rungs would propose.
 
-    What is expected, with its range: each rung builds on today's variant or on that of the rung before it. Tokens
-    are bytes / 4, and times are assumed where no run has measured them; the JSON form lists what is assumed.
+    Expected values with a range: each rung builds on today's variant or on the variant of the rung before. Tokens
+    are bytes / 4, and times are assumed where no run has measured them; the JSON form lists the assumptions.
     """
     if facts.estimate is None:
         return

@@ -168,7 +168,7 @@ def retrieval(evidence: Evidence) -> Finding:
     """Where the answers depend on documents, retrieval was compared on test, and it is not the search that fails.
 
     It fails where most wrong answers on dev (the lower bound of their share is above half) were not shown a document
-    that holds the answer, though one is named: a weak search would make training look good.
+    that contains the answer, though one is named: a weak search would make training look good.
     """
     subject, search = _tested(evidence, "retrieval"), evidence.search
     if subject.status != "pass" and not may_need_documents(evidence):
@@ -199,7 +199,7 @@ def retrieval(evidence: Evidence) -> Finding:
 
 @GATES.rule("decoding", group=STAGE)
 def decoding(evidence: Evidence) -> Finding:
-    """Sampling parameters (or effort) were tuned, or it has none: the model takes none, or output is constrained."""
+    """Sampling parameters (or effort) were tuned, or cannot be: the model takes none, or output is constrained."""
     subject = evidence.rungs.get("decoding")
     if subject is not None and subject.reason_code in {"no_parameters", "constrained"}:
         return says("not_applicable", messages.sentence(subject.reason))
@@ -232,7 +232,7 @@ def judge(evidence: Evidence) -> Finding:
 
 @GATES.rule("power", group=STAGE)
 def power(evidence: Evidence) -> Finding:
-    """The intervals settle what the outcome hangs on."""
+    """The intervals settle the facts that decide the outcome."""
     top = evidence.top
     if top is None or top.score is None:
         return says("unknown", messages.say("nothing_eligible"), messages.say("run"))

@@ -75,7 +75,7 @@ def dataset_contamination(evidence: Evidence) -> Finding:
 
 @GATES.rule("dataset_effect", group=STAGE)
 def dataset_effect(evidence: Evidence) -> Finding:
-    """What the build dropped is not shown to cost accuracy: a classical baseline, trained with and without it.
+    """The dropped rows are not shown to cost accuracy: a classical baseline, trained with and without it.
 
     It fails as well where no row is left of a label that cases expect.
     """
@@ -109,7 +109,7 @@ def dataset_effect(evidence: Evidence) -> Finding:
 
 @GATES.rule("teacher_terms", group=STAGE)
 def teacher_terms(evidence: Evidence) -> Finding:
-    """Whoever wrote rows allows training on them: each teacher's terms were answered, and none forbids it."""
+    """Whoever wrote rows allows training on them: each teacher's terms were answered, and they allow it."""
     subject = evidence.training.dataset
     if subject is None:
         return NOT_FROZEN
