@@ -478,7 +478,7 @@ def output_schema(cls: type) -> dict[str, Any]:
     if cls is Verdict:
         gate, error = schema["$defs"]["GateResult"], schema["$defs"]["ErrorShare"]
         gate["properties"] = {k: v for k, v in gate["properties"].items() if k not in {"message", "fix"}}
-        gate["properties"]["detail"] = {"type": "string", "description": "What was measured or is missing; what to do."}
+        gate["properties"]["detail"] = {"type": "string", "description": "Measured or missing evidence; the next step."}
         error["properties"] = {"class": error["properties"].pop("name"), **error["properties"]}
         error["properties"].pop("limits")
         error["required"] = ["class", *(key for key in error["required"] if key != "name")]

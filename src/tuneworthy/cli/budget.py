@@ -73,7 +73,7 @@ def words(money: BudgetState) -> str:
 @click.option("--release", is_flag=True, help="Stop counting calls without an answer.")
 @json_option
 def command(root: Path, release: bool, as_json: bool) -> None:
-    """Show what was spent; release what was not billed.
+    """Show the spending; release unbilled calls.
 
     An interrupted call counts at its maximum cost until the same request is answered. If your provider did not bill
     these calls, --release returns their cost to the budget.

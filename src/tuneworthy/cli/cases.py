@@ -190,7 +190,7 @@ def label(
     the labellers disagree on a case, resolve it in the file.
 
     With --judge you rate answers from the last run without seeing which variant gave them. The grader `judge`
-    decides nothing until people have rated at least 50 answers of each compared variant. Run the ladder
+    decides nothing until people have rated at least 50 answers per compared variant. Run the ladder
     again afterwards: the ratings then correct the judge's scores.
 
     With --suspects you relabel failed dev cases whose expected answer may be wrong according to the error analysis.
@@ -299,7 +299,7 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
     Shows the question of case ID, the expected answer, and each rung's answer and score.
 
     Shows only stored answers and calls no model. Answers to test cases stay hidden unless you pass --reveal-test.
-    Once you have seen them, the test set is no longer a fair measure of what you tune afterwards.
+    Once you have seen them, the test set is no longer a fair measure of later changes.
 
     \b
     Example:

@@ -35,7 +35,7 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
 
     With FILES, these are imported first, as `data import` does.
 
-    The checks run in a fixed order. Depending on [data], they drop, mask or only report what they find. The name of a
+    The checks run in a fixed order. Depending on [data], they drop, mask or only report rows. The name of a
     version comes from its content, and a version never changes. If a gate fails, nothing is frozen and the exit status
     is 3. A gate fails if the policy keeps overlaps, personal data, bad answers or broken chats, or if the check for
     them is off. An interrupted build resumes. The only billed calls are those of the judge in [data.judge].

@@ -31,7 +31,7 @@ from tuneworthy.trust import own_path
 def command(version_id: str | None, out: Path | None, root: Path) -> None:
     """Write the card of a frozen version.
 
-    Shows the funnel, examples of each reason, distributions, provenance and licences. The page needs no server, no
+    Shows the funnel, examples by reason, distributions, provenance and licences. The page needs no server, no
     network and no script. It always masks personal data, whatever [data] says. For rows that overlap a case, it
     shows only their location.
 

@@ -31,8 +31,8 @@ from tuneworthy.store import Folder
 def command(version_id: str | None, samples: tuple[str, ...], root: Path, as_json: bool) -> int:
     """Show how the score grows with the number of rows.
 
-    Trains the classical baseline on random subsets of a frozen version, each twice as large as the one before, and
-    shows the score of each size. The recommended size is the smallest that scores within the margin in [task] of all
+    Trains the classical baseline on random subsets of a frozen version, each twice as large as the one before,
+    and shows the score per size. The recommended size is the smallest that scores within the margin in [task] of all
     rows.
 
     Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, which

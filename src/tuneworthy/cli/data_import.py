@@ -17,7 +17,7 @@ from tuneworthy.store import Folder
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the expected answer.")
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
-@click.option("--replace", is_flag=True, help="Forget what was imported before.")
+@click.option("--replace", is_flag=True, help="Forget earlier imports.")
 @project_option
 @json_option
 def command(

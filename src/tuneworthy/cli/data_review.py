@@ -66,14 +66,14 @@ def command() -> None:
     Reviewers rate each row as good to train on as it is, or bad, with a reason. The plan (how many rows, and how
     many may be bad) is fixed and saved before the first row is shown. It ends early only when its outcome is
     certain. Every plan counts as an attempt, and attempt k may err with probability 0.05 / 2^k, so "at least 95% are
-    good" holds at 95% confidence over all rebuilds and attempts of the project. Rows that have been reviewed are not
-    drawn again.
+    good" is true with 95% confidence over all rebuilds and attempts of the project. Rows that have been reviewed are
+    not drawn again.
 
     Ratings are saved immediately in reviews.jsonl: stop with /quit and resume later. If several people review, they
     share part of the sample, which measures their agreement. A row is bad if any reviewer says so.
 
-    Each reviewer also gets some rows with the answer of another row, unmarked. If a reviewer rates more than 2 of
-    them as good, none of that reviewer's good ratings count. On a terminal, a row cannot be rated as good faster than
+    Each reviewer also gets some rows with the answer of another row, unmarked. If a reviewer rates more than 2 such
+    rows as good, that reviewer's good ratings do not count. On a terminal, a row cannot be rated as good faster than
     it can be read.
 
     The exit status is 0 if the version is accepted, 3 if it is rejected, and 4 if the plan is not finished.

@@ -47,7 +47,7 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
     been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
     fine-tune or ship, 3 do not, 4 undecided.
 
-    With --what-if NAME, the command shows the verdict under one assumption beside the current verdict, which stays as
+    With --what-if NAME, the command shows the verdict under one assumption next to the current verdict, which stays as
     it is. The exit status is then 0.
 
     \b

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Tune the sampling parameters on dev.
 
-    Optuna proposes settings, and racing drops the weak ones on one half of dev. The winner is compared once with
+    Optuna proposes settings, and racing drops weak settings on one half of dev. The winner is compared once with
     today's setting on the other half. --calls limits the number of calls. An adopted setting is the first candidate
     of the rung `decoding` (of `fine_tune`, for a fine-tuned model), which compares it on test. To resume after an
     interruption, run the command again. Finished calls are never paid for twice. For models that accept only

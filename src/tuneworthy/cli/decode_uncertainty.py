@@ -42,7 +42,7 @@ def command(
 
     Runs a variant on dev cases and stores the log-probabilities of its answers. The command suggests a threshold only
     if graded answers support it: the interval of the AUROC must be above chance, with cases grouped. Your own
-    --threshold must also flag wrong answers more often than correct ones. --samples adds the
+    --threshold must also flag wrong answers more often than correct answers. --samples adds the
     disagreement of sampled answers: a second signal, or the only one of a model without log-probabilities.
 
     \b

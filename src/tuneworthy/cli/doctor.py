@@ -20,8 +20,8 @@ from tuneworthy.store import Folder
 def command(root: Path, repairs: bool, as_json: bool) -> int:
     """Check and repair stored answers, records and models.
 
-    Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows the
-    consequence of each fault. No model is called. A repair loses no answer: the damaged file stays readable in
+    Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows
+    the consequences. No model is called. A repair loses no answer: the damaged file stays readable in
     `.tuneworthy/quarantine`. The exit status is 2 if something is damaged.
 
     \b

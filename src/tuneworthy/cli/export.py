@@ -72,8 +72,8 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
     WHICH is the classical baseline (`classical`) or a fine-tuned encoder (`fine_tune`). Without it, the command exports
     the fine-tuned one if it is the best variant of the run, else the classical baseline.
 
-    The folder holds a Python file with `predict(text)`, a small HTTP server, the weights and a README. It needs NumPy,
-    not tuneworthy. The command first checks that its answers are those of the run.
+    The folder contains a Python file with `predict(text)`, a small HTTP server, the weights and a README. It needs
+    NumPy, not tuneworthy. The command first checks that its answers are those of the run.
 
     \b
     Example:
@@ -101,7 +101,7 @@ async def write_classifier(project: Project, folder: Path, which: str | None = N
 def router(root: Path, out: Path, as_json: bool) -> None:
     """Write the measured cascade as a router.
 
-    The folder holds `router.py`, its classifier, the prompt and client of the large model, and a configuration for
+    The folder contains `router.py`, its classifier, the prompt and client of the large model, and a configuration for
     LiteLLM. It needs NumPy, not tuneworthy. The command first checks that its answers to the test cases are those of
     the run. It writes nothing (exit status 3) if the cascade was not adopted.
 
@@ -138,7 +138,7 @@ def mirror(candidate: str, production: str, root: Path, out: Path, as_json: bool
     (`silent_model`), with the candidate's own prompt, and users get production's answer. A callback logs both answers.
     `shadow replay` reads the log and asks nothing again. `shadow proxy` does the same without LiteLLM.
 
-    The log holds the text of users unmasked, as LiteLLM's own logs do.
+    The log contains the text of users unmasked, as LiteLLM's own logs do.
 
     \b
     Example:

@@ -23,7 +23,7 @@ _PART = 1 << 22
 @click.command("gguf")
 @click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
               help="Type of the weights; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
-@click.option("--merged", help="ID of the merged model, or the start of it (default: latest).")
+@click.option("--merged", help="ID of the merged model, or its beginning (default: latest).")
 @click.option("--base", "untouched", is_flag=True, help="Export the unchanged base of the latest adapter instead.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path for a copy of the file.")
 @project_option
@@ -60,7 +60,7 @@ def gguf(
 
 
 @click.command("ollama")
-@click.option("--gguf", "which", help="ID of the GGUF file, or the start of it (default: latest).")
+@click.option("--gguf", "which", help="ID of the GGUF file, or its beginning (default: latest).")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="ollama", show_default=True,
               help="Folder to write.")  # fmt: skip
 @project_option
@@ -68,7 +68,7 @@ def gguf(
 def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     """Write a folder for `ollama create`.
 
-    The folder holds the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own
+    The folder contains the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own
     template language, so the export translates the chat template and stops if the result differs on any kind of
     chat. `num_ctx` fits the longest training row and an answer, and is at least 4,096 tokens. For longer chats,
     raise it in the Modelfile; this takes more memory.

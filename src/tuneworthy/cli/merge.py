@@ -12,10 +12,10 @@ from tuneworthy.store import Folder
 
 
 @click.command("merge")
-@click.option("--adapter", help="ID of the adapter, or the start of it (default: latest).")
-@click.option("--base", help="ID of the base, or the start of it; it must be the base that the adapter was trained on.")
+@click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
+@click.option("--base", help="ID of the base, or its beginning; it must be the base that the adapter was trained on.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
-              help="Share of what the adapter changed to keep.")  # fmt: skip
+              help="Share of the adapter's changes to keep.")  # fmt: skip
 @project_option
 @json_option
 def command(adapter: str | None, base: str | None, share: float, root: Path, as_json: bool) -> None:
@@ -26,8 +26,8 @@ def command(adapter: str | None, base: str | None, share: float, root: Path, as_
     trained model on held-out rows, and the closer one is kept. After full fine-tuning there is nothing to merge, and
     the trained weights are only rounded to the dtype of the base.
 
-    A --share below 1 merges a weaker adapter, between the base and the tuned model. Such a model forgets less of what
-    the base can do, and costs no training. Compare the scores of both: `parity` and `run` take the weaker adapter from
+    A --share below 1 merges a weaker adapter, between the base and the tuned model. Such a model forgets fewer skills
+    of the base, and costs no training. Compare the scores of both: `parity` and `run` take the weaker adapter from
     then on.
 
     \b

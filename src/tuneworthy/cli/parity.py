@@ -19,7 +19,7 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 
 
 @click.command("parity")
-@click.option("--adapter", help="ID of the adapter, or the start of it (default: latest).")
+@click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="Form to compare (default: all).")
 @click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
               help="Fact that only the adapter can know; the text before the first = is the question (default: from the"

@@ -34,10 +34,10 @@ def command(
 ) -> None:
     """Train an adapter, all weights or a classifier.
 
-    Uses the latest frozen version of the data and the settings of [train], where `method` says what is trained. The
-    loss covers only the answers, including their end token, and the command shows three rows as the model sees them.
-    Part of the rows is held out, and training stops when the first grader finds no further gain on them. An interrupted
-    run resumes, and a finished run is not repeated. The command calls no server.
+    Uses the latest frozen version of the data and the settings of [train], where `method` names the kind of training.
+    The loss covers only the answers, including their end token, and the command shows three rows as the model sees
+    them. Part of the rows is held out, and training stops when the first grader finds no further gain on them. An
+    interrupted run resumes, and a finished run is not repeated. The command calls no server.
 
     \b
     Example:

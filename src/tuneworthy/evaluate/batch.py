@@ -23,7 +23,7 @@ class Job:
     """One answer that is wanted.
 
     Attributes:
-        case: What is asked.
+        case: The question.
         repeat: Index of the repeat.
         request: What is sent.
         key: Where it is stored.

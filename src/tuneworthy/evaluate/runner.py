@@ -221,7 +221,7 @@ class Runner:
         """Return the traces of all cases, each case's repeats together, in the order given.
 
         Args:
-            variant: What is asked.
+            variant: The variant to call.
             model: The opened model of `variant`.
             cases: What it is asked.
             repeats: Indexes of the repeats that are wanted.

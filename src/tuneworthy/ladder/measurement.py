@@ -61,7 +61,8 @@ class Measurement:
         cost: Of running it, by the answer and by the month.
         latency: Of single calls.
         violated: The constraint that it breaks, in words; "" if none.
-        beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
+        beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
+            answer.
     """
 
     rung: str

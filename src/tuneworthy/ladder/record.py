@@ -33,7 +33,7 @@ class CandidateResult:
         cost_usd: What its answers cost.
         unscored: Cases that could not be scored.
         dropped: Why it was asked no further; "" if it saw as much of dev as the winner.
-        calibration: What its probabilities are worth on these cases; None where it gives none.
+        calibration: Calibration of its probabilities on these cases; None without probabilities.
     """
 
     variant: str
@@ -62,7 +62,7 @@ class LabelConfusion:
 
     Attributes:
         expected: The label.
-        answered: The label that was answered; "" for none or several.
+        answered: The answered label; "" unless there is exactly one.
         n: Dev cases.
     """
 
@@ -77,10 +77,10 @@ class WrongAnswer:
 
     Attributes:
         case: Its id.
-        question: What is asked.
+        question: The question.
         expected: The right answer.
         today: What today's setup answers; "" where that is not stored.
-        answer: What the variant answers.
+        answer: The variant's answer.
         reason: Why that is wrong, as the grader names it.
     """
 
@@ -98,10 +98,10 @@ class RungRecord:
 
     Attributes:
         rung: Its name.
-        status: What became of it.
+        status: Outcome of the rung.
         reason_code: Why, for machines.
         reason: Why, for people.
-        variant: Id of what was compared on test (in a quick run: of the one that leads on dev).
+        variant: Id of the variant compared on test (in a quick run: of the leader on dev).
         name: Its name.
         compared_to: Id of the best language-model variant before this rung, which `delta` is to.
         candidates_tried: Variants asked on dev (or preregistered).
@@ -111,35 +111,36 @@ class RungRecord:
         bounds95: One-sided 95 % lower and upper bound, each on its own.
         n_effective: Independent right/wrong cases that would be as precise.
         delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
-        beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
+        beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
+            answer.
         constant: Whether it answers the same to every case.
-        recall: Score on the test cases of each label, for a label task.
+        recall: Score on the test cases by label, for a label task.
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
         p_value: One-sided; None, like `alpha`, if the difference is only described.
-        alpha: Of this comparison, one-sided, with what earlier ones passed on.
-        cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
+        alpha: Of this comparison, one-sided, with the α that earlier rungs passed on.
+        cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored calls too.
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
         latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
-        unreported: Answers on test whose tokens the provider did not report: priced ones count at their maximum.
+        unreported: Answers on test whose tokens the provider did not report: priced answers count at their maximum.
         repeats: Answers to each test case.
         graders: Every grader's score, by type.
-        fields: Scores of each field of a JSON task.
+        fields: Scores by field of a JSON task.
         candidates: Best first.
         calls: Dev cases answered in the race.
         calls_full: Those that the full grid would have taken.
-        saved_usd: What the difference would have cost.
+        saved_usd: Estimated cost of the calls that were saved.
         examined: Further calls on dev that a closer look at the winner was the first to need.
-        examined_usd: What they cost.
+        examined_usd: Their cost.
         reasons: Why answers of the winner were wrong, with counts.
         confusion: Of the same answers, for a label task: expected and answered labels, the most frequent pairs first.
-        wrong: The first of the wrong ones, side by side with today's.
+        wrong: The first wrong answers, side by side with today's.
         detail: What only this rung has.
-        calibration: What its probabilities are worth on test; None where it gives none.
-        violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
-        notes: What was left out or dropped.
+        calibration: Calibration of its probabilities on test; None without probabilities.
+        violated: The constraint that the variant breaks, in words; "" without one. Such a variant is never the best.
+        notes: Skipped or dropped items.
     """
 
     rung: str
@@ -300,7 +301,7 @@ class Provenance:
         examples: Hash of the shot pool.
         documents: Hash of all documents; "" without documents.
         models: Their names.
-        settings: Values of the project file that numbers and decisions depend on, beside prompt and models.
+        settings: Values of the project file that numbers and decisions depend on, in addition to prompt and models.
     """
 
     tuneworthy: str
@@ -324,9 +325,9 @@ class RunRecord:
         task: Name.
         kind: Of the task.
         primary: Type of the grader that decides.
-        target: Of the project file; None if it sets none.
+        target: Of the project file; None if not set.
         margin: Of the project file.
-        quick: Whether test was left alone; then all scores are None and `candidates` hold what is known.
+        quick: Whether test was not used; then all scores are None and `candidates` have the results.
         n_dev: Dev cases.
         n_test: Test cases.
         explored: Whether dev was large enough to explore.
@@ -339,14 +340,14 @@ class RunRecord:
         partial: Why the run stopped before its end; "" for a whole one.
         classical_wins: A sentence if the classical baseline is better than the best adopted variant, else "".
         split: How dev and test were drawn.
-        overlaps: What was dropped from the examples.
+        overlaps: Rows dropped from the examples.
         differences: Of every two variants that were measured on test.
         balance: The most frequent label; None for other tasks.
-        variants: What was compared on test, by id.
+        variants: Variants compared on test, by id.
         judges: Model that judges to its identity.
         provenance: What someone needs to get the same numbers.
         stale: What changed since, in words; set by readers.
-        notes: What a reader must know of the data.
+        notes: Notes on the data.
     """
 
     task: str

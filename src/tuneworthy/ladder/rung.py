@@ -94,7 +94,7 @@ class Proposal:
         skipped: Why there is nothing to try ("" if there is something).
         skip_code: The same for machines.
         ineligible: What a constraint forbids, each with the reason.
-        notes: What was left out or dropped.
+        notes: Skipped or dropped items.
         more_candidates: How many `search` adds at most.
         more_calls: Model to the calls that `search`, `examine` and `after_test` make at most, beside race, test and
             latency.

@@ -217,7 +217,7 @@ class Session:
         """Return the traces of `cases`, each case's repeats together; those of a cascade come from its two parts.
 
         Args:
-            variant: What is asked.
+            variant: The variant to call.
             cases: What it is asked.
             repeats: Answers to each case.
             logprobs: Alternatives per token to ask for; None asks for none.

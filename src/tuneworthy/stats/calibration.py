@@ -46,7 +46,7 @@ class LabelCalibration:
         n: Cases.
         confidence: Mean probability of the label that was answered.
         ece: Expected calibration error: mean distance of confidence and accuracy over the bins.
-        ece_by_chance: What a calibrated classifier with these confidences stays below in 95 % of samples of this size.
+        ece_by_chance: 95% quantile of a calibrated classifier with these confidences at this sample size.
         brier: Mean squared distance of the probabilities to the right answer, summed over the labels: 0 to 2.
         brier_ci95: Its 95 % interval.
         coverage: Accuracy at each share of `COVERAGES`.

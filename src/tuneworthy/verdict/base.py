@@ -44,7 +44,7 @@ class GateResult:
     Attributes:
         gate: Its name.
         stage: When it is needed.
-        status: What it says.
+        status: Its status.
         evidence: The measured numbers it rests on, JSON-able.
         message: What was measured or is missing, as a sentence.
         fix: What to do, as a sentence; "" if there is nothing to do.
@@ -78,7 +78,7 @@ class ErrorShare:
         n: All failures that were analysed.
         share: n_failed / n.
         ci95: Its Clopper-Pearson interval.
-        fixed_by: The rung or command that fixes it, e.g. `retrieval` or `cases label`; "" if none is known.
+        fixed_by: The rung or command that fixes it, e.g. `retrieval` or `cases label`; "" if unknown.
         probe: How it was found, in one sentence.
         limits: What could not be measured here, a sentence each.
     """
@@ -100,10 +100,10 @@ class Forecast:
     Attributes:
         status: `unknown` or `measured`.
         gain: Of the primary grader at `n_examples`: where the pilot ends, or less where its curve bends down.
-        ci95: Its bounds: the lower one is what is claimed; the upper one is None where the curve has not flattened.
+        ci95: Its bounds: the lower bound is claimed; the upper is None unless the curve has flattened.
         n_examples: The size it is forecast for; at most twice the largest pilot.
         points: The pilot: (size, seed, score).
-        cost: What a pilot would cost, in a sentence, while unknown.
+        cost: Cost of a pilot, in a sentence, while unknown.
     """
 
     status: Literal["unknown", "measured"]
@@ -121,22 +121,22 @@ class Option:
     Attributes:
         option: Name of the variant.
         rung: That measured it.
-        kind: What it is.
+        kind: Kind of the option.
         model: Key of `[models]` that answers; "" without one.
         score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
         delta_vs_today: Paired difference to today's option, with its 95% interval.
         target: Whether it meets the target; None without a target.
-        violates: The constraint that it breaks; "" if it breaks none.
+        violates: The broken constraint; "" without one.
         eligible: Whether the constraints allow it; None if a measured interval contains the limit.
         usd_per_1k: A thousand answers, US dollars, with their share of servers of one's own; None if the price is not
             known, or the traffic where there is such a server.
         usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
-        running: The same at any traffic; None if nothing is known of it.
+        running: The same at any traffic; None if unknown.
         unreported: Share of its answers whose tokens the provider did not report. These count at their maximum cost, so
             that its prices are upper limits.
         one_off_usd: Once, before it can run.
         share_sent: Of a cascade: share of the test cases that it sends on to the large model; None for all others.
-        needs: What is missing before it can run tomorrow; "" if nothing is.
+        needs: Missing requirements; "" if it can run tomorrow.
         notes: What marks it, such as a constant answer.
     """
 
@@ -194,7 +194,7 @@ class DomainText:
 
     Attributes:
         n: Texts of the domain.
-        left_out: Further ones that could not be scored.
+        left_out: Further cases that could not be scored.
         domain: Bits per byte of these texts; None if not measured, like the next two.
         general: The same of general English sentences of the same lengths.
         ci95: 95% interval of the difference.
@@ -217,7 +217,7 @@ class TrainingAdvice:
         method: None unless the answer is to train.
         why: Why this method and no other; "" without one.
         source: A document that it rests on.
-        reasons: All of them.
+        reasons: All reasons.
     """
 
     method: Method | None = None
@@ -232,7 +232,7 @@ class NextAction:
 
     Attributes:
         command: To run; "" where a person has to decide or edit.
-        why: What it does and why, in sentences.
+        why: Effect and reason, in sentences.
         calls: Of the models, at most; None if not known, like the US dollars.
         person_minutes: Of a person.
         chance_to_settle: That the answer is yes or no afterwards; None where the answer is settled already.
@@ -261,7 +261,7 @@ class Verdict:
         options: What could run tomorrow.
         recommendation: Name of the option to run; None before one was measured.
         training: Which training, and the reasons to train.
-        domain_text: What the reason `domain` rests on.
+        domain_text: Evidence for the reason `domain`.
         gates: All gates of the stages so far.
         errors: The error analysis.
         forecast: As computed.

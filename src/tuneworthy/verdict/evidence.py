@@ -42,14 +42,15 @@ class RungEvidence:
         model: Key of `[models]`, or the name of a classical baseline.
         hosted: Whether its model runs elsewhere.
         may_forward: Whether that is open, as a server on this machine may pass calls on.
-        beats_majority: Whether it is shown to beat always giving the most frequent answer; None where none is frequent.
+        beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
+            answer.
         constant: Whether it answers the same to every case.
         delta_today: Paired difference to today's option, with its interval.
         no_worse: Whether it is non-inferior to the best that was measured; known of the classical baseline.
         supposed: Whether it is an assumption (`what_if`) and was not measured.
         unscored: Those that `score` leaves out as they could not be scored.
         share_sent: Share of test that a cascade sends on to its large model; None for all others.
-        violated: The constraint that the variant breaks, in words; "" if none.
+        violated: The constraint that the variant breaks, in words; "" without one.
         compared_to: The best language-model variant before it.
         delta: Paired difference to that, with its interval.
     """

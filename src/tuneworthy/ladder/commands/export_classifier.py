@@ -73,7 +73,7 @@ class MeasuredAnswer:
         case: Id.
         test: Whether it is a test case.
         filled: Whether `text` is the filled-in prompt, not a case's input.
-        text: What is asked.
+        text: The question.
         answer: As it is exported: JSON answers as objects.
         logprobs: Log-probability of each label; None without probabilities.
     """

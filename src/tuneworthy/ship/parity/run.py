@@ -142,7 +142,7 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
 
     Args:
         request: What is compared.
-        plan: What is asked.
+        plan: The prompts to compare.
         base_folder: The folder of the base as the adapter was trained on it.
     """
     end = next((text for text, number in plan.marks.items() if number == plan.end), "")

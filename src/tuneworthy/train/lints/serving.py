@@ -77,7 +77,7 @@ def remote_code(table: SettingsTable) -> Iterator[Finding]:
 def model_name(table: SettingsTable) -> Iterator[Finding]:
     """A model that does not exist under this name.
 
-    The open weights of Llama 3.3 are 70B (the 8B is 3.1), and Unsloth's repositories of it have no `Meta-` in their
+    The open weights of Llama 3.3 are 70B (the 8B is 3.1), and its repositories at Unsloth have no `Meta-` in their
     name.
     """
     model, fix = str(table.get("model")), ""

@@ -199,7 +199,7 @@ def retrieval(evidence: Evidence) -> Finding:
 
 @GATES.rule("decoding", group=STAGE)
 def decoding(evidence: Evidence) -> Finding:
-    """Sampling parameters (or effort) were tuned, or cannot be: the model takes none, or output is constrained."""
+    """Sampling parameters (or effort) were tuned, or cannot be: no parameters, or constrained output."""
     subject = evidence.rungs.get("decoding")
     if subject is not None and subject.reason_code in {"no_parameters", "constrained"}:
         return says("not_applicable", messages.sentence(subject.reason))

@@ -120,7 +120,7 @@ def distributions(subject: Subject) -> FormFinding:
 def greedy(subject: Subject) -> FormFinding:
     """The most likely answers are the same, except for the few that a near tie turns.
 
-    Bad: a server that applies a repetition penalty from a generation_config.json that nobody read.
+    Bad: a server that applies a repetition penalty from an overlooked generation_config.json.
     """
     n = len(subject.adapter.greedy)
     numbers: dict[str, float | int] = {"n": n}
@@ -143,7 +143,7 @@ def agreement(these: Sequence[Greedy], those: Sequence[Greedy]) -> float:
     return mean([a.ids == b.ids for a, b in zip(these, those, strict=True)] or [True])
 
 
-@PARITY_CHECKS.rule("fact", codes={"fact_lost": "a form does not know what the adapter was taught"})
+@PARITY_CHECKS.rule("fact", codes={"fact_lost": "a form does not know a fact of the adapter"})
 def fact(subject: Subject) -> FormFinding:
     """What only the adapter can know is known in every form.
 
@@ -151,7 +151,7 @@ def fact(subject: Subject) -> FormFinding:
     was trained with, or found among the training rows: an answer that the adapter gives word by word and the base does
     not. A form knows it if its greedy answer contains the answer.
 
-    Bad: a conversion that keeps fluent text and loses what was learned.
+    Bad: a conversion that keeps fluent text and loses the learned facts.
     """
     answers = [answer.strip() for _, answer in subject.plan.facts]
     if not answers:

@@ -40,7 +40,7 @@ def lineage(subject: Subject) -> FormFinding:
     return FormFinding(message=messages.say("lineage", **ids), status="pass")
 
 
-@PARITY_CHECKS.rule("rank", codes={"rank_above_server_limit": "the adapter's rank is above what the server allows"})
+@PARITY_CHECKS.rule("rank", codes={"rank_above_server_limit": "the adapter's rank is above the server's limit"})
 def rank(subject: Subject) -> FormFinding:
     """The server that applies the adapter allows its rank.
 

@@ -33,10 +33,10 @@ EQUAL: Final = 0.98
 def weights(subject: Subject) -> FormFinding:
     """The merged weights are what base plus adapter rounds to, in a sample that is compared bit by bit.
 
-    Of a full fine-tuning, they are what the trained weights round to. Every weight that is the same as in the base is
+    Of a full fine-tuning, they are the rounded trained weights. Every weight that is the same as in the base is
     compared as well, so that no module is dropped unseen.
 
-    Bad: merged into 4-bit weights, where 64 neighbours hold at most 16 values and most of what was learned is rounded
+    Bad: merged into 4-bit weights, where 64 neighbours have at most 16 values and most of the change is rounded
     away; merged into another base; or not merged at all.
     """
     line = subject.lineage
