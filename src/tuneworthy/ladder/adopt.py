@@ -83,68 +83,66 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
-    gain = evidence.gain
-    numbers = f"{100 * gain.delta:+.1f} points [{100 * gain.ci[0]:+.1f}, {100 * gain.ci[1]:+.1f}], n = {gain.n}"
-    compared = gain.alpha is not None
-    numbers += (
-        f", one-sided {p_value(gain.p_value)} at alpha {gain.alpha:.3g}"
-        if compared
-        else ", no significance test because it is not ahead on dev"
-    )
+    gain, inconclusive = evidence.gain, RungStatus.INCONCLUSIVE
+    numbers = _numbers(gain)
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
     if evidence.few_groups:
-        return Adoption(RungStatus.INCONCLUSIVE, "few_groups", evidence.few_groups)
+        return Adoption(inconclusive, "few_groups", evidence.few_groups)
     if evidence.unvalidated:
-        reason = f"{evidence.unvalidated}; judge scores alone: {numbers}"
-        return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
+        return Adoption(inconclusive, "judge", f"{evidence.unvalidated}; judge scores alone: {numbers}")
     saving = _saving(evidence)
     cheap_enough = saving != "" and evidence.no_creep.holds and not evidence.all_wrong
     before = evidence.shown_before if gain.delta > 0 else None
     better = gain.better or before is not None
-    wins = better or (cheap_enough and not evidence.loses_target)
-    if wins and evidence.unscored_share > MOST_UNSCORED:
+    if better or (cheap_enough and not evidence.loses_target):
+        return _bar(evidence, numbers) or _adopted(evidence, before if better else None, better, saving, margin)
+    excluded = gain.excludes_gain(margin)
+    if cheap_enough:
+        reason = f"non-inferior at {saving}, but no longer meets the target; difference {numbers}"
+        return Adoption(RungStatus.NO_GAIN if excluded else inconclusive, "loses_target", reason)
+    if excluded:
+        reason = f"a gain of {100 * margin:.1f} points or more is ruled out (difference {numbers})"
+        return Adoption(RungStatus.NO_GAIN, "no_gain", reason)
+    reason = f"a gain of {100 * margin:.1f} points is neither shown nor ruled out (difference {numbers})"
+    return Adoption(inconclusive, "not_compared" if gain.alpha is None else "unresolved", reason)
+
+
+def _numbers(gain: PairedResult) -> str:
+    text = f"{100 * gain.delta:+.1f} points [{100 * gain.ci[0]:+.1f}, {100 * gain.ci[1]:+.1f}], n = {gain.n}"
+    if gain.alpha is None:
+        return f"{text}, no significance test because it is not ahead on dev"
+    return f"{text}, one-sided {p_value(gain.p_value)} at alpha {gain.alpha:.3g}"
+
+
+def _bar(evidence: AdoptionEvidence, numbers: str) -> Adoption | None:
+    """Return why unscored answers bar a candidate that would be adopted; None if they do not."""
+    if evidence.unscored_share > MOST_UNSCORED:
         reason = (
             f"{evidence.unscored_share:.1%} of the answers could not be scored (limit {MOST_UNSCORED:.1%}); "
             f"difference {numbers}"
         )
         return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
-    if wins and evidence.sign_flips:
-        return Adoption(
-            RungStatus.INCONCLUSIVE,
-            "unscored_flip",
-            f"the unscored answers could reverse the result; difference {numbers}",
-        )
-    if better:
-        shown = (
-            ""
-            if gain.better or before is None
-            else f"; significant at alpha {before.alpha:.4f} on the first {before.n} cases"
-        )
-        return Adoption(RungStatus.ADOPTED, "better", f"significantly better; difference {numbers}" + shown)
-    if wins:
+    if evidence.sign_flips:
+        reason = f"the unscored answers could reverse the result; difference {numbers}"
+        return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", reason)
+    return None
+
+
+def _adopted(
+    evidence: AdoptionEvidence, before: PairedResult | None, better: bool, saving: str, margin: float
+) -> Adoption:
+    numbers = _numbers(evidence.gain)
+    if not better:
         reason = (
             f"non-inferior at {saving} (lower bound {100 * evidence.no_creep.lower:+.1f} points, margin "
             f"{100 * margin:.1f}); difference {numbers}"
         )
         return Adoption(RungStatus.ADOPTED, "cheaper", reason)
-    if cheap_enough:
-        status = RungStatus.NO_GAIN if gain.excludes_gain(margin) else RungStatus.INCONCLUSIVE
-        return Adoption(
-            status, "loses_target", f"non-inferior at {saving}, but no longer meets the target; difference {numbers}"
-        )
-    if gain.excludes_gain(margin):
-        return Adoption(
-            RungStatus.NO_GAIN,
-            "no_gain",
-            f"a gain of {100 * margin:.1f} points or more is ruled out (difference {numbers})",
-        )
-    code = "unresolved" if compared else "not_compared"
-    return Adoption(
-        RungStatus.INCONCLUSIVE,
-        code,
-        f"a gain of {100 * margin:.1f} points is neither shown nor ruled out (difference {numbers})",
-    )
+    shown = ""
+    if before is not None and not evidence.gain.better:
+        shown = f"; significant at alpha {before.alpha:.4f} on the first {before.n} cases"
+    return Adoption(RungStatus.ADOPTED, "better", f"significantly better; difference {numbers}{shown}")
 
 
 def _saving(evidence: AdoptionEvidence) -> str:

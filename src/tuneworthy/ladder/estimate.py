@@ -246,31 +246,7 @@ class _Estimating:
 
     def run(self) -> Estimate:
         """Return the sums over all rungs."""
-        rungs: dict[str, RungEstimate] = {}
-        loads: list[_Load] = []
-        today: Variant | None = None
-        adopted: Variant | None = None
-        names = ["baseline", *(n for n in self.project.ladder.rungs if n not in {"classical", "baseline"})]
-        if "model" in names:
-            names.insert(names.index("model") + 1, TEACHER)
-        for name in names:
-            options = [
-                self._rung(name, best) for best in {one.id if one else "": one for one in (today, adopted)}.values()
-            ]
-            options = [option for option in options if option]
-            if not options:
-                continue
-            own = [replace(load, chance=1 / len(options)) for option in options for load in option]
-            rungs[name] = RungEstimate(
-                candidates=max(len({load.variant.id for load in option if load.calls[1]}) for option in options),
-                calls=Amount.total(load.figure for load in own),
-                together=self._work(own, alone=False),
-                alone=self._work(own, alone=True),
-            )
-            loads += own
-            if name == TEACHER:
-                continue  # nothing is built on it
-            today, adopted = today or own[0].variant, options[-1][0].variant
+        rungs, loads = self._rungs()
         judges = self._judges(loads)
         by_model: dict[str, list[_Load]] = defaultdict(list)
         for load in (*loads, *judges):
@@ -282,12 +258,9 @@ class _Estimating:
             for name, own in by_model.items()
         }
         if self.library and "retrieval" in rungs:
-            used |= {
-                name: ModelEstimate(
-                    **{key: Amount.within(sum(span) / 2, *span) for key, span in use.items()}  # one form or all
-                )
-                for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items()
-            }
+            for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items():
+                spans = {key: Amount.within(sum(span) / 2, *span) for key, span in use.items()}  # one form or all
+                used[name] = ModelEstimate(**spans)
         calls = Amount.total(one.calls for one in used.values())
         minutes = sum(load.chance * self._seconds(load) for load in (*loads, *judges)) / 60
         measured = all(name in self.observed for name in by_model)
@@ -302,6 +275,32 @@ class _Estimating:
                 list(self.observed), [m.provider for m in self.project.models.values()]
             ),
         )
+
+    def _rungs(self) -> tuple[dict[str, RungEstimate], list[_Load]]:
+        """Return the estimate of each rung, and the calls of all."""
+        rungs: dict[str, RungEstimate] = {}
+        loads: list[_Load] = []
+        today: Variant | None = None
+        adopted: Variant | None = None
+        names = ["baseline", *(n for n in self.project.ladder.rungs if n not in {"classical", "baseline"})]
+        if "model" in names:
+            names.insert(names.index("model") + 1, TEACHER)
+        for name in names:
+            bases = {variant.id if variant else "": variant for variant in (today, adopted)}.values()
+            options = [option for option in [self._rung(name, base) for base in bases] if option]
+            if not options:
+                continue
+            own = [replace(load, chance=1 / len(options)) for option in options for load in option]
+            rungs[name] = RungEstimate(
+                candidates=max(len({load.variant.id for load in option if load.calls[1]}) for option in options),
+                calls=Amount.total(load.figure for load in own),
+                together=self._work(own, alone=False),
+                alone=self._work(own, alone=True),
+            )
+            loads += own
+            if name != TEACHER:  # nothing is built on the teacher
+                today, adopted = today or own[0].variant, options[-1][0].variant
+        return rungs, loads
 
     def _rung(self, name: str, best: Variant | None) -> list[_Load]:
         """Return the calls of a rung that proposes on `best`: race, test, timing, search and closer look."""

@@ -229,15 +229,7 @@ class LadderRun:
         estimate = None if self.quick else estimate_run(self.session.project, self.session.data, {})
         self.watcher.plan(order, estimate.rungs if estimate else {})
         for name in order:
-            self.current = name
-            self.watcher.start(name)
-            with self.session.runner.metered() as spent:
-                record = await self._rung(name)
-            self.records[name] = replace(record, cost_usd=spent.usd)
-            log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
-            if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
-                pass_on(self.session, slot_of(self.session, name))
-            self.watcher.finish(self.records[name])
+            await self._metered_rung(name)
             if name == "baseline" and self.classical and self.leader:
                 self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
                 if not self.classical_leads:
@@ -249,6 +241,18 @@ class LadderRun:
                 self.records["classical"] = await self._against_classical(self.classical, self.leader)
             self.watcher.finish(self.records["classical"])
         return self.record()
+
+    async def _metered_rung(self, name: str) -> None:
+        """Run one rung, store its record with its cost, and pass on the alpha of a rung that compared nothing."""
+        self.current = name
+        self.watcher.start(name)
+        with self.session.runner.metered() as spent:
+            record = await self._rung(name)
+        self.records[name] = replace(record, cost_usd=spent.usd)
+        log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
+        if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
+            pass_on(self.session, slot_of(self.session, name))
+        self.watcher.finish(self.records[name])
 
     async def _rung(self, name: str) -> RungRecord:
         """Run one rung: propose, search, race on dev, look closer at the winner, compare it on test."""

@@ -91,18 +91,7 @@ class ShotPool:
         """
         if shots is None:
             return {}
-        gone = [one for one in shots.ids if one not in self.by_id]
-        if gone or (shots.mode == "per_case" and shots.pool_hash != self.hash):
-            lost = (
-                f"{len(gone)} of the {len(shots.ids)} few-shot examples of this variant "
-                f"{plural(len(gone), 'is', 'are')} no longer in the project's examples."
-            )
-            raise UserError(
-                lost
-                if gone
-                else "The project's examples, from which this variant selects few-shot examples, have changed.",
-                hint="Restore the examples, or run `tuneworthy run` again.",
-            )
+        self._check_pool(shots)
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
             return {case.id: tuple(row for row in chosen if row.group != case.source) for case in cases}
@@ -117,6 +106,19 @@ class ShotPool:
                 others = [row for i in nearest if (row := self.examples[int(i)]).group != case.source]
                 self._nearest[case.id, k, encoder] = tuple(others[:k][::-1])
         return {case.id: self._nearest[case.id, k, encoder] for case in cases}
+
+    def _check_pool(self, shots: Shots) -> None:
+        gone = sum(example_id not in self.by_id for example_id in shots.ids)
+        if gone:
+            message = (
+                f"{gone} of the {len(shots.ids)} few-shot examples of this variant {plural(gone, 'is', 'are')} no "
+                "longer in the project's examples."
+            )
+        elif shots.mode == "per_case" and shots.pool_hash != self.hash:
+            message = "The project's examples, from which this variant selects few-shot examples, have changed."
+        else:
+            return
+        raise UserError(message, hint="Restore the examples, or run `tuneworthy run` again.")
 
     def _by_meaning(self, texts: Sequence[str], k: int, name: str) -> NDArray[np.int64]:
         """Return the `k` examples whose questions mean nearest the same, nearest first, `(n_texts, k)`.

@@ -98,39 +98,26 @@ class CascadeRung(Rung):
 
     async def search(self, session: Session, view: View) -> SearchResult:
         """Return the cascade with its threshold, chosen on dev; no model is called."""
-        paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
-        large = [part for part in [await part_of(session, one, view.dev) for one in paid] if part.whole]
+        large, sure = await _large_parts(session, view), await _confident_parts(session, view)
         if not large:
-            return SearchResult(
-                skipped="no language model with a price was measured on dev and test", skip_code="no_dearer_model"
-            )
-        able = [one for one in view.tried if any(map(confidence_of, session.stored(one, view.dev[:1])))]
-        tried = [await part_of(session, one, view.dev) for one in able]
-        sure = [part for part in tried if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
+            return _skipped("no language model with a price was measured on dev and test", "no_dearer_model")
         if not sure:
-            return SearchResult(
-                skipped="no variant answered all dev cases with probabilities, so there is no confidence to route by",
-                skip_code="no_confidence",
+            return _skipped(
+                "no variant answered all dev cases with probabilities, so there is no confidence to route by",
+                "no_confidence",
             )
         strongest = max(large, key=lambda part: part.score)
         best = next((part for part in large if part.variant.id == view.incumbent.id), strongest)
-        pairs = [(_pairs(sure, one), one) for one in (best, strongest)]
-        if not any(found for found, _ in pairs):
-            name = strongest.variant.name
-            if all(part.variant.model == strongest.variant.model for part in sure):
-                return SearchResult(
-                    skipped=f"the only variants with probabilities use the model of {name}", skip_code="same_model"
-                )
-            return SearchResult(
-                skipped=f"no variant with probabilities costs less than {name}", skip_code="no_dearer_model"
-            )
-        cheapest = [min(found, key=lambda one: one.usd) for found, _ in pairs if found]
-        cheapest = [one for one in cheapest if isfinite(one.threshold)]
+        pairs = [found for part in (best, strongest) if (found := _pairs(sure, part))]
+        name = strongest.variant.name
+        if not pairs and all(part.variant.model == strongest.variant.model for part in sure):
+            return _skipped(f"the only variants with probabilities use the model of {name}", "same_model")
+        if not pairs:
+            return _skipped(f"no variant with probabilities costs less than {name}", "no_dearer_model")
+        cheapest = [min(found, key=lambda pair: pair.usd) for found in pairs]
+        cheapest = [pair for pair in cheapest if isfinite(pair.threshold)]
         if not cheapest:
-            return SearchResult(
-                skipped=f"no threshold keeps the score of {strongest.variant.name} on the {len(view.dev)} dev cases",
-                skip_code="no_threshold",
-            )
+            return _skipped(f"no threshold keeps the score of {name} on the {len(view.dev)} dev cases", "no_threshold")
         first, last = cheapest[0], cheapest[-1]
         chosen = last if last.score > first.score + view.project.task.margin else first
         return SearchResult(candidates=[chosen.variant])
@@ -151,6 +138,24 @@ class CascadeRung(Rung):
             sent=sum(is_sent(cascade, trace) for trace in own) / len(test),
             first_tokens=None if read is None or written is None else (read, written),
         )
+
+
+def _skipped(reason: str, code: str) -> SearchResult:
+    return SearchResult(skipped=reason, skip_code=code)
+
+
+async def _large_parts(session: Session, view: View) -> list[CascadePart]:
+    """Return the measured models that cost money: those that a cascade could save."""
+    paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
+    parts = [await part_of(session, variant, view.dev) for variant in paid]
+    return [part for part in parts if part.whole]
+
+
+async def _confident_parts(session: Session, view: View) -> list[CascadePart]:
+    """Return the variants that answered (nearly) all dev cases with a probability."""
+    able = [variant for variant in view.tried if any(map(confidence_of, session.stored(variant, view.dev[:1])))]
+    parts = [await part_of(session, variant, view.dev) for variant in able]
+    return [part for part in parts if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
 
 
 async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> CascadePart:

@@ -232,21 +232,14 @@ def attribute(
     scored = [place for place, score in enumerate(scores) if score.value is not None]
     failed = [place for place in scored if (scores[place].value or 0.0) < 1]
     whys = []
-    for case, trace in ((cases[place], traces[place]) for place in failed):
+    for place in failed:
+        case, trace = cases[place], traces[place]
         right, unknown = library.named(case), library.unknown(case)
         shown = {passage.document for passage in passages[case.id]}
         away = [ids for ids in right if not ids & shown]
         not_there.update(unknown)
         missed.update(min(ids) for ids in away)
-        if not case.documents:
-            why = "no_document_named"
-        elif unknown:
-            why = "not_in_index"
-        elif away:
-            why = "partly_retrieved" if len(away) < len(right) else "not_retrieved"
-        else:
-            why = cause(trace, [one for one in passages[case.id] if any(one.document in ids for ids in right)])
-        whys.append(why)
+        whys.append(_miss(case, right, unknown, away) or cause(trace, _passages_of(passages[case.id], right)))
     found = Counter(whys)
     named = np.array([why != "no_document_named" for why in whys], bool)
     lost = np.array([why in LOST for why in whys], float)[named]
@@ -260,6 +253,21 @@ def attribute(
         missed=dict(missed.most_common(MOST_MISSED)),
         not_there=dict(not_there.most_common(MOST_MISSED)),
     )
+
+
+def _miss(case: Case, right: Sequence[Any], unknown: Sequence[str], away: Sequence[Any]) -> str:
+    """Return why the right documents were not shown; "" if all of them were."""
+    if not case.documents:
+        return "no_document_named"
+    if unknown:
+        return "not_in_index"
+    if away:
+        return "partly_retrieved" if len(away) < len(right) else "not_retrieved"
+    return ""
+
+
+def _passages_of(passages: Sequence[Passage], documents: Sequence[frozenset[str]]) -> list[Passage]:
+    return [passage for passage in passages if any(passage.document in ids for ids in documents)]
 
 
 def cause(trace: Trace, right: Sequence[Passage]) -> str:
