@@ -22,7 +22,7 @@ from tuneworthy.ladder.rungs.retrieval import SearchForm, attribute, cause, form
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.report.messages import CAUSES
+from tuneworthy.report.retrieval import CAUSES
 from tuneworthy.report.run_report import document
 from tuneworthy.retrieval.documents import Corpus, SourceDocument
 from tuneworthy.retrieval.library import DocumentLibrary, open_library

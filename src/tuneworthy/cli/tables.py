@@ -14,7 +14,7 @@ from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
 from tuneworthy.report.numbers import percent, percent_range
-from tuneworthy.report.tables import Table as Rows
+from tuneworthy.report.table import Table as Rows
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
 

@@ -6,7 +6,7 @@ from difflib import unified_diff
 from typing import Literal
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.table import Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import plural
 from tuneworthy.types import Variant
@@ -35,11 +35,11 @@ def wrong_table(best: RungRecord | None) -> Table | None:
     if best is None or not best.wrong:
         return None
     columns = [
-        Column("case", "case", "name"),
-        Column("question", "input", "text"),
-        Column("expected", "expected", "text"),
-        Column("today", "today", "text"),
-        Column("answer", clean(best.name, 40), "text"),
+        name_column("case", "case"),
+        text_column("question", "input"),
+        text_column("expected", "expected"),
+        text_column("today", "today"),
+        text_column("answer", clean(best.name, 40)),
     ]
     rows = [
         [clean(row.case, 16), *map(clean, (row.question, row.expected, row.today, row.answer))] for row in best.wrong

@@ -7,10 +7,9 @@ from tuneworthy.dataset.card import CardRow, DatasetCard, Reason, RowCounts
 from tuneworthy.report.chart import Bar, BarChart
 from tuneworthy.report.charts import FIRST
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
-from tuneworthy.report.first_screen import plain
 from tuneworthy.report.numbers import NONE, count, percent
-from tuneworthy.report.tables import Column, Table
-from tuneworthy.report.text import clean
+from tuneworthy.report.table import Column, Table, name_column, text_column
+from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
 
 ACTIONS = {"drop": "dropped", "mask": "masked", "report": "reported"}
@@ -130,14 +129,14 @@ def _distribution(part: RowCounts) -> BarChart:
 
 
 def _provenance(card: DatasetCard) -> Table:
-    columns = [Column("what", "item", "name"), Column("value", "value", "text")]
+    columns = [name_column("what", "item"), text_column("value", "value")]
     return Table("Provenance", columns, [[clean(name), clean(value)] for name, value in card.provenance])
 
 
 def _funnel(card: DatasetCard) -> Table:
     counts = [Column(key, key) for key in ("dropped", "masked", "reported")]
     ends = Column("stay", "rows out"), Column("seconds", "seconds")
-    columns = [Column("check", "check", "name"), Column("in", "rows in"), *counts, *ends]
+    columns = [name_column("check", "check"), Column("in", "rows in"), *counts, *ends]
     rows = [
         [
             clean(step.check),
@@ -151,11 +150,11 @@ def _funnel(card: DatasetCard) -> Table:
 
 def _effects(card: DatasetCard) -> Table:
     columns = [
-        Column("check", "check", "name"),
+        name_column("check", "check"),
         Column("n", "rows"),
         Column("share", "share"),
-        Column("labels", "labels that lose most", "text"),
-        Column("effect", "accuracy without them", "text"),
+        text_column("labels", "labels that lose most"),
+        text_column("effect", "accuracy without them"),
     ]
     rows = [
         [clean(one.check or "all"), count(one.n), percent(one.share), clean(one.labels, 0),
@@ -172,7 +171,7 @@ def _effects(card: DatasetCard) -> Table:
 def _whole_set(card: DatasetCard) -> list[Table]:
     found = [_effects(card)]
     if card.set_findings:
-        columns = [Column("check", "check", "name"), Column("said", "finding", "text")]
+        columns = [name_column("check", "check"), text_column("said", "finding")]
         found.append(
             Table(
                 "Checks of the whole dataset",
@@ -181,26 +180,26 @@ def _whole_set(card: DatasetCard) -> list[Table]:
             )
         )
     if card.repeated:
-        columns = [Column("source", "row", "name"), Column("n", "duplicates"), Column("question", "question", "text"),
-                   Column("answer", "answer", "text")]  # fmt: skip
+        columns = [name_column("source", "row"), Column("n", "duplicates"), text_column("question", "question"),
+                   text_column("answer", "answer")]  # fmt: skip
         rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
         found.append(
             Table("Rows with the most duplicates", columns, rows, "These rows remain. Their duplicates were dropped.")
         )
-    columns = [Column("gate", "gate", "name"), Column("status", "status", "status"), Column("detail", "detail", "text")]
+    columns = [name_column("gate", "gate"), Column("status", "status", kind="status"), text_column("detail", "detail")]
     found.append(Table("Gates", columns, [[plain(cell) for cell in gate] for gate in card.gates]))
     return found
 
 
 def _reasons(check: str, reasons: Sequence[Reason]) -> Table:
     columns = [
-        Column("reason", "reason", "name"),
+        name_column("reason", "reason"),
         Column("n", "rows"),
-        Column("became", "action", "text"),
-        Column("source", "example", "name"),
-        Column("question", "question", "text"),
-        Column("answer", "answer", "text"),
-        Column("detail", "detail", "text"),
+        text_column("became", "action"),
+        name_column("source", "example"),
+        text_column("question", "question"),
+        text_column("answer", "answer"),
+        text_column("detail", "detail"),
     ]
     rows = []
     for reason in reasons:

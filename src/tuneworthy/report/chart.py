@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuneworthy.report import messages, numbers
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.table import Column, Table, text_column
 
 Kind = Literal["today", "best", "tuned", "plain", "lost", "gone"]
 Unit = Literal["percent", "usd", "count", "points"]
@@ -67,8 +67,10 @@ class BarChart:
     def table(self) -> Table:
         """All its numbers."""
         first, *others = self.headings
-        columns = [Column("label", first, "text")]
-        columns += [Column(f"c{i}", name, "text" if i in self.words else "number") for i, name in enumerate(others)]
+        columns = [text_column("label", first)]
+        columns += [
+            Column(heading, heading, kind="text" if i in self.words else "number") for i, heading in enumerate(others)
+        ]
         rows = [[row.label, *row.cells] for row in self.rows]
         if self.unit == "percent" and any(row.interval for row in self.rows):
             columns.append(Column("ci95", messages.say("interval_heading")))
@@ -127,7 +129,7 @@ class LineChart:
     @property
     def table(self) -> Table:
         """Its numbers at the ticks."""
-        columns = [Column("x", self.x_title), *(Column(f"c{i}", line.label) for i, line in enumerate(self.lines))]
+        columns = [Column("x", self.x_title), *(Column(line.label, line.label) for line in self.lines)]
         rows = [[numbers.count(tick), *(self._cell(line, tick) for line in self.lines)] for tick in self.ticks]
         known = [*(words for _, _, words in self.marks), *(words for _, words in self.levels)]
         note = " ".join(filter(None, [self.note, *(f"{words}." for words in known)]))

@@ -1,6 +1,6 @@
-"""What samplers leave of one position, as bars: a chart an engine, a row a token.
+"""Bar charts of one position after the samplers: a chart per engine, a row per token.
 
-A thin line is what the model says, a bar what is drawn from; a token that is gone names the sampler that took it.
+A thin line is the model's probability, a bar the sampled distribution; a removed token names the sampler.
 """
 
 from markupsafe import Markup
@@ -12,10 +12,11 @@ from tuneworthy.report.document import Document, PagePart
 from tuneworthy.report.html import style
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.svg import stacked
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 
 WIDTH, MOST = 620, 24
+SETTLED = frozenset({"start", "greedy"})  # steps without a value
 
 
 def picture(comparison: Comparison, most: int = MOST) -> str:
@@ -66,26 +67,16 @@ def _chart(trail: Trail, tokens: list[int], names: list[str]) -> BarChart:
 
 def steps_table(comparison: Comparison) -> Table:
     """Return the steps as a table: sampler, value, who set it, tokens kept, probability of the likeliest token."""
-    rows = []
-    for trail in comparison.trails.values():
-        for step in trail.steps:
-            n_kept = f"{len(step.left):,}"
-            value = "" if step.name in {"start", "greedy"} else f"{step.value:g}"
-            rows.append(
-                (trail.engine.label, step.name, value, step.origin, n_kept, percent(step.left.probabilities[0]))
-            )
-    return Table(
-        "Sampling steps",
-        [
-            Column("engine", "engine", "text"),
-            Column("step", "step", "name"),
-            Column("value", "value"),
-            Column("origin", "set by", "text"),
-            Column("kept", "tokens kept"),
-            Column("top", "top probability"),
-        ],
-        rows,
-    )
+    rows = [(trail, step) for trail in comparison.trails.values() for step in trail.steps]
+    columns = [
+        text_column("engine", "engine", lambda row: row[0].engine.label),
+        name_column("step", "step", lambda row: row[1].name),
+        Column("value", "value", value=lambda row: "" if row[1].name in SETTLED else f"{row[1].value:g}"),
+        text_column("origin", "set by", lambda row: row[1].origin),
+        Column("kept", "tokens kept", value=lambda row: f"{len(row[1].left):,}"),
+        Column("top", "top probability", percent, value=lambda row: row[1].left.probabilities[0]),
+    ]
+    return Table.of("Sampling steps", columns, rows)
 
 
 def document(comparison: Comparison) -> Document:

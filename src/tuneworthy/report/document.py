@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import Chart
-from tuneworthy.report.tables import Table
+from tuneworthy.report.table import Table
 
 Block = str | Table | Chart | Diff
 

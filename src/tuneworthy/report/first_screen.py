@@ -12,7 +12,7 @@ from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import findings, messages, numbers
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
 from tuneworthy.verdict.base import Option, OptionKind, Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict
@@ -98,11 +98,6 @@ def answer_and_reasons(record: RunRecord, stored: StoredVerdict | None) -> tuple
     was = f"The last verdict was: {answer[0].lower() + answer[1:]}."
     changes = f"Changes since then: {clean('; '.join(stored.changed), 0)}."
     return "stale", "The last verdict is out of date", [f"{was} {changes}", findings.answer(record)]
-
-
-def plain(text: str) -> str:
-    """Return a sentence cleaned, without the marks of code."""
-    return clean(text, 0).replace("`", "")
 
 
 def in_short(reason: str) -> str:

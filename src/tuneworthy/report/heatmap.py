@@ -4,19 +4,20 @@ In HTML the page needs nothing else and runs no script; on a terminal colours sa
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from markupsafe import Markup
 from rich.text import Text
 
 from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
-from tuneworthy.report import messages
+from tuneworthy.report import messages, numbers
 from tuneworthy.report.html import render_page
 from tuneworthy.report.numbers import percent, percent_range
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.stats.intervals import Interval
-from tuneworthy.text import plural
+from tuneworthy.text import count
 
 LEVELS = 6
 # Entropy from which a token has the darkest shade, nats.
@@ -68,55 +69,50 @@ def ranked(report: UncertaintyReport) -> list[AnswerSignals]:
 
 def areas_table(report: UncertaintyReport) -> Table:
     """Return how well each signal tells wrong answers."""
-    rows = []
-    for name, area in report.calibration.areas.items():
-        meaning = SIGNALS.get(name, f"disagreement of {report.samples} sampled answers")
-        rows.append((name, meaning, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
-    columns = [Column("signal", "signal", "name"), Column("words", "meaning", "text"), Column("area", "AUROC"),
-               Column("interval", "interval"), Column("level", "confidence level")]  # fmt: skip
     found = report.calibration
-    return Table(
-        "How well each signal detects wrong answers",
-        columns,
-        rows,
-        (
-            f"n = {found.n}{f' in {found.n_groups} groups' if found.n_groups < found.n else ''}, {found.n_wrong} "
-            f"wrong {plural(found.n_wrong, 'answer', 'answers')}. An AUROC of 0.5 is chance. The primary signal "
-            f"is {found.signal}."
-        ),
+    columns = [
+        name_column("signal", "signal", itemgetter(0)),
+        text_column("words", "meaning", lambda row: SIGNALS.get(row[0], disagreement)),
+        Column("area", "AUROC", value=lambda row: f"{row[1].area:.3f}"),
+        Column("interval", "interval", numbers.interval, value=lambda row: (row[1].lo, row[1].hi)),
+        Column("level", "confidence level", value=lambda row: f"{1 - row[1].alpha:.1%}"),
+    ]
+    disagreement = f"disagreement of {report.samples} sampled answers"
+    groups = f" in {found.n_groups} groups" if found.n_groups < found.n else ""
+    note = (
+        f"n = {found.n}{groups}, {count(found.n_wrong, 'wrong answer')}. An AUROC of 0.5 is chance. The primary signal "
+        f"is {found.signal}."
     )
+    return Table.of("How well each signal detects wrong answers", columns, found.areas.items(), note)
 
 
 def reliability_table(report: UncertaintyReport) -> Table:
     """Return how often answers are wrong, by the signal that decides."""
     signal = report.calibration.signal
-    return Table(
-        f"Reliability: share of wrong answers by {signal}",
-        [Column("mean", f"mean {signal}"), Column("wrong", "wrong answers"), Column("n", "answers")],
-        [(f"{mean:.3f}", percent(share), str(n)) for mean, share, n in report.calibration.reliability],
-    )
+    columns = [
+        Column("mean", f"mean {signal}", value=lambda row: f"{row[0]:.3f}"),
+        Column("wrong", "wrong answers", percent, value=itemgetter(1)),
+        Column("n", "answers", value=itemgetter(2)),
+    ]
+    return Table.of(f"Reliability: share of wrong answers by {signal}", columns, report.calibration.reliability)
 
 
 def spots_table(report: UncertaintyReport) -> Table:
     """Return where the model wavers, joined to the cases that failed."""
-    rows = [
-        (clean(spot.text, 30) or "(blank)", str(spot.in_wrong), str(spot.in_right), f"{spot.entropy:.2f}",
-         ", ".join(clean(other, 16) or "space" for other in spot.instead), ", ".join(clean(c, 20) for c in spot.cases))
-        for spot in report.spots
-    ]  # fmt: skip
-    return Table(
-        "Most uncertain tokens",
-        [
-            Column("text", "token", "name"),
-            Column("wrong", "in wrong answers"),
-            Column("right", "in correct answers"),
-            Column("entropy", "entropy"),
-            Column("instead", "alternatives", "text"),
-            Column("cases", "failed cases", "text"),
-        ],
-        rows,
-        "The table lists tokens in the top 10% by entropy.",
-    )
+    columns = [
+        name_column("text", "token", lambda spot: clean(spot.text, 30) or "(blank)"),
+        Column("in_wrong", "in wrong answers"),
+        Column("in_right", "in correct answers"),
+        Column("entropy", "entropy", "{:.2f}".format),
+        text_column("instead", "alternatives", lambda spot: _joined(spot.instead, 16), most=0),
+        text_column("cases", "failed cases", lambda spot: _joined(spot.cases, 20), most=0),
+    ]
+    note = "The table lists tokens in the top 10% by entropy."
+    return Table.of("Most uncertain tokens", columns, report.spots, note)
+
+
+def _joined(texts: Sequence[str], most: int) -> str:
+    return ", ".join(clean(text, most) or "space" for text in texts)
 
 
 def verdict(report: UncertaintyReport) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import BarChart, LineChart
 from tuneworthy.report.document import Block, Card, Document
-from tuneworthy.report.tables import Table
+from tuneworthy.report.table import Table
 from tuneworthy.report.text import markdown_code, markdown_text
 
 FENCE: Final = "```"

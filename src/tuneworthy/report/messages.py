@@ -108,32 +108,6 @@ STEP_NAMES: Final[Mapping[str, str]] = {
 }
 
 
-FATES: Final[Mapping[str, str]] = {
-    "leads": "best of its rung",
-    "tested": "compared on the test set: {status}",
-    "lost": "lost on dev",
-    "dropped": "dropped after {n} cases",
-    "bound": ": significantly worse",
-    "budget": ": eliminated by successive halving",
-    "unscored": ": {unscored} answers could not be scored",
-}
-CAUSES: Final[Mapping[str, str]] = {
-    "not_in_index": "a document with the answer is not in the index: it was not read or has a different name",
-    "not_retrieved": "no document with the answer was retrieved",
-    "partly_retrieved": "only some of the documents with the answer were retrieved",
-    "retrieved_and_not_used": "a relevant document was retrieved, but the answer does not use it",
-    "used_and_wrong": "the answer uses a relevant document but is wrong",
-    "no_document_named": "the case lists no document",
-}
-STAGES: Final[Mapping[str, str]] = {
-    "encode": "question embedding",
-    "words": "keyword search (BM25)",
-    "vectors": "vector search",
-    "fuse": "rank fusion",
-    "rerank": "reranking of the top results",
-}
-
-
 def comparison(answer: str, margin: float, why: str) -> str:
     """Say how a comparison ended."""
     return {

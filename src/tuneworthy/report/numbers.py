@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 
-# What stands where there is no number.
+# Sign for a missing number.
 NONE = "–"
+
+
+def text(value: object) -> str:
+    """Return any value as text, or a dash for None."""
+    return NONE if value is None else str(value)
 
 
 def score(value: float | None) -> str:
@@ -25,6 +30,16 @@ def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
         return NONE
     shape = "+.3f" if signed else ".3f"
     return f"[{bounds[0]:{shape}}, {bounds[1]:{shape}}]"
+
+
+def with_interval(value: float, bounds: Sequence[float]) -> str:
+    """Return a score with its interval."""
+    return f"{score(value)} {interval(bounds)}"
+
+
+def share(value: float | None) -> str:
+    """Return a share in percent, or a dash."""
+    return NONE if value is None else percent(value)
 
 
 def percent(value: float) -> str:
@@ -84,6 +99,25 @@ def dollars(value: float | None) -> str:
     return f"${value:.3g}".ljust(5, "0") if value >= 1e-4 else f"${value:.1e}"
 
 
+def amount(value: float | None) -> str:
+    """Return US dollars without the sign, for a column whose heading has it."""
+    return dollars(value).removeprefix("$")
+
+
+def difference(delta: float | None, bounds: Sequence[float] | None) -> str:
+    """Return a paired difference of scores with its interval.
+
+    >>> difference(0.15, (0.08, 0.22)), difference(None, None)
+    ('+0.150 [+0.080, +0.220]', '–')
+    """
+    return NONE if delta is None or bounds is None else f"{delta:+.3f} {interval(bounds, signed=True)}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference of scores with its sign."""
+    return NONE if value is None else f"{value:+.3f}"
+
+
 def milliseconds(value: float | None) -> str:
     """Return a time, milliseconds.
 
@@ -104,6 +138,11 @@ def count(value: float | None) -> str:
     ('12,345', '–')
     """
     return NONE if value is None else f"{value:,.0f}"
+
+
+def whole(value: int | None) -> str:
+    """Return a count with commas between thousands; a missing count is 0."""
+    return count(value or 0)
 
 
 def rounded(value: float) -> str:

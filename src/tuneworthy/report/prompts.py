@@ -1,9 +1,11 @@
-"""What the rung `prompt` found by asking, as tables: prompts of GEPA, and paragraphs that earn nothing."""
+"""Tables of the rung `prompt`: prompts tried by GEPA, and the ablation by paragraph."""
+
+from dataclasses import replace
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, PromptDetail
 from tuneworthy.report import numbers
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean
 
 # Of a prompt or paragraph that is shown.
@@ -12,7 +14,7 @@ MOST_NOTE = 900
 
 
 def prompt_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of what was searched for; none if the project file asks for nothing of it."""
+    """Return the tables of the searches that the project file asks for."""
     found = record.detail(PromptDetail) or PromptDetail()
     made = [_gepa(found.gepa)] if found.gepa else []
     return [*made, _ablation(found.ablation)] if found.ablation else made
@@ -20,20 +22,14 @@ def prompt_tables(record: RunRecord) -> list[Table]:
 
 def _gepa(detail: GepaDetail) -> Table:
     found = detail.search
-    rows = [
-        [str(place), "" if trial.parent is None else str(trial.parent), numbers.score(trial.score),
-         numbers.interval(trial.ci95), str(found.n_val), numbers.count(trial.unscored),
-         clean(trial.text, MOST_CHARS)]
-        for place, trial in enumerate(found.prompts)
-    ]  # fmt: skip
     columns = [
-        Column("place", "prompt"),
-        Column("parent", "parent"),
-        Column("score", "dev score"),
-        Column("ci95", "95% interval"),
-        Column("n", "n"),
-        Column("unscored", "unscored"),
-        Column("text", "text", "text"),
+        Column("place", "prompt", value=lambda trial: next(i for i, one in enumerate(found.prompts) if one is trial)),
+        Column("parent", "parent", lambda parent: "" if parent is None else str(parent)),
+        Column("score", "dev score", numbers.score),
+        Column("ci95", "95% interval", numbers.interval),
+        Column("n", "n", value=lambda _: found.n_val),
+        Column("unscored", "unscored", numbers.count),
+        text_column("text", "text", most=MOST_CHARS),
     ]
     note = (
         f"GEPA used {numbers.count(found.calls + found.reflections)} of at most {numbers.count(found.budget)} "
@@ -50,36 +46,25 @@ def _gepa(detail: GepaDetail) -> Table:
         )
     if detail.file:
         note += f" The best prompt is in {detail.file}; this exact text was compared on dev and test."
-    return Table("Prompts tried by GEPA", columns, rows, clean(note, MOST_NOTE), found.best)
+    return replace(Table.of("Prompts tried by GEPA", columns, found.prompts, clean(note, MOST_NOTE)), best=found.best)
 
 
 def _ablation(found: AblationDetail) -> Table:
-    rows = [
-        [clean(trial.text, MOST_CHARS), str(trial.tokens),
-         numbers.score(trial.whole), numbers.interval(trial.whole_ci95),
-         numbers.score(trial.score), numbers.interval(trial.ci95),
-         str(trial.n), numbers.count(trial.unscored), "cut" if trial.cut else "kept"]
-        for trial in found.tried
-    ]  # fmt: skip
     columns = [
-        Column("text", "paragraph", "text"),
+        text_column("text", "paragraph", most=MOST_CHARS),
         Column("tokens", "tokens"),
-        Column("whole", "dev score, full prompt"),
-        Column("whole_ci95", "95% interval"),
-        Column("score", "dev score without it"),
-        Column("ci95", "95% interval"),
+        Column("whole", "dev score, full prompt", numbers.score),
+        Column("whole_ci95", "95% interval", numbers.interval),
+        Column("score", "dev score without it", numbers.score),
+        Column("ci95", "95% interval", numbers.interval),
         Column("n", "n"),
-        Column("unscored", "unscored"),
-        Column("cut", "result", "text"),
+        Column("unscored", "unscored", numbers.count),
+        text_column("cut", "result", lambda trial: "cut" if trial.cut else "kept"),
     ]
-    return Table(
-        "Prompt ablation by paragraph",
-        columns,
-        rows,
-        (
-            f"Paragraphs that do not improve the score: {found.cut} of {found.paragraphs}. Without them, a call "
-            f"is about {found.tokens_saved} of {found.tokens} tokens shorter (estimated as bytes / 4). The search "
-            "removes one paragraph at a time, the longest first. A paragraph that does not improve the score "
-            "stays out."
-        ),
+    note = (
+        f"Paragraphs that do not improve the score: {found.cut} of {found.paragraphs}. Without them, a call "
+        f"is about {found.tokens_saved} of {found.tokens} tokens shorter (estimated as bytes / 4). The search "
+        "removes one paragraph at a time, the longest first. A paragraph that does not improve the score "
+        "stays out."
     )
+    return Table.of("Prompt ablation by paragraph", columns, found.tried, note)

@@ -1,14 +1,34 @@
-"""What the rung `retrieval` found, as tables: searches, causes of wrong answers, the oracle, time by stage."""
+"""Tables of the rung `retrieval`: searches, causes of wrong answers, the oracle, latency by stage."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from operator import attrgetter, itemgetter
+from typing import Final
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
-from tuneworthy.report import messages, numbers
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report import numbers
+from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.retrieval.oracle import ROOM
 
 MEASURES = ("recall@1", "recall@5", "mrr", "ndcg@10")
 MOST_NAMED = 5
+CAUSES: Final[Mapping[str, str]] = {
+    "not_in_index": "a document with the answer is not in the index: it was not read or has a different name",
+    "not_retrieved": "no document with the answer was retrieved",
+    "partly_retrieved": "only some of the documents with the answer were retrieved",
+    "retrieved_and_not_used": "a relevant document was retrieved, but the answer does not use it",
+    "used_and_wrong": "the answer uses a relevant document but is wrong",
+    "no_document_named": "the case lists no document",
+}
+STAGES: Final[Mapping[str, str]] = {
+    "encode": "question embedding",
+    "words": "keyword search (BM25)",
+    "vectors": "vector search",
+    "fuse": "rank fusion",
+    "rerank": "reranking of the top results",
+}
 
 
 def retrieval_tables(record: RunRecord) -> list[Table]:
@@ -35,67 +55,49 @@ def injection_warning(record: RunRecord) -> str:
 
 def _searches(found: RetrievalDetail) -> Table | None:
     rows = sorted(found.search, key=lambda row: -row.means["ndcg@10"])
-    if not rows:
-        return None
-    columns = [Column("search", "search", "name"), *(Column(name, name) for name in MEASURES)]
-    columns += [Column("ci95", "nDCG@10, 95% interval"), Column("n", "n")]
-    cells = [
-        [clean(row.name), *(numbers.score(row.means[name]) for name in MEASURES),
-         numbers.interval(row.ci95["ndcg@10"]), str(row.n)]
-        for row in rows
-    ]  # fmt: skip
-    best = next((place for place, row in enumerate(rows) if row.chosen), None)
-    unknown = found.documents.unknown
-    lost = (
-        (f" Listed document names that match nothing in the index: {numbers.count(unknown)}. They count as not found.")
-        if unknown
-        else ""
+    columns = [entry_column(measure, measure, numbers.score, attrgetter("means")) for measure in MEASURES]
+    columns.append(Column("ci95", "nDCG@10, 95% interval", numbers.interval, value=lambda row: row.ci95["ndcg@10"]))
+    note = (
+        "These figures are computed without a language model, on dev cases that list their documents. `words` is "
+        "BM25, `vectors` is dense retrieval, and `hybrid` is their fusion. The number after a comma is the "
+        "weight of BM25 or the chunk size in tokens."
     )
-    return Table(
-        "Retrieval quality",
-        columns,
-        cells,
-        (
-            "These figures are computed without a language model, on dev cases that list their documents. `words` is "
-            "BM25, `vectors` is dense retrieval, and `hybrid` is their fusion. The number after a comma is the "
-            "weight of BM25 or the chunk size in tokens."
-        )
-        + lost,
-        best,
-    )
+    if unknown := found.documents.unknown:
+        note += f" Listed document names that match nothing in the index: {numbers.count(unknown)}. "
+        note += "They count as not found."
+    table = Table.of("Retrieval quality", [name_column("name", "search"), *columns, Column("n", "n")], rows, note)
+    return replace(table, best=next((place for place, row in enumerate(rows) if row.chosen), None)) if rows else None
 
 
 def _causes(found: RetrievalDetail) -> Table | None:
     causes = found.causes
     if not causes.failed:
         return None
-    rows = [
-        [messages.CAUSES.get(name, clean(name)), str(count), numbers.percent(count / causes.failed)]
-        for name, count in causes.counts.items()
+    columns = [
+        text_column("cause", "cause", lambda row: CAUSES.get(row[0], row[0])),
+        Column("count", "answers", value=itemgetter(1)),
+        Column("share", "share", numbers.percent, value=lambda row: row[1] / causes.failed),
     ]
-    columns = [Column("why", "cause", "text"), Column("count", "answers"), Column("share", "share")]
     note = f"With retrieved documents, {causes.failed} of {causes.n} dev answers are not fully correct."
-    for counts, template in (
-        (causes.missed, " Documents not retrieved: {names}."),
-        (causes.not_there, messages.say("not_in_index")),
-    ):
-        names = ", ".join(f"{clean(name)} ({count})" for name, count in counts.items())
-        note += template.format(names=names) if names else ""
-    return Table("Causes of wrong answers", columns, rows, note)
+    if causes.missed:
+        note += f" Documents not retrieved: {_counted(causes.missed)}."
+    if causes.not_there:
+        note += f" Documents not in the index: {_counted(causes.not_there)}."
+    return Table.of("Causes of wrong answers", columns, causes.counts.items(), note)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{clean(document)} ({count})" for document, count in counts.items())
 
 
 def _oracle(found: RetrievalDetail) -> Table | None:
     oracle = found.oracle
     if oracle is None:
         return None
-    rows = [[
-        numbers.score(oracle.winner), numbers.score(oracle.score),
-        f"{oracle.delta:+.3f} {numbers.interval(oracle.ci95, signed=True)}", str(oracle.n),
-    ]]  # fmt: skip
     columns = [
-        Column("winner", "score with retrieved documents"),
-        Column("score", "score with the correct documents"),
-        Column("delta", "difference, 95% interval"),
+        Column("winner", "score with retrieved documents", numbers.score),
+        Column("score", "score with the correct documents", numbers.score),
+        Column("delta", "difference, 95% interval", value=lambda row: numbers.difference(row.delta, row.ci95)),
         Column("n", "n"),
     ]
     note = (
@@ -108,45 +110,37 @@ def _oracle(found: RetrievalDetail) -> Table | None:
             f"passages closest to the question and answer, on average {numbers.percent(oracle.cut_share)} of the "
             "text."
         )
-    return Table("Score with perfect retrieval", columns, rows, note)
+    return Table.of("Score with perfect retrieval", columns, [oracle], note)
 
 
 def _latency(found: RetrievalDetail) -> Table | None:
-    rows = [
-        [messages.STAGES.get(stage, clean(stage)), f"{row.p50:.1f}", f"{row.p95:.1f}"]
-        for stage, row in found.latency_ms.items()
+    columns = [
+        text_column("stage", "stage", lambda row: STAGES.get(row[0], row[0])),
+        Column("p50", "p50 ms", "{:.1f}".format, value=lambda row: row[1].p50),
+        Column("p95", "p95 ms", "{:.1f}".format, value=lambda row: row[1].p95),
     ]
-    return (
-        Table(
-            "Search latency by stage",
-            [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")],
-            rows,
-            (
-                "Each question was timed alone and without caching. The latency in the first table includes "
-                "these stages and the model."
-            ),
-        )
-        if rows
-        else None
+    note = (
+        "Each question was timed alone and without caching. The latency in the first table includes these stages and "
+        "the model."
     )
+    rows = found.latency_ms.items()
+    return Table.of("Search latency by stage", columns, rows, note) if rows else None
 
 
 def _documents(found: RetrievalDetail) -> Table:
     documents = found.documents
     rows = [
-        ["documents", numbers.count(documents.n)],
-        ["documents left out (see the notes of the rung)", numbers.count(documents.left_out)],
-        ["chunks", numbers.count(documents.n_chunks)],
-        ["documents that contain instructions to a model", numbers.count(len(documents.injected))],
-        ["content hash", clean(documents.hash)],
+        ("documents", numbers.count(documents.n)),
+        ("documents left out (see the notes of the rung)", numbers.count(documents.left_out)),
+        ("chunks", numbers.count(documents.n_chunks)),
+        ("documents that contain instructions to a model", numbers.count(len(documents.injected))),
+        ("content hash", documents.hash),
     ]
-    rows += [
-        [f"instruction in {clean(name)}", clean(text)] for name, text in list(documents.injected.items())[:MOST_NAMED]
-    ]
+    rows += [(f"instruction in {clean(name)}", text) for name, text in list(documents.injected.items())[:MOST_NAMED]]
     if cited := found.citations:
         rows += [
-            ["dev answers that cite a document", f"{cited.cite} of {cited.n}"],
-            ["dev answers that cite a document not in the prompt", numbers.count(cited.cite_unseen)],
-            ["dev answers whose words all occur in a cited document", numbers.count(cited.supported)],
+            ("dev answers that cite a document", f"{cited.cite} of {cited.n}"),
+            ("dev answers that cite a document not in the prompt", numbers.count(cited.cite_unseen)),
+            ("dev answers whose words all occur in a cited document", numbers.count(cited.supported)),
         ]
-    return Table("Documents", [Column("what", "item", "text"), Column("value", "value", "text")], rows)
+    return pairs_table("Documents", rows)

@@ -15,7 +15,7 @@ from tuneworthy.report.costs import monthly_costs
 from tuneworthy.report.document import Block, Document, PagePart
 from tuneworthy.report.prompts import prompt_tables
 from tuneworthy.report.retrieval import retrieval_tables
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, plain
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.text import plural
 from tuneworthy.verdict.base import Option, Verdict
@@ -60,7 +60,7 @@ def document(
         chart=charts.options_chart(options, record.target, chosen, where),
         next_step=first_screen.next_step(record, verdict),
         paragraph=first_screen.paragraph(record, traffic, verdict, costs),
-        warnings=[first_screen.plain(line) for line in findings.warnings(record, project, day)],
+        warnings=[plain(line) for line in findings.warnings(record, project, day)],
         sections=[
             section
             for section in (
@@ -98,7 +98,7 @@ def _cost(
     barred = money is not None and money.status == "not_applicable"
     chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
     sentences = [money_sentence(verdict.economics), savings_sentence(verdict.economics.saved)] if verdict else []
-    return _section("cost", "Monthly cost by traffic", *map(first_screen.plain, sentences), chart)
+    return _section("cost", "Monthly cost by traffic", *map(plain, sentences), chart)
 
 
 def _rungs(record: RunRecord, traffic: float | None, costs: Mapping[str, RunningCost]) -> PagePart:
@@ -150,7 +150,7 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     shown += [domain_sentence(verdict)] if verdict else []
     needs = tables.options_table(options, serving_sentence(verdict)) if verdict else None
     gates = tables.gates_table(verdict.gates) if verdict else None
-    return _section("reasons", "Reasons, options and gates", *map(first_screen.plain, shown), needs, gates)
+    return _section("reasons", "Reasons, options and gates", *map(plain, shown), needs, gates)
 
 
 def _details(record: RunRecord) -> list[PagePart]:

@@ -1,13 +1,14 @@
 """The report of a shadow replay as a page: the verdict, the sequence over the sessions, and what got worse."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.charts import FIRST
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.drift import TrafficDrift
@@ -17,7 +18,6 @@ from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdi
 from tuneworthy.text import count, plural
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
-ANSWERS = {"pass": "shadow_pass", "fail": "shadow_fail", "unknown": "shadow_open"}
 # Where the sequence is wider, it is not drawn: the first sessions show nothing.
 WIDEST = 0.6
 # Longest text of an answer in the table of pairs, characters.
@@ -44,10 +44,11 @@ def document(
         strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
         parts.append(PagePart(name="strata", title="By stratum", blocks=[_metrics(strata)]))
     if worse:
-        name = "shadow_pairs" if record.masked else "shadow_pairs_raw"
-        parts.append(
-            PagePart(name="worse", title=f"{count(len(worse), 'pair')} that got worse", blocks=[_pairs(worse, name)])
-        )
+        keys = ("source", "question", "production", "candidate")
+        columns = [text_column(key, key, itemgetter(key), MOST_CHARS) for key in keys]
+        masked = "; personal data is masked" if record.masked else ""
+        pairs = Table.of(f"The worst pairs{masked}", columns, worse)
+        parts.append(PagePart(name="worse", title=f"{count(len(worse), 'pair')} that got worse", blocks=[pairs]))
     if record.confidence:
         blocks = [clean(record.confidence.detail, 0)]
         parts.append(PagePart(name="confidence", title="Confidence in production", blocks=blocks))
@@ -60,7 +61,7 @@ def document(
         title=clean(task),
         kind="shadow replay",
         outcome=OUTCOMES[verdict.status],
-        answer=messages.say(_answer(verdict), candidate=clean(record.candidate), margin=100 * quality.margin),
+        answer=_answer(verdict, clean(record.candidate), quality.margin),
         sentence=clean(verdict.detail, 0),
         basis=(
             f"Compared with {clean(record.production)} answers on {record.n_sessions:,} of {record.n_drawn:,} "
@@ -110,9 +111,15 @@ def drift_lines(found: TrafficDrift, sources: Sequence[str]) -> list[str]:
     return lines
 
 
-def _answer(verdict: ShadowVerdict) -> str:
+def _answer(verdict: ShadowVerdict, candidate: str, margin: float) -> str:
     stopped = {result.metric for result in verdict.results if result.stopped_at is not None}
-    return "shadow_over_limit" if stopped and stopped <= set(LIMITED) else ANSWERS[verdict.status]
+    if stopped and stopped <= set(LIMITED):
+        return f"{candidate} misses a limit on recorded traffic"
+    if verdict.status == "pass":
+        return f"{candidate} is at most {100 * margin:.1f} points worse than production on recorded traffic"
+    if verdict.status == "fail":
+        return f"{candidate} does worse on recorded traffic"
+    return f"Undecided: it is not yet known whether {candidate} does worse on recorded traffic"
 
 
 def _quality_card(quality: MetricResult) -> Card:
@@ -120,9 +127,9 @@ def _quality_card(quality: MetricResult) -> Card:
         value, name = "unknown", ""
         if quality.waiting:
             name = f"{quality.due - quality.waiting} of {quality.due} sessions labelled"
-        return Card(label=messages.say("shadow_quality"), value=value, name=name, details=[])
+        return Card(label="Quality against production", value=value, name=name, details=[])
     return Card(
-        label=messages.say("shadow_quality"),
+        label="Quality against production",
         value=numbers.points(quality.estimate),
         name="points",
         details=[numbers.points_range((quality.low, quality.high))],
@@ -134,7 +141,7 @@ def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
         return NextStep(command="", why="Run `tuneworthy decide` to see whether every gate passes.")
     if verdict.status == "fail":
         pairs = "See the pairs that got worse." if has_worse else ""
-        return NextStep(command="", why=f"{messages.say('shadow_reject')} {pairs}".rstrip())
+        return NextStep(command="", why=f"Do not ship this model. {pairs}".rstrip())
     return NextStep(command="", why=verdict.fix)
 
 
@@ -166,29 +173,15 @@ def _sequence(result: MetricResult) -> LineChart:
 
 def _metrics(results: Sequence[MetricResult]) -> Table:
     columns = [
-        Column("metric", "metric", "text"),
-        Column("stratum", "stratum", "text"),
-        Column("n", "sessions"),
-        Column("difference", "points"),
-        Column("sequence", messages.say("interval_heading")),
-        Column("shown", "shown", "text"),
+        text_column("metric", "metric", lambda result: METRICS[result.metric]),
+        text_column("stratum", "stratum"),
+        Column("n", "sessions", numbers.count),
+        Column("difference", "points", value=lambda result: _ends(result)[0]),
+        Column("sequence", "95% interval", value=lambda result: _ends(result)[1]),
+        text_column("shown", "shown", _shown),
     ]
-    rows = [
-        [
-            METRICS[result.metric],
-            clean(result.stratum),
-            numbers.count(result.n),
-            *_ends(result),
-            _shown(result),
-        ]
-        for result in results
-    ]
-    return Table(
-        "Candidate minus production",
-        columns,
-        rows,
-        "A result that was reached once is final. Agreement and latency are shares, not differences.",
-    ).filled()
+    note = "A result that was reached once is final. Agreement and latency are shares, not differences."
+    return Table.of("Candidate minus production", columns, results, note).filled()
 
 
 def _ends(result: MetricResult) -> list[str]:
@@ -202,12 +195,6 @@ def _ends(result: MetricResult) -> list[str]:
 
 def _shown(result: MetricResult) -> str:
     if result.stopped_at is not None:
-        name = "shadow_missed" if result.metric in LIMITED else "shadow_stopped"
-        return messages.say(name, n=result.stopped_at)
+        name = "limit missed" if result.metric in LIMITED else "worse"
+        return f"{name}, at session {result.stopped_at}"
     return f"no worse, at session {result.passed_at}" if result.passed_at is not None else ""
-
-
-def _pairs(rows: Sequence[dict[str, Any]], name: str) -> Table:
-    keys = ("source", "question", "production", "candidate")
-    columns = [Column(key, key, "text") for key in keys]
-    return Table(messages.say(name), columns, [[clean(row[key], MOST_CHARS) for key in keys] for row in rows])

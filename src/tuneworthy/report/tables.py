@@ -1,160 +1,101 @@
-"""The tables of a run as rows of text: pure functions of the record, shared by terminal, Markdown and HTML.
-
-Invariant: every cell is cleaned (one line, no control characters) and holds nothing of a single test case.
-"""
+"""The tables of a run: pure functions of its record; no cell shows a single test case."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from operator import attrgetter
+from typing import Any
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.money.serving import OwnServer, RunningCost
-from tuneworthy.report import messages, numbers
-from tuneworthy.report.text import clean
+from tuneworthy.report import numbers
+from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
+from tuneworthy.report.text import clean, plain
+from tuneworthy.text import count, plural
 from tuneworthy.verdict.base import ErrorShare, GateResult, Option
 from tuneworthy.verdict.messages import cost_note, legend
 
-# Labels in the table of recalls and in a confusion matrix, and pairs in its place, at most.
-MOST_LABELS = 20
-MOST_IN_MATRIX = 10
-MOST_PAIRS = 10
-Kind = Literal["text", "name", "status", "number"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column.
-
-    Attributes:
-        key: For selections and styles.
-        heading: What stands above it.
-        kind: `text`, `name` (an identifier), `status` or `number`.
-    """
-
-    key: str
-    heading: str
-    kind: Kind = "number"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of text.
-
-    Attributes:
-        title: What it shows.
-        columns: Its columns.
-        rows: As many cells each.
-        note: How to read it.
-        best: Index of the row to mark, or None.
-        shades: How dark each cell is, 0 to 5; none for a table without shades.
-    """
-
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-    best: int | None = None
-    shades: Sequence[Sequence[int]] = ()
-
-    def only(self, *keys: str) -> Table:
-        """Return the table with the columns `keys` alone, in that order."""
-        places = [next(i for i, column in enumerate(self.columns) if column.key == key) for key in keys]
-        return Table(
-            self.title,
-            [self.columns[place] for place in places],
-            [[row[place] for place in places] for row in self.rows],
-            self.note,
-            self.best,
-        )
-
-    def filled(self) -> Table:
-        """Return the table without the columns that hold no number in any row."""
-        empty = {"", numbers.NONE}
-        return self.only(*(c.key for i, c in enumerate(self.columns) if not all(row[i] in empty for row in self.rows)))
+MAX_LABELS = 20
+MAX_IN_MATRIX = 10
+MAX_PAIRS = 10
+NO_LABEL = "(no label)"
+RUNG = name_column("rung", "rung")
+VARIANT = name_column("variant", "variant", attrgetter("name"))
+SCORE, CI95, N = (
+    Column("score", "score", numbers.score),
+    Column("ci95", "95% interval", numbers.interval),
+    Column("n", "n"),
+)
+STATUS = Column("status", "status", kind="status")
+P50 = Column("p50", "p50 ms", numbers.milliseconds, value=attrgetter("latency_p50_ms"))
+P95 = Column("p95", "p95 ms", numbers.milliseconds, value=attrgetter("latency_p95_ms"))
 
 
 def ladder_table(
     record: RunRecord, requests_per_month: float | None = None, costs: Mapping[str, RunningCost] | None = None
 ) -> Table:
-    """Return one row a rung: what was compared on test, its score, gain, cost, time and tokens.
+    """Return one row per rung: score on test, gain, cost, latency and tokens.
 
     Args:
         record: Of the run.
         requests_per_month: Adds the monthly bill.
-        costs: Of the rungs, servers of one's own included.
+        costs: Running cost by rung, the user's own servers included.
     """
-    where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
+    traffic = requests_per_month
+
+    def cost(rung: RungRecord) -> RunningCost:
+        return (costs or {}).get(rung.rung) or RunningCost(usd_per_1k=rung.usd_per_1k)
+
+    def lead(rung: RungRecord) -> RungRecord | CandidateResult:
+        return rung.candidates[0] if record.quick and rung.candidates else rung
+
+    def score(rung: RungRecord) -> str:
+        shown = lead(rung)
+        return numbers.score(shown.score if shown.ci95 else None) + (" (constant)" if rung.constant else "")
+
     columns = [
-        Column("rung", "rung", "name"),
-        Column("status", "status", "status"),
-        Column("variant", "variant", "name"),
-        Column("score", "score"),
-        Column("ci95", "95% interval"),
-        Column("gain", "gain, 95% interval"),
-        Column("p", "p"),
-        Column("alpha", "α"),
-        Column("n", "n"),
-        Column("unscored", "unscored"),
-        Column("cost", "$/1,000"),
-        Column("month", "$/month"),
-        Column("p50", "p50 ms"),
-        Column("p95", "p95 ms"),
-        Column("tokens", "tokens in / out"),
+        RUNG,
+        STATUS,
+        VARIANT,
+        Column("score", "score", value=score),
+        Column("ci95", "95% interval", numbers.interval, value=lambda rung: lead(rung).ci95),
+        Column("gain", "gain, 95% interval", value=lambda rung: numbers.difference(rung.delta, rung.delta_ci)),
+        Column("p", "p", numbers.p_value, value=attrgetter("p_value")),
+        Column("alpha", "α", lambda alpha: numbers.NONE if alpha is None else f"{alpha:.3g}"),
+        Column("n", "n", value=lambda rung: lead(rung).n or None),
+        Column("unscored", "unscored", value=lambda rung: rung.unscored if rung.n else None),
+        Column("cost", "$/1,000", value=lambda rung: per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server)),
+        Column("month", "$/month", numbers.amount, value=lambda rung: cost(rung).monthly_usd(traffic or 0.0)),
+        P50,
+        P95,
+        Column("tokens", "tokens in / out", value=_tokens),
     ]
+    left_out = set() if traffic else {"month"}
+    if not record.quick and {rung.n for rung in record.rungs} <= {0, record.n_test}:
+        left_out.add("n")
+    if not any(rung.unscored for rung in record.rungs):
+        left_out.add("unscored")
+    where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
+    title = f"{clean(record.task)}: {clean(record.primary)} on {where}"
+    shown = [column for column in columns if column.key not in left_out]
     best = record.best.variant if record.best else None
-    left_out = {
-        *(() if requests_per_month else ("month",)),
-        *(("n",) if {rung.n for rung in record.rungs} <= {0, record.n_test} and not record.quick else ()),
-        *(() if any(rung.unscored for rung in record.rungs) else ("unscored",)),
-    }
-    table = Table(
-        f"{clean(record.task)}: {clean(record.primary)} on {where}",
-        columns,
-        [_ladder_row(rung, record, requests_per_month, costs) for rung in record.rungs],
-        _reading(record),
-        next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
-    )
-    return table.only(*(column.key for column in columns if column.key not in left_out))
+    marked = next((place for place, rung in enumerate(record.rungs) if best and rung.variant == best), None)
+    return replace(Table.of(title, shown, record.rungs, _reading(record)), best=marked)
 
 
-def _ladder_row(
-    rung: RungRecord, record: RunRecord, requests_per_month: float | None, costs: Mapping[str, RunningCost] | None
-) -> list[str]:
-    """Return the cells of one rung; on dev where test was left alone."""
-    shown, bounds, n = rung.score, rung.ci95, rung.n
-    if record.quick and rung.candidates:
-        shown, bounds, n = rung.candidates[0].score, rung.candidates[0].ci95, rung.candidates[0].n
-    if bounds is None:  # nothing could be scored: no score is not a score of 0
-        shown = None
-    gain = numbers.NONE
-    if rung.delta is not None and rung.delta_ci is not None:
-        gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}"
-    cost = (costs or {}).get(rung.rung) or RunningCost(usd_per_1k=rung.usd_per_1k)
-    month = cost.monthly_usd(requests_per_month) if requests_per_month else None
-    tokens = numbers.NONE
-    if rung.input_tokens is not None or rung.output_tokens is not None:
-        tokens = f"{numbers.count(rung.input_tokens)} / {numbers.count(rung.output_tokens)}"
-    return [
-        clean(rung.rung),
-        rung.status.value,
-        clean(rung.name or numbers.NONE),
-        numbers.score(shown) + (" (constant)" if rung.constant else ""),
-        numbers.interval(bounds),
-        gain,
-        numbers.p_value(rung.p_value),
-        numbers.NONE if rung.alpha is None else f"{rung.alpha:.3g}",
-        str(n) if n else numbers.NONE,
-        str(rung.unscored) if rung.n else numbers.NONE,
-        _per_1k(cost.usd_per_1k_at(requests_per_month), cost.server),
-        numbers.dollars(month).removeprefix("$"),
-        numbers.milliseconds(rung.latency_p50_ms),
-        numbers.milliseconds(rung.latency_p95_ms),
-        tokens,
-    ]
+def _tokens(rung: RungRecord) -> str | None:
+    if rung.input_tokens is None and rung.output_tokens is None:
+        return None
+    return f"{numbers.count(rung.input_tokens)} / {numbers.count(rung.output_tokens)}"
+
+
+def per_1k(usd: float | None, server: OwnServer | None) -> str:
+    """Return the cost of a thousand answers; the word for an own server whose traffic is unknown."""
+    return "server" if usd is None and server else numbers.amount(usd)
 
 
 def _reading(record: RunRecord) -> str:
@@ -173,53 +114,42 @@ def _reading(record: RunRecord) -> str:
 
 def reasons_table(record: RunRecord) -> Table:
     """Return why each rung ended as it did."""
-    rows = [
-        [clean(rung.rung), rung.status.value, clean(rung.reason), "; ".join(clean(note) for note in rung.notes)]
-        for rung in record.rungs
-    ]
-    columns = [
-        Column("rung", "rung", "name"),
-        Column("status", "status", "status"),
-        Column("reason", "reason", "text"),
-        Column("notes", "notes", "text"),
-    ]
-    table = Table("Result of each rung", columns, rows)
-    return table if any(row[3] for row in rows) else table.only("rung", "status", "reason")
+    notes = text_column("notes", "notes", lambda rung: "; ".join(map(clean, rung.notes)), most=0)
+    table = Table.of("Result of each rung", [RUNG, STATUS, text_column("reason", "reason"), notes], record.rungs)
+    return table if any(rung.notes for rung in record.rungs) else table.only("rung", "status", "reason")
 
 
 def candidates_table(record: RunRecord) -> Table:
-    """Return all candidates that were tried on dev, with what became of them."""
-    rows = [
-        [
-            clean(rung.rung),
-            clean(candidate.name),
-            numbers.score(candidate.score),
-            numbers.interval(candidate.ci95),
-            numbers.count(candidate.n),
-            numbers.dollars(candidate.cost_usd).removeprefix("$"),
-            _fate(record, rung, place, candidate),
-        ]
-        for rung in record.rungs
-        for place, candidate in enumerate(rung.candidates)
+    """Return all candidates that were tried on dev, with the result of each."""
+    columns = [
+        name_column("rung", "rung", lambda pair: pair[0].rung),
+        name_column("variant", "candidate", lambda pair: pair[1].name),
+        Column("score", "dev score", numbers.score, value=lambda pair: pair[1].score),
+        Column("ci95", "95% interval", numbers.interval, value=lambda pair: pair[1].ci95),
+        Column("n", "n", numbers.count, value=lambda pair: pair[1].n),
+        Column("cost", "$ spent", numbers.amount, value=lambda pair: pair[1].cost_usd),
+        text_column("fate", "result", lambda pair: _fate(record, *pair)),
     ]
-    return Table(
-        "All candidates",
-        [
-            Column("rung", "rung", "name"),
-            Column("variant", "candidate", "name"),
-            Column("score", "dev score"),
-            Column("ci95", "95% interval"),
-            Column("n", "n"),
-            Column("cost", "$ spent"),
-            Column("fate", "result", "text"),
-        ],
-        rows,
-        ("Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller."),
-    )
+    pairs = [(rung, candidate) for rung in record.rungs for candidate in rung.candidates]
+    note = "Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller."
+    return Table.of("All candidates", columns, pairs, note)
+
+
+def _fate(record: RunRecord, rung: RungRecord, candidate: CandidateResult) -> str:
+    if candidate.variant == rung.variant if rung.variant else candidate is rung.candidates[0]:
+        return "best of its rung" if record.quick else f"compared on the test set: {rung.status.replace('_', ' ')}"
+    if not candidate.dropped and candidate.n == max(other.n for other in rung.candidates):
+        return "lost on dev"
+    why = {
+        "bound": ": significantly worse",
+        "budget": ": eliminated by successive halving",
+        "unscored": f": {candidate.unscored} answers could not be scored",
+    }.get(candidate.dropped, "")
+    return f"dropped after {candidate.n} cases{why}"
 
 
 def calibration_table(record: RunRecord) -> Table | None:
-    """Return what the probabilities of variants are worth: of those compared on test, then of the other candidates."""
+    """Return the calibration of variants: of those compared on test, then of the other candidates."""
     on_test = {rung.variant for rung in record.rungs if rung.calibration}
     found = [("test", str(rung.name), rung.calibration) for rung in record.rungs]
     found += [
@@ -228,26 +158,17 @@ def calibration_table(record: RunRecord) -> Table | None:
         for row in rung.candidates
         if row.variant not in on_test
     ]
-    rows = [
-        [
-            clean(name),
-            where,
-            numbers.count(one.n),
-            *(f"{numbers.score(row.accuracy)} {numbers.interval(row.ci95)}" for row in reversed(one.coverage)),
-            numbers.score(one.confidence),
-            numbers.score(one.ece),
-            numbers.score(one.ece_by_chance),
-            f"{numbers.score(one.brier)} {numbers.interval(one.brier_ci95)}",
-        ]
-        for where, name, one in found
-        if one
-    ]
-    if not rows:
-        return None
+    rows = []
+    for where, title, part in found:
+        if part:
+            shares = [numbers.with_interval(row.accuracy, row.ci95) for row in reversed(part.coverage)]
+            errors = map(numbers.score, (part.confidence, part.ece, part.ece_by_chance))
+            brier = numbers.with_interval(part.brier, part.brier_ci95)
+            rows.append([clean(title), where, numbers.count(part.n), *shares, *errors, brier])
     columns = [
-        Column("variant", "variant", "name"),
-        Column("cases", "cases", "text"),
-        Column("n", "n"),
+        VARIANT,
+        text_column("cases", "cases"),
+        N,
         Column("all", "accuracy"),
         Column("most", "surest 80%"),
         Column("half", "surest 50%"),
@@ -256,17 +177,13 @@ def calibration_table(record: RunRecord) -> Table | None:
         Column("chance", "ECE by chance"),
         Column("brier", "Brier score"),
     ]
-    return Table(
-        "Calibration",
-        columns,
-        rows,
-        (
-            "Only variants that give a probability for each label. Surest 80%: accuracy on the 80% of the cases with "
-            "the highest confidence. ECE: mean distance of confidence and accuracy, in 15 bins. ECE by chance: what "
-            "a calibrated variant stays below in 95% of samples of this size. Brier score: 0 is perfect, 2 is the "
-            "worst. Intervals are 95%."
-        ),
+    note = (
+        "Only variants that give a probability for each label. Surest 80%: accuracy on the 80% of the cases with "
+        "the highest confidence. ECE: mean distance of confidence and accuracy, in 15 bins. ECE by chance: what "
+        "a calibrated variant stays below in 95% of samples of this size. Brier score: 0 is perfect, 2 is the "
+        "worst. Intervals are 95%."
     )
+    return Table("Calibration", columns, rows, note) if rows else None
 
 
 def savings_table(record: RunRecord) -> Table | None:
@@ -274,22 +191,21 @@ def savings_table(record: RunRecord) -> Table | None:
     raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]
     if not raced:
         return None
-    columns = [
-        Column("rung", "rung", "name"),
-        Column("calls", "calls in the race"),
-        Column("full", "calls of the full grid"),
-        Column("examined", "extra calls for the winner"),
-        Column("saved", "calls saved"),
-        Column("share", "share saved"),
-        Column("usd", "$ saved"),
-    ]
-    rows = [_saved(clean(rung.rung), [rung]) for rung in raced]
+    rows = [(rung.rung, [rung]) for rung in raced]
     if len(raced) > 1:
-        rows.append(_saved("total", raced))
+        rows.append(("total", raced))
     return Table(
         "Calls saved by racing",
-        columns,
-        rows,
+        [
+            RUNG,
+            Column("calls", "calls in the race"),
+            Column("full", "calls of the full grid"),
+            Column("examined", "extra calls for the winner"),
+            Column("saved", "calls saved"),
+            Column("share", "share saved"),
+            Column("usd", "$ saved"),
+        ],
+        [_saved(clean(rung), rungs) for rung, rungs in rows],
         (
             "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining "
             "cases, oracle) are subtracted from the calls saved."
@@ -297,102 +213,66 @@ def savings_table(record: RunRecord) -> Table | None:
     ).filled()
 
 
-def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
+def _saved(title: str, rungs: Sequence[RungRecord]) -> list[str]:
     calls, full = sum(rung.calls for rung in rungs), sum(rung.calls_full for rung in rungs)
     examined = sum(rung.examined for rung in rungs)
     usd = sum(rung.saved_usd - rung.examined_usd for rung in rungs)
     saved = full - calls - examined
     counts = [*map(numbers.count, (calls, full)), numbers.count(examined) if examined else "", numbers.count(saved)]
-    return [name, *counts, numbers.percent(saved / full), numbers.dollars(usd).removeprefix("$") if usd else ""]
-
-
-def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult) -> str:
-    if candidate.variant == rung.variant if rung.variant else place == 0:
-        status = rung.status.value.replace("_", " ")
-        return messages.FATES["leads"] if record.quick else messages.FATES["tested"].format(status=status)
-    if not candidate.dropped and candidate.n == max(other.n for other in rung.candidates):
-        return messages.FATES["lost"]
-    why = messages.FATES.get(candidate.dropped, "").format(unscored=candidate.unscored)
-    return messages.FATES["dropped"].format(n=candidate.n) + why
+    return [title, *counts, numbers.percent(saved / full), numbers.amount(usd) if usd else ""]
 
 
 def models_table(record: RunRecord) -> Table | None:
-    """Return score, cost and time of the models that were tried, with the Pareto front; None if none were."""
+    """Return score, cost and latency of the models that were tried, with the Pareto front; None without a model."""
     part = record.detail(ModelDetail)
-    if part is None or not part.models:
-        return None
     columns = [
-        Column("variant", "model", "name"),
-        Column("score", "dev score"),
-        Column("cost", "$/1,000"),
-        Column("p50", "p50 ms"),
-        Column("n", "n"),
-        Column("front", "Pareto front", "text"),
-        Column("retires", "retires within 90 days", "text"),
+        name_column("name", "model"),
+        Column("score", "dev score", numbers.score),
+        Column("usd_per_1k", "$/1,000", numbers.amount),
+        Column("p50_ms", "p50 ms", numbers.milliseconds),
+        N,
+        text_column("pareto", "Pareto front", lambda row: "yes" if row.pareto else ""),
+        text_column("retires", "retires within 90 days"),
     ]
-    cells = [
-        [
-            clean(row.name),
-            numbers.score(row.score),
-            numbers.dollars(row.usd_per_1k).removeprefix("$"),
-            numbers.milliseconds(row.p50_ms),
-            str(row.n),
-            "yes" if row.pareto else "",
-            clean(row.retires),
-        ]
-        for row in part.models
-    ]
-    return Table(
-        "Model comparison",
-        columns,
-        cells,
-        (
-            "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the "
-            "Pareto front if no model with at least as many cases dominates it. To dominate, a model must be at "
-            "least as good on score, cost and time over the shared cases, and better on one."
-        ),
+    note = (
+        "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the "
+        "Pareto front if no model with at least as many cases dominates it. To dominate, a model must be at "
+        "least as good on score, cost and time over the shared cases, and better on one."
     )
+    return Table.of("Model comparison", columns, part.models, note) if part and part.models else None
 
 
 def graders_table(record: RunRecord) -> Table | None:
-    """Return the score of every grader by rung on test; None where there is only one."""
+    """Return the score of every grader by rung on test; None with a single grader."""
     tested = [rung for rung in record.rungs if rung.graders]
-    names = list(dict.fromkeys(name for rung in tested for name in rung.graders))
+    names = list(dict.fromkeys(grader for rung in tested for grader in rung.graders))
+    columns = [entry_column(grader, clean(grader), numbers.score, attrgetter("graders")) for grader in names]
     if len(names) < 2:
         return None
-    columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
-    columns += [Column(f"g{i}", clean(name) + (" (primary)" if i == 0 else "")) for i, name in enumerate(names)]
-    return Table(
-        "Scores of all graders, by rung",
-        columns,
-        [
-            [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
-            for rung in tested
-        ],
-        f"Scores come from the test set (n = {record.n_test}). The first grader is the primary metric.",
-    )
+    columns[0] = replace(columns[0], heading=f"{columns[0].heading} (primary)")
+    note = f"Scores come from the test set (n = {record.n_test}). The first grader is the primary metric."
+    return Table.of("Scores of all graders, by rung", [RUNG, VARIANT, *columns], tested, note)
 
 
 def fields_table(record: RunRecord) -> Table | None:
-    """Return the F1 of every expected field by rung on test, invented ones counted; None where there are no fields."""
+    """Return the F1 of every expected field by rung on test, with the count of invented fields; None without fields."""
     tested = [rung for rung in record.rungs if rung.fields]
-    names = list(dict.fromkeys(name for rung in tested for name, of in rung.fields.items() if of.recall is not None))
+    names = list(dict.fromkeys(field for rung in tested for field, of in rung.fields.items() if of.recall is not None))
     if not names:
         return None
-    columns = [Column("field", "field", "name"), *(Column(f"r{i}", clean(r.rung)) for i, r in enumerate(tested))]
-    rows = [
-        [clean(name), *(numbers.score(rung.fields[name].f1 if name in rung.fields else None) for rung in tested)]
-        for name in names
-    ]
-    rows.append(
-        ["(invented fields, which no case expects)", *(str(len(rung.fields.keys() - names)) for rung in tested)]
-    )
-    return Table(
-        "F1 by field and rung",
-        columns,
-        rows,
-        f"F1 comes from the test set (n = {record.n_test}), for the variant that each rung compared there.",
-    )
+
+    def f1(rung: RungRecord, field: str) -> str:
+        return numbers.score(rung.fields[field].f1 if field in rung.fields else None)
+
+    rows = [[clean(field), *(f1(rung, field) for rung in tested)] for field in names]
+    invented = [str(len(rung.fields.keys() - names)) for rung in tested]
+    rows.append(["(invented fields, which no case expects)", *invented])
+    columns = [name_column("field", "field"), *(Column(rung.rung, clean(rung.rung)) for rung in tested)]
+    return Table("F1 by field and rung", columns, rows, f"F1 comes from the test set ({_each(record)}")
+
+
+def _each(record: RunRecord) -> str:
+    return f"n = {record.n_test}), for the variant that each rung compared there."
 
 
 def recall_table(record: RunRecord) -> Table | None:
@@ -401,16 +281,13 @@ def recall_table(record: RunRecord) -> Table | None:
     if not tested:
         return None
     best = next((rung for rung in tested if record.best and rung.variant == record.best.variant), tested[-1])
-    names = sorted(best.recall, key=lambda name: (best.recall[name], name))
-    columns = [Column("label", "label", "name"), *(Column(f"r{i}", clean(rung.rung)) for i, rung in enumerate(tested))]
-    rows = [[clean(name), *(numbers.score(rung.recall.get(name)) for rung in tested)] for name in names[:MOST_LABELS]]
-    more = messages.say("more_labels", n=len(names) - MOST_LABELS) if len(names) > MOST_LABELS else ""
-    return Table(
-        "Recall of each label, by rung",
-        columns,
-        rows,
-        (f"Recall comes from the test set (n = {record.n_test}), for the variant that each rung compared there.{more}"),
-    )
+    names = sorted(best.recall, key=lambda label: (best.recall[label], label))
+    columns = [Column(rung.rung, clean(rung.rung), numbers.score, value=rung.recall.get) for rung in tested]
+    note, more = f"Recall comes from the test set ({_each(record)}", len(names) - MAX_LABELS
+    if more > 0:
+        note += f" {count(more, 'label')} with a higher recall {plural(more, 'is', 'are')} left out."
+    label = name_column("label", "label", str)
+    return Table.of("Recall of each label, by rung", [label, *columns], names[:MAX_LABELS], note)
 
 
 def confusion_table(best: RungRecord | None) -> Table | None:
@@ -418,168 +295,125 @@ def confusion_table(best: RungRecord | None) -> Table | None:
     if best is None or not best.confusion:
         return None
     n = sum(pair.n for pair in best.confusion)
-    labels = sorted({name for pair in best.confusion for name in (pair.expected, pair.answered)} - {""})
-    note = f"Rows are labels and columns the answers of {clean(best.name)} to {n} dev cases."
-    if len(labels) > MOST_IN_MATRIX:
-        wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MOST_PAIRS]
-        columns = [Column("label", "label", "name"), Column("answer", "answer", "name"), Column("n", "dev cases")]
-        rows = [[clean(p.expected), _answered(p.answered), numbers.count(p.n)] for p in wrong]
+    labels = sorted({label for pair in best.confusion for label in (pair.expected, pair.answered)} - {""})
+    label = name_column("expected", "label", str)
+    if len(labels) > MAX_IN_MATRIX:
+        wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MAX_PAIRS]
+        answer = name_column("answered", "answer", lambda pair: pair.answered or NO_LABEL)
+        columns = [name_column("expected", "label"), answer, Column("n", "dev cases", numbers.count)]
         note = f"The most frequent wrong answers of {clean(best.name)} to {n} dev cases."
-        return Table("Labels that are confused most", columns, rows, note)
-    counts = {(pair.expected, pair.answered): pair.n for pair in best.confusion}
-    answers = [*labels, *([""] if any(not pair.answered for pair in best.confusion) else [])]
-    columns = [Column("label", "label", "name"), *(Column(f"a{i}", _answered(one)) for i, one in enumerate(answers))]
-    matrix = [[clean(one), *(numbers.count(counts.get((one, answer), 0)) for answer in answers)] for one in labels]
-    most = max(counts.values(), default=1) or 1
-    shades = [[0, *(-(-5 * counts.get((one, answer), 0) // most) for answer in answers)] for one in labels]
-    return Table("Confusion matrix", columns, matrix, note, shades=shades)
-
-
-def _answered(label: str) -> str:
-    return clean(label) if label else "(no label)"
+        return Table.of("Labels that are confused most", columns, wrong, note)
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for pair in best.confusion:
+        counts[pair.answered][pair.expected] = pair.n
+    answers = [*labels, *([""] if "" in counts else [])]
+    columns = [Column(one, clean(one) or NO_LABEL, numbers.whole, value=counts[one].get) for one in answers]
+    most = max(pair.n for pair in best.confusion) or 1
+    shades = [[0, *(-(-5 * counts[answer].get(one, 0) // most) for answer in answers)] for one in labels]
+    note = f"Rows are labels and columns the answers of {clean(best.name)} to {n} dev cases."
+    return replace(Table.of("Confusion matrix", [label, *columns], labels, note), shades=shades)
 
 
 def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
     """Return how the classes of the error analysis are found; None before an analysis."""
-    if not rows:
-        return None
-    columns = [Column("class", "class", "name"), Column("n", "failures"), Column("probe", "how it is found", "text")]
-    cells = [
-        [row.name.replace("_", " "), numbers.count(row.n_failed), clean(join_sentences(row.probe, *row.limits), 0)]
-        for row in rows
+    columns = [
+        name_column("name", "class", lambda row: row.name.replace("_", " ")),
+        Column("n_failed", "failures", numbers.count),
+        text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
     ]
-    return Table("Error analysis", columns, cells)
+    return Table.of("Error analysis", columns, rows) if rows else None
+
+
+# A new column of the options appears on the terminal, in Markdown and in HTML; JSON has all fields of `Option`.
+OPTION_COLUMNS: Sequence[Column] = (
+    name_column("option", "option"),
+    SCORE,
+    CI95,
+    Column("delta", "vs today, 95% interval", value=lambda row: numbers.difference(row.delta_vs_today, row.delta_ci)),
+    Column("target", "target", kind="status"),
+    Column("cost", "$/1,000", value=lambda row: per_1k(row.usd_per_1k, row.server)),
+    Column("usd_per_month", "$/month", numbers.amount),
+    Column("one_off_usd", "$ once", lambda usd: numbers.amount(usd or None)),
+    P50,
+    P95,
+    Column("share_sent", "to large model", numbers.share),
+    text_column("needs", "needs, limits", lambda row: plain(join_sentences("", *option_notes(row))), most=0),
+)
+
+
+def option_notes(option: Option) -> list[str]:
+    """Return the limits, cost notes, needs and marks of an option."""
+    return [part for part in (option.violates, cost_note(option), option.needs, *option.notes) if part]
 
 
 def options_table(options: Sequence[Option], serving: str = "") -> Table:
-    """Return the options of a verdict side by side, and what serving is taken to need."""
-    columns = [
-        Column("option", "option", "name"),
-        Column("score", "score"),
-        Column("ci95", "95% interval"),
-        Column("delta", "vs today, 95% interval"),
-        Column("target", "target", "status"),
-        Column("cost", "$/1,000"),
-        Column("month", "$/month"),
-        Column("once", "$ once"),
-        Column("p50", "p50 ms"),
-        Column("p95", "p95 ms"),
-        Column("sent", "to large model"),
-        Column("needs", "needs, limits", "text"),
-    ]
-    note = join_sentences(*(clean(line, 0).replace("`", "") for line in legend(options)), serving)
-    return Table("All options", columns, [_option_row(option) for option in options], note).filled()
-
-
-def _per_1k(usd: float | None, server: OwnServer | None) -> str:
-    """Return the cost of a thousand answers; the word for a server of one's own whose traffic is not known."""
-    return "server" if usd is None and server else numbers.dollars(usd).removeprefix("$")
-
-
-def _option_row(option: Option) -> list[str]:
-    money = (option.usd_per_month, option.one_off_usd or None)
-    delta = numbers.NONE
-    if option.delta_vs_today is not None and option.delta_ci is not None:
-        delta = f"{option.delta_vs_today:+.3f} {numbers.interval(option.delta_ci, signed=True)}"
-    return [
-        clean(option.option),
-        numbers.score(option.score),
-        numbers.interval(option.ci95),
-        delta,
-        option.target or numbers.NONE,
-        _per_1k(option.usd_per_1k, option.server),
-        *(numbers.dollars(usd).removeprefix("$") for usd in money),
-        numbers.milliseconds(option.latency_p50_ms),
-        numbers.milliseconds(option.latency_p95_ms),
-        numbers.NONE if option.share_sent is None else numbers.percent(option.share_sent),
-        clean(join_sentences(option.violates, cost_note(option), option.needs, *option.notes), 0).replace("`", ""),
-    ]
+    """Return the options of a verdict side by side, with the assumed server."""
+    note = join_sentences("", *map(plain, legend(options)), serving)
+    return Table.of("All options", OPTION_COLUMNS, options, note).filled()
 
 
 def gates_table(gates: Sequence[GateResult]) -> Table:
-    """Return what each gate says."""
-    columns = [Column("gate", "gate", "name"), Column("status", "status", "status"), Column("detail", "detail", "text")]
-    rows = [[gate.gate, gate.status, clean(gate.detail, 0).replace("`", "")] for gate in gates]
-    return Table("Gates", columns, rows)
+    """Return the result of each gate."""
+    columns = [
+        name_column("gate", "gate"),
+        STATUS,
+        text_column("detail", "detail", lambda gate: plain(gate.detail), most=0),
+    ]
+    return Table.of("Gates", columns, gates)
 
 
 def errors_table(record: RunRecord) -> Table | None:
     """Return why answers on dev were wrong, by rung; None where nothing was explored."""
     explored = [rung for rung in record.rungs if rung.reasons]
-    names = list(dict.fromkeys(name for rung in explored for name in rung.reasons))
-    names = sorted(names, key=lambda name: (name != "right", names.index(name)))
-    if not names:
-        return None
-    columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
-    columns += [Column(f"e{i}", clean(name)) for i, name in enumerate(names)]
-    return Table(
-        "Dev answers by cause of error",
-        columns,
-        [
-            [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
-            for rung in explored
-        ],
-        "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers.",
-    )
-
-
-def _majority(record: RunRecord) -> list[list[str]]:
-    balance = record.balance
-    return (
-        []
-        if balance is None
-        else [["majority class", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"]]
-    )
+    reasons = list(dict.fromkeys(reason for rung in explored for reason in rung.reasons))
+    columns = [
+        entry_column(reason, clean(reason), numbers.whole, attrgetter("reasons"))
+        for reason in sorted(reasons, key=lambda reason: reason != "right")
+    ]
+    note = "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers."
+    return Table.of("Dev answers by cause of error", [RUNG, VARIANT, *columns], explored, note) if reasons else None
 
 
 def data_table(record: RunRecord) -> Table:
-    """Return how the cases were split and what was dropped from the examples because it overlaps a case."""
-    split, overlaps = record.split, record.overlaps
-    rows = [
-        ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"],
-        ["test cases", numbers.count(record.n_test)],
-        *_majority(record),
-        ["examples for few-shot prompts", numbers.count(split.counts.get("shots"))],
-        ["examples removed because they overlap a case", _overlaps(overlaps.cases)],
-        ["examples removed because they overlap a dev case", _overlaps(overlaps.dev)],
+    """Return how the cases were split, and the examples removed because they overlap a case."""
+    split, overlaps, balance = record.split, record.overlaps, record.balance
+    rows: list[tuple[str, str]] = [
+        ("dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"),
+        ("test cases", numbers.count(record.n_test)),
     ]
-    rows += [["how the split was drawn", clean(reason)] for reason in split.reasons]
-    rows += [["note", clean(note)] for note in record.notes]
-    return Table("Splits and overlaps", [Column("what", "item", "text"), Column("value", "value", "text")], rows)
+    if balance is not None:
+        rows.append(("majority class", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"))
+    rows += [
+        ("examples for few-shot prompts", numbers.count(split.counts.get("shots"))),
+        ("examples removed because they overlap a case", _overlaps(overlaps.cases)),
+        ("examples removed because they overlap a dev case", _overlaps(overlaps.dev)),
+        *(("how the split was drawn", reason) for reason in split.reasons),
+        *(("note", note) for note in record.notes),
+    ]
+    return pairs_table("Splits and overlaps", rows)
 
 
 def _overlaps(by_reason: Mapping[str, int] | None) -> str:
-    if not by_reason or not sum(by_reason.values()):
-        return "0"
-    parts = ", ".join(f"{clean(reason)} {number}" for reason, number in by_reason.items() if number)
-    return f"{sum(by_reason.values())} ({parts})"
+    found = {reason: n for reason, n in (by_reason or {}).items() if n}
+    parts = ", ".join(f"{clean(reason)} {n}" for reason, n in found.items())
+    return f"{sum(found.values())} ({parts})" if found else "0"
 
 
 def provenance_table(record: RunRecord) -> Table:
     """Return versions, seeds and hashes."""
-    rows = [[clean(name), clean(value)] for name, value in _flat(asdict(record.provenance))]
+    rows = [*_flat(asdict(record.provenance))]
     for rung in record.rungs:
         variant = record.variant_of(rung)
         if variant is not None:
-            identity = ", ".join(f"{name} {value}" for name, value in _flat(variant.model_identity))
-            rows += [
-                [f"variant {clean(rung.name)}", clean(variant.id)],
-                [f"model of {clean(rung.name)}", clean(identity)],
-            ]
-    return Table(
-        "Versions, seeds and hashes",
-        [Column("what", "item", "text"), Column("value", "value", "name")],
-        rows,
-        "Hashes identify content: equal hashes mean equal content.",
-    )
+            identity = ", ".join(f"{key} {value}" for key, value in _flat(variant.model_identity))
+            rows += [(f"variant {clean(rung.name)}", variant.id), (f"model of {clean(rung.name)}", identity)]
+    note = "Hashes identify content: equal hashes mean equal content."
+    return pairs_table("Versions, seeds and hashes", rows, note, "name")
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for name, value in document.items():
-        key = f"{prefix}{name}"
-        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        rows += (
-            _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, shown)] if shown not in {None, ""} else []
-        )
-    return rows
+def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value or value == 0:
+            yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

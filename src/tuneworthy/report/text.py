@@ -44,6 +44,11 @@ def clean(value: object, most: int = MOST) -> str:
     return text[: most - 1].rstrip() + "…" if most and len(text) > most else text
 
 
+def plain(text: str) -> str:
+    """Return a sentence cleaned, without backticks."""
+    return clean(text, 0).replace("`", "")
+
+
 def visible(value: str) -> str:
     r"""Return `value` with every character that cannot be seen written out; spaces, tabs and line ends stay.
 

@@ -1,0 +1,105 @@
+"""Tables as text: columns with a value function, rendered once each for terminal, Markdown and HTML.
+
+Invariant: every cell is cleaned (one line, no control characters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter, itemgetter
+from typing import Any, Literal
+
+from tuneworthy.report import numbers
+from tuneworthy.report.text import MOST, clean
+
+Kind = Literal["text", "name", "status", "number"]
+EMPTY = frozenset({"", numbers.NONE})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column.
+
+    Attributes:
+        key: Attribute of a row that it shows, unless `value` is given; also its name for selections and styles.
+        heading: Text above it.
+        form: Formats the value; by default its text, or a dash for None.
+        kind: `text`, `name` (an identifier), `status` or `number`.
+        value: Returns the value of a row.
+        most: Longest cell, characters; 0 is without limit.
+    """
+
+    key: str
+    heading: str
+    form: Callable[[Any], str] = numbers.text
+    kind: Kind = "number"
+    value: Callable[[Any], object] | None = None
+    most: int = MOST
+
+    def cell(self, row: object) -> str:
+        """Return the cell of a row."""
+        return clean(self.form((self.value or attrgetter(self.key))(row)), self.most)
+
+
+def name_column(key: str, heading: str, value: Callable[[Any], object] | None = None) -> Column:
+    """Return a column of identifiers."""
+    return Column(key, heading, kind="name", value=value)
+
+
+def text_column(key: str, heading: str, value: Callable[[Any], object] | None = None, most: int = MOST) -> Column:
+    """Return a column of text."""
+    return Column(key, heading, kind="text", value=value, most=most)
+
+
+def entry_column(
+    key: str, heading: str, form: Callable[[Any], str], mapping: Callable[[Any], Mapping[str, Any]]
+) -> Column:
+    """Return a column with the entry `key` of a mapping of each row."""
+    return Column(key, heading, form, value=lambda row: mapping(row).get(key))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: Heading of the table.
+        columns: Its columns.
+        rows: One cell per column.
+        note: How to read it.
+        best: Index of the row to mark, or None.
+        shades: Shade of each cell, 0 to 5; empty for a table without shades.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    best: int | None = None
+    shades: Sequence[Sequence[int]] = ()
+
+    @classmethod
+    def of(cls, title: str, columns: Sequence[Column], items: Iterable[object], note: str = "") -> Table:
+        """Return a table with a row per item."""
+        return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note)
+
+    def only(self, *keys: str) -> Table:
+        """Return the table with the columns `keys`, in that order."""
+        order = [column.key for column in self.columns]
+        places = [order.index(key) for key in keys]
+        rows = [[row[place] for place in places] for row in self.rows]
+        return replace(self, columns=[self.columns[place] for place in places], rows=rows)
+
+    def filled(self) -> Table:
+        """Return the table without the columns that are empty in every row."""
+        cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
+        return self.only(
+            *(c.key for c, column in zip(self.columns, cells, strict=True) if not EMPTY.issuperset(column))
+        )
+
+
+def pairs_table(title: str, rows: Sequence[Sequence[object]], note: str = "", kind: Kind = "text") -> Table:
+    """Return a table of items and their values."""
+    columns = [text_column("item", "item", itemgetter(0)), Column("value", "value", kind=kind, value=itemgetter(1))]
+    return Table.of(title, columns, rows, note)
