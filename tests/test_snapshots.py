@@ -197,7 +197,7 @@ def steady(text: str, folder: Path) -> str:
     text = re.sub(r"\b20\d\d-\d\d-\d\d([ T]\d\d:\d\d[:\d+]*)?", "2026-11-27", text)
     text = re.sub(r"item \d+ thing \d+\nassistant: \w+", "item 1 thing 7919\nassistant: green", text)
     text = re.sub(r"<?\b\d+(\.\d+)? ms\b", "<1 ms", text)
-    text = re.sub(r"(?m)^(.* (?:met|missed) .*?) +\d+$", r"\1      0", text)  # p95 of `decide`, ms
+    text = re.sub(r"(?m)^(.* (?:met|missed) .*?) +<?[\d.]+$", r"\1      0", text)  # p95 of `decide`, ms
     lines = [_wrapped(line, WIDTH) if len(line) > WIDTH else line for line in text.splitlines()]
     return "\n".join(lines)
 

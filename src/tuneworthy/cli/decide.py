@@ -14,19 +14,16 @@ from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.config.task import TaskSection
 from tuneworthy.errors import join_sentences
-from tuneworthy.report.numbers import percent_range
+from tuneworthy.report.options_table import options_table
+from tuneworthy.report.terminal import table_lines
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import Option, Outcome, Verdict
-from tuneworthy.verdict.messages import answer_of, cost_note, domain_sentence, error_share, legend, marked
+from tuneworthy.verdict.base import Outcome, Verdict
+from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, legend, marked
 from tuneworthy.verdict.options import serving_sentence
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
-# Columns of a terminal that the table fits.
-WIDTH = 80
-NAME = 20
-SCORE = 23
 
 
 @click.command("decide")
@@ -77,13 +74,10 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     """Print the answer, the options beside the target, the error analysis, and the next step."""
     target = task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
-    monthly = any(option.usd_per_month is not None for option in verdict.options)
-    click.echo(
-        f"\n  {'option':<{NAME}} {'score':<{SCORE - 2}}{'vs today':>8} {_target_name(target):<12}"
-        f"{_price_name(monthly):>7}{'p95 ms':>7}"
-    )
-    for option in verdict.options:
-        _row(option, monthly, recommended=option.option == verdict.recommendation)
+    click.echo()
+    table = options_table(verdict.options, verdict.recommendation, target)
+    for line in table_lines(table):
+        click.echo(line)
     if verdict.recommendation:
         click.echo("* recommended for now" if verdict.outcome is Outcome.UNDECIDED else "* recommended")
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
@@ -92,14 +86,13 @@ def show(verdict: Verdict, task: TaskSection) -> None:
             f"{target - task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
             "target."
         )
-    for line in legend(verdict.options):
-        click.echo(clean(line, 0))
-    if serving := serving_sentence(verdict):
-        click.echo(clean(serving, 0))
+    for sentence in (*legend(verdict.options), serving_sentence(verdict)):
+        if sentence:
+            click.echo(clean(sentence, 0))
     for row in verdict.errors:
         if row.n_failed:
-            which = "failures_before" if verdict.stage == "to_ship" else "failures"
-            click.echo(messages.say(which, share=error_share(row)))
+            where = "dev without fine-tuning" if verdict.stage == "to_ship" else "dev"
+            click.echo(f"Failures on {where}: {error_share(row)}.")
         for limit in row.limits:
             click.echo(f"  {clean(limit, 0)}")
     if sentence := domain_sentence(verdict):
@@ -119,40 +112,7 @@ def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
 def show_next(verdict: Verdict) -> None:
     """Print the next step, and how long the answer is valid."""
     action = verdict.next_action
-    chance = "" if action.chance_to_settle is None else messages.say("chance", chance=action.chance_to_settle)
+    settles = action.chance_to_settle
+    chance = "" if settles is None else f"The chance of settling this question is then about {settles:.0%}."
     click.echo(messages.say("next", action=join_sentences(clean(str(action), 0), chance)))
     click.echo(f"Valid until {verdict.valid_until}.\n")
-
-
-def _target_name(target: float | None) -> str:
-    return "target" if target is None else f"target {100 * target:.3g}%"
-
-
-def _price_name(monthly: bool) -> str:
-    return "$/month" if monthly else "$/1,000"
-
-
-def _row(option: Option, monthly: bool, *, recommended: bool) -> None:
-    mark, name = "*" if recommended else " ", clean(option.option, 0)
-    if len(name) > NAME:
-        click.echo(f"{mark} {name}")
-        mark, name = " ", ""
-    score = "-" if option.score is None else f"{option.score:.1%}"
-    if option.ci95 is not None:
-        score += f" {percent_range(option.ci95)}"
-    delta = "" if option.delta_vs_today is None else f"{round(100 * option.delta_vs_today, 1) + 0.0:+.1f}"
-    usd = option.usd_per_month if monthly else option.usd_per_1k
-    unknown = "server" if option.server and not monthly else "-"
-    price = unknown if usd is None else f"{usd:,.0f}" if usd >= 100 else f"{usd:.3g}"
-    p95 = "-" if option.latency_p95_ms is None else f"{option.latency_p95_ms:,.0f}"
-    click.echo(f"{mark} {name:<{NAME}} {score:<{SCORE}}{delta:>6} {option.target or '-':<11}{price:>8}{p95:>7}")
-    sent = "" if option.share_sent is None else f"asks the large model for {option.share_sent:.1%} of the test cases"
-    for line in [
-        sent,
-        option.violates,
-        cost_note(option),
-        option.needs and messages.say("needs", what=option.needs),
-        *option.notes,
-    ]:
-        if line:
-            click.echo(f"    {clean(line, 0)}")

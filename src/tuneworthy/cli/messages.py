@@ -107,11 +107,7 @@ say = Catalogue(
         "no_answer": "{model} did not answer: {reason}.",
         "run_probe": "Use a model that returns log-probabilities, such as one in llama_cpp.",
         "written": "Wrote {path}.",
-        "failures": "Failures on dev: {share}.",
-        "failures_before": "Failures on dev without fine-tuning: {share}.",
         "next": "Next: {action}",
-        "chance": "The chance of settling this question is then about {chance:.0%}.",
-        "needs": "needs {what}",
     },
 ).say
 

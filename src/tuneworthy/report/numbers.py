@@ -42,6 +42,21 @@ def share(value: float | None) -> str:
     return NONE if value is None else percent(value)
 
 
+def share_range(bounds: Sequence[float] | None) -> str:
+    """Return an interval of shares in percent, or a dash."""
+    return NONE if bounds is None else percent_range(bounds)
+
+
+def change(value: float | None) -> str:
+    """Return a difference in points, or a dash; a change that rounds to 0 has no minus."""
+    return NONE if value is None else f"{round(100 * value, 1) + 0.0:+.1f}"
+
+
+def change_range(bounds: Sequence[float] | None) -> str:
+    """Return an interval of differences in points, or a dash."""
+    return NONE if bounds is None else points_range(bounds)
+
+
 def percent(value: float) -> str:
     """Return a share in per cent, with one decimal.
 
@@ -102,6 +117,11 @@ def dollars(value: float | None) -> str:
 def amount(value: float | None) -> str:
     """Return US dollars without the sign, for a column whose heading has it."""
     return dollars(value).removeprefix("$")
+
+
+def per_1k(usd: float | None, server: object = None) -> str:
+    """Return the cost of a thousand answers; the word for an own server whose traffic is unknown."""
+    return "server" if usd is None and server else amount(usd)
 
 
 def difference(delta: float | None, bounds: Sequence[float] | None) -> str:

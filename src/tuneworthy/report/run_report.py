@@ -13,6 +13,7 @@ from tuneworthy.report import charts, findings, first_screen, messages, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.costs import monthly_costs
 from tuneworthy.report.document import Block, Document, PagePart
+from tuneworthy.report.options_table import options_table
 from tuneworthy.report.prompts import prompt_tables
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean, plain
@@ -148,7 +149,9 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
         ["Each of these would change the answer:", *verdict.would_change] if verdict and verdict.would_change else []
     )
     shown += [domain_sentence(verdict)] if verdict else []
-    needs = tables.options_table(options, serving_sentence(verdict)) if verdict else None
+    needs = (
+        options_table(options, verdict.recommendation, record.target, serving_sentence(verdict)) if verdict else None
+    )
     gates = tables.gates_table(verdict.gates) if verdict else None
     return _section("reasons", "Reasons, options and gates", *map(plain, shown), needs, gates)
 

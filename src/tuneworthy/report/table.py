@@ -28,6 +28,7 @@ class Column:
         kind: `text`, `name` (an identifier), `status` or `number`.
         value: Returns the value of a row.
         most: Longest cell, characters; 0 is without limit.
+        wide: Whether the terminal, which has 80 columns, leaves it out.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Column:
     kind: Kind = "number"
     value: Callable[[Any], object] | None = None
     most: int = MOST
+    wide: bool = False
 
     def cell(self, row: object) -> str:
         """Return the cell of a row."""

@@ -11,13 +11,12 @@ from typing import Any
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
-from tuneworthy.money.serving import OwnServer, RunningCost
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import numbers
 from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
-from tuneworthy.verdict.base import ErrorShare, GateResult, Option
-from tuneworthy.verdict.messages import cost_note, legend
+from tuneworthy.verdict.base import ErrorShare, GateResult
 
 MAX_LABELS = 20
 MAX_IN_MATRIX = 10
@@ -25,11 +24,7 @@ MAX_PAIRS = 10
 NO_LABEL = "(no label)"
 RUNG = name_column("rung", "rung")
 VARIANT = name_column("variant", "variant", attrgetter("name"))
-SCORE, CI95, N = (
-    Column("score", "score", numbers.score),
-    Column("ci95", "95% interval", numbers.interval),
-    Column("n", "n"),
-)
+N = Column("n", "n")
 STATUS = Column("status", "status", kind="status")
 P50 = Column("p50", "p50 ms", numbers.milliseconds, value=attrgetter("latency_p50_ms"))
 P95 = Column("p95", "p95 ms", numbers.milliseconds, value=attrgetter("latency_p95_ms"))
@@ -68,7 +63,9 @@ def ladder_table(
         Column("alpha", "α", lambda alpha: numbers.NONE if alpha is None else f"{alpha:.3g}"),
         Column("n", "n", value=lambda rung: lead(rung).n or None),
         Column("unscored", "unscored", value=lambda rung: rung.unscored if rung.n else None),
-        Column("cost", "$/1,000", value=lambda rung: per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server)),
+        Column(
+            "cost", "$/1,000", value=lambda rung: numbers.per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server)
+        ),
         Column("month", "$/month", numbers.amount, value=lambda rung: cost(rung).monthly_usd(traffic or 0.0)),
         P50,
         P95,
@@ -91,11 +88,6 @@ def _tokens(rung: RungRecord) -> str | None:
     if rung.input_tokens is None and rung.output_tokens is None:
         return None
     return f"{numbers.count(rung.input_tokens)} / {numbers.count(rung.output_tokens)}"
-
-
-def per_1k(usd: float | None, server: OwnServer | None) -> str:
-    """Return the cost of a thousand answers; the word for an own server whose traffic is unknown."""
-    return "server" if usd is None and server else numbers.amount(usd)
 
 
 def _reading(record: RunRecord) -> str:
@@ -322,34 +314,6 @@ def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
         text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
     ]
     return Table.of("Error analysis", columns, rows) if rows else None
-
-
-# A new column of the options appears on the terminal, in Markdown and in HTML; JSON has all fields of `Option`.
-OPTION_COLUMNS: Sequence[Column] = (
-    name_column("option", "option"),
-    SCORE,
-    CI95,
-    Column("delta", "vs today, 95% interval", value=lambda row: numbers.difference(row.delta_vs_today, row.delta_ci)),
-    Column("target", "target", kind="status"),
-    Column("cost", "$/1,000", value=lambda row: per_1k(row.usd_per_1k, row.server)),
-    Column("usd_per_month", "$/month", numbers.amount),
-    Column("one_off_usd", "$ once", lambda usd: numbers.amount(usd or None)),
-    P50,
-    P95,
-    Column("share_sent", "to large model", numbers.share),
-    text_column("needs", "needs, limits", lambda row: plain(join_sentences("", *option_notes(row))), most=0),
-)
-
-
-def option_notes(option: Option) -> list[str]:
-    """Return the limits, cost notes, needs and marks of an option."""
-    return [part for part in (option.violates, cost_note(option), option.needs, *option.notes) if part]
-
-
-def options_table(options: Sequence[Option], serving: str = "") -> Table:
-    """Return the options of a verdict side by side, with the assumed server."""
-    note = join_sentences("", *map(plain, legend(options)), serving)
-    return Table.of("All options", OPTION_COLUMNS, options, note).filled()
 
 
 def gates_table(gates: Sequence[GateResult]) -> Table:
