@@ -29,14 +29,14 @@ def line_of(name: str, paths: list[Path], folder: Path) -> str:
         done = import_files(Folder(folder), paths)
     except TuneworthyError as error:
         return f"{name:24} refused: {' '.join(str(error).split())[:150]}"
-    source = done.document["sources"][0]
-    reasons = Counter(reject["reason"] for reject in done.rejects())
+    source = done.record.sources[0]
+    reasons = Counter(reject.reason for reject in done.rejects())
     opinions = sum(n for reason, n in reasons.items() if reason in _OPINIONS)
     rest = ", ".join(f"{n} {reason}" for reason, n in reasons.items() if reason not in _OPINIONS)
     dumps = sum(is_written_down(row.answer) for row in done.examples())
-    what = source["title"] or source["format"]
-    n = source["n_kept"] + source["n_rejected"]
-    return f"{name:24} {what:26} {n:6,} {source['n_rated']:6,} {source['n_kept']:8,} {opinions:8,} {dumps:5} {rest}"
+    what = source.title or source.format
+    n = source.n_kept + source.n_rejected
+    return f"{name:24} {what:26} {n:6,} {source.n_rated:6,} {source.n_kept:8,} {opinions:8,} {dumps:5} {rest}"
 
 
 def main(arguments: list[str]) -> None:

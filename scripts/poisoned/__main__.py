@@ -21,7 +21,6 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +31,11 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
 from tuneworthy.config import load
 from tuneworthy.dataset.build import build_version
-from tuneworthy.dataset.effect import Effect, effect_words
+from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.graders.squad import normalise, token_f1
 from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
-from tuneworthy.store.shapes import shaped
 
 SEEDS = 3
 BASELINES = {"slots": "field_tagger", "restaurant8k": "field_tagger", "answers": "nearest"}
@@ -72,8 +70,8 @@ def build(root: Path, clean: CleanSet, rows: list[Row], data: str) -> Version:
     return result.version
 
 
-def _line(one: Mapping[str, str]) -> int:
-    return int(one["source"].rpartition(":")[2])
+def _line(source: str) -> int:
+    return int(source.rpartition(":")[2])
 
 
 def _expected(answer: str) -> object:
@@ -102,13 +100,13 @@ def one_seed(name: str, seed: int, n: int, data: str, folder: Path) -> tuple[np.
         started = time.perf_counter()
         version = build(Path(temporary), clean, rows, data)
         seconds = time.perf_counter() - started
-        left = {_line({"source": row.source}) for row in version.examples()}
-        rejects = {_line(one): one["reason"] for one in version.rejects()}
-        repeats = {_line(one): _line(one["other"]) for one in version.rejects() if "other" in one}
-        for stage in version.recipe["checks"]:
-            if stage["effect"] and stage["effect"]["status"] in {"measured", "unmeasured"}:
-                print(f"    {stage['check']}: {effect_words(shaped(stage['effect'], Effect, ''))}", flush=True)
-        print(f"    all: {effect_words(shaped(version.recipe['effect'], Effect, ''))}; {seconds:.0f} s", flush=True)
+        left = {_line(row.source) for row in version.examples()}
+        rejects = {_line(one.source): one.reason for one in version.rejects()}
+        repeats = {_line(one.source): _line(one.other.source) for one in version.rejects() if one.other}
+        for stage in version.recipe.checks:
+            if stage.effect and stage.effect.status in {"measured", "unmeasured"}:
+                print(f"    {stage.check}: {effect_words(stage.effect)}", flush=True)
+        print(f"    all: {effect_words(version.recipe.effect)}; {seconds:.0f} s", flush=True)
     dropped: Counter[str] = Counter(rows=len(rows))
     for line, row in enumerate(rows, 1):
         dropped[f"{row.kind} n"] += 1

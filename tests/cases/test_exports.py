@@ -45,12 +45,12 @@ def said(row: Example) -> str:
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
 def test_a_tools_file_is_read_without_a_flag(tmp_path: Path, export: Export) -> None:
     done = imported(tmp_path, export)
-    source = done.document["sources"][0]
-    assert (source["title"], source["format"].rpartition("/")[2]) == (export.title, export.format)
+    source = done.record.sources[0]
+    assert (source.title, source.format.rpartition("/")[2]) == (export.title, export.format)
     assert [said(row) for row in done.examples()] == export.answers
-    assert sorted(reject["reason"] for reject in done.rejects()) == sorted(export.dropped)
-    assert source["n_rated"] == export.n_rated
-    assert source["example"][-1]["role"] == "assistant" and source["example"][0]["content"]
+    assert sorted(reject.reason for reject in done.rejects()) == sorted(export.dropped)
+    assert source.n_rated == export.n_rated
+    assert source.example[-1].role == "assistant" and source.example[0].content
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
@@ -100,7 +100,7 @@ def test_what_litellm_says_of_a_user_is_kept_without_the_headers(tmp_path: Path)
 
 def test_a_score_whose_name_says_no_direction_is_named_and_not_used(tmp_path: Path) -> None:
     done = imported(tmp_path, next(export for export in EXPORTS if export.name == "langfuse_traces"))
-    assert any("'latency' is not used" in note for note in done.document["notes"])
+    assert any("'latency' is not used" in note for note in done.record.notes)
 
 
 def test_the_feedback_on_a_chain_is_that_of_the_call_within(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_row_that_is_marked_beside_its_answer_is_not_answered_by_the_mark(tmp_
     rows = [{"question": q, "answer": a, "label": "bad" if n == 2 else "good"} for n, (q, a) in enumerate(CHATS)]
     done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", *rows)])
     assert [row.answer for row in done.examples()] == [answer for _, answer in CHATS[:2]]
-    assert [reject["reason"] for reject in done.rejects()] == ["thumbs_down"]
+    assert [reject.reason for reject in done.rejects()] == ["thumbs_down"]
 
 
 DUMPS = [
@@ -174,7 +174,7 @@ def test_messages_that_were_written_down_are_never_an_answer(tmp_path: Path, dum
             {"messages": [asked, {"role": "assistant", "content": "fine"}]}]  # fmt: skip
     done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", *rows)])
     assert [row.answer for row in done.examples()] == ["fine"]
-    assert [reject["reason"] for reject in done.rejects()] == ["answer_is_messages"] * 3
+    assert [reject.reason for reject in done.rejects()] == ["answer_is_messages"] * 3
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_call_that_failed_and_one_that_said_nothing_are_told_apart(tmp_path: P
     rows = [observation(0, "q", None), observation(1, "q", ""), observation(2, "q", "a", level="ERROR"),
             observation(3, "q", completion(None, refusal="no")), observation(4, "q", "fine")]  # fmt: skip
     done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", *rows)])
-    assert [reject["reason"] for reject in done.rejects()] == [
+    assert [reject.reason for reject in done.rejects()] == [
         "no_response",
         "empty_answer",
         "failed_request",
@@ -258,7 +258,7 @@ def test_an_image_is_a_fault_of_its_row_alone(tmp_path: Path) -> None:
     image = [{"type": "image", "source": {"type": "base64", "data": "eA=="}}, {"type": "text", "text": "What is it?"}]
     rows = [observation(0, [{"role": "user", "content": image}], "A cat."), observation(1, "q", "fine")]
     done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", *rows)])
-    assert [reject["reason"] for reject in done.rejects()] == ["not_text"]
+    assert [reject.reason for reject in done.rejects()] == ["not_text"]
 
 
 def test_spans_of_other_kinds_are_counted_and_left_out(tmp_path: Path) -> None:

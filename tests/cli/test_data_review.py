@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -193,7 +194,7 @@ def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
     monkeypatch.setattr("tuneworthy.dataset.card.open_engine", engines.__getitem__)
     rejects = [left_out("I am Ada, ada@example.org.", "refusal")]
     contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
-    freeze(Folder(tmp_path), contents, RECIPE | {"settings": {"pii_engine": "presidio"}})
+    freeze(Folder(tmp_path), contents, replace(RECIPE, settings={"pii_engine": "presidio"}))
     result = review(tmp_path, "rejected", "--reviewer", "ada", lines=["/quit"])
     assert "user: I am [PERSON_1], [EMAIL_1]." in result.stderr and "Ada" not in result.output
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.dataset.taught import SECOND, answered, chattily
 from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.base import AuditResult, RowOpinion
+from tuneworthy.dataset.records import Depends, Effect, HashedCount, ImportRecord, Recipe
 from tuneworthy.types import Case, Example, content_hash
 
 TOPICS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
@@ -37,15 +38,24 @@ def chat(*messages: dict[str, Any]) -> Example:
     return Example(messages=messages, id=content_hash(messages))
 
 
-RECIPE = {
-    "task": "t",
-    "settings": {"pii_engine": "patterns"},
-    "gates": [],
-    "unsafe": False,
-    "depends": {},
-    "effect": {},
-    "labels": [],
-}
+RECIPE = Recipe(
+    task="t",
+    input=ImportRecord(made_by="files", sources=[], notes=[]),
+    code="0",
+    settings={"pii_engine": "patterns", "policy": {}},
+    depends=Depends(
+        rows={}, cases=HashedCount(0, ""), labels=HashedCount(0, ""), held_out=0, found_bad=None, corrections=None
+    ),
+    checks=[],
+    n_rows=0,
+    n_pairs=0,
+    effect=Effect(status="few", n_rows=0, n_dropped=0),
+    labels=[],
+    gates=[],
+    notes=[],
+    licence=None,
+    teachers=[],
+)
 
 
 def clean() -> list[Example]:

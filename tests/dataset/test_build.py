@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from tuneworthy.config import load
 from tuneworthy.dataset import card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.checks.personal_data import PersonalData
-from tuneworthy.dataset.effect import Difference, Effect, EffectMeter
+from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
 from tuneworthy.dataset.messages import say
+from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.errors import UserError
 from tuneworthy.report.card import document as card_document
 from tuneworthy.store import Folder, folder, frozen
@@ -86,23 +88,24 @@ def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> Non
     assert invoke(["data", "build", "--project", str(root)]) == 0
     version = version_of(root)
     kept, rejects = list(version.examples()), list(version.rejects())
-    sources = [row.source for row in kept] + [reject["source"] for reject in rejects]
+    sources = [row.source for row in kept] + [reject.source for reject in rejects]
     assert sorted(sources) == sorted(f"examples.jsonl:{line}" for line in range(1, len(ROWS) + 1))
-    assert [stage["check"] for stage in version.recipe["checks"]] == list(data_checks())
-    for before, after in zip(version.recipe["checks"], version.recipe["checks"][1:], strict=False):
-        assert before["n_out"] == after["n_in"]
-    assert version.recipe["checks"][-1]["n_out"] == len(kept) == version.n_rows
-    assert sum(stage["n_drop"] for stage in version.recipe["checks"]) == len(rejects)
-    why = {reject["source"]: reject["reason"] for reject in rejects}
+    assert [stage.check for stage in version.recipe.checks] == list(data_checks())
+    for before, after in pairwise(version.recipe.checks):
+        assert before.n_out == after.n_in
+    assert version.recipe.checks[-1].n_out == len(kept) == version.n_rows
+    assert sum(stage.n_drop for stage in version.recipe.checks) == len(rejects)
+    why = {reject.source: reject.reason for reject in rejects}
     assert [why[f"examples.jsonl:{line}"] for line in (61, 62, 63, 65)] == [
         "exact_duplicate", "near_duplicate", "overlap_exact", "refused"
     ]  # fmt: skip
-    assert rejects[[r["reason"] for r in rejects].index("exact_duplicate")]["other"]["source"] == "examples.jsonl:1"
-    assert set(version.recipe["times"]["seconds"]) == set(data_checks())
-    assert {gate["check"] for gate in version.recipe["gates"]} == {n for n, c in data_checks().items() if c.gate}
+    (copy,) = (one for one in rejects if one.reason == "exact_duplicate")
+    assert copy.other is not None and copy.other.source == "examples.jsonl:1"
+    assert set(version.recipe.times.seconds) == set(data_checks())
+    assert {gate.check for gate in version.recipe.gates} == {n for n, c in data_checks().items() if c.gate}
     content = (version.folder / "rows.jsonl").read_text()
     assert MAIL not in content and "[EMAIL_1]" in content
-    assert [one["reason"] for one in version.findings() if one["action"] == "mask"] == ["personal_data"]
+    assert [one.reason for one in version.findings() if one.action == "mask"] == ["personal_data"]
 
 
 def test_a_build_whose_rows_all_overlap_names_the_overlap_the_counts_and_what_to_do(
@@ -129,7 +132,7 @@ def test_a_version_is_named_by_its_content_and_does_not_change(tmp_path: Path) -
     version = version_of(root)
     assert version.id == version_of(other).id
     assert len([path for path in version.folder.parent.iterdir() if path.is_dir()]) == 1
-    for name in (*freeze.FILES, "recipe.json"):
+    for name in ("rows.jsonl", "rejects.jsonl", "findings.jsonl", "recipe.json"):
         path = version.folder / name
         assert path.stat().st_mode & 0o222 == 0
         before = path.read_bytes()
@@ -150,7 +153,7 @@ def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(
     assert latest_version(Folder(root)) is None
     assert invoke(["data", "build", "--unsafe", "--json", "--project", str(root)]) == 0
     assert json.loads(capsys.readouterr().out)["unsafe"] is True
-    assert version_of(root).recipe["unsafe"] is True
+    assert version_of(root).recipe.unsafe is True
     assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     assert "This version was frozen although a gate failed: contamination" in (root / "c.md").read_text()
 
@@ -192,8 +195,8 @@ def test_personal_data_that_no_mask_covers_fails_the_gate(
 def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = project(tmp_path / "p", 'off = ["near"]\npolicy = { personal_data = "drop", exact = "report" }\n')
     assert invoke(["data", "build", "--project", str(root)]) == 0
-    stages = {stage["check"]: stage for stage in version_of(root).recipe["checks"]}
-    assert (stages["personal_data"]["n_drop"], stages["exact"]["n_report"], "near" in stages) == (1, 1, False)
+    stages = {stage.check: stage for stage in version_of(root).recipe.checks}
+    assert (stages["personal_data"].n_drop, stages["exact"].n_report, "near" in stages) == (1, 1, False)
     for number, data in enumerate(['off = ["naer"]\n', 'policy = { naer = "drop" }\n', 'policy = { near = "mask" }\n']):
         assert invoke(["data", "build", "--project", str(project(tmp_path / f"w{number}", data))]) == 2
         assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
@@ -251,12 +254,12 @@ def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(t
     rows = [*map(plain, clean()), *repeated]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0
-    assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
+    assert {reject.source: reject.reason for reject in version_of(root).rejects()} == {
         f"examples.jsonl:{line}": "overlap_ngram" for line in (len(rows) - 1, len(rows))
     }
     root = project(tmp_path / "q", 'off = ["contamination"]\n', rows)
     assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
-    assert [reject["reason"] for reject in version_of(root).rejects()] == ["near_duplicate"]
+    assert [reject.reason for reject in version_of(root).rejects()] == ["near_duplicate"]
 
 
 SHORT_CASE = "Where is my green card?"
@@ -289,9 +292,9 @@ def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short
 
 
 def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(with_hidden_overlaps: Version) -> None:
-    left = {reject["reason"]: reject for reject in with_hidden_overlaps.rejects()}
-    assert left.keys() == {"truncated", "exact_duplicate"} and all(reject["contamination"] for reject in left.values())
-    assert [one["contamination"] for one in with_hidden_overlaps.findings()] == [True]
+    left = {reject.reason: reject for reject in with_hidden_overlaps.rejects()}
+    assert left.keys() == {"truncated", "exact_duplicate"} and all(reject.contamination for reject in left.values())
+    assert [one.contamination for one in with_hidden_overlaps.findings()] == [True]
     assert not list(with_hidden_overlaps.dropped())
 
 
@@ -355,13 +358,13 @@ def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
     root = project(tmp_path / "p", 'policy = { outside_labels = "report" }')  # else it finds what `refusal` leaves
     assert invoke(["data", "build", "--project", str(root)]) == 0
     recipe = version_of(root).recipe
-    stages = {stage["check"]: (stage["n_drop"], stage["n_report"]) for stage in recipe["checks"]}
+    stages = {stage.check: (stage.n_drop, stage.n_report) for stage in recipe.checks}
     assert sorted(stages[name] for name in ("refusal", "exact", "near")) == [(0, 1), (1, 0), (1, 0)]
-    assert sum("Together, the checks cost accuracy" in note for note in recipe["notes"]) == 1
+    assert sum("Together, the checks cost accuracy" in note for note in recipe.notes) == 1
     policy = 'policy = { outside_labels = "report", refusal = "drop", exact = "drop", near = "drop" }'
     root = project(tmp_path / "q", policy)
     assert invoke(["data", "build", "--project", str(root)]) == 0
-    assert version_of(root).recipe["n_rows"] == recipe["n_rows"] - 1
+    assert version_of(root).recipe.n_rows == recipe.n_rows - 1
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------

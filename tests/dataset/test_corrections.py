@@ -115,7 +115,7 @@ def test_corrections_are_attributed(version: Version, tmp_path: Path) -> None:
     rebuilt(tmp_path)
     check = corrections_check(read_corrections(tmp_path / FILE_NAME))
     found = list(run_checks(tmp_path / "rows.jsonl", [check], CheckContext(), policy={}).findings())
-    assert "ada gave rows a new answer (n = 2)" in [each["detail"] for each in found]
+    assert "ada gave rows a new answer (n = 2)" in [each.detail for each in found]
     assert all(each.version == version.id for each in read_corrections(tmp_path / FILE_NAME).values())
 
 

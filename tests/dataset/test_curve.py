@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.dataset.check_rows import row
+from tests.dataset.check_rows import RECIPE, row
 from tests.dataset.test_build import PROJECT
 from tests.dataset.test_effect import LABELS, WORDINGS, rows_of
 from tuneworthy.cli import invoke
@@ -33,8 +33,8 @@ from tuneworthy.dataset.curve import (
     hardest_first,
 )
 from tuneworthy.dataset.effect import MIN_ASKED, SEEDS, AskedSample, EffectMeter
-from tuneworthy.dataset.freeze import FILES, Version, freeze, open_version
-from tuneworthy.dataset.rows import row_of
+from tuneworthy.dataset.freeze import Version, freeze, open_version
+from tuneworthy.dataset.records import HashedCount, LabelRow, Recipe, row_of
 from tuneworthy.dataset.sources import cases_hash, measured_cases
 from tuneworthy.errors import Undecided
 from tuneworthy.store import Folder
@@ -62,16 +62,17 @@ def frozen(
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in written))
     lines = {"rows.jsonl": [row_of(one) for one in rows], "rejects.jsonl": rejects, "findings.jsonl": []}
     counts, of_cases = Counter(one.answer for one in rows), Counter(one.answer for one in CASES)
-    recipe = {
-        "unsafe": False, "gates": [], "times": {}, "effect": {},
-        "depends": {"cases": {"sha256": cases_hash(measured_cases(load(root))[0])}},
-        "labels": [
-            {"label": label, "before": counts[label], "after": counts[label], "cases": of_cases[label]}
-            for label in (LABELS if labels else ())
-        ],
-    }  # fmt: skip
-    contents = {name: [orjson.dumps(line) + b"\n" for line in lines[name]] for name in FILES}
+    contents = {name: [orjson.dumps(line) + b"\n" for line in lines[name]] for name in lines}
+    recipe = replace(
+        with_cases(RECIPE, root),
+        labels=[LabelRow(label, counts[label], counts[label], of_cases[label]) for label in (LABELS if labels else ())],
+    )
     return freeze(Folder(root), contents, recipe)
+
+
+def with_cases(recipe: Recipe, root: Path) -> Recipe:
+    cases = HashedCount(len(CASES), cases_hash(measured_cases(load(root))[0]))
+    return replace(recipe, depends=replace(recipe.depends, cases=cases))
 
 
 def mislabelled(rows: Sequence[Example]) -> list[dict[str, Any]]:
@@ -329,7 +330,7 @@ def test_free_text_is_measured_by_the_nearest_row_and_without_dropped_rows_there
     version = frozen(tmp_path, rows, labels=False)
     cases = [{"input": one.question, "expected": advice.format(one.answer, 1000 + n)} for n, one in enumerate(CASES)]
     (tmp_path / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
-    recipe = dict(version.recipe) | {"depends": {"cases": {"sha256": cases_hash(measured_cases(load(tmp_path))[0])}}}
+    recipe = with_cases(version.recipe, tmp_path)
     done = curve_of(load(tmp_path), Version(version.folder, recipe), ["difficulty"])
     assert (done.baseline, done.metric) == ("nearest", "token F1")
     assert done.cleaning is None and done.points[0].against.keys() == {"difficulty"}

@@ -96,7 +96,7 @@ def distil(root: Path, *arguments: object, status: int = 0) -> Import | None:
 
 def made(root: Path, *arguments: object) -> Import:
     found = distil(root, *arguments)
-    assert found is not None and found.document["distilled"]
+    assert found is not None and found.record.distilled
     return found
 
 
@@ -106,7 +106,7 @@ def seen(root: Path) -> list[Any]:
 
 
 def reasons(found: Import) -> dict[str, int]:
-    return {reason: told["n"] for reason, told in found.document["reasons"].items()}
+    return {code: reason.n for code, reason in found.record.reasons.items()}
 
 
 def refused(capsys: pytest.CaptureFixture[str], root: Path, *arguments: object) -> str:
@@ -126,7 +126,7 @@ def test_every_question_is_a_row_of_the_pinned_teacher_or_a_reject_with_its_reas
     rows = list(found.examples())
     assert [row.question for row in rows] == [*QUESTIONS, "Could you tell me more?"]
     assert reasons(found) == {"exact_duplicate": 1, "overlap_exact": 1}
-    assert found.document["n_read"] == len(rows) + len(list(found.rejects())) == 9
+    assert found.record.n_read == len(rows) + len(list(found.rejects())) == 9
     first = rows[0]
     assert [message["role"] for message in first.messages] == ["system", "user", "assistant"]
     assert (first.messages[0]["content"], first.answer) == ("Be short.", f"The answer to: {QUESTIONS[0]}")
@@ -264,9 +264,9 @@ def test_the_answer_on_terms_stands_in_the_recipe_of_the_version(tmp_path: Path)
         made(root, asked(root))
         assert invoke(["data", "build", "--project", str(root)]) == 0
         version = open_version(Folder(root))
-        (teacher,) = version.recipe["teachers"]
-        assert teacher["n_rows"] == 6 and teacher["first"] == teacher["last"] != ""
-        assert terms_of(version.recipe)[0] == status
+        (teacher,) = version.recipe.teachers
+        assert teacher.n_rows == 6 and teacher.first == teacher.last != ""
+        assert terms_of(version.recipe.teachers)[0] == status
         assert invoke(["data", "card", "--out", str(root / "card.md"), "--project", str(root)]) == 0
         page = (root / "card.md").read_text().replace("\\", "")
         assert f"Teachers' terms of use ({status})" in page and "teacher.py:answer" in page
@@ -294,11 +294,11 @@ def say(request, question):
     root = project(tmp_path / "p", 'model = "big"', say)
     found = made(root, asked(root))
     assert [row.question for row in found.examples()] == [QUESTIONS[4]]
-    left = {line["source"]: line["reason"] for line in found.rejects()}
+    left = {line.source: line.reason for line in found.rejects()}
     expected = [*(reason for _, reason in ENDINGS.values()), "teacher_error"]
     assert list(dict(sorted(left.items())).values()) == expected
     assert set(expected) <= set(TEACHER_REASONS)
-    assert found.document["distilled"]["endings"]["truncated"] == 1
+    assert found.record.distilled is not None and found.record.distilled.endings["truncated"] == 1
 
 
 def test_the_grader_chooses_among_samples_where_a_right_answer_is_known(tmp_path: Path) -> None:
@@ -309,8 +309,11 @@ def test_the_grader_chooses_among_samples_where_a_right_answer_is_known(tmp_path
     assert {row.answer for row in found.examples()} == {"yes"}
     assert {row.meta["teacher"]["samples"]["chosen_by"] for row in found.examples()} == {"grader"}
     assert reasons(found) == {"wrong": 1}
-    agreement = found.document["distilled"]["agreement"]
-    assert (agreement["score"], agreement["n"]) == (0.0, 6)  # of the first samples
+    assert found.record.distilled is not None and found.record.distilled.agreement is not None
+    assert (found.record.distilled.agreement.score, found.record.distilled.agreement.n) == (
+        0.0,
+        6,
+    )
     assert len(seen(root)) == 18
 
 
@@ -333,7 +336,7 @@ def test_samples_that_disagree_leave_and_the_majority_is_kept_with_its_share(tmp
     assert {row.answer for row in found.examples()} == {"0"}
     assert {row.meta["teacher"]["samples"]["share"] for row in found.examples()} == {0.75}
     (left,) = found.rejects()
-    assert (left["reason"], left["detail"]) == ("disagreement", "the most frequent answer occurs in 2 of 4 samples")
+    assert (left.reason, left.detail) == ("disagreement", "the most frequent answer occurs in 2 of 4 samples")
 
 
 def test_samples_without_anything_to_choose_by_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,7 +385,7 @@ def test_rows_are_added_to_those_of_the_same_teacher_and_twice_is_once(tmp_path:
     made(root, asked(root, QUESTIONS[:3], "one.jsonl"))
     both = made(root, asked(root, QUESTIONS[3:], "two.jsonl"), "--add")
     assert [row.question for row in both.examples()] == QUESTIONS
-    assert [one["n_kept"] for one in both.document["sources"]] == [3, 3]
+    assert [one.n_kept for one in both.record.sources] == [3, 3]
     assert made(root, root / "two.jsonl", "--add").id == both.id
     assert invoke(["data", "distill", "--add", "--project", str(root)]) == 2
     assert len(seen(root)) == 6
@@ -395,13 +398,13 @@ def test_files_of_one_name_are_told_apart_when_they_are_added(tmp_path: Path) ->
         asked(root, part, f"{month}/logs.jsonl")
     first = made(root, root / "jan/logs.jsonl")
     both = made(root, root / "feb/logs.jsonl", "--add")
-    (old, new) = both.document["sources"]
-    assert (old["name"], old["n_kept"]) == ("logs.jsonl", 3)
-    assert (new["name"], new["n_kept"], new["n_rejected"]) == (f"logs.jsonl@{new['sha256'][:8]}", 3, 1)
+    (old, new) = both.record.sources
+    assert (old.name, old.n_kept) == ("logs.jsonl", 3)
+    assert (new.name, new.n_kept, new.n_rejected) == (f"logs.jsonl@{new.sha256[:8]}", 3, 1)
     sources = [row.source for row in both.examples()]
-    assert sources == [*(row.source for row in first.examples()), *(f"{new['name']}:{n}" for n in (1, 2, 3))]
+    assert sources == [*(row.source for row in first.examples()), *(f"{new.name}:{n}" for n in (1, 2, 3))]
     (reject,) = both.rejects()
-    assert (reject["source"], reject["other"]["source"]) == (f"{new['name']}:4", f"{new['name']}:1")
+    assert (reject.source, reject.other and reject.other.source) == (f"{new.name}:4", f"{new.name}:1")
 
 
 def test_bare_questions_of_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -410,7 +413,7 @@ def test_bare_questions_of_files_of_one_name_are_told_apart(tmp_path: Path) -> N
         (root / month).mkdir()
         asked(root, part, f"{month}/logs.jsonl")
     found = made(root, root / "jan/logs.jsonl", root / "feb/logs.jsonl")
-    told = [(one["name"], one["n_kept"]) for one in found.document["sources"]]
+    told = [(one.name, one.n_kept) for one in found.record.sources]
     assert told == [("jan/logs.jsonl", 3), ("feb/logs.jsonl", 3)]
 
 
@@ -437,11 +440,11 @@ def test_a_model_that_changes_behind_its_address_is_another_teacher(tmp_path: Pa
     say = "def say(request, asked):\n    return Response(text=asked[::-1], model='v2' if 'sum' in asked else 'v1')"
     root = project(tmp_path / "p", 'model = "big"', say)
     found = made(root, asked(root))
-    (note,) = found.document["notes"]
+    (note,) = found.record.notes
     assert "The answers come from 2 teachers" in note and "served as v2" in note
     assert invoke(["data", "build", "--project", str(root)]) == 3
     assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
-    assert [one["served"] for one in open_version(Folder(root)).recipe["teachers"]] == ["v1", "v2"]
+    assert [one.served for one in open_version(Folder(root)).recipe.teachers] == ["v1", "v2"]
 
 
 # --- prompt distillation ------------------------------------------------------------------------------------------
@@ -465,7 +468,7 @@ def test_the_best_variant_teaches_and_the_student_sees_the_bare_question(tmp_pat
     assert {row.meta["teacher"]["variant"].split("/")[0] for row in rows} == {"few_shot"}
     right = sum(row.answer == ("red", "green", "blue")[int(row.question.split()[1]) % 3] for row in rows)
     assert right / len(rows) > 0.85
-    assert found.document["distilled"]["added_to"] is None
+    assert found.record.distilled is not None and found.record.distilled.added_to is None
 
 
 def test_a_question_is_never_shown_its_own_answer_and_shots_are_masked(tmp_path: Path) -> None:
@@ -538,7 +541,7 @@ def test_money_is_agreed_on_before_and_a_budget_ends_the_run_with_all_answers_ke
     store.close()
     found = made(root, asked(root, many), "--yes")
     assert len(seen(root)) == 6
-    assert found.document["distilled"]["cost_usd"] == pytest.approx(0.18)
+    assert found.record.distilled is not None and found.record.distilled.cost_usd == pytest.approx(0.18)
 
 
 # --- killed -------------------------------------------------------------------------------------------------------
@@ -560,7 +563,8 @@ def test_killed_at_any_of_20_moments_it_ends_the_same_and_no_stored_answer_is_as
     questions = [*map(question, scattered(0, 18))]
     whole = project(tmp_path / "whole", 'model = "big"')
     wanted = made(whole, asked(whole, questions))
-    n_asked = wanted.document["distilled"]["n_asked"]
+    assert wanted.record.distilled is not None
+    n_asked = wanted.record.distilled.n_asked
     assert n_asked > 12
     n_kills = 0
     for number, moment in enumerate([*sorted(random.Random(4).sample(range(1, N_STEPS), 20)), 10**9]):

@@ -27,7 +27,8 @@ from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _
 from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
 from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts, out_of_fold, wrong_shares
 from tuneworthy.dataset.dedup.near import near_duplicates
-from tuneworthy.dataset.effect import FEW, Difference, Effect, EffectMeter, build_words, effect_words
+from tuneworthy.dataset.effect import FEW, EffectMeter, build_words, effect_words
+from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.dataset.sources import _labels
 from tuneworthy.types import Case, Example

@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.checks.feedback import FeedbackCheck
 from tuneworthy.dataset.importing import folder, importer
 from tuneworthy.dataset.importing.folder import Import, latest_import
-from tuneworthy.dataset.importing.importer import ImportRequest, import_files
+from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.records import ImportRequest, RejectReason
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import content_hash
@@ -69,7 +71,7 @@ def test_every_row_is_kept_or_has_its_reason_in_a_file(store: Folder, tmp_path: 
     assert kept[1].meta["repaired"] == "correction"
     assert [row.meta.get("feedback_settled") for row in kept] == [None, True, None, None, None]
     assert kept[4].messages[0] == {"role": "user", "content": "q"}
-    told = {reject["source"]: reject["reason"] for reject in done.rejects()}
+    told = {reject.source: reject.reason for reject in done.rejects()}
     assert told == {
         "logs.jsonl:2": "thumbs_down",
         "logs.jsonl:4": "escalated",
@@ -78,20 +80,16 @@ def test_every_row_is_kept_or_has_its_reason_in_a_file(store: Folder, tmp_path: 
         "logs.jsonl:8": "nul",
         "logs.jsonl:10": "not_utf8",
     }
-    by_source = {reject["source"]: reject for reject in done.rejects()}
-    assert by_source["logs.jsonl:2"]["row"]["messages"][0]["content"] == "two"
-    assert by_source["logs.jsonl:5"]["text"] == '{"request": '
-    assert by_source["logs.jsonl:10"]["text"] == "caf\\xe9"
-    assert "at column 4" in by_source["logs.jsonl:10"]["detail"]
-    document = done.document
-    assert (document["n_read"], document["n_kept"], document["n_rejected"], document["n_repaired"]) == (11, 5, 6, 1)
-    assert document["reasons"]["thumbs_down"] == {
-        "n": 1,
-        "first": "logs.jsonl:2",
-        "words": "a user rated the answer as bad",
-    }
-    assert document["sources"][0]["format"] == "jsonl/openai_log"
-    notes = "\n".join(document["notes"])
+    by_source = {reject.source: reject for reject in done.rejects()}
+    assert by_source["logs.jsonl:2"].row["messages"][0]["content"] == "two"
+    assert by_source["logs.jsonl:5"].text == '{"request": '
+    assert by_source["logs.jsonl:10"].text == "caf\\xe9"
+    assert "at column 4" in by_source["logs.jsonl:10"].detail
+    record = done.record
+    assert (record.n_read, record.n_kept, record.n_rejected, record.n_repaired) == (11, 5, 6, 1)
+    assert record.reasons["thumbs_down"] == RejectReason("a user rated the answer as bad", "logs.jsonl:2", 1)
+    assert record.sources[0].format == "jsonl/openai_log"
+    notes = "\n".join(record.notes)
     assert "zero-width or bidirectional control characters kept unchanged (1 row)" in notes
     assert "message keys dropped: ts" in notes
 
@@ -107,12 +105,12 @@ def test_several_files_of_any_format_become_one_import(store: Folder, tmp_path: 
     files[2].write_bytes(gzip.compress(b"question,answer,rating\nq,=1+1,1\nr,b,0\n"))
     done = import_files(store, files)
     assert [row.answer for row in done.examples()] == ["a", "a", "=1+1"]
-    assert [source["format"] for source in done.document["sources"]] == [
+    assert [source.format for source in done.record.sources] == [
         "jsonl/openai_log",
         "json/sharegpt",
         "csv+gzip/columns",
     ]
-    assert [reject["source"] for reject in done.rejects()] == ["c.csv.gz:3"]
+    assert [reject.source for reject in done.rejects()] == ["c.csv.gz:3"]
     assert latest_import(store) == done
 
 
@@ -123,9 +121,9 @@ def test_files_of_one_name_are_told_apart(store: Folder, tmp_path: Path) -> None
         write(path, log(f"of {path.parent}"), b"oops")
     done = import_files(store, [*paths, write(tmp_path / "more.jsonl", log("more"))])
     names = ["jan/logs.jsonl", f"{tmp_path.name}/feb/logs.jsonl", "old/feb/logs.jsonl", "more.jsonl"]
-    assert [source["name"] for source in done.document["sources"]] == names
+    assert [source.name for source in done.record.sources] == names
     assert [row.source for row in done.examples()] == [f"{name}:1" for name in names]
-    assert [reject["source"] for reject in done.rejects()] == [f"{name}:2" for name in names[:3]]
+    assert [reject.source for reject in done.rejects()] == [f"{name}:2" for name in names[:3]]
     assert importer.names_of([paths[0], paths[0]]) == ["logs.jsonl", "logs.jsonl"]
 
 
@@ -154,12 +152,12 @@ def test_a_second_file_adds_and_a_changed_one_takes_the_place_of_what_it_was(sto
     import_files(store, [write(jan, log("one"), log("bad", feedback="thumbs_down"), log("mended", correction="b"))])
     both = import_files(store, [write(feb, log("two"), b"oops")])
     assert [row.question for row in both.examples()] == ["one", "mended", "two"]
-    assert [(one["name"], one["n_kept"], one["n_rejected"]) for one in both.document["sources"]] == [
+    assert [(one.name, one.n_kept, one.n_rejected) for one in both.record.sources] == [
         ("logs.jsonl", 2, 1),
         ("feb/logs.jsonl", 1, 1),
     ]
-    assert [reject["reason"] for reject in both.rejects()] == ["thumbs_down", "not_json"]
-    assert both.document["n_repaired"] == 1
+    assert [reject.reason for reject in both.rejects()] == ["thumbs_down", "not_json"]
+    assert both.record.n_repaired == 1
     changed = import_files(store, [write(jan, log("three"))])
     assert [row.question for row in changed.examples()] == ["two", "three"]
     assert latest_import(store) == changed
@@ -177,7 +175,7 @@ def test_a_file_without_a_usable_row_adds_nothing(store: Folder, tmp_path: Path)
 def test_named_columns_are_taken(store: Folder, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b,c\nq,x,y\n")
-    done = import_files(store, [path], ImportRequest(("a",), "c"))
+    done = import_files(store, [path], ImportRequest(inputs=("a",), expected="c"))
     (row,) = done.examples()
     assert (row.question, row.answer, row.meta) == ("q", "y", {"b": "x"})
 
@@ -196,15 +194,15 @@ def test_a_long_reject_is_cut_and_its_size_told(store: Folder, tmp_path: Path) -
     long = b'{"request": "' + b"x" * 100_000
     done = import_files(store, [write(tmp_path / "a.jsonl", log("q"), long, log("y" * 100_000, escalated=1))])
     first, second = done.rejects()
-    assert (len(first["text"]), first["n_bytes"]) == (importer.MAX_SHOWN_ROW, len(long) + 1)
-    assert len(second["text"]) == importer.MAX_SHOWN_ROW and "row" not in second
+    assert (len(first.text or ""), first.n_bytes) == (importer.MAX_SHOWN_ROW, len(long) + 1)
+    assert len(second.text or "") == importer.MAX_SHOWN_ROW and second.row is None
 
 
 def test_ratings_tell_their_scale_by_the_first_rows(store: Folder, tmp_path: Path) -> None:
     stars = [log(f"q{i}", rating=1 + i % 5) for i in range(1000)]
     done = import_files(store, [write(tmp_path / "a.jsonl", *stars, log("late", rating=40))])
     assert [row.meta["rating"] for row in done.examples()] == [3, 4, 5] * 200
-    assert done.document["reasons"]["unclear_feedback"]["n"] == 1
+    assert done.record.reasons["unclear_feedback"].n == 1
 
 
 def left_by_the_build(done: Import) -> list[str]:
@@ -258,8 +256,8 @@ def test_any_bytes_are_imported_in_full_or_refused(suffix: str, raw: bytes, cut:
             import_files(store, [path])
         done = latest_import(store)
         if done is not None:
-            sources = [row.source for row in done.examples()] + [reject["source"] for reject in done.rejects()]
-            assert len(sources) == done.document["n_read"]
+            sources = [row.source for row in done.examples()] + [reject.source for reject in done.rejects()]
+            assert len(sources) == done.record.n_read
             assert suffix == ".csv" or len(set(sources)) == len(sources)  # a row of CSV may have two bad lines
             assert all(row.answer for row in done.examples())
 
@@ -292,7 +290,7 @@ STEPS = [
 
 
 def content(done: Import) -> tuple[bytes, bytes, dict[str, Any]]:
-    document = {key: value for key, value in done.document.items() if key != "seconds"}
+    document = asdict(replace(done.record, seconds=0.0))
     return (done.folder / "rows.jsonl").read_bytes(), (done.folder / "rejects.jsonl").read_bytes(), document
 
 
@@ -373,10 +371,11 @@ def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 MEASURE = """
 import re, sys
 from pathlib import Path
-from tuneworthy.dataset.importing.importer import ImportRequest, import_files
+from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.store import Folder
 done = import_files(Folder(Path(sys.argv[1])), [Path(sys.argv[2])])
-print(done.document["n_kept"], int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+print(done.record.n_kept, int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 

@@ -15,10 +15,9 @@ from tests.dataset.test_build import PROJECT, pair, plain, version_of
 from tests.killing import killed_at
 from tuneworthy.cli import invoke
 from tuneworthy.dataset import check_runner, freeze
-from tuneworthy.dataset.importing.folder import example_of
 from tuneworthy.dataset.judge_auditor import case_of
 from tuneworthy.store import ResponseStore, folder
-from tuneworthy.types import Case
+from tuneworthy.types import Case, Example
 
 JUDGE = """
 import json
@@ -66,10 +65,10 @@ def test_what_the_judge_calls_bad_leaves_and_a_row_without_a_verdict_stays(tmp_p
     root = project(tmp_path / "p")
     assert built(root) == 0
     version = version_of(root)
-    assert [(one["source"], one["reason"]) for one in version.rejects()] == [(BAD, "judged_bad")]
-    told = {one["reason"]: one for one in version.findings()}
-    assert (told["not_judged"]["source"], told["not_judged"]["action"]) == (SILENT, "report")
-    assert "rates 1.6% [0.0%, 8.8%] of 61 rows as bad" in told["judged"]["detail"]
+    assert [(one.source, one.reason) for one in version.rejects()] == [(BAD, "judged_bad")]
+    told = {one.reason: one for one in version.findings()}
+    assert (told["not_judged"].source, told["not_judged"].action) == (SILENT, "report")
+    assert "rates 1.6% [0.0%, 8.8%] of 61 rows as bad" in told["judged"].detail
     assert SILENT in {row.source for row in version.examples()}
     assert built(root) == 0 and version_of(root).id == version.id
     assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
@@ -110,7 +109,7 @@ def test_without_a_judge_nobody_is_asked_and_the_version_says_so(tmp_path: Path)
     (root / "tuneworthy.toml").write_text(text)
     assert built(root) == 0
     assert asked_of(root) == []
-    assert "No judge rated the rows. To add a judge, set model in [data.judge]." in version_of(root).recipe["notes"]
+    assert "No judge rated the rows. To add a judge, set model in [data.judge]." in version_of(root).recipe.notes
 
 
 def test_another_judge_makes_another_version_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
@@ -145,17 +144,17 @@ def test_a_paid_judge_needs_a_budget_and_stops_within_it(tmp_path: Path, capsys:
 
 def test_multi_turn_rows_and_calls_of_tools_are_judged_whole() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"x": 1}'}}
-    row = example_of({"id": "r", "messages": [
+    row = Example(id="r", messages=(
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "First?"},
         {"role": "assistant", "content": "One."},
         {"role": "user", "content": "Then?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
-    ]})  # fmt: skip
+    ))  # fmt: skip
     case = case_of(row)
     assert case.text == "Be brief.\nFirst?\nOne.\nThen?"
     assert json.loads(case.expected)["tool_calls"][0]["function"]["name"] == "find"
-    assert case_of(example_of({"id": "e", "messages": []})) == Case(id="e", input="", expected="")
+    assert case_of(Example(id="e", messages=())) == Case(id="e", input="", expected="")
 
 
 STEPS = [

@@ -16,6 +16,7 @@ from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.build import build_version
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.pair_scores import pair_scorer
+from tuneworthy.dataset.records import Recipe
 from tuneworthy.dataset.review.corrections import Correction, corrections_check
 from tuneworthy.dataset.review.log import content_of
 from tuneworthy.store import Folder
@@ -27,9 +28,7 @@ def log(question: str, answer: str, **more: Any) -> dict[str, Any]:
     return {"messages": turns, **more}
 
 
-def built(
-    root: Path, rows: list[dict[str, Any]], grader: str = 'type = "exact"'
-) -> tuple[list[Example], dict[str, Any]]:
+def built(root: Path, rows: list[dict[str, Any]], grader: str = 'type = "exact"') -> tuple[list[Example], Recipe]:
     """The rows of a version that was built from a log of `rows`, and its recipe."""
     (root / "tuneworthy.toml").write_text(PROJECT.replace('type = "exact"', grader))
     (root / "cases.jsonl").write_text("".join(f'{{"input": "case {n}?", "expected": "a"}}\n' for n in range(60)))
@@ -42,7 +41,7 @@ def built(
     import_files(store, [path])
     done = build_version(load(root), store, unsafe=True)
     assert done.version is not None
-    return list(done.version.examples()), dict(done.recipe)
+    return list(done.version.examples()), done.recipe
 
 
 def test_corrections_and_ratings_become_pairs_and_are_counted(tmp_path: Path) -> None:
@@ -58,7 +57,7 @@ def test_corrections_and_ratings_become_pairs_and_are_counted(tmp_path: Path) ->
         "Where is the well?": "There is no well here.",
         "Who has the book?": "",
     }
-    assert recipe["n_pairs"] == 2
+    assert recipe.n_pairs == 2
 
 
 def test_an_answer_that_nobody_rated_is_not_put_beside_a_disliked_one(tmp_path: Path) -> None:
@@ -66,7 +65,7 @@ def test_an_answer_that_nobody_rated_is_not_put_beside_a_disliked_one(tmp_path: 
         log("Where is the well?", "Behind the house."),
         log("Where is the well?", "There is no well here.", thumbs="down"),
     ])  # fmt: skip
-    assert [rejected_answer(one) for one in rows] == [""] and "n_pairs" not in recipe
+    assert [rejected_answer(one) for one in rows] == [""] and recipe.n_pairs == 0
 
 
 def test_an_edited_answer_is_the_better_one_of_a_pair() -> None:
@@ -85,8 +84,8 @@ def test_a_pair_whose_worse_answer_the_grader_prefers_stays_as_a_row(tmp_path: P
         {"prompt": "Where is the well?", "chosen": "It is behind the house.", "rejected": "No idea about that."},
     ], grader)  # fmt: skip
     assert [rejected_answer(one) for one in rows] == ["", "No idea about that."]
-    (stage,) = (one for one in recipe["checks"] if one["check"] == "pairs")
-    assert stage["reasons"]["wrong_order"]["mask"] == 1 and recipe["n_pairs"] == 1
+    (stage,) = (one for one in recipe.checks if one.check == "pairs")
+    assert stage.reasons["wrong_order"].mask == 1 and recipe.n_pairs == 1
 
 
 @pytest.mark.parametrize(

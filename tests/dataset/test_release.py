@@ -111,12 +111,12 @@ class Told:
         self.doubted: list[str] = []
         self.set: list[str] = []
         for one in [*version.rejects(), *version.findings()]:
-            if "source" not in one:
-                self.set.append(f"{one['reason']} {one['detail']}")
+            if not one.source:
+                self.set.append(f"{one.reason} {one.detail}")
                 continue
-            self.by_source.setdefault(one["source"], set()).add(one["reason"])
-            if one["reason"] == "label_error":
-                self.doubted.append(one["source"])
+            self.by_source.setdefault(one.source, set()).add(one.reason)
+            if one.reason == "label_error":
+                self.doubted.append(one.source)
         self.kept = {row.source for row in version.examples()}
 
     def found(self, kinds: Sequence[str], reasons: Sequence[str]) -> tuple[int, int]:
@@ -172,7 +172,7 @@ def test_all_faults_planted_in_the_whole_training_set_are_found_in_one_build(tmp
     told.figure("rewordings, row by row", *told.found(("paraphrase",), ("overlap_paraphrase",)))
     planted = {source for kind in ("exact", "case", "edited", "paraphrase") for source in corpus.planted[kind]}
     alarms = [source for source, why in told.by_source.items() if "overlap_paraphrase" in why and source not in planted]
-    n_looked_at = next(one["n_in"] for one in version.recipe["checks"] if one["check"] == "paraphrases")
+    n_looked_at = next(one.n_in for one in version.recipe.checks if one.check == "paraphrases")
     assert told.figure("rows called rewordings that are none", len(alarms), n_looked_at) <= 0.02
     print(*told.set, sep="\n")
     assert any(one.startswith("leaning_file more.jsonl") for one in told.set)

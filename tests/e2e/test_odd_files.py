@@ -16,6 +16,7 @@ from tests.dataset.check_rows import clean
 from tests.dataset.test_build import project, version_of
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.importing.folder import latest_import
+from tuneworthy.dataset.records import ImportRecord
 from tuneworthy.store import Folder
 
 
@@ -69,7 +70,7 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
     assert invoke(["data", "import", *map(str, files), "--project", str(root)]) == 0
     done = latest_import(Folder(root))
     assert done is not None
-    told = {reject["source"]: reject["reason"] for reject in done.rejects()}
+    told = {reject.source: reject.reason for reject in done.rejects()}
     kept = {row.source for row in done.examples()}
     for name, lines in (("odd.jsonl", ODD), ("turns.jsonl", TURNS)):
         for number, (_, reason) in enumerate(lines, 1):
@@ -78,10 +79,10 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
     assert {source: told.get(source) for source in ("table.csv:2", "table.csv:3", "table.csv:4")} == {
         "table.csv:2": None, "table.csv:3": "wrong_cells", "table.csv:4": "not_labelled"
     }  # fmt: skip
-    assert any("gzip" in words or "cut off" in words for words in _words(done.document, "half.jsonl.gz"))
+    assert any("gzip" in words or "cut off" in words for words in _words(done.record, "half.jsonl.gz"))
     assert invoke(["data", "build", "--project", str(root)]) == 0
     version = version_of(root)
-    ends = [row.source for row in version.examples()] + [reject["source"] for reject in version.rejects()]
+    ends = [row.source for row in version.examples()] + [reject.source for reject in version.rejects()]
     assert sorted(ends) == sorted(kept)
     for name in ("c.html", "c.md"):
         assert invoke(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
@@ -91,11 +92,11 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
     assert "Traceback" not in said.out + said.err
 
 
-def _words(document: dict[str, Any], name: str) -> list[str]:
+def _words(record: ImportRecord, name: str) -> list[str]:
     """All that an import says of a file."""
     return [
-        *document["notes"],
-        *(f"{one['words']} {key}" for key, one in document["reasons"].items() if name in str(one)),
+        *record.notes,
+        *(f"{one.words} {key}" for key, one in record.reasons.items() if name in one.first),
     ]
 
 
@@ -107,7 +108,7 @@ from tuneworthy.store import Folder
 done = import_files(Folder(Path(sys.argv[1])), [Path(sys.argv[2])])
 (reject,) = done.rejects()
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
-print(done.document["n_kept"], reject["reason"], peak)
+print(done.record.n_kept, reject.reason, peak)
 """
 
 

@@ -8,7 +8,7 @@ from itertools import permutations
 from math import sqrt
 from typing import Any
 
-from tuneworthy.dataset.effect import Difference, Effect
+from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.money.bills import Bill

@@ -23,7 +23,7 @@ from tests.verdict.planted import (
 )
 
 from tuneworthy.cli.decide import EXIT
-from tuneworthy.dataset.effect import Difference
+from tuneworthy.dataset.records import Difference
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.rules import Finding

@@ -292,7 +292,7 @@ def test_a_document_that_is_none_is_the_users_to_mend(world: Path, capsys: pytes
 
 def test_rows_that_a_model_wrote_need_terms_that_allow_it(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for allows, status in ((None, "unknown"), (False, "fail"), (True, "pass")):
-        teachers = [{"model": "big", "n_rows": 3, "allows_training": allows}]
+        teachers = [{"model": "big", "n_rows": 3, "allows_training": allows, "pin": "p", "first": "", "last": ""}]
         edit_recipe(world, lambda recipe, teachers=teachers: recipe.update(teachers=teachers))  # type: ignore[misc]
         row = gates(verdict(world, capsys, 0))["teacher_terms"]
         assert row["status"] == status and "big (n = 3)" in row["detail"].lower()

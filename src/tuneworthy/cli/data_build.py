@@ -1,8 +1,6 @@
 """`tuneworthy data build`."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,14 +12,13 @@ from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.build import BuildResult, build_version
 from tuneworthy.dataset.card import summary_of
-from tuneworthy.dataset.effect import Effect, effect_words
+from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
-from tuneworthy.store.shapes import shaped
 
 
 @click.command("build")
@@ -55,7 +52,8 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
             import_files(store, files, say=note)
         done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
     frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
-    print_result(as_json, {**frozen, "failed_gates": list(done.failed), **done.recipe}, _say, done, root / REVIEWS)
+    document = {**frozen, "failed_gates": list(done.recipe.failed), **done.recipe.to_dict()}
+    print_result(as_json, document, _say, done, root / REVIEWS)
     return 0 if done.version else 3
 
 
@@ -69,31 +67,27 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
 
 def _say(done: BuildResult, reviews: Path) -> None:
     recipe = done.recipe
-    click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
-    for stage in recipe["checks"]:
-        for reason, counts in stage["reasons"].items():
-            click.echo(f"  {stage['check']}: {_counts(counts)} ({reason}: {counts['words']})")
-        if stage["effect"] and (stage["effect"]["dev"] or stage["effect"]["staying"]):
-            effect = effect_words(shaped(stage["effect"], Effect, "effect"))
-            click.echo(f"  {stage['check']}: accuracy without its rows {effect}")
-        for finding in stage["whole_set"]:
-            click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
+    click.echo(f"{recipe.input.n_read} rows read, {recipe.input.n_kept} imported")
+    for stage in recipe.checks:
+        for code, counts in stage.reasons.items():
+            actions = (("dropped", counts.drop), ("masked", counts.mask), ("reported", counts.report))
+            listed = ", ".join(f"{n} {action}" for action, n in actions if n)
+            click.echo(f"  {stage.check}: {listed} ({code}: {counts.words})")
+        if stage.effect and (stage.effect.dev or stage.effect.staying):
+            click.echo(f"  {stage.check}: accuracy without its rows {effect_words(stage.effect)}")
+        for finding in stage.whole_set:
+            click.echo(f"  {stage.check}: {clean(finding.detail or finding.words, 0)}")
     click.echo(summary_of(recipe))
-    note(*(clean(line, 0) for line in recipe["notes"]))
-    note(*(f"gate failed: {clean(line, 0)}" for line in done.failed))
+    note(*(clean(line, 0) for line in recipe.notes))
+    note(*(f"gate failed: {clean(line, 0)}" for line in recipe.failed))
     if done.version is None:
         note(
             "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version "
             "records that it was frozen with --unsafe."
         )
         return
-    unsafe = messages.say("unsafe") if recipe["unsafe"] else ""
-    click.echo(f"Version {done.version.id}: {recipe['n_rows']} rows{unsafe}")
+    unsafe = messages.say("unsafe") if recipe.unsafe else ""
+    click.echo(f"Version {done.version.id}: {recipe.n_rows} rows{unsafe}")
     click.echo(str(done.version.folder))
     if state_of(reviews, done.version.id).status in {"no_plan", "open"}:
         click.echo("Next: tuneworthy data review start")
-
-
-def _counts(counts: Mapping[str, Any]) -> str:
-    names = {"drop": "dropped", "mask": "masked", "report": "reported"}
-    return ", ".join(f"{counts[action]} {name}" for action, name in names.items() if action in counts)

@@ -11,8 +11,9 @@ from tuneworthy.cli.tables import make_table
 from tuneworthy.cli.terminal import console
 from tuneworthy.config import load
 from tuneworthy.dataset.curve import SAMPLES, DatasetCurve, curve_of
-from tuneworthy.dataset.effect import MIN_ASKED, Difference
+from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
+from tuneworthy.dataset.records import Difference
 from tuneworthy.report.numbers import NONE, count, percent, percent_range, points, points_range
 from tuneworthy.store import Folder
 

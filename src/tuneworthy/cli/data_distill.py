@@ -1,5 +1,6 @@
 """`tuneworthy data distill`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Judge
 from tuneworthy.dataset.distill.queries import open_queries
 from tuneworthy.dataset.distill.run import Distillation, distill
-from tuneworthy.dataset.importing.importer import ImportRequest
+from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.session import open_session
 
@@ -64,9 +65,9 @@ def command(
         raise click.UsageError("--add needs FILES, because the questions of the latest import already have answers.")
     project = load(root)
     fetch_models(project)
-    request = ImportRequest(inputs, expected, format_name)
+    request = ImportRequest(inputs=inputs, expected=expected, format=format_name)
     done = run_async(_run(project, files, request, limit=limit, add=add, max_usd=max_usd, yes=yes))
-    print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **done.rows.document}, _say, done)
+    print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **asdict(done.rows.record)}, _say, done)
 
 
 async def _run(
@@ -88,27 +89,22 @@ async def _run(
 
 
 def _say(done: Distillation) -> None:
-    document, made = done.rows.document, done.rows.document["distilled"]
-    click.echo(messages.say("teacher", **made["teacher"]))
+    record, made = done.rows.record, done.rows.record.distilled
+    assert made is not None
+    click.echo(f"Teacher: {made.teacher.variant} on {made.teacher.model}, prompt {made.teacher.prompt}")
     click.echo(
-        messages.say(
-            "distilled",
-            n_asked=made["n_asked"],
-            n_answers=made["n_answers"],
-            n_calls=done.calls,
-            n_kept=made["n_kept"],
-            cost=made["cost_usd"],
-        )
+        f"{made.n_asked} questions, {made.n_answers} answers ({done.calls} new calls), {made.n_kept} kept, "
+        f"${made.cost_usd:.4f} in total"
     )
-    note(*document["notes"])
-    for group in document["reasons"].values():
-        click.echo(messages.dropped_rows(group["n"], group["words"], group["first"]))
-    if agreement := made["agreement"]:
-        low, high = agreement["ci95"]
+    note(*record.notes)
+    for reason in record.reasons.values():
+        click.echo(messages.dropped_rows(reason.n, reason.words, reason.first))
+    if (score := made.agreement) is not None:
+        low, high = score.ci95
         click.echo(
-            f"Score of the teacher's first answers against known answers: {agreement['score']:.1%} "
-            f"[{low:.1%}, {high:.1%}], n = {agreement['n']}, {agreement['unscored']} unscored"
+            f"Score of the teacher's first answers against known answers: {score.score:.1%} "
+            f"[{low:.1%}, {high:.1%}], n = {score.n}, {score.unscored} unscored"
         )
-    click.echo(f"{done.rows.folder / 'rows.jsonl'}: {document['n_kept']} rows. Next: tuneworthy data build")
-    if document["n_rejected"]:
-        click.echo(messages.say("rejects", path=done.rows.folder / "rejects.jsonl", n=document["n_rejected"]))
+    click.echo(f"{done.rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
+    if record.n_rejected:
+        click.echo(messages.say("rejects", path=done.rows.folder / "rejects.jsonl", n=record.n_rejected))

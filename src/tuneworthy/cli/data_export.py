@@ -1,5 +1,6 @@
 """`tuneworthy data export`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -60,13 +61,13 @@ def command(
     seed = project.split.seed if seed is None else seed
     with writing_to(folder):
         done = export_version(version, name, folder, share=validation, seed=seed, review=state)
-    print_result(as_json, {"path": str(folder), **done.manifest}, _say, done)
+    print_result(as_json, {"path": str(folder), **asdict(done.manifest)}, _say, done)
 
 
 def _say(done: DatasetExport) -> None:
-    note(*done.manifest["notes"])
-    for reason, n in done.manifest["left_out"].items():
+    note(*done.manifest.notes)
+    for reason, n in done.manifest.left_out.items():
         click.echo(f"  dropped: {count(n, 'row')} ({reason})")
-    click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest["n_rows"].items()))
+    click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest.n_rows.items()))
     for path in done.paths:
         click.echo(path)

@@ -1,5 +1,6 @@
 """`tuneworthy data import`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -7,9 +8,11 @@ import click
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.dataset.importing.folder import Import
-from tuneworthy.dataset.importing.importer import ImportRequest, import_files
+from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
+from tuneworthy.text import count, plural
 
 
 @click.command("import")
@@ -45,8 +48,10 @@ def command(
     """
     store = Folder(root)
     with store.lock(note):
-        done = import_files(store, files, ImportRequest(inputs, expected, format_name), note, alone=replace)
-    print_result(as_json, {"path": str(done.folder), **done.document}, _say, done)
+        done = import_files(
+            store, files, ImportRequest(inputs=inputs, expected=expected, format=format_name), note, alone=replace
+        )
+    print_result(as_json, {"path": str(done.folder), **asdict(done.record)}, _say, done)
 
 
 def _say(done: Import) -> None:
@@ -56,15 +61,21 @@ def _say(done: Import) -> None:
 
 def say_import(done: Import) -> None:
     """Print what an import holds: each file, how its rows were read, and why rows were left out."""
-    document = done.document
-    for source in document["sources"]:
-        click.echo(messages.source_read(clean(source["name"], 0), source))
-        for turn in source.get("example", ()):
-            calls = [messages.say("calls", names=clean(", ".join(turn["calls"])))] if "calls" in turn else []
-            click.echo(f"    {turn['role']}: {' '.join([clean(turn['content'], 0)[:160], *calls])}")
-    note(*(clean(line, 0) for line in document["notes"]))
-    for group in document["reasons"].values():
-        click.echo(messages.dropped_rows(group["n"], clean(group["words"], 0), clean(group["first"], 0)))
-    click.echo(messages.imported(done.folder / "rows.jsonl", document["n_kept"], document["n_repaired"]))
-    if document["n_rejected"]:
-        click.echo(messages.say("rejects", path=done.folder / "rejects.jsonl", n=document["n_rejected"]))
+    record = done.record
+    for source in record.sources:
+        name, title, n = clean(source.name, 0), source.title or source.format, source.n_kept + source.n_rejected
+        if source.companion:
+            click.echo(f"{name}: {title}, used for the rows of the other files")
+        else:
+            read = f"{n:,} {plural(n, source.unit, f'{source.unit}s')}, {source.n_rated:,} with feedback"
+            click.echo(f"{name}: {title}, {read}, {source.n_kept:,} imported")
+        for turn in source.example:
+            calls = f" [calls {clean(', '.join(turn.calls))}]" if turn.calls else ""
+            click.echo(f"    {turn.role}: {clean(turn.content, 0)[:160]}{calls}")
+    note(*(clean(line, 0) for line in record.notes))
+    for reason in record.reasons.values():
+        click.echo(messages.dropped_rows(reason.n, clean(reason.words, 0), clean(reason.first, 0)))
+    repaired = f", {record.n_repaired} of them with a corrected answer" if record.n_repaired else ""
+    click.echo(f"{done.folder / 'rows.jsonl'}: {count(record.n_kept, 'example')}{repaired}")
+    if record.n_rejected:
+        click.echo(messages.say("rejects", path=done.folder / "rejects.jsonl", n=record.n_rejected))

@@ -29,7 +29,6 @@ from tuneworthy.config import FILE_NAME as PROJECT
 from tuneworthy.config import load
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
-from tuneworthy.dataset.importing.folder import example_of
 from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.review.corrections import read_corrections, suspect_rows
 from tuneworthy.dataset.review.log import FILE_NAME, ReviewSample, content_of
@@ -200,7 +199,9 @@ def rejected(
     review = open_review(root, version_id)
     name = person(reviewer, "--reviewer")
     sample = review.second_sample(n=n, reasons=reasons, seed=seed)
-    second_on_terminal(review, sample, name, share=share, masker=Masker(look=look_of(version.recipe)))
+    second_on_terminal(
+        review, sample, name, share=share, masker=Masker(look=look_of(version.recipe.settings["pii_engine"]))
+    )
     show(review, as_json=as_json)
 
 
@@ -281,20 +282,17 @@ class _Rows(Generic[T]):
 
 def _dropped(version: Version) -> Iterator[Rejected]:
     for line in version.rejects():
-        row = line.get("row")
-        if isinstance(row, dict) and row.get("messages"):
-            yield Rejected(example_of({"id": "", **row}), str(line["reason"]))
+        if line.example is not None:
+            yield Rejected(line.example, line.reason)
 
 
 def findings_of(version: Version, sample: ReviewSample) -> dict[str, list[str]]:
     """Return row to what the checks reported on it, of the rows of a sample."""
     lines: dict[str, list[str]] = defaultdict(list)
     for finding in version.findings():
-        if finding.get("id"):
-            detail = clean(str(finding.get("detail", "")))
-            lines[finding["id"]].append(
-                f"A check reported on that row: {finding['check']}/{finding['reason']}: {detail}"
-            )
+        if finding.id:
+            found = f"{finding.check}/{finding.reason}: {clean(finding.detail)}"
+            lines[finding.id].append(f"A check reported on that row: {found}")
     rows = frozenset(sample.rows)
     named = ((content_of(row), row.id) for row in version.examples() if row.id in lines)
     return {name: lines[row_id] for name, row_id in named if name in rows}

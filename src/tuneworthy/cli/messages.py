@@ -1,8 +1,6 @@
 """Sentences that the command line prints."""
 
 import errno
-from collections.abc import Mapping
-from typing import Any
 
 from tuneworthy.catalogue import Catalogue
 
@@ -74,12 +72,7 @@ say = Catalogue(
             "It is unclear whether more rows like these would help: the last doubling gained {gain} points."
         ),
         "fix_out": "Fix the path in --out.",
-        "teacher": "Teacher: {variant} on {model}, prompt {prompt}",
-        "distilled": (
-            "{n_asked} questions, {n_answers} answers ({n_calls} new calls), {n_kept} kept, ${cost:.4f} in total"
-        ),
         "rejects": "{path}: {n} dropped {n:row, with its|rows, each with its} reason",
-        "calls": "[calls {names}]",
         # plan, train
         "emitted": "Wrote these files to {folder}: {files}",
         "rows_dropped": "dropped: {n} {n:row|rows} ({reason})",
@@ -177,22 +170,6 @@ def spend(names: str, limit_usd: float | None) -> str:
 def dropped_rows(n: int, explanation: str, first: str) -> str:
     """Say how many rows were dropped and why, and where the first is."""
     return f"  dropped: {n} row{'s' * (n != 1)} ({explanation}; first in {first})"
-
-
-def source_read(name: str, source: Mapping[str, Any]) -> str:
-    """Say what a file is, how much it holds, and how much of it is imported."""
-    what = source.get("title") or source["format"]
-    if source.get("companion"):
-        return f"{name}: {what}, used for the rows of the other files"
-    n, unit = source["n_kept"] + source["n_rejected"], source.get("unit", "row")
-    rated = source.get("n_rated", 0)
-    return f"{name}: {what}, {n:,} {unit}{'s' * (n != 1)}, {rated:,} with feedback, {source['n_kept']:,} imported"
-
-
-def imported(path: object, n: int, n_repaired: int) -> str:
-    """Say how many examples an import has."""
-    repaired = f", {n_repaired} of them with a corrected answer" if n_repaired else ""
-    return f"{path}: {n} example{'s' * (n != 1)}{repaired}"
 
 
 def failed_answers(n: int) -> str:

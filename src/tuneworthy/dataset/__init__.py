@@ -6,11 +6,11 @@ Importing this loads neither scikit-learn nor a model; what needs them imports t
 from tuneworthy.dataset.base import (
     DATA_CHECKS,
     WHOLE_SET,
-    Action,
     CheckContext,
     DataCheck,
     RowFinding,
     data_checks,
 )
+from tuneworthy.dataset.records import Action
 
 __all__ = ["DATA_CHECKS", "WHOLE_SET", "Action", "CheckContext", "DataCheck", "RowFinding", "data_checks"]

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
+from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, Rule, RuleBook
 from tuneworthy.types import Case, Example
-
-# What a finding asks for: drop the row, keep it as the check's `repair` changes it, or keep it and report.
-Action = Literal["drop", "mask", "report"]
 
 # The `row` of a finding that is about all rows together; its action is `report`.
 WHOLE_SET: Final = -1

@@ -21,14 +21,15 @@ from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, data_checks
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines, run_checks
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
-from tuneworthy.dataset.effect import Effect, EffectMeter
-from tuneworthy.dataset.freeze import LabelRow, Version, freeze, lost_labels
+from tuneworthy.dataset.effect import EffectMeter
+from tuneworthy.dataset.freeze import ROWS, Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of
 from tuneworthy.dataset.pair_scores import pair_scorer
+from tuneworthy.dataset.records import Action, BuildTimes, Depends, Effect, LabelRow, Recipe
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean, join_sentences
@@ -44,13 +45,11 @@ class BuildResult:
 
     Attributes:
         version: The frozen version; None if a gate failed.
-        recipe: What describes it, frozen or not.
-        failed: Gates that did not pass, for people.
+        recipe: Its recipe, frozen or not.
     """
 
     version: Version | None
-    recipe: Mapping[str, Any]
-    failed: tuple[str, ...]
+    recipe: Recipe
 
 
 def build_version(
@@ -87,10 +86,10 @@ def build_version(
     )
     meter = EffectMeter(dev=inputs.dev, labels=inputs.labels, cases=label_counts(inputs.cases), seed=seed)
     checks = [*inputs.first_checks, *configured_checks(project.data), *inputs.last_checks]
-    depends = {**inputs.depends, "seed": seed, "encoder": spec, "judge": judge}
+    depends = replace(inputs.depends, seed=seed, encoder=spec, judge=judge)
     versions = [[check.name, check.version, check.settings] for check in checks]
     grader = project.graders[0].model_dump(mode="json")
-    cache = store.path / "builds" / content_hash([__version__, versions, dict(policy), depends, grader])
+    cache = store.path / "builds" / content_hash([__version__, versions, dict(policy), asdict(depends), grader])
     for old in cache.parent.iterdir() if cache.parent.is_dir() else ():
         if old != cache:
             shutil.rmtree(old)
@@ -104,50 +103,44 @@ def build_version(
         checked = replace(checked, overlaps=_overlaps(checked, context))
         effect = effect_of_all(checked, meter, say)
     recipe = _recipe(project, inputs, checked, depends, effect)
-    recipe["notes"] += [
+    recipe.notes.extend(
         f"Together, the checks cost accuracy, so `{name}` only reports what it finds." for name in reporting
-    ]
-    if lost := lost_labels(recipe["labels"]):
-        recipe["notes"].append(
-            f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}."
-        )
-    failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
+    )
+    if lost := recipe.lost_labels:
+        recipe.notes.append(f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}.")
     if not len(checked.rows):
-        why = (
-            f"No row passed the checks. All {count(len(checked.before), 'row was', 'rows were')} dropped: "
-            f"{_reasons(checked)}."
-        )
-        if not checked.overlaps:
-            raise UserError(why, hint="Change [data] in the project file, or import different rows.")
-        raise UserError(
-            why,
-            hint=(
-                f"{count(len(checked.overlaps), 'row overlaps', 'rows overlap')} a case or a dev row. Training on "
-                "such rows would make the test score meaningless. Import rows whose questions are not cases. To use "
-                "fewer rows as cases, start a new project and pass --n-cases to `init`."
-            ),
-        )
-    if failed and not unsafe:
-        return BuildResult(None, recipe, failed)
-    frozen = {key: value for key, value in recipe.items() if key != "seconds"}
-    frozen["unsafe"] = bool(failed)
-    times = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": recipe["seconds"]}
+        raise _nothing_left(checked)
+    if recipe.failed and not unsafe:
+        return BuildResult(None, recipe)
+    times = replace(recipe.times, created=datetime.now(UTC).isoformat(timespec="seconds"))
     contents = {
-        "rows.jsonl": (checked.rows.line(place) for place in checked.rows.places.tolist()),
-        "rejects.jsonl": json_lines(checked.rejects()),
-        "findings.jsonl": json_lines(checked.findings()),
+        ROWS: (checked.rows.line(place) for place in checked.rows.places.tolist()),
+        "rejects.jsonl": json_lines(line.to_dict() for line in checked.rejects()),
+        "findings.jsonl": json_lines(line.to_dict() for line in checked.findings()),
     }
     say(messages.say("writing_version", n=len(checked.rows)))
-    version = freeze(store, contents, {**frozen, "times": times})
+    version = freeze(store, contents, replace(recipe, unsafe=bool(recipe.failed), times=times))
     shutil.rmtree(cache.parent, ignore_errors=True)
-    return BuildResult(version, version.recipe, failed)
+    return BuildResult(version, version.recipe)
 
 
-def _reasons(checked: CheckedRows) -> str:
-    """Say which check dropped how many rows for which reason."""
-    counts = Counter((stage.check.codes[one.code], stage.check.name) for stage in checked.stages
-                     for one in stage.dropped.values())  # fmt: skip
-    return "; ".join(f"{n} by `{check}` ({words})" for (words, check), n in counts.most_common())
+def _nothing_left(checked: CheckedRows) -> UserError:
+    counts = Counter(
+        (stage.check.name, stage.check.codes[one.code]) for stage in checked.stages for one in stage.dropped.values()
+    )
+    reasons = "; ".join(f"{n} by `{check}` ({words})" for (check, words), n in counts.most_common())
+    n = len(checked.before)
+    why = f"No row passed the checks. All {count(n, 'row was', 'rows were')} dropped: {reasons}."
+    if not checked.overlaps:
+        return UserError(why, hint="Change [data] in the project file, or import different rows.")
+    return UserError(
+        why,
+        hint=(
+            f"{count(len(checked.overlaps), 'row overlaps', 'rows overlap')} a case or a dev row. Training on "
+            "such rows would make the test score meaningless. Import rows whose questions are not cases. To use "
+            "fewer rows as cases, start a new project and pass --n-cases to `init`."
+        ),
+    )
 
 
 def configured_checks(data: DataSection) -> list[DataCheck]:
@@ -219,56 +212,41 @@ def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
 
 
 def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
-    """Return how many rows each label has before and after the checks, beside the cases."""
+    """Return the rows of each label before and after the checks, and its cases."""
     if not inputs.labels:
         return []
     gone = np.setdiff1d(checked.before.places, checked.rows.places).tolist()
     dropped = Counter(checked.before.at(place).answer.strip() for place in gone)
     cases = label_counts(inputs.cases)
-    return [
-        {"label": label, "before": n, "after": n - dropped[label], "cases": cases.get(label, 0)}
-        for label, n in inputs.labels.items()
-    ]
+    return [LabelRow(label, n, n - dropped[label], cases.get(label, 0)) for label, n in inputs.labels.items()]
 
 
-def _recipe(
-    project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Mapping[str, Any], effect: Effect
-) -> dict[str, Any]:
-    read = inputs.rows.document
-    n_pairs = sum(bool(rejected_answer(row)) for row in checked.rows)
+def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Depends, effect: Effect) -> Recipe:
     notes = [*inputs.notes]
-    notes += (
-        []
-        if depends["encoder"]
-        else [
-            (
-                "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. To use one, set "
-                "encoder in [data]."
-            )
-        ]
-    )
-    notes += [] if depends["judge"] else ["No judge rated the rows. To add a judge, set model in [data.judge]."]
+    if not depends.encoder:
+        notes.append(
+            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. To use one, set "
+            "encoder in [data]."
+        )
+    if not depends.judge:
+        notes.append("No judge rated the rows. To add a judge, set model in [data.judge].")
     notes += [f"The check {name} is off." for name in project.data.off]
-    return {
-        "task": project.task.name,
-        "input": {
-            "import": inputs.rows.id,
-            # A version is named by its content, wherever its files lie.
-            "sources": [{key: value for key, value in one.items() if key != "path"} for one in read["sources"]],
-            **{key: read[key] for key in ("n_read", "n_kept", "n_rejected", "n_repaired", "reasons")},
-            "sha256": read["sha256"],
-        },
-        "code": {"version": __version__},
-        "settings": project.data.model_dump(mode="json"),
-        "depends": dict(depends),
-        "checks": [stage.document() for stage in checked.stages],
-        "n_rows": len(checked.rows),
-        **({"n_pairs": n_pairs} if n_pairs else {}),
-        "effect": effect.document(),
-        "labels": _label_rows(inputs, checked),
-        "gates": [asdict(gate) for gate in checked.gates],
-        "notes": notes,
-        "licence": project.data.licence,
-        "teachers": teachers_of(checked.rows),
-        "seconds": {stage.check.name: round(stage.seconds, 3) for stage in checked.stages},
-    }
+    read = inputs.rows.record
+    return Recipe(
+        task=project.task.name,
+        # the content names a version, wherever its files are
+        input=replace(read, sources=[replace(one, path="") for one in read.sources], seconds=0.0),
+        code=__version__,
+        settings=project.data.model_dump(mode="json"),
+        depends=depends,
+        checks=[stage.record() for stage in checked.stages],
+        n_rows=len(checked.rows),
+        n_pairs=sum(bool(rejected_answer(row)) for row in checked.rows),
+        effect=effect,
+        labels=_label_rows(inputs, checked),
+        gates=checked.gates,
+        notes=notes,
+        licence=project.data.licence,
+        teachers=teachers_of(checked.rows),
+        times=BuildTimes(seconds={stage.check.name: round(stage.seconds, 3) for stage in checked.stages}),
+    )

@@ -14,9 +14,9 @@ from tuneworthy.cases.pii import Masker, PiiMatch
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
-from tuneworthy.dataset.effect import Effect, build_words, effect_words
-from tuneworthy.dataset.freeze import LabelRow, Version
-from tuneworthy.store.shapes import shaped
+from tuneworthy.dataset.effect import build_words, effect_words
+from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
 from tuneworthy.types import Example
 
 # Rows that are shown for each reason.
@@ -165,84 +165,82 @@ class DatasetCard:
 def card_of(version: Version) -> DatasetCard:
     """Return the card of a frozen version."""
     recipe = version.recipe
-    look = look_of(recipe)
-    rejects = _DroppedRowScan(version.rejects(), look)
-    retained = _RetainedRowScan(version, look)
-    failed = [gate for gate in recipe["gates"] if not gate["passed"]]
+    mask = Masker(look=look_of(recipe.settings["pii_engine"])).mask
+    rejects = _DroppedRowScan(version.rejects(), mask)
+    retained = _RetainedRowScan(version, mask)
     return DatasetCard(
-        task=recipe["task"],
+        task=recipe.task,
         version=version.id,
-        created=recipe["times"]["created"],
-        n_read=recipe["input"]["n_read"],
+        created=recipe.times.created,
+        n_read=recipe.input.n_read,
         n_rows=version.n_rows,
         summary=summary_of(recipe),
-        unsafe=[f"{gate['check']}: {gate['detail']}" for gate in failed] if recipe["unsafe"] else [],
+        unsafe=recipe.failed if recipe.unsafe else (),
         funnel=_funnel(recipe),
         reasons=_reasons(recipe, {**rejects.examples, **retained.examples}),
         effects=[
-            *(_effect(one["check"], one["effect"], look) for one in recipe["checks"] if one["effect"]),
-            _effect("", recipe["effect"], look),
+            *(_effect(one.check, one.effect, mask) for one in recipe.checks if one.effect),
+            _effect("", recipe.effect, mask),
         ],
-        set_findings=[
-            (check["check"], one["detail"] or one["words"]) for check in recipe["checks"] for one in check["whole_set"]
-        ],
+        set_findings=[(check.check, one.detail or one.words) for check in recipe.checks for one in check.whole_set],
         repeated=retained.most_repeated(rejects.repeated),
-        distributions=[*retained.distributions(), *_label_rows(recipe["labels"], look)],
-        gates=[(one["check"], "passed" if one["passed"] else "failed", one["detail"]) for one in recipe["gates"]],
+        distributions=[*retained.distributions(), *_label_rows(recipe.labels, mask)],
+        gates=[(one.check, "passed" if one.passed else "failed", one.detail) for one in recipe.gates],
         provenance=_provenance(recipe),
         licences=_licences(recipe, retained.licences),
-        notes=recipe["notes"],
+        notes=recipe.notes,
     )
 
 
-def summary_of(recipe: Mapping[str, Any]) -> str:
-    """Return in a sentence what the checks of a build dropped, and what that does to accuracy."""
-    dropped = {one["check"]: one["n_drop"] for one in recipe["checks"]}
-    return build_words(recipe["input"]["n_kept"], dropped, shaped(recipe["effect"], Effect, "effect"))
+def summary_of(recipe: Recipe) -> str:
+    """Return in a sentence which rows the checks of a build dropped, and the effect on accuracy."""
+    dropped = {one.check: one.n_drop for one in recipe.checks}
+    return build_words(recipe.input.n_kept, dropped, recipe.effect)
 
 
 # Finds personal data in a text (see `Masker`).
 Look = Callable[[str], list[PiiMatch]]
+Mask = Callable[[str], str]
 
 
-def look_of(recipe: Mapping[str, Any]) -> Look:
-    """Return what finds personal data in a version: with the engine of its build.
+def look_of(engine: str) -> Look:
+    """Return the search for personal data with an engine of `[data] pii_engine`.
 
     Raises:
         UserError: The engine is not installed.
     """
-    engine = open_engine(recipe["settings"].get("pii_engine", "patterns"))
-    return lambda text: [one for _, matches in engine.find_all([text]) for one in matches]
+    find_all = open_engine(engine).find_all
+    return lambda text: [one for _, matches in find_all([text]) for one in matches]
 
 
 class _DroppedRowScan:
-    """One pass over the dropped rows: a few of each reason, and what they repeat."""
+    """One pass over the dropped rows: a few examples of each reason, and the rows that they repeat."""
 
-    def __init__(self, rejects: Iterable[Mapping[str, Any]], look: Look) -> None:
+    def __init__(self, rejects: Iterable[RowLine], mask: Mask) -> None:
         self.examples: dict[tuple[str, str], list[CardRow]] = {}
         self.repeated: Counter[str] = Counter()
         for one in rejects:
-            some = self.examples.setdefault((one["reason"], "drop"), [])
-            if len(some) < EXAMPLES:
-                some.append(_shown(one, Example(id=one["id"], messages=tuple(one["row"]["messages"])), look))
-            if "other" in one:
-                self.repeated[one["other"]["source"]] += 1
+            examples = self.examples.setdefault((one.reason, "drop"), [])
+            if len(examples) < EXAMPLES:
+                examples.append(_shown(one, one.example or Example(id=one.id, messages=()), mask))
+            if one.other is not None:
+                self.repeated[one.other.source] += 1
 
 
 class _RetainedRowScan:
     """One pass over the rows that stay: a few of each reason, lengths, labels, files, licences."""
 
-    def __init__(self, version: Version, look: Look) -> None:
-        drawn: dict[str, list[tuple[tuple[str, str], Mapping[str, Any]]]] = {}
-        counts: Counter[tuple[str, str]] = Counter()
+    def __init__(self, version: Version, mask: Mask) -> None:
+        drawn: dict[str, list[RowLine]] = {}
+        counts: Counter[tuple[str, str | None]] = Counter()
         self._overlaps: set[str] = set()
         for one in version.findings():
-            if one.get("contamination"):
-                self._overlaps.add(one["source"])
-            key = one["reason"], one["action"]
-            if "id" in one and counts[key] < EXAMPLES:
+            if one.contamination:
+                self._overlaps.add(one.source)
+            key = one.reason, one.action
+            if one.id and counts[key] < EXAMPLES:
                 counts[key] += 1
-                drawn.setdefault(one["source"], []).append((key, one))
+                drawn.setdefault(one.source, []).append(one)
         self.examples: dict[tuple[str, str], list[CardRow]] = {}
         self.questions: Counter[int] = Counter()
         self.answers: Counter[int] = Counter()
@@ -250,11 +248,11 @@ class _RetainedRowScan:
         self.files: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
         self.licences: Counter[str] = Counter()
-        self._version, self._look = version, look
+        self._version, self._mask = version, mask
         for row in version.examples():
             self._count(row)
-            for key, finding in drawn.get(row.source, ()):
-                self.examples.setdefault(key, []).append(_shown(finding, row, look))
+            for one in drawn.get(row.source, ()):
+                self.examples.setdefault((one.reason, str(one.action)), []).append(_shown(one, row, mask))
 
     def _count(self, row: Example) -> None:
         self.questions[_bin(len(row.question))] += 1
@@ -275,9 +273,7 @@ class _RetainedRowScan:
         return [
             (
                 _shown(
-                    {"source": row.source, "contamination": row.source in self._overlaps, "reason": "", "detail": ""},
-                    row,
-                    self._look,
+                    RowLine(source=row.source, reason="", contamination=row.source in self._overlaps), row, self._mask
                 ),
                 n,
             )
@@ -298,67 +294,54 @@ class _RetainedRowScan:
         if self.labels and self.labels.total() == n and len(self.labels) <= max(2, n // 4):
             squares = sum(count * count for count in self.labels.values())
             note = f"{len(self.labels)} distinct answers, as varied as {n * n / squares:.1f} equally frequent ones"
-            masker = Masker(look=self._look)
-            top = [(_cut(masker.mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
+            top = [(_cut(self._mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
             distributions.append(RowCounts("Most frequent answers", top, note))
         return distributions
 
 
-def _funnel(recipe: Mapping[str, Any]) -> list[FunnelStep]:
-    read = recipe["input"]
-    steps = [FunnelStep("import", read["n_read"], read["n_kept"], read["n_rejected"], read["n_repaired"], 0)]
-    for one in recipe["checks"]:
-        seconds = recipe["times"]["seconds"].get(one["check"])
-        counts = (one["n_drop"], one["n_mask"], one["n_report"])
-        steps.append(FunnelStep(one["check"], one["n_in"], one["n_out"], *counts, seconds))
+def _funnel(recipe: Recipe) -> list[FunnelStep]:
+    read = recipe.input
+    steps = [FunnelStep("import", read.n_read, read.n_kept, read.n_rejected, read.n_repaired, 0)]
+    for one in recipe.checks:
+        seconds = recipe.times.seconds.get(one.check)
+        steps.append(FunnelStep(one.check, one.n_in, one.n_out, one.n_drop, one.n_mask, one.n_report, seconds))
     return steps
 
 
-def _effect(check: str, document: Mapping[str, Any], look: Look) -> CheckEffect:
-    effect, mask = shaped(document, Effect, check), Masker(look=look).mask
+def _effect(check: str, effect: Effect, mask: Mask) -> CheckEffect:
     labels = [f"{_cut(mask(label))} ({n}, {share:.1%})" for label, (n, share) in effect.labels.items()]
     share = effect.n_dropped / effect.n_rows if effect.n_rows else 0.0
     return CheckEffect(check, effect.n_dropped, share, ", ".join(labels), effect_words(effect))
 
 
-def _label_rows(labels: Sequence[LabelRow], look: Look) -> list[RowCounts]:
-    """Return how many rows each label has, beside what it had before and what the cases have."""
-    masker = Masker(look=look)
-    top = sorted(labels, key=lambda one: (-one["before"], one["label"]))[:TOP]
-    names = [_cut(masker.mask(one["label"])) for one in top]
-    counts = [
-        (f"{name} ({one['before']} before, {one['cases']} cases)", one["after"])
-        for name, one in zip(names, top, strict=True)
-    ]
+def _label_rows(labels: Sequence[LabelRow], mask: Mask) -> list[RowCounts]:
+    """Return the rows of each label after the checks, with the rows before and the cases."""
+    top = sorted(labels, key=lambda one: (-one.before, one.label))[:TOP]
+    counts = [(f"{_cut(mask(one.label))} ({one.before} before, {one.cases} cases)", one.after) for one in top]
     more = f"labels not shown: {len(labels) - TOP}" if len(labels) > TOP else ""
     return [RowCounts("Rows by label", counts, more)] if counts else []
 
 
-def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:
-    of_import = [
-        Reason("import", reason, one["words"], "drop", one["n"], [CardRow(one["first"], "", "", "")])
-        for reason, one in recipe["input"]["reasons"].items()
+def _reasons(recipe: Recipe, examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:
+    reasons = [
+        Reason("import", code, one.words, "drop", one.n, [CardRow(one.first, "", "", "")])
+        for code, one in recipe.input.reasons.items()
     ]
-    of_checks = [
-        Reason(check["check"], reason, one["words"], action, one[action], examples.get((reason, action), ()))
-        for check in recipe["checks"]
-        for reason, one in check["reasons"].items()
-        for action in ("drop", "mask", "report")
-        if one.get(action)
-    ]
-    return of_import + of_checks
+    for check in recipe.checks:
+        for code, one in check.reasons.items():
+            for action, n in (("drop", one.drop), ("mask", one.mask), ("report", one.report)):
+                if n:
+                    reasons.append(Reason(check.check, code, one.words, action, n, examples.get((code, action), ())))
+    return reasons
 
 
-def _shown(one: Mapping[str, Any], row: Example, look: Look) -> CardRow:
-    detail, other = str(one["detail"]), str(one.get("other", {}).get("source", ""))
-    if one["reason"].startswith(("overlap_", "held_out")):
-        return CardRow(one["source"], messages.say("hidden"), "", detail, other)
-    if one.get("contamination"):
-        return CardRow(one["source"], messages.say("hidden"), "", "", other)
-    masker = Masker(look=look)
-    return CardRow(
-        one["source"], _cut(masker.mask(row.question)), _cut(masker.mask(row.answer)), masker.mask(detail), other
-    )
+def _shown(one: RowLine, row: Example, mask: Mask) -> CardRow:
+    other = one.other.source if one.other else ""
+    if one.reason.startswith(("overlap_", "held_out")):
+        return CardRow(one.source, messages.say("hidden"), "", one.detail, other)
+    if one.contamination:
+        return CardRow(one.source, messages.say("hidden"), "", "", other)
+    return CardRow(one.source, _cut(mask(row.question)), _cut(mask(row.answer)), mask(one.detail), other)
 
 
 def _cut(text: str) -> str:
@@ -375,27 +358,23 @@ def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
     return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
 
 
-def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    depends, judge, policy = recipe["depends"], recipe["settings"].get("judge"), recipe["settings"]["policy"]
+def _provenance(recipe: Recipe) -> list[tuple[str, str]]:
+    depends, settings = recipe.depends, recipe.settings
     judged_by = "none"
-    if judge and depends.get("judge"):
-        judged_by = f"models.{judge['model']}; hash of the model, rubric and settings: {depends['judge']}"
+    if depends.judge:
+        judged_by = f"models.{settings['judge']['model']}; hash of the model, rubric and settings: {depends.judge}"
     return [
-        *((one["name"], messages.say("provenance_of_source", **one)) for one in recipe["input"]["sources"]),
-        *((name, messages.say("provenance_of_file", **one)) for name, one in recipe["files"].items()),
-        ("import", recipe["input"]["import"]),
-        ("cases kept apart", messages.say("provenance_of_cases", **depends["cases"])),
-        ("sentence encoder", depends["encoder"] or "none"),
+        *((one.name, f"{one.format}, {one.n_kept} rows kept, SHA-256 {one.sha256}") for one in recipe.input.sources),
+        *((name, f"{one.n} rows, SHA-256 {one.sha256}") for name, one in recipe.files.items()),
+        ("import", recipe.input.id),
+        ("cases kept apart", f"{depends.cases.n} cases, hash {depends.cases.sha256}"),
+        ("sentence encoder", depends.encoder or "none"),
         ("judge", judged_by),
-        ("seed", str(depends["seed"])),
-        ("code", f"tuneworthy {recipe['code']['version']}"),
-        *(
-            (f"settings of {one['check']}", _settings_text(one["settings"]))
-            for one in recipe["checks"]
-            if one["settings"]
-        ),
-        *(("teacher", _teacher_text(one)) for one in recipe.get("teachers", ())),
-        ("policy", _settings_text(policy) or "as the checks ask for"),
+        ("seed", str(depends.seed)),
+        ("code", f"tuneworthy {recipe.code}"),
+        *((f"settings of {one.check}", _settings_text(one.settings)) for one in recipe.checks if one.settings),
+        *(("teacher", _teacher_text(one)) for one in recipe.teachers),
+        ("policy", _settings_text(settings["policy"]) or "as the checks ask for"),
     ]
 
 
@@ -403,16 +382,16 @@ def _settings_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
-def _teacher_text(one: Mapping[str, Any]) -> str:
-    days = one["first"] if one["first"] == one["last"] else f"{one['first']} to {one['last']}"
-    parameters = _settings_text(one.get("parameters") or {}) or "defaults"
-    return f"{name_of(one)}; {one['n_rows']} rows, {days or 'day unknown'}; {parameters}"
+def _teacher_text(one: TeacherRecord) -> str:
+    days = one.first if one.first == one.last else f"{one.first} to {one.last}"
+    parameters = _settings_text(one.parameters or {}) or "defaults"
+    return f"{name_of(one)}; {one.n_rows} rows, {days or 'day unknown'}; {parameters}"
 
 
-def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
-    licence = recipe["licence"]
+def _licences(recipe: Recipe, rows: Counter[str]) -> list[str]:
+    licence = recipe.licence
     sentences = [f"Licence of all rows: {licence}." if licence else "No licence is stated. Set licence in [data]."]
     sentences += [f"Rows with the licence {licence}: {n}." for licence, n in rows.most_common(TOP)]
-    status, reason = terms_of(recipe)
+    status, reason = terms_of(recipe.teachers)
     terms = f"Teachers' terms of use ({status}): {reason}."
     return sentences if status == "not_applicable" else [*sentences, terms]

@@ -12,19 +12,28 @@ that the result depends on.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 import orjson
-from typing_extensions import TypedDict
 
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, RowFinding, data_checks
-from tuneworthy.dataset.effect import Effect, EffectMeter
-from tuneworthy.dataset.rows import StoredRows, row_of
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
+from tuneworthy.dataset.effect import EffectMeter
+from tuneworthy.dataset.records import (
+    Action,
+    CheckRecord,
+    CodeCounts,
+    DataGate,
+    Effect,
+    RowLine,
+    RowPlace,
+    SetFinding,
+)
+from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
@@ -60,7 +69,7 @@ class RowDecision:
     detail: str = ""
     other: int | None = None
     score: float | None = None
-    changed: dict[str, Any] | None = None
+    changed: Example | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ class Stage:
         return {one.place: one for one in reversed(self.decisions) if one.action == "drop"}
 
     @cached_property
-    def changed(self) -> dict[int, dict[str, Any]]:
+    def changed(self) -> dict[int, Example]:
         """The changed rows, by place."""
         return {one.place: one.changed for one in self.decisions if one.changed is not None}
 
@@ -96,44 +105,33 @@ class Stage:
         """The decisions on rows that stay, and on the set."""
         return (one for one in self.decisions if one.place == WHOLE_SET or one.place not in self.dropped)
 
-    def document(self) -> dict[str, Any]:
-        """Return what the recipe says of it: no times."""
-        on_rows = [one for one in (*self.dropped.values(), *self.on_retained) if one.place != WHOLE_SET]
-        n = {action: len({one.place for one in on_rows if one.action == action}) for action in get_args(Action)}
-        counts: dict[str, Counter[str]] = {}
-        for one in on_rows:
-            counts.setdefault(one.code, Counter())[one.action] += 1
+    def record(self) -> CheckRecord:
+        """Return the stage for the recipe: no times."""
+        places: dict[Action, set[int]] = {"drop": set(), "mask": set(), "report": set()}
+        reasons: dict[str, CodeCounts] = {}
         codes = self.check.codes
-        return {
-            "check": self.check.name,
-            "version": self.check.version,
-            "settings": self.check.settings,
-            "n_in": self.n_in,
-            "n_out": self.n_in - len(self.dropped),
-            **{f"n_{action}": n[action] for action in n},
-            "reasons": {code: {"words": codes[code], **counts[code]} for code in sorted(counts)},
-            "whole_set": [
-                {"reason": one.code, "words": codes[one.code], "detail": one.detail, "score": one.score}
+        for one in (*self.dropped.values(), *self.on_retained):
+            if one.place != WHOLE_SET:
+                places[one.action].add(one.place)
+                counts = reasons.setdefault(one.code, CodeCounts(codes[one.code]))
+                setattr(counts, one.action, getattr(counts, one.action) + 1)
+        return CheckRecord(
+            check=self.check.name,
+            version=self.check.version,
+            settings=self.check.settings,
+            n_in=self.n_in,
+            n_out=self.n_in - len(self.dropped),
+            n_drop=len(places["drop"]),
+            n_mask=len(places["mask"]),
+            n_report=len(places["report"]),
+            reasons=dict(sorted(reasons.items())),
+            whole_set=[
+                SetFinding(one.code, codes[one.code], one.detail, one.score)
                 for one in self.decisions
                 if one.place == WHOLE_SET
             ],
-            "effect": self.effect and self.effect.document(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class DataGate:
-    """Whether what a check bars from a version is gone.
-
-    Attributes:
-        check: Its name.
-        passed: Whether nothing of it stays.
-        detail: Why not.
-    """
-
-    check: str
-    passed: bool
-    detail: str = ""
+            effect=self.effect,
+        )
 
 
 @dataclass(frozen=True)
@@ -152,38 +150,42 @@ class CheckedRows:
     stages: Sequence[Stage]
     overlaps: frozenset[int] = frozenset()
 
-    def rejects(self) -> Iterator[dict[str, Any]]:
+    def rejects(self) -> Iterator[RowLine]:
         """Yield the rows that were dropped, each as it was when it was dropped."""
-        changed: dict[int, dict[str, Any]] = {}
+        changed: dict[int, Example] = {}
         for stage in self.stages:
             now = self.before.keep(self.before.places, changed)
             for place, one in sorted(stage.dropped.items()):
-                row = now.raw(place)
-                yield {**self._line(stage, one), "row": {"messages": row["messages"], "meta": row.get("meta", {})}}
+                row = now.at(place)
+                yield self._line(stage, one, row={"messages": list(row.messages), "meta": dict(row.meta)})
             changed |= stage.changed
 
-    def findings(self) -> Iterator[dict[str, Any]]:
-        """Yield what was found in rows that stayed to the end, and in the set."""
+    def findings(self) -> Iterator[RowLine]:
+        """Yield the findings on rows that stayed to the end, and on the set."""
         retained = {WHOLE_SET, *self.rows.places.tolist()}
         for stage in self.stages:
             for one in stage.on_retained:
                 if one.place in retained:
-                    yield {**self._line(stage, one), "action": one.action}
+                    yield self._line(stage, one, action=one.action)
 
-    def _line(self, stage: Stage, one: RowDecision) -> dict[str, Any]:
-        line: dict[str, Any] = {}
-        if one.place != WHOLE_SET:
-            row = self.rows.raw(one.place)
-            line |= {"id": row["id"], "source": row.get("source", "")}
-            if one.place in self.overlaps:
-                line["contamination"] = True
-        line |= {"check": stage.check.name, "reason": one.code, "detail": one.detail}
-        if one.score is not None:
-            line["score"] = round(one.score, 6)
-        if one.other is not None:
-            other = self.rows.raw(one.other)
-            line["other"] = {"id": other["id"], "source": other.get("source", "")}
-        return line
+    def _line(self, stage: Stage, one: RowDecision, row: Any = None, action: Action | None = None) -> RowLine:
+        place = RowPlace("", "") if one.place == WHOLE_SET else self._place(one.place)
+        return RowLine(
+            id=place.id,
+            source=place.source,
+            contamination=one.place in self.overlaps,
+            check=stage.check.name,
+            reason=one.code,
+            detail=one.detail,
+            score=None if one.score is None else round(one.score, 6),
+            other=None if one.other is None else self._place(one.other),
+            row=row,
+            action=action,
+        )
+
+    def _place(self, place: int) -> RowPlace:
+        row = self.rows.at(place)
+        return RowPlace(row.id, row.source)
 
     @cached_property
     def gates(self) -> list[DataGate]:
@@ -231,7 +233,7 @@ def run_checks(
     """
     before = rows = StoredRows(path)
     stages: list[Stage] = []
-    changed: dict[int, dict[str, Any]] = {}
+    changed: dict[int, Example] = {}
     for number, check in enumerate(checks):
         file = cache / f"{number:02}-{check.name}.jsonl" if cache else None
         stage = _stored(file, check, len(rows)) if file else None
@@ -316,7 +318,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
         detail=finding.message,
         other=None if finding.other is None else int(rows.places[finding.other]),
         score=finding.score,
-        changed=row_of(check.repair(rows[finding.row])) if action == "mask" else None,
+        changed=check.repair(rows[finding.row]) if action == "mask" else None,
     )
 
 
@@ -339,18 +341,18 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
     return Stage(check, stage.n_in, decisions, stage.seconds + time.perf_counter() - started, effect)
 
 
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+def json_lines(rows: Iterable[Any]) -> Iterator[bytes]:
     """Yield each row as a line of JSON."""
     return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 
 def _store(path: Path, stage: Stage) -> None:
     """Write a stage, whole or not at all; the last line says that it is whole."""
-    lines = [{key: value for key, value in asdict(one).items() if value is not None} for one in stage.decisions]
-    write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds, "effect": stage.effect}]))
+    write_atomic(path, json_lines([*stage.decisions, StageEnd(stage.n_in, stage.seconds, stage.effect)]))
 
 
-class StageEnd(TypedDict):
+@dataclass(frozen=True, slots=True)
+class StageEnd:
     """The last line of a stored stage."""
 
     n_in: int
@@ -365,4 +367,4 @@ def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
         decisions = [parsed(line, RowDecision, path) for line in lines]
     except (OSError, ValueError, TypeError, DamagedRecord):
         return None
-    return Stage(check, n_in, decisions, end["seconds"], end["effect"]) if end["n_in"] == n_in else None
+    return Stage(check, n_in, decisions, end.seconds, end.effect) if end.n_in == n_in else None

@@ -30,10 +30,10 @@ from tuneworthy.dataset.effect import (
     MOST_DRAWN,
     SEEDS,
     AskedSample,
-    Difference,
     EffectMeter,
 )
 from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.records import Difference
 from tuneworthy.dataset.sources import cases_hash, measured_cases
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.stats.intervals import score_interval
@@ -165,15 +165,15 @@ def curve_of(
         Undecided: Too few rows or questions.
     """
     cases, split, _ = measured_cases(project)
-    if version.recipe["depends"].get("cases", {}).get("sha256") != cases_hash(cases):
+    if version.recipe.depends.cases.sha256 != cases_hash(cases):
         raise UserError(
             f"The cases have changed since version {version.id} was built, so its rows may overlap them.",
             hint=messages.say("build_again"),
         )
     meter = EffectMeter(
         dev=split.dev if split is not None else (),
-        labels={row["label"]: row["before"] for row in version.recipe["labels"]},
-        cases={row["label"]: row["cases"] for row in version.recipe["labels"]},
+        labels={row.label: row.before for row in version.recipe.labels},
+        cases={row.label: row.cases for row in version.recipe.labels},
         seed=project.split.seed,
     )
     sample = _sample(version, meter)

@@ -9,9 +9,9 @@ differences are paired, and nothing of them depends on what is installed.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.linear import LinearSvmClassifier
 from tuneworthy.dataset import messages
+from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.graders.squad import token_f1
 from tuneworthy.stats.paired import compare
@@ -46,67 +47,8 @@ MOST_CHECKS: Final = 3
 # Answers outside the label set, as one class.
 _OTHER: Final = " other"
 
-# Rows leave whatever that costs; or too few; or nothing could be asked; or measured.
-Status = Literal["certain", "few", "unmeasured", "measured"]
 # Which of the rows may be trained on, and the seed, to the rows that each arm trains on.
 Arms = Callable[[NDArray[np.bool_], int], Sequence[NDArray[np.int64]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Accuracy with some rows, less that with others.
-
-    Attributes:
-        delta: The difference; of an effect, without the rows that leave less with them.
-        ci95: Of `delta`.
-        n: Questions asked.
-    """
-
-    delta: float
-    ci95: tuple[float, float]
-    n: int
-
-    @property
-    def costs(self) -> bool:
-        """Whether a loss is shown."""
-        return self.ci95[1] < 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """What it does to accuracy that rows leave.
-
-    Attributes:
-        status: Whether that was measured.
-        n_rows: Rows before.
-        n_dropped: Rows that leave.
-        labels: Of a task that has few: rows that leave, and share of the label's rows; the greatest shares first.
-        dev: The difference on the dev cases; None unless measured.
-        staying: That on held-out rows that stay, which favours dropping; None with too few.
-        baseline: What was trained.
-    """
-
-    status: Status
-    n_rows: int
-    n_dropped: int
-    labels: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    dev: Difference | None = None
-    staying: Difference | None = None
-    baseline: str = ""
-
-    @property
-    def loss(self) -> Difference | None:
-        """The difference that shows that leaving the rows out costs accuracy; None if none does."""
-        return next((one for one in (self.dev, self.staying) if one is not None and one.costs), None)
-
-    @property
-    def lowest(self) -> float:
-        """The lower of the differences; 0 where nothing was measured."""
-        return min((one.delta for one in (self.dev, self.staying) if one is not None), default=0.0)
-
-    def document(self) -> dict[str, Any]:
-        """Return what the recipe says of it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +103,9 @@ class EffectMeter:
                 (drawn.asked, drawn.dev), np.split(scores.sum(axis=0), [len(drawn.asked)]), strict=True
             )
         )
-        status: Status = "measured" if dev else "unmeasured"
-        return replace(effect, status=status, dev=dev, staying=staying, baseline=drawn.baseline)
+        return replace(
+            effect, status="measured" if dev else "unmeasured", dev=dev, staying=staying, baseline=drawn.baseline
+        )
 
     def _difference(self, answers: Sequence[str], scores: NDArray[np.float64]) -> Difference | None:
         """Return the paired difference of ``(n, 2)`` scores of questions with these answers; None with too few."""

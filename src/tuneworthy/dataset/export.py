@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
@@ -19,27 +19,83 @@ from numpy.typing import NDArray
 from tuneworthy import __version__
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.dataset import messages
 from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.records import SCHEMA_VERSION, TeacherRecord
 from tuneworthy.dataset.review.state import State
 from tuneworthy.dataset.rows import StoredRows
-from tuneworthy.dataset.writers import Written, write_dataset
+from tuneworthy.dataset.writers import write_dataset
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
+from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.types import Example
 
 MANIFEST: Final = "manifest.json"
 # Folder in that of an export where its files are written before they are moved to their places.
 SCRATCH: Final = ".export"
-FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FileHash:
+    """Hash and size of a file."""
+
+    sha256: str
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSplit:
+    """How rows were split: seed, share of validation rows, rows of each side, and which rows stay together."""
+
+    seed: int
+    share: float
+    n: dict[str, int]
+    kept_together: str = "rows of the same group, and rows with the same question"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetManifest:
+    """`manifest.json` of an export.
+
+    Attributes:
+        written_as: Name of the format.
+        version: Id of the version.
+        task: Name of the task.
+        tuneworthy: Release of the code.
+        split: How rows were split.
+        n_rows: Rows written of each side.
+        left_out: Rows that do not fit the format, by reason.
+        left_out_ids: Their ids.
+        files: Hash and size of each file.
+        unsafe: Whether a gate of the version failed.
+        review: Status of the review.
+        licence: Licence of all rows.
+        teachers: Models that answered rows.
+        notes: What a reader must know.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    written_as: str
+    version: str
+    task: str
+    tuneworthy: str = __version__
+    split: DrawnSplit
+    n_rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    left_out_ids: Sequence[str]
+    files: dict[str, FileHash]
+    unsafe: bool
+    review: str
+    licence: str | None
+    teachers: Sequence[TeacherRecord]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetExport:
-    """What was written: the files, the manifest last, and what it says."""
+    """The files of an export, the manifest last, and the manifest's content."""
 
     paths: tuple[Path, ...]
-    manifest: dict[str, Any]
+    manifest: DatasetManifest
 
 
 def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -99,48 +155,29 @@ def export_version(
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     try:
         written = write_dataset(name, scratch, splits)
-        manifest = _manifest(version, name, written, splits, drawn=(share, seed), review=review)
+        recipe = version.recipe
+        manifest = DatasetManifest(
+            written_as=name,
+            version=version.id,
+            task=recipe.task,
+            split=DrawnSplit(seed, share, {split: len(part) for split, part in splits.items()}),
+            n_rows=written.n_rows,
+            left_out=written.left_out,
+            left_out_ids=written.left_out_ids,
+            files={path.name: _hash_of(path) for path in written.paths},
+            unsafe=recipe.unsafe,
+            review=review.status if review else "no_plan",
+            licence=recipe.licence,
+            teachers=recipe.teachers,
+            notes=[*_warnings(version, review), *written.notes],
+        )
         write_atomic(scratch / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     except BaseException:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         raise
-    paths = _put(scratch, folder, list(manifest["files"]))  # stopped here, the next export removes what is half placed
+    paths = _put(scratch, folder, list(manifest.files))  # stopped here, the next export removes what is half placed
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     return DatasetExport(paths, manifest)
-
-
-def _manifest(
-    version: Version,
-    name: str,
-    written: Written,
-    splits: Mapping[str, StoredRows],
-    *,
-    drawn: tuple[float, int],
-    review: State | None,
-) -> dict[str, Any]:
-    share, seed = drawn
-    return {
-        "format": FORMAT,
-        "written_as": name,
-        "version": version.id,
-        "task": version.recipe["task"],
-        "tuneworthy": __version__,
-        "split": {
-            "seed": seed,
-            "share": share,
-            "n": {split: len(part) for split, part in splits.items()},
-            "kept_together": messages.say("kept_together"),
-        },
-        "n_rows": written.n_rows,
-        "left_out": written.left_out,
-        "left_out_ids": list(written.left_out_ids),
-        "files": {path.name: _file(path) for path in written.paths},
-        "unsafe": bool(version.recipe["unsafe"]),
-        "review": review.status if review else "no_plan",
-        "licence": version.recipe["licence"],
-        "teachers": version.recipe.get("teachers", []),
-        "notes": [*_warnings(version, review), *written.notes],
-    }
 
 
 def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
@@ -158,12 +195,12 @@ def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
 
 def _named(folder: Path) -> set[str]:
     """Return the files that the manifest of an export in `folder` names; empty without a manifest of ours."""
+    path = folder / MANIFEST
     try:
-        manifest = orjson.loads((folder / MANIFEST).read_bytes())
-        names = manifest["files"] if manifest["format"] == FORMAT and manifest["written_as"] else {}
-        return {name for name in names if Path(name).name == name}
-    except (OSError, ValueError, KeyError, TypeError):
+        names = parsed(path.read_bytes(), DatasetManifest, path).files
+    except (OSError, DamagedRecord):
         return set()
+    return {name for name in names if Path(name).name == name}
 
 
 def _remove(folder: Path, names: Iterable[str]) -> None:
@@ -171,14 +208,14 @@ def _remove(folder: Path, names: Iterable[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _hash_of(path: Path) -> FileHash:
     with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "n_bytes": path.stat().st_size}
+        return FileHash(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
 def _warnings(version: Version, review: State | None) -> list[str]:
-    failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
-    notes = [f"This version was frozen with failed gates: {'; '.join(failed)}."] if version.recipe["unsafe"] else []
+    failed = "; ".join(version.recipe.failed)
+    notes = [f"This version was frozen with failed gates: {failed}."] if version.recipe.unsafe else []
     if review is None or review.plan is None:
         notes.append("Nobody has reviewed these rows yet. Run `tuneworthy data review start`.")
     elif review.status != "accepted":

@@ -8,71 +8,30 @@
 See `store.frozen` for how it is written, and what its id is a hash of.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from typing_extensions import TypedDict
+from typing import Final
 
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.importing.folder import StoredRow, example_of
+from tuneworthy.dataset.records import Recipe, RowLine
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
 from tuneworthy.store.lines import read_lines
-from tuneworthy.store.shapes import OpenRecord, Pointer
+from tuneworthy.store.shapes import Pointer
 from tuneworthy.types import Example
 
-FORMAT: Final = 1
 RECIPE: Final = "recipe.json"
-FILES: Final = ("rows.jsonl", "rejects.jsonl", "findings.jsonl")
-
-
-class GateRow(OpenRecord):
-    """A gate of a version."""
-
-    check: str
-    passed: bool
-    detail: str
-
-
-class LabelRow(TypedDict):
-    """How many rows and cases a label has."""
-
-    label: str
-    before: int
-    after: int
-    cases: int
-
-
-def lost_labels(rows: Sequence[LabelRow]) -> list[str]:
-    """Return the labels of cases whose rows have all been dropped."""
-    return [row["label"] for row in rows if row["before"] > 0 == row["after"] and row["cases"] > 0]
-
-
-class Recipe(OpenRecord):
-    """What every `recipe.json` holds."""
-
-    files: dict[str, dict[str, Any]]
-    gates: list[GateRow]
-    unsafe: bool
-    depends: dict[str, Any]
-    effect: dict[str, Any]
-    labels: list[LabelRow]
+ROWS: Final = "rows.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A frozen version.
-
-    Attributes:
-        folder: Where it is.
-        recipe: The content of its `recipe.json`.
-    """
+    """A frozen version: its folder and the content of its `recipe.json`."""
 
     folder: Path
-    recipe: dict[str, Any]
+    recipe: Recipe
 
     @property
     def id(self) -> str:
@@ -81,34 +40,27 @@ class Version:
 
     @property
     def n_rows(self) -> int:
-        """How many rows it holds."""
-        n: int = self.recipe["files"]["rows.jsonl"]["n"]
-        return n
+        """Number of rows."""
+        return self.recipe.files[ROWS].n
 
     def examples(self) -> Iterator[Example]:
         """Yield the rows, one at a time."""
-        return map(example_of, read_lines(self.folder / "rows.jsonl", StoredRow))
+        return read_lines(self.folder / ROWS, Example)
 
-    def rejects(self) -> Iterator[dict[str, Any]]:
-        """Yield what was dropped: `id`, `source`, `check`, `reason`, `detail`, `row`; `other`, `score` if any."""
-        return self._lines("rejects.jsonl")
+    def rejects(self) -> Iterator[RowLine]:
+        """Yield the dropped rows."""
+        return read_lines(self.folder / "rejects.jsonl", RowLine)
 
     def dropped(self) -> Iterator[Example]:
-        """Yield the dropped rows, but for dev and overlaps.
-
-        A row that was dropped for another reason and overlaps with a case as well stays out, too.
-        """
+        """Yield the dropped rows, without dev rows and rows that overlap with a case."""
         for line in self.rejects():
-            apart = line["check"] in {"held_out", "contamination"} or line.get("contamination")
-            if not apart and line["row"]["messages"]:
-                yield example_of({**line, **line["row"]})
+            apart = line.check in {"held_out", "contamination"} or line.contamination
+            if not apart and line.example is not None:
+                yield line.example
 
-    def findings(self) -> Iterator[dict[str, Any]]:
-        """Yield findings on rows that stayed: as `rejects`, with `action` (`mask` or `report`), without `row`."""
-        return self._lines("findings.jsonl")
-
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        return read_lines(self.folder / name, dict[str, Any])
+    def findings(self) -> Iterator[RowLine]:
+        """Yield the findings on rows that stay."""
+        return read_lines(self.folder / "findings.jsonl", RowLine)
 
     def verify(self) -> None:
         """Compare the files with their hashes, and the recipe with the id.
@@ -120,21 +72,22 @@ class Version:
             raise UserError(f"{path} has changed since it was frozen.", hint=messages.say("build_again"))
 
 
-def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mapping[str, Any]) -> Version:
-    """Write a version, or return the one that is there if it is the same; it is the latest from now on.
+def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Recipe) -> Version:
+    """Write a version, or return the existing one if it is the same; it becomes the latest.
 
     Args:
         store: The project's folder; the caller holds the lock.
-        contents: Lines by name of the file, for all of `FILES`.
-        recipe: All that describes the version but its files; its `times` name nothing.
+        contents: Lines by name of the file.
+        recipe: Describes the version; its files are added, its `times` do not enter the id.
     """
 
     def fill(folder: Path) -> dict[str, dict[str, int]]:
-        return {name: {"n": _write(folder / name, contents[name])} for name in FILES}
+        return {name: {"n": _write(folder / name, lines)} for name, lines in contents.items()}
 
     store.create()
-    about = {key: value for key, value in recipe.items() if key != "times"} | {"format": FORMAT}
-    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=recipe.get("times", {}), read_only=True)
+    about = recipe.to_dict()
+    times = about.pop("times")
+    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=times, read_only=True)
     store.write("datasets/latest", {"id": folder.name})
     version = find_version(store, folder.name)
     assert version is not None
@@ -153,7 +106,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> int:
 def find_version(store: Folder, version: str) -> Version | None:
     """Return the version called `version`, or None."""
     recipe = store.read(f"datasets/{version}/recipe", Recipe)
-    return None if recipe is None else Version(store.path / "datasets" / version, dict(recipe))
+    return None if recipe is None else Version(store.path / "datasets" / version, recipe)
 
 
 def latest_version(store: Folder) -> Version | None:

@@ -1,7 +1,7 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
@@ -53,7 +53,6 @@ say = Catalogue(
         "more_rows": "Import or distil more rows, then run `tuneworthy data build`.",
         "agreement": "the most frequent answer occurs in {n} of {total} samples",
         "not_asked": "  questions skipped: {n} ({reason}: {description})",
-        "kept_together": "rows of the same group, and rows with the same question",
         "not_alternating": "user and assistant turns that do not alternate",
         "keys_without_place": "a message with keys other than role and content",
         "fixed_before": (
@@ -92,9 +91,6 @@ say = Catalogue(
         "accuracy_higher": ". Dropping the {n} optional {n:one|ones} raises accuracy: {effect}",
         "accuracy_lower": ". Dropping the {n} optional {n:one|ones} lowers accuracy: {effect}",
         "accuracy_open": ". Dropping the {n} optional {n:one|ones} has no measurable effect on accuracy: {effect}",
-        "provenance_of_source": "{format}, {n_kept} rows kept, SHA-256 {sha256}",
-        "provenance_of_file": "{n} rows, SHA-256 {sha256}",
-        "provenance_of_cases": "{n} cases, hash {sha256}",
     },
 ).say
 
@@ -207,17 +203,6 @@ def finish_reason(reason: str) -> str:
     return f"finish reason {reason[:40]!r}"
 
 
-def expected(description: str, got: str = "") -> str:
-    """Say what a row should have held, and what it holds; `description` alone if that says it all."""
-    return f"expected {description}, got {got}" if got else description
-
-
-def teacher_name(model: str, served: Any, prompt: Any) -> str:
-    """Name a teacher."""
-    parts = [model, *([f"served as {served}"] if served and served != model else [])]
-    return ", ".join([*parts, *([f"prompt {prompt}"] if prompt else [])])
-
-
 def teachers(counts: Sequence[tuple[int, str]]) -> str:
     """List teachers with the number of their rows, most rows first."""
     listed = "; ".join(f"{name} (n = {n})" for n, name in counts[:_SHOWN])
@@ -254,17 +239,6 @@ TEACHER_REASONS: Final = {
     "disagreement": "too few of the teacher's answers agree",
 }
 BEYOND_LIMIT: Final = {"beyond_limit": "not drawn because of --limit"}
-
-
-def training_allowed(terms: Iterable[Any]) -> str:
-    """Say that terms allow training, and where they say so."""
-    where = "; ".join(sorted({str(one) for one in terms if one}))
-    return f"the model's terms of use allow training on its outputs{f' ({where})' if where else ''}"
-
-
-def each_teacher(rows: Iterable[Mapping[str, Any]], terms: str) -> str:
-    """Say the same of each teacher."""
-    return "; ".join(f"{one.get('model')} (n = {one['n_rows']}): {terms}" for one in rows)
 
 
 def several_teachers(names: Sequence[str], *, allowed: bool) -> str:

@@ -16,7 +16,7 @@ DISLIKED = "thumbs_down"
 
 def disliked_answers(done: Import, rows: StoredRows) -> dict[str, Message]:
     """Return the answers of an import that people disliked, by the hash of what was asked; of several the last."""
-    chats = [one["row"]["messages"] for one in done.rejects() if one["reason"] == DISLIKED and "row" in one]
+    chats = [one.example.messages for one in done.rejects() if one.reason == DISLIKED and one.example is not None]
     scales = _scales_of(rows)
     chats += [row.messages for row in rows if settle(row.messages, row.meta, scales).drops == DISLIKED]
     return {_asked(chat): chat[-1] for chat in chats}

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.splits import Split, example_case, fingerprint
@@ -15,6 +14,7 @@ from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.rated_pairs import disliked_answers, rated_pairs_check
+from tuneworthy.dataset.records import Depends, HashedCount
 from tuneworthy.dataset.refusals import find_refusals
 from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.review.corrections import corrections_check, read_corrections
@@ -77,7 +77,7 @@ class BuildInputs:
     notes: Sequence[str]
     first_checks: Sequence[DataCheck]
     last_checks: Sequence[DataCheck]
-    depends: Mapping[str, Any]
+    depends: Depends
 
 
 def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildInputs:
@@ -113,16 +113,16 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
             *([rated_pairs_check(disliked)] if disliked else []),
         ],
         last_checks=[review_check(bad)] if bad else [],
-        depends={
-            "rows": rows.document["sha256"],
-            "cases": {"n": len(cases), "sha256": cases_hash(cases)},
-            "labels": {"n": len(labels), "sha256": content_hash(list(labels))},
-            "held_out": len({case.id for case in held_out.dev}) if held_out else 0,
-            "found_bad": content_hash(sorted(bad)) if bad else None,
-            "corrections": content_hash([asdict(corrections[row]) for row in sorted(corrections)])
+        depends=Depends(
+            rows=rows.record.sha256,
+            cases=HashedCount(len(cases), cases_hash(cases)),
+            labels=HashedCount(len(labels), content_hash(list(labels))),
+            held_out=len({case.id for case in held_out.dev}) if held_out else 0,
+            found_bad=content_hash(sorted(bad)) if bad else None,
+            corrections=content_hash([asdict(corrections[row]) for row in sorted(corrections)])
             if corrections
             else None,
-        },
+        ),
     )
 
 

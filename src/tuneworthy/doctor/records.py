@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.cases.splits import StoredSplit
-from tuneworthy.dataset.freeze import RECIPE, Recipe
-from tuneworthy.dataset.importing.folder import ImportDocument, file_digest
+from tuneworthy.dataset.freeze import RECIPE
+from tuneworthy.dataset.importing.folder import file_digest
+from tuneworthy.dataset.records import ImportRecord, Recipe
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.log import Ledger
 from tuneworthy.doctor import messages
@@ -61,7 +62,7 @@ IRREPLACEABLE: Final = frozenset({"comparisons", "revealed"})
 FROZEN: Final[Mapping[str, tuple[str, Any]]] = {
     "models": (MANIFEST, Manifest),
     "datasets": (RECIPE, Recipe),
-    "imports": ("import.json", ImportDocument),
+    "imports": ("import.json", ImportRecord),
 }
 
 
@@ -113,8 +114,8 @@ def _name(folder: Folder, path: Path) -> str:
 
 
 def _changed_import(part: Path, folder: Folder) -> Path | None:
-    document = folder.read(_name(folder, part / "import.json"), ImportDocument)
-    hashes = document["sha256"] if document else {}
+    record = folder.read(_name(folder, part / "import.json"), ImportRecord)
+    hashes = record.sha256 if record else {}
     return next(
         (
             part / name

@@ -454,7 +454,7 @@ def masker_of(project: Project) -> Masker | None:
     """
     if project.data.policy.get("personal_data", "mask") == "report":
         return None
-    return Masker(look=look_of({"settings": {"pii_engine": project.data.pii_engine}}))
+    return Masker(look=look_of(project.data.pii_engine))
 
 
 def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[RecordedTurn]:

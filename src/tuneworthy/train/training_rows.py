@@ -238,7 +238,7 @@ def gather(
         say(line)
     return Material(
         dataset=version.id if version else content_hash([row.id for row in rows]),
-        gated=version is not None and not version.recipe["unsafe"],
+        gated=version is not None and not version.recipe.unsafe,
         train=tuple(train),
         student=student,
         kind=kind,
@@ -253,7 +253,7 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
     if unsafe and store.read("datasets/latest", Pointer) is None:
         return None
     version = open_version(store)
-    if version.recipe["unsafe"] and not unsafe:
+    if version.recipe.unsafe and not unsafe:
         raise GateFailed(
             messages.say("failed_gates", version=version.id),
             hint="Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",

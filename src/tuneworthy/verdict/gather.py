@@ -159,7 +159,7 @@ def evidence_of(
 def has_pairs(project: Project) -> bool:
     """Return whether the frozen data holds enough pairs."""
     version = latest_version(Folder(project.root))
-    return version is not None and version.recipe.get("n_pairs", 0) >= FEWEST_PREFERENCES
+    return version is not None and version.recipe.n_pairs >= FEWEST_PREFERENCES
 
 
 def answers_open(data: TaskData) -> bool:

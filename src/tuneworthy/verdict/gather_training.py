@@ -11,8 +11,8 @@ from typing import Any, Literal, NotRequired
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
-from tuneworthy.dataset.effect import Effect, effect_words
-from tuneworthy.dataset.freeze import Version, find_version, latest_version, lost_labels
+from tuneworthy.dataset.effect import effect_words
+from tuneworthy.dataset.freeze import Version, find_version, latest_version
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.dataset.sources import cases_hash
@@ -89,27 +89,25 @@ def training_of(
 def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
     recipe, latest = version.recipe, latest_version(store)
     review = state_of(store.root / REVIEWS, version.id)
-    failed = [f"{row['check']}: {row['detail']}" for row in recipe["gates"] if not row["passed"]]
-    overlaps = [f"{row['detail']}" for row in recipe["gates"] if row["check"] == "contamination" and not row["passed"]]
-    then = recipe["depends"].get("cases", {}).get("sha256")
+    overlaps = [gate.detail for gate in recipe.gates if gate.check == "contamination" and not gate.passed]
+    then = recipe.depends.cases.sha256
     changed = [] if then == cases_hash(cases) else ["The dev or test cases have changed"]
-    terms, reason = terms_of(recipe)
+    terms, reason = terms_of(recipe.teachers)
     broken = _broken(version)
-    effect = shaped(recipe["effect"], Effect, version.id)
     return DatasetEvidence(
         version=version.id,
         n_rows=version.n_rows,
         broken=broken,
-        failed=failed,
+        failed=[*recipe.failed],
         overlaps="; ".join(overlaps),
-        n_near=0 if broken else sum(row["reason"] == POSSIBLE for row in version.findings()),
+        n_near=0 if broken else sum(row.reason == POSSIBLE for row in version.findings()),
         changed=changed,
         review=review.status,
         review_words=review.summary,
         bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
-        effect=effect,
-        effect_words=effect_words(effect),
-        lost=lost_labels(recipe["labels"]),
+        effect=recipe.effect,
+        effect_words=effect_words(recipe.effect),
+        lost=recipe.lost_labels,
         terms=terms,
         terms_words=reason,
         newer=latest.id if latest is not None and latest.id != version.id else "",

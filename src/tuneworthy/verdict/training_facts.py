@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tuneworthy.dataset.effect import Effect
+from tuneworthy.dataset.records import Effect
 from tuneworthy.ladder.rung_details import TunedDetail
 
 ReviewStatus = Literal["no_plan", "open", "accepted", "rejected"]

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from tuneworthy.cases.normalize import words
 from tuneworthy.cases.task_kind import label_counts, parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
 from tuneworthy.dataset.checks.label_errors import shared_answers
+from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Case, Example, canonical

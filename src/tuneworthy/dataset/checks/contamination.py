@@ -9,7 +9,8 @@ from typing import Final
 
 from tuneworthy.cases.contamination import KEPT_SHARE, search
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
 # Code of a row that may well mean something else than the case: no gate bars it.

@@ -16,7 +16,8 @@ import orjson
 
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
 # Rows from which the usual length and language can be estimated.

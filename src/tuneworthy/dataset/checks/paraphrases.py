@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, normalised_bytes, question_of
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Case, Example
 

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, number_text, recurrences
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
+from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
 from tuneworthy.text import plural
 from tuneworthy.types import Example, Message, content_hash

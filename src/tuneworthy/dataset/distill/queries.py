@@ -8,7 +8,7 @@ Invariant: what `sift` lets through holds no personal data that the engine recog
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,8 @@ from tuneworthy.dataset.base import CheckContext, data_checks
 from tuneworthy.dataset.build import configured_checks
 from tuneworthy.dataset.check_runner import Say, run_checks
 from tuneworthy.dataset.importing.folder import ROWS, Import, finished_import, latest_import, write_import
-from tuneworthy.dataset.importing.importer import ImportRequest, import_files, source_files
+from tuneworthy.dataset.importing.importer import import_files, source_files
+from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash
@@ -47,7 +48,7 @@ class Sifted:
     """
 
     rows: Sequence[Example]
-    rejects: Sequence[dict[str, Any]]
+    rejects: Sequence[RowLine]
     descriptions: Mapping[str, str]
 
 
@@ -65,8 +66,8 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
     if paths:
         return _from_files(store, paths, request, say)
     latest = latest_import(store)
-    while latest is not None and (made := latest.document.get("distilled")):
-        latest = finished_import(store, made["queries"])
+    while latest is not None and latest.record.distilled:
+        latest = finished_import(store, latest.record.distilled.queries)
     if latest is not None:
         return latest
     if project.examples is None:
@@ -85,16 +86,13 @@ def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, sa
         except UserError:
             if request.format or request.expected or not _unanswered(paths, request):
                 raise
-    sources = source_files(paths)
-    read = [bare_questions(path, request.inputs) for path in paths]
-    rows = [_question_row(case, f"{source.name}:{n}")
-            for source, (cases, _) in zip(sources, read, strict=True) for n, case in enumerate(cases, 1)]  # fmt: skip
-    about = {
-        "sources": [{**asdict(source), "format": "questions"} for source in sources],
-        "asked": {"questions": True},
-        "notes": [f"{source.name}: {note}" for source, (_, notes) in zip(sources, read, strict=True) for note in notes],
-    }
-    return write_import(store, "questions", rows, (), about, descriptions={})
+    about, rows = ImportRecord(made_by="questions", sources=[], notes=[]), list[Example]()
+    for path, source in zip(paths, source_files(paths), strict=True):
+        cases, notes = bare_questions(path, request.inputs)
+        about.sources.append(replace(source, format="questions", path="", read=None))
+        about.notes.extend(f"{source.name}: {note}" for note in notes)
+        rows += [_question_row(case, f"{source.name}:{n}") for n, case in enumerate(cases, 1)]
+    return write_import(store, about, rows, (), descriptions={})
 
 
 def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
@@ -106,7 +104,7 @@ def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
     return all(role != "assistant" for role in ends)
 
 
-def _question_row(case: Case, source: str) -> dict[str, Any]:
+def _question_row(case: Case, source: str) -> Example:
     """Return a case as a row; without an answer its last turn is empty."""
     turns: list[Message] = list(case.messages)
     if isinstance(case.input, dict):
@@ -115,10 +113,12 @@ def _question_row(case: Case, source: str) -> dict[str, Any]:
         turns = [{"role": "user", "content": case.input}]
     answered = case.labelled and case.expected is not None
     turns.append({"role": "assistant", "content": answer_text(case.expected) if answered else ""})
-    row = {"id": content_hash(turns), "source": source, "messages": turns}
-    meta = {"tools": list(case.tools)} if case.tools else {}
-    rest = {"group": case.group, "tags": list(case.tags), "meta": {**meta, **({"labelled": True} if answered else {})}}
-    return row | {name: value for name, value in rest.items() if value}
+    meta: dict[str, Any] = {"tools": list(case.tools)} if case.tools else {}
+    if answered:
+        meta["labelled"] = True
+    return Example(
+        id=content_hash(turns), source=source, messages=tuple(turns), group=case.group, tags=case.tags, meta=meta
+    )
 
 
 # --- which of them are asked --------------------------------------------------------------------------------------
@@ -148,14 +148,14 @@ def sift(
     policy = {"semantic_duplicate": "drop", **policy}  # each question costs an answer
     checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)
     descriptions = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT
-    rejects = [{**line, "detail": line["detail"] or descriptions[line["reason"]]} for line in checked.rejects()]
+    rejects = [replace(line, detail=line.detail or descriptions[line.reason]) for line in checked.rejects()]
     rows = list(checked.rows)
     if limit is not None and len(rows) > limit:
         order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
         detail = f"not drawn because --limit is {limit}"
         for row in (rows[n] for n in sorted(order[limit:])):
-            line = {"source": row.source, "check": "limit", "reason": "beyond_limit", "detail": detail}
-            rejects.append({**line, "row": {"messages": list(row.messages), "meta": dict(row.meta)}})
+            chat = {"messages": list(row.messages), "meta": dict(row.meta)}
+            rejects.append(RowLine(source=row.source, check="limit", reason="beyond_limit", detail=detail, row=chat))
         rows = [rows[n] for n in sorted(order[:limit])]
     return Sifted(rows, rejects, descriptions)
 

@@ -11,9 +11,8 @@ Invariants:
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from tuneworthy.dataset.distill.selection import Selection, select
 from tuneworthy.dataset.distill.shots import TeacherShots
 from tuneworthy.dataset.distill.teacher import KEY, describe_teacher, name_of, pin, teacher_of
 from tuneworthy.dataset.importing.folder import Import, finished_import, latest_import, write_import
-from tuneworthy.dataset.rows import row_of
+from tuneworthy.dataset.records import DistillRecord, ImportRecord, RowLine, TeacherPin, TeacherScore
 from tuneworthy.dataset.sources import encoder_of
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.models import OpenModel
@@ -149,36 +148,25 @@ async def distill(
     runner = Runner(session.store, session.budget, shots, session.progress, library=session.library, mask=mask)
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
+    distilled = _facts(answered, queries=queries, base=base, teacher=description, settings=teacher)
     part = _ImportPart(
+        about=replace(
+            queries.record,
+            made_by="distill",
+            notes=[*queries.record.notes, *_notes(rows, mix=mix)],
+            limit=limit,
+            distilled=distilled,
+            id="",
+            seconds=0.0,
+        ),
         rows=rows,
         rejects=[*queries.rejects(), *sifted.rejects, *_bad_answers(answered)],
-        sources=queries.document["sources"],
-        notes=[*queries.document["notes"], *_notes(rows, mix=mix)],
         descriptions={**_descriptions(queries), **sifted.descriptions, **messages.TEACHER_REASONS},
     )
     if base is not None:
         part = _added(base, part)
-    about = {
-        "sources": part.sources,
-        "asked": {"limit": limit},
-        "notes": part.notes,
-        "distilled": {
-            "queries": queries.id,
-            "added_to": base.id if base else None,
-            "teacher": description,
-            "settings": teacher.model_dump(mode="json"),
-            **_facts(answered),
-        },
-    }
-    done = write_import(
-        store,
-        "distill",
-        part.rows,
-        part.rejects,
-        about,
-        descriptions=part.descriptions,
-        seconds=time.monotonic() - started,
-    )
+    seconds = time.monotonic() - started
+    done = write_import(store, part.about, part.rows, part.rejects, descriptions=part.descriptions, seconds=seconds)
     if not rows:
         hint = messages.say("reasons_in", path=done.folder / "rejects.jsonl")
         raise UserError(f"The teacher gave no usable answer to any of the {len(answered)} questions.", hint=hint)
@@ -188,14 +176,13 @@ async def distill(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ImportPart:
-    rows: Sequence[Mapping[str, Any]]
-    rejects: Sequence[Mapping[str, Any]]
-    sources: Sequence[Mapping[str, Any]]
-    notes: Sequence[str]
+    about: ImportRecord
+    rows: Sequence[Example]
+    rejects: Sequence[RowLine]
     descriptions: Mapping[str, str]
 
 
-def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, dict[str, Any]]:
+def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]:
     """Return the section, and the description of the teacher that all rows get.
 
     Raises:
@@ -233,9 +220,9 @@ def _questions(
     encoder, _ = encoder_of(project, store, say)
     context = CheckContext(cases=teaching.cases, encoder=encoder, seed=project.split.seed)
     sifted = sift(queries, project, context, project.teacher.personal_data, limit)
-    n_read = queries.document["n_kept"]
+    n_read = queries.record.n_kept
     say(f"Questions read: {n_read}. The teacher answers {len(sifted.rows)} of them.")
-    for reason, n in Counter(line["reason"] for line in sifted.rejects).most_common():
+    for reason, n in Counter(line.reason for line in sifted.rejects).most_common():
         say(messages.say("not_asked", n=n, reason=reason, description=sifted.descriptions[reason]))
     if not sifted.rows:
         raise UserError(
@@ -300,8 +287,8 @@ async def _graded(grader: Grader, traces: Sequence[Trace], cases: Sequence[Case]
 
 
 def _student_row(
-    one: _AnsweredQuestion, project: Project, teaching: Teaching, description: Mapping[str, Any]
-) -> dict[str, Any] | None:
+    one: _AnsweredQuestion, project: Project, teaching: Teaching, description: TeacherPin
+) -> Example | None:
     """Return a row for the student: its own short prompt, the bare question, the answer, and who gave it."""
     selection = one.selection
     if selection.trace is None or selection.trace.response is None:
@@ -310,19 +297,23 @@ def _student_row(
     answer: Message = {"role": "assistant", "content": response.text or (None if response.tool_calls else "")}
     if response.tool_calls:
         answer["tool_calls"] = list(response.tool_calls)
-    turns = [*_prompt_turns(one.row, project, teaching.student_system), answer]
-    sent = {key: value for key, value in description["parameters"].items() if key not in response.dropped}
+    turns = (*_prompt_turns(one.row, project, teaching.student_system), answer)
+    parameters = description.parameters or {}
     date = next(date for trace, date in zip(one.traces, one.dates, strict=True) if trace is selection.trace)
-    teacher = {**description, "parameters": sent, "served": response.model or None, "date": _day(date)}
+    teacher = replace(
+        description,
+        parameters={key: value for key, value in parameters.items() if key not in response.dropped},
+        served=response.model or None,
+        date=_day(date),
+    )
     if len(one.traces) > 1:
-        teacher["samples"] = {"n": len(one.traces), "chosen_by": selection.how, "share": selection.share}
-    meta = {**question_meta(one.row), "finish_reason": response.finish_reason, KEY: teacher}
+        samples = {"n": len(one.traces), "chosen_by": selection.how, "share": selection.share}
+        teacher = replace(teacher, samples=samples)
+    meta = {**question_meta(one.row), "finish_reason": response.finish_reason, KEY: asdict(teacher)}
     if selection.worst is not None and selection.worst.response is not None and not response.tool_calls:
         calls = list(selection.worst.response.tool_calls)
         meta = with_rejected(meta, {"content": selection.worst.text, "tool_calls": calls})
-    row = {"id": content_hash(turns), "source": one.row.source, "messages": turns}
-    rest = {"group": one.row.group, "tags": list(one.row.tags)}
-    return {**row, **{name: value for name, value in rest.items() if value}, "meta": meta}
+    return replace(one.row, id=content_hash(turns), messages=turns, meta=meta)
 
 
 def _prompt_turns(row: Example, project: Project, system: str | None) -> list[Message]:
@@ -339,47 +330,63 @@ def _day(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else ""
 
 
-def _bad_answers(answered: Sequence[_AnsweredQuestion]) -> Iterator[dict[str, Any]]:
+def _bad_answers(answered: Sequence[_AnsweredQuestion]) -> Iterator[RowLine]:
     """Yield a reject for each question without a good answer, with the first answer."""
     for one in answered:
         selection = one.selection
         if selection.trace is None:
             text = next((trace.text for trace in one.traces if trace.response), "")
             turns = [*one.row.messages[:-1], {"role": "assistant", "content": text}]
-            detail = selection.detail or messages.TEACHER_REASONS[selection.reason]
-            line = {"source": one.row.source, "reason": selection.reason, "detail": detail, "check": KEY}
-            yield {**line, "row": {"messages": turns, "meta": {}}}
+            yield RowLine(
+                source=one.row.source,
+                reason=selection.reason,
+                detail=selection.detail or messages.TEACHER_REASONS[selection.reason],
+                check=KEY,
+                row={"messages": turns, "meta": {}},
+            )
 
 
-def _notes(rows: Sequence[Mapping[str, Any]], *, mix: bool) -> list[str]:
-    teachers = {pin(row["meta"][KEY]): name_of(row["meta"][KEY]) for row in rows}
-    return [messages.several_teachers(sorted(teachers.values()), allowed=mix)] if len(teachers) > 1 else []
+def _notes(rows: Sequence[Example], *, mix: bool) -> list[str]:
+    teachers = [teacher for row in rows if (teacher := teacher_of(row))]
+    names = {pin(teacher): name_of(teacher) for teacher in teachers}
+    return [messages.several_teachers(sorted(names.values()), allowed=mix)] if len(names) > 1 else []
 
 
-def _facts(answered: Sequence[_AnsweredQuestion]) -> dict[str, Any]:
+def _facts(
+    answered: Sequence[_AnsweredQuestion],
+    *,
+    queries: Import,
+    base: Import | None,
+    teacher: TeacherPin,
+    settings: Teacher,
+) -> DistillRecord:
     traces = [trace for one in answered for trace in one.traces]
     endings = sum((one.selection.endings for one in answered), Counter[str]())
     chosen = Counter(one.selection.how for one in answered if one.selection.trace)
-    return {
-        "n_asked": len(answered),
-        "n_answers": len(traces),
-        "n_kept": chosen.total(),
-        "endings": dict(sorted(endings.items())),
-        "chosen_by": dict(sorted(chosen.items())),
-        "days": sorted({_day(date) for one in answered for date in one.dates if date}),
-        "cost_usd": sum(trace.cost_usd for trace in traces),
-        "agreement": _agreement([one.first_score for one in answered if one.first_score is not None]),
-    }
+    return DistillRecord(
+        queries=queries.id,
+        added_to=base.id if base else None,
+        teacher=teacher,
+        settings=settings.model_dump(mode="json"),
+        n_asked=len(answered),
+        n_answers=len(traces),
+        n_kept=chosen.total(),
+        endings=dict(sorted(endings.items())),
+        chosen_by=dict(sorted(chosen.items())),
+        days=sorted({_day(date) for one in answered for date in one.dates if date}),
+        cost_usd=sum(trace.cost_usd for trace in traces),
+        agreement=_agreement([one.first_score for one in answered if one.first_score is not None]),
+    )
 
 
-def _agreement(scores: Sequence[Score]) -> dict[str, Any] | None:
+def _agreement(scores: Sequence[Score]) -> TeacherScore | None:
     num, den = aggregate(scores)
     scored = np.isfinite(num)
     if not scored.any():
         return None
     interval = score_interval(num[scored], den[scored])
     n = int(scored.sum())
-    return {"score": interval.value, "ci95": [interval.lo, interval.hi], "n": n, "unscored": len(scores) - n}
+    return TeacherScore(interval.value, (interval.lo, interval.hi), n, len(scores) - n)
 
 
 # --- adding to an import ------------------------------------------------------------------------------------------
@@ -388,16 +395,16 @@ def _agreement(scores: Sequence[Score]) -> dict[str, Any] | None:
 def _base(store: Folder, queries: Import) -> Import | None:
     """Return the import to add to: the latest, but not the result of these very questions."""
     base = latest_import(store)
-    while base is not None and (made := base.document.get("distilled")) and made["queries"] == queries.id:
-        base = finished_import(store, made["added_to"]) if made["added_to"] else None
+    while base is not None and (made := base.record.distilled) and made.queries == queries.id:
+        base = finished_import(store, made.added_to) if made.added_to else None
     return base
 
 
-def _require_same_teacher(base: Import, description: Mapping[str, Any]) -> None:
-    """Check that nobody else answered the rows of `base`.
+def _require_same_teacher(base: Import, description: TeacherPin) -> None:
+    """Refuse to add to rows of another teacher.
 
     Raises:
-        UserError: Another teacher did.
+        UserError: Another teacher answered a row of `base`.
     """
     for row in base.examples():
         if (other := teacher_of(row)) is not None and not _is_same(other, description):
@@ -410,50 +417,44 @@ def _require_same_teacher(base: Import, description: Mapping[str, Any]) -> None:
             )
 
 
-def _is_same(other: Mapping[str, Any], description: Mapping[str, Any]) -> bool:
-    """Whether `other`, of a row, is the teacher; of the parameters, a row has those that were sent."""
-    alike = all(other.get(key) == description[key] for key in ("model", "identity", "prompt"))
-    return alike and all(
-        description["parameters"].get(key) == value for key, value in (other.get("parameters") or {}).items()
-    )
+def _is_same(other: TeacherPin, description: TeacherPin) -> bool:
+    """Whether `other`, of a row, is the teacher; a row has only the parameters that were sent."""
+    if (other.model, other.identity, other.prompt) != (description.model, description.identity, description.prompt):
+        return False
+    parameters = description.parameters or {}
+    return all(parameters.get(key) == value for key, value in (other.parameters or {}).items())
 
 
 def _added(base: Import, part: _ImportPart) -> _ImportPart:
-    """Return `part` behind what `base` holds; a row that `base` has stays once."""
-    document = base.document
-    hashes = {one["name"]: one["sha256"] for one in document["sources"]}
-    # another file of the same name gets a part of its hash as name
-    renamed = {
-        one["name"]: f"{one['name']}@{one['sha256'][:8]}"
-        for one in part.sources
-        if one["name"] in hashes and one["sha256"] != hashes[one["name"]]
-    }
-    sources = [{**one, "name": renamed.get(one["name"], one["name"])} for one in part.sources]
+    """Return `part` behind the rows of `base`; a row of `base` is not added again."""
+    hashes = {one.name: one.sha256 for one in base.record.sources}
+    sources, renamed = [*base.record.sources], dict[str, str]()
+    for one in part.about.sources:
+        if hashes.get(one.name, one.sha256) != one.sha256:  # another file of the same name gets a part of its hash
+            renamed[one.name] = f"{one.name}@{one.sha256[:8]}"
+        if one.name in renamed or one.name not in hashes:
+            sources.append(replace(one, name=renamed.get(one.name, one.name)))
     ids = {row.id for row in base.examples()}
-    fresh = [_with_source(row, renamed) for row in part.rows if row["id"] not in ids]
-    n_repeated = len(part.rows) - len(fresh)
+    fresh = [replace(row, source=_renamed(row.source, renamed)) for row in part.rows if row.id not in ids]
+    rejects = [*base.rejects()]
+    for line in part.rejects:
+        other = line.other and replace(line.other, source=_renamed(line.other.source, renamed))
+        rejects.append(replace(line, source=_renamed(line.source, renamed), other=other))
+    notes = [*base.record.notes, *part.about.notes]
+    if n_repeated := len(part.rows) - len(fresh):
+        notes.append(f"Rows not added again, because the latest import already contains them: {n_repeated}.")
     return _ImportPart(
-        rows=[*map(row_of, base.examples()), *fresh],
-        rejects=[*base.rejects(), *(_with_source(line, renamed) for line in part.rejects)],
-        sources=[*document["sources"], *(one for one in sources if one["name"] not in hashes)],
-        notes=[
-            *document["notes"],
-            *part.notes,
-            *(
-                [f"Rows not added again, because the latest import already contains them: {n_repeated}."]
-                if n_repeated
-                else []
-            ),
-        ],
+        about=replace(part.about, sources=sources, notes=notes),
+        rows=[*base.examples(), *fresh],
+        rejects=rejects,
         descriptions={**_descriptions(base), **part.descriptions},
     )
 
 
 def _descriptions(done: Import) -> dict[str, str]:
-    return {reason: one["words"] for reason, one in done.document["reasons"].items()}
+    return {code: reason.words for code, reason in done.record.reasons.items()}
 
 
-def _with_source(row: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    name, _, line = str(row["source"]).rpartition(":")
-    copy = {**row, "source": f"{renamed[name]}:{line}"} if name in renamed else dict(row)
-    return {**copy, "other": _with_source(row["other"], renamed)} if "other" in row else copy
+def _renamed(source: str, names: Mapping[str, str]) -> str:
+    name, _, line = source.rpartition(":")
+    return f"{names.get(name, name)}:{line}"

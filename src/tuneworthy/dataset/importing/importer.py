@@ -9,7 +9,7 @@ Where rows are scored in other rows or files (`cases.formats.registry.Format.fac
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -28,175 +28,151 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.importing.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.dataset.importing.folder import (
     REJECTS,
-    VERSION,
     Import,
     ImportWriter,
     file_digest,
     finished_import,
     latest_import,
 )
+from tuneworthy.dataset.records import (
+    SCHEMA_VERSION,
+    ImportRecord,
+    ImportRequest,
+    ReadAs,
+    RowLine,
+    ShownTurn,
+    SourceRecord,
+)
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import Message, content_hash
+from tuneworthy.types import Example, Message, content_hash
 
 MAX_SHOWN_ROW: Final = 64 * 1024
 # Rows whose ratings set the scales of a file.
 PEEK: Final = 1000
+DETECT: Final = ImportRequest()
 _SAY_EVERY: Final = 20_000
 _SHOWN: Final = 300
 _KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 _INVISIBLE = tuple(chr(code) for code in (0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0x202A, 0x202F)))
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRequest:
-    """How the caller wants the files read: see `cases.read_examples`."""
-
-    inputs: tuple[str, ...] = ()
-    expected: str | None = None
-    format: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file as it is now.
-
-    Attributes:
-        name: See `names_of`.
-        sha256: Of its bytes.
-        n_bytes: How many there are.
-    """
-
-    name: str
-    sha256: str
-    n_bytes: int
-
-
 def import_files(
     store: Folder,
     paths: Sequence[Path],
-    request: ImportRequest = ImportRequest(),
+    request: ImportRequest = DETECT,
     say: Callable[[str], None] = lambda _: None,
     *,
     latest: bool = True,
     alone: bool = False,
 ) -> Import:
-    """Import `paths` as one set of examples, with what was imported before, except for the answers of a teacher.
+    """Import `paths` as one set of examples, with the earlier imports, except for the answers of a teacher.
 
-    A file that was imported before and changed since, or that is to be read in another way, takes the place of what was
-    read of it then.
+    A file that was imported before and has changed, or is now read in another way, replaces its earlier rows.
 
     Args:
         store: The project's folder.
         paths: In this order; a path that comes twice is read once.
-        request: About all of them.
+        request: About all files.
         say: Gets a sentence now and then.
-        latest: Whether `latest_import` returns this one from now on.
-        alone: Whether the import holds these files alone; one that does not become the latest always does.
+        latest: Whether `latest_import` returns this import from now on.
+        alone: Whether the import contains these files only; always so without `latest`.
 
     Raises:
         DataError: A file cannot be read, or its format is not known.
-        UserError: None of the rows can be used; they and the reasons are in `rejects.jsonl`.
+        UserError: No row is usable; `rejects.jsonl` has the reasons.
     """
     base = latest_import(store) if latest and not alone else None
-    if base is not None and base.document.get("distilled"):  # what a teacher answered is no source of questions
+    if base is not None and base.record.distilled:  # a teacher's answers are no source of questions
         base = None
     paths = list(dict.fromkeys(paths))
-    sources = source_files(paths, base)
-    before = {one.get("path"): one for one in base.document["sources"]} if base else {}
-    again = [before.get(str(path.absolute()), {}) for path in paths]
-    if base is not None and all(_is_same(*pair, request) for pair in zip(again, sources, strict=True)):
+    sources = source_files(paths, base, request)
+    before = {one.path: one for one in base.record.sources} if base else {}
+    if base is not None and all(_is_same(before.get(one.path), one) for one in sources):
         say(messages.say("imported_before"))
         return base
-    carried = [one for path, one in before.items() if path not in {str(path.absolute()) for path in paths}]
-    parts: list[Any] = [VERSION, __version__, [asdict(source) for source in sources], asdict(request)]
+    own = {one.path for one in sources}
+    carried = [one for path, one in before.items() if path not in own]
+    parts: list[Any] = [SCHEMA_VERSION, [asdict(replace(one, path="")) for one in sources]]
     identity = content_hash([*parts, base.id] if base is not None and carried else parts)
     done = finished_import(store, identity)
-    if done is None:
+    if done is not None:
+        say(messages.say("imported_before"))
+    else:
         started = time.monotonic()
         with ImportWriter(store, "files") as writer:
-            names = {one["name"] for one in carried}
-            notes = []
+            about = ImportRecord(made_by="files", sources=carried, notes=[])
             if base is not None and carried:
+                names = {one.name for one in carried}
                 writer.carry(base, names)
-                notes = [note for note in base.document["notes"] if note.partition(": ")[0] in names]
+                about.notes.extend(note for note in base.record.notes if note.partition(": ")[0] in names)
             facts = facts_of(paths) if request.format is None and not request.inputs else {}
-            readers = [
-                _SourceReader(*file, request, writer, say, facts=facts, alone=len(paths) == 1)
-                for file in zip(paths, sources, strict=True)
-            ]
-            about = {
-                "sources": [*carried, *[reader.read() for reader in readers]],
-                "notes": notes + [f"{one.source.name}: {note}" for one in readers for note in one.journal.notes()],
-            }
+            for path, source in zip(paths, sources, strict=True):
+                reader = _SourceReader(path, source, request, writer, say, facts=facts, alone=len(paths) == 1)
+                about.sources.append(reader.read())
+                about.notes.extend(f"{source.name}: {note}" for note in reader.journal.notes())
             done = writer.finish(about, identity=identity, seconds=time.monotonic() - started)
-    else:
-        say(messages.say("imported_before"))
-    own = [one for one in done.document["sources"] if one["path"] in {str(path.absolute()) for path in paths}]
-    if not any(one["n_kept"] for one in own):
-        raise UserError(_why_unusable(done), hint=messages.say("reasons_in", path=done.folder / REJECTS))
+    if not any(one.n_kept for one in done.record.sources if one.path in own):
+        raise UserError(_why_unusable(done.record), hint=messages.say("reasons_in", path=done.folder / REJECTS))
     if latest:
         store.write("imports/latest", {"id": identity})
     return done
 
 
-def _is_same(before: Mapping[str, Any], source: SourceFile, request: ImportRequest) -> bool:
-    return bool(before) and (before["sha256"], before.get("read")) == (source.sha256, _manner(request))
+def _is_same(before: SourceRecord | None, source: SourceRecord) -> bool:
+    return before is not None and (before.sha256, before.read) == (source.sha256, source.read)
 
 
-def _manner(request: ImportRequest) -> dict[str, Any]:
-    """Return how a file is read: by which release, and as what."""
-    return {**asdict(request), "inputs": list(request.inputs), "version": f"{__version__}/{VERSION}"}
+def _why_unusable(record: ImportRecord) -> str:
+    reasons = [reason.words for reason in record.reasons.values()] + record.notes
+    reason = f" The most frequent reason: {reasons[0]}." if reasons else ""
+    return f"No row is usable (rows read: {record.n_read}).{reason}"
 
 
-def _why_unusable(done: Import) -> str:
-    reasons = (one["words"] for one in done.document["reasons"].values())
-    reason = next(reasons, next(iter(done.document["notes"]), ""))
-    n = done.document["n_read"]
-    return (
-        f"No row is usable (rows read: {n}). The most frequent reason: {reason}."
-        if reason
-        else f"No row is usable (rows read: {n})."
-    )
-
-
-def source_files(paths: Sequence[Path], base: Import | None = None) -> list[SourceFile]:
-    """Return what `import.json` says of files: name, hash and size.
+def source_files(
+    paths: Sequence[Path], base: Import | None = None, request: ImportRequest = DETECT
+) -> list[SourceRecord]:
+    """Return name, hash and size of files that are to be read as `request` says.
 
     Args:
         paths: The files.
         base: The import that they are added to: none of its other files gets a second name.
+        request: How they are read.
 
     Raises:
-        UserError: One cannot be read.
+        UserError: A file cannot be read.
     """
-    others = [Path(one.get("path", one["name"])) for one in base.document["sources"]] if base else []
+    others = [Path(one.path or one.name) for one in base.record.sources] if base else []
     names = names_of([*others, *paths])[len(others) :]
-    return [SourceFile(name, *file_digest(path)) for name, path in zip(names, paths, strict=True)]
+    read = ReadAs(**asdict(request), version=f"{__version__}/{SCHEMA_VERSION}")
+    sources = []
+    for name, path in zip(names, paths, strict=True):
+        sha256, n_bytes = file_digest(path)
+        sources.append(SourceRecord(name=name, sha256=sha256, n_bytes=n_bytes, path=str(path.absolute()), read=read))
+    return sources
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Return what each file is called: its name, with as many folders as tell it from the others.
+    """Return a name for each file: its own, with as many folders as distinguish it from the others.
 
     >>> names_of([Path("/logs/jan/a.jsonl"), Path("/logs/feb/a.jsonl"), Path("/logs/feb/b.jsonl")])
     ['jan/a.jsonl', 'feb/a.jsonl', 'b.jsonl']
     """
     parts = [path.absolute().parts for path in paths]
-    return [_name_among(one, [other for other in parts if other != one]) for one in parts]
-
-
-def _name_among(one: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
-    n = 1
-    while n < len(one) and any(other[-n:] == one[-n:] for other in others):
-        n += 1
-    return "/".join(one[-n:])
+    names = []
+    for own in parts:
+        n = 1
+        while n < len(own) and any(other != own and other[-n:] == own[-n:] for other in parts):
+            n += 1
+        names.append("/".join(own[-n:]))
+    return names
 
 
 class _SourceReader:
     def __init__(
         self,
         path: Path,
-        source: SourceFile,
+        source: SourceRecord,
         request: ImportRequest,
         writer: ImportWriter,
         say: Callable[[str], None],
@@ -209,10 +185,10 @@ class _SourceReader:
         self.journal.facts, self.journal.alone = facts, alone
         self.scales = Scales()
         self.n_rated = 0
-        self.example: list[Message] = []
+        self.example: list[ShownTurn] = []
 
-    def read(self) -> dict[str, Any]:
-        """Read the file to its end and return what `import.json` says of it, counts aside."""
+    def read(self) -> SourceRecord:
+        """Read the file to its end and return its record, without counts."""
         request = self.request
         stream = stream_examples(
             self.path,
@@ -238,17 +214,15 @@ class _SourceReader:
                 f"{self.path} changed while it was being imported.", hint="Copy the file, then import the copy."
             )
         entry = stream.entry
-        return {
-            **asdict(self.source),
-            "path": str(self.path.absolute()),
-            "read": _manner(request),
-            "format": stream.format,
-            "title": entry.title if entry else "",
-            "unit": entry.unit if entry else "row",
-            "companion": bool(entry and entry.companion),
-            "n_rated": self.n_rated,
-            "example": self.example,
-        }
+        return replace(
+            self.source,
+            format=stream.format,
+            title=entry.title if entry else "",
+            unit=entry.unit if entry else "row",
+            companion=bool(entry and entry.companion),
+            n_rated=self.n_rated,
+            example=self.example,
+        )
 
     def _take(self, line: int, fields: Fields) -> None:
         raw = {"messages": fields["messages"], "meta": fields.get("meta", {})}
@@ -275,28 +249,33 @@ class _SourceReader:
             sign in str(turn["content"]) for turn in turns for sign in _INVISIBLE if not str(turn["content"]).isascii()
         ):
             self.journal.note("zero-width or bidirectional control characters kept unchanged")
-        row = {"id": content_hash(turns), "source": f"{self.source.name}:{line}", "messages": turns}
-        rest = {"group": fields.get("group"), "tags": fields.get("tags"), "meta": settled.meta}
         self.example = self.example or [_short(turn) for turn in turns[-2:]]
-        self.writer.add(row | {key: value for key, value in rest.items() if value}, repaired=settled.repaired)
+        row = Example(
+            id=content_hash(turns),
+            source=f"{self.source.name}:{line}",
+            messages=tuple(turns),
+            group=fields.get("group"),
+            tags=tuple(fields.get("tags") or ()),
+            meta=settled.meta,
+        )
+        self.writer.add(row, repaired=settled.repaired)
 
     def _reject_up_to(self, line: int) -> None:
         for reject in self.journal.take(line):
             self._reject(reject)
 
     def _reject(self, reject: Reject) -> None:
-        line = {
-            "source": f"{self.source.name}:{reject.line}",
-            "reason": reject.reason,
-            "detail": messages.expected(reject.words, reject.got),
-        }
-        self.writer.reject(line | _shown(reject.raw), reject.words)
+        row, text, n_bytes = _shown(reject.raw)
+        detail = f"expected {reject.words}, got {reject.got}" if reject.got else reject.words
+        source = f"{self.source.name}:{reject.line}"
+        line = RowLine(source=source, reason=reject.reason, detail=detail, row=row, text=text, n_bytes=n_bytes)
+        self.writer.reject(line, reject.words)
 
 
-def _short(turn: Message) -> Message:
-    """Return role, beginning of the text, and names of the calls: so that a person sees whether it was read rightly."""
+def _short(turn: Message) -> ShownTurn:
+    """Return role, beginning of the text and names of the calls, so that a person sees how the row was read."""
     calls = [call["function"]["name"] for call in turn.get("tool_calls") or ()]
-    return {"role": turn["role"], "content": str(turn["content"] or "")[:_SHOWN], **({"calls": calls} if calls else {})}
+    return ShownTurn(turn["role"], str(turn["content"] or "")[:_SHOWN], calls)
 
 
 def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[Message]:
@@ -308,17 +287,17 @@ def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[M
     return [{key: value for key, value in turn.items() if key in _KEYS} for turn in turns]
 
 
-def _shown(raw: Any) -> dict[str, Any]:
-    """Return a rejected row as JSON can hold it: parsed, or as text; of a very long one the beginning, and its size."""
+def _shown(raw: Any) -> tuple[Any, str | None, int | None]:
+    """Return a rejected row as parsed data or as text, cut if it is very long, and its size if it was cut."""
     if raw is None:
-        return {}
+        return None, None, None
     if not isinstance(raw, bytes):
         try:
             content = orjson.dumps(raw)
         except (TypeError, RecursionError):
-            return {}
+            return None, None, None
         if len(content) <= MAX_SHOWN_ROW:
-            return {"row": raw}
+            return raw, None, None
         raw = content
     text = raw[:MAX_SHOWN_ROW].decode("utf-8", "backslashreplace").rstrip("\r\n")
-    return {"text": text, **({"n_bytes": len(raw)} if len(raw) > MAX_SHOWN_ROW else {})}
+    return None, text, len(raw) if len(raw) > MAX_SHOWN_ROW else None

@@ -10,12 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.records import RowLine
 from tuneworthy.dataset.review.log import content_of, now
 from tuneworthy.errors import UserError
 from tuneworthy.store.lines import append_line, read_lines, refuse_link
@@ -138,10 +139,10 @@ def suspect_rows(
     those that a row resembles are shown with their questions.
     """
     asked = {messages.say("case", case=case.id): f' "{case.text[:_SHOWN]}"' for case in cases}
-    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    lines: dict[str, list[RowLine]] = defaultdict(list)
     for finding in version.findings():
-        if finding.get("id") and finding.get("action") == "report":
-            lines[finding["id"]].append(finding)
+        if finding.id and finding.action == "report":
+            lines[finding.id].append(finding)
     labels = _labels(version)
     pairs = _contradictions(version, labels)
     rows = {row.id: row for row in version.examples() if row.id in lines or row.id in pairs}
@@ -159,19 +160,17 @@ def suspect_rows(
 
 def _suspect(
     row: Example,
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[RowLine],
     more_like: Mapping[str, str],
     rival: Example | None,
     asked: Mapping[str, str],
 ) -> SuspectRow:
-    gains = [1 - line["score"] for line in lines if line["reason"] == "label_error" and "score" in line]
+    gains = [1 - line.score for line in lines if line.reason == "label_error" and line.score is not None]
     gains += [_GAIN_OF_PAIR] * (rival is not None)
     return SuspectRow(
         row=row,
-        reasons=tuple(
-            f"{line['check']}/{line['reason']}: {line['detail']}{asked.get(line['detail'], '')}" for line in lines
-        ),
-        suggested=next((more_like[line["detail"]] for line in lines if line["detail"] in more_like), ""),
+        reasons=tuple(f"{line.check}/{line.reason}: {line.detail}{asked.get(line.detail, '')}" for line in lines),
+        suggested=next((more_like[line.detail] for line in lines if line.detail in more_like), ""),
         rival=rival,
         gain=max(gains, default=None),
     )
