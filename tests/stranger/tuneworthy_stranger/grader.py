@@ -6,7 +6,7 @@ from tuneworthy.types import Case, Score, Trace
 
 
 class EndsWithSection(Section):
-    """The keys of the section; unknown ones are refused with the nearest name."""
+    """The keys of the section; unknown keys are refused with the nearest name."""
 
     type: str
     ignore_case: bool = True
