@@ -9,6 +9,7 @@ the clock starts, so that imports and compiled code are loaded; `first_s` says h
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Stage = Callable[[list[str]], list[int]]
 WORD = re.compile(r"\w+")
 PERMUTATIONS = 128
+BLOCK = 65_536
 
 
 def shingles(text: str) -> list[str]:
@@ -103,11 +106,66 @@ def ours_semantic(folder: Path) -> Stage:
     return find
 
 
+def semdedup(
+    vectors: NDArray[np.float32],
+    *,
+    epsilon: float = 0.1,
+    clusters: int | None = None,
+    seed: int = 7,
+) -> NDArray[np.int64]:
+    """Return the row that each encoded row repeats by SemDeDup (-1: none): k-means, then all pairs within a cluster.
+
+    In each cluster the rows are ranked by their distance from its centre, the farthest first (the published default),
+    and a row is dropped if its cosine to one that ranks before it is above 1 - epsilon.
+
+    Args:
+        vectors: (n, width), of length 1.
+        epsilon: See above. Which one fits depends on the encoder.
+        clusters: How many; by default the root of n.
+        seed: Of k-means.
+
+    Source: Abbas et al., arXiv 2303.09540.
+    """
+    n = len(vectors)
+    rng = np.random.default_rng(seed)
+    labels, nearness = _spherical_k_means(vectors, min(n, clusters or round(math.sqrt(n))), rng)
+    of = np.full(n, -1, np.int64)
+    for label in range(labels.max(initial=-1) + 1):
+        members = np.flatnonzero(labels == label)
+        members = members[np.argsort(nearness[members], kind="stable")]
+        for place in range(1, len(members)):
+            cosines = (vectors[members[:place]] @ vectors[members[place]]).astype(np.float64)
+            best = int(cosines.argmax())
+            row = members[place]
+            if cosines[best] > 1 - epsilon:
+                of[row] = members[best] if of[members[best]] < 0 else of[members[best]]
+    return of
+
+
+def _spherical_k_means(
+    vectors: NDArray[np.float32], k: int, rng: np.random.Generator, rounds: int = 20
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    n = len(vectors)
+    labels, nearness = np.zeros(n, np.int64), np.zeros(n)
+    centres = vectors[np.sort(rng.choice(n, k, replace=False))]
+    for _ in range(rounds if n else 0):
+        for first in range(0, n, BLOCK):
+            part = vectors[first : first + BLOCK] @ centres.T
+            labels[first : first + BLOCK], nearness[first : first + BLOCK] = part.argmax(axis=1), part.max(axis=1)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, labels, vectors)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        moved = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centres)
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return labels, nearness
+
+
 def encode_all(folder: Path) -> Stage:
     """What SemDeDup does first: encode every row."""
     import torch
 
-    from tuneworthy.dataset.dedup.semantic import semdedup
     from tuneworthy.retrieval.encoder import SentenceEncoder
 
     torch.set_num_threads(1)
@@ -117,7 +175,7 @@ def encode_all(folder: Path) -> Stage:
         started = time.process_time()
         vectors = encoder.encode(texts)
         MORE["encode_cpu_s"] = time.process_time() - started
-        return np.flatnonzero(semdedup(vectors).of >= 0).tolist()
+        return np.flatnonzero(semdedup(vectors) >= 0).tolist()
 
     return find
 

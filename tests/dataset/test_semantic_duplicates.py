@@ -1,4 +1,4 @@
-"""Semantic duplicates: the pairs against comparing everything, the rule, SemDeDup as published."""
+"""Semantic duplicates: the pairs against comparing everything, and the rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tuneworthy.dataset.dedup.pairs import COMMON, similar_pairs, weigh
-from tuneworthy.dataset.dedup.semantic import semantic_duplicates, semdedup
+from tuneworthy.dataset.dedup.semantic import semantic_duplicates
 
 NOUNS = [f"noun{k}" for k in range(120)]
 FRAMES = ["please open the {} and wait for the {} to finish, then check {} and {}",
@@ -116,33 +116,9 @@ def test_a_row_repeats_the_likest_kept_row_and_no_dropped_one() -> None:
 def test_no_rows_have_no_duplicates() -> None:
     found = semantic_duplicates([], Table({}))
     assert (found.of.shape, found.encoded) == ((0,), 0)
-    assert semdedup(np.empty((0, 4), np.float32)).of.shape == (0,)
 
 
 def vectors_of(*degrees: float) -> NDArray[np.float32]:
     """Vectors in a plane at these angles."""
     angles = np.radians(degrees)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-
-
-def test_semdedup_keeps_the_row_far_from_the_centre() -> None:
-    vectors = vectors_of(0, 2, 8, 90)
-    found = semdedup(vectors, epsilon=0.02, clusters=1)
-    centre = vectors.mean(axis=0)
-    nearness = vectors @ (centre / np.linalg.norm(centre))
-    order = np.argsort(nearness)
-    expected = [int(row) for place, row in enumerate(order)
-                if place == 0 or (vectors[order[:place]] @ vectors[row]).max() <= 0.98]  # fmt: skip
-    assert np.flatnonzero(found.of < 0).tolist() == sorted(expected)
-    assert np.all(found.of[found.of[found.of >= 0]] == -1)
-
-
-def test_semdedup_compares_within_clusters_only_and_is_the_same_for_a_seed() -> None:
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(400, 8)).astype(np.float32)
-    vectors[200:] = vectors[:200] + 0.05 * rng.normal(size=(200, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    one = semdedup(vectors, clusters=1)
-    assert 190 <= np.sum(one.of >= 0) <= 230
-    assert 0 < np.sum(semdedup(vectors, clusters=40).of >= 0) <= np.sum(one.of >= 0)
-    np.testing.assert_array_equal(semdedup(vectors).of, semdedup(vectors).of)

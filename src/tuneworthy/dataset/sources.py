@@ -15,13 +15,13 @@ from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.rated_pairs import disliked_answers, rated_pairs_check
 from tuneworthy.dataset.records import Depends, HashedCount
-from tuneworthy.dataset.refusals import find_refusals
 from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.review.corrections import corrections_check, read_corrections
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.log import content_of, rows_found_bad
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
+from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example, content_hash

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,9 +142,8 @@ def _hash(text: str) -> int:
 class SemanticCheck:
     """Paraphrases of an earlier row; needs a sentence encoder.
 
-    `two_stage`: pairs whose rare words agree are candidates, and the encoder decides on these only. `semdedup`: all
-    rows are encoded and clustered, and near rows of a cluster are dropped (Abbas et al., arXiv 2303.09540). Rows that
-    differ in a number, a name or a code say something else. Without an encoder nothing is found.
+    Pairs whose rare words agree are candidates, and the encoder decides on these only. Rows that differ in a number, a
+    name or a code say something else. Without an encoder nothing is found.
 
     Other wordings of one question teach a model to understand it, so where the answer is short, such as a label, they
     are only reported; it must be the same answer. Of long answers that say the same, `most` rows stay.
@@ -153,24 +151,19 @@ class SemanticCheck:
     Bad: "Where do I see my balance?" and "My balance, where is it shown?" with the same answer, eleven times.
     """
 
-    method: Literal["two_stage", "semdedup"] = "two_stage"
     threshold: float = 0.895
-    epsilon: float = 0.1
     most: int = 10
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         if context.encoder is None or not rows:
             return
-        from tuneworthy.dataset.dedup.semantic import semantic_duplicates, semdedup
+        from tuneworthy.dataset.dedup.semantic import semantic_duplicates
 
         answers = [answer_text(row) for row in rows]
         free = [len(words(answer)) > SHORT for answer in answers]
         texts = [f"{question_of(row)}\n{answer}" if long else question_of(row)
                  for row, answer, long in zip(rows, answers, free, strict=True)]  # fmt: skip
-        if self.method == "two_stage":
-            same = semantic_duplicates(texts, context.encoder, threshold=self.threshold)
-        else:
-            same = semdedup(context.encoder.encode(texts), epsilon=self.epsilon, seed=context.seed)
+        same = semantic_duplicates(texts, context.encoder, threshold=self.threshold)
         names = names_in(texts)
         sizes: Counter[int] = Counter()
         for row, other in enumerate(same.of.tolist()):

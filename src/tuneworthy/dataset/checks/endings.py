@@ -10,7 +10,7 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.dataset.records import Action
-from tuneworthy.dataset.refusals import find_refusals
+from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example
 
 NATURAL = frozenset(

@@ -16,7 +16,7 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.endings import CUT, NATURAL, REFUSED
-from tuneworthy.dataset.refusals import refuses
+from tuneworthy.graders.refusals import refuses
 from tuneworthy.types import UNLABELLED, Score, Trace
 
 _BLOCKED: Final = REFUSED - {"refusal"}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.dataset.check_rows import row
-from tuneworthy.dataset import CheckContext, refusals
+
+from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks.endings import refusal
-from tuneworthy.dataset.refusals import find_refusals
+from tuneworthy.graders import refusals
+from tuneworthy.graders.refusals import find_refusals
 
 CLEAN = (
     "The passage does not mention who founded the company, so I can't say.",

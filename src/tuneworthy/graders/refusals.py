@@ -40,7 +40,7 @@ _CUES: Final = frozenset({"NEG", "DENY", "BOT", "WILL"})
 
 @cache
 def _parts() -> Mapping[str, Any]:
-    parts: dict[str, Any] = orjson.loads(files("tuneworthy.dataset").joinpath("refusals.json").read_bytes())
+    parts: dict[str, Any] = orjson.loads(files("tuneworthy.graders").joinpath("refusals.json").read_bytes())
     return parts
 
 
