@@ -380,18 +380,27 @@ SERVED: dict[str, tuple[int, dict[str, Any], str]] = {
     "server": (503, {}, "error"),
     "key_refused": (401, {}, "error"),
     "model_unknown": (200, {"data": [{"id": "another"}]}, "warning"),
+    "model_refused": (200, {"data": [{"id": "mine"}], "refuses": True}, "error"),
 }
 """Code to (status and body of the list of models, level)."""
 
 
 @contextmanager
 def model_server(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Serve one answer to every GET; yields the base URL and the list of requests (with their key)."""
+    """Serve one answer to every GET, and one to every POST; yields the base URL and the list of requests (with their key)."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             seen.append(f"GET {self.path} {self.headers.get('Authorization', '')}".strip())
+            self.answer(status)
+
+        def do_POST(self) -> None:
+            seen.append(f"POST {self.path}")
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(404 if body.get("refuses") else 200)
+
+        def answer(self, status: int) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
