@@ -69,6 +69,10 @@ class Registry(Generic[T]):
             raise UnknownName(self.kind.removesuffix("s"), name, list(self))
         return self._entries[name]
 
+    def has_builtin(self, name: str) -> bool:
+        """Return whether `name` is an entry of this package."""
+        return name in self._builtins
+
     def names(self) -> set[str]:
         """Return all known names: built in, registered, and of installed packages."""
         return set(self._builtins) | set(self._entries) | installed(self.kind)

@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 import pytest
 from fault_server import QUESTION, Server, completion, error, message
+from pydantic import TypeAdapter, ValidationError
 
-from tuneworthy.config.models import Anthropic, Http, OpenAI, Python, Scripted, Vllm
+from tuneworthy.config.models import Anthropic, Http, Model, ModelSection, OpenAI, Python, Scripted, Vllm
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import PROVIDERS, Provider, open_provider
 from tuneworthy.types import Response, content_hash
@@ -128,6 +129,22 @@ def test_it_works_again_after_close(name: str, tmp_path: Path) -> None:
 
 def test_every_built_in_provider_is_in_this_suite_or_has_its_own() -> None:
     assert PROVIDERS.names() == set(ANSWERS) | {"llama_cpp"}
+
+
+def test_a_built_in_provider_may_declare_its_section_in_its_own_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Section(ModelSection):
+        provider: str
+        region: str
+
+    def factory(name: str, config: Section, root: Path) -> None: ...
+
+    factory.section = Section  # type: ignore[attr-defined]
+    monkeypatch.setitem(PROVIDERS._builtins, "own_file", "own_file")
+    monkeypatch.setitem(PROVIDERS._entries, "own_file", factory)
+    model: Any = TypeAdapter(Model).validate_python({"provider": "own_file", "region": "eu"})
+    assert (type(model), model.region, model.hosted) == (Section, "eu", False)
+    with pytest.raises(ValidationError):
+        TypeAdapter(Model).validate_python({"provider": "own_file"})
 
 
 def test_an_unknown_provider_is_named_with_the_known_ones() -> None:

@@ -1,13 +1,14 @@
 """[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section
 from tuneworthy.config.strangers import tagged_section
+from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
 
 
@@ -247,9 +248,20 @@ class StrangerModel(ModelSection):
         return True
 
 
+# Provider to its module, which registers a factory ``(name, config, root) -> Provider``. A section that is not in
+# `MODEL_SECTIONS` is the factory's attribute `section`.
+PROVIDERS: Final[Registry[Any]] = Registry(
+    "providers",
+    {
+        name: f"tuneworthy.providers.{name}"
+        for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted", "vllm")
+    },
+    chosen=True,
+)
 MODEL_SECTIONS: Final[Mapping[str, type[ModelSection]]] = {
     "llama_cpp": LlamaCpp, "vllm": Vllm, "openai": OpenAI, "anthropic": Anthropic, "http": Http, "python": Python,
     "scripted": Scripted,
 }  # fmt: skip
+_SECTION: Final = tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel, PROVIDERS)
 KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted
-Model = Annotated[KnownModel, tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel), SerializeAsAny()]
+Model = Annotated[KnownModel, _SECTION, SerializeAsAny()]

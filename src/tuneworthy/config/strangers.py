@@ -14,11 +14,17 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, WrapVali
 from tuneworthy.config.base import Section
 from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName
-from tuneworthy.registry import entry_grant, installed, load_installed
+from tuneworthy.registry import Registry, entry_grant, installed, load_installed
 from tuneworthy.trust import is_allowed
 
 
-def tagged_section(kind: str, tag: str, sections: Mapping[str, type[Section]], default: type[Section]) -> WrapValidator:
+def tagged_section(
+    kind: str,
+    tag: str,
+    sections: Mapping[str, type[Section]],
+    default: type[Section],
+    registry: Registry[Any] | None = None,
+) -> WrapValidator:
     """Return a validator that chooses the section of a table by its tag.
 
     Args:
@@ -26,6 +32,7 @@ def tagged_section(kind: str, tag: str, sections: Mapping[str, type[Section]], d
         tag: Key that names the type.
         sections: The sections of this package by tag.
         default: Section for an entry point that names none.
+        registry: Registry whose built-in entries may have a `section` too.
     """
     unread: type[Section] = type(f"Unread{default.__name__}", (default,), {"model_config": ConfigDict(extra="allow")})
 
@@ -37,13 +44,16 @@ def tagged_section(kind: str, tag: str, sections: Mapping[str, type[Section]], d
         if name in sections:
             return sections[name].model_validate(value, context=info.context)
         grant = entry_grant(kind, name)
+        if registry is not None and registry.has_builtin(name):
+            section: type[Section] = getattr(registry.get(name), "section", default)
+            return section.model_validate(value, context=info.context)
         if hint := REMOVED.get(f"{tag}={name}"):
             raise ValueError(hint)
         if grant is None:
             raise ValueError(str(UnknownName(kind.removesuffix("s"), name, {*sections, *installed(kind)})))
         if not is_allowed((info.context or {}).get("root", Path()), grant):
             return unread.model_validate(value)
-        section: type[Section] = getattr(load_installed(kind, name), "section", default)
+        section = getattr(load_installed(kind, name), "section", default)
         return section.model_validate(value)
 
     return WrapValidator(validate)

@@ -3,11 +3,11 @@
 Providers neither retry, nor limit, nor store, nor count money: the runner does, in one place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tuneworthy.registry import Registry
+from tuneworthy.config.models import PROVIDERS
 from tuneworthy.types import Request, Response
 
 
@@ -56,17 +56,6 @@ def outgoing(request: Request) -> dict[str, Any]:
     }
 
 
-# ``(name, config, root) -> Provider``: the key in `[models]`, its section, the project folder.
-Factory = Callable[[str, Any, Path], Provider]
-
-PROVIDERS: Registry[Factory] = Registry(
-    "providers",
-    {
-        name: f"tuneworthy.providers.{name}"
-        for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted", "vllm")
-    },
-    chosen=True,
-)
 provider = PROVIDERS.register
 
 
@@ -82,4 +71,5 @@ def open_provider(name: str, config: Any, root: Path) -> Provider:
         AuthError: Its key is not in the environment.
         UserError: The provider, a function or a file that it names does not exist.
     """
-    return PROVIDERS.get(config.provider, root)(name, config, root)
+    opened: Provider = PROVIDERS.get(config.provider, root)(name, config, root)
+    return opened
