@@ -26,6 +26,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def raw(provider: LlamaCppProvider, requests: list[Request], slots: int) -> tupl
     """Do the same with an xllamacpp server in this process."""
     import xllamacpp
 
-    server = xllamacpp.Server(parameters({**provider.settings, "api_key": "raw", "slot_folder": ""}))
+    server = xllamacpp.Server(parameters(replace(provider.settings, api_key="raw")))
 
     def one(request: Request) -> int:
         body: dict[str, Any] = {"messages": list(request.messages), "max_tokens": request.max_tokens, "temperature": 0}
@@ -118,7 +119,7 @@ async def beside_busy(provider: LlamaCppProvider, requests: list[Request], slots
 
 async def peak_mib(provider: LlamaCppProvider, slots: int) -> float:
     """Return the most memory that the child held, after prompts that fill its cache twice (Linux)."""
-    n = 2 * provider.settings["cache_mib"] // 14 + slots  # a prompt of 600 tokens of this model takes 14 MiB
+    n = 2 * provider.settings.cache_mib // 14 + slots  # a prompt of 600 tokens of this model takes 14 MiB
     rng = random.Random(13)
     ask: list[tuple[Message, ...]] = [({"role": "user", "content": words(rng, 600)},) for _ in range(n)]
     await ours(provider, [Request(messages=each, max_tokens=2, decoding={"temperature": 0}) for each in ask], slots)
@@ -148,7 +149,7 @@ async def main(options: argparse.Namespace) -> None:
 
     def without() -> Any:
         provider: Any = reusing()
-        provider.settings = {**provider.settings, "cache_prompt": False, "cache_mib": 0}
+        provider.settings = replace(provider.settings, cache_prompt=False, cache_mib=0)
         return provider
 
     short, shared = short_prompts(16 if options.quick else 48), shared_prompts(16 if options.quick else 32)

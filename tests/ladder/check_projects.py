@@ -387,7 +387,7 @@ SERVED: dict[str, tuple[int, dict[str, Any], str]] = {
 
 @contextmanager
 def model_server(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Serve one answer to every GET, and one to every POST; yields the base URL and the list of requests (with their key)."""
+    """Serve one answer to every GET and POST; yields the base URL and the list of requests (with their key)."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

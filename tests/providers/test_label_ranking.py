@@ -131,8 +131,7 @@ def test_other_tokens_than_those_of_the_label_are_refused(runner: asyncio.Runner
             }[path]
 
     async def rank() -> Response:
-        ranker = LabelRanker(address="http://127.0.0.1:9", api_key="", slots=1, timeout_s=1)
-        ranker._client = Client()  # type: ignore[assignment]
+        ranker = LabelRanker(Client(), slots=1)  # type: ignore[arg-type]
         request = ask("x", ("a", "b"))
         return await ranker.rank(request, request.messages)
 

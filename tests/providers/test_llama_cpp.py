@@ -20,7 +20,7 @@ from test_gguf_header import make_gguf
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError
 from tuneworthy.providers import llama_cpp as module
-from tuneworthy.providers import llama_prefix, open_provider
+from tuneworthy.providers import open_provider
 from tuneworthy.providers.gguf import GgufHeader
 from tuneworthy.providers.llama_child import share_cores
 from tuneworthy.providers.llama_cpp import (
@@ -172,17 +172,17 @@ def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
     assert len(read_whole) <= 1
     assert rig.provider.engine is not None
     assert rig.provider._prefix is not None
-    assert rig.provider._prefix.spread >= 1
+    assert rig.provider._prefix.copied
 
 
 def test_repeats_of_one_request_are_not_spread(rig: Rig) -> None:
     """Spreading would overwrite what other slots hold, and read the whole prompt again for it."""
     shots = [{"role": "user", "content": "the moor and the mist " * 60}, {"role": "assistant", "content": "grey"}]
     assert rig.provider._prefix is not None
-    before = rig.provider._prefix.spread
+    before = {*rig.provider._prefix.copied}
     for repeat in range(3):
         last = rig.ask((*shots, *ASK), max_tokens=2, repeat=repeat)
-    assert rig.provider._prefix.spread == before
+    assert rig.provider._prefix.copied == before
     assert (last.cached_tokens or 0) > 0.8 * (last.input_tokens or 0)
 
 
@@ -204,7 +204,7 @@ def test_the_process_of_a_small_model_stays_below_its_limit(rig: Rig) -> None:
     status = Path(f"/proc/{rig.provider.engine.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
     assert peak < MOST_MIB
-    assert 0 < rig.provider.settings["cache_mib"] < MOST_MIB - BUFFERS_MIB
+    assert 0 < rig.provider.settings.cache_mib < MOST_MIB - BUFFERS_MIB
 
 
 def header(architecture: str, **values: Any) -> GgufHeader:
@@ -264,19 +264,6 @@ def test_of_a_prompt_that_is_timed_only_what_cases_share_is_not_read_again(rig: 
 
 def physical_mib() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-
-
-def test_saved_states_go_where_only_this_user_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_prefix, "_MEMORY", tmp_path)
-    folder = llama_prefix.state_folder()
-    assert folder.parent == tmp_path
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert llama_prefix.state_folder() == folder
-    folder.chmod(0o755)
-    assert llama_prefix.state_folder().parent != tmp_path
-    folder.rmdir()
-    folder.symlink_to(tmp_path)
-    assert llama_prefix.state_folder().parent != tmp_path
 
 
 def test_only_the_parent_may_ask(rig: Rig) -> None:

@@ -56,6 +56,8 @@ def outgoing(request: Request) -> dict[str, Any]:
     }
 
 
+__all__ = ["PROVIDERS", "Provider", "open_provider", "outgoing", "provider"]
+
 provider = PROVIDERS.register
 
 

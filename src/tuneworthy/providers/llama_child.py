@@ -1,7 +1,7 @@
 """The child process of the embedded llama.cpp: loads one GGUF file and serves it until its parent goes.
 
 Started by `llama_cpp.Engine` as ``python -P -m tuneworthy.providers.llama_child``. One JSON line comes on
-standard input (`Settings`), one goes out on standard output: ``{"address", "slots"}`` or ``{"error"}``. After
+standard input (`EngineSettings`), one goes out on standard output: ``{"address", "slots"}`` or ``{"error"}``. After
 that, standard input is only a leash: when the parent closes it, or dies, the child exits at once. Everything
 that native code prints goes to standard error, which the parent points at a log file.
 """
@@ -11,7 +11,8 @@ import json
 import os
 import signal
 import sys
-from typing import Any, NotRequired, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 # Exit status after ``{"error"}``.
 LOAD_FAILED = 3
@@ -20,22 +21,39 @@ SPINS = "200"
 _PR_SET_PDEATHSIG = 1
 
 
-class Settings(TypedDict):
-    """What the parent sends."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Settings of one child process; `Engine` fills in the last three.
+
+    Attributes:
+        path: The GGUF file.
+        alias: Its name in requests.
+        slots: Sequences decoded together.
+        context: Context of one slot, tokens.
+        threads: CPU threads.
+        cache_mib: Memory for prompts that left their slot.
+        cache_prompt: Whether a slot reuses the prefix of its last prompt.
+        port: On the loopback; 0 for a free one.
+        embeds: Whether it encodes texts instead of answering.
+        pooling: Of an encoder; the model's own if None.
+        parent: Process id of the parent.
+        api_key: Key that requests must have.
+        slot_folder: Where states of slots are saved.
+    """
 
     path: str
     alias: str
-    parent: int
-    api_key: str
     slots: int
     context: int
     threads: int
-    cache_mib: int
-    cache_prompt: bool
-    slot_folder: str
-    port: NotRequired[int]
-    embeds: NotRequired[bool]
-    pooling: NotRequired[str | None]
+    cache_mib: int = 0
+    cache_prompt: bool = True
+    port: int = 0
+    embeds: bool = False
+    pooling: str | None = None
+    parent: int = 0
+    api_key: str = ""
+    slot_folder: str = ""
 
 
 def die_with_parent(parent: int) -> None:
@@ -51,7 +69,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
-def parameters(settings: Settings) -> Any:
+def parameters(settings: EngineSettings) -> Any:
     """Return xllamacpp's parameters: a server on a free port of the loopback, as quiet and as closed as it goes.
 
     Each slot has its own stretch of the KV cache (`kv_unified` off): in a shared one, each sequence pays
@@ -62,23 +80,23 @@ def parameters(settings: Settings) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = settings["path"]
-    params.model_alias = {settings["alias"]}
-    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], settings.get("port", 0), [settings["api_key"]]
+    params.model.path = settings.path
+    params.model_alias = {settings.alias}
+    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], settings.port, [settings.api_key]
     params.ui = params.cors_credentials = False
-    params.endpoint_slots, params.slot_save_path = True, settings["slot_folder"]
-    params.n_parallel = settings["slots"]
-    params.n_ctx = settings["slots"] * settings["context"]
+    params.endpoint_slots, params.slot_save_path = True, settings.slot_folder
+    params.n_parallel = settings.slots
+    params.n_ctx = settings.slots * settings.context
     params.kv_unified = False
     params.cpuparams.poll = params.cpuparams_batch.poll = 0  # as `share_cores`, for builds without OpenMP
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
-    params.cache_prompt = settings["cache_prompt"]
-    params.cache_ram_mib = settings["cache_mib"]
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+    params.cache_prompt = settings.cache_prompt
+    params.cache_ram_mib = settings.cache_mib
     params.warmup = False  # seconds on a busy machine, and the first request does the same
-    if settings.get("embeds"):
+    if settings.embeds:
         params.embedding = True
         params.n_batch = params.n_ubatch = params.n_ctx  # a text is encoded in one go
-        if pooling := settings.get("pooling"):
+        if pooling := settings.pooling:
             params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
     params.verbosity = 2  # warnings: a line for each request would fill the disk
     return params
@@ -101,21 +119,17 @@ def main() -> None:
     """Load, report, serve until standard input ends."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # native code prints to both
-    settings: Settings = json.loads(sys.stdin.buffer.readline())
-    die_with_parent(settings["parent"])
+    settings = EngineSettings(**json.loads(sys.stdin.buffer.readline()))
+    die_with_parent(settings.parent)
     share_cores()
     try:
         import xllamacpp
 
         server = xllamacpp.Server(parameters(settings))
-    except Exception as error:  # the parent turns whatever it is into a ModelError
-        json.dump({"error": f"{type(error).__name__}: {error}"}, report)
-        report.write("\n")
-        report.flush()
-        sys.exit(LOAD_FAILED)  # in the ordinary way: llama.cpp's log is written by a thread, which that waits for
-    json.dump({"address": server.listening_address}, report)
-    report.write("\n")
-    report.flush()
+    except Exception as error:  # the parent turns it into a ModelError
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=report, flush=True)
+        sys.exit(LOAD_FAILED)  # not os._exit: it waits for the thread that writes llama.cpp's log
+    print(json.dumps({"address": server.listening_address}), file=report, flush=True)
     while os.read(0, 4096):
         pass
     os._exit(0)  # native teardown waits for answers that nobody reads any more

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
@@ -33,8 +34,8 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.base import outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for
 from tuneworthy.providers.gguf import GgufHeader, read_header
-from tuneworthy.providers.llama_child import Settings
-from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
+from tuneworthy.providers.llama_child import EngineSettings
+from tuneworthy.providers.llama_prefix import SharedPrefix
 from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
@@ -74,17 +75,16 @@ class Engine:
         log: File that native code prints to; cut when it grows over 1 MiB.
     """
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: EngineSettings, log: Path) -> None:
         self.api_key = secrets.token_urlsafe(24)
         self.address = ""
         self.number = next(_NUMBERS)
         self.crash_counted = False
         self.log = log
         self._log_start = 0
-        self.folder = state_folder()
-        self.settings: Settings = {
-            **settings, "api_key": self.api_key, "parent": os.getpid(), "slot_folder": f"{self.folder}/",
-        }  # fmt: skip
+        self.settings = replace(
+            settings, api_key=self.api_key, parent=os.getpid(), slot_folder=f"{log.parent.resolve()}/"
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -163,7 +163,7 @@ class Engine:
         if process is None or process.stdin is None or process.stdout is None:
             return {}
         try:
-            process.stdin.write(orjson.dumps(self.settings) + b"\n")
+            process.stdin.write(orjson.dumps(asdict(self.settings)) + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
             return {}
@@ -189,7 +189,7 @@ class Engine:
     def _load_error(self, reason: str) -> ModelError:
         reason = last_log_line(self.log, self._log_start, ("error loading model", " E ")) or reason
         return ModelError(
-            f"llama.cpp cannot load {self.settings['path']}: {reason}.",
+            f"llama.cpp cannot load {self.settings.path}: {reason}.",
             hint=messages.say("see_log", log=self.log),
         )
 
@@ -216,7 +216,7 @@ class LlamaCppProvider:
     def __init__(
         self,
         *,
-        settings: Settings,
+        settings: EngineSettings,
         log: Path,
         identity: Mapping[str, Any],
         capabilities: Capabilities,
@@ -246,7 +246,7 @@ class LlamaCppProvider:
             ModelError: The model does not load.
             OutsideFault: The engine dies again and again.
         """
-        if request.timing and self.settings["cache_mib"]:
+        if request.timing and self.settings.cache_mib:
             return await self._for_timing().complete(request)
         self._bind()
         if not self._suspects or (key := content_hash(outgoing(request))) not in self._suspects:
@@ -271,17 +271,11 @@ class LlamaCppProvider:
             engine = Engine(self.settings, self._log)
             await engine.start()
             self._client = _Client(
-                base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
+                base_url=engine.address, model=self.settings.alias, api_key=engine.api_key,
                 identity=self.identity, capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
-            self._prefix = SharedPrefix(
-                address=engine.address, api_key=engine.api_key, folder=engine.folder,
-                slots=self.settings["slots"] if self.settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
-            )  # fmt: skip
-            self._ranker = LabelRanker(
-                address=engine.address, api_key=engine.api_key, slots=self.settings["slots"], timeout_s=self._timeout_s
-            )
             self.engine = engine
+            self._share_slots()
             return engine
 
     async def close(self) -> None:
@@ -294,7 +288,7 @@ class LlamaCppProvider:
         """Return a provider whose child keeps nothing but the last prompt of each lane: it finds no earlier answer."""
         if self._timing is None:
             self._timing = LlamaCppProvider(
-                settings={**self.settings, "slots": LANES, "cache_mib": 0}, log=self._log, identity=self.identity,
+                settings=replace(self.settings, slots=LANES, cache_mib=0), log=self._log, identity=self.identity,
                 capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
         return self._timing
@@ -302,18 +296,15 @@ class LlamaCppProvider:
     async def _answer(self, request: Request) -> Response:
         """Ask the engine once; tell a crash from other faults."""
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
-        client, ranker = self._client, self._ranker
-        if client is None or ranker is None:
+        client, ranker, prefix = self._client, self._ranker, self._prefix
+        if client is None or ranker is None or prefix is None:
             raise ProviderError("llama.cpp has been shut down.", code="connection", retryable=True)
-        if self._prefix is not None and not request.timing:
-            await self._prefix.prepare(request, client.body)
+        ranked = request.output.kind == "ranked"
+        if request.messages and not request.timing:
+            await prefix.prepare(request, client.body(request)[0])
         try:
-            if request.output.kind == "ranked":
-                response = await ranker.rank(
-                    request, with_instructions(request.messages, self.capabilities.instructions)
-                )
-            else:
-                response = await client.complete(request)
+            messages = with_instructions(request.messages, self.capabilities.instructions)
+            response = await (ranker.rank(request, messages) if ranked else client.complete(request))
         except ProviderError as error:
             if error.code in {"connection", "malformed"} and await engine.died():
                 raise self._crashed(engine, request) from None
@@ -337,13 +328,10 @@ class LlamaCppProvider:
         )
 
     async def _drop(self) -> None:
-        client, self._client = self._client, None
-        ranker, self._ranker = self._ranker, None
+        client, self._client, self._ranker, self._prefix = self._client, None, None, None
         engine, self.engine = self.engine, None
         if client is not None:
             await client.close()
-        if ranker is not None:
-            await ranker.close()
         if engine is not None:
             await engine.stop()
 
@@ -352,10 +340,16 @@ class LlamaCppProvider:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._starting, self._alone = loop, asyncio.Lock(), asyncio.Lock()
-            if self._prefix is not None:
-                self._prefix.bind()
-            if self._ranker is not None:
-                self._ranker.bind()
+            self._share_slots()
+
+    def _share_slots(self) -> None:
+        """Make what hands out the slots of the engine, for the running event loop."""
+        if self._client is not None and self.engine is not None:
+            slots = self.settings.slots
+            self._ranker = LabelRanker(self._client.http, slots)
+            self._prefix = SharedPrefix(
+                self._client.http, slots if self.settings.cache_prompt else 1, self.engine.log.parent
+            )
 
 
 def last_log_line(log: Path, start: int, marks: tuple[str, ...]) -> str:
@@ -451,11 +445,10 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     header = read_header(path)
     context = min(config.context, header.context_length or config.context)
     cache = config.cache_mib or cache_mib(path.stat().st_size, header, config.slots * context)
-    settings: Settings = {
-        "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
-        "context": context, "threads": config.threads or cores(), "cache_mib": cache,
-        "cache_prompt": True, "slot_folder": "",
-    }  # fmt: skip
+    settings = EngineSettings(
+        path=str(path.resolve()), alias=config.model, slots=config.slots, context=context,
+        threads=config.threads or cores(), cache_mib=cache,
+    )  # fmt: skip
     return LlamaCppProvider(
         settings=settings,
         log=Folder(root).logs / f"{name}.log",

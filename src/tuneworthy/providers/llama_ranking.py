@@ -22,7 +22,6 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
-from tuneworthy.providers.keys import Key
 from tuneworthy.types import Request, Response
 
 # So much of the end of a prompt decides how the label behind it is split into tokens.
@@ -33,23 +32,15 @@ class LabelRanker:
     """Ranks labels on one engine.
 
     Args:
-        address: Of the server, without a path.
-        api_key: Its key.
-        slots: How many it has.
-        timeout_s: Limit of one call, seconds.
+        client: Of the engine.
+        slots: Number of its slots.
     """
 
-    def __init__(self, *, address: str, api_key: str, slots: int, timeout_s: float) -> None:
-        self._client = HttpClient(address, key=Key(api_key), timeout_s=timeout_s)
-        self._slots = slots
+    def __init__(self, client: HttpClient, slots: int) -> None:
+        self._client = client
         self._free: asyncio.Queue[int] = asyncio.Queue()
         self._tokens: dict[tuple[str, tuple[str, ...]], list[list[int]]] = {}
-        self.bind()
-
-    def bind(self) -> None:
-        """Serve a new event loop."""
-        self._free = asyncio.Queue()
-        for slot in range(self._slots):
+        for slot in range(slots):
             self._free.put_nowait(slot)
 
     async def rank(self, request: Request, sent: Sequence[Mapping[str, Any]]) -> Response:
@@ -94,10 +85,6 @@ class LabelRanker:
             label_logprobs=sums,
             seconds=time.perf_counter() - started,
         )
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     async def _walk(
         self, prompt: Sequence[int], labels: Sequence[list[int]], slot: int

@@ -49,7 +49,7 @@ class OpenAIProvider:
         self.identity = identity
         self.capabilities = capabilities
         self.supports = capabilities.supports
-        self._client = HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign)
+        self.http = HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign)
         self._model = model
         self._constraint: tuple[OutputFormat | None, dict[str, Any], str] = (None, {}, "")
 
@@ -60,11 +60,11 @@ class OpenAIProvider:
         """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
-        answer = await self._client.post(body, "chat/completions", max_body=most_bytes(request))
+        answer = await self.http.post(body, "chat/completions", max_body=most_bytes(request))
         seconds = time.perf_counter() - started
         return read_answer(
             answer,
-            self._client,
+            self.http,
             request,
             dropped=dropped,
             seconds=seconds,
@@ -73,11 +73,11 @@ class OpenAIProvider:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.http.close()
 
     def address(self, path: str) -> tuple[URL, Mapping[str, str]]:
         """Return where requests of `path` are sent, and with which headers: for whoever streams an answer."""
-        return self._client.address(path)
+        return self.http.address(path)
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""

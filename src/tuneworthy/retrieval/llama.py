@@ -17,7 +17,7 @@ from tuneworthy.errors import ModelError, OutsideFault, ProviderError
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key
-from tuneworthy.providers.llama_child import Settings
+from tuneworthy.providers.llama_child import EngineSettings
 from tuneworthy.providers.llama_cpp import Engine, cores
 from tuneworthy.providers.models import check_pinned, find, pull
 from tuneworthy.retrieval import messages
@@ -73,11 +73,10 @@ class LlamaEncoder:
             )
         context = min(config.context, read_header(path).context_length or config.context)
         self._config, self._log = config, log
-        self._settings: Settings = {
-            "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": SLOTS,
-            "context": context, "threads": config.threads or cores(), "cache_mib": 0,
-            "cache_prompt": False, "slot_folder": "", "embeds": True, "pooling": config.pooling,
-        }  # fmt: skip
+        self._settings = EngineSettings(
+            path=str(path.resolve()), alias=config.model, slots=SLOTS, context=context,
+            threads=config.threads or cores(), cache_prompt=False, embeds=True, pooling=config.pooling,
+        )  # fmt: skip
         self._engine: Engine | None = None
 
     async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -110,17 +110,17 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
         import xllamacpp  # noqa: F401
     except ImportError:
         raise UserError(messages.say("no_llama_cpp"), hint=messages.say("install_local")) from None
+    from tuneworthy.providers.llama_child import EngineSettings
     from tuneworthy.providers.llama_cpp import Engine as Child
     from tuneworthy.providers.llama_cpp import cores
 
     path = choice.artifact.folder / FILE
     header = read_header(path)
     engine = Child(
-        {
-            "path": str(path.resolve()), "alias": NAME, "parent": 0, "api_key": "", "slots": SLOTS, "port": port,
-            "context": min(choice.context, header.context_length or choice.context), "threads": cores(),
-            "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
-        },
+        EngineSettings(
+            path=str(path.resolve()), alias=NAME, slots=SLOTS, port=port, threads=cores(),
+            context=min(choice.context, header.context_length or choice.context),
+        ),
         log,
     )  # fmt: skip
     asyncio.run(engine.start())

@@ -73,15 +73,15 @@ class LlamaForm(ServerForm):
             import xllamacpp  # noqa: F401
         except ImportError:
             raise UserError(messages.say("no_llama_cpp"), hint=messages.say("install_local")) from None
+        from tuneworthy.providers.llama_child import EngineSettings
         from tuneworthy.providers.llama_cpp import Engine, cores
 
         header = read_header(path)
         self._engine = Engine(
-            {
-                "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": SLOTS,
-                "context": min(context, header.context_length or context), "threads": cores(),
-                "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
-            },
+            EngineSettings(
+                path=str(path.resolve()), alias=path.stem, slots=SLOTS, threads=cores(),
+                context=min(context, header.context_length or context),
+            ),
             log,
         )  # fmt: skip
         self._letter: int | None = None
