@@ -31,7 +31,7 @@ class DataSection(Section):
     judge: Audit | None = None
     """A model of the project that looks at every row that the checks before it left; none if not set."""
     licence: str | None = None
-    """Licence, or other right, under which the rows may be trained on; stands on the card."""
+    """Licence, or other right, under which the rows may be trained on; shown on the card."""
     contamination_n: Count = 8
     """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
     pii_engine: PiiEngine = "patterns"

@@ -225,7 +225,7 @@ class Scripted(ModelSection):
     latency_ms: NonNegative = 0.0
     """Delay of each answer."""
     plays_hosted: bool = False
-    """Whether it stands for a hosted model."""
+    """Whether it simulates a hosted model."""
 
     @property
     def hosted(self) -> bool:

@@ -59,7 +59,7 @@ def sampled_structure(use: Use) -> Iterator[Finding]:
     ),
 )
 def response_format_shape(use: Use) -> Iterator[Finding]:
-    """`response_format` has the wrong shape: a schema stands where an object with a name and a schema belongs."""
+    """`response_format` has the wrong shape: a bare schema in place of an object with a name and a schema."""
     response_format = use.decoding.get("response_format")
     if response_format is None:
         return
