@@ -25,7 +25,7 @@ class Teacher(Section):
     """Whether the terms of the teacher allow training on its outputs. Must be answered where a model is hosted or a
     pipeline answers; false refuses."""
     terms: str | None = None
-    """Source of these terms: an address, or the name and date of the agreement. Stored in the version and shown on the card."""
+    """Source of these terms: an address, or an agreement with its date. Stored in the version and on the card."""
     system: str | None = None
     """System prompt of the teacher, with `model`: a path below the project or the text itself."""
     user: str | None = None
