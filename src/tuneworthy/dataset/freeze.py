@@ -76,7 +76,7 @@ def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Recip
     """Write a version, or return the existing one if it is the same; it becomes the latest.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         contents: Lines by name of the file.
         recipe: Describes the version; its files are added, its `times` do not enter the id.
     """

@@ -1,6 +1,6 @@
 """Grader `abstention`: declines where declining is right, answers where an answer is known.
 
-What is answered does not matter here. `grade_all` judges the cases that expect declining (an answer there is
+The content of the answer does not matter here. `grade_all` judges the cases that expect declining (an answer there is
 `answered_unanswerable`); this grader sees the others, where declining is `refused`.
 """
 

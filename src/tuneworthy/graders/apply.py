@@ -87,12 +87,12 @@ def aggregate(
 
     Args:
         scores: In any order.
-        case_ids: The case of each score; without it every score is a case of its own.
+        case_ids: Case per score; without it every score is a case of its own.
         order: Case ids in the order that is wanted; the order of first mention if None.
 
     Returns:
         `num`, `den`, each `(n_cases,)`; both NaN where every repeat is unscored or no score exists, so that
-        `np.isfinite(num)` says what was scored.
+        `np.isfinite(num)` marks scored cases.
 
     >>> aggregate([Score(num=1.0), Score(), Score.failed("timeout")], ["a", "a", "b"])
     (array([0.5, nan]), array([ 1., nan]))

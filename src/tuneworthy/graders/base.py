@@ -1,11 +1,11 @@
-"""What a grader is, and the rules that hold for all of them.
+"""The grader protocol, and the rules of all graders.
 
 1. A trace with an error is *unscored*, never 0.
 2. Where `expected` is None, declining is right and any other answer is wrong.
 3. An answer that cannot be read is scored 0 with reason `format`.
 
 `apply.grade_all` applies the first two; a grader sees only answers to cases that it can judge. A grader
-that judges form alone (`needs_expected` is False: style, JSON schema) also sees cases without a label and
+that judges only form (`needs_expected` is False: style, JSON schema) also sees cases without a label and
 cases where declining is right.
 """
 
@@ -36,11 +36,12 @@ GRADING_VERSION: Final = 1
 
 
 class Grader:
-    """Judges one answer against one case; what a grader does not set has a default.
+    """Judges one answer against one case; unset attributes have defaults.
 
     Attributes:
         identity: Type, arguments and content hashes of files: when it changes, all answers are scored again.
-        needs_expected: Whether it judges only cases whose expected answer is known; one that judges form needs none.
+        needs_expected: Whether it judges only cases whose expected answer is known; a grader of form needs no expected
+            answer.
         unit: The `den` of one right answer.
         declined_reasons: Reasons that `refused` may replace where an answer declines; all if None.
         declines: Detector of answers that decline; the built-in one if None.
@@ -53,7 +54,7 @@ class Grader:
     declines: Declines | None = None
 
     def label_fault(self, expected: Any) -> str:
-        """Say what is wrong with `expected` for this grader; "" if nothing is."""
+        """Return the fault of `expected` for this grader; "" without one."""
         return ""
 
     def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
@@ -62,11 +63,11 @@ class Grader:
 
 
 class AnswerGrader(Grader, Generic[C]):
-    """What the graders of a section of `[[graders]]` share.
+    """Common part of the graders of a section of `[[graders]]`.
 
     Args:
         config: The section of the project file.
-        context: What graders may be built from; here for those that need none of it.
+        context: Inputs for building graders; unused by default.
         facts: What else determines a score: content hashes of files, resolved labels, library versions.
     """
 
@@ -79,7 +80,7 @@ class ModelCaller(Protocol):
     """How a grader calls a model of the project: through the store and the budget of the session."""
 
     def identity(self, model: str) -> Mapping[str, Any]:
-        """Return what the model `model` of `[models]` resolves to."""
+        """Return the resolved identity of the model `model` of `[models]`."""
 
     def supports(self, model: str) -> frozenset[str]:
         """Return the features that the model accepts (see `Provider.supports`)."""
@@ -107,7 +108,7 @@ class GradingContext:
 
         Args:
             name: As it appears in the project file.
-            what: What it should be, as a noun with its article.
+            what: The expected kind, as a noun with its article.
 
         Raises:
             UserError: It lies outside the project or does not exist.

@@ -10,10 +10,10 @@ from tuneworthy.types import Score
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """What became of a set of traces.
+    """Outcomes of a set of traces.
 
     Attributes:
-        n: Traces, unscored ones included.
+        n: Traces, unscored traces included.
         reasons: Reason to number of scored traces, most frequent first; `right` for those without a reason.
         unscored: Why infrastructure or judge failed, to number of traces.
         fields: For `json_fields`: dotted path to its counts, with precision, recall and F1.

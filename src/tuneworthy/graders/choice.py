@@ -29,7 +29,7 @@ def fold(label: str) -> str:
 class LabelFinder:
     """Finds the labels that a text names as whole words or phrases.
 
-    The longest label wins where one stands inside another. Case and underscores do not matter, except
+    The longest label wins if one contains another. Case and underscores do not matter, except
     that a label of one character ("A") must be written as it is, or be the whole answer.
 
     Args:

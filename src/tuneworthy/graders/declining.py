@@ -15,7 +15,7 @@ import orjson
 from tuneworthy.graders.json_text import find_json
 from tuneworthy.types import Response, content_hash
 
-# Declining stands at the beginning: what comes later is not searched for built-in phrases.
+# Declining comes first: later text is not searched for built-in phrases.
 HEAD_CHARS = 300
 MAX_PHRASE_CHARS = 20_000
 

@@ -36,7 +36,7 @@ _PATTERNS = {family: re.compile(rf"(?<![a-z])(?:{pattern})") for family, pattern
 
 
 def families_of(model: str) -> frozenset[str]:
-    """Return the families that a model's name speaks of; empty if none is known.
+    """Return the families in a model's name; empty if unknown.
 
     >>> sorted(families_of("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"))
     ['deepseek', 'qwen']
@@ -53,9 +53,9 @@ def same_family(judge: str, judged: str) -> str:
 
 
 def lineages(models: Mapping[str, ModelSection]) -> dict[str, str]:
-    """Return a name for the family of each model of a project; models of one family have the same.
+    """Return a name for the family per model of a project; models of one family have the same.
 
-    Two models are of one family if their names speak of a family in common, or if one speaks of none and they share
+    Two models are of one family if their names share a family, or if one names no family and they share
     the vendor before the slash, the weights, the address or the function.
 
     >>> from tuneworthy.config.models import OpenAI

@@ -14,15 +14,15 @@ from tuneworthy.types import Case, Score, Trace
 class JsonFieldsGrader(AnswerGrader[JsonFields]):
     """``num = 2 tp`` and ``den = 2 tp + fp + fn`` over the pairs of a case.
 
-    Nothing expected and nothing answered is one right pair (2 of 2). An answer that holds no JSON object
-    has reason `format` and the `den` of an empty answer. `detail` holds the object that was read and, for
+    Nothing expected and nothing answered is one right pair (2 of 2). An answer without a JSON object has
+    reason `format` and the `den` of an empty answer. `detail` has the object that was read and, for
     each field, ``[tp, fp, fn]``.
     """
 
     unit = 2.0
 
     def label_fault(self, expected: Any) -> str:
-        """The expected value must be an object, or a text that holds one."""
+        """The expected value must be an object, or a text with one."""
         return f"{str(expected)[:80]!r} is not a JSON object" if expected_object(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
@@ -45,7 +45,7 @@ class JsonFieldsGrader(AnswerGrader[JsonFields]):
 
 
 def expected_object(expected: Any) -> Mapping[str, Any] | None:
-    """Return the expected object; a text that is JSON is read (data files often hold it so)."""
+    """Return the expected object; a text that is JSON is read (data files often have it so)."""
     if isinstance(expected, Mapping):
         return expected
     return find_object(expected, strict=True) if isinstance(expected, str) else None

@@ -1,6 +1,6 @@
 """Grader `json_schema`: the answer is JSON that is valid under a schema of the project.
 
-It judges form alone: a case needs no label. References are resolved within the schema file only; nothing is
+It judges only form: a case needs no label. References are resolved within the schema file only; nothing is
 fetched. A schema is checked and applied in the limited child: its patterns and alternatives may take any time.
 """
 

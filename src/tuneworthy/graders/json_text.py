@@ -1,6 +1,6 @@
-"""Finding the JSON that an answer holds: the whole text, a fenced block, or the first balanced object.
+"""Finding the JSON in an answer: the whole text, a fenced block, or the first balanced object.
 
-What is found is strict JSON (no NaN, no lone surrogates), so it can be stored again.
+The result is strict JSON (no NaN, no lone surrogates), so it can be stored again.
 """
 
 import json
@@ -34,7 +34,7 @@ NOTHING: Final = _Nothing()
 
 
 def find_json(text: str, *, strict: bool = False) -> Any:
-    """Return the JSON value that `text` is or holds, or `NOTHING`.
+    """Return the JSON value of `text` or within it, or `NOTHING`.
 
     Args:
         text: An answer; characters past one million are not read.
@@ -55,7 +55,7 @@ def find_json(text: str, *, strict: bool = False) -> Any:
 
 
 def find_object(text: str, *, strict: bool = False) -> dict[str, Any] | None:
-    """Return the JSON object that `text` is or holds; None if it holds none, or another kind of value."""
+    """Return the JSON object of `text` or within it; None without one."""
     value = find_json(text, strict=strict)
     return value if isinstance(value, dict) else None
 
@@ -102,7 +102,7 @@ def _first_object(text: str) -> Any:
 
 
 def _balanced_end(text: str, start: int) -> int | None:
-    """Return where the brace at `start` is closed, counting braces alone; None if it never is."""
+    """Return where the brace at `start` is closed, counting only braces; None if it never is."""
     depth = 0
     for brace in _BRACE.finditer(text, start):
         depth += 1 if brace[0] == "{" else -1

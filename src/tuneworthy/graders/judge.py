@@ -2,9 +2,9 @@
 
 Invariants:
 1. The verdict is one of two words, enforced by the provider and compared as a whole: nothing is searched for in a
-   text, so "NOT GOOD" or "I cannot say good" is unreadable, and what is unreadable is *unscored*, never 0 or 1.
-2. What is judged is data: JSON in which ``<``, ``>``, ``&`` and invisible characters are escaped, between delimiters
-   that the answer cannot know (they hash all of the content and the project's seed) and cannot write.
+   text, so "NOT GOOD" or "I cannot say good" is unreadable, and an unreadable verdict is *unscored*, never 0 or 1.
+2. The judged answer is data: JSON in which ``<``, ``>``, ``&`` and invisible characters are escaped, between delimiters
+   that the answer cannot know (they hash the content and the project's seed) and cannot write.
 3. Personal data is masked before it is put into a message, with one mask a value, unless the section says otherwise.
 
 Source: arXiv 2306.05685 (position bias); arXiv 2507.08794 (one token fools a judge).
@@ -24,7 +24,7 @@ from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant
 
 GOOD: Final = "good"
 BAD: Final = "bad"
-# Longest material that is sent; what is longer is unscored, because a part of an answer is another answer.
+# Longest material that is sent; longer answers are unscored, because a part of an answer is another answer.
 MAX_CHARS = 60_000
 
 _SYSTEM = """\
@@ -76,7 +76,7 @@ class JudgeGrader(AnswerGrader[Judge]):
     """Right if the judge calls the answer good.
 
     Attributes:
-        rubric: What makes an answer good.
+        rubric: Criteria of a good answer.
         model: Key of `[models]`.
     """
 
@@ -120,10 +120,10 @@ class JudgeGrader(AnswerGrader[Judge]):
         return (None if verdict is None else verdict == GOOD), why
 
     def question(self, case: Case, answer: str) -> Case:
-        """Return what is sent to the judge, as a case of its own.
+        """Return the judge's request, as a case of its own.
 
         Args:
-            case: What was asked.
+            case: The question.
             answer: The answer to be judged.
         """
         material: dict[str, Any] = {"question": case.text}

@@ -8,8 +8,8 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         # Why an answer is unscored
-        # What is wrong with a label
-        # What is wrong with a section of [[graders]]
+        # Faults of a label
+        # Faults of a section of [[graders]]
         "fix_schema": "Fix the schema file.",
         "text_row": '{"text": "..."}',
         # The judge

@@ -60,7 +60,7 @@ class Number:
 
 
 def last_number(text: str, *, decimal_comma: bool = False) -> Number | None:
-    """Return the last number of `text`, None if it has none.
+    """Return the last number of `text`, or None.
 
     >>> last_number("between 3 and 1,234.5 %"), last_number("1.234,5", decimal_comma=True)
     (Number(value=1234.5, percent=True), Number(value=1234.5, percent=False))
@@ -84,7 +84,7 @@ class NumericGrader(AnswerGrader[Numeric]):
     """Reads thousands separators, percent signs, currency signs and scientific notation."""
 
     def _expected(self, expected: Any) -> list[Number] | None:
-        """Return the accepted numbers; None if one of them is not a number."""
+        """Return the accepted numbers; None if one is not a number."""
         found = []
         for one in expected if isinstance(expected, list | tuple) else [expected]:
             if isinstance(one, int | float) and not isinstance(one, bool):
@@ -97,7 +97,7 @@ class NumericGrader(AnswerGrader[Numeric]):
         return found or None
 
     def label_fault(self, expected: Any) -> str:
-        """The expected value must be a number or a text that holds one."""
+        """The expected value must be a number or a text with one."""
         return "" if self._expected(expected) else f"{str(expected)[:80]!r} is not a number"
 
     def __call__(self, trace: Trace, case: Case) -> Score:

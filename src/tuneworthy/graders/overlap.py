@@ -14,7 +14,7 @@ from tuneworthy.extras import require
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, C, GradingContext, accepted, partial
 from tuneworthy.types import Case, Score, Trace
 
-# Characters of an answer that are compared; longer ones are cut.
+# Characters of an answer that are compared; longer answers are cut.
 MAX_CHARS = 50_000
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f"

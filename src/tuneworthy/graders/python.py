@@ -1,6 +1,6 @@
 """Grader `python`: a function of the project's own, `(answer, expected, case) -> float | bool | Score`.
 
-Its code is the user's and runs with the user's rights; what it raises or returns wrongly leaves the trace
+Its code is the user's and runs with the user's rights; an exception or a wrong result leaves the trace
 unscored, and never ends a run.
 """
 
@@ -35,7 +35,7 @@ def grading_function(spec: str, root: Path) -> Callable[..., Any]:
 
 @GRADERS.register("python")
 class PythonGrader(AnswerGrader[PythonFunction]):
-    """Calls the function and checks what it returns."""
+    """Calls the function and checks its result."""
 
     def __init__(self, config: PythonFunction, context: GradingContext) -> None:
         self._function = grading_function(config.function, context.root)
@@ -51,7 +51,7 @@ class PythonGrader(AnswerGrader[PythonFunction]):
 
 
 def as_score(result: Any) -> Score:
-    """Turn what a grading function returned into a score; anything but a bool, 0..1 or a Score is unscored."""
+    """Turn the result of a grading function into a score; anything but a bool, 0..1 or a Score is unscored."""
     if isinstance(result, Score):
         sound = result.unscored or (0 <= result.num <= result.den and math.isfinite(result.den))
         return (

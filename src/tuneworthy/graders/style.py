@@ -1,6 +1,6 @@
 """Grader `style`: brand voice, by a classifier of brand against generic text and by lexical rules.
 
-It judges form alone: a case needs no label. The classifier is trained when the grader is built, always with
+It judges only form: a case needs no label. The classifier is trained when the grader is built, always with
 the same result for the same texts, and its cross-validated AUROC says whether it can tell them apart at all.
 """
 
@@ -31,7 +31,7 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StyleEvidence:
-    """What the classifier rests on.
+    """Training data and quality of the classifier.
 
     Attributes:
         auroc: Cross-validated: 0.5 tells nothing apart, 1.0 everything.
@@ -129,7 +129,7 @@ class LexicalRules:
 
 @GRADERS.register("style")
 class StyleGrader(AnswerGrader[Style]):
-    """The mean of the classifier's probability and the share of rules kept (the first alone without rules)."""
+    """The mean of the classifier's probability and the share of rules kept (without rules the first)."""
 
     needs_expected = False
 

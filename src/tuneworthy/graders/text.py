@@ -33,7 +33,7 @@ def normalise(text: str) -> str:
 
 @GRADERS.register("exact")
 class ExactGrader(AnswerGrader[Exact]):
-    """The answer, stripped of outer white space, equals the expected text (one of them, if a list is given)."""
+    """The answer, stripped of outer white space, equals the expected text (or one text of a list)."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the stripped texts."""
@@ -57,7 +57,7 @@ class NormalisedExactGrader(AnswerGrader[NormalisedExact]):
 
 @GRADERS.register("includes")
 class IncludesGrader(AnswerGrader[Includes]):
-    """The answer contains the expected text, or all of them."""
+    """The answer contains the expected text, or all texts of a list."""
 
     def label_fault(self, expected: Any) -> str:
         """An empty text is contained in every answer, so it judges nothing."""

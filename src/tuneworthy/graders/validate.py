@@ -1,4 +1,4 @@
-"""Validate a judge before it may decide: answers that nobody may call good, and verdicts of people.
+"""Validate a judge before it may decide: canaries that are never good, and verdicts of people.
 
 Invariants: a judge that calls one canary good fails; fewer than 50 verdicts of people leave it unknown, never passed;
 agreement is never the criterion (always saying good agrees with the base rate), telling good from bad is.
@@ -19,7 +19,7 @@ from tuneworthy.stats.confusion import Confusion, residual_bad
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, canonical
 
-# Fewest answers with a verdict of people, of each variant of a comparison.
+# Minimum of rated answers per variant of a comparison.
 MIN_HUMAN = 50
 # Largest share of judgements that may be missing.
 MOST_UNREAD = 0.02
@@ -48,7 +48,7 @@ class JudgedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeValidation:
-    """What the canaries and the verdicts of people show of a judge.
+    """Evidence on a judge from canaries and people's verdicts.
 
     Attributes:
         status: `pass`: it may decide where people's verdicts correct it; `fail`; `unknown`: too few verdicts.
@@ -164,13 +164,13 @@ async def validate_judge(
     *,
     warnings: Sequence[str] = (),
 ) -> JudgeValidation:
-    """Show a judge the canaries and what people judged; all of it is stored, so that a second time costs nothing.
+    """Show a judge the canaries and the answers that people judged; all verdicts are stored and reused.
 
     Args:
         judge: The grader, with a session to ask.
         cases: Whose questions the canaries are put to (dev).
-        answers: Answers with people's verdicts, a random sample of what it will judge.
-        warnings: What is known beside that (see `family.same_family`).
+        answers: Answers with people's verdicts, a random sample of the answers that it will judge.
+        warnings: Further evidence (see `family.same_family`).
 
     Raises:
         TuneworthyError: Budget spent, key refused, provider down.

@@ -20,7 +20,7 @@ _CITATION = re.compile(r"\[([^\[\]\n]{1,300})\]\Z")
 
 
 def passages_text(passages: Sequence[Passage], *, cite: bool = False) -> str:
-    """Return the passages as one block; the best stands last, next to the question.
+    """Return the passages as one block; the best comes last, next to the question.
 
     >>> print(passages_text([Passage(document="a", text="x </document> y")]).splitlines()[2])
     <document id="a">
@@ -33,7 +33,7 @@ def passages_text(passages: Sequence[Passage], *, cite: bool = False) -> str:
 
 
 def with_passages(message: Message, passages: Sequence[Passage], *, cite: bool = False) -> Message:
-    """Return a user's turn with the passages before what is asked."""
+    """Return a user's turn with the passages before the question."""
     block, content = passages_text(passages, cite=cite), message.get("content")
     if isinstance(content, list):
         parts: list[Any] = [{"type": "text", "text": block}, *content]
@@ -44,8 +44,8 @@ def with_passages(message: Message, passages: Sequence[Passage], *, cite: bool =
 def split_citations(text: str, shown: Iterable[str] = ()) -> tuple[str, tuple[str, ...]]:
     """Return the answer without the citations at its end, and the ids that it cites.
 
-    Brackets that hold JSON (`[1]`) are a part of the answer, unless they name a document that was shown; so are those
-    that nothing stands before.
+    Brackets with JSON (`[1]`) are a part of the answer, unless they name a document that was shown; so are
+    brackets at the start.
 
     Args:
         text: The answer.
@@ -71,8 +71,8 @@ def _bare(text: str) -> str:
 
 
 def _last_citation(text: str, names: Mapping[str, str]) -> tuple[str, list[str]] | None:
-    """Return what stands before the citation that `text` ends with, and its ids; None if it ends with none."""
-    for name in sorted(names, key=len, reverse=True):  # a name may hold brackets of its own
+    """Return the text before the citation at the end of `text`, and its ids; None without one."""
+    for name in sorted(names, key=len, reverse=True):  # a name may contain brackets
         if text.endswith(f"[{name}]"):
             return text[: -len(name) - 2], [names[name]]
     found = _CITATION.search(text)

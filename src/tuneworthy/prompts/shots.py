@@ -53,13 +53,13 @@ class ShotPool:
         return {name: counts[number] for name, number in columns.names.items()}
 
     def fixed(self, k: int, seed: int, *, mixed: bool = False) -> Shots:
-        """Draw `k` shots, seeded: one of each kind of answer in turn.
+        """Draw `k` shots, seeded: one per kind of answer in turn.
 
         Args:
             k: Shots; all that there are, if these are fewer.
-            seed: Of what is drawn of each kind, and of the order.
+            seed: Of the draw per kind, and of the order.
             mixed: Whether the kinds take turns in an order of the seed's, so that each seed draws others where there
-                are more kinds than shots; else the frequent ones come first.
+                are more kinds than shots; else frequent kinds come first.
         """
         rng = random.Random(seed)
         rows, starts = self._by_answer
@@ -84,7 +84,7 @@ class ShotPool:
         return Shots(mode="per_case", k=k, pool_hash=self.hash, encoder=encoder)
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
-        """Return the shots of each case by case id; the nearest stands last, next to the question.
+        """Return the shots by case id; the nearest comes last, next to the question.
 
         Raises:
             UserError: They come from other examples than these.

@@ -13,7 +13,7 @@ from tuneworthy.prompts.passages import with_passages
 from tuneworthy.prompts.prompt_child import fill, variables_of
 from tuneworthy.types import Case, Example, Message, Passage, Variant
 
-# Of one template, seconds of processor time; far above what a prompt takes.
+# Of one template, seconds of processor time; far above the need of a prompt.
 LIMIT_S: Final = 2.0
 
 
@@ -111,7 +111,7 @@ def question(user: str, case_input: str | Mapping[str, Any]) -> str:
     """Return the user's turn that asks `case_input` by the template `user`.
 
     Where the template names variables and not `input`, a text may be these (see `render`), the template filled already
-    (as in a log, or where a teacher answered), or else the only one of them.
+    (as in a log, or where a teacher answered), or else the only variable.
 
     Raises:
         UserError: See `render`; or a text does not fit the template.
@@ -137,7 +137,7 @@ def _read(source: str, text: str) -> dict[str, Any]:
 
 
 def _is_filled(source: str, text: str) -> bool:
-    """Whether what stands around the variables of a template appears in `text`, in its order."""
+    """Whether the text around the variables of a template appears in `text`, in its order."""
     try:
         first, *rest = render(source, dict.fromkeys(_named(source), "\0")).split("\0")
     except UserError:  # it does more than write its variables
@@ -178,8 +178,8 @@ def chat(
 
 
 def _with_variables(variant: Variant, asked: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
-    """Return the variables that a text is made of, if it has those of both templates: read by those of one alone, a
-    value would take the lines of the other's along."""
+    """Return the variables that a text is made of, if it has those of both templates: read by the names of one
+    template, a value would include the other's lines."""
     names = (_named(variant.user) | _named(variant.system or "")) - {"input"}
     found = read_variables(asked, names) if names and isinstance(asked, str) else {}
     return {"input": asked, **found} if found and found.keys() == names else asked

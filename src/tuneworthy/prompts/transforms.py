@@ -1,4 +1,4 @@
-"""Deterministic rewrites of a prompt: what a careful engineer would try first. Pure: (variant, task) -> variant."""
+"""Deterministic rewrites of a prompt: a careful engineer's first attempts. Pure: (variant, task) -> variant."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Var
 
 
 def contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
-    """Say exactly what the answer must look like."""
+    """State the exact form of the answer."""
     return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(variant, kind, labels, schema)])))
 
 

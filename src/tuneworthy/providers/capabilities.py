@@ -162,7 +162,7 @@ def filter_parameters(
     """Split `decoding` into what is sent and what is left out.
 
     Args:
-        capabilities: What the model accepts.
+        capabilities: Parameters that the model accepts.
         decoding: Parameters by our name; None counts as not set.
 
     Returns:
@@ -190,7 +190,7 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
     """Whether a model accepts a temperature: some take none, some only 1, some only beside one effort.
 
     Args:
-        capabilities: What the model accepts.
+        capabilities: Parameters that the model accepts.
         value: The temperature; 0 is greedy.
         effort: What is set beside it; None is the model's own.
     """

@@ -18,7 +18,7 @@ from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
 
 BYTES_A_TOKEN = 4
-# What a paragraph with a placeholder, or with an end of one that spans paragraphs, has in it.
+# Marks of a paragraph with a placeholder, or with the end of a placeholder that spans paragraphs.
 JINJA = ("{{", "}}", "{%", "%}", "{#", "#}")
 # Paragraphs that are tried, at most: the longest.
 MOST = 12
@@ -32,7 +32,7 @@ class ParagraphTrial:
         text: The paragraph.
         cut: Whether it earns nothing.
         n: Cases that were asked without it (and without those that were cut before).
-        unscored: Of these, left out of the scores because one of the two answers has none.
+        unscored: Of these, left out of the scores because an answer is unscored.
         score, ci95: Of the others, with its interval.
         whole, whole_ci95: The same of the whole prompt on them.
     """
@@ -54,7 +54,7 @@ class ParagraphTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
-    """What is left of a prompt: its text, its paragraphs, and those that were tried, in that order."""
+    """A shortened prompt: its text, its paragraphs, and the paragraphs that were tried, in that order."""
 
     text: str
     paragraphs: int
@@ -134,7 +134,7 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
 
 
 def _level(measured: DevScores, cases: Sequence[Case], chosen: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Return the score on the cases that are `chosen`, and its interval; without any, nothing is known of it."""
+    """Return the score on the cases that are `chosen`, and its interval; 0 and [0, 1] without cases."""
     if not measured.den[chosen].sum():
         return 0.0, (0.0, 1.0)
     sources = np.array([case.source for case in cases])[chosen]

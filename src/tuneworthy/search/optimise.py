@@ -1,11 +1,11 @@
-"""Prompt optimisation: GEPA chooses what is rewritten and what stays; our graders judge, within a number of calls.
+"""Prompt optimisation: GEPA selects rewrites; our graders judge, within a number of calls.
 
-A model sees a few answers with their scores and what is wrong with them, and rewrites the prompt. What is better on
-these cases is asked on all cases of the other side, where the best of all is chosen.
+A model sees a few answers with their scores and faults, and rewrites the prompt. Rewrites that are better on
+these cases run on all cases of the other side, where the best is chosen.
 
 Everything that is asked goes through two functions of the caller, who keeps every answer; all else comes from the
-seed. So a search that was cut short and runs again asks only what is missing and ends as it would have. GEPA's own
-checkpoints are pickles: none is written, and none is read.
+seed. So an interrupted search that runs again makes only the missing calls and ends the same. GEPA's
+own checkpoints are pickles, and are not used.
 
 Source: Agrawal et al., "GEPA: Reflective Prompt Evolution Can Outperform Reinforcement Learning", arXiv 2507.19457.
 """
@@ -25,11 +25,11 @@ from tuneworthy.types import Case
 # Answers that the rewriting model sees at a time, as in the paper.
 MINIBATCH = 3
 FEWEST_TRAIN = 2 * MINIBATCH
-# Times that GEPA asks for a rewrite, at most: once more if none came.
+# Attempts at a rewrite, at most: a second if the first was empty.
 ATTEMPTS = 2
 # Share of the calls that one round of all cases of the choosing side takes, at most.
 VALIDATION_SHARE = 0.1
-# What is rewritten, as GEPA calls it.
+# Name of the rewritten component in GEPA.
 PART = "system"
 ASK = """An assistant got these instructions:
 ```
@@ -54,7 +54,7 @@ class ScoredAnswer:
 
     Attributes:
         sent: Whether the case was sent; not if the prompt cannot be filled in.
-        unscored: Whether the answer has no score; `score` is then what stands for it.
+        unscored: Whether the answer has no score; `score` is then a substitute.
     """
 
     score: float
@@ -67,7 +67,7 @@ class ScoredAnswer:
 
 # Takes a prompt and cases, returns one `ScoredAnswer` a case.
 Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[ScoredAnswer]]]
-# Takes what the rewriting model is asked, returns its answer; None without one.
+# Maps a request to the rewriting model's answer; None without one.
 Reflect = Callable[[str], Awaitable[str | None]]
 
 
@@ -76,7 +76,7 @@ class Rewrite:
     """A prompt that GEPA retained.
 
     Attributes:
-        parent: What it was made from: a place in the list; None for the first.
+        parent: Its source: a place in the list; None for the first.
         score, ci95: Mean on the cases that choose, and its interval.
         unscored: How many of these answers had no score of their own.
     """
@@ -94,7 +94,7 @@ class Optimised:
 
     Attributes:
         prompts: The prompt itself, then each rewrite that was better than its parent on what both were shown.
-        best: Place of the best of them on the choosing side; of equals the first.
+        best: Place of the best rewrite on the choosing side; of equals the first.
         calls: Different answers to cases.
         reflections: Rewrites asked for.
         failed: Of these, without an answer.
@@ -133,7 +133,7 @@ def gepa_missing() -> str:
 def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
     """Return the cases that rewrites are made from, and those that choose: at most half, and a tenth of the calls.
 
-    A group is on one side; if none is small enough, no case is left to choose.
+    A group is on one side; if no group is small enough, no case remains to choose.
 
     >>> cases = [Case(id=str(number), input=str(number)) for number in range(40)]
     >>> [[len(side) for side in sides(cases, budget)] for budget in (500, 50)]
@@ -269,7 +269,7 @@ class _GepaAdapter:
 
     @property
     def calls(self) -> int:
-        """Answers so far; what is wanted again is stored, and counts once."""
+        """Answers so far; a repeated request is stored, and counts once."""
         return len(self._answered)
 
     async def in_thread(self, search: Callable[[], Any]) -> Any:
@@ -289,7 +289,7 @@ class _GepaAdapter:
             thread.exception()
             raise
         if self._ended is not None:
-            thread.exception()  # taken note of: it is the same, or what GEPA made of it
+            thread.exception()  # read, so that asyncio does not log it
             raise self._ended
         return thread.result()
 
@@ -306,7 +306,7 @@ class _GepaAdapter:
     def make_reflective_dataset(
         self, candidate: Mapping[str, str], eval_batch: Any, components_to_update: Sequence[str]
     ) -> dict[str, list[dict[str, str]]]:
-        """Return what the rewriting model is shown of the answers."""
+        """Return the view of the answers for the rewriting model."""
         rows = [
             {"Question": one.question, "Answer": one.answer, "What was said of it": one.feedback}
             for one in eval_batch.trajectories

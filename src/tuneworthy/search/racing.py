@@ -2,10 +2,10 @@
 
 A race may take a third of the calls of the full grid. Candidates are compared on the cases that all of those still in
 have scored. Three things make one leave. Unscored answers: more than elsewhere bar a variant (2 %, and two at least),
-as what it was not scored on may be what is hard. The bound: a wager on the paired differences that is fair if the
+as the unscored cases may be the hard cases. The bound: a wager on the paired differences that is fair if the
 leader is no better has grown past `1 / ALPHA`; of two candidates the better one so leaves with a chance of at most
 `ALPHA`, however often one looks. And the budget: the later a round, the fewer go on (half, two at least). Who is
-alone has won, and nothing more is asked.
+has won, and no further call is made.
 
 Of those left, the cheapest one that is within one paired standard error of the best wins, the error being that of all
 of dev: dev is too small to tell these apart, and the cheaper one is at least that. Dev scores only choose; they decide
@@ -46,7 +46,7 @@ class DevScores:
     Attributes:
         num: `(n_cases,)` contributions, NaN where unscored.
         den: Likewise, their possible values.
-        cost_usd: What the answers cost.
+        cost_usd: Cost of the answers.
         weight: What orders candidates by cost: dollars, then tokens an answer.
     """
 
@@ -98,7 +98,7 @@ class Race:
         winner: The one to compare on test.
         calls: Cases answered.
         calls_full: Those that the full grid would have taken.
-        saved_usd: What the calls that were not made would have cost, at each candidate's own mean.
+        saved_usd: Estimated cost of the skipped calls, at each candidate's own mean.
     """
 
     entries: Sequence[Entry]
@@ -115,7 +115,7 @@ def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tup
 
     Args:
         n_candidates: Who races.
-        n_dev: Cases of dev: the budget is a share of them.
+        n_dev: Cases of dev, of which the budget is a share.
         most: Cases of these that may be seen; all if None.
 
     >>> schedule(6, 120), schedule(1, 120)
@@ -146,7 +146,7 @@ async def race(
         candidates: In the order of preference: ties go to the earlier one.
         dev: In random order (rounds take the head).
         measure: Answers and grades; called with growing heads of `dev`, answers that exist are not asked again.
-        n_dev: Cases of all of dev, where `dev` is the part of it that candidates were not made from.
+        n_dev: Cases of all of dev, where `dev` is the part from which no candidate was made.
     """
     running = _Running(candidates)
     start, n_dev = 0, len(dev) if n_dev is None else n_dev
@@ -177,7 +177,7 @@ class _Running:
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
 
     def ranked(self) -> list[Entry]:
-        """Return those still in, best first on the cases that all of them have scored."""
+        """Return the remaining candidates, best first on their common cases."""
         entries = [self.entries[variant.id] for variant in self.alive]
         both = ~np.isnan(np.stack([entry.measured.num for entry in entries])).any(axis=0)
         return sorted(entries, key=lambda entry: (-_score(entry, both), self._order[entry.variant.id]))
@@ -224,7 +224,7 @@ class _Running:
 
 
 def _score(entry: Entry, cases: np.ndarray) -> float:
-    """Return the score on `cases`, `(n_cases,)` of bool; that on the entry's own where they hold nothing."""
+    """Return the score on `cases`, `(n_cases,)` of bool; on the entry's own cases if `cases` is empty."""
     total = float(entry.measured.den[cases].sum())
     return float(entry.measured.num[cases].sum()) / total if total else entry.score
 

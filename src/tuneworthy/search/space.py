@@ -14,12 +14,12 @@ TEMPERATURE, TOP_P, MIN_P, PENALTY = (0.1, 1.5, 0.1), (0.5, 0.95, 0.05), (0.02, 
 def space(provider: str, capabilities: Capabilities, *, long_answers: bool) -> Suggest:
     """Return a function that draws a setting.
 
-    One cut at a time is drawn (none, top_p or min_p): two together only hide one another. What the engine (or the
-    model's generation_config.json) would set on its own is set to neutral.
+    One cut at a time is drawn (no cut, top_p or min_p): two together hide one another. Defaults of the
+    engine (or of the model's generation_config.json) are set to neutral.
 
     Args:
         provider: As in the project file.
-        capabilities: What the model accepts.
+        capabilities: Parameters that the model accepts.
         long_answers: Whether answers are long enough to repeat themselves: then a frequency penalty is drawn too.
     """
     takes = list(capabilities.parameters)

@@ -1,11 +1,11 @@
-"""A sweep of sampling settings: Optuna proposes, racing stops those behind, cases that nobody searched on decide.
+"""A sweep of sampling settings: Optuna proposes, racing stops weak settings, unsearched cases decide.
 
 Cases are dealt to two halves. On one, batches of proposals race against the best so far; on the other, the winner is
-compared with what is in use, once, paired: however many settings were tried, that comparison is one. So a sweep over
-parameters that do nothing adopts something in at most alpha / 2 of all sweeps.
+compared with the current setting, once, paired: however many settings were tried, that comparison is one. So a sweep
+over parameters that do nothing adopts something in at most alpha / 2 of all sweeps.
 
 Everything is decided by answers that are stored, and proposals come from a seed: a sweep that was cut short and runs
-again proposes the same, asks only what is missing, and ends as it would have.
+again proposes the same, makes only the missing calls, and ends the same.
 
 Source: docs/evidence/facts.md#test-scores (the best of many); Optuna's TPE (Bergstra et al. 2011).
 """
@@ -27,7 +27,7 @@ ALPHA = 0.025
 WIDTH = 4
 # Cases of each half, at least.
 FEWEST = 20
-# Random proposals before Optuna learns from what it was told.
+# Random proposals before Optuna learns from results.
 STARTUP = 8
 
 Make = Callable[[Mapping[str, Any]], Variant]
@@ -40,7 +40,7 @@ class SettingTrial:
     """One setting.
 
     Attributes:
-        setting: What is sent of it.
+        setting: Its parameters as they are sent.
         variant: Id.
         n: Cases that it saw.
         objective: Mean on these.
@@ -54,13 +54,13 @@ class SettingTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What a sweep found.
+    """Result of a sweep.
 
     Attributes:
         tried: Every setting, best first; their number is part of the result.
-        winner: The best of the search; what is in use if nothing was better.
-        adopted: Whether it is better on the cases that nobody searched on.
-        paired: That comparison; None if what is in use stayed the best of the search.
+        winner: The best of the search; the current setting if nothing was better.
+        adopted: Whether it is better on the unsearched cases.
+        paired: That comparison; None if the current setting stayed the best of the search.
         calls: Answers that were wanted.
         budget: Most that were allowed.
         n_search: Cases of the half that is searched on.
@@ -93,7 +93,7 @@ class SweepPlan:
         repeats: Answers to each case.
         seed: Of proposals and halves.
         width: Proposals that race together against the best so far.
-        aside: Those of `calls` that are kept for what is asked beside the sweep.
+        aside: Part of `calls` that is reserved for other requests.
         first: Settings that are tried before Optuna proposes any.
     """
 
@@ -128,7 +128,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
 
 
 def fewest_calls(search: int, confirm: int, plan: SweepPlan) -> int:
-    """Return the answers that the smallest sweep takes: one batch, the comparison, and what is asked beside them."""
+    """Return the answers that the smallest sweep takes: one batch, the comparison, and the other requests."""
     return plan.repeats * (_race_cost(plan.width, search) + 2 * confirm) + plan.aside
 
 
@@ -138,7 +138,7 @@ async def sweep(
     """Look for a better setting than that of `incumbent`.
 
     Args:
-        incumbent: What is in use.
+        incumbent: The current setting.
         make: Turns a setting into a variant.
         suggest: Draws a setting from an Optuna trial.
         cases: Of dev.
@@ -184,7 +184,7 @@ async def sweep(
 
 
 class _Search:
-    """The proposals so far, and the best of them."""
+    """The proposals so far, and the best proposal."""
 
     def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: SweepPlan) -> None:
         self.make, self.suggest, self.plan = make, suggest, plan
@@ -254,7 +254,7 @@ class _Search:
 
 
 def open_study(seed: int) -> Any:
-    """Return an Optuna study that lives in memory: what it learns is replayed from stored answers.
+    """Return an Optuna study in memory: its results are replayed from stored answers.
 
     Raises:
         UserError: Optuna is not installed.

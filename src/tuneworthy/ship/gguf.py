@@ -54,7 +54,7 @@ def export_gguf(
     The file of a base is what a tuned one is held against; it is never the latest, which is served unless told.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         made: What is written.
         file_type: `f16`, `q8_0` or one of `K_QUANTS`.
         say: Gets a sentence now and then.

@@ -26,7 +26,7 @@ def with_share(store: Folder, trained: Artifact, share: float) -> Artifact:
     """Return an adapter that changes the base by `share` of what `trained` does; written once.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         trained: An adapter of low rank alone.
         share: Above 0, at most 1.
 

@@ -36,7 +36,7 @@ def merge(
     """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         adapter: Start of the adapter's id; the latest if not named.
         base: Start of the id of the base; what the adapter was trained on if not named.
         share: Of what training changed that is kept; below 1, an adapter of that strength is written and merged.

@@ -27,7 +27,7 @@ def base_in_training(
     """Give the folder of the weights that an adapter was trained on: the base's own, or a dequantised copy.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         trained: The adapter.
         original: The 16-bit base.
         say: Gets a sentence now and then.

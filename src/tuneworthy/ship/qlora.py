@@ -39,7 +39,7 @@ def choose_route(
     The folder is that of `original` for the route `original`, else `quantised`.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         trained: The adapter.
         original: The 16-bit base.
         quantised: Folder of the base as training saw it.

@@ -1,4 +1,4 @@
-"""Acceptance sampling: what the review of a few random rows says about the whole dataset."""
+"""Acceptance sampling: from the review of a few random rows to a claim on the whole dataset."""
 
 from math import exp, floor, lgamma
 from typing import Any
@@ -7,7 +7,7 @@ import scipy
 
 
 def operating_characteristic(n: int, accept_at: int, good_rate: float) -> float:
-    """Chance that a dataset of this true good rate is accepted: at least `accept_at` good ones of n reviewed.
+    """Chance that a dataset of this true good rate is accepted: at least `accept_at` good rows among n reviewed.
 
     >>> round(operating_characteristic(50, 48, 0.90), 2), round(operating_characteristic(50, 48, 0.95), 2)
     (0.11, 0.54)
@@ -18,7 +18,7 @@ def operating_characteristic(n: int, accept_at: int, good_rate: float) -> float:
 
 
 def _at_most(bad: int, population: int, total_bad: int, n: int) -> float:
-    """P(at most `bad` bad ones in a sample of n), hypergeometric."""
+    """P(at most `bad` bad rows in a sample of n), hypergeometric."""
     first = max(0, n - (population - total_bad))
     whole = _log_choose(population, n)
     return sum(
@@ -48,7 +48,7 @@ def attempt_alpha(attempt: int, alpha: float = 0.05) -> float:
 
 
 def most_allowed(rows: int, bound: float) -> int:
-    """Most bad rows that a dataset of `rows` rows with a good rate of at least `bound` can hold.
+    """Most bad rows that a dataset of `rows` rows with a good rate of at least `bound` can have.
 
     >>> most_allowed(1000, 0.95), most_allowed(19, 0.95)
     (50, 0)
@@ -57,9 +57,9 @@ def most_allowed(rows: int, bound: float) -> int:
 
 
 def lot_plan_size(lot: int, allowed: int, bad: int, alpha: float = 0.05) -> int | None:
-    """Fewest rows to review of `lot` so that at most `bad` bad ones prove that the lot holds at most `allowed`.
+    """Fewest rows to review of `lot` so that at most `bad` bad rows prove that the lot has at most `allowed`.
 
-    Exact, without replacement: of a lot with ``allowed + 1`` bad rows or more, the sample holds at most `bad` with a
+    Exact, without replacement: of a lot with ``allowed + 1`` bad rows or more, the sample has at most `bad` with a
     chance of at most `alpha`.
 
     Returns:

@@ -45,7 +45,7 @@ def auroc(values: np.ndarray, yes: np.ndarray, *, groups: np.ndarray | None = No
     Args:
         values: `(n,)`, finite.
         yes: `(n,)` of bool.
-        groups: Group of each case, `(n,)`; cases of one group vary together. None: each varies alone.
+        groups: Group per case, `(n,)`; cases of a group vary together. None: every case varies independently.
         alpha: 1 less the coverage.
 
     Raises:
@@ -128,7 +128,7 @@ def fold_areas(scores: Floats, positive: NDArray[np.bool_], folds: NDArray[np.in
     Args:
         scores: ``(n_scores, n_rows)``.
         positive: ``(n_rows,)``.
-        folds: Number of the fold of each row, ``(n_rows,)``; one with fewer than two rows of a class does not count.
+        folds: Fold number per row, ``(n_rows,)``; one with fewer than two rows of a class does not count.
 
     Raises:
         ValueError: No fold counts.

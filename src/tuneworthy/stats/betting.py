@@ -2,8 +2,8 @@
 
 A bettor begins with 1 and stakes a share of the capital on each observation. If the mean is not where the bets say,
 the capital is a supermartingale: the chance that it ever reaches 1 / alpha is at most alpha (Ville). A confidence
-sequence holds the means against which no capital ever reached that. An equal part of the capital is staked by each of
-`BETS`, so the capital does not depend on the order of the observations, only the times at which it was reached do.
+sequence contains the means against which no capital ever reached that. Every bet of `BETS` stakes an equal part of the
+capital, so the capital does not depend on the order of the observations, only the times at which it was reached do.
 
 Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (hedged capital;
 diversified bets); Ville 1939; bets that begin at each observation: Shin, Ramdas, Rinaldo, "E-detectors", NEJSDS 2023.
@@ -53,10 +53,10 @@ def log_capital(
 
 
 def log_capital_of_any_start(values: Floats, null: float, weights: Floats | float = 1.0) -> Floats:
-    """Return `log_capital` of bets on a mean above `null` of which a part begins at each observation.
+    """Return `log_capital` of bets on a mean above `null` that begin, in part, at every observation.
 
     Bets that all began with the first observation find a late rise late. Here the part 1 / (j (j + 1)) of the capital
-    begins at observation j; the parts add up to 1, so Ville's bound holds all the same.
+    begins at observation j; the parts add up to 1, so Ville's bound still applies.
     """
     growth = _growth(values, null, weights, reach=1.0, above=True)
     return _joined(np.cumsum(growth, axis=-1) + np.logaddexp.accumulate(_parts(growth), axis=-1))
@@ -76,7 +76,7 @@ def _parts(growth: Floats) -> Floats:
 
 
 def _growth(values: Floats, null: float, weights: Floats | float, *, reach: float, above: bool) -> Floats:
-    """Return the logarithm of what each bet makes of its capital at each observation, `(n_bets, ..., n)`."""
+    """Return the logarithm of each bet's capital factor per observation, `(n_bets, ..., n)`."""
     side = 1.0 if above else -1.0
     stakes = weights * side * (values - null) / (reach + side * null)
     growth: Floats = np.log1p(np.multiply.outer(BETS, stakes))

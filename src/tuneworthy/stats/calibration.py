@@ -1,7 +1,7 @@
-"""How far the probabilities of a classifier can be believed, and what it scores where it is sure.
+"""Calibration of a classifier's probabilities, and its accuracy at coverage.
 
 Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (expected calibration error, 15 bins of equal
-width); Brier 1950; Bröcker and Smith 2007 (what the error of a calibrated classifier looks like at this n); El-Yaniv
+width); Brier 1950; Bröcker and Smith 2007 (the error of a calibrated classifier at this n); El-Yaniv
 and Wiener 2010 (accuracy at coverage).
 """
 
@@ -40,7 +40,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCalibration:
-    """What the probabilities of all labels are worth.
+    """Calibration of the probabilities of all labels.
 
     Attributes:
         n: Cases.
@@ -98,7 +98,7 @@ def calibration(probabilities: ArrayLike, right: ArrayLike, seed: int = 0) -> La
 
 
 def _ece(confidence: Floats, hits: Floats) -> Floats:
-    """Return the expected calibration error of each row of `hits`, ``(n_rows, n_cases)``."""
+    """Return the expected calibration error per row of `hits`, ``(n_rows, n_cases)``."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.stack([(hits - confidence)[:, bins == one].sum(axis=1) for one in np.unique(bins)])
     return np.asarray(np.abs(gaps).sum(axis=0) / len(confidence))

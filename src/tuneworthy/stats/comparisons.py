@@ -1,13 +1,13 @@
-"""Planned comparisons on the test set: how much error each of them may spend.
+"""Planned comparisons on the test set, with the alpha that each may spend.
 
 The chance of one or more false findings on a test set stays at or below `ALPHA`, however many comparisons are made:
-`SHARED` is divided equally among those planned first, `RESERVE` is for those added later, each of which takes half of
+`SHARED` is divided equally among those planned first, `RESERVE` is for those added later; each takes half of
 the rest. Planning again adds comparisons and never resets them.
 
 One that found a gain has spent nothing, and one that is never made neither: each passes its alpha on to the next in the
-order of the plan, with all that was passed to it, and the last to the reserve. What was passed on is never taken back.
-A comparison that is made while an earlier one is still open gets nothing passed by that one or by any before it: out of
-order, as in a run of single rungs, alpha is the same or smaller.
+order of the plan, with all that was passed to it, and the last to the reserve. Alpha that was passed on is never taken
+back. A comparison that is made while an earlier one is still open gets nothing passed by that one or by any before it:
+out of order, as in a run of single rungs, alpha is the same or smaller.
 
 Source: Wiens and Dmitrienko 2005 (J. Biopharm. Stat. 15:929), the fallback procedure.
 """
@@ -41,8 +41,8 @@ class ComparisonPlan:
 
     Attributes:
         planned: Slots of the first planning in the order of the comparisons, which share `SHARED` equally.
-        added: Alpha of each slot that was added later.
-        spent: Slot of each comparison that was made, by its id.
+        added: Alpha by slot that was added later.
+        spent: Slot by the id of the comparison that used it.
         passed: Slots that pass their alpha on.
 
     >>> plan = ComparisonPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
@@ -71,7 +71,7 @@ class ComparisonPlan:
             raise ValueError("every comparison needs a slot of its own in the plan")
 
     def _chain(self) -> tuple[dict[str, float], float]:
-        """Return the alpha of each planned slot, and what the last one passes on."""
+        """Return the alpha by planned slot, and the alpha that the last slot passes on."""
         chain, carried = dict[str, float](), 0.0
         for name in self.planned:
             chain[name] = SHARED / len(self.planned) + carried
@@ -85,19 +85,19 @@ class ComparisonPlan:
 
     @property
     def total_alpha(self) -> float:
-        """What the slots that pass nothing on may spend together; never above `ALPHA`."""
+        """Total alpha of the slots that pass nothing on; never above `ALPHA`."""
         return fsum(alpha for name, alpha in self.slots.items() if name not in self.passed)
 
     @property
     def reserve(self) -> float:
-        """What is left for comparisons added later."""
+        """Alpha for comparisons added later."""
         # The second term guards against the rounding of SHARED / n.
         granted = fsum(alpha for name, alpha in self.added.items() if name not in self.passed)
         return max(0.0, min(RESERVE + self._chain()[1] - granted, ALPHA - self.total_alpha))
 
     @property
     def open_slots(self) -> dict[str, float]:
-        """Slots that no comparison used yet -> their alpha; where all are used, what the reserve gives next."""
+        """Slots that no comparison used yet -> their alpha; if all are used, the next part of the reserve."""
         closed = {*self.spent.values(), *self.passed}
         slots = {name: alpha for name, alpha in self.slots.items() if name not in closed and alpha > 0}
         return slots or {"reserve": self.reserve / 2}
@@ -152,7 +152,7 @@ class ComparisonPlan:
         """Let a comparison that found a gain, or a slot that nothing is compared under, pass its alpha on, for good.
 
         Args:
-            key: Id of the comparison, or name of the slot: one that a comparison used holds its alpha.
+            key: Id of the comparison, or name of the slot; a used slot keeps its alpha.
         """
         slot = self.spent.get(key, key)
         held = key not in self.spent and slot in self.spent.values()
@@ -176,7 +176,7 @@ class ComparisonPlan:
 
     @property
     def n_taken(self) -> int:
-        """Comparisons that were made; what was only noted does not count."""
+        """Comparisons that were made; planned comparisons do not count."""
         return sum(self.slots[slot] > 0 for slot in self.spent.values())
 
     def alpha_for(self, comparison_id: str) -> float:

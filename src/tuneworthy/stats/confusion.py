@@ -1,6 +1,6 @@
 """How far a judge that says good or bad can be trusted: its table against the verdicts of people.
 
-Agreement alone says little: where 90 % of the answers are good, a judge that always says good agrees on 90 %.
+Agreement says little: where 90 % of the answers are good, a judge that always says good agrees on 90 %.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .intervals import clopper_pearson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
-    """Answers by what people say and what the judge says.
+    """Counts of answers by people's and the judge's verdict.
 
     Attributes:
         good_good: Good by people and by the judge.
@@ -66,7 +66,7 @@ class Confusion:
 
     @property
     def kappa(self) -> float | None:
-        """Agreement beyond chance; None without answers, or where chance alone would make them agree always.
+        """Agreement beyond chance; None without answers, or if chance would make them always agree.
 
         Source: Cohen 1960.
         """
@@ -96,7 +96,7 @@ class Confusion:
         return clopper_pearson(self.bad_bad, self.n_bad, alpha) if self.n_bad else (0.0, 1.0)
 
     def tells_apart(self, alpha: float = 0.05) -> bool | None:
-        """Whether the judge calls more good answers good than bad ones; None if that is not shown either way.
+        """Whether the judge calls more good answers good than bad answers; None if that is not shown either way.
 
         By Newcombe's interval of the difference of the two shares, from their exact intervals.
 
@@ -132,9 +132,9 @@ def residual_bad(bad: float, *, sensitivity: float, specificity: float) -> float
 def stratified_kappa(n_kept: int, n_gone: int, *, bad_kept: float, bad_gone: float) -> float | None:
     """Return the kappa of a judge, from the shares of bad rows on either side of it.
 
-    People judge a sample of what it kept and one of what it dropped, each with its own rate, so that the two cannot be
-    thrown together: each share stands for its side. It falls with `bad_kept` and rises with `bad_gone`, so bounds of
-    both give bounds of it.
+    People judge a sample of its kept and a sample of its dropped rows, at different rates, so every share counts
+    for its side only. Kappa falls with `bad_kept` and rises with `bad_gone`, so bounds of both
+    give bounds of kappa.
 
     Args:
         n_kept: Rows that the judge calls good.
@@ -143,7 +143,7 @@ def stratified_kappa(n_kept: int, n_gone: int, *, bad_kept: float, bad_gone: flo
         bad_gone: Share of the latter that people call bad, 0..1.
 
     Returns:
-        None where chance alone makes both agree always.
+        None if chance makes both always agree.
 
     Source: Cohen 1960.
 

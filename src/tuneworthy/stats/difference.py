@@ -1,6 +1,6 @@
 """Intervals of a paired difference: Tango's for right/wrong cases, a cluster-robust one for ratios.
 
-Both stay honest when few cases differ, and have a width when none does. The second is a Student-t interval whose
+Both stay honest when few cases differ, and have a width even if no case does. The second is a Student-t interval whose
 variance counts two more observations than were made, one case that only B gets right and one that only A does: a
 plain t or bootstrap interval cannot know of the rare collapse that it has not yet seen.
 """
@@ -57,7 +57,7 @@ def _bisect(below: Callable[[float], bool], lo: float, hi: float) -> float:
 
 
 def linearised(sums: Floats) -> Floats:
-    """Linearise the difference of two ratios: the influence of each cluster on `b - a`, mean 0.
+    """Linearise the difference of two ratios: the influence per cluster on `b - a`, mean 0.
 
     Args:
         sums: `(n_clusters, 4)` columns a_num, a_den, b_num, b_den; or those of the cases.
@@ -75,7 +75,7 @@ def ratio_difference_interval(cases: Floats, groups: ArrayLike | None, alpha: fl
 
     Args:
         cases: `(n_cases, 4)` columns a_num, a_den, b_num, b_den.
-        groups: `(n_cases,)` labels of cases that share a source; None if none do.
+        groups: `(n_cases,)` labels of cases that share a source; None without groups.
     """
     delta, error, df = _estimate(cases, groups)
     half = float(-scipy.special.stdtrit(df, alpha / 2)) * error

@@ -1,6 +1,6 @@
-"""Confidence intervals of one score: binomial ones for right/wrong, a cluster-robust one for every other ratio.
+"""Confidence intervals of one score: binomial for right/wrong, cluster-robust for every other ratio.
 
-No interval here has width 0 and none leaves [0, 1]: where all cases agree it still says how little was seen.
+No interval has width 0 or leaves [0, 1]: where all cases agree it still says how little was seen.
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> tuple
     """Distribution-free two-sided interval of a quantile, between two order statistics; None where the end is open.
 
     Args:
-        values: `(n,)` independent measurements, at least one; none is below 0.
+        values: `(n,)` independent measurements, at least one, all at or above 0.
         q: in (0, 1).
 
     Source: David and Nagaraja 2003, Order Statistics, section 7.1.
@@ -145,7 +145,7 @@ def score_bound(
 
 
 def effective_n(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> float:
-    """Return how many independent right/wrong cases are as precise as these: what a one-sided bound is taken of.
+    """Return how many independent right/wrong cases are as precise as these, as the basis of a one-sided bound.
 
     Args:
         num, den: `(n_cases,)` contributions, as in `score_interval`.
@@ -169,7 +169,7 @@ def effective_size(num: Floats, den: Floats, groups: NDArray[Any] | None, alpha:
 
     Args:
         num, den: `(n_cases,)` contributions.
-        groups: `(n_cases,)` labels of cases that share a source; None if none do.
+        groups: `(n_cases,)` labels of cases that share a source; None without groups.
         alpha: two-sided error.
     """
     labels = np.arange(num.size) if groups is None else groups

@@ -1,7 +1,7 @@
 """Compare two variants on the same cases: difference, interval, p-value, non-inferiority.
 
 One rule decides everywhere: B is better if the one-sided test of "B is not better" rejects at alpha. Intervals are
-two-sided ones at 95 %, whatever alpha is: they show how large a difference may be, and exclude gains of a margin.
+two-sided at 95 %, whatever alpha is: they show how large a difference may be, and exclude gains of a margin.
 "Not significant" is never read as "no worse"; that takes a margin.
 """
 
@@ -182,7 +182,7 @@ def worst_case(
     All unscored cases of the better variant count 0 and all of the worse one count 1, each with the mean denominator.
 
     Args:
-        a_num, a_den, b_num, b_den: the scored cases of each variant; A and B may have different numbers of them.
+        a_num, a_den, b_num, b_den: the scored cases of each variant; A and B may have different numbers of cases.
     """
     a_num, a_den = as_ratio(a_num, a_den)
     b_num, b_den = as_ratio(b_num, b_den)

@@ -1,6 +1,6 @@
 """The swap test: if A and B do not differ, which of the two a cluster's answers came from is a coin toss.
 
-The statistic is studentised, so that the test also holds for ratios whose denominators differ between A and B
+The statistic is studentised, so that the test is also valid for ratios whose denominators differ between A and B
 (micro F1). For mean scores it orders the swaps as the plain difference does.
 
 Source: Janssen 1997 (Stat. Probab. Lett. 36:9); Phipson and Smyth 2010 (SAGMB 9:39) for the `+ 1`.
@@ -17,15 +17,15 @@ EXACT_CLUSTERS = 14
 BLOCK_BYTES = 2**26
 _PAIRS = [(i, j) for i in range(4) for j in range(i, 4)]
 _SWAP = [2, 3, 0, 1]
-# Of one swap's moments and what is computed of them, beside its 9 bytes a cluster (a bit, and the same as a float).
+# Bytes of a swap's moments and derived values, without its 9 bytes a cluster (a bit, and the same as a float).
 _ROW_BYTES = 8 * 40
 
 
 def swap_p_values(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[float, float, str]:
     """One-sided p-values of "B is not better" and of "B is not worse", and how they were computed.
 
-    All swaps are enumerated if at most `EXACT_CLUSTERS` clusters differ; else enough random ones are drawn for the
-    Monte Carlo error of a p-value near `alpha` to be below a tenth of it.
+    All swaps are enumerated if at most `EXACT_CLUSTERS` clusters differ; else enough random swaps are drawn for
+    a Monte Carlo error of less than a tenth of a p-value near `alpha`.
 
     Args:
         sums: `(n_clusters, 4)` columns a_num, a_den, b_num, b_den.
@@ -47,7 +47,7 @@ def swap_p_values(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[
 
 
 def _random_swaps(draws: int, k: int, seed: int, block_bytes: int) -> Iterator[np.ndarray]:
-    """Draw `draws` swaps of `k` clusters in blocks, `(n_swaps, k)` of 0/1; the same ones whatever the block."""
+    """Draw `draws` swaps of `k` clusters in blocks, `(n_swaps, k)` of 0/1; the same swaps for any block size."""
     rng = np.random.default_rng(seed)
     rows = max(4, block_bytes // (_ROW_BYTES + 9 * k) // 4 * 4)  # the generator fills four bytes at a time
     for start in range(0, draws, rows):
@@ -66,7 +66,7 @@ def _reached(sums: Floats, differs: np.ndarray, swaps: np.ndarray) -> Floats:
 
 
 def _moments(sums: Floats) -> Floats:
-    """First and second moments of each cluster: `(n_clusters, 4 + 10)`."""
+    """First and second moments per cluster: `(n_clusters, 4 + 10)`."""
     return np.concatenate([sums, np.stack([sums[:, i] * sums[:, j] for i, j in _PAIRS], axis=1)], axis=1)
 
 

@@ -34,7 +34,7 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
 
 
 def mcnemar_mde(n: int, loss: float = 0.05, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest `gain - loss` that the test finds with this power, to 1e-4; inf if none.
+    """Smallest `gain - loss` that the test finds with this power, to 1e-4; inf if there is no such gain.
 
     >>> round(mcnemar_mde(50, loss=0.05, alpha=0.025), 2)
     0.21

@@ -1,11 +1,11 @@
 """Correct a judge's paired difference by the verdicts of people on a random part of the cases.
 
-A judge alone measures the judge: if it likes the style of B better, no number of cases makes that go away. People
-alone are right on average and few. Prediction-powered inference joins both: what the judge says of all cases, plus
-the mean error that it makes on the cases that people have seen, each variant with its own error.
+Scores of a judge measure the judge: if it likes the style of B better, no number of cases makes that go away. People
+are right on average and rate few cases. Prediction-powered inference joins both: the judge's mean on all
+cases, plus its mean error on the cases that people rated, with a separate error per variant.
 
 Invariant: the result is unbiased whatever the judge does (it may be biased differently for A and B), because people's
-verdicts enter with weight 1; a useless judge makes the interval as wide as that of the people alone, never wrong.
+verdicts enter with weight 1; a useless judge makes the interval as wide as that of the people, never wrong.
 
 Source: Angelopoulos et al. 2023 (Science 382:669) and 2023b (arXiv 2311.01453, "PPI++", the weight of the judge);
 the same estimator as double sampling for regression, Cochran 1977, section 12.6.
@@ -30,11 +30,11 @@ class Corrected:
     """The paired difference as people would score it.
 
     Attributes:
-        n: cases that the judge scored; n_human: those of them on which people judged both variants.
+        n: cases that the judge scored; n_human: cases on which people judged both variants.
         n_groups: independent clusters among the latter (cases, where there are no groups).
         a, b: corrected scores. delta: `b - a`. error: its standard error. df: degrees of freedom.
-        judge_delta: what the judge alone says. human_delta: what people alone say of their cases.
-        weight: how far the judge is trusted, 0..1 (PPI++'s lambda); 0 is people alone.
+        judge_delta: difference by the judge. human_delta: difference by people on their cases.
+        weight: how far the judge is trusted, 0..1 (PPI++'s lambda); 0 is people only.
         effective_n: cases with verdicts of people that would be as precise without the judge.
     """
 
@@ -79,7 +79,7 @@ def corrected_difference(
 ) -> Corrected:
     """Correct the paired difference of a judge's scores.
 
-    The cases with verdicts of people must be a random sample of all: that is what makes the correction right.
+    The cases with verdicts of people must be a random sample of all: otherwise the correction is biased.
 
     Args:
         judge_a, judge_b: `(n_cases,)` scores of the judge, 0..1.
@@ -88,7 +88,7 @@ def corrected_difference(
         groups: `(n_cases,)` labels of cases that share a source.
 
     Raises:
-        ValueError: The arrays do not fit, hold values outside 0..1, or fewer than 8 cases have both verdicts.
+        ValueError: The arrays do not fit, have values outside 0..1, or fewer than 8 cases have both verdicts.
 
     >>> judge = [1, 1, 0, 1] * 50
     >>> human = [1, 0, 0, 1] * 10 + [float("nan")] * 160
@@ -156,8 +156,8 @@ def _weight(d: Floats, h: Floats) -> float:
 def _error(d: Floats, h: Floats, seen: np.ndarray, gain: float, groups: np.ndarray | None) -> tuple[float, int]:
     """Return the standard error, and how many clusters have verdicts of people.
 
-    The influence of each case on the estimate is summed by cluster, so that cases of one source count together
-    whether people saw them or not. Two observations are added, as in `difference`: what was not seen yet may exist.
+    The influence per case on the estimate is summed by cluster, so that cases of one source count together
+    whether people saw them or not. Two observations are added, as in `difference`: unseen outcomes may exist.
 
     Args:
         d: `(n_cases,)` differences of the judge. h: `(n_human,)` of people. seen: `(n_cases,)` where people judged.

@@ -91,7 +91,7 @@ def clustered_variance(influence: Floats, groups: ArrayLike) -> tuple[float, flo
 
 
 def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:
-    """Add up the cases of each cluster: `(n_cases, k)` to `(n_clusters, k)`; without groups a case is a cluster.
+    """Add up the cases by cluster: `(n_cases, k)` to `(n_clusters, k)`; without groups a case is a cluster.
 
     Raises:
         ValueError: if `groups` is not `(n_cases,)`.

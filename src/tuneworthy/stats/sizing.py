@@ -11,7 +11,7 @@ from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferi
 POWER = 0.8
 # Share of cases that a change makes wrong, where it was not observed.
 LOSS = 0.05
-# More cases than this nobody labels: it is then said that it takes more.
+# No one labels more cases than this; larger numbers are reported as "more".
 MOST_CASES = 100_000
 
 
@@ -21,7 +21,7 @@ class Sizing:
 
     Attributes:
         sentence: The answer in words.
-        numbers: What it rests on, JSON-able.
+        numbers: Inputs of the estimate, JSON-able.
     """
 
     sentence: str

@@ -9,7 +9,7 @@ import scipy
 from .intervals import lower_bound, upper_bound
 
 LEVEL = 0.05
-# Of the first test after cases were added; each later one has half of what is left of `LEVEL`.
+# Of the first test after cases were added; each later test has half of the rest of `LEVEL`.
 FIRST_LEVEL = 0.03
 # 0.85 - 0.05 is not 0.80 in floating point.
 ROUNDING = 1e-12
@@ -77,7 +77,8 @@ def chance_of_status(
 ) -> tuple[float, float]:
     """Return the chances that a score is shown to meet and to miss the target once `more` cases are added.
 
-    Predictive: the true score is drawn from what the cases say so far (Jeffreys' prior), the new answers from it.
+    Predictive: the true score is drawn from the posterior of the cases so far (Jeffreys' prior), the new answers from
+    that score.
 
     Args:
         score: So far, like `n`.

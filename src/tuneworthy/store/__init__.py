@@ -1,4 +1,4 @@
-"""What the tool remembers, all of it below `.tuneworthy/`: the only code that knows paths."""
+"""The project's store below `.tuneworthy/`: the only code that knows paths."""
 
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.store.responses import Expenses, ResponseStore, response_key

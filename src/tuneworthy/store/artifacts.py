@@ -1,10 +1,10 @@
 """Model folders of a project: written whole or not at all, named by their content, never changed.
 
-    .tuneworthy/models/<id>/manifest.json    kind, what it was made from and with, a hash of each file
+    .tuneworthy/models/<id>/manifest.json    kind, parents, settings, a hash per file
                             ...              the files themselves (safetensors, GGUF, JSON)
-    .tuneworthy/models/latest-<kind>.json    the one of each kind that was made last
+    .tuneworthy/models/latest-<kind>.json    the latest artifact of a kind
 
-See `frozen` for how they are written; what has no manifest is no artifact.
+See `frozen` for how they are written; a folder without a manifest is no artifact.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class Times(OpenRecord):
 
 
 class Manifest(OpenRecord):
-    """What every `manifest.json` holds."""
+    """Common keys of every `manifest.json`."""
 
     kind: Kind
     parent: str | None
@@ -112,7 +112,7 @@ def write_artifact(
     """Make a model folder, or return the one that is there if it is the same.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         kind: What it is.
         fill: Writes the files into an empty folder.
         parent: Id of the artifact that it was made from.

@@ -1,6 +1,6 @@
 """SQLite files of the store: opened, checked against their schema, and explained when something is wrong with them.
 
-A file is believed only if it holds the tables that the tool makes and nothing else: a trigger could drop each row that
+A file is trusted only if it has the tables of the tool and nothing else: a trigger could drop each row that
 is written, and every answer would be paid for again.
 """
 
@@ -21,7 +21,7 @@ _OUTSIDE = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_PROTOCOL,
 })  # fmt: skip
-# What reading a damaged file raises; the second where the message of SQLite quotes bytes of it that are no text.
+# Errors of reading a damaged file; the second if SQLite's message quotes bytes that are no text.
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
@@ -55,11 +55,11 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
 
     Args:
         path: Its folder is made if need be.
-        schema: `CREATE TABLE IF NOT EXISTS` statements: all that the file may hold.
+        schema: `CREATE TABLE IF NOT EXISTS` statements: all objects that the file may have.
         any_thread: Whether other threads may use the connection, one at a time.
 
     Raises:
-        UserError: It cannot be opened, is damaged, or holds something else.
+        UserError: It cannot be opened, is damaged, or has other objects.
     """
     with explained(path):
         folder = path.parent
@@ -78,7 +78,7 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
             if writable:
                 _set_wal(database)
                 database.execute("PRAGMA synchronous=NORMAL")
-            if not _objects(database):  # a table that is missing beside others held something
+            if not _objects(database):  # a table that is missing among others had rows
                 database.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
             if wrong := foreign_objects(database, schema):
                 raise DamagedRecord(f"{path} differs from the database that this version creates: {wrong[0]}.")
@@ -89,7 +89,7 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
 
 
 def address_for_reading(path: Path) -> str:
-    """Return the address under which SQLite reads a file without writing anything beside it.
+    """Return the address under which SQLite reads a file without writing journal files.
 
     Answers in a write-ahead log that another process left are read where SQLite can share its index.
     """

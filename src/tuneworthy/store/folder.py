@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write `content` (or its parts, one after the other) to `path`: a reader sees the old file or the new one.
 
-    The permissions of a file that is there stay; those of a new one are what the umask allows.
+    The permissions of a file that is there stay; a new file gets the umask's.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else None
@@ -52,7 +52,7 @@ class Folder:
     """The tool's folder inside the project folder `root`.
 
     Raises:
-        UserError: It is a link, holds links that lead out of it, or belongs to another user.
+        UserError: It is a link, contains links that lead out, or belongs to another user.
     """
 
     def __init__(self, root: Path) -> None:
@@ -85,7 +85,7 @@ class Folder:
 
         Args:
             name: Its path below the folder, without `.json`.
-            shape: What the reader needs (see `shapes.parsed`).
+            shape: Expected type (see `shapes.parsed`).
 
         Raises:
             UserError: The file is there and cannot be read, is not JSON, or has another shape.
@@ -107,7 +107,7 @@ class Folder:
         return path
 
     def busy_since(self) -> float | None:
-        """Return when a process that works on the project took its lock, seconds since the epoch; None if none does."""
+        """Return the start of the process that has the lock, seconds since the epoch; None without one."""
         try:
             with (self.path / "lock").open() as file:
                 try:
@@ -128,7 +128,7 @@ class Folder:
         """Hold the project's lock: two commands that spend or decide run one after the other.
 
         Args:
-            waiting: Called once with a sentence if another process holds the lock.
+            waiting: Called once with a sentence if another process has the lock.
             reading: Go on without the lock where nothing can be written.
         """
         if reading and not self.writable:
@@ -154,7 +154,7 @@ class Folder:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that was made to read or write elsewhere, or that somebody else can fill."""
+    """Refuse a folder that was made to read or write elsewhere, or that another user can fill."""
     try:
         status = folder.lstat()
     except FileNotFoundError:
@@ -174,7 +174,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 @cache
 def _link_out(folder: Path) -> Path | None:
-    """Return a link in `folder` that leads out of it; looked for once a process, as that can take time."""
+    """Return a link in `folder` that leads outside; searched once a process, as that can take time."""
     inside = folder.resolve()
     paths = (Path(place) / name for place, folders, names in os.walk(folder) for name in (*folders, *names))
     return next((path for path in paths if path.is_symlink() and not path.resolve().is_relative_to(inside)), None)

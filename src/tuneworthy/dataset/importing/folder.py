@@ -84,7 +84,7 @@ class ImportWriter:
     Use it in a ``with`` statement.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         made_by: `files`, `questions` or `distill`.
     """
 

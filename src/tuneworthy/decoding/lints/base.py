@@ -26,7 +26,7 @@ class Use:
         retrieved: Whether documents appear in the prompt.
         purpose: `creative` where variety is what is wanted; "" otherwise.
         compares: Whether the answers are used to compare two settings.
-        capabilities: What the model accepts.
+        capabilities: Parameters that the model accepts.
         threshold: A bound on log-probabilities that is acted on.
         calibrated: Whether graded answers support the threshold.
     """

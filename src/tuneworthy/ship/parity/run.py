@@ -41,7 +41,7 @@ def check_parity(
     """Ask every form, run every check, and return the document on them.
 
     Args:
-        store: The project's folder; the caller holds the lock.
+        store: The project's folder; the caller has the lock.
         request: What is compared.
         name: Of the document that is written, or None.
         say: Gets a sentence for each form.
